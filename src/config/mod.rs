@@ -1,0 +1,13 @@
+//! The configuration: `rotation.toml` as written (`file`), and as believed (`settings`).
+//!
+//! **Invariant:** the rest of the program sees only [`settings`], and a value in there needs no
+//! further check. **Invariant:** no secret is in it, only [`SecretRef`]s, which are resolved where
+//! and when they are needed.
+
+mod diagnostic;
+mod file;
+pub mod secret_ref;
+pub mod settings;
+
+pub use secret_ref::SecretRef;
+pub use settings::Settings;

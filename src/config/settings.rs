@@ -1,0 +1,236 @@
+//! The configuration as the program may rely on it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::SecretRef;
+use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
+use crate::rotation::Plan;
+use crate::schedule::Windows;
+
+/// Everything that `rotation.toml` says, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[journal]`
+    pub journal: JournalSettings,
+    /// `[schedule]`
+    pub schedule: ScheduleSettings,
+    /// `[defaults] concurrency`: rotations in flight at once, at least 1.
+    pub concurrency: usize,
+    /// `[aws]`
+    pub aws: AwsSettings,
+    /// `[account.NAME]`
+    pub accounts: BTreeMap<AccountName, AccountSettings>,
+    /// `[vendor.NAME]`
+    pub vendors: BTreeMap<VendorName, VendorSettings>,
+}
+
+/// `[journal]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JournalSettings {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// Where the seal key is; `None`: `seal.key` beside the journal, made on first use.
+    pub seal_key: Option<SecretRef>,
+}
+
+/// `[schedule]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ScheduleSettings {
+    /// The expression as written; it has been parsed once and has a next time.
+    pub cron: String,
+    /// The zone that the expression and the windows are read in.
+    pub timezone: chrono_tz::Tz,
+    /// A pass starts up to this much after its time.
+    pub jitter: Duration,
+}
+
+/// `[aws]`
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AwsSettings {
+    /// The region, for STS.
+    pub region: Option<String>,
+    /// The profile of the standard AWS files.
+    pub profile: Option<String>,
+    /// An emulator or a private endpoint.
+    pub endpoint_url: Option<String>,
+}
+
+/// `[account.NAME]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccountSettings {
+    /// The account's twelve digits, if they are given.
+    pub id: Option<AccountId>,
+    /// The role to assume in it; `None`: the ambient credentials belong to it.
+    pub role_arn: Option<String>,
+    /// The external id that the role's trust asks for.
+    pub external_id: Option<String>,
+}
+
+/// `[vendor.NAME]`
+#[derive(Clone, Debug)]
+pub struct VendorSettings {
+    /// The vendor's name.
+    pub name: VendorName,
+    /// Whether anything is done for it.
+    pub enabled: bool,
+    /// Whom to ask about it.
+    pub owner: Option<String>,
+    /// What it was given.
+    pub access: Access,
+}
+
+/// What a vendor was given.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// An access key, which is rotated.
+    Key(Box<KeyAccess>),
+    /// A role, which has nothing to rotate.
+    Role {
+        /// The role that the vendor assumes.
+        role_arn: String,
+        /// The vendor's own account.
+        vendor_account_id: Option<AccountId>,
+    },
+}
+
+/// A vendor that was given an access key.
+#[derive(Clone, Debug)]
+pub struct KeyAccess {
+    /// `[account.NAME]`, or `None` for the account of the ambient credentials.
+    pub account: Option<AccountName>,
+    /// Whose keys.
+    pub users: Users,
+    /// When a key is due.
+    pub ages: Ages,
+    /// When a rotation may start, and may retire a key.
+    pub windows: Windows,
+    /// The settings that its next rotation will be frozen with.
+    pub plan: Plan,
+    /// The steps of a delivery, in order; at least one.
+    pub deliver: Vec<DeliverStep>,
+    /// How the vendor is asked which key is in force.
+    pub verify: Option<HttpStep>,
+}
+
+/// Whose keys are rotated.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Users {
+    /// These; at least one.
+    Named(Vec<IamUserName>),
+    /// Every user under this IAM path, such as `/vendors/acme/`.
+    Path(String),
+}
+
+/// When a key is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ages {
+    /// Older than this: due.
+    pub max_age: Duration,
+    /// Due this soon: a warning.
+    pub warn_before: Duration,
+    /// Due this long and still not rotated: overdue.
+    pub overdue_after: Duration,
+}
+
+/// One step of a delivery.
+#[derive(Clone, Debug)]
+pub enum DeliverStep {
+    /// `kind = "webhook"`
+    Webhook(WebhookStep),
+    /// `kind = "http"`
+    Http(Box<HttpStep>),
+}
+
+/// `kind = "webhook"`: Standard Webhooks 1.0.
+#[derive(Clone, Debug)]
+pub struct WebhookStep {
+    /// Where to. Not a template.
+    pub url: String,
+    /// The signing secrets, newest first; at least one. Each signs, so that the vendor can change over.
+    pub secrets: Vec<SecretRef>,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// `http://` to a host that is not loopback was allowed out loud.
+    pub allow_plaintext: bool,
+}
+
+/// `kind = "http"`, and `[vendor.NAME.verify]`: one request, from templates.
+#[derive(Clone, Debug)]
+pub struct HttpStep {
+    /// `GET`, `PUT`, `POST`, `PATCH`, `DELETE`.
+    pub method: String,
+    /// A template.
+    pub url: String,
+    /// Values are templates.
+    pub headers: BTreeMap<String, String>,
+    /// How the request shows who sends it.
+    pub auth: Option<Auth>,
+    /// What is sent.
+    pub body: Body,
+    /// What counts as a yes.
+    pub expect: Expect,
+    /// Values kept for later steps of the same delivery: name -> JSON pointer into the answer.
+    pub capture: BTreeMap<String, String>,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// `http://` to a host that is not loopback was allowed out loud.
+    pub allow_plaintext: bool,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// None.
+    Empty,
+    /// `body = "…"`: a template, sent as it comes out.
+    Text(String),
+    /// `json = { … }`: each string in it is a template.
+    Json(serde_json::Value),
+    /// `form = { … }`: each value is a template.
+    Form(BTreeMap<String, String>),
+}
+
+/// How a request shows who sends it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Auth {
+    /// `{ bearer = REF }`
+    Bearer(SecretRef),
+    /// `{ basic = { user = "…", password = REF } }`
+    Basic {
+        /// The user, in clear.
+        user: String,
+        /// The password.
+        password: SecretRef,
+    },
+    /// `{ header = { name = "…", value = REF } }`
+    Header {
+        /// The header's name.
+        name: String,
+        /// Its whole value.
+        value: SecretRef,
+    },
+    /// `{ oauth2 = { token_url, client_id, client_secret, scope } }`: client credentials, RFC 6749 4.4.
+    OAuth2 {
+        /// Where tokens are had.
+        token_url: String,
+        /// The client, in clear.
+        client_id: String,
+        /// Its secret.
+        client_secret: SecretRef,
+        /// The scope asked for.
+        scope: Option<String>,
+    },
+}
+
+/// What counts as a yes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Expect {
+    /// These statuses; empty: any 2xx.
+    pub status: Vec<u16>,
+    /// And at this JSON pointer of the answer…
+    pub pointer: Option<String>,
+    /// …this text stands; a template. Without it, the pointer must only lead somewhere.
+    pub equals: Option<String>,
+}

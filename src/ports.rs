@@ -1,0 +1,367 @@
+//! The ports: what the driver asks of the world, as traits owned by their caller.
+//!
+//! **Invariant:** an adapter decides nothing, retries nothing and has no fallback. It performs one
+//! call within its deadline and tells three answers apart: done, [`Fault::Refused`] (certainly not
+//! done) and [`Fault::Unknown`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::config::SecretRef;
+use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
+use crate::rotation::{Doubt, Event, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Not a yes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// It certainly did not happen.
+    Refused(Refusal),
+    /// It may have happened, or not, or may happen yet.
+    Unknown(Doubt),
+}
+
+impl Fault {
+    /// A refusal of this kind, in words that hold no secret.
+    #[must_use]
+    pub fn refused(code: RefusalCode, sentence: impl Into<String>) -> Fault {
+        Fault::Refused(Refusal { code, sentence: sentence.into(), retry_after: None })
+    }
+
+    /// A doubt, in words that hold no secret.
+    #[must_use]
+    pub fn unknown(sentence: impl Into<String>) -> Fault {
+        Fault::Unknown(Doubt { sentence: sentence.into(), retry_after: None })
+    }
+
+    /// The words.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        match self {
+            Fault::Refused(refusal) => &refusal.sentence,
+            Fault::Unknown(doubt) => &doubt.sentence,
+        }
+    }
+}
+
+/// What an adapter answers.
+pub type Answer<T> = Result<T, Fault>;
+
+/// The clock, and waiting on it. A simulation's clock jumps.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// What time it is.
+    fn now(&self) -> Timestamp;
+    /// Returns when it is `until` or later.
+    async fn sleep_until(&self, until: Timestamp);
+}
+
+/// What an append does to the sealed secret of its rotation, in the same transaction.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SecretChange {
+    /// Nothing.
+    Keep,
+    /// Seals and stores it.
+    Seal(Secret),
+    /// Erases it; there may be none.
+    Erase,
+}
+
+/// One event to be appended.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// Whose.
+    pub rotation: RotationId,
+    /// Its number in the rotation, from 1: one more than the last, or the append is a conflict.
+    pub number: u64,
+    /// What happened.
+    pub event: &'a Event,
+    /// What becomes of the sealed secret.
+    pub secret: SecretChange,
+    /// Whether the rotation is over with it. Its user can then begin another.
+    pub ends: bool,
+}
+
+/// One event as it is stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recorded {
+    /// Its place in the whole history, from 1.
+    pub position: u64,
+    /// Whose.
+    pub rotation: RotationId,
+    /// Its number in the rotation, from 1.
+    pub number: u64,
+    /// The host and process that wrote it.
+    pub writer: String,
+    /// What happened.
+    pub event: Event,
+    /// The hash over this event and the hash before it: 64 hexadecimal digits.
+    pub hash: String,
+}
+
+/// A rotation that the journal knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Known {
+    /// Its id.
+    pub rotation: RotationId,
+    /// Whose key.
+    pub subject: Subject,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Whether it is over.
+    pub ended: bool,
+}
+
+/// Why the journal did not do it. Nothing is half done.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another event has that number: somebody else appended first.
+    #[error("rotation {rotation} has moved on: event {number} is there already")]
+    Conflict {
+        /// Whose.
+        rotation: RotationId,
+        /// The number that was taken.
+        number: u64,
+    },
+    /// The user has a rotation that is not over.
+    #[error("the IAM user {iam_user} already has a rotation that is not over")]
+    AlreadyRotating {
+        /// The user.
+        iam_user: IamUserName,
+    },
+    /// Another process drives rotations with this journal.
+    #[error("{0}")]
+    InUse(String),
+    /// The journal cannot be believed: damaged, from a newer version, or sealed with another key.
+    #[error("{0}")]
+    Unusable(String),
+    /// The journal cannot be reached or written now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The only shared thing: what is not in here did not happen.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Appends one event, durably, when it returns.
+    ///
+    /// # Errors
+    ///
+    /// Any of [`JournalError`]; nothing was appended.
+    async fn append(&self, entry: Entry<'_>) -> Result<(), JournalError>;
+
+    /// The events of one rotation, in order.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn read(&self, rotation: RotationId) -> Result<Vec<Event>, JournalError>;
+
+    /// Opens the sealed secret of a rotation; `None` when it has none, or it is erased.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn secret(&self, rotation: RotationId) -> Result<Option<Secret>, JournalError>;
+
+    /// The rotations that are not over, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn in_flight(&self) -> Result<Vec<Known>, JournalError>;
+
+    /// All rotations, or one vendor's, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError>;
+
+    /// The whole history from `since` on, or one vendor's, in order.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn history(
+        &self,
+        vendor: Option<&VendorName>,
+        since: Timestamp,
+    ) -> Result<Vec<Recorded>, JournalError>;
+
+    /// Recomputes the hash chain over the whole history. Gives the number of events and the last hash.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Unusable`] names the first event that does not fit.
+    async fn verify_history(&self) -> Result<(u64, String), JournalError>;
+
+    /// The time of the last scheduled pass that was begun, if any.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError>;
+
+    /// Remembers that the scheduled pass of this time was begun.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError>;
+}
+
+/// A key that was just made. Its secret exists here and nowhere else.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// The public half.
+    pub id: AccessKeyId,
+    /// The secret half.
+    pub secret: Secret,
+    /// The AWS request id.
+    pub request_id: Option<String>,
+}
+
+/// Who signed a GetCallerIdentity.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// The account.
+    pub account_id: AccountId,
+    /// Such as `arn:aws:iam::111122223333:user/vendors/vendor-acme`.
+    pub arn: String,
+}
+
+/// IAM and STS of one account. Each call has a deadline of its own, well under a minute.
+#[async_trait]
+pub trait Iam: Send + Sync {
+    /// The account this speaks to: from the configuration, or asked once and remembered.
+    async fn account_id(&self) -> Answer<AccountId>;
+    /// ListAccessKeys, every page.
+    async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>>;
+    /// CreateAccessKey, sent once.
+    async fn create_key(&self, user: &IamUserName) -> Answer<NewKey>;
+    /// UpdateAccessKey to Active or Inactive. Gives the request id.
+    async fn set_status(
+        &self,
+        user: &IamUserName,
+        key: &AccessKeyId,
+        status: KeyStatus,
+    ) -> Answer<Option<String>>;
+    /// DeleteAccessKey. Gives the request id.
+    async fn delete_key(&self, user: &IamUserName, key: &AccessKeyId) -> Answer<Option<String>>;
+    /// GetAccessKeyLastUsed. A key that does not exist is [`KeyUsage::Gone`], not a refusal.
+    async fn usage(&self, key: &AccessKeyId) -> Answer<KeyUsage>;
+    /// GetCallerIdentity, signed with this pair. A pair that does not sign is [`RefusalCode::NotUsable`].
+    async fn identify(&self, key: &AccessKeyId, secret: &Secret) -> Answer<Identity>;
+    /// `ListUsers` under a path, every page.
+    async fn users_under(&self, path: &str) -> Answer<Vec<IamUserName>>;
+    /// Which of these IAM actions on this user the rotator lacks; empty when it has them all, or
+    /// when AWS does not say.
+    async fn missing_rights(&self, user: &IamUserName) -> Answer<Vec<String>>;
+}
+
+/// The accounts of the configuration.
+pub trait Accounts: Send + Sync {
+    /// IAM of that account; `None` is the account of the ambient credentials.
+    fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam>;
+}
+
+/// A new key as it is offered to a vendor, without its secret half. The same offer is the same message: nothing in it
+/// changes from one attempt to the next but `now`.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Which rotation.
+    pub rotation: RotationId,
+    /// Which delivery of it, from 1.
+    pub round: u32,
+    /// To whom, for which user.
+    pub subject: Subject,
+    /// The user's account.
+    pub account_id: AccountId,
+    /// The new key's public half.
+    pub access_key_id: AccessKeyId,
+    /// The key it replaces.
+    pub old_access_key_id: AccessKeyId,
+    /// When this delivery was first intended.
+    pub offered_at: Timestamp,
+    /// The old key works at least until then.
+    pub old_valid_until: Timestamp,
+    /// The time of this attempt.
+    pub now: Timestamp,
+}
+
+/// One finding of a preflight.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Check {
+    /// What was checked, in a word or two.
+    pub check: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was found.
+    pub sentence: String,
+}
+
+/// One vendor's own ways: how it is given a key, and asked which one it has.
+#[async_trait]
+pub trait Delivery: Send + Sync {
+    /// All steps, in order. Happened only when every one was accepted.
+    async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()>;
+    /// Whether the vendor says that the offered key is in force. [`RefusalCode::NotInForce`] when it names another one.
+    async fn verify(&self, offer: &Offer) -> Answer<Verification>;
+    /// Whether a delivery could be made: secrets resolve, templates render, hosts are reached. Nothing is sent.
+    async fn preflight(&self, offer: &Offer) -> Vec<Check>;
+}
+
+/// The vendors of the configuration.
+pub trait Vendors: Send + Sync {
+    /// That vendor's ways; `None` when it is not in the configuration.
+    fn delivery(&self, vendor: &VendorName) -> Option<Arc<dyn Delivery>>;
+}
+
+/// Reads secrets where they are referred to.
+#[async_trait]
+pub trait SecretSource: Send + Sync {
+    /// The secret itself.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the reference and what is wrong, and nothing of the value.
+    async fn resolve(&self, reference: &SecretRef) -> Result<Secret, String>;
+}
+
+/// A request to a vendor, ready to be sent. All of it may hold secrets, so none of it is printable.
+pub struct Request {
+    /// Such as `POST`.
+    pub method: String,
+    /// Where to: `https`, or plain to loopback, checked.
+    pub url: Secret,
+    /// Lower-case names.
+    pub headers: Vec<(String, Secret)>,
+    /// The body's bytes are UTF-8: all that we send is text.
+    pub body: Option<Secret>,
+    /// How long the whole exchange may take.
+    pub timeout: Duration,
+}
+
+/// A vendor's answer, bounded. Its body may hold secrets.
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// Lower-case names.
+    pub headers: BTreeMap<String, String>,
+    /// The body, up to the bound.
+    pub body: Secret,
+}
+
+/// The way out to vendors: one request, no redirects, no retries.
+#[async_trait]
+pub trait Egress: Send + Sync {
+    /// Sends it. Any complete answer, whatever its status, is `Ok`; a body that is too long is cut.
+    async fn send(&self, request: Request) -> Answer<Response>;
+    /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
+    async fn reach(&self, url: &str, timeout: Duration) -> Answer<()>;
+}

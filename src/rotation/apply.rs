@@ -1,0 +1,432 @@
+//! The fold: what each event makes of a rotation. One table, every pair of it.
+//!
+//! **Invariant:** an event that the stage forbids is an error, never ignored: a journal that says
+//! so was damaged, or written by a machine with other rules.
+
+use std::time::Duration;
+
+use crate::ids::{AccessKeyId, RotationId};
+use crate::rotation::event::{Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode};
+use crate::rotation::machine::{DoubtSpan, Hold, IllegalEvent, InDoubt, Rotation, Stage};
+use crate::rotation::next::Blocker;
+use crate::rotation::retry;
+use crate::time::Timestamp;
+
+/// AWS refuses a request whose clock is further away than this (`SigV4`), so its dates and ours are
+/// at most this far apart, and a request cannot arrive later than this after it was signed.
+const CLOCK_SKEW_MAX: Duration = Duration::from_mins(5);
+/// AWS answers "no such key" for seconds, seldom minutes; ten minutes of it is not propagation.
+const NOT_USABLE_MAX: u32 = 100;
+/// How often the vendor is asked before a delivery that it accepted is made afresh.
+const DENIALS_BEFORE_REDELIVERY: u32 = 3;
+/// How often the old key is brought back before a person must look.
+const REACTIVATIONS_MAX: u32 = 3;
+
+impl Rotation {
+    /// The rotation that a first event begins, if it is one.
+    pub(super) fn start(id: RotationId, event: &Event) -> Option<Rotation> {
+        let Event::Started { subject, old, plan, at, .. } = event else { return None };
+        Some(Rotation {
+            id,
+            events: 1,
+            subject: subject.clone(),
+            old: old.clone(),
+            started_at: *at,
+            plan: plan.clone(),
+            stage: Stage::Survey,
+            since: *at,
+            in_doubt: None,
+            doubt_span: None,
+            not_before: Timestamp::EPOCH,
+            failures: 0,
+            last_fault: None,
+            offered_at: None,
+            last_probe_at: Timestamp::EPOCH,
+            reactivations: 0,
+            hold: None,
+            abandoning: false,
+        })
+    }
+
+    /// Moves the rotation past one event.
+    ///
+    /// # Errors
+    ///
+    /// The event cannot follow the ones before it.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        self.events += 1;
+        match event {
+            Event::Intended { intent, at } => self.intended(intent, *at),
+            Event::Refused { refusal, at } => self.refused(refusal, *at),
+            Event::Unanswered { doubt, at } => self.unanswered(&doubt.sentence, doubt.retry_after, *at),
+            Event::Held { until, by, why, .. } => {
+                self.hold = Some(Hold { until: *until, by: by.clone(), why: why.clone() });
+            }
+            Event::Resumed { at, .. } => self.resumed(*at),
+            Event::Started { .. }
+            | Event::Listed { .. }
+            | Event::Created { .. }
+            | Event::Probed { .. }
+            | Event::Delivered { .. }
+            | Event::Verified { .. }
+            | Event::UsageRead { .. }
+            | Event::Deactivated { .. }
+            | Event::Reactivated { .. }
+            | Event::Deleted { .. }
+            | Event::ReactivationAsked { .. }
+            | Event::Abandoned { .. } => {
+                let stage = self.stage_after(event).ok_or_else(|| self.illegal(event))?;
+                self.in_doubt = None;
+                self.enter(stage, event.at());
+            }
+        }
+        Ok(())
+    }
+
+    fn illegal(&self, event: &Event) -> IllegalEvent {
+        IllegalEvent { id: self.id, number: self.events, stage: self.stage.name(), event: event.name() }
+    }
+
+    /// Takes a stage on. What was counted for the last one is forgotten; a reading or an answer
+    /// within a stage is not a new one.
+    fn enter(&mut self, stage: Stage, at: Timestamp) {
+        if std::mem::discriminant(&stage) != std::mem::discriminant(&self.stage) {
+            self.since = at;
+            self.failures = 0;
+            self.last_fault = None;
+        }
+        self.not_before = match &stage {
+            Stage::Prove { .. } => at + self.plan.prove_every,
+            Stage::Deliver { round, .. } if *round > 1 => {
+                at + retry::wait_after(*round - 1, None).unwrap_or_default()
+            }
+            Stage::Survey
+            | Stage::Create { .. }
+            | Stage::Suspect { .. }
+            | Stage::Discard { .. }
+            | Stage::Deliver { .. }
+            | Stage::Verify { .. }
+            | Stage::Soak { .. }
+            | Stage::Cool { .. }
+            | Stage::Restore { .. }
+            | Stage::Done { .. }
+            | Stage::Stuck { .. }
+            | Stage::Abandoned => Timestamp::EPOCH,
+        };
+        self.stage = stage;
+    }
+
+    /// The stage after an event that moves a rotation; `None` when the event cannot follow.
+    fn stage_after(&mut self, event: &Event) -> Option<Stage> {
+        let stage = self.stage.clone();
+        Some(match (stage, event) {
+            (Stage::Survey | Stage::Create { .. }, Event::Listed { keys, at }) => {
+                self.after_listing(keys, *at)
+            }
+            (Stage::Suspect { key }, Event::UsageRead { usage, .. }) => match usage.get(&key)? {
+                KeyUsage::Never => Stage::Discard { key, inactive: false },
+                KeyUsage::Gone => Stage::Survey,
+                KeyUsage::Used { .. } => stuck(Blocker::UnknownKey { key }, Stage::Survey),
+            },
+            (Stage::Discard { key, inactive: false }, Event::Deactivated { .. }) => {
+                Stage::Discard { key, inactive: true }
+            }
+            (Stage::Discard { inactive: true, .. }, Event::Deleted { .. }) => {
+                if self.abandoning {
+                    Stage::Abandoned
+                } else {
+                    Stage::Survey
+                }
+            }
+            (Stage::Create { .. }, Event::Created { key, .. }) => {
+                self.doubt_span = None;
+                self.after_creation(key.clone())
+            }
+            (Stage::Prove { new, successes, not_usable }, Event::Probed { at }) => {
+                self.last_probe_at = *at;
+                let successes = successes + 1;
+                match successes < self.plan.prove_successes {
+                    true => Stage::Prove { new, successes, not_usable },
+                    false => Stage::Deliver { new, round: 1 },
+                }
+            }
+            (Stage::Deliver { new, round }, Event::Delivered { at }) => {
+                Stage::Verify { new, round, accepted_at: *at, denials: 0 }
+            }
+            (Stage::Verify { new, accepted_at, .. }, Event::Verified { at, .. }) => {
+                Stage::Soak { new, accepted_at, asked_at: Some(*at), usage: None }
+            }
+            (Stage::Soak { new, accepted_at, usage, .. }, Event::Verified { at, .. }) => {
+                Stage::Soak { new, accepted_at, asked_at: Some(*at), usage }
+            }
+            (Stage::Soak { new, accepted_at, asked_at, .. }, Event::UsageRead { usage, at }) => {
+                Self::after_soak_reading(new, accepted_at, asked_at, usage, *at)
+            }
+            (Stage::Soak { new, accepted_at, asked_at, .. }, Event::Deactivated { at, .. }) => {
+                Stage::Cool { new, accepted_at, asked_at: asked_at.unwrap_or(*at) }
+            }
+            (Stage::Cool { new, accepted_at, .. }, Event::Verified { at, .. }) => {
+                Stage::Cool { new, accepted_at, asked_at: *at }
+            }
+            (Stage::Cool { new, .. }, Event::Deleted { .. }) => Stage::Done { new },
+            (Stage::Restore { new, accepted_at }, Event::Reactivated { .. }) => {
+                self.reactivations += 1;
+                Stage::Soak { new, accepted_at, asked_at: None, usage: None }
+            }
+            (stage, Event::ReactivationAsked { .. }) => restore(&stage)?,
+            (stage, Event::Abandoned { .. }) => self.after_abandoning(stage)?,
+            (
+                _,
+                Event::Started { .. }
+                | Event::Listed { .. }
+                | Event::Created { .. }
+                | Event::Probed { .. }
+                | Event::Delivered { .. }
+                | Event::Verified { .. }
+                | Event::UsageRead { .. }
+                | Event::Deactivated { .. }
+                | Event::Reactivated { .. }
+                | Event::Deleted { .. }
+                | Event::Intended { .. }
+                | Event::Refused { .. }
+                | Event::Unanswered { .. }
+                | Event::Held { .. }
+                | Event::Resumed { .. },
+            ) => return None,
+        })
+    }
+
+    /// What a complete listing means, at the start and after an unanswered CreateAccessKey.
+    fn after_listing(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Stage {
+        if let Some(doubt) = &self.in_doubt {
+            let (from, to) = (doubt.at, doubt.at);
+            self.doubt_span = Some(match self.doubt_span {
+                Some(span) => DoubtSpan { from: span.from.min(from), to: span.to.max(to) },
+                None => DoubtSpan { from, to },
+            });
+        }
+        let key = self.old.clone();
+        match keys.iter().find(|key| key.id == self.old).map(|key| key.status) {
+            None => return stuck(Blocker::OldKeyGone { key }, Stage::Survey),
+            Some(KeyStatus::Active) => {}
+            Some(KeyStatus::Inactive | KeyStatus::Expired) => {
+                return stuck(Blocker::OldKeyNotActive { key }, Stage::Survey);
+            }
+        }
+        let mut others = keys.iter().filter(|key| key.id != self.old);
+        match (others.next(), others.next()) {
+            (None, _) if self.abandoning => Stage::Abandoned,
+            (None, _) => Stage::Create { surveyed_at: at },
+            (Some(other), None) if self.may_be_ours(other) => Stage::Suspect { key: other.id.clone() },
+            (Some(_), _) if self.abandoning => Stage::Abandoned,
+            (Some(other), _) => stuck(Blocker::NoFreeSlot { other: other.id.clone() }, Stage::Survey),
+        }
+    }
+
+    /// Whether a CreateAccessKey of ours that got no answer can have made this key.
+    fn may_be_ours(&self, key: &KeyMetadata) -> bool {
+        self.doubt_span.is_some_and(|span| {
+            let slack = CLOCK_SKEW_MAX + self.plan.doubt_window;
+            key.created_at + CLOCK_SKEW_MAX >= span.from && key.created_at <= span.to + slack
+        })
+    }
+
+    fn after_creation(&self, key: AccessKeyId) -> Stage {
+        if self.abandoning {
+            return Stage::Discard { key, inactive: false };
+        }
+        Stage::Prove { new: key, successes: 0, not_usable: 0 }
+    }
+
+    fn after_soak_reading(
+        new: AccessKeyId,
+        accepted_at: Timestamp,
+        asked_at: Option<Timestamp>,
+        usage: &std::collections::BTreeMap<AccessKeyId, KeyUsage>,
+        at: Timestamp,
+    ) -> Stage {
+        let gone = usage.get(&new) == Some(&KeyUsage::Gone);
+        let soak = Stage::Soak { new: new.clone(), accepted_at, asked_at, usage: Some((usage.clone(), at)) };
+        if gone { stuck(Blocker::NewKeyGone { key: new }, soak) } else { soak }
+    }
+
+    /// A new key that nobody was offered is discarded; one that was offered stays, with the old one.
+    fn after_abandoning(&mut self, stage: Stage) -> Option<Stage> {
+        self.abandoning = true;
+        self.hold = None;
+        Some(match stage {
+            Stage::Create { .. } if self.in_doubt.is_some() => {
+                // The key that may exist is looked for first. Forgetting the doubt would leave it behind.
+                self.remember_doubt();
+                Stage::Survey
+            }
+            Stage::Survey | Stage::Create { .. } if self.doubt_span.is_some() => Stage::Survey,
+            stage @ (Stage::Suspect { .. } | Stage::Discard { .. }) => stage,
+            Stage::Prove { new, .. } => Stage::Discard { key: new, inactive: false },
+            Stage::Deliver { new, .. } if self.offered_at.is_none() => {
+                Stage::Discard { key: new, inactive: false }
+            }
+            Stage::Survey
+            | Stage::Create { .. }
+            | Stage::Deliver { .. }
+            | Stage::Verify { .. }
+            | Stage::Soak { .. }
+            | Stage::Cool { .. }
+            | Stage::Restore { .. } => Stage::Abandoned,
+            Stage::Stuck { resume, .. } => self.after_abandoning(*resume)?,
+            Stage::Done { .. } | Stage::Abandoned => return None,
+        })
+    }
+
+    fn remember_doubt(&mut self) {
+        let Some(doubt) = &self.in_doubt else { return };
+        let span = self.doubt_span.unwrap_or(DoubtSpan { from: doubt.at, to: doubt.at });
+        self.doubt_span = Some(DoubtSpan { from: span.from.min(doubt.at), to: span.to.max(doubt.at) });
+    }
+
+    fn intended(&mut self, intent: &Intent, at: Timestamp) {
+        if let Intent::Deliver { .. } = intent {
+            self.offered_at.get_or_insert(at);
+        }
+        self.in_doubt = Some(InDoubt { intent: intent.clone(), at });
+    }
+
+    fn resumed(&mut self, at: Timestamp) {
+        self.hold = None;
+        self.failures = 0;
+        self.not_before = Timestamp::EPOCH;
+        if let Stage::Stuck { resume, .. } = self.stage.clone() {
+            self.stage = *resume;
+            self.since = at;
+        }
+    }
+
+    fn unanswered(&mut self, sentence: &str, retry_after: Option<Duration>, at: Timestamp) {
+        if let Some(doubt) = &mut self.in_doubt
+            && doubt.intent == Intent::Create
+        {
+            // It may have been under way from the intent until now.
+            let from = doubt.at;
+            doubt.at = at;
+            let span = self.doubt_span.unwrap_or(DoubtSpan { from, to: at });
+            self.doubt_span = Some(DoubtSpan { from: span.from.min(from), to: span.to.max(at) });
+        }
+        if let Stage::Prove { successes, .. } = &mut self.stage {
+            *successes = 0;
+        }
+        self.fail(sentence, retry_after, at);
+    }
+
+    fn refused(&mut self, refusal: &Refusal, at: Timestamp) {
+        let sentence = refusal.sentence.as_str();
+        let doubtful = self.in_doubt.take();
+        match (self.stage.clone(), refusal.code) {
+            (Stage::Create { .. }, RefusalCode::LimitExceeded) if doubtful.is_some() => {
+                // Whose key fills the slot: an earlier unanswered try of ours, or somebody else's? Look again.
+                self.stage = Stage::Survey;
+                self.fail(sentence, refusal.retry_after, at);
+                self.not_before = self.not_before.max(at + self.plan.doubt_window);
+            }
+            (Stage::Prove { new, not_usable, .. }, RefusalCode::NotUsable) => {
+                self.not_usable_yet(new, not_usable + 1, at);
+            }
+            (stage @ Stage::Prove { .. }, RefusalCode::WrongIdentity) => {
+                self.enter(stuck(Blocker::WrongIdentity { sentence: sentence.to_owned() }, stage), at);
+            }
+            (stage @ Stage::Deliver { .. }, RefusalCode::VendorGone) => {
+                self.enter(stuck(Blocker::VendorGone { sentence: sentence.to_owned() }, stage), at);
+            }
+            (Stage::Verify { new, round, accepted_at, denials }, RefusalCode::NotInForce) => {
+                self.vendor_denies(
+                    Stage::Verify { new, round, accepted_at, denials: denials + 1 },
+                    refusal,
+                    at,
+                );
+            }
+            (Stage::Cool { new, accepted_at, .. }, RefusalCode::NotInForce) => {
+                self.enter(Stage::Restore { new, accepted_at }, at);
+                self.last_fault = Some(sentence.to_owned());
+            }
+            (stage @ Stage::Soak { .. }, RefusalCode::NotInForce)
+                if self.reactivations >= REACTIVATIONS_MAX =>
+            {
+                self.enter(stuck(Blocker::VendorWentBack { sentence: sentence.to_owned() }, stage), at);
+            }
+            (Stage::Restore { .. }, RefusalCode::NoSuchKey) => {
+                let key = self.old.clone();
+                self.enter(stuck(Blocker::OldKeyGone { key }, self.stage.clone()), at);
+            }
+            (_, _) => {
+                if let Stage::Prove { successes, .. } = &mut self.stage {
+                    *successes = 0;
+                }
+                self.fail(sentence, refusal.retry_after, at);
+            }
+        }
+    }
+
+    fn not_usable_yet(&mut self, new: AccessKeyId, not_usable: u32, at: Timestamp) {
+        let stage = Stage::Prove { new: new.clone(), successes: 0, not_usable };
+        if not_usable < NOT_USABLE_MAX {
+            self.enter(stage, at);
+        } else {
+            let again = Stage::Prove { new: new.clone(), successes: 0, not_usable: 0 };
+            self.enter(stuck(Blocker::NewKeyNeverWorked { key: new }, again), at);
+        }
+    }
+
+    /// The vendor accepted the key and names another one: it may be slow, so ask again before the
+    /// delivery is made afresh.
+    fn vendor_denies(&mut self, verify: Stage, refusal: &Refusal, at: Timestamp) {
+        let Stage::Verify { new, round, denials, .. } = &verify else { return };
+        if *denials < DENIALS_BEFORE_REDELIVERY {
+            self.stage = verify;
+            self.fail(&refusal.sentence, refusal.retry_after, at);
+        } else if *round < retry::ATTEMPTS_MAX {
+            self.enter(Stage::Deliver { new: new.clone(), round: round + 1 }, at);
+            self.last_fault = Some(refusal.sentence.clone());
+        } else {
+            let again = Stage::Deliver { new: new.clone(), round: round + 1 };
+            self.enter(stuck(Blocker::VendorKeepsOldKey { deliveries: *round }, again), at);
+        }
+    }
+
+    /// Counts a failure: another attempt later, or a person.
+    fn fail(&mut self, sentence: &str, retry_after: Option<Duration>, at: Timestamp) {
+        self.failures += 1;
+        self.last_fault = Some(sentence.to_owned());
+        if let Some(wait) = retry::wait_after(self.failures, retry_after) {
+            self.not_before = at + wait;
+        } else {
+            let doing = self.stage.name().to_owned();
+            let blocker = Blocker::Exhausted { doing, sentence: sentence.to_owned() };
+            self.stage = stuck(blocker, self.stage.clone());
+            self.since = at;
+        }
+    }
+}
+
+fn stuck(blocker: Blocker, resume: Stage) -> Stage {
+    Stage::Stuck { blocker, resume: Box::new(resume) }
+}
+
+/// The old key can be brought back from the moment its end was intended until it is deleted.
+fn restore(stage: &Stage) -> Option<Stage> {
+    match stage {
+        Stage::Soak { new, accepted_at, .. }
+        | Stage::Cool { new, accepted_at, .. }
+        | Stage::Restore { new, accepted_at } => {
+            Some(Stage::Restore { new: new.clone(), accepted_at: *accepted_at })
+        }
+        Stage::Stuck { resume, .. } => restore(resume),
+        Stage::Survey
+        | Stage::Create { .. }
+        | Stage::Suspect { .. }
+        | Stage::Discard { .. }
+        | Stage::Prove { .. }
+        | Stage::Deliver { .. }
+        | Stage::Verify { .. }
+        | Stage::Done { .. }
+        | Stage::Abandoned => None,
+    }
+}

@@ -1,0 +1,401 @@
+//! What happened: the words that are stored for ever.
+//!
+//! **Invariant:** a stored event stays readable. Fields and variants are added, never renamed or
+//! given a new meaning; `tests/events/` holds a line of each kind as the first version wrote it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AccessKeyId, Subject};
+use crate::rotation::Plan;
+use crate::time::Timestamp;
+
+/// Something that happened to one rotation. Names are past tense.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The rotation began, with the plan that it keeps until it ends.
+    Started {
+        /// Whose key.
+        subject: Subject,
+        /// The key to be replaced.
+        old: AccessKeyId,
+        /// When AWS made that key.
+        old_created_at: Timestamp,
+        /// The reason code of the verdict that began it.
+        reason: String,
+        /// The settings this rotation runs with.
+        plan: Plan,
+        /// When.
+        at: Timestamp,
+    },
+    /// An effect is about to be performed, and may be.
+    Intended {
+        /// Which.
+        intent: Intent,
+        /// When.
+        at: Timestamp,
+    },
+    /// The user's keys were listed, every page of them.
+    Listed {
+        /// The keys.
+        keys: Vec<KeyMetadata>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The new key was made. Stored in one transaction with its sealed secret.
+    Created {
+        /// The new key.
+        key: AccessKeyId,
+        /// When.
+        at: Timestamp,
+        /// The AWS request id, for the audit trail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+    },
+    /// The new key signed a GetCallerIdentity and was who it should be.
+    Probed {
+        /// When.
+        at: Timestamp,
+    },
+    /// The vendor accepted the new key.
+    Delivered {
+        /// When.
+        at: Timestamp,
+    },
+    /// The vendor holds the new key. The secret is erased in the same transaction.
+    Verified {
+        /// How that is known.
+        by: Verification,
+        /// When.
+        at: Timestamp,
+    },
+    /// AWS was asked when keys were last used.
+    UsageRead {
+        /// What it said of each key.
+        usage: BTreeMap<AccessKeyId, KeyUsage>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A key was set Inactive.
+    Deactivated {
+        /// When.
+        at: Timestamp,
+        /// The AWS request id, for the audit trail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+    },
+    /// The old key was set Active again.
+    Reactivated {
+        /// When.
+        at: Timestamp,
+    },
+    /// A key was deleted.
+    Deleted {
+        /// When.
+        at: Timestamp,
+        /// The AWS request id, for the audit trail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+    },
+    /// AWS or the vendor said no, and certainly did nothing.
+    Refused {
+        /// What was said.
+        refusal: Refusal,
+        /// When.
+        at: Timestamp,
+    },
+    /// No answer that can be believed: it may have happened, or not, or may happen yet.
+    Unanswered {
+        /// What was seen instead of an answer.
+        doubt: Doubt,
+        /// When.
+        at: Timestamp,
+    },
+    /// A person said: wait.
+    Held {
+        /// Until then, or until released.
+        until: Option<Timestamp>,
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A person said: go on. Ends a hold, and takes a stuck rotation up where it stopped.
+    Resumed {
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A person asked for the old key back.
+    ReactivationAsked {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A person gave the rotation up. A new key that nobody was offered is discarded first.
+    Abandoned {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Event {
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Event::Started { at, .. }
+            | Event::Intended { at, .. }
+            | Event::Listed { at, .. }
+            | Event::Created { at, .. }
+            | Event::Probed { at }
+            | Event::Delivered { at }
+            | Event::Verified { at, .. }
+            | Event::UsageRead { at, .. }
+            | Event::Deactivated { at, .. }
+            | Event::Reactivated { at }
+            | Event::Deleted { at, .. }
+            | Event::Refused { at, .. }
+            | Event::Unanswered { at, .. }
+            | Event::Held { at, .. }
+            | Event::Resumed { at, .. }
+            | Event::ReactivationAsked { at, .. }
+            | Event::Abandoned { at, .. } => *at,
+        }
+    }
+
+    /// The word it is stored under, and shown as in a history.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Started { .. } => "started",
+            Event::Intended { .. } => "intended",
+            Event::Listed { .. } => "listed",
+            Event::Created { .. } => "created",
+            Event::Probed { .. } => "probed",
+            Event::Delivered { .. } => "delivered",
+            Event::Verified { .. } => "verified",
+            Event::UsageRead { .. } => "usage_read",
+            Event::Deactivated { .. } => "deactivated",
+            Event::Reactivated { .. } => "reactivated",
+            Event::Deleted { .. } => "deleted",
+            Event::Refused { .. } => "refused",
+            Event::Unanswered { .. } => "unanswered",
+            Event::Held { .. } => "held",
+            Event::Resumed { .. } => "resumed",
+            Event::ReactivationAsked { .. } => "reactivation_asked",
+            Event::Abandoned { .. } => "abandoned",
+        }
+    }
+}
+
+/// An effect on the world as the journal knows it: a record, not a permission.
+///
+/// [`crate::rotation::Effect`] is the permission; it is made anew by the machine and never read
+/// from a file.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "intent", rename_all = "snake_case")]
+pub enum Intent {
+    /// Make a new key.
+    Create,
+    /// Give the new key to the vendor.
+    Deliver {
+        /// The new key.
+        key: AccessKeyId,
+        /// Which delivery this is: a repeat of one has its number, a fresh one the next.
+        round: u32,
+    },
+    /// Set a key Inactive.
+    Deactivate {
+        /// The key.
+        key: AccessKeyId,
+        /// Why that is safe.
+        because: Because,
+    },
+    /// Set the old key Active again.
+    Reactivate {
+        /// The old key.
+        key: AccessKeyId,
+    },
+    /// Delete a key.
+    Delete {
+        /// The key.
+        key: AccessKeyId,
+        /// Why that is safe.
+        because: Because,
+    },
+}
+
+/// Why it is safe to take a key away.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum Because {
+    /// The vendor holds another key, and every gate of the plan is passed.
+    Superseded {
+        /// The key that the vendor holds now.
+        by: AccessKeyId,
+        /// When the vendor was last known to hold it.
+        verified_at: Timestamp,
+    },
+    /// The key is ours, its secret is lost or was never sent, and nobody was offered it.
+    NeverOffered,
+}
+
+/// One row of ListAccessKeys.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct KeyMetadata {
+    /// The key.
+    pub id: AccessKeyId,
+    /// Its state.
+    pub status: KeyStatus,
+    /// When AWS made it: the only honest source of its age.
+    pub created_at: Timestamp,
+}
+
+/// The state of an access key, in IAM's words.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum KeyStatus {
+    /// Signs requests.
+    Active,
+    /// Does not sign, can be set Active again, and still fills a slot.
+    Inactive,
+    /// In IAM's model since 2025, without a word on what it means. Neither usable nor reactivated here.
+    Expired,
+}
+
+/// What GetAccessKeyLastUsed said of one key.
+///
+/// Of several uses within 15 minutes AWS records only the first one (IAM User Guide), so the true
+/// last use can be that much later.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "usage", rename_all = "snake_case")]
+pub enum KeyUsage {
+    /// No use is recorded.
+    Never,
+    /// The recorded last use.
+    Used {
+        /// When.
+        last_used_at: Timestamp,
+        /// The AWS service that was called, such as `s3`.
+        service: String,
+    },
+    /// There is no such key any more.
+    Gone,
+}
+
+/// How it is known that the vendor holds the new key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verification {
+    /// The vendor was asked and named the key.
+    Asked,
+    /// The vendor cannot be asked: its acceptance of the delivery is all there is.
+    Acceptance,
+}
+
+/// A no: AWS or the vendor certainly did nothing.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What kind of no.
+    pub code: RefusalCode,
+    /// A sentence for people, without any secret and without the body of an answer.
+    pub sentence: String,
+    /// How long the other side asked to be left alone, from Retry-After.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_secs")]
+    pub retry_after: Option<Duration>,
+}
+
+/// The kinds of no that the machine tells apart.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The rotator's own rights are missing.
+    AccessDenied,
+    /// There is no such IAM user.
+    NoSuchUser,
+    /// There is no such key.
+    NoSuchKey,
+    /// The user has two keys already.
+    LimitExceeded,
+    /// Too many calls.
+    Throttled,
+    /// The request never left: no connection, no credentials, a name that does not resolve.
+    NotSent,
+    /// The new key does not sign yet (or not any more).
+    NotUsable,
+    /// The new key signs as somebody else.
+    WrongIdentity,
+    /// The vendor answered, and not with acceptance.
+    VendorRefused,
+    /// The vendor said that this address is gone for good (410).
+    VendorGone,
+    /// The vendor was asked, and holds another key.
+    NotInForce,
+    /// This program could not build the request: a template, a secret reference, a setting.
+    Misconfigured,
+    /// Any other refusal by AWS.
+    Other,
+}
+
+impl RefusalCode {
+    /// The code as it appears in logs, metrics and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusalCode::AccessDenied => "access_denied",
+            RefusalCode::NoSuchUser => "no_such_user",
+            RefusalCode::NoSuchKey => "no_such_key",
+            RefusalCode::LimitExceeded => "limit_exceeded",
+            RefusalCode::Throttled => "throttled",
+            RefusalCode::NotSent => "not_sent",
+            RefusalCode::NotUsable => "not_usable",
+            RefusalCode::WrongIdentity => "wrong_identity",
+            RefusalCode::VendorRefused => "vendor_refused",
+            RefusalCode::VendorGone => "vendor_gone",
+            RefusalCode::NotInForce => "not_in_force",
+            RefusalCode::Misconfigured => "misconfigured",
+            RefusalCode::Other => "other",
+        }
+    }
+}
+
+/// Neither yes nor no: a time-out, a broken connection, an answer that cannot be believed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// A sentence for people, without any secret and without the body of an answer.
+    pub sentence: String,
+    /// How long the other side asked to be left alone, from Retry-After.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_secs")]
+    pub retry_after: Option<Duration>,
+}
+
+mod optional_secs {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => to.serialize_some(&span.as_secs()),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Option::<u64>::deserialize(from).map(|secs| secs.map(Duration::from_secs))
+    }
+}

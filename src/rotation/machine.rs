@@ -1,0 +1,551 @@
+//! The machine: where a rotation is, and what it wants done next.
+//!
+//! The fold over events is in `apply.rs`; this file holds the decisions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::ids::{AccessKeyId, RotationId, Subject};
+use crate::rotation::effect::{Effect, Evidence, Outcome};
+use crate::rotation::event::{Because, Event, Intent, KeyUsage, RefusalCode};
+use crate::rotation::next::{Blocker, Ending, Next, Waiting};
+use crate::rotation::plan::Plan;
+use crate::time::Timestamp;
+
+/// Of several uses within this span AWS records only the first (IAM User Guide, GetAccessKeyLastUsed).
+pub(super) const USE_RECORD_GRAIN: Duration = Duration::from_mins(15);
+/// Evidence older than this is gathered again before it takes a key away.
+pub(super) const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
+/// A listing older than this is not a survey any more.
+const SURVEY_FRESH: Duration = Duration::from_mins(5);
+/// How often last-used is read while there is nothing in it to compute a better time from.
+const USAGE_READ_EVERY: Duration = Duration::from_hours(1);
+/// How often the vendor is asked while the old key cools: the cooling time divided by this.
+const COOLING_QUESTIONS: u32 = 8;
+const COOLING_QUESTION_EVERY_MIN: Duration = Duration::from_hours(1);
+
+/// Where a rotation is. The words are the contract's, but for the two inner stages of `create`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// The user's keys are to be listed.
+    Survey,
+    /// A slot is free; a key is to be made.
+    Create {
+        /// When the slot was seen to be free.
+        surveyed_at: Timestamp,
+    },
+    /// A key turned up that an unanswered CreateAccessKey of ours may have made.
+    Suspect {
+        /// That key.
+        key: AccessKeyId,
+    },
+    /// A key of ours that nobody was offered is taken away: first Inactive, then deleted.
+    Discard {
+        /// That key.
+        key: AccessKeyId,
+        /// Whether it is Inactive yet.
+        inactive: bool,
+    },
+    /// The new key must sign before anybody gets it.
+    Prove {
+        /// The new key.
+        new: AccessKeyId,
+        /// Successes in a row.
+        successes: u32,
+        /// How often AWS did not know it yet.
+        not_usable: u32,
+    },
+    /// The vendor is given the new key.
+    Deliver {
+        /// The new key.
+        new: AccessKeyId,
+        /// Which delivery this is, from 1.
+        round: u32,
+    },
+    /// The vendor is asked.
+    Verify {
+        /// The new key.
+        new: AccessKeyId,
+        /// The delivery that was accepted.
+        round: u32,
+        /// When it was accepted.
+        accepted_at: Timestamp,
+        /// How often the vendor named another key since.
+        denials: u32,
+    },
+    /// Both keys are Active; the plan's gates are awaited.
+    Soak {
+        /// The new key.
+        new: AccessKeyId,
+        /// When the vendor accepted it.
+        accepted_at: Timestamp,
+        /// When the vendor was last known to hold it; `None` after a reactivation.
+        asked_at: Option<Timestamp>,
+        /// The last reading of last-used, and when it was taken.
+        usage: Option<(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
+    },
+    /// The old key is Inactive and can be brought back.
+    Cool {
+        /// The new key.
+        new: AccessKeyId,
+        /// When the vendor accepted it.
+        accepted_at: Timestamp,
+        /// When the vendor was last known to hold it.
+        asked_at: Timestamp,
+    },
+    /// The vendor went back: the old key is to be set Active again.
+    Restore {
+        /// The new key.
+        new: AccessKeyId,
+        /// When the vendor accepted it.
+        accepted_at: Timestamp,
+    },
+    /// The vendor has the new key; the old one is deleted.
+    Done {
+        /// The new key.
+        new: AccessKeyId,
+    },
+    /// A person must look.
+    Stuck {
+        /// Why.
+        blocker: Blocker,
+        /// Where it goes on when told to.
+        resume: Box<Stage>,
+    },
+    /// A person gave it up.
+    Abandoned,
+}
+
+impl Stage {
+    /// The stage's word, as in the contract.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Stage::Survey => "survey",
+            Stage::Create { .. } | Stage::Suspect { .. } | Stage::Discard { .. } => "create",
+            Stage::Prove { .. } => "prove",
+            Stage::Deliver { .. } => "deliver",
+            Stage::Verify { .. } => "verify",
+            Stage::Soak { .. } => "soak",
+            Stage::Cool { .. } | Stage::Restore { .. } => "cool",
+            Stage::Done { .. } => "done",
+            Stage::Stuck { .. } => "stuck",
+            Stage::Abandoned => "abandoned",
+        }
+    }
+
+    /// The key that this stage gives to the vendor, or takes back.
+    #[must_use]
+    pub fn new_key(&self) -> Option<&AccessKeyId> {
+        match self {
+            Stage::Survey | Stage::Create { .. } | Stage::Abandoned => None,
+            Stage::Suspect { key } | Stage::Discard { key, .. } => Some(key),
+            Stage::Prove { new, .. }
+            | Stage::Deliver { new, .. }
+            | Stage::Verify { new, .. }
+            | Stage::Soak { new, .. }
+            | Stage::Cool { new, .. }
+            | Stage::Restore { new, .. }
+            | Stage::Done { new } => Some(new),
+            Stage::Stuck { resume, .. } => resume.new_key(),
+        }
+    }
+}
+
+/// An effect that was intended and is not known to have happened or not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct InDoubt {
+    pub(super) intent: Intent,
+    /// When it was last known to be under way.
+    pub(super) at: Timestamp,
+}
+
+/// When an unanswered CreateAccessKey of ours may have made a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct DoubtSpan {
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Hold {
+    pub(super) until: Option<Timestamp>,
+    pub(super) by: String,
+    pub(super) why: String,
+}
+
+/// One rotation, as its journal tells it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rotation {
+    pub(super) id: RotationId,
+    pub(super) events: u64,
+    pub(super) subject: Subject,
+    pub(super) old: AccessKeyId,
+    pub(super) started_at: Timestamp,
+    pub(super) plan: Plan,
+    pub(super) stage: Stage,
+    pub(super) since: Timestamp,
+    pub(super) in_doubt: Option<InDoubt>,
+    pub(super) doubt_span: Option<DoubtSpan>,
+    pub(super) not_before: Timestamp,
+    pub(super) failures: u32,
+    pub(super) last_fault: Option<String>,
+    pub(super) offered_at: Option<Timestamp>,
+    pub(super) last_probe_at: Timestamp,
+    pub(super) reactivations: u32,
+    pub(super) hold: Option<Hold>,
+    pub(super) abandoning: bool,
+}
+
+/// The journal holds something that its own past forbids.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("rotation {id}: event {number} ({event}) cannot follow in stage {stage}")]
+pub struct IllegalEvent {
+    /// Which rotation.
+    pub id: RotationId,
+    /// The number of the event in it, from 1.
+    pub number: u64,
+    /// The stage it was in.
+    pub stage: &'static str,
+    /// The event that cannot follow.
+    pub event: &'static str,
+}
+
+impl Rotation {
+    /// Rebuilds a rotation from its journal. Starting and carrying on are both this.
+    ///
+    /// # Errors
+    ///
+    /// The journal holds an event that its own past forbids, or does not begin with `started`.
+    pub fn replay<'a>(
+        id: RotationId,
+        journal: impl IntoIterator<Item = &'a Event>,
+    ) -> Result<Rotation, IllegalEvent> {
+        let mut events = journal.into_iter();
+        let first = events.next();
+        let Some(mut rotation) = first.and_then(|event| Rotation::start(id, event)) else {
+            let event = first.map_or("nothing", Event::name);
+            return Err(IllegalEvent { id, number: 1, stage: "none", event });
+        };
+        for event in events {
+            rotation.apply(event)?;
+        }
+        Ok(rotation)
+    }
+
+    /// What to do now. Pure: the same rotation and time give the same answer.
+    #[must_use]
+    pub fn next(&self, now: Timestamp) -> Next {
+        match &self.stage {
+            Stage::Done { .. } => return Next::Ended(Ending::Done),
+            Stage::Abandoned => return Next::Ended(Ending::Abandoned),
+            Stage::Stuck { blocker, .. } => return Next::Stuck(blocker.clone()),
+            Stage::Survey
+            | Stage::Create { .. }
+            | Stage::Suspect { .. }
+            | Stage::Discard { .. }
+            | Stage::Prove { .. }
+            | Stage::Deliver { .. }
+            | Stage::Verify { .. }
+            | Stage::Soak { .. }
+            | Stage::Cool { .. }
+            | Stage::Restore { .. } => {}
+        }
+        if let Some(hold) = self.hold.as_ref().filter(|hold| hold.until.is_none_or(|until| now < until)) {
+            let why = Waiting::Held { by: hold.by.clone(), why: hold.why.clone() };
+            return Next::Wait { until: hold.until.unwrap_or(Timestamp::NEVER), why };
+        }
+        if now < self.not_before {
+            return Next::Wait { until: self.not_before, why: self.why_not_yet() };
+        }
+        self.next_in_stage(now)
+    }
+
+    fn why_not_yet(&self) -> Waiting {
+        match (&self.last_fault, &self.stage) {
+            (Some(sentence), _) if self.failures > 0 => {
+                Waiting::Backoff { failures: self.failures, sentence: sentence.clone() }
+            }
+            (_, Stage::Prove { .. }) => Waiting::Propagation,
+            (_, _) => Waiting::Doubt,
+        }
+    }
+
+    fn next_in_stage(&self, now: Timestamp) -> Next {
+        match &self.stage {
+            Stage::Survey => Next::Perform(Effect::ListKeys),
+            Stage::Create { surveyed_at } => self.next_in_create(*surveyed_at, now),
+            Stage::Suspect { key } => Next::Perform(Effect::ReadUsage { keys: vec![key.clone()] }),
+            Stage::Discard { key, inactive } => {
+                let (key, evidence) = (key.clone(), Evidence::new(Because::NeverOffered));
+                Next::Perform(match inactive {
+                    false => Effect::Deactivate { key, evidence },
+                    true => Effect::Delete { key, evidence },
+                })
+            }
+            Stage::Prove { new, .. } => Next::Perform(Effect::Probe { key: new.clone() }),
+            Stage::Deliver { new, round } => {
+                Next::Perform(Effect::Deliver { key: new.clone(), round: *round })
+            }
+            Stage::Verify { new, .. } => Next::Perform(Effect::Verify { key: new.clone() }),
+            Stage::Soak { .. } => self.next_in_soak(now),
+            Stage::Cool { new, asked_at, .. } => self.next_in_cool(new, *asked_at, now),
+            Stage::Restore { .. } => Next::Perform(Effect::Reactivate { key: self.old.clone() }),
+            Stage::Done { .. } => Next::Ended(Ending::Done),
+            Stage::Stuck { blocker, .. } => Next::Stuck(blocker.clone()),
+            Stage::Abandoned => Next::Ended(Ending::Abandoned),
+        }
+    }
+
+    /// Making a key is the one effect that cannot simply be done again: the secret is shown once,
+    /// and a second try may leave a key that nobody knows of. So in doubt: wait, and look.
+    fn next_in_create(&self, surveyed_at: Timestamp, now: Timestamp) -> Next {
+        if let Some(doubt) = &self.in_doubt {
+            let believable = doubt.at + self.plan.doubt_window;
+            if now < believable {
+                return Next::Wait { until: believable, why: Waiting::Doubt };
+            }
+            return Next::Perform(Effect::ListKeys);
+        }
+        if now > surveyed_at + SURVEY_FRESH {
+            return Next::Perform(Effect::ListKeys);
+        }
+        Next::Perform(Effect::CreateKey)
+    }
+
+    fn next_in_soak(&self, now: Timestamp) -> Next {
+        let Stage::Soak { new, asked_at, usage, .. } = &self.stage else {
+            return self.next_in_stage(now);
+        };
+        let retire = || self.retire(new, asked_at.unwrap_or(self.since));
+        if self.is_in_doubt_of_deactivating() {
+            // The gates were passed when this was intended, and the old key may be Inactive already.
+            return Next::Perform(retire());
+        }
+        let soaked = self.since + self.plan.soak;
+        if now < soaked {
+            return Next::Wait { until: soaked, why: Waiting::Soak };
+        }
+        let opening = self.plan.windows.opening(now);
+        if now < opening {
+            return Next::Wait { until: opening, why: Waiting::Window };
+        }
+        if let Some(next) = self.next_at_usage_gate(new, usage.as_ref(), now) {
+            return next;
+        }
+        let asked_lately = asked_at.is_some_and(|asked_at| now.since(asked_at) <= EVIDENCE_FRESH);
+        if self.plan.can_ask_vendor && !asked_lately {
+            return Next::Perform(Effect::Verify { key: new.clone() });
+        }
+        Next::Perform(retire())
+    }
+
+    fn is_in_doubt_of_deactivating(&self) -> bool {
+        self.in_doubt.as_ref().is_some_and(|doubt| matches!(doubt.intent, Intent::Deactivate { .. }))
+    }
+
+    fn retire(&self, new: &AccessKeyId, verified_at: Timestamp) -> Effect {
+        Effect::Deactivate { key: self.old.clone(), evidence: superseded(new, verified_at) }
+    }
+
+    /// `None`: the gate is passed, on a reading that is fresh.
+    fn next_at_usage_gate(
+        &self,
+        new: &AccessKeyId,
+        usage: Option<&(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
+        now: Timestamp,
+    ) -> Option<Next> {
+        if !self.plan.require_use && self.plan.quiet_for.is_zero() {
+            return None;
+        }
+        let read = Next::Perform(Effect::ReadUsage { keys: vec![self.old.clone(), new.clone()] });
+        let Some((usage, read_at)) = usage else { return Some(read) };
+        let Some((again_at, why)) = self.gate_closed(new, usage, *read_at) else {
+            return (now.since(*read_at) > EVIDENCE_FRESH).then_some(read);
+        };
+        Some(if now < again_at { Next::Wait { until: again_at, why } } else { read })
+    }
+
+    /// Why a reading keeps the old key Active, and when another reading could say otherwise.
+    fn gate_closed(
+        &self,
+        new: &AccessKeyId,
+        usage: &BTreeMap<AccessKeyId, KeyUsage>,
+        read_at: Timestamp,
+    ) -> Option<(Timestamp, Waiting)> {
+        let again_later = read_at + USAGE_READ_EVERY;
+        if self.plan.require_use && !usage.get(new).is_some_and(|seen| self.is_use_by_vendor(seen)) {
+            return Some((again_later, Waiting::Use));
+        }
+        if self.plan.quiet_for.is_zero() {
+            return None;
+        }
+        let Stage::Soak { accepted_at, .. } = &self.stage else { return None };
+        let (last_used_at, service) = match usage.get(&self.old) {
+            Some(KeyUsage::Used { last_used_at, service }) => (*last_used_at, service.clone()),
+            Some(KeyUsage::Never | KeyUsage::Gone) => (Timestamp::EPOCH, String::new()),
+            None => return Some((again_later, Waiting::Use)),
+        };
+        // A recorded use may hide later ones of the same quarter of an hour.
+        let quiet_at = last_used_at.max(*accepted_at) + USE_RECORD_GRAIN + self.plan.quiet_for;
+        if read_at >= quiet_at {
+            return None;
+        }
+        let why = if last_used_at > *accepted_at {
+            Waiting::Quiet { last_used_at, service }
+        } else {
+            Waiting::Soak
+        };
+        Some((quiet_at, why))
+    }
+
+    /// Our own probe is a use too, of `sts`, and hides what follows within the grain of the record.
+    fn is_use_by_vendor(&self, usage: &KeyUsage) -> bool {
+        match usage {
+            KeyUsage::Never | KeyUsage::Gone => false,
+            KeyUsage::Used { last_used_at, service } => {
+                service != "sts" || *last_used_at > self.last_probe_at + USE_RECORD_GRAIN
+            }
+        }
+    }
+
+    fn next_in_cool(&self, new: &AccessKeyId, asked_at: Timestamp, now: Timestamp) -> Next {
+        let delete = || Effect::Delete { key: self.old.clone(), evidence: superseded(new, asked_at) };
+        if self.in_doubt.is_some() {
+            return Next::Perform(delete());
+        }
+        let cooled = self.since + self.plan.cool;
+        if !self.plan.can_ask_vendor {
+            return match now < cooled {
+                true => Next::Wait { until: cooled, why: Waiting::Cool },
+                false => Next::Perform(delete()),
+            };
+        }
+        let every = (self.plan.cool / COOLING_QUESTIONS).max(COOLING_QUESTION_EVERY_MIN);
+        let ask_at = if now < cooled { asked_at + every } else { asked_at + EVIDENCE_FRESH };
+        if now < cooled && now < ask_at {
+            return Next::Wait { until: ask_at.min(cooled), why: Waiting::Cool };
+        }
+        if now > ask_at {
+            return Next::Perform(Effect::Verify { key: new.clone() });
+        }
+        Next::Perform(delete())
+    }
+
+    /// What must be written down before `effect` is performed. `None`: it only reads, or it is
+    /// written down already and in doubt.
+    #[must_use]
+    pub fn intend(&self, effect: &Effect, now: Timestamp) -> Option<Event> {
+        let intent = effect.intent()?;
+        let already = self.in_doubt.as_ref().is_some_and(|doubt| doubt.intent == intent);
+        (!already).then_some(Event::Intended { intent, at: now })
+    }
+
+    /// The event that records what came of `effect`.
+    #[must_use]
+    pub fn settle(&self, effect: &Effect, seen: Outcome, now: Timestamp) -> Event {
+        match seen {
+            Outcome::Happened(event) => event,
+            Outcome::Unknown(doubt) => Event::Unanswered { doubt, at: now },
+            // What was to be taken away is away: an answer to an earlier try got lost, or somebody was faster.
+            Outcome::Refused(refusal) if refusal.code == RefusalCode::NoSuchKey => match effect {
+                Effect::Deactivate { .. } => Event::Deactivated { at: now, request_id: None },
+                Effect::Delete { .. } => Event::Deleted { at: now, request_id: None },
+                Effect::ListKeys
+                | Effect::CreateKey
+                | Effect::Probe { .. }
+                | Effect::Deliver { .. }
+                | Effect::Verify { .. }
+                | Effect::ReadUsage { .. }
+                | Effect::Reactivate { .. } => Event::Refused { refusal, at: now },
+            },
+            Outcome::Refused(refusal) => Event::Refused { refusal, at: now },
+        }
+    }
+
+    /// Whether the sealed secret is still needed. When not, it is erased with the event that says so.
+    #[must_use]
+    pub fn needs_secret(&self) -> bool {
+        fn needs(stage: &Stage) -> bool {
+            match stage {
+                Stage::Prove { .. } | Stage::Deliver { .. } | Stage::Verify { .. } => true,
+                Stage::Stuck { resume, .. } => needs(resume),
+                Stage::Survey
+                | Stage::Create { .. }
+                | Stage::Suspect { .. }
+                | Stage::Discard { .. }
+                | Stage::Soak { .. }
+                | Stage::Cool { .. }
+                | Stage::Restore { .. }
+                | Stage::Done { .. }
+                | Stage::Abandoned => false,
+            }
+        }
+        needs(&self.stage)
+    }
+
+    /// Whose key is rotated.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The rotation's id.
+    #[must_use]
+    pub fn id(&self) -> RotationId {
+        self.id
+    }
+
+    /// How many events it has: the number of the last one, and what the next append expects.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The key to be replaced.
+    #[must_use]
+    pub fn old(&self) -> &AccessKeyId {
+        &self.old
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// When it came to the stage it is in.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// The settings it runs with.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// When the vendor was first offered the new key; `None` before that. A repeat of the delivery
+    /// carries the same times, so that it is the same message.
+    #[must_use]
+    pub fn offered_at(&self) -> Option<Timestamp> {
+        self.offered_at
+    }
+
+    /// The last failure since the stage began, in words.
+    #[must_use]
+    pub fn last_fault(&self) -> Option<&str> {
+        self.last_fault.as_deref()
+    }
+}
+
+fn superseded(by: &AccessKeyId, verified_at: Timestamp) -> Evidence {
+    Evidence::new(Because::Superseded { by: by.clone(), verified_at })
+}

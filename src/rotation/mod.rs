@@ -1,0 +1,36 @@
+//! The rotation of one access key, as a pure function of its journal.
+//!
+//! The driver replays the journal into a [`Rotation`], asks [`Rotation::next`] what to do, writes
+//! the intent down, does it, and appends what happened. A restart does exactly the same, so there
+//! is no recovery path to get wrong.
+//!
+//! ```text
+//!  survey ─► create ─► prove ─► deliver ─► verify ─► soak ─► (retire) ─► cool ─► (delete) ─► done
+//!    ▲         │ ?        │        ▲          │         ▲                  │
+//!    └─discard◄┘          │        └──forgot──┘         └───reactivate─────┘
+//!                         └ abandon discards; from the first delivery on, never
+//! ```
+//!
+//! **Invariant:** nothing in this folder reads a clock, sleeps, rolls dice or touches the network.
+//!
+//! **Invariant:** an effect that changes the world is intended in the journal before it is performed.
+//!
+//! **Invariant:** taking a key away needs [`Evidence`], and only this folder can make it.
+//!
+//! **Invariant:** from the first intent to deliver on, the new key is never taken back.
+
+mod apply;
+mod effect;
+mod event;
+mod machine;
+mod next;
+mod plan;
+pub mod retry;
+
+pub use effect::{Effect, Evidence, Outcome};
+pub use event::{
+    Because, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification,
+};
+pub use machine::{IllegalEvent, Rotation, Stage};
+pub use next::{Blocker, Ending, Next, Waiting};
+pub use plan::Plan;

@@ -1,0 +1,58 @@
+//! When to try again: arithmetic, never a sleep.
+
+use std::time::Duration;
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+/// The waits between attempts: the schedule that Standard Webhooks 1.0 suggests, about three days
+/// in all. One list for AWS and vendors alike: whoever is down, both keys work meanwhile.
+const WAITS: [Duration; 10] = [
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    minutes(5),
+    minutes(30),
+    minutes(2 * 60),
+    minutes(5 * 60),
+    minutes(10 * 60),
+    minutes(14 * 60),
+    minutes(20 * 60),
+    minutes(24 * 60),
+];
+
+/// A Retry-After that asks for more than this is cut: a typing error must not stop a vendor for a year.
+const RETRY_AFTER_MAX: Duration = minutes(24 * 60);
+
+/// How long to wait after the `failures`-th failure in a row; `None` when a person should look.
+#[must_use]
+pub fn wait_after(failures: u32, retry_after: Option<Duration>) -> Option<Duration> {
+    let index = usize::try_from(failures.checked_sub(1)?).ok()?;
+    let wait = *WAITS.get(index)?;
+    Some(wait.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX)))
+}
+
+/// How many failures in a row are answered with another attempt.
+pub const ATTEMPTS_MAX: u32 = 10;
+const _: () = assert!(ATTEMPTS_MAX as usize == WAITS.len(), "one wait after each attempt");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_end() {
+        let waits: Vec<_> = (1..=ATTEMPTS_MAX).filter_map(|n| wait_after(n, None)).collect();
+        assert_eq!(waits.len(), WAITS.len());
+        assert!(waits.is_sorted());
+        assert_eq!(wait_after(ATTEMPTS_MAX + 1, None), None);
+        assert_eq!(wait_after(0, None), None);
+    }
+
+    #[test]
+    fn retry_after_is_honoured_within_reason() {
+        assert_eq!(wait_after(1, Some(minutes(3))), Some(minutes(3)));
+        assert_eq!(wait_after(3, Some(Duration::ZERO)), Some(minutes(5)));
+        assert_eq!(wait_after(1, Some(minutes(60 * 24 * 365))), Some(RETRY_AFTER_MAX));
+    }
+}

@@ -1,0 +1,14 @@
+//! The tests that need more than one module, in one binary: each further one would link the SDK again.
+
+mod cli;
+mod config_files;
+mod crash_matrix;
+mod delivery_http;
+mod events;
+mod iam_moto;
+mod journal_contract;
+mod kill;
+mod rehearsal_months;
+mod rotate_moto;
+mod support;
+mod tidy;
