@@ -237,11 +237,24 @@ impl Rotation {
         })
     }
 
-    fn after_creation(&self, key: AccessKeyId) -> Stage {
+    fn after_discarding(&self) -> Stage {
+        if self.abandoning { Stage::Abandoned } else { Stage::Survey }
+    }
+
+    fn after_creation(&mut self, key: AccessKeyId) -> Stage {
+        self.doubt_span = None;
         if self.abandoning {
             return Stage::Discard { key, inactive: false };
         }
         Stage::Prove { new: key, successes: 0, not_usable: 0 }
+    }
+
+    fn after_probe(&mut self, new: AccessKeyId, successes: u32, not_usable: u32, at: Timestamp) -> Stage {
+        self.last_probe_at = at;
+        match successes < self.plan.prove_successes {
+            true => Stage::Prove { new, successes, not_usable },
+            false => Stage::Deliver { new, round: 1 },
+        }
     }
 
     fn after_soak_reading(
