@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::config::SecretRef;
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 use crate::rotation::Plan;
-pub use crate::schedule::Ages;
 use crate::schedule::Windows;
+pub use crate::schedule::{Ages, Cron};
 
 /// Everything that `rotation.toml` says, checked.
 #[derive(Clone, Debug)]
@@ -37,12 +37,10 @@ pub struct JournalSettings {
 }
 
 /// `[schedule]`
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ScheduleSettings {
-    /// The expression as written; it has been parsed once and has a next time.
-    pub cron: String,
-    /// The zone that the expression and the windows are read in.
-    pub timezone: chrono_tz::Tz,
+    /// When a pass is due, in the zone of `timezone`; the windows are read in the same zone.
+    pub cron: Cron,
     /// A pass starts up to this much after its time.
     pub jitter: Duration,
 }

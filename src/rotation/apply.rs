@@ -28,12 +28,13 @@ const REACTIVATIONS_MAX: u32 = 3;
 impl Rotation {
     /// The rotation that a first event begins, if it is one.
     pub(super) fn start(id: RotationId, event: &Event) -> Option<Rotation> {
-        let Event::Started { subject, old, plan, at, .. } = event else { return None };
+        let Event::Started { subject, old, old_created_at, plan, at, .. } = event else { return None };
         Some(Rotation {
             id,
             events: 1,
             subject: subject.clone(),
             old: old.clone(),
+            old_created_at: *old_created_at,
             started_at: *at,
             plan: plan.clone(),
             stage: Stage::Survey,
@@ -138,24 +139,10 @@ impl Rotation {
             (Stage::Discard { key, inactive: false }, Event::Deactivated { .. }) => {
                 Stage::Discard { key, inactive: true }
             }
-            (Stage::Discard { inactive: true, .. }, Event::Deleted { .. }) => {
-                if self.abandoning {
-                    Stage::Abandoned
-                } else {
-                    Stage::Survey
-                }
-            }
-            (Stage::Create { .. }, Event::Created { key, .. }) => {
-                self.doubt_span = None;
-                self.after_creation(key.clone())
-            }
+            (Stage::Discard { inactive: true, .. }, Event::Deleted { .. }) => self.after_discarding(),
+            (Stage::Create { .. }, Event::Created { key, .. }) => self.after_creation(key.clone()),
             (Stage::Prove { new, successes, not_usable }, Event::Probed { at }) => {
-                self.last_probe_at = *at;
-                let successes = successes + 1;
-                match successes < self.plan.prove_successes {
-                    true => Stage::Prove { new, successes, not_usable },
-                    false => Stage::Deliver { new, round: 1 },
-                }
+                self.after_probe(new, successes + 1, not_usable, *at)
             }
             (Stage::Deliver { new, round }, Event::Delivered { at }) => {
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }

@@ -54,6 +54,7 @@ pub struct Rotation {
     pub(super) events: u64,
     pub(super) subject: Subject,
     pub(super) old: AccessKeyId,
+    pub(super) old_created_at: Timestamp,
     pub(super) started_at: Timestamp,
     pub(super) plan: Plan,
     pub(super) stage: Stage,
@@ -378,6 +379,12 @@ impl Rotation {
     #[must_use]
     pub fn old(&self) -> &AccessKeyId {
         &self.old
+    }
+
+    /// When AWS made the key to be replaced.
+    #[must_use]
+    pub fn old_created_at(&self) -> Timestamp {
+        self.old_created_at
     }
 
     /// Where it is.

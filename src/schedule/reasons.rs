@@ -12,7 +12,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::ids::AccessKeyId;
+use crate::ids::{AccessKeyId, RotationId, VendorName};
 use crate::rotation::{KeyMetadata, KeyStatus, Next, RefusalCode, Rotation, Stage, Waiting};
 use crate::schedule::Windows;
 use crate::time::{Timestamp, in_words};
@@ -173,6 +173,29 @@ impl Verdict {
         Verdict::without_key(State::Unmanaged, "disabled", sentence.to_owned())
     }
 
+    /// The rotation is over.
+    #[must_use]
+    pub fn ended(rotation: &Rotation) -> Verdict {
+        let (state, reason, sentence) = match rotation.stage() {
+            Stage::Done { new } => {
+                let old = rotation.old();
+                (State::Ok, "rotated", format!("the key {old} was replaced by {new} and is deleted"))
+            }
+            stage => (State::Ok, "ended", format!("the rotation ended in stage {}", stage.name())),
+        };
+        Verdict::without_key(state, reason, sentence)
+    }
+
+    /// A rotation of a vendor that is not in the configuration any more.
+    #[must_use]
+    pub fn orphaned(rotation: RotationId, vendor: &VendorName) -> Verdict {
+        let sentence = format!(
+            "the rotation {rotation} is not over, but the vendor {vendor} is not in the configuration with this user any \
+             more; nothing is done with it, both keys stay as they are; put the vendor back, or abandon it"
+        );
+        Verdict::without_key(State::Unmanaged, "orphaned", sentence)
+    }
+
     /// The user's keys could not be listed, for the reason given; `None`: no answer that can be
     /// believed. That is never read as "no keys".
     #[must_use]
@@ -237,7 +260,7 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn new(facts: &'a Facts<'a>, key: &'a KeyMetadata) -> Case<'a> {
-        let (due_at, overdue_at) = deadlines(key, facts.ages);
+        let (due_at, overdue_at) = deadlines(key.created_at, facts.ages);
         Case { facts, key, due_at, overdue_at }
     }
 
@@ -406,14 +429,13 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             (State::Rotating, "next_step", sentence, Action::Continue)
         }
     };
-    let deadlines =
-        facts.keys.iter().find(|key| key.id == *rotation.old()).map(|key| deadlines(key, facts.ages));
+    let (due_at, overdue_at) = deadlines(rotation.old_created_at(), facts.ages);
     let verdict = Verdict {
         state,
         reason,
         sentence,
-        due_at: deadlines.map(|(due_at, _)| due_at),
-        overdue_at: deadlines.map(|(_, overdue_at)| overdue_at),
+        due_at: Some(due_at),
+        overdue_at: Some(overdue_at),
         old: Some(rotation.old().clone()),
         action,
     };
@@ -457,8 +479,8 @@ fn vendor_has_new_key(stage: &Stage) -> bool {
     }
 }
 
-fn deadlines(key: &KeyMetadata, ages: Ages) -> (Timestamp, Timestamp) {
-    let due_at = key.created_at + ages.max_age;
+fn deadlines(created_at: Timestamp, ages: Ages) -> (Timestamp, Timestamp) {
+    let due_at = created_at + ages.max_age;
     (due_at, due_at + ages.overdue_after)
 }
 

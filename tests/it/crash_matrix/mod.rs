@@ -183,7 +183,7 @@ impl Mistake {
                 for seen in usage.values_mut() {
                     match seen {
                         KeyUsage::Used { service, .. } if self == Mistake::ProbeIsUse => {
-                            *service = "s3".to_owned();
+                            "s3".clone_into(service);
                         }
                         KeyUsage::Used { .. } if suspect => *seen = KeyUsage::Never,
                         _ => {}
@@ -316,7 +316,7 @@ fn enumerate_pulled(
     while odometer.more() {
         report.schedules += 1;
         let mut run = Run { pulled, ..Run::new(plan, climate, mistake) };
-        let end = run.to_its_end(&mut odometer, faults_max);
+        let end = run.finish(&mut odometer, faults_max);
         report.calls_max = report.calls_max.max(run.world.calls);
         match (run.world.broken, end) {
             (Some(why), _) => report.broken.push((why, odometer.choices())),
@@ -356,7 +356,7 @@ impl Run {
         };
         let started = Event::Started {
             subject,
-            old: world.old(),
+            old: World::old(),
             old_created_at: Timestamp::EPOCH,
             reason: "too_old".to_owned(),
             plan: mistake.plan(plan),
@@ -367,7 +367,7 @@ impl Run {
         Run { world, journal, rotation, mistake, climate, effects: 0, pulled: None }
     }
 
-    fn to_its_end(&mut self, odometer: &mut Odometer, faults_max: u32) -> End {
+    fn finish(&mut self, odometer: &mut Odometer, faults_max: u32) -> End {
         let mut faults_left = faults_max;
         for _ in 0..STEPS_MAX {
             if self.world.broken.is_some() {
@@ -378,7 +378,7 @@ impl Run {
                 Next::Ended(Ending::Done) => return self.ended(),
                 Next::Ended(Ending::Abandoned) => return self.abandoned(),
                 Next::Stuck(blocker) if self.mistake == Mistake::DeleteOtherAtQuota => {
-                    self.make_room(&blocker)
+                    self.make_room(&blocker);
                 }
                 Next::Stuck(blocker) => return self.stuck(&blocker),
                 Next::Perform(effect) => self.perform(&effect, odometer, &mut faults_left),

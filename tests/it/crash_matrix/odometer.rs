@@ -1,6 +1,6 @@
 //! Every sequence of choices, one after the other: `while odometer.more() { … odometer.pick(3) … }`.
 //!
-//! The idea is TigerBeetle's exhaustigen: the program under test asks for choices, and the odometer
+//! The idea is `TigerBeetle`'s exhaustigen: the program under test asks for choices, and the odometer
 //! turns over until each combination of answers was given once.
 
 #[derive(Default)]

@@ -97,7 +97,7 @@ impl World {
         world
     }
 
-    pub(crate) fn old(&self) -> AccessKeyId {
+    pub(crate) fn old() -> AccessKeyId {
         key_id(1)
     }
 
@@ -250,14 +250,14 @@ impl World {
         let published = self.now.minus(self.climate.usage_lag);
         let by_vendor = key.used.filter(|(from, _)| *from <= published).map(|(from, until)| {
             let last = until.unwrap_or(published).min(published);
-            let grain = last.since(from).as_secs() as i64 / USE_GRAIN_SECS * USE_GRAIN_SECS;
+            let grain = last.since(from).as_secs().cast_signed() / USE_GRAIN_SECS * USE_GRAIN_SECS;
             Timestamp::from_unix(from.unix_seconds() + grain)
         });
         let by_probe = key.probed_at.filter(|at| *at <= published);
         match (by_vendor, by_probe) {
             (None, None) => KeyUsage::Never,
             // A use within a quarter of an hour of the probe is hidden behind it.
-            (Some(used), Some(probed)) if used.since(probed).as_secs() as i64 > USE_GRAIN_SECS => {
+            (Some(used), Some(probed)) if used.since(probed).as_secs().cast_signed() > USE_GRAIN_SECS => {
                 used_at(used, "s3")
             }
             (_, Some(probed)) => used_at(probed, "sts"),
