@@ -37,14 +37,12 @@ pub(super) async fn send(
     );
     answer::accepted(&asked.host, &asked.response, &step.expect.status, offer.now)?;
     if let Finding::Differs(_) = asked.finding(step)? {
+        let (host, status) = (&asked.host, asked.response.status);
         let pointer = step.expect.pointer.as_deref().unwrap_or_default();
-        return Err(Fault::refused(
-            RefusalCode::VendorRefused,
-            format!(
-                "{} accepted the request, but its answer has another value at {pointer:?} than expected",
-                asked.host
-            ),
-        ));
+        let sentence = format!(
+            "{host} answered {status}, but its answer has another value at {pointer:?} than expected"
+        );
+        return Err(Fault::refused(RefusalCode::VendorRefused, sentence));
     }
     asked.capture(step, captured)
 }
