@@ -10,7 +10,7 @@ use url::form_urlencoded::byte_serialize;
 
 use crate::config::settings::{Body, HttpStep};
 use crate::delivery::scratch::Scratch;
-use crate::delivery::target::{self, Plaintext};
+use crate::delivery::target::{self, BadTarget, Plaintext};
 use crate::delivery::template::{Captured, Words};
 use crate::delivery::{Prepared, Tools, answer, auth, misconfigured};
 use crate::ports::{Answer, Fault, Offer, Request, Response};
@@ -30,7 +30,7 @@ pub(super) async fn send(
     captured: &mut Captured,
 ) -> Answer<()> {
     let words = Words::new(offer, Some(secret), captured);
-    let asked = ask(tools, step, offer, &words, Some(secret)).await?;
+    let asked = ask(tools, step, offer, &words).await?;
     tracing::debug!(
         vendor.name = %offer.subject.vendor, delivery.step = number, delivery.host = %asked.host,
         delivery.status = asked.response.status, "a step was answered"
@@ -50,7 +50,7 @@ pub(super) async fn send(
 /// Asks the vendor which key is in force.
 pub(super) async fn verify(tools: &Tools, step: &HttpStep, offer: &Offer) -> Answer<Verification> {
     let words = Words::new(offer, None, &Captured::new());
-    let asked = ask(tools, step, offer, &words, None).await?;
+    let asked = ask(tools, step, offer, &words).await?;
     tracing::debug!(
         vendor.name = %offer.subject.vendor, delivery.host = %asked.host,
         delivery.status = asked.response.status, "the vendor was asked which key is in force"
@@ -67,15 +67,9 @@ pub(super) async fn verify(tools: &Tools, step: &HttpStep, offer: &Offer) -> Ans
     }
 }
 
-async fn ask(
-    tools: &Tools,
-    step: &HttpStep,
-    offer: &Offer,
-    words: &Words,
-    secret: Option<&Secret>,
-) -> Answer<Asked> {
+async fn ask(tools: &Tools, step: &HttpStep, offer: &Offer, words: &Words) -> Answer<Asked> {
     let credentials = auth::credentials(tools, step).await?;
-    let mut request = request(tools, step, words, secret)?;
+    let mut request = request(tools, step, words)?;
     let equals = equals(tools, step, words)?;
     let header = credentials.header(tools, offer.now).await?;
     add_header(&mut request.ready.headers, header)?;
@@ -85,14 +79,8 @@ async fn ask(
 }
 
 /// The request, without what shows who sends it. Reads no secret and sends nothing.
-pub(super) fn request(
-    tools: &Tools,
-    step: &HttpStep,
-    words: &Words,
-    secret: Option<&Secret>,
-) -> Answer<Prepared> {
-    let url = tools.render("the url", &step.url, words)?;
-    let target = checked(&url, step, secret)?;
+pub(super) fn request(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<Prepared> {
+    let target = target(tools, step, words)?;
     let mut headers = Vec::new();
     for (name, value) in &step.headers {
         let value = tools.render(&format!("the header {name}"), value, words)?;
@@ -114,12 +102,18 @@ pub(super) fn equals(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<Op
     equals.map(|source| tools.render("expect.equals", source, words)).transpose()
 }
 
-fn checked(url: &Secret, step: &HttpStep, secret: Option<&Secret>) -> Answer<Url> {
+/// Where the request goes. Its host is the recipe's choice: host names go out in clear, to name servers and into sentences,
+/// and no vendor's answer may send a key elsewhere. So other secrets and answers must lead to the same host.
+fn target(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<Url> {
     let plaintext = Plaintext::from_setting(step.allow_plaintext);
+    let url = tools.render("the url", &step.url, words)?;
     let target = target::checked(url.expose(), plaintext).map_err(misconfigured)?;
-    let secret = secret.map(Secret::expose).unwrap_or_default();
-    target::host_without(&target, secret).map_err(misconfigured)?;
-    Ok(target)
+    let other = tools.render("the url", &step.url, &words.stand_in());
+    let other = other.ok().and_then(|url| Url::parse(url.expose()).ok());
+    match other.is_some_and(|other| other.origin() == target.origin()) {
+        true => Ok(target),
+        false => Err(misconfigured(BadTarget::MovingHost)),
+    }
 }
 
 fn add_header(headers: &mut Vec<auth::Header>, header: Option<auth::Header>) -> Answer<()> {

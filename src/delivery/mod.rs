@@ -10,8 +10,8 @@
 //! that never left; everything between is `Unknown`.
 //!
 //! **Invariant:** no sentence, log line or `Debug` holds a rendered value, a header, a path, or anything that a vendor
-//! sent but its status and, when it was asked for one, an access key id. Sentences name hosts, and a secret cannot
-//! be part of a host.
+//! sent but its status and, when it was asked for one, an access key id. Sentences name hosts, and a host
+//! depends on no secret and on no answer.
 //!
 //! **Invariant:** a secret goes out under TLS, or to this machine, or where the configuration said `allow_plaintext`.
 

@@ -38,14 +38,14 @@ pub(super) async fn checks(vendor: &Vendor, offer: &Offer) -> Vec<Check> {
             }
             DeliverStep::Http(step) => {
                 let words = Words::new(offer, Some(&secret), &captured);
-                preflight.http(&part, step, &words, Some(&secret)).await;
+                preflight.http(&part, step, &words).await;
                 let names = step.capture.keys().cloned();
                 captured.extend(names.map(|name| (name, Secret::from(PLACEHOLDER_CAPTURED))));
             }
         }
     }
     if let Some(step) = &vendor.verify {
-        preflight.http("verify", step, &Words::new(offer, None, &Captured::new()), None).await;
+        preflight.http("verify", step, &Words::new(offer, None, &Captured::new())).await;
     }
     preflight.checks
 }
@@ -59,7 +59,7 @@ struct Preflight<'a> {
 }
 
 impl Preflight<'_> {
-    async fn http(&mut self, part: &str, step: &HttpStep, words: &Words, secret: Option<&Secret>) {
+    async fn http(&mut self, part: &str, step: &HttpStep, words: &Words) {
         let tools = &self.vendor.tools;
         let credentials = auth::credentials(tools, step).await;
         let token_target = match &credentials {
@@ -69,7 +69,7 @@ impl Preflight<'_> {
         if step.auth.is_some() {
             self.add(part, "secret", credentials.map(|_| "its secrets can be read".to_owned()));
         }
-        let request = http::request(tools, step, words, secret);
+        let request = http::request(tools, step, words);
         let request = request.and_then(|request| http::equals(tools, step, words).map(|_| request));
         let targets = request.map(|request| token_target.into_iter().chain([request.target]).collect());
         self.endpoints(part, "template", targets, step.timeout).await;

@@ -26,25 +26,42 @@ const FUEL: u64 = 20_000;
 pub(super) type Captured = BTreeMap<String, Secret>;
 
 /// What a template may speak of.
-pub(super) struct Words(Value);
+pub(super) struct Words {
+    real: Value,
+    stand_in: Value,
+}
 
 impl Words {
     /// The words of an offer; without `secret`, a template that asks for it is a mistake.
     pub(super) fn new(offer: &Offer, secret: Option<&Secret>, captured: &Captured) -> Words {
-        let captured = captured.iter().map(|(name, value)| (name.as_str(), value.expose()));
-        let mut words = vec![
-            ("access_key_id", Value::from(offer.access_key_id.as_str())),
-            ("old_access_key_id", Value::from(offer.old_access_key_id.as_str())),
-            ("vendor", Value::from(offer.subject.vendor.as_str())),
-            ("account_id", Value::from(offer.account_id.as_str())),
-            ("iam_user", Value::from(offer.subject.iam_user.as_str())),
-            ("rotation_id", Value::from(offer.rotation.to_string())),
-            ("params", Value::from(BTreeMap::<String, Value>::new())),
-            ("captured", Value::from_pairs(captured)),
-        ];
-        words.extend(secret.map(|secret| ("secret_access_key", Value::from(secret.expose()))));
-        Words(Value::from_pairs(words))
+        let captured = || captured.iter().map(|(name, value)| (name.as_str(), value.expose()));
+        let nothing_of_it = captured().map(|(name, _)| (name, "1"));
+        Words {
+            real: words(offer, secret.map(Secret::expose), Value::from_pairs(captured())),
+            stand_in: words(offer, secret.map(|_| "secret"), Value::from_pairs(nothing_of_it)),
+        }
     }
+
+    /// The same words with other values where they are secret or a vendor's: what comes out the same does not
+    /// depend on those.
+    pub(super) fn stand_in(&self) -> Words {
+        Words { real: self.stand_in.clone(), stand_in: self.stand_in.clone() }
+    }
+}
+
+fn words(offer: &Offer, secret: Option<&str>, captured: Value) -> Value {
+    let mut words = vec![
+        ("access_key_id", Value::from(offer.access_key_id.as_str())),
+        ("old_access_key_id", Value::from(offer.old_access_key_id.as_str())),
+        ("vendor", Value::from(offer.subject.vendor.as_str())),
+        ("account_id", Value::from(offer.account_id.as_str())),
+        ("iam_user", Value::from(offer.subject.iam_user.as_str())),
+        ("rotation_id", Value::from(offer.rotation.to_string())),
+        ("params", Value::from(BTreeMap::<String, Value>::new())),
+        ("captured", captured),
+    ];
+    words.extend(secret.map(|secret| ("secret_access_key", Value::from(secret))));
+    Value::from_pairs(words)
 }
 
 /// A template that could not be rendered. It names a place in the configuration, and no value.
@@ -78,7 +95,7 @@ impl Templates {
         let mut text = Scratch::new();
         let template = self.0.template_from_named_str("template", source);
         let rendered = template.and_then(|template| {
-            let rendered = template.render_captured_to(words.0.clone(), &mut text).map(drop);
+            let rendered = template.render_captured_to(words.real.clone(), &mut text).map(drop);
             rendered.map_err(|error| name_what_is_missing(error, &template, words))
         });
         rendered.map_err(|error| bad(place, &error))?;
@@ -94,7 +111,7 @@ fn name_what_is_missing(error: Error, template: &Template<'_, '_>, words: &Words
     let is_missing = |path: &String| {
         let mut steps = path.split('.');
         steps
-            .try_fold(words.0.clone(), |value, step| value.get_attr(step))
+            .try_fold(words.real.clone(), |value, step| value.get_attr(step))
             .is_ok_and(|value| value.is_undefined())
     };
     let mut names: Vec<_> = template.undeclared_variables(true).into_iter().filter(is_missing).collect();

@@ -236,6 +236,16 @@ async fn a_value_cannot_add_a_header_or_change_where_the_request_goes() {
         let refusal = refused(done, RefusalCode::Misconfigured);
         assert!(refusal.sentence.contains(problem), "{}", refusal.sentence);
     }
+    let elsewhere =
+        "the host of the address depends on a secret or on an answer; it has to stand in the recipe";
+    for template in
+        ["https://{{ captured.value[0] }}.acme.invalid/", "http://127.0.0.{{ captured.value | length }}/"]
+    {
+        vendor.script([Answer::json(200, &json!({"value": "evil"}))]);
+        let done = deliver(vec![http(first.clone()), http(http_step("PUT", template))], &[]).await;
+        let refusal = refused(done, RefusalCode::Misconfigured);
+        assert_eq!(refusal.sentence, format!("step 2 of 2: {elsewhere}"));
+    }
     let secrets = [("env:TOKEN", "a\nx-evil: 1")];
     let step =
         HttpStep { auth: Some(Auth::Bearer(reference("env:TOKEN"))), ..http_step("PUT", &vendor.url("/")) };

@@ -111,7 +111,7 @@ impl Vendor {
         };
         let shared = Arc::new(Shared::default());
         let accepting = Arc::clone(&shared);
-        thread::spawn(move || accepting.accept(&listener, tls));
+        thread::spawn(move || accepting.accept(&listener, tls.as_ref()));
         Vendor { address, base, shared }
     }
 
@@ -179,12 +179,12 @@ enum Then {
 }
 
 impl Shared {
-    fn accept(self: &Arc<Shared>, listener: &TcpListener, tls: Option<Arc<ServerConfig>>) {
+    fn accept(self: &Arc<Shared>, listener: &TcpListener, tls: Option<&Arc<ServerConfig>>) {
         for stream in listener.incoming() {
             if self.stopped.load(Ordering::SeqCst) {
                 return;
             }
-            let (Ok(stream), shared, tls) = (stream, Arc::clone(self), tls.clone()) else { continue };
+            let (Ok(stream), shared, tls) = (stream, Arc::clone(self), tls.cloned()) else { continue };
             shared.connections.fetch_add(1, Ordering::SeqCst);
             // A client that goes away ends its thread with an error, which is its own affair.
             thread::spawn(move || drop(shared.serve(stream, tls)));
@@ -268,7 +268,7 @@ impl Shared {
     fn flood(&self, to: &mut dyn Write) -> io::Result<()> {
         const BODY_BYTES: usize = 1 << 30;
         say(to, 200, &[], "", BODY_BYTES)?;
-        let piece = [b'a'; 1 << 16];
+        let piece = vec![b'a'; 1 << 16];
         for _ in 0..BODY_BYTES / piece.len() {
             to.write_all(&piece)?;
             self.flooded_bytes.fetch_add(1 << 16, Ordering::SeqCst);
@@ -284,14 +284,14 @@ fn say(
     body: &str,
     promised_bytes: usize,
 ) -> io::Result<()> {
-    let mut head = format!("HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\n");
+    write!(to, "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\n")?;
     if !matches!(status, 204 | 304) {
-        head += &format!("content-length: {promised_bytes}\r\n");
+        write!(to, "content-length: {promised_bytes}\r\n")?;
     }
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        write!(to, "{name}: {value}\r\n")?;
     }
-    to.write_all(format!("{head}\r\n{body}").as_bytes())?;
+    write!(to, "\r\n{body}")?;
     to.flush()
 }
 
@@ -318,17 +318,12 @@ fn read_request(from: &mut impl BufRead) -> io::Result<Option<Received>> {
 
 /// The pair in a body, wherever it stands: a JSON document of any shape, or a form.
 fn pair_in(body: &str) -> Option<Pair> {
-    match serde_json::from_str::<Value>(body) {
-        Ok(document) => pair_in_json(&document),
-        Err(_) => {
-            let fields: BTreeMap<_, _> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
-            let field = |name: &str| fields.get(name).cloned();
-            Some(Pair {
-                access_key_id: field("access_key_id")?,
-                secret_access_key: field("secret_access_key")?,
-            })
-        }
+    if let Ok(document) = serde_json::from_str::<Value>(body) {
+        return pair_in_json(&document);
     }
+    let fields: BTreeMap<_, _> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let field = |name: &str| fields.get(name).cloned();
+    Some(Pair { access_key_id: field("access_key_id")?, secret_access_key: field("secret_access_key")? })
 }
 
 fn pair_in_json(value: &Value) -> Option<Pair> {
