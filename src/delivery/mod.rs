@@ -6,8 +6,9 @@
 //!
 //! **Invariant:** one request a step, no redirects followed, no retries. Whoever repeats, repeats the whole delivery.
 //!
-//! **Invariant:** what may have been done is never called refused. `Refused` is a vendor's own clear no, or a request
-//! that never left; everything between is `Unknown`.
+//! **Invariant:** what may have been done is never called refused. `Refused` is a vendor's own clear no, in its status or
+//! where the recipe looks for one, or a request that never left; everything between is `Unknown`, and so is a refusal
+//! after an earlier step was accepted.
 //!
 //! **Invariant:** no sentence, log line or `Debug` holds a rendered value, a header, a path, or anything that a vendor
 //! sent but its status and, when it was asked for one, an access key id. Sentences name hosts, and a host

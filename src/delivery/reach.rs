@@ -115,3 +115,63 @@ fn tls_sentence(host: &str, error: &io::Error) -> String {
         None => format!("{host} broke the connection off during TLS"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener};
+    use std::thread::{self, JoinHandle};
+
+    use rustls::RootCertStore;
+    use rustls::crypto::aws_lc_rs;
+
+    use super::*;
+
+    /// A proxy for one connection. Gives back what it was asked.
+    fn proxy(answer: &'static str) -> (SocketAddr, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a question");
+                asked.extend(byte);
+            }
+            stream.write_all(answer.as_bytes()).expect("it listens");
+            String::from_utf8(asked).expect("text")
+        });
+        (address, serving)
+    }
+
+    async fn through_proxy(answer: &'static str, url: &str) -> (String, String) {
+        let (address, serving) = proxy(answer);
+        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let proxies = Matcher::builder().https(format!("http://user:canary@{address}")).build();
+        let reach = Reach { tls: Arc::new(tls), proxies };
+        let url = Url::parse(url).expect("a URL");
+        let reached = reach.connect(&url, Duration::from_secs(20)).await;
+        let sentence = reached.expect_err("nobody is there").sentence().to_owned();
+        (serving.join().expect("the proxy ends"), sentence)
+    }
+
+    #[tokio::test]
+    async fn a_host_behind_a_proxy_is_reached_through_a_tunnel() {
+        let (asked, sentence) =
+            through_proxy("HTTP/1.1 200 Connected\r\n\r\n", "https://hooks.acme.invalid/secret").await;
+        assert!(asked.starts_with("CONNECT hooks.acme.invalid:443 HTTP/1.1\r\n"), "{asked}");
+        assert!(asked.contains("Proxy-Authorization: Basic "), "{asked}");
+        assert!(!asked.contains("/secret"), "{asked}");
+        assert_eq!(sentence, "hooks.acme.invalid broke the connection off during TLS");
+
+        let (_, sentence) =
+            through_proxy("HTTP/1.1 407 No\r\n\r\n", "https://hooks.acme.invalid:8443/").await;
+        let expected = "hooks.acme.invalid cannot be connected to through the proxy 127.0.0.1";
+        assert_eq!(sentence, expected);
+    }
+}

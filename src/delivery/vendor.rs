@@ -33,6 +33,7 @@ impl Vendor {
 impl Delivery for Vendor {
     async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()> {
         let mut captured = Captured::new();
+        let mut changed = false;
         for (number, step) in (1..).zip(&self.steps) {
             let done = match step {
                 DeliverStep::Webhook(step) => webhook::send(&self.tools, step, number, offer, secret).await,
@@ -40,7 +41,9 @@ impl Delivery for Vendor {
                     http::send(&self.tools, step, number, offer, secret, &mut captured).await
                 }
             };
-            done.map_err(|fault| in_step(fault, number, self.steps.len()))?;
+            done.map_err(|fault| if changed { after_a_change(fault) } else { fault })
+                .map_err(|fault| in_step(fault, number, self.steps.len()))?;
+            changed |= changes(step);
         }
         Ok(())
     }
@@ -54,6 +57,26 @@ impl Delivery for Vendor {
 
     async fn preflight(&self, offer: &Offer) -> Vec<Check> {
         preflight::checks(self, offer).await
+    }
+}
+
+/// Whether the step, once accepted, may have changed what the vendor holds.
+fn changes(step: &DeliverStep) -> bool {
+    match step {
+        DeliverStep::Webhook(_) => true,
+        DeliverStep::Http(step) => step.method != "GET",
+    }
+}
+
+/// A refusal says that nothing was done; after an accepted change that is not so. An address that is gone for good
+/// keeps its code all the same: no repeat will find it.
+fn after_a_change(fault: Fault) -> Fault {
+    match fault {
+        Fault::Refused(Refusal { code, sentence, retry_after }) if code != RefusalCode::VendorGone => {
+            let sentence = format!("{sentence}, after earlier steps were accepted");
+            Fault::Unknown(Doubt { sentence, retry_after })
+        }
+        other => other,
     }
 }
 

@@ -205,6 +205,32 @@ async fn what_was_captured_is_forgotten_with_its_delivery() {
 }
 
 #[tokio::test]
+async fn a_refusal_after_an_accepted_change_is_a_doubt() {
+    let vendor = Vendor::start();
+    let step = |method, path| http(http_step(method, &vendor.url(path)));
+    let steps = vec![step("GET", "/first"), step("PUT", "/id"), step("PUT", "/secret")];
+    let ok = || Answer::status(200);
+    vendor.script([ok(), Answer::status(403)]);
+    let refusal = refused(deliver(steps.clone(), &[]).await, RefusalCode::VendorRefused);
+    assert_eq!(refusal.sentence, "step 2 of 3: 127.0.0.1 answered 403");
+    vendor.script([ok(), ok(), Answer::status(403)]);
+    let sentence = unknown(deliver(steps.clone(), &[]).await);
+    assert_eq!(sentence, "step 3 of 3: 127.0.0.1 answered 403, after earlier steps were accepted");
+    vendor.script([ok(), ok(), Answer::status(410)]);
+    refused(deliver(steps, &[]).await, RefusalCode::VendorGone);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_breaks_is_not_tried_again() {
+    let vendor = Vendor::start();
+    vendor.script([Answer::status(200), Answer::Closes]);
+    let acme = delivery(vec![http(http_step("PUT", &vendor.url("/")))], None, Secrets::default());
+    assert_eq!(acme.deliver(&offer(), &new_secret()).await, Ok(()));
+    unknown(acme.deliver(&offer(), &new_secret()).await);
+    assert_eq!((vendor.requests().len(), vendor.connections()), (2, 1));
+}
+
+#[tokio::test]
 async fn a_status_that_was_expected_is_accepted_and_another_success_is_a_doubt() {
     let vendor = Vendor::start();
     let expect = Expect { status: vec![201, 204], ..Expect::default() };
