@@ -3,6 +3,9 @@
 //! No redirects, no cookies, no retries, no decompression. The standard proxy variables (`HTTPS_PROXY`, `NO_PROXY`
 //! and kin) are honoured, but never for a loopback address: plain text meant for this machine must not leave it.
 //!
+//! The HTTP library and TLS copy a request while they send it, and do not wipe their copies; they live as long as the
+//! exchange does.
+//!
 //! **Invariant:** an error of the HTTP library is never shown, since it names the address; sentences name the host.
 //!
 //! **Invariant:** no more of an answer is read than [`TEXT_BYTES_MAX`], however much is sent.
@@ -151,8 +154,8 @@ fn host(url: &str) -> Answer<String> {
     parsed(url).map(|url| target::host_of(&url))
 }
 
-/// The answer, as far as it goes. A body that is too long or breaks off is cut there: the status has been said, and whoever
-/// needs the body finds that it is not whole.
+/// The answer, as far as it goes. A body that is too long or breaks off is cut there: the status has been said, and
+/// whoever needs the body finds that it is not whole.
 async fn read(mut answer: reqwest::Response) -> Response {
     let status = answer.status().as_u16();
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);

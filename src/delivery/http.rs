@@ -1,6 +1,7 @@
 //! `kind = "http"`, and `verify`: one request, made from templates, and what its answer must say.
 //!
-//! **Invariant:** what was rendered is checked again before it is sent: the address, and that no header has a line break in it.
+//! **Invariant:** what was rendered is checked again before it is sent: the address, and that no header has a line
+//! break in it.
 
 use std::collections::BTreeMap;
 
@@ -102,8 +103,8 @@ pub(super) fn equals(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<Op
     equals.map(|source| tools.render("expect.equals", source, words)).transpose()
 }
 
-/// Where the request goes. Its host is the recipe's choice: host names go out in clear, to name servers and into sentences,
-/// and no vendor's answer may send a key elsewhere. So other secrets and answers must lead to the same host.
+/// Where the request goes. Its host is the recipe's choice: host names go out in clear, to name servers and into
+/// sentences, and no vendor's answer may send a key elsewhere. So other secrets and answers must lead to the same host.
 fn target(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<Url> {
     let plaintext = Plaintext::from_setting(step.allow_plaintext);
     let url = tools.render("the url", &step.url, words)?;

@@ -2,13 +2,13 @@
 //!
 //! A delivery is one or more steps, in order, each safe to repeat: a signed webhook or an HTTP request made from
 //! templates. The steps are taken from the configuration as it stands, so a wrong address can be mended in the middle
-//! of a rotation; the message itself is a function of the [`Offer`] and is the same at every attempt.
+//! of a rotation; a webhook's message is a function of the [`Offer`] and is the same at every attempt.
 //!
 //! **Invariant:** one request a step, no redirects followed, no retries. Whoever repeats, repeats the whole delivery.
 //!
-//! **Invariant:** what may have been done is never called refused. `Refused` is a vendor's own clear no, in its status or
-//! where the recipe looks for one, or a request that never left; everything between is `Unknown`, and so is a refusal
-//! after an earlier step was accepted.
+//! **Invariant:** what may have been done is never called refused. `Refused` is a vendor's own clear no, in its status
+//! or where the recipe looks for one, or a request that never left; everything between is `Unknown`, and so is a
+//! refusal after an earlier step was accepted.
 //!
 //! **Invariant:** no sentence, log line or `Debug` holds a rendered value, a header, a path, or anything that a vendor
 //! sent but its status and, when it was asked for one, an access key id. Sentences name hosts, and a host
