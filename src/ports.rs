@@ -390,7 +390,7 @@ pub struct Response {
 /// The way out to vendors: one request, no redirects, no retries.
 #[async_trait]
 pub trait Egress: Send + Sync {
-    /// Sends it. Any complete answer, whatever its status, is `Ok`; a body that is too long is cut.
+    /// Sends it. Any answer with a status, whichever, is `Ok`; a body that is too long or breaks off is cut.
     async fn send(&self, request: Request) -> Answer<Response>;
     /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
     async fn reach(&self, url: &str, timeout: Duration) -> Answer<()>;
