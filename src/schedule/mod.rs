@@ -6,4 +6,5 @@ mod cron;
 mod reasons;
 mod window;
 
+pub use self::cron::{BadCron, Cron, jitter_for, missed};
 pub use window::{BadWindow, Window, Windows};
