@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::SecretRef;
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 use crate::rotation::Plan;
+pub use crate::schedule::Ages;
 use crate::schedule::Windows;
 
 /// Everything that `rotation.toml` says, checked.
@@ -121,17 +122,6 @@ pub enum Users {
     Named(Vec<IamUserName>),
     /// Every user under this IAM path, such as `/vendors/acme/`.
     Path(String),
-}
-
-/// When a key is due.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ages {
-    /// Older than this: due.
-    pub max_age: Duration,
-    /// Due this soon: a warning.
-    pub warn_before: Duration,
-    /// Due this long and still not rotated: overdue.
-    pub overdue_after: Duration,
 }
 
 /// One step of a delivery.
