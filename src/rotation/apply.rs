@@ -138,24 +138,10 @@ impl Rotation {
             (Stage::Discard { key, inactive: false }, Event::Deactivated { .. }) => {
                 Stage::Discard { key, inactive: true }
             }
-            (Stage::Discard { inactive: true, .. }, Event::Deleted { .. }) => {
-                if self.abandoning {
-                    Stage::Abandoned
-                } else {
-                    Stage::Survey
-                }
-            }
-            (Stage::Create { .. }, Event::Created { key, .. }) => {
-                self.doubt_span = None;
-                self.after_creation(key.clone())
-            }
+            (Stage::Discard { inactive: true, .. }, Event::Deleted { .. }) => self.after_discarding(),
+            (Stage::Create { .. }, Event::Created { key, .. }) => self.after_creation(key.clone()),
             (Stage::Prove { new, successes, not_usable }, Event::Probed { at }) => {
-                self.last_probe_at = *at;
-                let successes = successes + 1;
-                match successes < self.plan.prove_successes {
-                    true => Stage::Prove { new, successes, not_usable },
-                    false => Stage::Deliver { new, round: 1 },
-                }
+                self.after_probe(new, successes + 1, not_usable, *at)
             }
             (Stage::Deliver { new, round }, Event::Delivered { at }) => {
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }
@@ -237,11 +223,24 @@ impl Rotation {
         })
     }
 
-    fn after_creation(&self, key: AccessKeyId) -> Stage {
+    fn after_discarding(&self) -> Stage {
+        if self.abandoning { Stage::Abandoned } else { Stage::Survey }
+    }
+
+    fn after_creation(&mut self, key: AccessKeyId) -> Stage {
+        self.doubt_span = None;
         if self.abandoning {
             return Stage::Discard { key, inactive: false };
         }
         Stage::Prove { new: key, successes: 0, not_usable: 0 }
+    }
+
+    fn after_probe(&mut self, new: AccessKeyId, successes: u32, not_usable: u32, at: Timestamp) -> Stage {
+        self.last_probe_at = at;
+        match successes < self.plan.prove_successes {
+            true => Stage::Prove { new, successes, not_usable },
+            false => Stage::Deliver { new, round: 1 },
+        }
     }
 
     fn after_soak_reading(
