@@ -311,8 +311,8 @@ fn no_free_slot(case: &Case<'_>) -> Option<Verdict> {
     let why =
         if case.is_due() { format!("due since {}", case.due_at) } else { "asked to be replaced".to_owned() };
     let sentence = format!(
-        "the key {} is {} old and {why}, but the user has a second access key, {}, that no rotation under way accounts for; \
-         nothing was touched; find out whose it is, and when it is nobody's, set it Inactive and then delete it",
+        "the key {} is {} old and {why}, but the user has a second access key, {}, that no rotation under way \
+         accounts for; nothing was touched; find out whose it is, and when it is nobody's, set it Inactive and then delete it",
         case.key.id,
         case.age(),
         described(&others, case.facts.now),
@@ -327,8 +327,8 @@ fn second_key(case: &Case<'_>) -> Option<Verdict> {
     }
     let state = if case.is_due_soon() { State::Warning } else { State::Ok };
     let sentence = format!(
-        "the key {} is {} old and due at {}, but the user has a second access key, {}, that no rotation under way accounts for; \
-         a rotation needs that slot, so find out whose it is before then",
+        "the key {} is {} old and due at {}, but the user has a second access key, {}, that no rotation under way \
+         accounts for; a rotation needs that slot, so find out whose it is before then",
         case.key.id,
         case.age(),
         case.due_at,
