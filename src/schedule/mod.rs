@@ -4,8 +4,10 @@
 
 mod cron;
 mod reasons;
+mod verdict;
 mod window;
 
 pub use self::cron::{BadCron, Cron, jitter_for, missed};
-pub use reasons::{Action, Ages, Facts, State, Verdict, judge};
+pub use reasons::{Ages, Facts, judge};
+pub use verdict::{Action, State, Verdict};
 pub use window::{BadWindow, Window, Windows};
