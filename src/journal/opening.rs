@@ -193,9 +193,10 @@ async fn check_end(connection: &mut SqliteConnection, path: &Path) -> Result<(),
     if told == kept && told == last {
         return Ok(());
     }
-    let lost =
-        format!("should hold {told} events and holds {kept}: some are missing; restore it from a backup");
-    Err(unusable(path, &lost))
+    Err(unusable(
+        path,
+        &format!("should hold {told} events and holds {kept}: some are missing; restore it from a backup"),
+    ))
 }
 
 fn unusable(path: &Path, what: &str) -> Failure {

@@ -59,6 +59,8 @@ impl SqliteJournal {
             Mode::Drive => Some(InstanceLock::take(path, &writer)?),
             Mode::Operate | Mode::Read => None,
         };
+        // Looked at again: until it was locked, another process may have made it.
+        let found = files::inspect(path)?;
         let seal_key = match (seal_key, mode, found) {
             (Some(key), _, _) => Some(key),
             (None, Mode::Read, _) => None,
