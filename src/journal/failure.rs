@@ -106,3 +106,66 @@ impl From<MigrateError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions as _, SqliteConnection, query};
+
+    use super::*;
+
+    const PATH: &str = "/var/lib/keyround/journal.db";
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_and_that_nothing_was_appended() {
+        let mut connection = connect(SqliteConnectOptions::new().in_memory(true)).await;
+        run(&mut connection, "PRAGMA max_page_count = 2").await.expect("a small disk");
+        run(&mut connection, "CREATE TABLE t (x)").await.expect("a table");
+        let full =
+            run(&mut connection, "INSERT INTO t VALUES (zeroblob(100000))").await.expect_err("too much");
+        let told = Failure::from(full).in_words(Path::new(PATH), Doing::Appending);
+        assert!(matches!(told, JournalError::Unavailable(_)));
+        let words = "the journal /var/lib/keyround/journal.db could not be written: the disk is full; make room; \
+                     nothing was appended";
+        assert_eq!(told.to_string(), words);
+    }
+
+    #[tokio::test]
+    async fn another_writer_is_waited_for_and_then_said() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let options =
+            || SqliteConnectOptions::new().filename(file.path()).busy_timeout(std::time::Duration::ZERO);
+        let (mut one, mut other) = (connect(options()).await, connect(options()).await);
+        run(&mut one, "BEGIN IMMEDIATE").await.expect("a writer");
+        let busy = run(&mut other, "BEGIN IMMEDIATE").await.expect_err("one writer at a time");
+        let told = Failure::from(busy).in_words(Path::new(PATH), Doing::Appending);
+        assert!(
+            matches!(&told, JournalError::Unavailable(words) if words.contains("another process is writing"))
+        );
+        assert!(told.to_string().ends_with("; nothing was appended"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_read_only_file_is_said_and_what_is_no_database_is_unusable() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let options = || SqliteConnectOptions::new().filename(file.path());
+        let read_only = run(&mut connect(options().read_only(true)).await, "CREATE TABLE t (x)").await;
+        let told =
+            Failure::from(read_only.expect_err("read-only")).in_words(Path::new(PATH), Doing::Appending);
+        assert!(
+            matches!(&told, JournalError::Unavailable(words) if words.contains("read-only for this user"))
+        );
+        std::fs::write(file.path(), "buy milk\n".repeat(999)).expect("written");
+        let foreign = run(&mut connect(options()).await, "SELECT * FROM sqlite_schema").await;
+        let told = Failure::from(foreign.expect_err("no database")).in_words(Path::new(PATH), Doing::Reading);
+        assert!(matches!(&told, JournalError::Unusable(words) if words.contains("is damaged")), "{told}");
+    }
+
+    async fn connect(options: SqliteConnectOptions) -> SqliteConnection {
+        options.connect().await.expect("a connection")
+    }
+
+    async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+        query(sql).execute(connection).await.map(|_| ())
+    }
+}

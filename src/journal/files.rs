@@ -76,7 +76,7 @@ fn judge_header(path: &Path, header: &[u8], length: u64) -> Result<(), JournalEr
         bytes => u64::from(bytes),
     };
     // After a crash, what is missing here may stand in the write-ahead log.
-    if length < page_bytes * u64::from(field(28)) && !is_filled(&beside(path, "-wal")) {
+    if length < page_bytes * u64::from(field(28)) && !has_log(path) {
         return Err(truncated(path, length));
     }
     Ok(())
@@ -101,8 +101,9 @@ fn truncated(path: &Path, length: u64) -> JournalError {
     ))
 }
 
-fn is_filled(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|file| file.len() > 0)
+/// Whether a part of the journal is, or may be, in its write-ahead log.
+pub(super) fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.is_file() && log.len() > 0)
 }
 
 /// `journal.db` and `-wal` are `journal.db-wal`.
@@ -124,15 +125,14 @@ pub(super) fn make_folder(path: &Path) -> Result<(), JournalError> {
 
 /// A new database must not find the write-ahead log of one that was taken away: SQLite could play it back into it.
 pub(super) fn refuse_orphaned_log(path: &Path) -> Result<(), JournalError> {
-    let log = beside(path, "-wal");
-    if !is_filled(&log) {
+    if !has_log(path) {
         return Ok(());
     }
     Err(JournalError::Unusable(format!(
         "the journal {} is missing, but its write-ahead log {} is there; nothing was touched; restore the journal, \
          or move the log away to begin a new one",
         path.display(),
-        log.display()
+        beside(path, "-wal").display()
     )))
 }
 

@@ -122,21 +122,23 @@ fn writing(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Not SQLite's read-only mode: that leaves the files shared with a writer behind. This connection
-/// writes nothing and cleans up after itself; on a medium that cannot be written to, where nobody
-/// else can write either, the file is read as it stands.
+/// writes nothing and cleans up after itself.
 async fn connect_reader(path: &Path) -> Result<SqliteConnection, Failure> {
     let options = || {
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
         options.pragma("query_only", "ON").disable_statement_logging()
     };
-    match begin_reading(options()).await {
-        Err(failure)
-            if failure.sqlite_code().is_some_and(|code| NO_ROOM_FOR_SHARED_FILES.contains(&code)) =>
-        {
-            begin_reading(options().immutable(true)).await
-        }
-        answer => answer,
+    let failure = match begin_reading(options()).await {
+        Ok(connection) => return Ok(connection),
+        Err(failure) => failure,
+    };
+    // On a medium that cannot be written to, nobody else writes either: the file is read as it stands,
+    // unless a part of it is still in the write-ahead log, which would be passed over.
+    let no_room = failure.sqlite_code().is_some_and(|code| NO_ROOM_FOR_SHARED_FILES.contains(&code));
+    if no_room && !files::has_log(path) {
+        return begin_reading(options().immutable(true)).await;
     }
+    Err(failure)
 }
 
 async fn begin_reading(options: SqliteConnectOptions) -> Result<SqliteConnection, Failure> {

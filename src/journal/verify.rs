@@ -9,7 +9,7 @@ use crate::rotation::Event;
 use crate::time::Timestamp;
 
 /// How many rows of the history are held in memory at once.
-const PAGE_ROWS: i64 = 1000;
+const PAGE_ROWS: i64 = 256;
 
 type ChainRow = (i64, String, i64, i64, String, bool, String, Vec<u8>);
 type DerivedRow = (String, String, Option<String>, String, i64, bool, String);

@@ -89,17 +89,17 @@ fn one_of_each() -> Vec<Event> {
         Event::Listed { keys: Vec::new(), at: at(2) },
         Event::Listed { keys: every_status(), at: at(3) },
         Event::Created { key: new(), at: at(4), request_id: None },
-        Event::Created { key: new(), at: at(5), request_id: request_id() },
+        Event::Created { key: new(), at: at(5), request_id: Some(request_id()) },
         Event::Probed { at: at(6) },
         Event::Delivered { at: at(7) },
         Event::Verified { by: Verification::Asked, at: at(8) },
         Event::Verified { by: Verification::Acceptance, at: at(9) },
         Event::UsageRead { usage: every_usage(), at: at(10) },
         Event::Deactivated { at: at(11), request_id: None },
-        Event::Deactivated { at: at(12), request_id: request_id() },
+        Event::Deactivated { at: at(12), request_id: Some(request_id()) },
         Event::Reactivated { at: at(13) },
         Event::Deleted { at: at(14), request_id: None },
-        Event::Deleted { at: at(15), request_id: request_id() },
+        Event::Deleted { at: at(15), request_id: Some(request_id()) },
         Event::Unanswered { doubt: doubt(None), at: at(16) },
         Event::Unanswered { doubt: doubt(Some(30)), at: at(17) },
         Event::Held { until: None, by: by(), why: "a freeze".to_owned(), at: at(18) },
@@ -190,7 +190,7 @@ fn refusal_codes() -> [RefusalCode; 13] {
 }
 
 fn refusal(code: RefusalCode) -> Refusal {
-    let retry_after = (code == RefusalCode::Throttled).then(|| Duration::from_secs(120));
+    let retry_after = (code == RefusalCode::Throttled).then(|| Duration::from_mins(2));
     Refusal { code, sentence: "the vendor said no".to_owned(), retry_after }
 }
 
@@ -207,8 +207,8 @@ fn by() -> String {
     "alex@ops-1".to_owned()
 }
 
-fn request_id() -> Option<String> {
-    Some("7a62c49f-347e-4fc4-9331-6e8eEXAMPLE".to_owned())
+fn request_id() -> String {
+    "7a62c49f-347e-4fc4-9331-6e8eEXAMPLE".to_owned()
 }
 
 fn old() -> AccessKeyId {
