@@ -57,6 +57,15 @@ impl Failure {
         };
         let (done, safe) = doing.words();
         let journal = path.display();
+        if matches!(
+            error,
+            sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)
+        ) {
+            return JournalError::Unusable(format!(
+                "the journal {journal} is damaged: a row is missing or is not what keyround writes{safe}; restore it \
+                 from a backup"
+            ));
+        }
         let why = match code {
             // SQLITE_BUSY, SQLITE_LOCKED
             Some(5 | 6) => {

@@ -241,6 +241,13 @@ async fn a_damaged_journal_is_refused() {
 }
 
 #[tokio::test]
+async fn a_journal_without_its_own_row_is_refused() {
+    let place = Place::with_history().await;
+    place.tell("DELETE FROM journal").await;
+    place.untouched(&refusal(&place, Mode::Drive).await, "a row is missing");
+}
+
+#[tokio::test]
 async fn a_journal_from_a_newer_version_is_refused() {
     let place = Place::with_history().await;
     place.tell("PRAGMA user_version = 2").await;
