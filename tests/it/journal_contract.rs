@@ -232,6 +232,24 @@ async fn the_two_journals_agree_on_every_sequence_of_appends() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_write_to_one_file_at_once_wait_for_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.db");
+    let driver = open(&path).await;
+    let operator = SqliteJournal::open(&path, None, Mode::Operate).await.expect("an operator");
+    let write = async |journal: SqliteJournal, user: &str| {
+        let begun = start("acme", user, None, 0);
+        keep(&journal, begun.id, 1, &begun.event).await;
+        for number in 2..=40 {
+            keep(&journal, begun.id, number, &probed(number)).await;
+        }
+        journal
+    };
+    let (journal, _) = tokio::join!(write(driver, "user-a"), write(operator, "user-b"));
+    assert_eq!(journal.verify_history().await.expect("a whole history").0, 80);
+}
+
 async fn agree(one: &dyn Journal, other: &dyn Journal, ids: &[RotationId], seed: u64) {
     let history = |journal| Journal::history(journal, None, Timestamp::EPOCH);
     let told = history(one).await.expect("events");
