@@ -1,1 +1,86 @@
-//! To be written.
+//! The journal: what was done and what is about to be done, and the sealed secrets in between.
+//!
+//! Two journals keep one contract ([`crate::ports::Journal`]): [`SqliteJournal`], a file, and
+//! [`MemoryJournal`], for tests and rehearsals.
+//!
+//! **Invariant:** the history is append-only, and an append says which event it expects to be the
+//! next one. Of two writers who saw the same past, one is told of a conflict.
+//!
+//! **Invariant:** an event, the end of its rotation and the change of its secret are one transaction,
+//! on the disk before the append returns.
+//!
+//! **Invariant:** a file that is damaged, foreign, from a newer version or sealed with another key
+//! is refused with a sentence that says which, and is not touched.
+//!
+//! # What the chain of hashes proves
+//!
+//! Each event's hash covers the one before it, and the journal's own row keeps the number of events
+//! and the last hash. `history verify` so finds a row that was changed, put in, taken out, moved or
+//! cut off the end by accident, by a tool, or by somebody who edits rows. It proves nothing against
+//! somebody who can write the file and takes the trouble to compute all hashes anew: no secret goes
+//! into them. Against that, keep what `history verify` prints (the count and the last hash)
+//! somewhere else: a history that still contains that hash at that place is the one that was there.
+
+mod chain;
+mod failure;
+mod files;
+mod memory;
+mod opening;
+mod seal;
+mod sqlite;
+mod verify;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use chain::{Unreadable, decode, encode};
+pub use memory::MemoryJournal;
+pub use seal::{BadSealKey, SealKey};
+pub use sqlite::SqliteJournal;
+
+use crate::ports::{Journal, JournalError};
+
+/// What a journal is opened for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// To drive rotations. One process at a time: the others are told who it is.
+    Drive,
+    /// To append what an operator says, while another process may be driving.
+    Operate,
+    /// To look. Nothing is made, migrated or written.
+    Read,
+}
+
+/// Opens the SQLite journal at `path`. Without a seal key, the file `seal.key` beside the journal
+/// is used, and made together with the journal. A reader sees a missing journal as an empty one.
+///
+/// # Errors
+///
+/// The journal is unusable, unavailable, or in use by another process.
+pub async fn open(
+    path: &Path,
+    seal_key: Option<SealKey>,
+    mode: Mode,
+) -> Result<Arc<dyn Journal>, JournalError> {
+    if mode == Mode::Read && files::inspect(path)? == files::Found::Nothing {
+        return Ok(Arc::new(MemoryJournal::empty_for_reading()));
+    }
+    Ok(Arc::new(SqliteJournal::open(path, seal_key, mode).await?))
+}
+
+fn read_only() -> JournalError {
+    JournalError::Unavailable("the journal was opened for reading only; nothing was appended".to_owned())
+}
+
+/// Who writes: `host:pid`.
+fn this_process() -> String {
+    format!("{}:{}", host(), std::process::id())
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .unwrap_or_default();
+    let name: String = name.trim().chars().filter(char::is_ascii_graphic).take(64).collect();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}

@@ -374,7 +374,12 @@ pub struct Refusal {
     /// A sentence for people, without any secret and without the body of an answer.
     pub sentence: String,
     /// How long the other side asked to be left alone, from Retry-After.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_secs")]
+    #[serde(
+        rename = "retry_after_secs",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_secs"
+    )]
     pub retry_after: Option<Duration>,
 }
 
@@ -438,7 +443,12 @@ pub struct Doubt {
     /// A sentence for people, without any secret and without the body of an answer.
     pub sentence: String,
     /// How long the other side asked to be left alone, from Retry-After.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_secs")]
+    #[serde(
+        rename = "retry_after_secs",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_secs"
+    )]
     pub retry_after: Option<Duration>,
 }
 

@@ -1,1 +1,224 @@
+//! Stored events stay readable: `tests/events/v1.jsonl` holds a line of each kind as the first
+//! version wrote it. Lines are added to it, never changed.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use keyround::ids::{AccessKeyId, Subject};
+use keyround::journal::{decode, encode};
+use keyround::rotation::{
+    Because, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal, RefusalCode, Verification,
+};
+use keyround::schedule::Windows;
+use keyround::time::Timestamp;
+
+const V1: &str = include_str!("../events/v1.jsonl");
+
+#[test]
+fn each_line_of_the_first_version_is_read_and_written_as_it_stands() {
+    let (lines, events) = (V1.lines().collect::<Vec<_>>(), one_of_each());
+    for (line, event) in lines.iter().zip(&events) {
+        assert_eq!(decode(line).as_ref(), Ok(event), "{line}");
+        assert_eq!(encode(event), *line);
+    }
+    assert_eq!(lines.len(), events.len());
+}
+
+#[test]
+fn the_first_version_wrote_an_event_of_every_kind() {
+    let kinds: BTreeSet<usize> = one_of_each().iter().map(kind).collect();
+    assert_eq!(kinds, (0..17).collect());
+    let names: BTreeSet<&str> = one_of_each().iter().map(Event::name).collect();
+    assert_eq!(names.len(), kinds.len());
+}
+
+#[test]
+fn an_event_is_stored_under_the_name_that_is_shown() {
+    for (line, event) in V1.lines().zip(one_of_each()) {
+        let stored: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        assert_eq!(stored["event"], event.name());
+        assert_eq!(stored["at"], event.at().to_string());
+        assert_eq!(stored["v"], 1);
+    }
+}
+
+#[test]
+fn every_refusal_is_stored_under_the_code_that_is_shown() {
+    let codes = refusal_codes();
+    for code in codes {
+        assert_eq!(serde_json::to_value(code).expect("a word"), code.as_str());
+    }
+    assert_eq!(BTreeSet::from(codes).len(), codes.len());
+}
+
+#[test]
+fn a_field_that_a_later_version_added_does_not_stop_this_one_from_reading() {
+    let line = r#"{"v":1,"event":"probed","region":"eu-west-1","at":"2026-11-23T03:00:17Z"}"#;
+    let at = "2026-11-23T03:00:17Z".parse().expect("a time");
+    assert_eq!(decode(line), Ok(Event::Probed { at }));
+}
+
+/// A new kind of event does not compile here until somebody has thought of its line.
+fn kind(event: &Event) -> usize {
+    match event {
+        Event::Started { .. } => 0,
+        Event::Intended { .. } => 1,
+        Event::Listed { .. } => 2,
+        Event::Created { .. } => 3,
+        Event::Probed { .. } => 4,
+        Event::Delivered { .. } => 5,
+        Event::Verified { .. } => 6,
+        Event::UsageRead { .. } => 7,
+        Event::Deactivated { .. } => 8,
+        Event::Reactivated { .. } => 9,
+        Event::Deleted { .. } => 10,
+        Event::Refused { .. } => 11,
+        Event::Unanswered { .. } => 12,
+        Event::Held { .. } => 13,
+        Event::Resumed { .. } => 14,
+        Event::ReactivationAsked { .. } => 15,
+        Event::Abandoned { .. } => 16,
+    }
+}
+
+/// Each variant, each variant of what it holds, and each optional field with and without a value.
+fn one_of_each() -> Vec<Event> {
+    let mut events = vec![
+        started(None, Plan::default()),
+        started(Some("production"), unusual_plan()),
+        Event::Listed { keys: Vec::new(), at: at(2) },
+        Event::Listed { keys: every_status(), at: at(3) },
+        Event::Created { key: new(), at: at(4), request_id: None },
+        Event::Created { key: new(), at: at(5), request_id: Some(request_id()) },
+        Event::Probed { at: at(6) },
+        Event::Delivered { at: at(7) },
+        Event::Verified { by: Verification::Asked, at: at(8) },
+        Event::Verified { by: Verification::Acceptance, at: at(9) },
+        Event::UsageRead { usage: every_usage(), at: at(10) },
+        Event::Deactivated { at: at(11), request_id: None },
+        Event::Deactivated { at: at(12), request_id: Some(request_id()) },
+        Event::Reactivated { at: at(13) },
+        Event::Deleted { at: at(14), request_id: None },
+        Event::Deleted { at: at(15), request_id: Some(request_id()) },
+        Event::Unanswered { doubt: doubt(None), at: at(16) },
+        Event::Unanswered { doubt: doubt(Some(30)), at: at(17) },
+        Event::Held { until: None, by: by(), why: "a freeze".to_owned(), at: at(18) },
+        Event::Held { until: Some(at(86_400)), by: by(), why: "a freeze".to_owned(), at: at(19) },
+        Event::Resumed { by: by(), at: at(20) },
+        Event::ReactivationAsked { by: by(), why: "the vendor's \"nightly\" job".to_owned(), at: at(21) },
+        Event::Abandoned { by: by(), why: "the vendor is gone – för immer".to_owned(), at: at(22) },
+    ];
+    events.extend(every_intent().into_iter().map(|intent| Event::Intended { intent, at: at(23) }));
+    events.extend(
+        refusal_codes().into_iter().map(|code| Event::Refused { refusal: refusal(code), at: at(24) }),
+    );
+    events
+}
+
+fn started(account: Option<&str>, plan: Plan) -> Event {
+    let subject = Subject {
+        vendor: "acme".parse().expect("a vendor"),
+        account: account.map(|name| name.parse().expect("an account")),
+        iam_user: "vendor-acme".parse().expect("a user"),
+    };
+    Event::Started {
+        subject,
+        old: old(),
+        old_created_at: at(0),
+        reason: "too_old".to_owned(),
+        plan,
+        at: at(1),
+    }
+}
+
+fn unusual_plan() -> Plan {
+    let windows =
+        ["Mon-Fri 09:00-17:00", "Sat,Sun 22:00-06:00"].map(|window| window.parse().expect("a window"));
+    Plan {
+        soak: Duration::from_secs(1),
+        require_use: false,
+        quiet_for: Duration::ZERO,
+        cool: Duration::from_secs(2),
+        prove_successes: 1,
+        prove_every: Duration::from_secs(3),
+        doubt_window: Duration::from_secs(4),
+        can_ask_vendor: true,
+        windows: Windows::new(chrono_tz::Europe::Berlin, windows.to_vec()),
+    }
+}
+
+fn every_status() -> Vec<KeyMetadata> {
+    [(old(), KeyStatus::Active), (new(), KeyStatus::Inactive), (other(), KeyStatus::Expired)]
+        .map(|(id, status)| KeyMetadata { id, status, created_at: at(0) })
+        .to_vec()
+}
+
+fn every_usage() -> BTreeMap<AccessKeyId, KeyUsage> {
+    let used = KeyUsage::Used { last_used_at: at(0), service: "s3".to_owned() };
+    BTreeMap::from([(old(), used), (new(), KeyUsage::Never), (other(), KeyUsage::Gone)])
+}
+
+fn every_intent() -> [Intent; 7] {
+    let superseded = || Because::Superseded { by: new(), verified_at: at(9) };
+    [
+        Intent::Create,
+        Intent::Deliver { key: new(), round: 1 },
+        Intent::Deactivate { key: old(), because: superseded() },
+        Intent::Deactivate { key: new(), because: Because::NeverOffered },
+        Intent::Reactivate { key: old() },
+        Intent::Delete { key: old(), because: superseded() },
+        Intent::Delete { key: new(), because: Because::NeverOffered },
+    ]
+}
+
+fn refusal_codes() -> [RefusalCode; 13] {
+    [
+        RefusalCode::AccessDenied,
+        RefusalCode::NoSuchUser,
+        RefusalCode::NoSuchKey,
+        RefusalCode::LimitExceeded,
+        RefusalCode::Throttled,
+        RefusalCode::NotSent,
+        RefusalCode::NotUsable,
+        RefusalCode::WrongIdentity,
+        RefusalCode::VendorRefused,
+        RefusalCode::VendorGone,
+        RefusalCode::NotInForce,
+        RefusalCode::Misconfigured,
+        RefusalCode::Other,
+    ]
+}
+
+fn refusal(code: RefusalCode) -> Refusal {
+    let retry_after = (code == RefusalCode::Throttled).then(|| Duration::from_mins(2));
+    Refusal { code, sentence: "the vendor said no".to_owned(), retry_after }
+}
+
+fn doubt(retry_after_secs: Option<u64>) -> Doubt {
+    let retry_after = retry_after_secs.map(Duration::from_secs);
+    Doubt { sentence: "no answer in 20s".to_owned(), retry_after }
+}
+
+fn at(seconds: u64) -> Timestamp {
+    "2026-11-23T03:00:00Z".parse::<Timestamp>().expect("a time") + Duration::from_secs(seconds)
+}
+
+fn by() -> String {
+    "alex@ops-1".to_owned()
+}
+
+fn request_id() -> String {
+    "7a62c49f-347e-4fc4-9331-6e8eEXAMPLE".to_owned()
+}
+
+fn old() -> AccessKeyId {
+    "AKIAOLD0000000000001".parse().expect("a key id")
+}
+
+fn new() -> AccessKeyId {
+    "AKIANEW0000000000001".parse().expect("a key id")
+}
+
+fn other() -> AccessKeyId {
+    "AKIAOTHER00000000001".parse().expect("a key id")
+}

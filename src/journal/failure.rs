@@ -1,0 +1,180 @@
+//! What went wrong at the database, in words for an operator.
+//!
+//! **Invariant:** a failure to reach or write the journal is told apart from a journal that cannot
+//! be believed: the first is tried again, the second needs a person.
+
+use std::path::Path;
+
+use sqlx::migrate::MigrateError;
+
+use crate::ports::JournalError;
+
+/// What was being done when it went wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Doing {
+    Making,
+    Opening,
+    Closing,
+    Reading,
+    Appending,
+    RecordingTick,
+}
+
+impl Doing {
+    /// What could not be done, and what is safe all the same.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Doing::Making => ("made", "; nothing was left behind"),
+            Doing::Opening => ("opened", "; nothing was touched"),
+            Doing::Closing => ("closed", "; every event in it is safe"),
+            Doing::Reading => ("read", ""),
+            Doing::Appending => ("written", "; nothing was appended"),
+            Doing::RecordingTick => ("written", "; the pass was not recorded as begun"),
+        }
+    }
+}
+
+/// A judgement that is in words already, or an error of SQLite that is not yet.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Judged(JournalError),
+    Sqlite(sqlx::Error),
+}
+
+impl Failure {
+    /// SQLite's primary result code.
+    pub(super) fn sqlite_code(&self) -> Option<i32> {
+        let Failure::Sqlite(sqlx::Error::Database(error)) = self else { return None };
+        let extended: i32 = error.code()?.parse().ok()?;
+        Some(extended & 0xff)
+    }
+
+    pub(super) fn in_words(self, path: &Path, doing: Doing) -> JournalError {
+        let code = self.sqlite_code();
+        let error = match self {
+            Failure::Judged(error) => return error,
+            Failure::Sqlite(error) => error,
+        };
+        let (done, safe) = doing.words();
+        let journal = path.display();
+        if matches!(
+            error,
+            sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)
+        ) {
+            return JournalError::Unusable(format!(
+                "the journal {journal} is damaged: a row is missing or is not what keyround writes{safe}; restore it \
+                 from a backup"
+            ));
+        }
+        let why = match code {
+            // SQLITE_BUSY, SQLITE_LOCKED
+            Some(5 | 6) => {
+                "another process is writing to it and did not let go in time; try again".to_owned()
+            }
+            // SQLITE_READONLY
+            Some(8) => "the file or its folder is read-only for this user".to_owned(),
+            // SQLITE_IOERR
+            Some(10) => format!("the disk answered with an error ({error})"),
+            // SQLITE_CORRUPT, SQLITE_NOTADB
+            Some(11 | 26) => {
+                return JournalError::Unusable(format!(
+                    "the journal {journal} is damaged, SQLite says ({error}){safe}; restore it from a backup"
+                ));
+            }
+            // SQLITE_FULL
+            Some(13) => "the disk is full; make room".to_owned(),
+            // SQLITE_CANTOPEN
+            Some(14) => {
+                "the file, or the ones that SQLite keeps beside it, cannot be opened by this user".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        JournalError::Unavailable(format!("the journal {journal} could not be {done}: {why}{safe}"))
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Failure {
+        Failure::Judged(error)
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Failure {
+        Failure::Sqlite(error)
+    }
+}
+
+impl From<MigrateError> for Failure {
+    fn from(error: MigrateError) -> Failure {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Failure::Sqlite(error),
+            other => Failure::Judged(JournalError::Unusable(format!(
+                "the journal's schema is not what keyround makes of it: {other}; nothing was touched"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions as _, SqliteConnection, query};
+
+    use super::*;
+
+    const PATH: &str = "/var/lib/keyround/journal.db";
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_and_that_nothing_was_appended() {
+        let mut connection = connect(SqliteConnectOptions::new().in_memory(true)).await;
+        run(&mut connection, "PRAGMA max_page_count = 2").await.expect("a small disk");
+        run(&mut connection, "CREATE TABLE t (x)").await.expect("a table");
+        let full =
+            run(&mut connection, "INSERT INTO t VALUES (zeroblob(100000))").await.expect_err("too much");
+        let told = Failure::from(full).in_words(Path::new(PATH), Doing::Appending);
+        assert!(matches!(told, JournalError::Unavailable(_)));
+        let words = "the journal /var/lib/keyround/journal.db could not be written: the disk is full; make room; \
+                     nothing was appended";
+        assert_eq!(told.to_string(), words);
+    }
+
+    #[tokio::test]
+    async fn another_writer_is_waited_for_and_then_said() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let options =
+            || SqliteConnectOptions::new().filename(file.path()).busy_timeout(std::time::Duration::ZERO);
+        let (mut one, mut other) = (connect(options()).await, connect(options()).await);
+        run(&mut one, "BEGIN IMMEDIATE").await.expect("a writer");
+        let busy = run(&mut other, "BEGIN IMMEDIATE").await.expect_err("one writer at a time");
+        let told = Failure::from(busy).in_words(Path::new(PATH), Doing::Appending);
+        assert!(
+            matches!(&told, JournalError::Unavailable(words) if words.contains("another process is writing"))
+        );
+        assert!(told.to_string().ends_with("; nothing was appended"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_read_only_file_is_said_and_what_is_no_database_is_unusable() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let options = || SqliteConnectOptions::new().filename(file.path());
+        let read_only = run(&mut connect(options().read_only(true)).await, "CREATE TABLE t (x)").await;
+        let told =
+            Failure::from(read_only.expect_err("read-only")).in_words(Path::new(PATH), Doing::Appending);
+        assert!(
+            matches!(&told, JournalError::Unavailable(words) if words.contains("read-only for this user"))
+        );
+        std::fs::write(file.path(), "buy milk\n".repeat(999)).expect("written");
+        let foreign = run(&mut connect(options()).await, "SELECT * FROM sqlite_schema").await;
+        let told = Failure::from(foreign.expect_err("no database")).in_words(Path::new(PATH), Doing::Reading);
+        assert!(matches!(&told, JournalError::Unusable(words) if words.contains("is damaged")), "{told}");
+    }
+
+    async fn connect(options: SqliteConnectOptions) -> SqliteConnection {
+        options.connect().await.expect("a connection")
+    }
+
+    async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+        query(sql).execute(connection).await.map(|_| ())
+    }
+}

@@ -1,0 +1,306 @@
+//! The files of a journal: the database, its instance lock, and the seal key beside it.
+//!
+//! **Invariant:** a new file appears under its name whole, or not at all, and never in the place of
+//! another one. **Invariant:** each is readable by its owner only.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::chain::hex;
+use super::seal::{SealKey, random_bytes};
+use crate::ports::JournalError;
+use crate::secret::Secret;
+
+/// "krnd", in the header of each journal.
+pub(super) const APPLICATION_ID: u32 = 0x6b72_6e64;
+/// The newest schema that this version knows.
+pub(super) const SCHEMA: u32 = 1;
+
+const OWNER_ONLY: u32 = 0o600;
+const OTHERS: u32 = 0o077;
+/// A seal key's text has 44 bytes and a newline.
+const SEAL_KEY_BYTES_MAX: u64 = 1024;
+const LOCK_BYTES_MAX: u64 = 256;
+const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+const SQLITE_HEADER_LEN: usize = 100;
+
+/// What stands at the journal's path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Found {
+    /// No file.
+    Nothing,
+    /// A journal of this schema or an older one, by its header.
+    Journal,
+}
+
+/// Looks at the header of the file without opening it as a database, which would leave traces.
+pub(super) fn inspect(path: &Path) -> Result<Found, JournalError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(unavailable(path, "cannot be opened", &error)),
+    };
+    let length = file.metadata().map_err(|error| unavailable(path, "cannot be read", &error))?.len();
+    let mut header = Vec::with_capacity(SQLITE_HEADER_LEN);
+    let limit = SQLITE_HEADER_LEN as u64;
+    (&mut file)
+        .take(limit)
+        .read_to_end(&mut header)
+        .map_err(|error| unavailable(path, "cannot be read", &error))?;
+    judge_header(path, &header, length)?;
+    Ok(Found::Journal)
+}
+
+fn judge_header(path: &Path, header: &[u8], length: u64) -> Result<(), JournalError> {
+    let name = path.display();
+    let foreign = || {
+        JournalError::Unusable(format!(
+            "{name} is not a keyround journal; it was not touched; give [journal] url another path"
+        ))
+    };
+    if !header.starts_with(SQLITE_MAGIC) && !SQLITE_MAGIC.starts_with(header) {
+        return Err(foreign());
+    }
+    if header.len() < SQLITE_HEADER_LEN {
+        return Err(truncated(path, length));
+    }
+    let field = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if field(68) != APPLICATION_ID {
+        return Err(foreign());
+    }
+    judge_schema(path, field(60))?;
+    let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    // After a crash, what is missing here may stand in the write-ahead log.
+    if length < page_bytes * u64::from(field(28)) && !has_log(path) {
+        return Err(truncated(path, length));
+    }
+    Ok(())
+}
+
+/// Refuses a schema that only a newer version knows.
+pub(super) fn judge_schema(path: &Path, schema: u32) -> Result<(), JournalError> {
+    if schema <= SCHEMA {
+        return Ok(());
+    }
+    Err(JournalError::Unusable(format!(
+        "the journal {} is from a newer version of keyround (schema {schema}, this version knows {SCHEMA}); \
+         it was not touched; run that version or a later one",
+        path.display()
+    )))
+}
+
+fn truncated(path: &Path, length: u64) -> JournalError {
+    JournalError::Unusable(format!(
+        "the journal {} is truncated: {length} bytes are left of it; it was not touched; restore it from a backup",
+        path.display()
+    ))
+}
+
+/// Whether a part of the journal is, or may be, in its write-ahead log.
+pub(super) fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.is_file() && log.len() > 0)
+}
+
+/// `journal.db` and `-wal` are `journal.db-wal`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes the journal's folder, for its owner only, if there is none.
+pub(super) fn make_folder(path: &Path) -> Result<(), JournalError> {
+    let folder = folder_of(path);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| unavailable(&folder, "cannot be made", &error))
+}
+
+/// A new database must not find the write-ahead log of one that was taken away: SQLite could play it back into it.
+pub(super) fn refuse_orphaned_log(path: &Path) -> Result<(), JournalError> {
+    if !has_log(path) {
+        return Ok(());
+    }
+    Err(JournalError::Unusable(format!(
+        "the journal {} is missing, but its write-ahead log {} is there; nothing was touched; restore the journal, \
+         or move the log away to begin a new one",
+        path.display(),
+        beside(path, "-wal").display()
+    )))
+}
+
+/// Takes from group and others what they may do with the journal's files.
+pub(super) fn keep_to_owner(path: &Path) -> Result<(), JournalError> {
+    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        let Ok(found) = fs::metadata(&file) else { continue };
+        if found.mode() & OTHERS != 0 {
+            fs::set_permissions(&file, Permissions::from_mode(OWNER_ONLY))
+                .map_err(|error| unavailable(&file, "cannot be kept to its owner", &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// A file under a name of its own until it is whole. Gone when it is dropped.
+pub(super) struct Draft {
+    path: PathBuf,
+}
+
+impl Draft {
+    /// An empty file beside `path`.
+    pub(super) fn beside(path: &Path) -> Result<Draft, JournalError> {
+        let draft = beside(path, &format!(".new-{}", hex(&random_bytes::<8>())));
+        create_new(&draft).map_err(|error| unavailable(&draft, "cannot be made", &error))?;
+        Ok(Draft { path: draft })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it its name, durably. When the name is taken, the file that has it stays, and the
+    /// draft is dropped.
+    pub(super) fn publish(self, path: &Path) -> Result<(), JournalError> {
+        let failed = |error: &io::Error| unavailable(path, "cannot be made", error);
+        File::open(&self.path).and_then(|file| file.sync_all()).map_err(|error| failed(&error))?;
+        match fs::hard_link(&self.path, path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(&error)),
+            Ok(()) | Err(_) => {}
+        }
+        fs::remove_file(&self.path).map_err(|error| failed(&error))?;
+        File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Published or not, only the name of the draft goes; a draft that stays is empty of secrets or mode 0600.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)
+}
+
+/// Where the seal key of this journal is, unless the configuration names another place.
+fn seal_key_path(journal: &Path) -> PathBuf {
+    journal.with_file_name("seal.key")
+}
+
+/// The seal key beside a journal that exists. There is no making of it: another key would not open what was sealed.
+pub(super) fn seal_key_of(journal: &Path) -> Result<SealKey, JournalError> {
+    let path = seal_key_path(journal);
+    read_seal_key(&path)?.ok_or_else(|| {
+        JournalError::Unusable(format!(
+            "the journal {} is there, but its seal key {} is missing; nothing was touched; restore the file, or name \
+             the key as [journal] seal_key",
+            journal.display(),
+            path.display()
+        ))
+    })
+}
+
+/// The seal key for a journal that is about to be made; made itself if there is none.
+pub(super) fn seal_key_for_new(journal: &Path) -> Result<SealKey, JournalError> {
+    let path = seal_key_path(journal);
+    if let Some(key) = read_seal_key(&path)? {
+        return Ok(key);
+    }
+    let draft = Draft::beside(&path)?;
+    let text = SealKey::random().to_base64();
+    OpenOptions::new()
+        .write(true)
+        .open(draft.path())
+        .and_then(|mut file| file.write_all(text.expose().as_bytes()).and_then(|()| file.write_all(b"\n")))
+        .map_err(|error| unavailable(&path, "cannot be made", &error))?;
+    draft.publish(&path)?;
+    // Read back: of two processes that made one at once, the first one's stands.
+    seal_key_of(journal)
+}
+
+fn read_seal_key(path: &Path) -> Result<Option<SealKey>, JournalError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unavailable(path, "cannot be opened", &error)),
+    };
+    let mode = file.metadata().map_err(|error| unavailable(path, "cannot be read", &error))?.mode();
+    if mode & OTHERS != 0 {
+        return Err(JournalError::Unusable(format!(
+            "the seal key {} can be read by others than its owner (mode {:04o}); nothing was touched; chmod 0600 it, \
+             and if somebody may have read it, count the secrets that were sealed with it as known",
+            path.display(),
+            mode & 0o7777
+        )));
+    }
+    let mut text = String::with_capacity(usize::try_from(SEAL_KEY_BYTES_MAX).unwrap_or(0));
+    file.take(SEAL_KEY_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(|error| unavailable(path, "cannot be read", &error))?;
+    SealKey::from_base64(&Secret::new(text))
+        .map(Some)
+        .map_err(|bad| JournalError::Unusable(format!("{}: {bad}; nothing was touched", path.display())))
+}
+
+/// That this process, and no other, drives rotations with the journal. Held for as long as it lives.
+#[derive(Debug)]
+pub(super) struct InstanceLock {
+    _held: File,
+}
+
+impl InstanceLock {
+    /// Takes it, or says who has it.
+    pub(super) fn take(journal: &Path, holder: &str) -> Result<InstanceLock, JournalError> {
+        let path = beside(journal, ".lock");
+        let failed = |error: &io::Error| unavailable(&path, "cannot be locked", error);
+        // Not emptied here: it may hold the words of the process that has it.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(OWNER_ONLY)
+            .open(&path)
+            .map_err(|error| failed(&error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(journal, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(failed(&error)),
+        }
+        file.set_len(0).and_then(|()| writeln!(file, "{holder}")).map_err(|error| failed(&error))?;
+        Ok(InstanceLock { _held: file })
+    }
+}
+
+fn in_use(journal: &Path, file: &mut File) -> JournalError {
+    let mut words = String::new();
+    let read = file.take(LOCK_BYTES_MAX).read_to_string(&mut words);
+    let holder = match words.trim().rsplit_once(':').filter(|_| read.is_ok()) {
+        Some((host, pid)) => format!("process {pid} on {host}"),
+        None => "another process".to_owned(),
+    };
+    JournalError::InUse(format!(
+        "the journal {} is in use by {holder}, and only one process may drive rotations; stop it or wait until it is \
+         done; status, explain and history work meanwhile",
+        journal.display()
+    ))
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn unavailable(path: &Path, what: &str, error: &io::Error) -> JournalError {
+    JournalError::Unavailable(format!("{} {what}: {error}", path.display()))
+}

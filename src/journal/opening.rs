@@ -1,0 +1,217 @@
+//! Opening a journal file: what is checked, in which order, before anything is written.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{
+    ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnection, query, query_as, query_scalar,
+};
+
+use super::Mode;
+use super::chain::GENESIS;
+use super::failure::{Doing, Failure};
+use super::files::{self, APPLICATION_ID, Draft, SCHEMA};
+use super::seal::{SALT_LEN, SealKey, random_bytes};
+use crate::ports::JournalError;
+
+/// How long one process waits for another one's transaction, which takes milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A folder that cannot be written to has no room for the files that readers share (`SQLITE_READONLY`, `SQLITE_CANTOPEN`).
+const NO_ROOM_FOR_SHARED_FILES: [i32; 2] = [8, 14];
+
+/// Makes a journal, whole or not at all. If another process was faster, its journal stands.
+pub(super) async fn create(path: &Path, seal_key: &SealKey) -> Result<(), JournalError> {
+    files::refuse_orphaned_log(path)?;
+    let draft = Draft::beside(path)?;
+    fill(draft.path(), seal_key).await.map_err(|failure| failure.in_words(path, Doing::Making))?;
+    draft.publish(path)
+}
+
+async fn fill(path: &Path, seal_key: &SealKey) -> Result<(), Failure> {
+    let mut connection = writing(path).connect().await?;
+    keep_write_ahead_log(&mut connection).await?;
+    migrate(&mut connection).await?;
+    let salt: [u8; SALT_LEN] = random_bytes();
+    query("INSERT INTO journal (one, seal_salt, seal_check, events, head) VALUES (1, ?, ?, 0, ?)")
+        .bind(salt.as_slice())
+        .bind(seal_key.check_value(&salt).as_slice())
+        .bind(GENESIS.as_slice())
+        .execute(&mut connection)
+        .await?;
+    // Closing moves everything from the write-ahead log into the file.
+    connection.close().await?;
+    Ok(())
+}
+
+/// Opens a journal that exists, checked. Nothing is written before every check is passed.
+pub(super) async fn connect(
+    path: &Path,
+    seal_key: Option<&SealKey>,
+    mode: Mode,
+) -> Result<SqliteConnection, JournalError> {
+    let failed = |failure: Failure| failure.in_words(path, Doing::Opening);
+    let mut connection = match mode {
+        Mode::Drive | Mode::Operate => writing(path).connect().await.map_err(|error| failed(error.into()))?,
+        Mode::Read => connect_reader(path).await.map_err(failed)?,
+    };
+    check(&mut connection, path, seal_key, mode).await.map_err(failed)?;
+    Ok(connection)
+}
+
+async fn check(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    seal_key: Option<&SealKey>,
+    mode: Mode,
+) -> Result<(), Failure> {
+    if mode == Mode::Drive {
+        check_pages(connection, path).await?;
+    }
+    let old = check_schema(connection, path).await?;
+    if old && mode != Mode::Drive {
+        return Err(unusable(
+            path,
+            "is from an older version of keyround; `keyround run` or `rotate` brings it up to date",
+        ));
+    }
+    if let Some(seal_key) = seal_key {
+        check_seal_key(connection, path, seal_key).await?;
+    }
+    if mode == Mode::Drive {
+        check_end(connection, path).await?;
+    }
+    if old {
+        migrate(connection).await?;
+    }
+    match mode {
+        Mode::Drive => {
+            keep_write_ahead_log(connection).await?;
+            wipe_write_ahead_log(connection).await;
+        }
+        Mode::Operate => keep_write_ahead_log(connection).await?,
+        Mode::Read => {}
+    }
+    Ok(())
+}
+
+/// Readers then go on while somebody writes. It is a property of the file, and has it already,
+/// unless the file comes from a backup.
+async fn keep_write_ahead_log(connection: &mut SqliteConnection) -> Result<(), Failure> {
+    query("PRAGMA journal_mode = WAL").execute(connection).await?;
+    Ok(())
+}
+
+/// Moves what is in the write-ahead log into the file and empties the log, so that what was erased
+/// is gone from the disk too. A reader can be in the way; then it is done the next time.
+pub(super) async fn wipe_write_ahead_log(connection: &mut SqliteConnection) {
+    drop(query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await);
+}
+
+fn writing(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        // Less may lose the last commits when the power goes, and with them the intent of an effect.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("secure_delete", "ON")
+        .disable_statement_logging()
+}
+
+/// Not SQLite's read-only mode: that leaves the files shared with a writer behind. This connection
+/// writes nothing and cleans up after itself.
+async fn connect_reader(path: &Path) -> Result<SqliteConnection, Failure> {
+    let options = || {
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
+        options.pragma("query_only", "ON").disable_statement_logging()
+    };
+    let failure = match begin_reading(options()).await {
+        Ok(connection) => return Ok(connection),
+        Err(failure) => failure,
+    };
+    // On a medium that cannot be written to, nobody else writes either: the file is read as it stands,
+    // unless a part of it is still in the write-ahead log, which would be passed over.
+    let no_room = failure.sqlite_code().is_some_and(|code| NO_ROOM_FOR_SHARED_FILES.contains(&code));
+    if no_room && !files::has_log(path) {
+        return begin_reading(options().immutable(true)).await;
+    }
+    Err(failure)
+}
+
+async fn begin_reading(options: SqliteConnectOptions) -> Result<SqliteConnection, Failure> {
+    let mut connection = options.connect().await?;
+    query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
+    Ok(connection)
+}
+
+async fn check_pages(connection: &mut SqliteConnection, path: &Path) -> Result<(), Failure> {
+    let found: String = query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
+    match found.as_str() {
+        "ok" => Ok(()),
+        trouble => Err(unusable(path, &format!("is damaged ({trouble}); restore it from a backup"))),
+    }
+}
+
+/// Whether the schema is an older one. The header was looked at before, but what counts may stand
+/// in the write-ahead log.
+async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<bool, Failure> {
+    let application: i64 = query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await?;
+    let schema: i64 = query_scalar("PRAGMA user_version").fetch_one(connection).await?;
+    if application != i64::from(APPLICATION_ID) {
+        return Err(unusable(path, "is not a keyround journal"));
+    }
+    let schema = u32::try_from(schema).unwrap_or(u32::MAX);
+    files::judge_schema(path, schema)?;
+    Ok(schema < SCHEMA)
+}
+
+async fn check_seal_key(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    seal_key: &SealKey,
+) -> Result<(), Failure> {
+    let (salt, value): (Vec<u8>, Vec<u8>) =
+        query_as("SELECT seal_salt, seal_check FROM journal").fetch_one(connection).await?;
+    if seal_key.matches(&salt, &value) {
+        return Ok(());
+    }
+    Err(unusable(
+        path,
+        "was sealed with another seal key; check [journal] seal_key, or the file seal.key beside it",
+    ))
+}
+
+/// A journal that lost its end would have things done again that were done. That is seen here,
+/// before anything is driven; `verify_history` looks at all of it.
+async fn check_end(connection: &mut SqliteConnection, path: &Path) -> Result<(), Failure> {
+    let (told, kept, last): (i64, i64, i64) = query_as(
+        "SELECT events, (SELECT count(*) FROM event), (SELECT ifnull(max(position), 0) FROM event) FROM journal",
+    )
+    .fetch_one(connection)
+    .await?;
+    if told == kept && told == last {
+        return Ok(());
+    }
+    Err(unusable(
+        path,
+        &format!("should hold {told} events and holds {kept}: some are missing; restore it from a backup"),
+    ))
+}
+
+fn unusable(path: &Path, what: &str) -> Failure {
+    let journal = path.display();
+    Failure::Judged(JournalError::Unusable(format!("the journal {journal} {what}; nothing was touched")))
+}
+
+/// Each step in a transaction of its own, which also sets the schema's number.
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), Failure> {
+    let steps = [("history", include_str!("migrations/1_history.sql"))];
+    let migrations = (1..).zip(steps).map(|(version, (name, sql))| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect()).run(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Verifying a stored history, page by page, as of one moment.
+
+use sqlx::{Connection as _, SqliteConnection, query_as};
+
+use super::chain::{Hash, Link, Verifier, decode};
+use super::failure::Failure;
+use crate::ids::AccountName;
+use crate::rotation::Event;
+use crate::time::Timestamp;
+
+/// How many rows of the history are held in memory at once.
+const PAGE_ROWS: i64 = 256;
+
+type ChainRow = (i64, String, i64, i64, String, bool, String, Vec<u8>);
+type DerivedRow = (String, String, Option<String>, String, i64, bool, String);
+
+/// The count and the hash of the whole, or a sentence on the first thing that does not fit.
+pub(super) type Verdict = Result<(u64, Hash), String>;
+
+/// Goes through all of it in one transaction, so that every page and the end are of one moment.
+pub(super) async fn verify(connection: &mut SqliteConnection) -> Result<Verdict, Failure> {
+    let mut transaction = connection.begin().await?;
+    let mut verifier = Verifier::default();
+    loop {
+        let page: Vec<ChainRow> = query_as(
+            "SELECT position, rotation, number, at, writer, ends, body, hash FROM event \
+             WHERE position > ? ORDER BY position LIMIT ?",
+        )
+        .bind(verifier.events().cast_signed())
+        .bind(PAGE_ROWS)
+        .fetch_all(&mut *transaction)
+        .await?;
+        if page.is_empty() {
+            break;
+        }
+        if let Err(why) = page.iter().try_for_each(|row| follow(&mut verifier, row)) {
+            return Ok(Err(why));
+        }
+    }
+    if let Err(why) = verify_end(&mut transaction, &verifier).await? {
+        return Ok(Err(why));
+    }
+    let derived = verify_rotations(&mut transaction, &verifier).await?;
+    Ok(derived.map(|()| (verifier.events(), *verifier.hash())))
+}
+
+fn follow(verifier: &mut Verifier, row: &ChainRow) -> Result<(), String> {
+    let (position, rotation, number, at, writer, ends, body, hash) = row;
+    let (position, number) = (position.cast_unsigned(), number.cast_unsigned());
+    let link = Link { position, rotation, number, writer, ends: *ends, body };
+    verifier.follow(&link, hash, Timestamp::from_unix(*at))
+}
+
+/// A history whose end was cut off fits in itself; the journal's own row knows how long it was.
+async fn verify_end(
+    connection: &mut SqliteConnection,
+    verifier: &Verifier,
+) -> Result<Result<(), String>, Failure> {
+    let (told, head): (i64, Vec<u8>) =
+        query_as("SELECT events, head FROM journal").fetch_one(connection).await?;
+    let (told, kept) = (told.cast_unsigned(), verifier.events());
+    if told != kept {
+        let first = kept.min(told) + 1;
+        return Ok(Err(format!(
+            "event {first} of the history does not fit: the journal should hold {told} events and holds {kept}"
+        )));
+    }
+    if head != verifier.hash() {
+        return Ok(Err(format!(
+            "event {kept} of the history does not fit: it is not the one the history ended with"
+        )));
+    }
+    Ok(Ok(()))
+}
+
+/// What is derived from the events must say what they say: a rotation that is wrongly marked as
+/// ended would never be driven again.
+async fn verify_rotations(
+    connection: &mut SqliteConnection,
+    verifier: &Verifier,
+) -> Result<Result<(), String>, Failure> {
+    let rows: Vec<DerivedRow> = query_as(
+        "SELECT id, vendor, account, iam_user, started_at, ended, ifnull(body, '') \
+         FROM rotation LEFT JOIN event ON rotation = id AND number = 1 ORDER BY id",
+    )
+    .fetch_all(connection)
+    .await?;
+    if rows.len() != verifier.rotations() {
+        let (listed, told) = (rows.len(), verifier.rotations());
+        return Ok(Err(format!(
+            "the list of rotations does not fit: it has {listed}, the events tell of {told}"
+        )));
+    }
+    let wrong = rows.iter().find(|row| !agrees(row, verifier));
+    Ok(wrong.map_or(Ok(()), |(id, ..)| Err(format!("the entry of rotation {id} does not fit its events"))))
+}
+
+fn agrees(row: &DerivedRow, verifier: &Verifier) -> bool {
+    let (id, vendor, account, iam_user, started_at, ended, body) = row;
+    let Ok(Event::Started { subject, at, .. }) = decode(body) else { return false };
+    verifier.ended(id) == Some(*ended)
+        && subject.vendor.as_str() == vendor
+        && subject.account.as_ref().map(AccountName::as_str) == account.as_deref()
+        && subject.iam_user.as_str() == iam_user
+        && at.unix_seconds() == *started_at
+}
