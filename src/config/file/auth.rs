@@ -10,6 +10,12 @@ const WAYS: [&str; 4] = ["bearer", "basic", "header", "oauth2"];
 /// The way that is said; `None` when there is none, or a mistake was reported.
 pub(super) fn read(step: &mut Section<'_>, plaintext: Plaintext) -> Option<Auth> {
     let entry = step.entry("auth")?;
+    if !entry.value.get_ref().is_table() {
+        // Perhaps it is the token itself, so it is not shown.
+        let mistake = Mistake::new(entry.span(), "auth says how a secret is sent, and refers to it");
+        step.report.add(mistake.hint("such as auth = { bearer = \"credential:acme-token\" }"));
+        return None;
+    }
     let mut section = reader::section(step.report, "auth", "auth".to_owned(), entry.value)?;
     let mut said: Vec<(Span, &'static str)> =
         WAYS.into_iter().filter_map(|way| Some((section.entry(way)?.key_span, way))).collect();

@@ -162,7 +162,8 @@ fn read<'a>(
 /// What is documented as a section and not part of this version.
 fn refuse_not_built(root: &mut Section<'_>) {
     for alert in root.named("alert", "[alert.NAME]") {
-        let mistake = not_built(alert.key_span, "an alert");
+        let section = reader::title("alert", alert.key);
+        let mistake = not_built(alert.key_span, &format!("the section {section}"));
         root.report.add(mistake.hint("leave the section out, and watch the exit code and the status"));
     }
     if let Some(serve) = root.entry("serve") {

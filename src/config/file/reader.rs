@@ -57,6 +57,10 @@ impl<'a> Section<'a> {
         span: Span,
         table: &'a DeTable<'a>,
     ) -> Section<'a> {
+        // The head of a section consists of names. An inline table may hold anything.
+        if report.raw(span).starts_with('[') {
+            report.clear(span);
+        }
         Section { report, title, span, table, asked: BTreeSet::new() }
     }
 
@@ -328,8 +332,10 @@ pub(super) fn wrong_type(report: &Report<'_>, key: &str, value: &Spanned<DeValue
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     };
-    report
-        .add(Mistake::new(value.span().into(), format!("{} must be {wanted}, not {found}", quoted_key(key))));
+    let message = format!("{} must be {wanted}, not {found}", quoted_key(key));
+    let mistake = Mistake::new(value.span().into(), message);
+    let is_single = !value.get_ref().is_array() && !value.get_ref().is_table();
+    report.add(if wanted == "a string" && is_single { mistake.hint("put it in quotes") } else { mistake });
 }
 
 /// Our own keys are words; a header's or a form field's name is whatever was written.

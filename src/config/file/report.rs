@@ -124,6 +124,7 @@ impl<'a> Report<'a> {
         }
         self.forget_followers(&mut mistakes);
         mistakes.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
+        mistakes.dedup_by(|a, b| a.span == b.span && a.message == b.message);
         let left_out = mistakes.len().saturating_sub(MISTAKES_SHOWN_MAX);
         mistakes.truncate(MISTAKES_SHOWN_MAX);
         let shown = Shown::new(&self, &mistakes);

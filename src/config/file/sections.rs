@@ -13,7 +13,7 @@ use crate::ids::{AccountId, AccountName};
 const DEFAULT_CRON: &str = "17 * * * *";
 const DEFAULT_JITTER: Duration = Duration::from_mins(5);
 const SQLITE_HINT: &str =
-    "such as sqlite:///var/lib/keyround/journal.db, or sqlite://keyround.db beside this process";
+    "such as sqlite:///var/lib/keyround/journal.db, or sqlite://keyround.db in the current directory";
 const PLAIN_ENDPOINT_HINT: &str =
     "AWS answers with the secret of a new key: use https, or an emulator on this machine";
 

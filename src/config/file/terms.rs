@@ -49,18 +49,21 @@ pub(super) fn read(section: &mut Section<'_>, base: &Terms, zone: chrono_tz::Tz)
 }
 
 fn ages(section: &mut Section<'_>, base: &Terms) -> Terms {
-    let max_age = section.duration("max_age", SECOND).unwrap_or(base.ages.max_age);
+    let max_age_here = section.entry("max_age").map(|entry| entry.span());
+    let max_age_said = section.duration("max_age", SECOND);
     let overdue_after = section.duration("overdue_after", Duration::ZERO).unwrap_or(base.ages.overdue_after);
-    let said_here = section.duration("warn_before", Duration::ZERO).zip(section.place_of("warn_before"));
-    let said = said_here.or(base.warn_before);
+    let warn_before_here = section.entry("warn_before").map(|entry| entry.span());
+    let said = section.duration("warn_before", Duration::ZERO).zip(warn_before_here).or(base.warn_before);
+    let max_age = max_age_said.unwrap_or(base.ages.max_age);
     let warn_before = match said {
         Some((warn_before, _)) => warn_before,
         // Nobody who asks for short-lived keys should have to know about warnings.
         None if WARN_BEFORE >= max_age => max_age / 6,
         None => WARN_BEFORE,
     };
-    let here = said_here.map(|(_, place)| place).or_else(|| section.place_of("max_age"));
-    if let (Some((_, said)), Some(here), true) = (said, here, warn_before >= max_age) {
+    let judged = max_age_said.is_some() || max_age_here.is_none();
+    let here = warn_before_here.or(max_age_here).filter(|_| judged && warn_before >= max_age);
+    if let (Some((_, said)), Some(here)) = (said, here) {
         section.report.add(always_warned(here, said, warn_before, max_age));
     }
     let ages = Ages { max_age, warn_before, overdue_after };

@@ -151,10 +151,11 @@ pub(super) fn address_template(report: &Report<'_>, text: Text<'_>, plaintext: P
 /// A user in front of the host, and what is behind a question mark, is not shown.
 fn clear_address(report: &Report<'_>, span: Span) {
     let raw = report.raw(span);
-    if !raw.contains('@') {
-        let end = span.start + raw.find('?').unwrap_or(raw.len());
-        report.clear(Span { start: span.start, end });
+    if raw.contains('@') {
+        report.hide(span);
     }
+    let end = span.start + raw.find('?').unwrap_or(raw.len());
+    report.clear(Span { start: span.start, end });
 }
 
 fn judge_address(text: &str, plaintext: Plaintext) -> Result<(), Wrong> {
@@ -173,7 +174,7 @@ fn judge_address(text: &str, plaintext: Plaintext) -> Result<(), Wrong> {
     }
     match (url.scheme(), plaintext) {
         ("http", Plaintext::Refused { hint }) if !url.host().is_some_and(|host| is_loopback(&host)) => {
-            wrong("the new key would go over the network in clear: http to a host that is not loopback", hint)
+            wrong("secrets would go over the network in clear: http to a host that is not loopback", hint)
         }
         _ => Ok(()),
     }
