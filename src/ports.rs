@@ -58,6 +58,11 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Returns when it is `until` or later.
     async fn sleep_until(&self, until: Timestamp);
+    /// Whether sleeping moves the clock instead of taking time, so that nobody may sleep while
+    /// somebody else is at work.
+    fn jumps(&self) -> bool {
+        false
+    }
 }
 
 /// What an append does to the sealed secret of its rotation, in the same transaction.
@@ -333,8 +338,33 @@ pub trait SecretSource: Send + Sync {
     async fn resolve(&self, reference: &SecretRef) -> Result<Secret, String>;
 }
 
+/// What a request to a vendor is for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Purpose {
+    /// Whose key it is about.
+    pub subject: Subject,
+    /// Which part of the vendor's ways it is.
+    pub errand: Errand,
+}
+
+/// Which part of a vendor's ways a request is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Errand {
+    /// A step of the delivery, counted from 0.
+    Deliver {
+        /// Which.
+        step: usize,
+    },
+    /// The question which key is in force.
+    Verify,
+    /// A token that another request needs.
+    Token,
+}
+
 /// A request to a vendor, ready to be sent. All of it may hold secrets, so none of it is printable.
 pub struct Request {
+    /// What for.
+    pub purpose: Purpose,
     /// Such as `POST`.
     pub method: String,
     /// Where to: `https`, or plain to loopback, checked.
@@ -360,7 +390,7 @@ pub struct Response {
 /// The way out to vendors: one request, no redirects, no retries.
 #[async_trait]
 pub trait Egress: Send + Sync {
-    /// Sends it. Any complete answer, whatever its status, is `Ok`; a body that is too long is cut.
+    /// Sends it. Any answer with a status, whichever, is `Ok`; a body that is too long or breaks off is cut.
     async fn send(&self, request: Request) -> Answer<Response>;
     /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
     async fn reach(&self, url: &str, timeout: Duration) -> Answer<()>;

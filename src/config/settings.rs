@@ -8,6 +8,7 @@ use crate::config::SecretRef;
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 use crate::rotation::Plan;
 use crate::schedule::Windows;
+pub use crate::schedule::{Ages, Cron};
 
 /// Everything that `rotation.toml` says, checked.
 #[derive(Clone, Debug)]
@@ -38,12 +39,10 @@ pub struct JournalSettings {
 }
 
 /// `[schedule]`
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ScheduleSettings {
-    /// The expression as written; it has been parsed once and has a next time.
-    pub cron: String,
-    /// The zone that the expression and the windows are read in.
-    pub timezone: chrono_tz::Tz,
+    /// When a pass is due, in the zone of `timezone`; the windows are read in the same zone.
+    pub cron: Cron,
     /// A pass starts up to this much after its time.
     pub jitter: Duration,
 }
@@ -123,17 +122,6 @@ pub enum Users {
     Named(Vec<IamUserName>),
     /// Every user under this IAM path, such as `/vendors/acme/`.
     Path(String),
-}
-
-/// When a key is due.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ages {
-    /// Older than this: due.
-    pub max_age: Duration,
-    /// Due this soon: a warning.
-    pub warn_before: Duration,
-    /// Due this long and still not rotated: overdue.
-    pub overdue_after: Duration,
 }
 
 /// One step of a delivery.

@@ -1,1 +1,111 @@
-//! To be written.
+//! How a vendor is given a key, and asked which one it has.
+//!
+//! A delivery is one or more steps, in order, each safe to repeat: a signed webhook or an HTTP request made from
+//! templates. The steps are taken from the configuration as it stands, so a wrong address can be mended in the middle
+//! of a rotation; a webhook's message is a function of the [`Offer`] and is the same at every attempt.
+//!
+//! **Invariant:** one request a step, no redirects followed, no retries. Whoever repeats, repeats the whole delivery.
+//!
+//! **Invariant:** what may have been done is never called refused. `Refused` is a vendor's own clear no, in its status
+//! or where the recipe looks for one, or a request that never left; everything between is `Unknown`, and so is a
+//! refusal after an earlier step was accepted.
+//!
+//! **Invariant:** no sentence, log line or `Debug` holds a rendered value, a header, a path, or anything that a vendor
+//! sent but its status and, when it was asked for one, an access key id. Sentences name hosts, and a host
+//! depends on no secret and on no answer.
+//!
+//! **Invariant:** a secret goes out under TLS, or to this machine, or where the configuration said `allow_plaintext`.
+
+mod answer;
+mod auth;
+mod egress;
+mod http;
+mod preflight;
+mod reach;
+mod scratch;
+mod target;
+mod template;
+mod vendor;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::config::SecretRef;
+use crate::config::settings::{Access, VendorSettings};
+use crate::ids::VendorName;
+use crate::ports::{Answer, Delivery, Egress, Fault, Request, SecretSource, Vendors};
+use crate::rotation::RefusalCode;
+use crate::secret::Secret;
+
+pub use egress::{EgressError, HttpsEgress};
+
+use template::{Templates, Words};
+use vendor::Vendor;
+
+#[cfg(doc)]
+use crate::ports::Offer;
+
+/// The vendors of the configuration that hold an access key.
+pub struct ConfiguredVendors {
+    vendors: BTreeMap<VendorName, Arc<Vendor>>,
+}
+
+impl ConfiguredVendors {
+    /// Those vendors, reached through `egress`, with the secrets of their recipes from `secrets`.
+    ///
+    /// Nothing is read or sent yet.
+    #[must_use]
+    pub fn new(
+        settings: &BTreeMap<VendorName, VendorSettings>,
+        egress: Arc<dyn Egress>,
+        secrets: Arc<dyn SecretSource>,
+    ) -> ConfiguredVendors {
+        let tools = Tools { egress, secrets, templates: Arc::new(Templates::new()) };
+        let with_a_key = |(name, vendor): (&VendorName, &VendorSettings)| match &vendor.access {
+            Access::Key(access) => Some((name.clone(), Arc::new(Vendor::new(name, access, &tools)))),
+            Access::Role { .. } => None,
+        };
+        ConfiguredVendors { vendors: settings.iter().filter_map(with_a_key).collect() }
+    }
+}
+
+impl Vendors for ConfiguredVendors {
+    fn delivery(&self, vendor: &VendorName) -> Option<Arc<dyn Delivery>> {
+        let vendor = Arc::clone(self.vendors.get(vendor)?);
+        Some(vendor)
+    }
+}
+
+/// What every step needs.
+#[derive(Clone)]
+struct Tools {
+    egress: Arc<dyn Egress>,
+    secrets: Arc<dyn SecretSource>,
+    templates: Arc<Templates>,
+}
+
+impl Tools {
+    /// A secret of a recipe. The refusal names the reference.
+    async fn resolve(&self, reference: &SecretRef) -> Answer<Secret> {
+        self.secrets.resolve(reference).await.map_err(misconfigured)
+    }
+
+    /// The template that stands at `place` in the configuration. The refusal names the place.
+    fn render(&self, place: &str, source: &str, words: &Words) -> Answer<Secret> {
+        self.templates.render(place, source, words).map_err(|bad| misconfigured(bad.to_string()))
+    }
+}
+
+/// A request that only needs sending.
+struct Prepared {
+    target: Url,
+    ready: Request,
+}
+
+/// A mistake in the configuration; the sentence holds no secret.
+fn misconfigured(sentence: impl Into<String>) -> Fault {
+    Fault::refused(RefusalCode::Misconfigured, sentence)
+}

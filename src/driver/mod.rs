@@ -1,1 +1,54 @@
-//! To be written.
+//! The driver: performs what the machine asks for, and writes down what came of it.
+//!
+//! `drive` takes one rotation as far as it can go now. `visit` looks at one IAM user: it drives the
+//! rotation that is under way, or judges the user's keys and begins one. `engine` visits all of
+//! them, side by side, and knows when to come back.
+//!
+//! **Invariant:** carrying on is starting: before each effect the rotation is replayed from the
+//! journal. There is no other state that could be wrong after a crash.
+//!
+//! **Invariant:** one vendor's trouble is its own. Each visit is a task of its own; a panic in it
+//! is caught here, and nowhere else.
+//!
+//! **Invariant:** nothing in here sleeps but the engine, between visits.
+
+mod drive;
+mod engine;
+mod perform;
+mod preview;
+mod visit;
+
+use std::sync::Arc;
+
+use crate::config::Settings;
+use crate::ids::Subject;
+use crate::ports::{Accounts, Clock, Journal, Vendors};
+use crate::rotation::{Event, Rotation};
+
+pub use drive::Rest;
+pub use engine::{Ask, Cadence, Engine, Patience};
+pub use preview::{Preview, preview};
+pub use visit::{Visited, status};
+
+/// What the driver works with. One of these lasts until the configuration is read again.
+#[derive(Clone)]
+pub struct World {
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What happened so far.
+    pub journal: Arc<dyn Journal>,
+    /// AWS.
+    pub accounts: Arc<dyn Accounts>,
+    /// The vendors' own ways.
+    pub vendors: Arc<dyn Vendors>,
+}
+
+/// Somebody who wants to know what happens while it happens: a progress display, a log.
+pub trait Watcher: Send + Sync {
+    /// An event was appended, and this is the rotation after it.
+    fn appended(&self, rotation: &Rotation, event: &Event);
+    /// A visit is over.
+    fn visited(&self, subject: &Subject, visited: &Visited);
+}

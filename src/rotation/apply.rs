@@ -6,10 +6,13 @@
 use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId};
-use crate::rotation::event::{Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode};
-use crate::rotation::machine::{DoubtSpan, Hold, IllegalEvent, InDoubt, Rotation, Stage};
+use crate::rotation::event::{
+    Doing, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode,
+};
+use crate::rotation::machine::{DoubtSpan, Hold, IllegalEvent, InDoubt, Rotation};
 use crate::rotation::next::Blocker;
 use crate::rotation::retry;
+use crate::rotation::stage::Stage;
 use crate::time::Timestamp;
 
 /// AWS refuses a request whose clock is further away than this (`SigV4`), so its dates and ours are
@@ -25,12 +28,13 @@ const REACTIVATIONS_MAX: u32 = 3;
 impl Rotation {
     /// The rotation that a first event begins, if it is one.
     pub(super) fn start(id: RotationId, event: &Event) -> Option<Rotation> {
-        let Event::Started { subject, old, plan, at, .. } = event else { return None };
+        let Event::Started { subject, old, old_created_at, plan, at, .. } = event else { return None };
         Some(Rotation {
             id,
             events: 1,
             subject: subject.clone(),
             old: old.clone(),
+            old_created_at: *old_created_at,
             started_at: *at,
             plan: plan.clone(),
             stage: Stage::Survey,
@@ -57,8 +61,8 @@ impl Rotation {
         self.events += 1;
         match event {
             Event::Intended { intent, at } => self.intended(intent, *at),
-            Event::Refused { refusal, at } => self.refused(refusal, *at),
-            Event::Unanswered { doubt, at } => self.unanswered(&doubt.sentence, doubt.retry_after, *at),
+            Event::Refused { doing, refusal, at } => self.refused(*doing, refusal, *at),
+            Event::Unanswered { doing, doubt, at } => self.unanswered(*doing, doubt, *at),
             Event::Held { until, by, why, .. } => {
                 self.hold = Some(Hold { until: *until, by: by.clone(), why: why.clone() });
             }
@@ -100,6 +104,10 @@ impl Rotation {
             Stage::Deliver { round, .. } if *round > 1 => {
                 at + retry::wait_after(*round - 1, None).unwrap_or_default()
             }
+            // One listing decides whether a key is left behind, so it must be one that can be believed.
+            Stage::Survey if self.abandoning => {
+                self.doubt_span.map_or(Timestamp::EPOCH, |span| span.to + CLOCK_SKEW_MAX)
+            }
             Stage::Survey
             | Stage::Create { .. }
             | Stage::Suspect { .. }
@@ -131,24 +139,10 @@ impl Rotation {
             (Stage::Discard { key, inactive: false }, Event::Deactivated { .. }) => {
                 Stage::Discard { key, inactive: true }
             }
-            (Stage::Discard { inactive: true, .. }, Event::Deleted { .. }) => {
-                if self.abandoning {
-                    Stage::Abandoned
-                } else {
-                    Stage::Survey
-                }
-            }
-            (Stage::Create { .. }, Event::Created { key, .. }) => {
-                self.doubt_span = None;
-                self.after_creation(key.clone())
-            }
+            (Stage::Discard { inactive: true, .. }, Event::Deleted { .. }) => self.after_discarding(),
+            (Stage::Create { .. }, Event::Created { key, .. }) => self.after_creation(key.clone()),
             (Stage::Prove { new, successes, not_usable }, Event::Probed { at }) => {
-                self.last_probe_at = *at;
-                let successes = successes + 1;
-                match successes < self.plan.prove_successes {
-                    true => Stage::Prove { new, successes, not_usable },
-                    false => Stage::Deliver { new, round: 1 },
-                }
+                self.after_probe(new, successes + 1, not_usable, *at)
             }
             (Stage::Deliver { new, round }, Event::Delivered { at }) => {
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }
@@ -173,6 +167,8 @@ impl Rotation {
                 self.reactivations += 1;
                 Stage::Soak { new, accepted_at, asked_at: None, usage: None }
             }
+            // A request to delete may still be under way, and would delete the key that was just brought back.
+            (Stage::Cool { .. }, Event::ReactivationAsked { .. }) if self.in_doubt.is_some() => return None,
             (stage, Event::ReactivationAsked { .. }) => restore(&stage)?,
             (stage, Event::Abandoned { .. }) => self.after_abandoning(stage)?,
             (
@@ -198,13 +194,7 @@ impl Rotation {
 
     /// What a complete listing means, at the start and after an unanswered CreateAccessKey.
     fn after_listing(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Stage {
-        if let Some(doubt) = &self.in_doubt {
-            let (from, to) = (doubt.at, doubt.at);
-            self.doubt_span = Some(match self.doubt_span {
-                Some(span) => DoubtSpan { from: span.from.min(from), to: span.to.max(to) },
-                None => DoubtSpan { from, to },
-            });
-        }
+        self.remember_doubt();
         let key = self.old.clone();
         match keys.iter().find(|key| key.id == self.old).map(|key| key.status) {
             None => return stuck(Blocker::OldKeyGone { key }, Stage::Survey),
@@ -224,6 +214,9 @@ impl Rotation {
     }
 
     /// Whether a CreateAccessKey of ours that got no answer can have made this key.
+    ///
+    /// IAM does not say who made a key. A stranger who makes one for this very user within these
+    /// minutes, and whose first use AWS has not published yet, cannot be told from us.
     fn may_be_ours(&self, key: &KeyMetadata) -> bool {
         self.doubt_span.is_some_and(|span| {
             let slack = CLOCK_SKEW_MAX + self.plan.doubt_window;
@@ -231,11 +224,24 @@ impl Rotation {
         })
     }
 
-    fn after_creation(&self, key: AccessKeyId) -> Stage {
+    fn after_discarding(&self) -> Stage {
+        if self.abandoning { Stage::Abandoned } else { Stage::Survey }
+    }
+
+    fn after_creation(&mut self, key: AccessKeyId) -> Stage {
+        self.doubt_span = None;
         if self.abandoning {
             return Stage::Discard { key, inactive: false };
         }
         Stage::Prove { new: key, successes: 0, not_usable: 0 }
+    }
+
+    fn after_probe(&mut self, new: AccessKeyId, successes: u32, not_usable: u32, at: Timestamp) -> Stage {
+        self.last_probe_at = at;
+        match successes < self.plan.prove_successes {
+            true => Stage::Prove { new, successes, not_usable },
+            false => Stage::Deliver { new, round: 1 },
+        }
     }
 
     fn after_soak_reading(
@@ -254,12 +260,9 @@ impl Rotation {
     fn after_abandoning(&mut self, stage: Stage) -> Option<Stage> {
         self.abandoning = true;
         self.hold = None;
+        self.remember_doubt();
         Some(match stage {
-            Stage::Create { .. } if self.in_doubt.is_some() => {
-                // The key that may exist is looked for first. Forgetting the doubt would leave it behind.
-                self.remember_doubt();
-                Stage::Survey
-            }
+            // A key that may exist is looked for first: forgetting the doubt would leave it behind.
             Stage::Survey | Stage::Create { .. } if self.doubt_span.is_some() => Stage::Survey,
             stage @ (Stage::Suspect { .. } | Stage::Discard { .. }) => stage,
             Stage::Prove { new, .. } => Stage::Discard { key: new, inactive: false },
@@ -278,8 +281,11 @@ impl Rotation {
         })
     }
 
+    /// Keeps the time in which an unanswered CreateAccessKey may make a key, when the intent is forgotten.
     fn remember_doubt(&mut self) {
-        let Some(doubt) = &self.in_doubt else { return };
+        let Some(doubt) = self.in_doubt.as_ref().filter(|doubt| doubt.intent == Intent::Create) else {
+            return;
+        };
         let span = self.doubt_span.unwrap_or(DoubtSpan { from: doubt.at, to: doubt.at });
         self.doubt_span = Some(DoubtSpan { from: span.from.min(doubt.at), to: span.to.max(doubt.at) });
     }
@@ -301,30 +307,32 @@ impl Rotation {
         }
     }
 
-    fn unanswered(&mut self, sentence: &str, retry_after: Option<Duration>, at: Timestamp) {
-        if let Some(doubt) = &mut self.in_doubt
-            && doubt.intent == Intent::Create
-        {
+    fn unanswered(&mut self, doing: Doing, doubt: &Doubt, at: Timestamp) {
+        if doing == Doing::Create {
             // It may have been under way from the intent until now.
-            let from = doubt.at;
-            doubt.at = at;
-            let span = self.doubt_span.unwrap_or(DoubtSpan { from, to: at });
-            self.doubt_span = Some(DoubtSpan { from: span.from.min(from), to: span.to.max(at) });
+            self.remember_doubt();
+            if let Some(in_doubt) = &mut self.in_doubt {
+                in_doubt.at = at;
+            }
+            self.remember_doubt();
         }
         if let Stage::Prove { successes, .. } = &mut self.stage {
             *successes = 0;
         }
-        self.fail(sentence, retry_after, at);
+        self.fail(doing, &doubt.sentence, doubt.retry_after, at);
     }
 
-    fn refused(&mut self, refusal: &Refusal, at: Timestamp) {
+    fn refused(&mut self, doing: Doing, refusal: &Refusal, at: Timestamp) {
         let sentence = refusal.sentence.as_str();
-        let doubtful = self.in_doubt.take();
+        // A refusal settles what was intended; a refused look at it does not.
+        if self.in_doubt.as_ref().is_some_and(|doubt| doubt.intent.doing() == doing) {
+            self.in_doubt = None;
+        }
         match (self.stage.clone(), refusal.code) {
-            (Stage::Create { .. }, RefusalCode::LimitExceeded) if doubtful.is_some() => {
+            (Stage::Create { .. }, RefusalCode::LimitExceeded) => {
                 // Whose key fills the slot: an earlier unanswered try of ours, or somebody else's? Look again.
                 self.stage = Stage::Survey;
-                self.fail(sentence, refusal.retry_after, at);
+                self.fail(doing, sentence, refusal.retry_after, at);
                 self.not_before = self.not_before.max(at + self.plan.doubt_window);
             }
             (Stage::Prove { new, not_usable, .. }, RefusalCode::NotUsable) => {
@@ -360,7 +368,7 @@ impl Rotation {
                 if let Stage::Prove { successes, .. } = &mut self.stage {
                     *successes = 0;
                 }
-                self.fail(sentence, refusal.retry_after, at);
+                self.fail(doing, sentence, refusal.retry_after, at);
             }
         }
     }
@@ -381,7 +389,7 @@ impl Rotation {
         let Stage::Verify { new, round, denials, .. } = &verify else { return };
         if *denials < DENIALS_BEFORE_REDELIVERY {
             self.stage = verify;
-            self.fail(&refusal.sentence, refusal.retry_after, at);
+            self.fail(Doing::Verify, &refusal.sentence, refusal.retry_after, at);
         } else if *round < retry::ATTEMPTS_MAX {
             self.enter(Stage::Deliver { new: new.clone(), round: round + 1 }, at);
             self.last_fault = Some(refusal.sentence.clone());
@@ -392,13 +400,12 @@ impl Rotation {
     }
 
     /// Counts a failure: another attempt later, or a person.
-    fn fail(&mut self, sentence: &str, retry_after: Option<Duration>, at: Timestamp) {
+    fn fail(&mut self, doing: Doing, sentence: &str, retry_after: Option<Duration>, at: Timestamp) {
         self.failures += 1;
         self.last_fault = Some(sentence.to_owned());
         if let Some(wait) = retry::wait_after(self.failures, retry_after) {
             self.not_before = at + wait;
         } else {
-            let doing = self.stage.name().to_owned();
             let blocker = Blocker::Exhausted { doing, sentence: sentence.to_owned() };
             self.stage = stuck(blocker, self.stage.clone());
             self.since = at;

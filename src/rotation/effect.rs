@@ -5,7 +5,7 @@
 //! outside.
 
 use crate::ids::AccessKeyId;
-use crate::rotation::event::{Because, Doubt, Event, Intent, Refusal};
+use crate::rotation::event::{Because, Doing, Doubt, Event, Intent, Refusal};
 
 /// Something to do in the world.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,6 +74,22 @@ impl Effect {
             Effect::Delete { key, evidence } => {
                 Some(Intent::Delete { key: key.clone(), because: evidence.0.clone() })
             }
+        }
+    }
+
+    /// What kind of effect it is.
+    #[must_use]
+    pub fn doing(&self) -> Doing {
+        match self {
+            Effect::ListKeys => Doing::List,
+            Effect::CreateKey => Doing::Create,
+            Effect::Probe { .. } => Doing::Probe,
+            Effect::Deliver { .. } => Doing::Deliver,
+            Effect::Verify { .. } => Doing::Verify,
+            Effect::ReadUsage { .. } => Doing::ReadUsage,
+            Effect::Deactivate { .. } => Doing::Deactivate,
+            Effect::Reactivate { .. } => Doing::Reactivate,
+            Effect::Delete { .. } => Doing::Delete,
         }
     }
 

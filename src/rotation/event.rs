@@ -102,6 +102,8 @@ pub enum Event {
     },
     /// AWS or the vendor said no, and certainly did nothing.
     Refused {
+        /// What was tried.
+        doing: Doing,
         /// What was said.
         refusal: Refusal,
         /// When.
@@ -109,6 +111,8 @@ pub enum Event {
     },
     /// No answer that can be believed: it may have happened, or not, or may happen yet.
     Unanswered {
+        /// What was tried.
+        doing: Doing,
         /// What was seen instead of an answer.
         doubt: Doubt,
         /// When.
@@ -237,6 +241,62 @@ pub enum Intent {
         /// Why that is safe.
         because: Because,
     },
+}
+
+impl Intent {
+    /// What is done about it.
+    #[must_use]
+    pub fn doing(&self) -> Doing {
+        match self {
+            Intent::Create => Doing::Create,
+            Intent::Deliver { .. } => Doing::Deliver,
+            Intent::Deactivate { .. } => Doing::Deactivate,
+            Intent::Reactivate { .. } => Doing::Reactivate,
+            Intent::Delete { .. } => Doing::Delete,
+        }
+    }
+}
+
+/// What can fail: one word for each kind of effect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doing {
+    /// ListAccessKeys.
+    List,
+    /// CreateAccessKey.
+    Create,
+    /// GetCallerIdentity with the new key.
+    Probe,
+    /// Giving the vendor the new key.
+    Deliver,
+    /// Asking the vendor which key is in force.
+    Verify,
+    /// GetAccessKeyLastUsed.
+    ReadUsage,
+    /// UpdateAccessKey to Inactive.
+    Deactivate,
+    /// UpdateAccessKey to Active.
+    Reactivate,
+    /// DeleteAccessKey.
+    Delete,
+}
+
+impl Doing {
+    /// As a person would say it, for "… failed for days".
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Doing::List => "listing the user's keys",
+            Doing::Create => "making a new key",
+            Doing::Probe => "proving the new key at AWS",
+            Doing::Deliver => "delivering the new key",
+            Doing::Verify => "asking the vendor which key is in force",
+            Doing::ReadUsage => "reading when the keys were last used",
+            Doing::Deactivate => "setting a key Inactive",
+            Doing::Reactivate => "setting the old key Active again",
+            Doing::Delete => "deleting a key",
+        }
+    }
 }
 
 /// Why it is safe to take a key away.

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId, Subject};
 use crate::rotation::effect::{Effect, Evidence, Outcome};
-use crate::rotation::event::{Because, Event, Intent, KeyUsage, RefusalCode};
-use crate::rotation::next::{Blocker, Ending, Next, Waiting};
+use crate::rotation::event::{Because, Doing, Event, Intent, KeyUsage, RefusalCode};
+use crate::rotation::next::{Ending, Next, Waiting};
 use crate::rotation::plan::Plan;
+use crate::rotation::stage::Stage;
 use crate::time::Timestamp;
 
 /// Of several uses within this span AWS records only the first (IAM User Guide, GetAccessKeyLastUsed).
@@ -23,134 +24,6 @@ const USAGE_READ_EVERY: Duration = Duration::from_hours(1);
 /// How often the vendor is asked while the old key cools: the cooling time divided by this.
 const COOLING_QUESTIONS: u32 = 8;
 const COOLING_QUESTION_EVERY_MIN: Duration = Duration::from_hours(1);
-
-/// Where a rotation is. The words are the contract's, but for the two inner stages of `create`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Stage {
-    /// The user's keys are to be listed.
-    Survey,
-    /// A slot is free; a key is to be made.
-    Create {
-        /// When the slot was seen to be free.
-        surveyed_at: Timestamp,
-    },
-    /// A key turned up that an unanswered CreateAccessKey of ours may have made.
-    Suspect {
-        /// That key.
-        key: AccessKeyId,
-    },
-    /// A key of ours that nobody was offered is taken away: first Inactive, then deleted.
-    Discard {
-        /// That key.
-        key: AccessKeyId,
-        /// Whether it is Inactive yet.
-        inactive: bool,
-    },
-    /// The new key must sign before anybody gets it.
-    Prove {
-        /// The new key.
-        new: AccessKeyId,
-        /// Successes in a row.
-        successes: u32,
-        /// How often AWS did not know it yet.
-        not_usable: u32,
-    },
-    /// The vendor is given the new key.
-    Deliver {
-        /// The new key.
-        new: AccessKeyId,
-        /// Which delivery this is, from 1.
-        round: u32,
-    },
-    /// The vendor is asked.
-    Verify {
-        /// The new key.
-        new: AccessKeyId,
-        /// The delivery that was accepted.
-        round: u32,
-        /// When it was accepted.
-        accepted_at: Timestamp,
-        /// How often the vendor named another key since.
-        denials: u32,
-    },
-    /// Both keys are Active; the plan's gates are awaited.
-    Soak {
-        /// The new key.
-        new: AccessKeyId,
-        /// When the vendor accepted it.
-        accepted_at: Timestamp,
-        /// When the vendor was last known to hold it; `None` after a reactivation.
-        asked_at: Option<Timestamp>,
-        /// The last reading of last-used, and when it was taken.
-        usage: Option<(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
-    },
-    /// The old key is Inactive and can be brought back.
-    Cool {
-        /// The new key.
-        new: AccessKeyId,
-        /// When the vendor accepted it.
-        accepted_at: Timestamp,
-        /// When the vendor was last known to hold it.
-        asked_at: Timestamp,
-    },
-    /// The vendor went back: the old key is to be set Active again.
-    Restore {
-        /// The new key.
-        new: AccessKeyId,
-        /// When the vendor accepted it.
-        accepted_at: Timestamp,
-    },
-    /// The vendor has the new key; the old one is deleted.
-    Done {
-        /// The new key.
-        new: AccessKeyId,
-    },
-    /// A person must look.
-    Stuck {
-        /// Why.
-        blocker: Blocker,
-        /// Where it goes on when told to.
-        resume: Box<Stage>,
-    },
-    /// A person gave it up.
-    Abandoned,
-}
-
-impl Stage {
-    /// The stage's word, as in the contract.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Stage::Survey => "survey",
-            Stage::Create { .. } | Stage::Suspect { .. } | Stage::Discard { .. } => "create",
-            Stage::Prove { .. } => "prove",
-            Stage::Deliver { .. } => "deliver",
-            Stage::Verify { .. } => "verify",
-            Stage::Soak { .. } => "soak",
-            Stage::Cool { .. } | Stage::Restore { .. } => "cool",
-            Stage::Done { .. } => "done",
-            Stage::Stuck { .. } => "stuck",
-            Stage::Abandoned => "abandoned",
-        }
-    }
-
-    /// The key that this stage gives to the vendor, or takes back.
-    #[must_use]
-    pub fn new_key(&self) -> Option<&AccessKeyId> {
-        match self {
-            Stage::Survey | Stage::Create { .. } | Stage::Abandoned => None,
-            Stage::Suspect { key } | Stage::Discard { key, .. } => Some(key),
-            Stage::Prove { new, .. }
-            | Stage::Deliver { new, .. }
-            | Stage::Verify { new, .. }
-            | Stage::Soak { new, .. }
-            | Stage::Cool { new, .. }
-            | Stage::Restore { new, .. }
-            | Stage::Done { new } => Some(new),
-            Stage::Stuck { resume, .. } => resume.new_key(),
-        }
-    }
-}
 
 /// An effect that was intended and is not known to have happened or not.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -181,6 +54,7 @@ pub struct Rotation {
     pub(super) events: u64,
     pub(super) subject: Subject,
     pub(super) old: AccessKeyId,
+    pub(super) old_created_at: Timestamp,
     pub(super) started_at: Timestamp,
     pub(super) plan: Plan,
     pub(super) stage: Stage,
@@ -400,11 +274,14 @@ impl Rotation {
     }
 
     /// Our own probe is a use too, of `sts`, and hides what follows within the grain of the record.
+    /// After a reactivation, a use from before it proves nothing.
     fn is_use_by_vendor(&self, usage: &KeyUsage) -> bool {
+        let counts_from = if self.reactivations == 0 { Timestamp::EPOCH } else { self.since };
         match usage {
             KeyUsage::Never | KeyUsage::Gone => false,
             KeyUsage::Used { last_used_at, service } => {
-                service != "sts" || *last_used_at > self.last_probe_at + USE_RECORD_GRAIN
+                let by_probe = service == "sts" && *last_used_at <= self.last_probe_at + USE_RECORD_GRAIN;
+                !by_probe && *last_used_at >= counts_from
             }
         }
     }
@@ -444,22 +321,18 @@ impl Rotation {
     /// The event that records what came of `effect`.
     #[must_use]
     pub fn settle(&self, effect: &Effect, seen: Outcome, now: Timestamp) -> Event {
-        match seen {
-            Outcome::Happened(event) => event,
-            Outcome::Unknown(doubt) => Event::Unanswered { doubt, at: now },
+        let doing = effect.doing();
+        match (seen, doing) {
+            (Outcome::Happened(event), _) => event,
+            (Outcome::Unknown(doubt), _) => Event::Unanswered { doing, doubt, at: now },
             // What was to be taken away is away: an answer to an earlier try got lost, or somebody was faster.
-            Outcome::Refused(refusal) if refusal.code == RefusalCode::NoSuchKey => match effect {
-                Effect::Deactivate { .. } => Event::Deactivated { at: now, request_id: None },
-                Effect::Delete { .. } => Event::Deleted { at: now, request_id: None },
-                Effect::ListKeys
-                | Effect::CreateKey
-                | Effect::Probe { .. }
-                | Effect::Deliver { .. }
-                | Effect::Verify { .. }
-                | Effect::ReadUsage { .. }
-                | Effect::Reactivate { .. } => Event::Refused { refusal, at: now },
-            },
-            Outcome::Refused(refusal) => Event::Refused { refusal, at: now },
+            (Outcome::Refused(refusal), Doing::Deactivate) if refusal.code == RefusalCode::NoSuchKey => {
+                Event::Deactivated { at: now, request_id: None }
+            }
+            (Outcome::Refused(refusal), Doing::Delete) if refusal.code == RefusalCode::NoSuchKey => {
+                Event::Deleted { at: now, request_id: None }
+            }
+            (Outcome::Refused(refusal), _) => Event::Refused { doing, refusal, at: now },
         }
     }
 
@@ -506,6 +379,12 @@ impl Rotation {
     #[must_use]
     pub fn old(&self) -> &AccessKeyId {
         &self.old
+    }
+
+    /// When AWS made the key to be replaced.
+    #[must_use]
+    pub fn old_created_at(&self) -> Timestamp {
+        self.old_created_at
     }
 
     /// Where it is.

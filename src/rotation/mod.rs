@@ -26,11 +26,14 @@ mod machine;
 mod next;
 mod plan;
 pub mod retry;
+mod stage;
 
 pub use effect::{Effect, Evidence, Outcome};
 pub use event::{
-    Because, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification,
+    Because, Doing, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode,
+    Verification,
 };
-pub use machine::{IllegalEvent, Rotation, Stage};
+pub use machine::{IllegalEvent, Rotation};
 pub use next::{Blocker, Ending, Next, Waiting};
 pub use plan::Plan;
+pub use stage::Stage;

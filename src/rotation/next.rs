@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::ids::AccessKeyId;
 use crate::rotation::effect::Effect;
+use crate::rotation::event::Doing;
 use crate::time::Timestamp;
 
 /// What to do now.
@@ -162,7 +163,7 @@ pub enum Blocker {
     /// The same thing failed for days.
     Exhausted {
         /// What was tried.
-        doing: String,
+        doing: Doing,
         /// The last failure.
         sentence: String,
     },
@@ -241,7 +242,8 @@ impl fmt::Display for Blocker {
             ),
             Blocker::Exhausted { doing, sentence } => write!(
                 f,
-                "{doing} failed for days, last with: {sentence}; no key was taken away; mend the cause, then resume"
+                "{} failed for days, last with: {sentence}; no key was taken away; mend the cause, then resume",
+                doing.in_words()
             ),
         }
     }

@@ -6,4 +6,6 @@ mod cron;
 mod reasons;
 mod window;
 
+pub use self::cron::{BadCron, Cron, jitter_for, missed};
+pub use reasons::{Action, Ages, Facts, State, Verdict, judge};
 pub use window::{BadWindow, Window, Windows};

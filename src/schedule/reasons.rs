@@ -1,1 +1,832 @@
-//! To be written.
+//! Why a key is due, or not: an ordered chain of small functions, each a reason code and a sentence.
+//!
+//! The facts are gathered elsewhere; here they are only judged. The same verdict is shown by
+//! `status` and `explain`, labels the metric, decides the alert and starts the rotation, so that
+//! none of them can tell another story.
+//!
+//! **Invariant:** only one state of the world starts a rotation: exactly one Active key, and a free
+//! slot beside it. With two keys there, this never chooses between them.
+//!
+//! **Invariant:** age is counted from AWS's own `CreateDate`, and is never negative.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::ids::{AccessKeyId, RotationId, VendorName};
+use crate::rotation::{KeyMetadata, KeyStatus, Next, RefusalCode, Rotation, Stage, Waiting};
+use crate::schedule::Windows;
+use crate::time::{Timestamp, in_words};
+
+/// AWS lets an IAM user hold this many access keys, of any status, and never more.
+const SLOTS: usize = 2;
+
+/// When a key is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ages {
+    /// Older than this: due.
+    pub max_age: Duration,
+    /// Due this soon: a warning.
+    pub warn_before: Duration,
+    /// Due this long and still not rotated: overdue.
+    pub overdue_after: Duration,
+}
+
+/// What is known of one IAM user when it is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The user's keys, every page of them.
+    pub keys: &'a [KeyMetadata],
+    /// When a key is due.
+    pub ages: Ages,
+    /// When a rotation may start.
+    pub windows: &'a Windows,
+    /// The user's rotation that is not over, if there is one.
+    pub in_flight: Option<&'a Rotation>,
+    /// The time of the judgement.
+    pub now: Timestamp,
+    /// An operator asked for a rotation, due or not.
+    pub forced: bool,
+}
+
+/// How a user's key is, in a word.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum State {
+    /// Nothing to do.
+    Ok,
+    /// Due before long.
+    Warning,
+    /// To be replaced.
+    Due,
+    /// Due for too long and still not replaced.
+    Overdue,
+    /// Being replaced.
+    Rotating,
+    /// A person must look.
+    Stuck,
+    /// A person said: wait.
+    Held,
+    /// There is no key that could be replaced, or nothing is to be done for this vendor.
+    Unmanaged,
+    /// The vendor assumes a role: nothing to rotate.
+    Role,
+}
+
+impl State {
+    /// Each of them, in the order of the metric's label values.
+    pub const ALL: [State; 9] = [
+        State::Ok,
+        State::Warning,
+        State::Due,
+        State::Overdue,
+        State::Rotating,
+        State::Stuck,
+        State::Held,
+        State::Unmanaged,
+        State::Role,
+    ];
+
+    /// The word, as in JSON and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Due => "due",
+            State::Overdue => "overdue",
+            State::Rotating => "rotating",
+            State::Stuck => "stuck",
+            State::Held => "held",
+            State::Unmanaged => "unmanaged",
+            State::Role => "role",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What follows from a verdict.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Nothing, or nothing that this program may do.
+    Nothing,
+    /// Begin to replace this key.
+    Start {
+        /// The key to be replaced.
+        old: KeyMetadata,
+    },
+    /// Drive the rotation that is under way.
+    Continue,
+    /// Nothing before then.
+    Wait {
+        /// When to look again; [`Timestamp::NEVER`] when only a person can end the wait.
+        until: Timestamp,
+    },
+}
+
+/// The judgement on one IAM user.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verdict {
+    /// In a word.
+    pub state: State,
+    /// The reason code, the same in logs, metrics, alerts and JSON.
+    pub reason: &'static str,
+    /// The reason, for operators.
+    pub sentence: String,
+    /// When the key is, or was, due.
+    pub due_at: Option<Timestamp>,
+    /// When it is, or was, overdue.
+    pub overdue_at: Option<Timestamp>,
+    /// The key that was judged.
+    pub old: Option<AccessKeyId>,
+    /// What follows.
+    pub action: Action,
+}
+
+impl Verdict {
+    fn without_key(state: State, reason: &'static str, sentence: String) -> Verdict {
+        Verdict {
+            state,
+            reason,
+            sentence,
+            due_at: None,
+            overdue_at: None,
+            old: None,
+            action: Action::Nothing,
+        }
+    }
+
+    /// The vendor assumes this role and has no key.
+    #[must_use]
+    pub fn role(role_arn: &str) -> Verdict {
+        let sentence = format!("the vendor assumes {role_arn}: there is no key to rotate");
+        Verdict::without_key(State::Role, "assumes_role", sentence)
+    }
+
+    /// The configuration says that nothing is done for this vendor.
+    #[must_use]
+    pub fn disabled() -> Verdict {
+        let sentence = "the configuration says `enabled = false`: nothing is looked at, nothing is rotated";
+        Verdict::without_key(State::Unmanaged, "disabled", sentence.to_owned())
+    }
+
+    /// The rotation is over.
+    #[must_use]
+    pub fn ended(rotation: &Rotation) -> Verdict {
+        let (state, reason, sentence) = match rotation.stage() {
+            Stage::Done { new } => {
+                let old = rotation.old();
+                (State::Ok, "rotated", format!("the key {old} was replaced by {new} and is deleted"))
+            }
+            stage => (State::Ok, "ended", format!("the rotation ended in stage {}", stage.name())),
+        };
+        Verdict::without_key(state, reason, sentence)
+    }
+
+    /// A rotation of a vendor that is not in the configuration any more.
+    #[must_use]
+    pub fn orphaned(rotation: RotationId, vendor: &VendorName) -> Verdict {
+        let sentence = format!(
+            "the rotation {rotation} is not over, but the vendor {vendor} is not in the configuration with this user any \
+             more; nothing is done with it, both keys stay as they are; put the vendor back, or abandon it"
+        );
+        Verdict::without_key(State::Unmanaged, "orphaned", sentence)
+    }
+
+    /// The user's keys could not be listed, for the reason given; `None`: no answer that can be
+    /// believed. That is never read as "no keys".
+    #[must_use]
+    pub fn unlisted(code: Option<RefusalCode>, fault: &str) -> Verdict {
+        let reason = code.map_or("unanswered", RefusalCode::as_str);
+        let sentence = format!("{fault}; no key was touched; {}", advice_when_unlisted(code));
+        Verdict::without_key(State::Stuck, reason, sentence)
+    }
+}
+
+fn advice_when_unlisted(code: Option<RefusalCode>) -> &'static str {
+    match code {
+        Some(RefusalCode::AccessDenied) => "allow the rotator iam:ListAccessKeys on this user",
+        Some(RefusalCode::NoSuchUser) => {
+            "correct the name or the account in the configuration, or remove it there"
+        }
+        Some(RefusalCode::Misconfigured) => "mend the configuration",
+        Some(RefusalCode::NotSent) => "check the rotator's credentials and network; the next pass asks again",
+        None | Some(RefusalCode::Throttled) => "the next pass asks again",
+        Some(
+            RefusalCode::NoSuchKey
+            | RefusalCode::LimitExceeded
+            | RefusalCode::NotUsable
+            | RefusalCode::WrongIdentity
+            | RefusalCode::VendorRefused
+            | RefusalCode::VendorGone
+            | RefusalCode::NotInForce
+            | RefusalCode::Other,
+        ) => "look into it at AWS; the next pass asks again",
+    }
+}
+
+/// Judges one IAM user. Pure: the same facts give the same verdict.
+#[must_use]
+pub fn judge(facts: &Facts<'_>) -> Verdict {
+    if let Some(verdict) = facts.in_flight.and_then(|rotation| in_flight(facts, rotation)) {
+        return verdict;
+    }
+    let Some(key) = oldest_active(facts.keys) else { return without_active_key(facts.keys) };
+    let case = Case::new(facts, key);
+    RULES.iter().find_map(|rule| rule(&case)).unwrap_or_else(|| fresh(&case))
+}
+
+/// The first rule that has something to say decides.
+const RULES: [fn(&Case<'_>) -> Option<Verdict>; 7] = [
+    no_free_slot,  // to be replaced, and AWS would refuse a new key
+    second_key,    // it will be to be replaced, and AWS would refuse
+    forced,        // an operator said so, whatever the age
+    overdue,       // to be replaced for too long
+    window_closed, // to be replaced, but not in these hours
+    too_old,       // to be replaced
+    due_soon,      // before long
+];
+
+/// A user with at least one Active key and no rotation under way.
+struct Case<'a> {
+    facts: &'a Facts<'a>,
+    key: &'a KeyMetadata,
+    due_at: Timestamp,
+    overdue_at: Timestamp,
+}
+
+impl<'a> Case<'a> {
+    fn new(facts: &'a Facts<'a>, key: &'a KeyMetadata) -> Case<'a> {
+        let (due_at, overdue_at) = deadlines(key.created_at, facts.ages);
+        Case { facts, key, due_at, overdue_at }
+    }
+
+    fn is_due(&self) -> bool {
+        self.facts.now >= self.due_at
+    }
+
+    fn is_due_soon(&self) -> bool {
+        self.facts.now >= self.due_at.minus(self.facts.ages.warn_before)
+    }
+
+    /// The keys that fill the other slot.
+    fn others(&self) -> Vec<&'a KeyMetadata> {
+        self.facts.keys.iter().filter(|other| other.id != self.key.id).collect()
+    }
+
+    /// When the vendor's windows open, if they are closed.
+    fn opening(&self) -> Option<Timestamp> {
+        Some(self.facts.windows.opening(self.facts.now)).filter(|opening| *opening > self.facts.now)
+    }
+
+    fn age(&self) -> String {
+        age(self.key, self.facts.now)
+    }
+
+    fn start(&self) -> Action {
+        Action::Start { old: self.key.clone() }
+    }
+
+    fn verdict(&self, state: State, reason: &'static str, sentence: String, action: Action) -> Verdict {
+        Verdict {
+            state,
+            reason,
+            sentence,
+            due_at: Some(self.due_at),
+            overdue_at: Some(self.overdue_at),
+            old: Some(self.key.id.clone()),
+            action,
+        }
+    }
+}
+
+fn no_free_slot(case: &Case<'_>) -> Option<Verdict> {
+    let others = case.others();
+    if others.len() + 1 < SLOTS || !(case.is_due() || case.facts.forced) {
+        return None;
+    }
+    let why =
+        if case.is_due() { format!("due since {}", case.due_at) } else { "asked to be replaced".to_owned() };
+    let sentence = format!(
+        "the key {} is {} old and {why}, but the user has a second access key, {}, that no rotation under way accounts for; \
+         nothing was touched; find out whose it is, and when it is nobody's, set it Inactive and then delete it",
+        case.key.id,
+        case.age(),
+        described(&others, case.facts.now),
+    );
+    Some(case.verdict(State::Stuck, "no_free_slot", sentence, Action::Nothing))
+}
+
+fn second_key(case: &Case<'_>) -> Option<Verdict> {
+    let others = case.others();
+    if others.len() + 1 < SLOTS {
+        return None;
+    }
+    let state = if case.is_due_soon() { State::Warning } else { State::Ok };
+    let sentence = format!(
+        "the key {} is {} old and due at {}, but the user has a second access key, {}, that no rotation under way accounts for; \
+         a rotation needs that slot, so find out whose it is before then",
+        case.key.id,
+        case.age(),
+        case.due_at,
+        described(&others, case.facts.now),
+    );
+    Some(case.verdict(state, "two_keys", sentence, Action::Nothing))
+}
+
+fn forced(case: &Case<'_>) -> Option<Verdict> {
+    if !case.facts.forced {
+        return None;
+    }
+    let sentence = format!(
+        "the key {} is {} old; an operator asked for its replacement now, whatever its age and the hour",
+        case.key.id,
+        case.age()
+    );
+    Some(case.verdict(State::Due, "forced", sentence, case.start()))
+}
+
+fn overdue(case: &Case<'_>) -> Option<Verdict> {
+    if case.facts.now < case.overdue_at {
+        return None;
+    }
+    let begin = format!("{}, and overdue since {}", due_since(case), case.overdue_at);
+    let (end, action) = match case.opening() {
+        Some(until) => (format!("the vendor's window is closed until {until}"), Action::Wait { until }),
+        None => ("it is replaced at the next pass".to_owned(), case.start()),
+    };
+    Some(case.verdict(State::Overdue, "overdue", format!("{begin}; {end}"), action))
+}
+
+fn window_closed(case: &Case<'_>) -> Option<Verdict> {
+    let until = case.opening().filter(|_| case.is_due())?;
+    let sentence = format!("{}; the vendor's window is closed until {until}", due_since(case));
+    Some(case.verdict(State::Due, "window_closed", sentence, Action::Wait { until }))
+}
+
+fn too_old(case: &Case<'_>) -> Option<Verdict> {
+    if !case.is_due() {
+        return None;
+    }
+    let sentence = format!("{}; it is replaced at the next pass", due_since(case));
+    Some(case.verdict(State::Due, "too_old", sentence, case.start()))
+}
+
+fn due_soon(case: &Case<'_>) -> Option<Verdict> {
+    if !case.is_due_soon() {
+        return None;
+    }
+    let left = in_words(case.due_at.since(case.facts.now));
+    let sentence =
+        format!("the key {} is {} old and due in {left}, at {}", case.key.id, case.age(), case.due_at);
+    Some(case.verdict(State::Warning, "due_soon", sentence, Action::Nothing))
+}
+
+fn fresh(case: &Case<'_>) -> Verdict {
+    let sentence =
+        format!("the key {} is {} old and not due before {}", case.key.id, case.age(), case.due_at);
+    case.verdict(State::Ok, "fresh", sentence, Action::Nothing)
+}
+
+fn due_since(case: &Case<'_>) -> String {
+    format!("the key {} is {} old and due since {}", case.key.id, case.age(), case.due_at)
+}
+
+/// With two Active keys the older one decides when a person is told; neither is ever chosen.
+fn oldest_active(keys: &[KeyMetadata]) -> Option<&KeyMetadata> {
+    keys.iter().filter(|key| key.status == KeyStatus::Active).min_by_key(|key| (key.created_at, &key.id))
+}
+
+fn without_active_key(keys: &[KeyMetadata]) -> Verdict {
+    if keys.is_empty() {
+        let sentence = "the user has no access key, so there is nothing to rotate; the vendor's first key is made by hand";
+        return Verdict::without_key(State::Unmanaged, "no_key", sentence.to_owned());
+    }
+    let named: Vec<String> = keys.iter().map(|key| format!("{} ({})", key.id, word(key.status))).collect();
+    let sentence = format!(
+        "the user has no Active access key, only {}: nobody works with it, so nothing is rotated; set the vendor's \
+         key Active, or delete what is left",
+        named.join(" and ")
+    );
+    Verdict::without_key(State::Unmanaged, "no_active_key", sentence)
+}
+
+/// The machine's own answer. `None`: the rotation is over, and the keys speak for themselves.
+fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
+    let (state, reason, sentence, action) = match rotation.next(facts.now) {
+        Next::Ended(_) => return None,
+        Next::Stuck(blocker) => (State::Stuck, blocker.code(), blocker.to_string(), Action::Nothing),
+        Next::Wait { until, why } => {
+            let state = if matches!(why, Waiting::Held { .. }) { State::Held } else { State::Rotating };
+            (state, why.code(), until_then(&why, until), Action::Wait { until })
+        }
+        Next::Perform(effect) => {
+            let sentence =
+                format!("the key {} is being replaced; next step: {}", rotation.old(), effect.name());
+            (State::Rotating, "next_step", sentence, Action::Continue)
+        }
+    };
+    let (due_at, overdue_at) = deadlines(rotation.old_created_at(), facts.ages);
+    let verdict = Verdict {
+        state,
+        reason,
+        sentence,
+        due_at: Some(due_at),
+        overdue_at: Some(overdue_at),
+        old: Some(rotation.old().clone()),
+        action,
+    };
+    Some(overdue_in_flight(verdict, rotation, facts.now))
+}
+
+fn until_then(why: &Waiting, until: Timestamp) -> String {
+    match until {
+        Timestamp::NEVER => format!("{why}, until somebody resumes it"),
+        until => format!("{why}; next step at {until}"),
+    }
+}
+
+/// A rotation that does not get its key to the vendor is no excuse: then overdue is overdue. What
+/// follows once the vendor has the new key takes days by design.
+fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, now: Timestamp) -> Verdict {
+    let Some(overdue_at) = verdict.overdue_at.filter(|overdue_at| now >= *overdue_at) else { return verdict };
+    if verdict.state != State::Rotating || vendor_has_new_key(rotation.stage()) {
+        return verdict;
+    }
+    let sentence = format!(
+        "{}; the key {} is overdue since {overdue_at} and the vendor does not have the new one yet",
+        verdict.sentence,
+        rotation.old()
+    );
+    Verdict { state: State::Overdue, sentence, ..verdict }
+}
+
+fn vendor_has_new_key(stage: &Stage) -> bool {
+    match stage {
+        Stage::Survey
+        | Stage::Create { .. }
+        | Stage::Suspect { .. }
+        | Stage::Discard { .. }
+        | Stage::Prove { .. }
+        | Stage::Deliver { .. }
+        | Stage::Verify { .. }
+        | Stage::Abandoned => false,
+        Stage::Soak { .. } | Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => true,
+        Stage::Stuck { resume, .. } => vendor_has_new_key(resume),
+    }
+}
+
+fn deadlines(created_at: Timestamp, ages: Ages) -> (Timestamp, Timestamp) {
+    let due_at = created_at + ages.max_age;
+    (due_at, due_at + ages.overdue_after)
+}
+
+fn described(keys: &[&KeyMetadata], now: Timestamp) -> String {
+    let described = |key: &&KeyMetadata| format!("{} ({}, {} old)", key.id, word(key.status), age(key, now));
+    keys.iter().map(described).collect::<Vec<_>>().join(" and ")
+}
+
+fn age(key: &KeyMetadata, now: Timestamp) -> String {
+    match now.days_since(key.created_at) {
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+fn word(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Active => "Active",
+        KeyStatus::Inactive => "Inactive",
+        KeyStatus::Expired => "Expired",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{RotationId, Subject};
+    use crate::rotation::{Event, Intent, Plan, Verification};
+
+    const OLD: &str = "AKIAOLD0000000000000";
+    const OTHER: &str = "AKIAOTHER00000000000";
+    const NEW: &str = "AKIANEW0000000000000";
+    const NOON: &str = "2026-11-23T12:00:00Z"; // a Monday
+
+    #[test]
+    fn a_user_without_keys_is_unmanaged() {
+        check(&facts(&[]), State::Unmanaged, "no_key", "has no access key", &Action::Nothing);
+    }
+
+    #[test]
+    fn a_user_without_an_active_key_is_never_rotated_by_itself() {
+        let keys = [key(OLD, KeyStatus::Inactive, 400), key(OTHER, KeyStatus::Expired, 500)];
+        let facts = Facts { forced: true, ..facts(&keys) };
+        let sentence = "only AKIAOLD0000000000000 (Inactive) and AKIAOTHER00000000000 (Expired)";
+        check(&facts, State::Unmanaged, "no_active_key", sentence, &Action::Nothing);
+    }
+
+    #[test]
+    fn a_young_key_is_fresh() {
+        let keys = [active(1)];
+        let verdict =
+            check(&facts(&keys), State::Ok, "fresh", "is 1 day old and not due before", &Action::Nothing);
+        assert_eq!(verdict.due_at, Some(at("2027-02-20T12:00:00Z")));
+        assert_eq!(verdict.overdue_at, Some(at("2027-02-23T12:00:00Z")));
+        assert_eq!(verdict.old, Some(keys[0].id.clone()));
+    }
+
+    #[test]
+    fn a_key_from_the_future_is_zero_days_old() {
+        let keys = [KeyMetadata { created_at: at("2026-11-25T00:00:00Z"), ..active(0) }];
+        check(&facts(&keys), State::Ok, "fresh", "is 0 days old", &Action::Nothing);
+    }
+
+    #[test]
+    fn a_key_that_is_due_before_long_is_a_warning() {
+        check(
+            &facts(&[active(76)]),
+            State::Warning,
+            "due_soon",
+            "is 76 days old and due in 14d",
+            &Action::Nothing,
+        );
+        check(&facts(&[active(75)]), State::Ok, "fresh", "", &Action::Nothing);
+    }
+
+    #[test]
+    fn a_key_that_is_too_old_starts_a_rotation() {
+        let keys = [active(90)];
+        let sentence = "the key AKIAOLD0000000000000 is 90 days old and due since 2026-11-23T12:00:00Z; \
+                        it is replaced at the next pass";
+        check(&facts(&keys), State::Due, "too_old", sentence, &start(&keys[0]));
+        check(&facts(&[active(89)]), State::Warning, "due_soon", "", &Action::Nothing);
+    }
+
+    #[test]
+    fn a_key_that_is_due_for_too_long_is_overdue() {
+        let keys = [active(93)];
+        let sentence = "and overdue since 2026-11-23T12:00:00Z; it is replaced at the next pass";
+        check(&facts(&keys), State::Overdue, "overdue", sentence, &start(&keys[0]));
+        check(&facts(&[active(92)]), State::Due, "too_old", "", &start(&active(92)));
+    }
+
+    #[test]
+    fn a_due_key_waits_for_its_window() {
+        let (night, keys) = (windows("Mon 22:00-23:00"), [active(91)]);
+        let facts = Facts { windows: &night, ..facts(&keys) };
+        let until = at("2026-11-23T22:00:00Z");
+        check(
+            &facts,
+            State::Due,
+            "window_closed",
+            "closed until 2026-11-23T22:00:00Z",
+            &Action::Wait { until },
+        );
+        let facts = Facts { now: until, ..facts };
+        check(&facts, State::Due, "too_old", "", &start(&keys[0]));
+    }
+
+    #[test]
+    fn a_closed_window_matters_only_to_a_due_key() {
+        let (night, keys) = (windows("Mon 22:00-23:00"), [active(10)]);
+        check(&Facts { windows: &night, ..facts(&keys) }, State::Ok, "fresh", "", &Action::Nothing);
+    }
+
+    #[test]
+    fn an_overdue_key_says_so_and_still_waits_for_its_window() {
+        let (night, keys) = (windows("Mon 22:00-23:00"), [active(100)]);
+        let facts = Facts { windows: &night, ..facts(&keys) };
+        let until = at("2026-11-23T22:00:00Z");
+        check(
+            &facts,
+            State::Overdue,
+            "overdue",
+            "closed until 2026-11-23T22:00:00Z",
+            &Action::Wait { until },
+        );
+    }
+
+    #[test]
+    fn an_operator_can_force_a_rotation_at_any_age_and_hour() {
+        let (night, keys) = (windows("Mon 22:00-23:00"), [active(1)]);
+        let facts = Facts { windows: &night, forced: true, ..facts(&keys) };
+        check(&facts, State::Due, "forced", "an operator asked for its replacement now", &start(&keys[0]));
+    }
+
+    #[test]
+    fn a_due_key_beside_any_second_key_is_stuck() {
+        for (status, word) in [
+            (KeyStatus::Active, "Active"),
+            (KeyStatus::Inactive, "Inactive"),
+            (KeyStatus::Expired, "Expired"),
+        ] {
+            let keys = [key(OTHER, status, 20), active(97)];
+            let sentence = format!("AKIAOTHER00000000000 ({word}, 20 days old)");
+            let verdict = check(&facts(&keys), State::Stuck, "no_free_slot", &sentence, &Action::Nothing);
+            assert_eq!(verdict.old, Some(keys[1].id.clone()));
+        }
+    }
+
+    #[test]
+    fn force_does_not_free_a_slot() {
+        let keys = [active(1), key(OTHER, KeyStatus::Inactive, 20)];
+        let facts = Facts { forced: true, ..facts(&keys) };
+        check(&facts, State::Stuck, "no_free_slot", "asked to be replaced", &Action::Nothing);
+    }
+
+    #[test]
+    fn a_second_key_is_told_before_it_is_in_the_way() {
+        let keys = [active(10), key(OTHER, KeyStatus::Inactive, 200)];
+        check(&facts(&keys), State::Ok, "two_keys", "(Inactive, 200 days old)", &Action::Nothing);
+        let keys = [active(80), key(OTHER, KeyStatus::Active, 1)];
+        check(&facts(&keys), State::Warning, "two_keys", "find out whose it is", &Action::Nothing);
+    }
+
+    #[test]
+    fn of_two_active_keys_the_older_one_is_judged_and_neither_is_chosen() {
+        let keys = [key(OTHER, KeyStatus::Active, 1), key(OLD, KeyStatus::Active, 95)];
+        let verdict = check(&facts(&keys), State::Stuck, "no_free_slot", "is 95 days old", &Action::Nothing);
+        assert_eq!(verdict.old, Some(keys[1].id.clone()));
+    }
+
+    #[test]
+    fn a_rotation_in_flight_speaks_for_itself() {
+        let rotation = rotation(&[]);
+        let keys = [active(91)];
+        let facts = Facts { in_flight: Some(&rotation), ..facts(&keys) };
+        let verdict =
+            check(&facts, State::Rotating, "next_step", "next step: ListAccessKeys", &Action::Continue);
+        assert_eq!(verdict.due_at, Some(at("2026-11-22T12:00:00Z")));
+    }
+
+    #[test]
+    fn a_rotation_in_flight_needs_no_listing() {
+        let rotation = rotation(&[]);
+        let facts = Facts { in_flight: Some(&rotation), ..facts(&[]) };
+        let verdict = check(&facts, State::Rotating, "next_step", "", &Action::Continue);
+        assert_eq!((verdict.due_at, verdict.overdue_at), (None, None));
+    }
+
+    #[test]
+    fn a_rotation_that_waits_says_for_what_and_until_when() {
+        let rotation = rotation(&soaking());
+        let facts = Facts { in_flight: Some(&rotation), ..facts(&[]) };
+        let until = at("2026-11-24T12:00:00Z");
+        check(
+            &facts,
+            State::Rotating,
+            "soaking",
+            "next step at 2026-11-24T12:00:00Z",
+            &Action::Wait { until },
+        );
+    }
+
+    #[test]
+    fn a_rotation_is_overdue_until_the_vendor_has_the_new_key() {
+        let keys = [active(100)];
+        let early = rotation(&[]);
+        let early = Facts { in_flight: Some(&early), ..facts(&keys) };
+        let sentence = "is overdue since 2026-11-16T12:00:00Z and the vendor does not have the new one yet";
+        check(&early, State::Overdue, "next_step", sentence, &Action::Continue);
+        let late = rotation(&soaking());
+        let until = at("2026-11-24T12:00:00Z");
+        let late = Facts { in_flight: Some(&late), ..facts(&keys) };
+        let verdict = check(&late, State::Rotating, "soaking", "", &Action::Wait { until });
+        assert_eq!(verdict.overdue_at, Some(at("2026-11-16T12:00:00Z")));
+    }
+
+    #[test]
+    fn a_stuck_rotation_is_stuck_however_overdue() {
+        let keys = [active(100), key(OTHER, KeyStatus::Active, 3)];
+        let listed = Event::Listed { keys: keys.to_vec(), at: at(NOON) };
+        let rotation = rotation(&[listed]);
+        let facts = Facts { in_flight: Some(&rotation), ..facts(&keys) };
+        check(&facts, State::Stuck, "no_free_slot", "that this journal does not know", &Action::Nothing);
+    }
+
+    #[test]
+    fn a_held_rotation_is_held_until_then_or_until_resumed() {
+        for (until, sentence) in
+            [(None, "until somebody resumes it"), (Some(at("2026-12-01T00:00:00Z")), "2026-12-01")]
+        {
+            let (by, why) = ("ops".to_owned(), "freeze".to_owned());
+            let rotation = rotation(&[Event::Held { until, by, why, at: at(NOON) }]);
+            let keys = [active(100)];
+            let facts = Facts { in_flight: Some(&rotation), ..facts(&keys) };
+            let until = until.unwrap_or(Timestamp::NEVER);
+            let verdict = check(&facts, State::Held, "held", "held by ops: freeze", &Action::Wait { until });
+            assert!(verdict.sentence.contains(sentence), "{}", verdict.sentence);
+        }
+    }
+
+    #[test]
+    fn a_rotation_that_is_over_lets_the_keys_speak() {
+        let (by, why) = ("ops".to_owned(), "vendor left".to_owned());
+        let rotation = rotation(&[Event::Abandoned { by, why, at: at(NOON) }]);
+        let keys = [active(10)];
+        check(
+            &Facts { in_flight: Some(&rotation), ..facts(&keys) },
+            State::Ok,
+            "fresh",
+            "",
+            &Action::Nothing,
+        );
+    }
+
+    #[test]
+    fn a_listing_that_failed_is_stuck_and_never_no_keys() {
+        let verdict = Verdict::unlisted(Some(RefusalCode::AccessDenied), "ListAccessKeys was denied");
+        assert_eq!((verdict.state, verdict.reason), (State::Stuck, "access_denied"));
+        let expect = "ListAccessKeys was denied; no key was touched; allow the rotator iam:ListAccessKeys on this user";
+        assert_eq!(verdict.sentence, expect);
+        assert_eq!(Verdict::unlisted(Some(RefusalCode::NoSuchUser), "").reason, "no_such_user");
+        assert_eq!(Verdict::unlisted(None, "no answer in 30s").reason, "unanswered");
+    }
+
+    #[test]
+    fn a_vendor_without_keys_to_rotate_says_so() {
+        let role = Verdict::role("arn:aws:iam::111122223333:role/vendor-billing");
+        assert_eq!((role.state, role.reason, role.action), (State::Role, "assumes_role", Action::Nothing));
+        let disabled = Verdict::disabled();
+        assert_eq!((disabled.state, disabled.reason), (State::Unmanaged, "disabled"));
+    }
+
+    #[test]
+    fn the_words_for_states_are_all_different() {
+        let words: std::collections::BTreeSet<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
+        assert_eq!(words.len(), State::ALL.len());
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    fn days(count: u64) -> Duration {
+        Duration::from_hours(24 * count)
+    }
+
+    fn key(id: &str, status: KeyStatus, age_days: u64) -> KeyMetadata {
+        let id = id.parse().expect("a key id");
+        KeyMetadata { id, status, created_at: at(NOON).minus(days(age_days)) }
+    }
+
+    fn active(age_days: u64) -> KeyMetadata {
+        key(OLD, KeyStatus::Active, age_days)
+    }
+
+    fn start(key: &KeyMetadata) -> Action {
+        Action::Start { old: key.clone() }
+    }
+
+    fn windows(text: &str) -> Windows {
+        Windows::new(chrono_tz::UTC, vec![text.parse().expect("a window")])
+    }
+
+    static ANY_TIME: std::sync::LazyLock<Windows> = std::sync::LazyLock::new(Windows::any_time);
+
+    fn facts(keys: &[KeyMetadata]) -> Facts<'_> {
+        let ages = Ages { max_age: days(90), warn_before: days(14), overdue_after: days(3) };
+        Facts { keys, ages, windows: &ANY_TIME, in_flight: None, now: at(NOON), forced: false }
+    }
+
+    fn rotation(events: &[Event]) -> Rotation {
+        let subject = Subject {
+            vendor: "acme".parse().expect("a vendor"),
+            account: None,
+            iam_user: "vendor-acme".parse().expect("a user"),
+        };
+        let (old, at): (AccessKeyId, _) = (OLD.parse().expect("a key id"), at(NOON));
+        let id = RotationId::new(&subject, &old, at);
+        let (old_created_at, reason, plan) = (at, "too_old".to_owned(), Plan::default());
+        let started = Event::Started { subject, old, old_created_at, reason, plan, at };
+        Rotation::replay(id, std::iter::once(&started).chain(events)).expect("a journal")
+    }
+
+    fn soaking() -> Vec<Event> {
+        let (new, at): (AccessKeyId, _) = (NEW.parse().expect("a key id"), at(NOON));
+        let probed = Event::Probed { at };
+        vec![
+            Event::Listed { keys: vec![active(100)], at },
+            Event::Intended { intent: Intent::Create, at },
+            Event::Created { key: new.clone(), at, request_id: None },
+            probed.clone(),
+            probed.clone(),
+            probed,
+            Event::Intended { intent: Intent::Deliver { key: new, round: 1 }, at },
+            Event::Delivered { at },
+            Event::Verified { by: Verification::Asked, at },
+        ]
+    }
+
+    #[track_caller]
+    fn check(facts: &Facts<'_>, state: State, reason: &str, sentence: &str, action: &Action) -> Verdict {
+        let verdict = judge(facts);
+        assert_eq!((verdict.state, verdict.reason), (state, reason), "{}", verdict.sentence);
+        assert!(verdict.sentence.contains(sentence), "{}", verdict.sentence);
+        assert_eq!(verdict.action, *action);
+        verdict
+    }
+}

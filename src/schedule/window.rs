@@ -19,8 +19,9 @@ const WEEKDAYS: [(&str, Weekday); 7] = [
     ("Sun", Weekday::Sun),
 ];
 const MINUTES_A_DAY: u32 = 24 * 60;
-/// Windows open and close on whole minutes, so looking once a minute for a week finds every opening.
-const MINUTES_A_WEEK: u32 = 7 * MINUTES_A_DAY;
+/// Windows open and close on whole minutes, so looking once a minute finds every opening. Two weeks,
+/// because a window that lies in the hour that spring leaves out does not open that week.
+const MINUTES_OF_SEARCH: u32 = 14 * MINUTES_A_DAY;
 
 /// One window of the week, written `Mon-Fri 09:00-17:00`, `Sat,Sun 22:00-06:00` or `00:00-24:00`.
 ///
@@ -147,7 +148,7 @@ impl Windows {
             return now;
         }
         let whole_minute = now.minus(Duration::from_secs(now.unix_seconds().unsigned_abs() % 60));
-        (1..=MINUTES_A_WEEK)
+        (1..=MINUTES_OF_SEARCH)
             .map(|minutes| whole_minute + Duration::from_secs(u64::from(minutes) * 60))
             .find(|at| self.is_open(*at))
             .unwrap_or(Timestamp::NEVER)
@@ -210,6 +211,12 @@ mod tests {
         let weekend = windows("UTC", &["Sat-Mon 00:00-24:00"]);
         check_opening(&weekend, "2026-11-23T23:59:59Z", "2026-11-23T23:59:59Z");
         check_opening(&weekend, "2026-11-24T00:00:00Z", "2026-11-28T00:00:00Z");
+    }
+
+    #[test]
+    fn a_window_that_spring_leaves_out_opens_a_week_later() {
+        let small_hours = windows("America/New_York", &["Sun 02:00-03:00"]);
+        check_opening(&small_hours, "2026-03-01T08:00:00Z", "2026-03-15T06:00:00Z");
     }
 
     #[test]

@@ -1,1 +1,163 @@
+//! Deliveries to vendors over real sockets.
 
+mod canary;
+mod outcomes;
+mod recipes;
+mod verifying;
+mod webhooks;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyround::config::SecretRef;
+use keyround::config::settings::{
+    Access, Ages, Body, DeliverStep, Expect, HttpStep, KeyAccess, Users, VendorSettings, WebhookStep,
+};
+use keyround::delivery::{ConfiguredVendors, HttpsEgress};
+use keyround::ids::{AccessKeyId, RotationId, Subject};
+use keyround::ports::{Delivery, Fault, Offer, SecretSource, Vendors as _};
+use keyround::rotation::{Plan, Refusal, RefusalCode};
+use keyround::schedule::Windows;
+use keyround::secret::Secret;
+use keyround::time::SystemClock;
+use rustls::RootCertStore;
+
+const NEW_KEY: &str = "AKIANEW0000000000001";
+const OLD_KEY: &str = "AKIAOLD0000000000001";
+const NEW_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+const SIGNING_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+/// Long enough for this machine on a bad day.
+const PATIENT: Duration = Duration::from_secs(20);
+/// For answers that never come.
+const IMPATIENT: Duration = Duration::from_millis(300);
+
+/// Secrets by the text of their reference.
+#[derive(Default)]
+struct Secrets(BTreeMap<String, String>);
+
+impl Secrets {
+    fn of(secrets: &[(&str, &str)]) -> Secrets {
+        Secrets(secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+}
+
+#[async_trait]
+impl SecretSource for Secrets {
+    async fn resolve(&self, reference: &SecretRef) -> Result<Secret, String> {
+        let value = self.0.get(&reference.to_string());
+        value.map(|text| Secret::from(text.as_str())).ok_or_else(|| format!("{reference} is not there"))
+    }
+}
+
+fn reference(text: &str) -> SecretRef {
+    text.parse().expect("a reference")
+}
+
+/// The vendor `acme` with this recipe, which trusts `roots`.
+fn delivery_trusting(
+    roots: RootCertStore,
+    deliver: Vec<DeliverStep>,
+    verify: Option<HttpStep>,
+    secrets: Secrets,
+) -> Arc<dyn Delivery> {
+    let day = Duration::from_hours(24);
+    let access = KeyAccess {
+        account: None,
+        users: Users::Named(vec!["vendor-acme".parse().expect("a user")]),
+        ages: Ages { max_age: 90 * day, warn_before: 14 * day, overdue_after: 3 * day },
+        windows: Windows::any_time(),
+        plan: Plan::default(),
+        deliver,
+        verify,
+    };
+    let access = Access::Key(Box::new(access));
+    let name: keyround::ids::VendorName = "acme".parse().expect("a vendor");
+    let vendor = VendorSettings { name: name.clone(), enabled: true, owner: None, access };
+    let egress = HttpsEgress::trusting(roots).expect("a client");
+    let vendors = BTreeMap::from([(name.clone(), vendor)]);
+    let vendors = ConfiguredVendors::new(&vendors, Arc::new(egress), Arc::new(secrets));
+    vendors.delivery(&name).expect("the vendor")
+}
+
+fn delivery(deliver: Vec<DeliverStep>, verify: Option<HttpStep>, secrets: Secrets) -> Arc<dyn Delivery> {
+    delivery_trusting(RootCertStore::empty(), deliver, verify, secrets)
+}
+
+/// One webhook step to `url`, signed with [`SIGNING_SECRET`].
+fn webhook(url: &str) -> Arc<dyn Delivery> {
+    let secrets = Secrets::of(&[("env:SIGNING", SIGNING_SECRET)]);
+    delivery(vec![DeliverStep::Webhook(webhook_step(url))], None, secrets)
+}
+
+fn webhook_step(url: &str) -> WebhookStep {
+    let secrets = vec![reference("env:SIGNING")];
+    WebhookStep { url: url.to_owned(), secrets, timeout: PATIENT, allow_plaintext: false }
+}
+
+/// A request without anything.
+fn http_step(method: &str, url: &str) -> HttpStep {
+    HttpStep {
+        method: method.to_owned(),
+        url: url.to_owned(),
+        headers: BTreeMap::new(),
+        auth: None,
+        body: Body::Empty,
+        expect: Expect::default(),
+        capture: BTreeMap::new(),
+        timeout: PATIENT,
+        allow_plaintext: false,
+    }
+}
+
+fn http(step: HttpStep) -> DeliverStep {
+    DeliverStep::Http(Box::new(step))
+}
+
+fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// An offer that is made now: the reference implementation reads the real clock.
+fn offer() -> Offer {
+    let now = SystemClock.now();
+    let subject = Subject {
+        vendor: "acme".parse().expect("a vendor"),
+        account: None,
+        iam_user: "vendor-acme".parse().expect("a user"),
+    };
+    let old: AccessKeyId = OLD_KEY.parse().expect("a key id");
+    Offer {
+        rotation: RotationId::new(&subject, &old, now),
+        round: 1,
+        subject,
+        account_id: "111122223333".parse().expect("an account"),
+        access_key_id: NEW_KEY.parse().expect("a key id"),
+        old_access_key_id: old,
+        offered_at: now,
+        old_valid_until: now + Duration::from_hours(24),
+        now,
+    }
+}
+
+fn new_secret() -> Secret {
+    Secret::from(NEW_SECRET)
+}
+
+#[track_caller]
+fn refused(answer: Result<(), Fault>, code: RefusalCode) -> Refusal {
+    match answer {
+        Err(Fault::Refused(refusal)) if refusal.code == code => refusal,
+        other => panic!("{other:?} is not a refusal as {code:?}"),
+    }
+}
+
+#[track_caller]
+fn unknown(answer: Result<(), Fault>) -> String {
+    match answer {
+        Err(Fault::Unknown(doubt)) => doubt.sentence,
+        other => panic!("{other:?} is not a doubt"),
+    }
+}

@@ -1,5 +1,7 @@
 //! The tests that need more than one module, in one binary: each further one would link the SDK again.
 
+#![expect(clippy::print_stdout, reason = "what a campaign counted is shown with --nocapture")]
+
 mod cli;
 mod config_files;
 mod crash_matrix;

@@ -1,1 +1,554 @@
+//! The rules of the house, as a test: what would otherwise live in the memory of reviewers.
+//!
+//! Each rule reads text, not syntax trees: simple enough to be trusted, and every rule carries a
+//! piece of bad code that it must complain about, so that none can fall silent unnoticed.
+//!
+//! **Invariant:** a rule has no list of exceptions by file name, other than the places where the
+//! thing it forbids belongs.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What each module may know of. The table of `src/lib.rs`.
+///
+/// 0 words, 1 the pure core, 2 configuration, 3 ports, 4 adapters, 5 the driver, 6 wiring.
+const LAYERS: [(&str, u8); 18] = [
+    ("ids", 0),
+    ("secret", 0),
+    ("time", 0),
+    ("rotation", 1),
+    ("schedule", 1),
+    ("policy", 1),
+    ("audit", 1),
+    ("config", 2),
+    ("ports", 3),
+    ("aws", 4),
+    ("delivery", 4),
+    ("iam", 4),
+    ("journal", 4),
+    ("rehearsal", 4),
+    ("secrets", 4),
+    ("driver", 5),
+    ("cli", 6),
+    ("main", 6),
+];
+/// Adapters to the same service may share how it is reached.
+const SHARED: [(&str, &str); 2] = [("iam", "aws"), ("secrets", "aws")];
+
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+
+struct Rule {
+    name: &'static str,
+    complaints: fn(&Source) -> Vec<String>,
+    /// Where and what this rule must complain about.
+    bad: (&'static str, &'static str),
+    /// The same place, and nothing to complain about.
+    good: &'static str,
+}
+
+const RULES: [Rule; 13] = [
+    Rule {
+        name: "a module imports from its layer's own side only",
+        complaints: wrong_imports,
+        bad: ("src/driver/drive.rs", "use crate::{ids::Subject, journal::{Sqlite, Seal}};"),
+        good: "use crate::{ids::Subject, ports::{Journal, Iam}}; #[cfg(test)] mod tests { use crate::journal::X; }",
+    },
+    Rule {
+        name: "another module is named from the root",
+        complaints: |source| in_code(source, "super::super::"),
+        bad: ("src/iam/client.rs", "use super::super::journal::Sqlite;"),
+        good: "use super::account::Account;",
+    },
+    Rule {
+        name: "the core is pure",
+        complaints: impurities,
+        bad: ("src/schedule/cron.rs", "async fn next() {}"),
+        good: "/// Not async.\nfn next() {}",
+    },
+    Rule {
+        name: "the clock has one reader",
+        complaints: clock_readers,
+        bad: ("src/cli/run.rs", "let now = std::time::SystemTime::now();"),
+        good: "let now = clock.now();",
+    },
+    Rule {
+        name: "only the shell sleeps",
+        complaints: sleepers,
+        bad: ("src/delivery/http.rs", "tokio::time::sleep(wait).await;"),
+        good: "tokio::time::timeout(request.timeout, sent).await;",
+    },
+    Rule {
+        name: "only the command line prints",
+        complaints: prints,
+        bad: ("src/driver/drive.rs", "eprintln!(\"here\");"),
+        good: "tracing::info!(\"eprintln!\");",
+    },
+    Rule {
+        name: "a file begins with why it exists",
+        complaints: |source| match source.text.starts_with("//! ") {
+            true => vec![],
+            false => vec!["it does not begin with `//! `".to_owned()],
+        },
+        bad: ("src/iam/client.rs", "use std::fmt;"),
+        good: "//! The calls.",
+    },
+    Rule {
+        name: "a file is one concept long",
+        complaints: |source| {
+            let lines = source.code.lines().count();
+            if lines > FILE_LINES_MAX { vec![format!("{lines} lines without tests")] } else { vec![] }
+        },
+        bad: ("src/iam/client.rs", LONG_FILE),
+        good: "//! Short.",
+    },
+    Rule {
+        name: "a function fits on a screen",
+        complaints: long_functions,
+        bad: ("src/iam/client.rs", LONG_FUNCTION),
+        good: "fn short() {\n}\nconst F: fn(u32) = short;\n",
+    },
+    Rule {
+        name: "nothing is left for later",
+        complaints: |source| {
+            [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")]
+                .into_iter()
+                .filter(|word| has_word(&source.text, word))
+                .map(str::to_owned)
+                .collect()
+        },
+        bad: ("tests/it/kill.rs", concat!("// TO", "DO: more")),
+        good: "// AKIAXXXXXXXXXXXXXXXX",
+    },
+    Rule {
+        name: "a lint is expected with a reason, not allowed",
+        complaints: |source| in_text(source, &[concat!("#[al", "low("), concat!("#![al", "low(")]),
+        bad: ("src/iam/client.rs", concat!("#[al", "low(dead_code)]")),
+        good: "#[expect(dead_code, reason = \"because\")]",
+    },
+    Rule {
+        name: "nothing is unwrapped",
+        complaints: |source| in_code(source, ".unwrap()"),
+        bad: ("src/iam/client.rs", "let key = keys.first().unwrap();"),
+        good: "let key = keys.first()?; #[cfg(test)] mod tests { fn f() { x.unwrap(); } }",
+    },
+    Rule {
+        name: "no path of one machine is written down",
+        complaints: |source| {
+            in_text(source, &[concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")])
+        },
+        bad: ("dist/keyround.service", concat!("ExecStart=/ro", "ot/keyround/target/release/keyround run")),
+        good: "ExecStart=/usr/bin/keyround run",
+    },
+];
+
+#[test]
+fn the_house_is_tidy() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        for rule in RULES.iter().filter(|rule| applies(rule, &source)) {
+            let found = (rule.complaints)(&source);
+            complaints.extend(found.iter().map(|what| format!("{}: {}: {what}", source.path, rule.name)));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_rule_can_complain() {
+    for rule in &RULES {
+        let (path, bad) = rule.bad;
+        let [bad, good] = [bad, rule.good].map(|text| Source::new(path, text));
+        assert!(applies(rule, &bad), "{} is not asked about {path}", rule.name);
+        assert!(!(rule.complaints)(&bad).is_empty(), "{} accepts {}", rule.name, bad.text);
+        assert!((rule.complaints)(&good).is_empty(), "{} refuses {}", rule.name, good.text);
+    }
+}
+
+#[test]
+fn no_file_is_dead() {
+    let sources = sources();
+    let src: Vec<&Source> = sources.iter().filter(|source| source.is_program()).collect();
+    let dead: Vec<&str> =
+        src.iter().filter(|file| !is_declared(file, &src)).map(|file| file.path.as_str()).collect();
+    assert!(dead.is_empty(), "no `mod` leads to {dead:?}");
+    let orphan = Source::new("src/iam/orphan.rs", "//! Nobody knows me.");
+    assert!(!is_declared(&orphan, &src));
+}
+
+#[test]
+fn the_readme_names_no_command_that_does_not_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap_or_default();
+    let help = Command::new(env!("CARGO_BIN_EXE_keyround")).arg("--help").output().expect("keyround runs");
+    let unknown = unknown_commands(&readme, &String::from_utf8_lossy(&help.stdout));
+    assert!(unknown.is_empty(), "not commands of this program: {unknown:?}");
+}
+
+#[test]
+fn a_command_that_does_not_exist_would_be_noticed() {
+    let help = "Usage: keyround [OPTIONS] <COMMAND>\n\nCommands:\n  run       The scheduler\n  status  Keys\n\nOptions:\n  -v  More\n";
+    let readme = "```sh\nkeyround run\n$ keyround -c x.toml --format json status acme\nkeyround delete-it-all\n```\nkeyround is a program.\n";
+    assert_eq!(unknown_commands(readme, help), ["delete-it-all"]);
+}
+
+#[test]
+fn comments_strings_and_tests_are_not_code() {
+    let text = "let a = \"x.unwrap()\"; // y.unwrap()\nlet b = r#\"z\".unwrap()\"#; let c = '\"'; d();\n\
+                #[cfg(test)]\nmod tests { fn f() { e(); } }\nlet g = '\\''; h::<'static>();\n";
+    let source = Source::new("src/iam/client.rs", text);
+    assert!(!source.code.contains("unwrap") && !source.code.contains("e();"), "{}", source.code);
+    assert!(source.code.contains("d();") && source.code.contains("h::<'static>();"), "{}", source.code);
+}
+
+// The rules.
+
+fn wrong_imports(source: &Source) -> Vec<String> {
+    let Some(from) = source.module() else { return vec![] };
+    let wrong = |to: &String| match (layer(from), layer(to)) {
+        (Some(_), Some(_)) if may_import(from, to) => None,
+        (Some(_), Some(_)) => Some(format!("`{from}` may not know of `{to}`")),
+        (None, _) => Some(format!("`{from}` has no layer: give it one")),
+        (_, None) => Some(format!("`{to}` has no layer: give it one, or name it by its module")),
+    };
+    imports(&source.code).iter().filter_map(wrong).collect()
+}
+
+fn layer(module: &str) -> Option<u8> {
+    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
+}
+
+fn may_import(from: &str, to: &str) -> bool {
+    let (Some(from_layer), Some(to_layer)) = (layer(from), layer(to)) else { return false };
+    let below = match from_layer {
+        0..=3 => to_layer <= from_layer,
+        4 | 5 => to_layer <= 3,
+        _ => true,
+    };
+    from == to || below || SHARED.contains(&(from, to))
+}
+
+/// The modules after `crate::` or `keyround::`, also inside `{ … }`.
+fn imports(code: &str) -> Vec<String> {
+    let mut modules = Vec::new();
+    for root in ["crate::", "keyround::"] {
+        for (at, _) in code.match_indices(root).filter(|(at, _)| !ends_in_word(&code[..*at])) {
+            let path = &code[at + root.len()..];
+            match path.starts_with('{') {
+                true => modules.extend(at_depth_one(&path[..block_length(path)]).map(first_word)),
+                false => modules.push(first_word(path)),
+            }
+        }
+    }
+    modules.retain(|module| !module.is_empty());
+    modules
+}
+
+/// The parts of `{a, b::{c, d}}`: `a` and `b::{c, d}`.
+fn at_depth_one(block: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    block.split(move |letter| {
+        depth = match letter {
+            '{' => depth + 1,
+            '}' => depth.saturating_sub(1),
+            _ => depth,
+        };
+        (letter == ',' || letter == '{' || letter == '}') && depth <= 1
+    })
+}
+
+fn impurities(source: &Source) -> Vec<String> {
+    const IMPURE: [&str; 10] =
+        ["async", "await", "tokio", "rand", "fs", "net", "env", "thread", "process", "SystemTime"];
+    let Some("rotation" | "schedule" | "policy" | "audit") = source.module() else { return vec![] };
+    IMPURE.iter().filter(|word| has_word(&source.code, word)).map(|word| format!("`{word}`")).collect()
+}
+
+fn clock_readers(source: &Source) -> Vec<String> {
+    const READS: [&str; 4] = ["SystemTime::now", "Instant::now", "Utc::now", "Local::now"];
+    if source.path == "src/time.rs" {
+        return vec![];
+    }
+    READS.iter().flat_map(|read| in_code(source, read)).collect()
+}
+
+fn sleepers(source: &Source) -> Vec<String> {
+    const SLEEPS: [&str; 4] = ["time::sleep", "time::interval", "thread::sleep", "time::Instant"];
+    match source.module() {
+        Some("driver" | "cli" | "main") => vec![],
+        _ => SLEEPS.iter().flat_map(|sleep| in_code(source, sleep)).collect(),
+    }
+}
+
+fn prints(source: &Source) -> Vec<String> {
+    const PRINTS: [&str; 6] = ["println!", "eprintln!", "print!", "eprint!", "io::stdout", "io::stderr"];
+    match source.module() {
+        Some("cli" | "main") => vec![],
+        _ => PRINTS.iter().flat_map(|print| in_code(source, print)).collect(),
+    }
+}
+
+fn long_functions(source: &Source) -> Vec<String> {
+    let starts =
+        source.scrubbed.match_indices("fn ").filter(|(at, _)| !ends_in_word(&source.scrubbed[..*at]));
+    let measured = starts.filter_map(|(at, _)| {
+        let function = &source.scrubbed[at..];
+        let name = first_word(&function["fn ".len()..]);
+        let end = item_length(function)?;
+        Some((name, function[..end].lines().count()))
+    });
+    measured
+        .filter(|(name, lines)| !name.is_empty() && *lines > FUNCTION_LINES_MAX)
+        .map(|(name, lines)| format!("`{name}` has {lines} lines"))
+        .collect()
+}
+
+fn is_declared(file: &Source, src: &[&Source]) -> bool {
+    let path = Path::new(&file.path);
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let (name, folder) = match stem.as_str() {
+        "lib" | "main" => return true,
+        "mod" => (folder.file_name().map(|name| name.to_string_lossy().into_owned()), folder.parent()),
+        _ => (Some(stem), Some(folder)),
+    };
+    let (Some(name), Some(folder)) = (name, folder) else { return false };
+    let beside = folder.with_extension("rs");
+    let parents = [folder.join("mod.rs"), folder.join("lib.rs"), beside];
+    let declaration = format!("mod {name};");
+    src.iter().any(|source| {
+        parents.iter().any(|parent| Path::new(&source.path) == parent)
+            && source.scrubbed.contains(&declaration)
+    })
+}
+
+/// The commands after `keyround` in the fenced blocks of the README that `--help` does not list.
+fn unknown_commands(readme: &str, help: &str) -> Vec<String> {
+    let listed =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let known: Vec<&str> = listed.filter_map(|line| line.split_whitespace().next()).collect();
+    let fenced = readme.split("```").skip(1).step_by(2).flat_map(str::lines);
+    let calls = fenced.filter_map(|line| line.trim_start_matches("$ ").strip_prefix("keyround "));
+    let commands = calls.filter_map(|call| {
+        let mut words = call.split_whitespace();
+        while let Some(word) = words.next() {
+            match word {
+                "-c" | "--config" | "--format" | "--log-format" | "--color" => drop(words.next()),
+                option if option.starts_with('-') => {}
+                command => return Some(command),
+            }
+        }
+        None
+    });
+    commands.filter(|command| !known.contains(command)).map(str::to_owned).collect()
+}
+
+fn in_code(source: &Source, forbidden: &str) -> Vec<String> {
+    let starts = source.code.match_indices(forbidden);
+    let found = starts.filter(|(at, _)| forbidden.starts_with('.') || !ends_in_word(&source.code[..*at]));
+    found.map(|_| format!("`{forbidden}`")).collect()
+}
+
+fn in_text(source: &Source, forbidden: &[&str]) -> Vec<String> {
+    forbidden.iter().filter(|text| source.text.contains(**text)).map(|text| format!("`{text}`")).collect()
+}
+
+// The reading.
+
+/// A file of the repository.
+struct Source {
+    /// From the root, with `/`.
+    path: String,
+    text: String,
+    /// Comments and literals blanked. For Rust files.
+    scrubbed: String,
+    /// And without what is `#[cfg(test)]`.
+    code: String,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Source {
+        let scrubbed = if is_rust(path) { scrubbed(text) } else { String::new() };
+        let code = if is_test_file(path) { String::new() } else { without_tests(&scrubbed) };
+        Source { path: path.to_owned(), text: text.to_owned(), scrubbed, code }
+    }
+
+    /// `schedule` for `src/schedule/cron.rs`. None: not of the program, or its root.
+    fn module(&self) -> Option<&str> {
+        let inside = self.path.strip_prefix("src/")?;
+        let top = inside.split('/').next()?;
+        Some(top.strip_suffix(".rs").unwrap_or(top)).filter(|module| *module != "lib")
+    }
+
+    fn is_program(&self) -> bool {
+        self.path.starts_with("src/") && is_rust(&self.path)
+    }
+}
+
+/// A rule is asked about the kind of file that its bad example is.
+fn applies(rule: &Rule, source: &Source) -> bool {
+    let (path, _) = rule.bad;
+    match path {
+        _ if path.starts_with("src/") => source.is_program(),
+        _ if path.starts_with("tests/") => is_rust(&source.path),
+        _ => true,
+    }
+}
+
+fn is_rust(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "rs")
+}
+
+/// Tests of a module that are too long for its file stand beside it, as `tests.rs`.
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every text file of the repository.
+fn sources() -> Vec<Source> {
+    let mut sources = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the repository is readable") {
+            let path = entry.expect("the repository is readable").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name == "target" || name == ".git" {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                let relative = path.strip_prefix(root()).expect("it is below the root").to_string_lossy();
+                sources.push(Source::new(&relative, &text));
+            }
+        }
+    }
+    assert!(sources.iter().any(|source| source.path == "src/lib.rs"), "the repository was not found");
+    sources
+}
+
+/// Blanks comments and literals, and keeps the lines.
+fn scrubbed(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let prose = prose_length(rest, ends_in_word(&code));
+        let (piece, after) = rest.split_at(prose.unwrap_or(letter.len_utf8()));
+        match prose {
+            Some(_) => code.extend(piece.chars().map(|letter| if letter == '\n' { '\n' } else { ' ' })),
+            None => code.push_str(piece),
+        }
+        rest = after;
+    }
+    code
+}
+
+/// The length of the comment or literal that begins here.
+fn prose_length(rest: &str, in_word: bool) -> Option<usize> {
+    let until = |from: usize, end: &str| {
+        let length = rest.get(from..).and_then(|body| body.find(end));
+        length.map_or(rest.len(), |length| from + length + end.len())
+    };
+    if rest.starts_with("//") {
+        return Some(rest.find('\n').unwrap_or(rest.len()));
+    }
+    if rest.starts_with("/*") {
+        return Some(until(2, "*/"));
+    }
+    if rest.starts_with('r') && !in_word {
+        let hashes = rest[1..].len() - rest[1..].trim_start_matches('#').len();
+        let is_raw = rest[1 + hashes..].starts_with('"');
+        return is_raw.then(|| until(2 + hashes, &format!("\"{}", "#".repeat(hashes))));
+    }
+    if rest.starts_with('"') {
+        return Some(string_length(rest));
+    }
+    if rest.starts_with("'\\") {
+        return Some(until(3, "'"));
+    }
+    let mut letters = rest.chars();
+    let is_letter = letters.next() == Some('\'') && letters.nth(1) == Some('\'');
+    is_letter.then(|| until(2, "'"))
+}
+
+fn string_length(rest: &str) -> usize {
+    let mut escaped = false;
+    for (at, letter) in rest.char_indices().skip(1) {
+        match letter {
+            '"' if !escaped => return at + 1,
+            '\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    rest.len()
+}
+
+fn without_tests(scrubbed: &str) -> String {
+    let mut code = scrubbed.to_owned();
+    while let Some(start) = code.find("#[cfg(test)]") {
+        let end = item_length(&code[start..]).map_or(code.len(), |length| start + length);
+        code.replace_range(start..end, "");
+    }
+    code
+}
+
+/// The length of the item that begins here: to its `;`, or to the end of its block.
+fn item_length(item: &str) -> Option<usize> {
+    let begin = item.find(['{', ';'])?;
+    let block = &item[begin..];
+    Some(begin + if block.starts_with('{') { block_length(block) } else { 1 })
+}
+
+/// The length of the `{ … }` that begins here.
+fn block_length(block: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, letter) in block.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 1 => return at + 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    block.len()
+}
+
+fn is_of_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+fn ends_in_word(text: &str) -> bool {
+    text.ends_with(is_of_word)
+}
+
+fn first_word(text: &str) -> String {
+    text.trim_start().chars().take_while(|letter| is_of_word(*letter)).collect()
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let mut found = text.match_indices(word);
+    found.any(|(at, _)| !ends_in_word(&text[..at]) && !text[at + word.len()..].starts_with(is_of_word))
+}
+
+const LONG_FILE: &str = ascii(&[b'\n'; FILE_LINES_MAX + 1]);
+
+const LONG_FUNCTION: &str = {
+    const HEAD: &[u8] = b"fn long() {";
+    const TEXT: [u8; HEAD.len() + FUNCTION_LINES_MAX + 1] = {
+        let mut text = [b'\n'; HEAD.len() + FUNCTION_LINES_MAX + 1];
+        text.split_at_mut(HEAD.len()).0.copy_from_slice(HEAD);
+        text
+    };
+    ascii(&TEXT)
+};
+
+const fn ascii(text: &'static [u8]) -> &'static str {
+    match std::str::from_utf8(text) {
+        Ok(text) => text,
+        Err(_) => panic!("it is ASCII"),
+    }
+}

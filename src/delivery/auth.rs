@@ -1,0 +1,149 @@
+//! How a request shows who sends it. Secrets are read when the request is made, and not kept.
+//!
+//! **Invariant:** a token is fetched for one request and forgotten with it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+use url::form_urlencoded::byte_serialize;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::config::settings::{Auth, HttpStep};
+use crate::delivery::target::{self, Plaintext};
+use crate::delivery::{Prepared, Tools, answer, misconfigured};
+use crate::ports::{Answer, Fault, Request};
+use crate::rotation::{Refusal, RefusalCode};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// A header's lower-case name, and its value.
+pub(super) type Header = (String, Secret);
+
+/// What shows who sends a request.
+pub(super) enum Credentials {
+    Nothing,
+    Header(Header),
+    /// OAuth 2.0 client credentials, RFC 6749 section 4.4: the request that a token is had with.
+    Token(Prepared),
+}
+
+/// What shows who sends the request of `step`. Reads secrets and asks nobody.
+pub(super) async fn credentials(tools: &Tools, step: &HttpStep) -> Answer<Credentials> {
+    Ok(match &step.auth {
+        None => Credentials::Nothing,
+        Some(Auth::Bearer(token)) => Credentials::Header(bearer(tools.resolve(token).await?.expose())),
+        Some(Auth::Basic { user, password }) => {
+            Credentials::Header(basic(user, tools.resolve(password).await?.expose()))
+        }
+        Some(Auth::Header { name, value }) => {
+            Credentials::Header((name.to_ascii_lowercase(), tools.resolve(value).await?))
+        }
+        Some(Auth::OAuth2 { token_url, client_id, client_secret, scope }) => {
+            let target = target::checked(token_url, Plaintext::from_setting(step.allow_plaintext))
+                .map_err(|bad| misconfigured(format!("token_url cannot be used: {bad}")))?;
+            let client_secret = tools.resolve(client_secret).await?;
+            let ready = Request {
+                method: "POST".to_owned(),
+                url: Secret::from(target.as_str()),
+                headers: vec![
+                    // RFC 6749, 2.3.1: the two are form-encoded before they are joined.
+                    basic(&form_encoded(client_id), &form_encoded(client_secret.expose())),
+                    ("content-type".to_owned(), Secret::from("application/x-www-form-urlencoded")),
+                    ("accept".to_owned(), Secret::from("application/json")),
+                ],
+                body: Some(Secret::new(grant(scope.as_deref()))),
+                timeout: step.timeout,
+            };
+            Credentials::Token(Prepared { target, ready })
+        }
+    })
+}
+
+impl Credentials {
+    /// The header itself. A token is asked for now.
+    pub(super) async fn header(self, tools: &Tools, now: Timestamp) -> Answer<Option<Header>> {
+        match self {
+            Credentials::Nothing => Ok(None),
+            Credentials::Header(header) => Ok(Some(header)),
+            Credentials::Token(request) => {
+                let token = fetch_token(tools, request, now).await.map_err(nothing_was_delivered)?;
+                Ok(Some(bearer(&token.access_token)))
+            }
+        }
+    }
+}
+
+fn bearer(token: &str) -> Header {
+    ("authorization".to_owned(), Secret::new(format!("Bearer {token}")))
+}
+
+fn basic(user: &str, password: &str) -> Header {
+    let pair = Zeroizing::new(format!("{user}:{password}"));
+    ("authorization".to_owned(), Secret::new(format!("Basic {}", BASE64.encode(pair.as_bytes()))))
+}
+
+fn grant(scope: Option<&str>) -> String {
+    let scope = scope.map(|scope| format!("&scope={}", form_encoded(scope).as_str()));
+    format!("grant_type=client_credentials{}", scope.unwrap_or_default())
+}
+
+fn form_encoded(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(byte_serialize(text.as_bytes()).collect())
+}
+
+/// RFC 6749, 5.1. Without a Debug: it is a secret.
+#[derive(Deserialize)]
+struct Token {
+    access_token: String,
+    token_type: String,
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.access_token.zeroize();
+    }
+}
+
+async fn fetch_token(tools: &Tools, request: Prepared, now: Timestamp) -> Answer<Token> {
+    let host = target::host_of(&request.target);
+    let response = tools.egress.send(request.ready).await?;
+    tracing::debug!(delivery.host = %host, delivery.status = response.status, "a token was asked for");
+    answer::accepted(&host, &response, &[200], now)?;
+    match serde_json::from_str::<Token>(response.body.expose()) {
+        Ok(token) if token.token_type.eq_ignore_ascii_case("bearer") => Ok(token),
+        Ok(_) | Err(_) => Err(Fault::unknown(format!("{host} answered without a bearer token"))),
+    }
+}
+
+/// A doubt about a token is none about the key: that was not sent.
+fn nothing_was_delivered(fault: Fault) -> Fault {
+    let (code, sentence, retry_after) = match fault {
+        Fault::Refused(refusal) => (refusal.code, refusal.sentence, refusal.retry_after),
+        Fault::Unknown(doubt) => (RefusalCode::NotSent, doubt.sentence, doubt.retry_after),
+    };
+    // A token server that is gone is a mistake in the recipe, not word from the vendor.
+    let code = if code == RefusalCode::VendorGone { RefusalCode::VendorRefused } else { code };
+    let sentence = format!("no token was had, so nothing was sent: {sentence}");
+    Fault::Refused(Refusal { code, sentence, retry_after })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_those_of_their_standards() {
+        // RFC 7617, section 2; RFC 6750, section 2.1.
+        assert_eq!(basic("Aladdin", "open sesame").1.expose(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(bearer("mF_9.B5f-4.1JqM").1.expose(), "Bearer mF_9.B5f-4.1JqM");
+        assert_eq!(grant(None), "grant_type=client_credentials");
+        assert_eq!(grant(Some("keys:write a")), "grant_type=client_credentials&scope=keys%3Awrite+a");
+    }
+
+    #[test]
+    fn a_doubt_about_a_token_is_a_refusal_of_the_delivery() {
+        let fault = nothing_was_delivered(Fault::unknown("auth.acme.example answered 500"));
+        assert!(matches!(&fault, Fault::Refused(refusal) if refusal.code == RefusalCode::NotSent));
+        assert!(fault.sentence().starts_with("no token was had, so nothing was sent: auth.acme.example"));
+    }
+}

@@ -1,0 +1,94 @@
+//! A text in the making that holds secrets: it is bounded, and wipes what it leaves behind when it grows.
+
+use std::io;
+
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// The longest text that is made or read here. Standard Webhooks asks for less than 20 kB; a vendor's answer to a
+/// change of credentials is far shorter.
+pub(super) const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// Larger than a webhook's body, so that growing is rare.
+const FIRST_BYTES: usize = 2048;
+
+/// Bytes up to [`TEXT_BYTES_MAX`].
+pub(super) struct Scratch(Zeroizing<Vec<u8>>);
+
+impl Scratch {
+    pub(super) fn new() -> Scratch {
+        Scratch(Zeroizing::new(Vec::with_capacity(FIRST_BYTES)))
+    }
+
+    /// How much still fits.
+    pub(super) fn room(&self) -> usize {
+        TEXT_BYTES_MAX - self.0.len()
+    }
+
+    /// Adds what fits of `bytes`; whether all of it did.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
+        let fitting = bytes.len().min(self.room());
+        self.reserve(fitting);
+        self.0.extend_from_slice(&bytes[..fitting]);
+        fitting == bytes.len()
+    }
+
+    /// The text as a secret. Bytes that are not UTF-8 become replacement characters.
+    pub(super) fn into_secret(mut self) -> Secret {
+        match String::from_utf8(std::mem::take(&mut *self.0)) {
+            Ok(text) => Secret::new(text),
+            Err(other) => {
+                let bytes = Zeroizing::new(other.into_bytes());
+                Secret::new(String::from_utf8_lossy(&bytes).into_owned())
+            }
+        }
+    }
+
+    /// Grows into new memory, so that the old is wiped: a `Vec` that grows by itself frees it as it was.
+    fn reserve(&mut self, more: usize) {
+        let needed = self.0.len() + more;
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+    }
+}
+
+impl io::Write for Scratch {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.push(bytes) { Ok(bytes.len()) } else { Err(io::ErrorKind::FileTooLarge.into()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_text_grows_up_to_its_bound_and_no_further() {
+        let mut text = Scratch::new();
+        assert!(text.push(&[b'a'; FIRST_BYTES]));
+        assert!(text.push(b"more"));
+        assert!(!text.push(&vec![b'b'; TEXT_BYTES_MAX]));
+        assert_eq!(text.room(), 0);
+        assert!(text.write_all(b"x").is_err());
+        let secret = text.into_secret();
+        assert_eq!(secret.expose().len(), TEXT_BYTES_MAX);
+        assert!(secret.expose()[FIRST_BYTES..].starts_with("moreb"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced() {
+        let mut text = Scratch::new();
+        assert!(text.push(b"a\xff"));
+        assert_eq!(text.into_secret().expose(), "a\u{fffd}");
+    }
+}

@@ -1,0 +1,245 @@
+//! Templates of requests: minijinja, bounded, and strict about what is not there.
+//!
+//! The engine copies values while it works, and its copies are freed without being wiped; what comes out is a
+//! [`Secret`] from the first byte on.
+//!
+//! **Invariant:** an error says where in the template and what kind of mistake, never what the engine
+//! said of it: its own messages may quote values.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use crypto_box::PublicKey;
+use crypto_box::aead::OsRng;
+use minijinja::value::Value;
+use minijinja::{Environment, Error, ErrorKind, Template, UndefinedBehavior};
+
+use crate::delivery::scratch::Scratch;
+use crate::ports::Offer;
+use crate::secret::Secret;
+
+/// Instructions that one rendering may take. The largest honest template takes a few hundred.
+const FUEL: u64 = 20_000;
+
+/// What answers of earlier steps of the same delivery said.
+pub(super) type Captured = BTreeMap<String, Secret>;
+
+/// What a template may speak of.
+pub(super) struct Words {
+    real: Value,
+    stand_in: Value,
+}
+
+impl Words {
+    /// The words of an offer; without `secret`, a template that asks for it is a mistake.
+    pub(super) fn new(offer: &Offer, secret: Option<&Secret>, captured: &Captured) -> Words {
+        let captured = || captured.iter().map(|(name, value)| (name.as_str(), value.expose()));
+        let nothing_of_it = captured().map(|(name, _)| (name, "1"));
+        Words {
+            real: words(offer, secret.map(Secret::expose), Value::from_pairs(captured())),
+            stand_in: words(offer, secret.map(|_| "secret"), Value::from_pairs(nothing_of_it)),
+        }
+    }
+
+    /// The same words with other values where they are secret or a vendor's: what comes out the same does not
+    /// depend on those.
+    pub(super) fn stand_in(&self) -> Words {
+        Words { real: self.stand_in.clone(), stand_in: self.stand_in.clone() }
+    }
+}
+
+fn words(offer: &Offer, secret: Option<&str>, captured: Value) -> Value {
+    let mut words = vec![
+        ("access_key_id", Value::from(offer.access_key_id.as_str())),
+        ("old_access_key_id", Value::from(offer.old_access_key_id.as_str())),
+        ("vendor", Value::from(offer.subject.vendor.as_str())),
+        ("account_id", Value::from(offer.account_id.as_str())),
+        ("iam_user", Value::from(offer.subject.iam_user.as_str())),
+        ("rotation_id", Value::from(offer.rotation.to_string())),
+        ("params", Value::from(BTreeMap::<String, Value>::new())),
+        ("captured", captured),
+    ];
+    words.extend(secret.map(|secret| ("secret_access_key", Value::from(secret))));
+    Value::from_pairs(words)
+}
+
+/// A template that could not be rendered. It names a place in the configuration, and no value.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the template of {place} cannot be rendered: {problem} in line {line}")]
+pub(super) struct BadTemplate {
+    place: String,
+    problem: String,
+    line: usize,
+}
+
+/// The engine, with the filters of the contract.
+pub(super) struct Templates(Environment<'static>);
+
+impl Templates {
+    pub(super) fn new() -> Templates {
+        let mut engine = Environment::new();
+        engine.set_undefined_behavior(UndefinedBehavior::Strict);
+        engine.set_fuel(Some(FUEL));
+        engine.set_debug(false);
+        engine.remove_global("debug");
+        engine.add_filter("urlencode", urlencode);
+        engine.add_filter("b64encode", |text: &str| BASE64.encode(text));
+        engine.add_filter("b64decode", b64decode);
+        engine.add_filter("sealed_box", sealed_box);
+        Templates(engine)
+    }
+
+    /// Renders the template that stands at `place` in the configuration.
+    pub(super) fn render(&self, place: &str, source: &str, words: &Words) -> Result<Secret, BadTemplate> {
+        let mut text = Scratch::new();
+        let template = self.0.template_from_named_str("template", source);
+        let rendered = template.and_then(|template| {
+            let rendered = template.render_captured_to(words.real.clone(), &mut text).map(drop);
+            rendered.map_err(|error| name_what_is_missing(error, &template, words))
+        });
+        rendered.map_err(|error| bad(place, &error))?;
+        Ok(text.into_secret())
+    }
+}
+
+/// The engine's message for a missing word does not name it. The name stands in the template, so it is no secret.
+fn name_what_is_missing(error: Error, template: &Template<'_, '_>, words: &Words) -> Error {
+    if error.kind() != ErrorKind::UndefinedError {
+        return error;
+    }
+    let is_missing = |path: &String| {
+        let mut steps = path.split('.');
+        steps
+            .try_fold(words.real.clone(), |value, step| value.get_attr(step))
+            .is_ok_and(|value| value.is_undefined())
+    };
+    let mut names: Vec<_> = template.undeclared_variables(true).into_iter().filter(is_missing).collect();
+    names.sort();
+    match names.is_empty() {
+        true => error,
+        false => Error::new(ErrorKind::UndefinedError, names.join(", ")).with_source(error),
+    }
+}
+
+fn bad(place: &str, error: &Error) -> BadTemplate {
+    // Only `name_what_is_missing` wraps a source of the same kind: its detail is safe to repeat.
+    let inner = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    let missing =
+        inner.filter(|inner| inner.kind() == ErrorKind::UndefinedError).and_then(|_| error.detail());
+    let problem = match missing {
+        Some(names) => format!("{names} has no value"),
+        None => error.kind().to_string(),
+    };
+    let line = inner.or(Some(error)).and_then(Error::line).unwrap_or(1);
+    BadTemplate { place: place.to_owned(), problem, line }
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters, so that the value fits anywhere in a URL.
+fn urlencode(text: &str) -> String {
+    let encode = |byte: u8| match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+fn b64decode(text: &str) -> Result<String, Error> {
+    let bytes = BASE64.decode(text.trim()).map_err(|_| invalid("not base64"))?;
+    String::from_utf8(bytes).map_err(|_| invalid("not text"))
+}
+
+/// libsodium's `crypto_box_seal`, as GitHub and others ask for it: only the owner of the public key can open it.
+fn sealed_box(text: &str, public_key: &str) -> Result<String, Error> {
+    let key = BASE64.decode(public_key.trim()).map_err(|_| invalid("not base64"))?;
+    let key = PublicKey::from_slice(&key).map_err(|_| invalid("not a public key of 32 bytes"))?;
+    let sealed = key.seal(&mut OsRng, text.as_bytes()).map_err(|_| invalid("not sealed"))?;
+    Ok(BASE64.encode(sealed))
+}
+
+fn invalid(detail: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::scratch::TEXT_BYTES_MAX;
+    use crate::delivery::webhook::tests::offer;
+
+    fn render(source: &str) -> Result<String, String> {
+        let captured = Captured::from([("key_id".to_owned(), Secret::from("568250167242549743"))]);
+        let words = Words::new(&offer(), Some(&Secret::from("se/cret+\"canary\"")), &captured);
+        let rendered = Templates::new().render("the url", source, &words);
+        rendered.map(|text| text.expose().to_owned()).map_err(|bad| bad.to_string())
+    }
+
+    #[track_caller]
+    fn check(source: &str, expected: &str) {
+        assert_eq!(render(source).as_deref(), Ok(expected), "{source}");
+    }
+
+    #[test]
+    fn a_template_speaks_of_the_offer() {
+        check("{{ access_key_id }} {{ old_access_key_id }}", "AKIANEW0000000000001 AKIAOLD0000000000001");
+        check("{{ vendor }}/{{ account_id }}/{{ iam_user }}", "acme/111122223333/vendor-acme");
+        check("{{ captured.key_id }}", "568250167242549743");
+        check("{{ secret_access_key | tojson }}", r#""se/cret+\"canary\"""#);
+        check("{{ secret_access_key | urlencode }}", "se%2Fcret%2B%22canary%22");
+        check("{{ 'ü ' | urlencode }}", "%C3%BC%20");
+        check("{{ secret_access_key | b64encode | b64decode }}", "se/cret+\"canary\"");
+        check("{{ access_key_id[-4:] }}", "0001");
+        assert!(render("{{ rotation_id }}").is_ok_and(|id| id.len() == 36));
+    }
+
+    #[test]
+    fn a_mistake_is_told_by_place_and_kind_and_never_by_value() {
+        for (source, words) in [
+            ("{{ nonsense }}", "the template of the url cannot be rendered: nonsense has no value in line 1"),
+            ("\n{{ captured.nothing }}", "captured.nothing has no value in line 2"),
+            ("{{ access_key_id", "syntax error in line 1"),
+            ("{{ secret_access_key | nonsense }}", "unknown filter in line 1"),
+            ("{{ secret_access_key | b64decode }}", "invalid operation in line 1"),
+            ("{{ secret_access_key | sealed_box(secret_access_key) }}", "invalid operation in line 1"),
+            ("{{ secret_access_key + 1 }}", "invalid operation in line 1"),
+            ("{{ [][secret_access_key].x }}", "in line 1"),
+            ("{{ secret_access_key() }}", "in line 1"),
+            ("{{ secret_access_key.canary() }}", "in line 1"),
+            ("{% include secret_access_key %}", "in line 1"),
+            ("{{ secret_access_key | int }}", "invalid operation in line 1"),
+            ("{{ debug() }}", "in line 1"),
+        ] {
+            let sentence = render(source).expect_err(source);
+            assert!(sentence.contains(words), "{source}: {sentence}");
+            assert!(!sentence.contains("se/cret"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_may_not_speak_of_the_secret_cannot() {
+        let words = Words::new(&offer(), None, &Captured::new());
+        let refusal = Templates::new().render("the url", "{{ secret_access_key }}", &words);
+        let sentence = refusal.expect_err("no secret").to_string();
+        assert!(sentence.contains("secret_access_key has no value"), "{sentence}");
+    }
+
+    #[test]
+    fn work_and_output_are_bounded() {
+        assert!(
+            render("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}").is_err()
+        );
+        let half = TEXT_BYTES_MAX / 2;
+        assert!(render(&format!("{{{{ 'ab' * {half} }}}}")).is_ok_and(|text| text.len() == TEXT_BYTES_MAX));
+        assert!(render(&format!("{{{{ 'ab' * {half} }}}}c")).is_err());
+    }
+
+    #[test]
+    fn a_sealed_box_is_opened_by_the_owner_of_the_key_alone() {
+        let owner = crypto_box::SecretKey::generate(&mut OsRng);
+        let key = BASE64.encode(owner.public_key().as_bytes());
+        let sealed = sealed_box("canary", &key).expect("sealed");
+        let opened = owner.unseal(&BASE64.decode(sealed).expect("base64"));
+        assert_eq!(opened.expect("opened"), b"canary");
+        assert!(sealed_box("canary", "AAAA").is_err());
+    }
+}

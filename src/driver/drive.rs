@@ -1,0 +1,133 @@
+//! One rotation, as far as it can go now.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::perform::perform;
+use crate::driver::{Watcher, World};
+use crate::ids::RotationId;
+use crate::ports::{Entry, JournalError, SecretChange};
+use crate::rotation::{
+    Blocker, Doubt, Effect, Ending, Event, IllegalEvent, Next, Outcome, Rotation, Waiting,
+};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Longer than the sum of an effect's own deadlines; an effect that is not back by then is Unknown.
+const EFFECT_DEADLINE: Duration = Duration::from_mins(5);
+/// More effects than a rotation ever has between two waits; more is a machine that runs in circles.
+const EFFECTS_MAX: u32 = 500;
+
+/// Why a rotation rests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Rest {
+    /// It waits.
+    Wait {
+        /// When to come back.
+        until: Timestamp,
+        /// What for.
+        why: Waiting,
+    },
+    /// A person must look.
+    Stuck(Blocker),
+    /// It is over.
+    Ended(Ending),
+    /// The program is told to stop; the rotation goes on from the journal when it runs again.
+    Stopped,
+}
+
+/// Why a rotation could not be driven. What is in the journal stands.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The journal did not do it.
+    #[error("the journal did not take part: {0}; no key was touched without it")]
+    Journal(#[from] JournalError),
+    /// The journal contradicts itself.
+    #[error("the journal cannot be believed: {0}; no key was touched")]
+    Illegal(#[from] IllegalEvent),
+    /// It goes on and on.
+    #[error(
+        "the rotation did not come to rest after {EFFECTS_MAX} effects; it is left alone until the next pass"
+    )]
+    Restless,
+}
+
+/// Drives one rotation until it waits, is stuck, or is over.
+///
+/// # Errors
+///
+/// The journal did not take part, or cannot be believed.
+pub(crate) async fn drive(
+    world: &World,
+    id: RotationId,
+    stop: &CancellationToken,
+    watcher: &dyn Watcher,
+) -> Result<(Rotation, Rest), DriveError> {
+    for _ in 0..EFFECTS_MAX {
+        let events = world.journal.read(id).await?;
+        let mut rotation = Rotation::replay(id, &events)?;
+        let effect = match rotation.next(world.clock.now()) {
+            Next::Perform(effect) => effect,
+            Next::Wait { until, why } => return Ok((rotation, Rest::Wait { until, why })),
+            Next::Stuck(blocker) => return Ok((rotation, Rest::Stuck(blocker))),
+            Next::Ended(ending) => return Ok((rotation, Rest::Ended(ending))),
+        };
+        if stop.is_cancelled() {
+            return Ok((rotation, Rest::Stopped));
+        }
+        match step(world, &mut rotation, &effect, watcher).await {
+            // An operator's lever came in between: look again.
+            Err(DriveError::Journal(JournalError::Conflict { .. })) => {}
+            stepped => stepped?,
+        }
+    }
+    Err(DriveError::Restless)
+}
+
+/// Intend, perform, record.
+async fn step(
+    world: &World,
+    rotation: &mut Rotation,
+    effect: &Effect,
+    watcher: &dyn Watcher,
+) -> Result<(), DriveError> {
+    if let Some(intent) = rotation.intend(effect, world.clock.now()) {
+        append(world, rotation, intent, None, watcher).await?;
+    }
+    let (outcome, secret) =
+        match tokio::time::timeout(EFFECT_DEADLINE, perform(world, rotation, effect)).await {
+            Ok(performed) => performed,
+            Err(_) => (Outcome::Unknown(out_of_time(effect)), None),
+        };
+    let event = rotation.settle(effect, outcome, world.clock.now());
+    append(world, rotation, event, secret, watcher).await
+}
+
+/// Appends one event, and moves the rotation past it. The secret is stored with the event that
+/// made it, and erased with the event after which nothing needs it.
+pub(crate) async fn append(
+    world: &World,
+    rotation: &mut Rotation,
+    event: Event,
+    new_secret: Option<Secret>,
+    watcher: &dyn Watcher,
+) -> Result<(), DriveError> {
+    let needed_secret = rotation.needs_secret();
+    rotation.apply(&event)?;
+    let secret = match new_secret {
+        Some(secret) if rotation.needs_secret() => SecretChange::Seal(secret),
+        None if needed_secret && !rotation.needs_secret() => SecretChange::Erase,
+        Some(_) | None => SecretChange::Keep,
+    };
+    let ends = matches!(rotation.next(Timestamp::NEVER), Next::Ended(_));
+    let entry = Entry { rotation: rotation.id(), number: rotation.events(), event: &event, secret, ends };
+    world.journal.append(entry).await?;
+    watcher.appended(rotation, &event);
+    Ok(())
+}
+
+fn out_of_time(effect: &Effect) -> Doubt {
+    let secs = EFFECT_DEADLINE.as_secs();
+    Doubt { sentence: format!("{} did not end within {secs}s", effect.name()), retry_after: None }
+}

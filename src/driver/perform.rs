@@ -1,0 +1,184 @@
+//! Effects, as calls of the ports. Each answer becomes an outcome; nothing is decided here.
+
+use crate::driver::World;
+use crate::ids::AccessKeyId;
+use crate::ports::{Answer, Delivery, Fault, Iam, Identity, Offer};
+use crate::rotation::{Effect, Event, KeyStatus, KeyUsage, Outcome, RefusalCode, Rotation};
+use crate::secret::Secret;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Performs one effect. The secret is there when, and only when, a key was made.
+pub(crate) async fn perform(
+    world: &World,
+    rotation: &Rotation,
+    effect: &Effect,
+) -> (Outcome, Option<Secret>) {
+    let performance = Performance { world, rotation };
+    if *effect == Effect::CreateKey {
+        return performance.create().await;
+    }
+    let answer = match effect {
+        Effect::ListKeys | Effect::CreateKey => performance.list().await,
+        Effect::Probe { key } => performance.probe(key).await,
+        Effect::Deliver { key, round } => performance.deliver(key, *round).await,
+        Effect::Verify { key } => performance.verify(key).await,
+        Effect::ReadUsage { keys } => performance.read_usage(keys).await,
+        Effect::Deactivate { key, .. } => performance.deactivate(key).await,
+        Effect::Reactivate { key } => performance.reactivate(key).await,
+        Effect::Delete { key, .. } => performance.delete(key).await,
+    };
+    (outcome(answer), None)
+}
+
+fn outcome(answer: Answer<Event>) -> Outcome {
+    match answer {
+        Ok(event) => Outcome::Happened(event),
+        Err(Fault::Refused(refusal)) => Outcome::Refused(refusal),
+        Err(Fault::Unknown(doubt)) => Outcome::Unknown(doubt),
+    }
+}
+
+struct Performance<'a> {
+    world: &'a World,
+    rotation: &'a Rotation,
+}
+
+impl Performance<'_> {
+    fn iam(&self) -> Arc<dyn Iam> {
+        self.world.accounts.iam(self.rotation.subject().account.as_ref())
+    }
+
+    fn delivery(&self) -> Answer<Arc<dyn Delivery>> {
+        let vendor = &self.rotation.subject().vendor;
+        let missing = || format!("the vendor {vendor} is not in the configuration any more");
+        self.world
+            .vendors
+            .delivery(vendor)
+            .ok_or_else(|| Fault::refused(RefusalCode::Misconfigured, missing()))
+    }
+
+    async fn secret(&self) -> Answer<Secret> {
+        let opened = self.world.journal.secret(self.rotation.id()).await;
+        let secret = opened.map_err(|error| Fault::refused(RefusalCode::Misconfigured, error.to_string()))?;
+        secret.ok_or_else(|| {
+            let sentence =
+                "the journal holds no secret for the new key; abandon this rotation, and begin another";
+            Fault::refused(RefusalCode::Misconfigured, sentence)
+        })
+    }
+
+    async fn list(&self) -> Answer<Event> {
+        let keys = self.iam().list_keys(&self.rotation.subject().iam_user).await?;
+        Ok(Event::Listed { keys, at: self.world.clock.now() })
+    }
+
+    async fn create(&self) -> (Outcome, Option<Secret>) {
+        match self.iam().create_key(&self.rotation.subject().iam_user).await {
+            Ok(made) => {
+                let at = self.world.clock.now();
+                let event = Event::Created { key: made.id, at, request_id: made.request_id };
+                (Outcome::Happened(event), Some(made.secret))
+            }
+            Err(fault) => (outcome(Err(fault)), None),
+        }
+    }
+
+    async fn probe(&self, key: &AccessKeyId) -> Answer<Event> {
+        let secret = self.secret().await?;
+        let iam = self.iam();
+        let identity = iam.identify(key, &secret).await?;
+        let account_id = iam.account_id().await?;
+        let user = &self.rotation.subject().iam_user;
+        if identity.account_id != account_id || !is_user(&identity, user.as_str()) {
+            let sentence = format!(
+                "the new key {key} signs as {}, and not as the user {user} of account {account_id}",
+                identity.arn
+            );
+            return Err(Fault::refused(RefusalCode::WrongIdentity, sentence));
+        }
+        Ok(Event::Probed { at: self.world.clock.now() })
+    }
+
+    async fn offer(&self, key: &AccessKeyId, round: u32) -> Answer<Offer> {
+        let now = self.world.clock.now();
+        let offered_at = self.rotation.offered_at().unwrap_or(now);
+        Ok(Offer {
+            rotation: self.rotation.id(),
+            round,
+            subject: self.rotation.subject().clone(),
+            account_id: self.iam().account_id().await?,
+            access_key_id: key.clone(),
+            old_access_key_id: self.rotation.old().clone(),
+            offered_at,
+            old_valid_until: offered_at + self.rotation.plan().soak,
+            now,
+        })
+    }
+
+    async fn deliver(&self, key: &AccessKeyId, round: u32) -> Answer<Event> {
+        let delivery = self.delivery()?;
+        let secret = self.secret().await?;
+        let offer = self.offer(key, round).await?;
+        delivery.deliver(&offer, &secret).await?;
+        Ok(Event::Delivered { at: self.world.clock.now() })
+    }
+
+    async fn verify(&self, key: &AccessKeyId) -> Answer<Event> {
+        let offer = self.offer(key, 0).await?;
+        let by = self.delivery()?.verify(&offer).await?;
+        Ok(Event::Verified { by, at: self.world.clock.now() })
+    }
+
+    async fn read_usage(&self, keys: &[AccessKeyId]) -> Answer<Event> {
+        let iam = self.iam();
+        let mut usage: BTreeMap<AccessKeyId, KeyUsage> = BTreeMap::new();
+        for key in keys {
+            usage.insert(key.clone(), iam.usage(key).await?);
+        }
+        Ok(Event::UsageRead { usage, at: self.world.clock.now() })
+    }
+
+    async fn deactivate(&self, key: &AccessKeyId) -> Answer<Event> {
+        let user = &self.rotation.subject().iam_user;
+        let request_id = self.iam().set_status(user, key, KeyStatus::Inactive).await?;
+        Ok(Event::Deactivated { at: self.world.clock.now(), request_id })
+    }
+
+    async fn reactivate(&self, key: &AccessKeyId) -> Answer<Event> {
+        let user = &self.rotation.subject().iam_user;
+        self.iam().set_status(user, key, KeyStatus::Active).await?;
+        Ok(Event::Reactivated { at: self.world.clock.now() })
+    }
+
+    async fn delete(&self, key: &AccessKeyId) -> Answer<Event> {
+        let request_id = self.iam().delete_key(&self.rotation.subject().iam_user, key).await?;
+        Ok(Event::Deleted { at: self.world.clock.now(), request_id })
+    }
+}
+
+/// Whether that is the user of this name, under whatever path.
+fn is_user(identity: &Identity, user: &str) -> bool {
+    let resource = identity.arn.split_once(":user/").map(|(_, path_and_name)| path_and_name);
+    resource.and_then(|path_and_name| path_and_name.rsplit('/').next()) == Some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_known_by_the_last_part_of_its_path() {
+        let identity = |arn: &str| Identity {
+            account_id: "111122223333".parse().expect("an account"),
+            arn: arn.to_owned(),
+        };
+        assert!(is_user(&identity("arn:aws:iam::111122223333:user/acme"), "acme"));
+        assert!(is_user(&identity("arn:aws-cn:iam::111122223333:user/vendors/eu/acme"), "acme"));
+        assert!(!is_user(&identity("arn:aws:iam::111122223333:user/acme/other"), "acme"));
+        assert!(!is_user(&identity("arn:aws:iam::111122223333:user/not-acme"), "acme"));
+        assert!(!is_user(&identity("arn:aws:sts::111122223333:assumed-role/acme/acme"), "acme"));
+        assert!(!is_user(&identity("arn:aws:iam::111122223333:root"), "acme"));
+    }
+}

@@ -1,0 +1,170 @@
+//! What a pass would do, without doing any of it: `rotate --dry-run` and `check --online`.
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::driver::World;
+use crate::driver::visit::{InFlight, Roster, Visited, by_user, look, roster, rotation_of};
+use crate::ids::{RotationId, Subject, VendorName};
+use crate::ports::{Check, JournalError, Offer};
+use crate::rotation::{KeyMetadata, Plan, Rotation};
+use crate::schedule::Action;
+use crate::time::{Timestamp, in_words};
+
+/// What would happen to one IAM user.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// How it is.
+    pub visited: Visited,
+    /// What a rotation would do, in words and in order; empty when none would begin.
+    pub steps: Vec<String>,
+    /// Whether it could: rights, slot, endpoints.
+    pub preflight: Vec<Check>,
+}
+
+/// Looks at each user of these vendors and says what a pass would do. Everything is only read.
+///
+/// `thorough`: the preflight is made whether a rotation would begin or not.
+///
+/// # Errors
+///
+/// The journal cannot be read.
+pub async fn preview(
+    world: &World,
+    vendors: &[VendorName],
+    forced: bool,
+    thorough: bool,
+) -> Result<Vec<Preview>, JournalError> {
+    let in_flight = by_user(world.journal.in_flight().await?);
+    let chosen =
+        world.settings.vendors.values().filter(|it| vendors.is_empty() || vendors.contains(&it.name));
+    let mut previews = Vec::new();
+    let mut users = Vec::new();
+    let rosters = stream::iter(chosen).map(|vendor| roster(world, vendor));
+    for roster in rosters.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
+        match roster {
+            Roster::Users(subjects) => users.extend(subjects),
+            Roster::Nobody(visited) => {
+                previews.push(Preview { visited: *visited, steps: Vec::new(), preflight: Vec::new() });
+            }
+        }
+    }
+    let looks = stream::iter(users).map(|subject| preview_one(world, subject, &in_flight, forced, thorough));
+    for looked in looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
+        previews.push(looked?);
+    }
+    previews.sort_by(|a, b| {
+        (&a.visited.vendor, &a.visited.iam_user).cmp(&(&b.visited.vendor, &b.visited.iam_user))
+    });
+    Ok(previews)
+}
+
+async fn preview_one(
+    world: &World,
+    subject: Subject,
+    in_flight: &InFlight,
+    forced: bool,
+    thorough: bool,
+) -> Result<Preview, JournalError> {
+    let rotation = match rotation_of(in_flight, &subject) {
+        Some(id) => Some(replayed(world, id).await?),
+        None => None,
+    };
+    let visited = look(world, &subject, rotation, forced).await;
+    let mut preview = Preview { visited, steps: Vec::new(), preflight: Vec::new() };
+    let judged =
+        preview.visited.keys.iter().find(|key| Some(&key.id) == preview.visited.verdict.old.as_ref());
+    let starts = matches!(preview.visited.verdict.action, Action::Start { .. });
+    if let Some(old) = judged.cloned().filter(|_| starts || thorough) {
+        preview.preflight = preflight(world, &subject, &old, &preview.visited).await;
+    }
+    if starts && let Some(access) = crate::driver::visit::access(world, &subject) {
+        preview.steps = steps(&access.plan, access.deliver.len());
+    }
+    Ok(preview)
+}
+
+async fn replayed(world: &World, id: RotationId) -> Result<Rotation, JournalError> {
+    let events = world.journal.read(id).await?;
+    Rotation::replay(id, &events).map_err(|illegal| JournalError::Unusable(illegal.to_string()))
+}
+
+async fn preflight(world: &World, subject: &Subject, old: &KeyMetadata, visited: &Visited) -> Vec<Check> {
+    let mut checks = vec![slot(visited), rights(world, subject).await];
+    let account_id = match world.accounts.iam(subject.account.as_ref()).account_id().await {
+        Ok(account_id) => account_id,
+        Err(fault) => {
+            let sentence = fault.sentence().to_owned();
+            checks.push(Check { check: "account".to_owned(), ok: false, sentence });
+            return checks;
+        }
+    };
+    let now = world.clock.now();
+    let offer = Offer {
+        rotation: RotationId::new(subject, &old.id, now),
+        round: 1,
+        subject: subject.clone(),
+        account_id,
+        access_key_id: placeholder_key(),
+        old_access_key_id: old.id.clone(),
+        offered_at: now,
+        old_valid_until: Timestamp::NEVER,
+        now,
+    };
+    if let Some(delivery) = world.vendors.delivery(&subject.vendor) {
+        checks.extend(delivery.preflight(&offer).await);
+    }
+    checks
+}
+
+fn placeholder_key() -> crate::ids::AccessKeyId {
+    "AKIA0000000000000000".parse().expect("twenty letters and digits are an access key id")
+}
+
+fn slot(visited: &Visited) -> Check {
+    let ok = visited.keys.len() < 2;
+    let sentence = match ok {
+        true => "one of the user's two key slots is free",
+        false => "the user has two access keys already: AWS would refuse a third",
+    };
+    Check { check: "slot".to_owned(), ok, sentence: sentence.to_owned() }
+}
+
+async fn rights(world: &World, subject: &Subject) -> Check {
+    let (ok, sentence) =
+        match world.accounts.iam(subject.account.as_ref()).missing_rights(&subject.iam_user).await {
+            Ok(missing) if missing.is_empty() => (true, "no missing right is known".to_owned()),
+            Ok(missing) => {
+                (false, format!("the rotator lacks {} on user {}", missing.join(", "), subject.iam_user))
+            }
+            Err(fault) => (false, fault.sentence().to_owned()),
+        };
+    Check { check: "rights".to_owned(), ok, sentence }
+}
+
+/// The life of the rotation that would begin.
+fn steps(plan: &Plan, deliveries: usize) -> Vec<String> {
+    let mut gates = vec![format!("soak for at least {}", in_words(plan.soak))];
+    if plan.require_use {
+        gates.push("wait until IAM has seen the new key in use".to_owned());
+    }
+    if !plan.quiet_for.is_zero() {
+        gates.push(format!("wait until the old key has been unused for {}", in_words(plan.quiet_for)));
+    }
+    let mut steps = vec![
+        "create a new access key (sent once)".to_owned(),
+        format!(
+            "prove it: {} GetCallerIdentity in a row, {} apart",
+            plan.prove_successes,
+            in_words(plan.prove_every)
+        ),
+        format!("deliver it to the vendor in {deliveries} step(s)"),
+    ];
+    if plan.can_ask_vendor {
+        steps.push("ask the vendor which key is in force".to_owned());
+    }
+    steps.extend(gates);
+    steps.push("set the old key Inactive".to_owned());
+    steps.push(format!("cool for {}, the old key can be brought back", in_words(plan.cool)));
+    steps.push("delete the old key".to_owned());
+    steps
+}

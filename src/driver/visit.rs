@@ -1,0 +1,303 @@
+//! One look at one IAM user: its rotation is driven, or its keys are judged and a rotation begun.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
+use crate::driver::drive::{DriveError, append, drive};
+use crate::driver::{Rest, Watcher, World};
+use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
+use crate::ports::{Entry, Fault, JournalError, Known, SecretChange};
+use crate::rotation::{Event, KeyMetadata, KeyUsage, Rotation};
+use crate::schedule::{Action, Facts, Verdict, judge};
+
+/// What one look found, and did.
+#[derive(Clone, Debug)]
+pub struct Visited {
+    /// The vendor.
+    pub vendor: VendorName,
+    /// Its IAM user; `None` for a vendor with a role, one that is disabled, or a path that could not be listed.
+    pub iam_user: Option<IamUserName>,
+    /// The account, where it was asked for.
+    pub account_id: Option<AccountId>,
+    /// The user's keys; empty where they were not listed.
+    pub keys: Vec<KeyMetadata>,
+    /// When the keys were last used; empty where that was not asked.
+    pub usage: BTreeMap<AccessKeyId, KeyUsage>,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// The rotation that is, or just was, under way.
+    pub rotation: Option<Rotation>,
+    /// Why it rests; `None` where none was driven.
+    pub rest: Option<Rest>,
+    /// What went wrong with the journal, in words.
+    pub error: Option<String>,
+    /// Whether what failed in this visit is worth an exit code: the last effect of the rotation did not succeed.
+    pub failed: bool,
+}
+
+impl Visited {
+    pub(crate) fn of(vendor: VendorName, iam_user: Option<IamUserName>, verdict: Verdict) -> Visited {
+        Visited {
+            vendor,
+            iam_user,
+            account_id: None,
+            keys: Vec::new(),
+            usage: BTreeMap::new(),
+            verdict,
+            rotation: None,
+            rest: None,
+            error: None,
+            failed: false,
+        }
+    }
+
+    pub(crate) fn broken(subject: &Subject, sentence: String) -> Visited {
+        let verdict = Verdict::unlisted(None, &sentence);
+        let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
+        Visited { error: Some(sentence), failed: true, ..visited }
+    }
+}
+
+/// The rotations that are not over, by whose key they replace.
+pub(crate) type InFlight = BTreeMap<(Option<AccountName>, IamUserName), RotationId>;
+
+pub(crate) fn by_user(known: Vec<Known>) -> InFlight {
+    known.into_iter().map(|known| ((known.subject.account, known.subject.iam_user), known.rotation)).collect()
+}
+
+pub(crate) fn rotation_of(in_flight: &InFlight, subject: &Subject) -> Option<RotationId> {
+    in_flight.get(&(subject.account.clone(), subject.iam_user.clone())).copied()
+}
+
+/// What there is to visit for one vendor.
+pub(crate) enum Roster {
+    /// These users.
+    Users(Vec<Subject>),
+    /// None, for the reason in the verdict.
+    Nobody(Box<Visited>),
+}
+
+/// The users of one vendor. A path is listed at AWS each time.
+pub(crate) async fn roster(world: &World, vendor: &VendorSettings) -> Roster {
+    let nobody = |verdict| Roster::Nobody(Box::new(Visited::of(vendor.name.clone(), None, verdict)));
+    let access = match &vendor.access {
+        Access::Role { role_arn, .. } => return nobody(Verdict::role(role_arn)),
+        Access::Key(_) if !vendor.enabled => return nobody(Verdict::disabled()),
+        Access::Key(access) => access,
+    };
+    let users = match &access.users {
+        Users::Named(users) => users.clone(),
+        Users::Path(path) => match world.accounts.iam(access.account.as_ref()).users_under(path).await {
+            Ok(users) => users,
+            Err(fault) => return nobody(unlisted(&fault)),
+        },
+    };
+    let subject =
+        |iam_user| Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user };
+    Roster::Users(users.into_iter().map(subject).collect())
+}
+
+fn unlisted(fault: &Fault) -> Verdict {
+    match fault {
+        Fault::Refused(refusal) => Verdict::unlisted(Some(refusal.code), &refusal.sentence),
+        Fault::Unknown(doubt) => Verdict::unlisted(None, &doubt.sentence),
+    }
+}
+
+/// The key settings of a subject's vendor.
+pub(crate) fn access<'a>(world: &'a World, subject: &Subject) -> Option<&'a KeyAccess> {
+    match &world.settings.vendors.get(&subject.vendor)?.access {
+        Access::Key(access) => Some(access),
+        Access::Role { .. } => None,
+    }
+}
+
+/// Drives the user's rotation, or judges its keys and begins one.
+pub(crate) async fn visit(
+    world: &World,
+    subject: &Subject,
+    in_flight: Option<RotationId>,
+    forced: bool,
+    stop: &CancellationToken,
+    watcher: &dyn Watcher,
+) -> Visited {
+    let visited = match in_flight {
+        Some(id) => carry_on(world, subject, id, stop, watcher).await,
+        None => survey_and_start(world, subject, forced, stop, watcher).await,
+    };
+    let visited = visited.unwrap_or_else(|error| Visited::broken(subject, error.to_string()));
+    watcher.visited(subject, &visited);
+    visited
+}
+
+async fn carry_on(
+    world: &World,
+    subject: &Subject,
+    id: RotationId,
+    stop: &CancellationToken,
+    watcher: &dyn Watcher,
+) -> Result<Visited, DriveError> {
+    let (rotation, rest) = drive(world, id, stop, watcher).await?;
+    Ok(rested(world, subject, Vec::new(), rotation, rest))
+}
+
+async fn survey_and_start(
+    world: &World,
+    subject: &Subject,
+    forced: bool,
+    stop: &CancellationToken,
+    watcher: &dyn Watcher,
+) -> Result<Visited, DriveError> {
+    let looked = look(world, subject, None, forced).await;
+    let Action::Start { old } = looked.verdict.action.clone() else { return Ok(looked) };
+    if stop.is_cancelled() {
+        return Ok(looked);
+    }
+    let rotation = start(world, subject, &old, &looked, watcher).await?;
+    let (rotation, rest) = drive(world, rotation.id(), stop, watcher).await?;
+    Ok(rested(world, subject, looked.keys, rotation, rest))
+}
+
+/// Lists and judges, and changes nothing.
+pub(crate) async fn look(
+    world: &World,
+    subject: &Subject,
+    rotation: Option<Rotation>,
+    forced: bool,
+) -> Visited {
+    let of = |verdict| Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
+    let Some(access) = access(world, subject) else { return of(Verdict::disabled()) };
+    let keys = match world.accounts.iam(subject.account.as_ref()).list_keys(&subject.iam_user).await {
+        Ok(keys) => keys,
+        Err(fault) => return Visited { rotation, failed: true, ..of(unlisted(&fault)) },
+    };
+    let facts = Facts {
+        keys: &keys,
+        ages: access.ages,
+        windows: &access.windows,
+        in_flight: rotation.as_ref(),
+        now: world.clock.now(),
+        forced,
+    };
+    let verdict = judge(&facts);
+    Visited { keys, rotation, ..of(verdict) }
+}
+
+/// Begins a rotation. The listing that it was judged by is its survey, so AWS is not asked twice.
+async fn start(
+    world: &World,
+    subject: &Subject,
+    old: &KeyMetadata,
+    looked: &Visited,
+    watcher: &dyn Watcher,
+) -> Result<Rotation, DriveError> {
+    let at = world.clock.now();
+    let id = RotationId::new(subject, &old.id, at);
+    let access = access(world, subject).ok_or_else(|| {
+        DriveError::Journal(JournalError::Unavailable("the vendor left the configuration".to_owned()))
+    })?;
+    let started = Event::Started {
+        subject: subject.clone(),
+        old: old.id.clone(),
+        old_created_at: old.created_at,
+        reason: looked.verdict.reason.to_owned(),
+        plan: access.plan.clone(),
+        at,
+    };
+    let entry = Entry { rotation: id, number: 1, event: &started, secret: SecretChange::Keep, ends: false };
+    world.journal.append(entry).await?;
+    let mut rotation = Rotation::replay(id, [&started])?;
+    watcher.appended(&rotation, &started);
+    let listed = Event::Listed { keys: looked.keys.clone(), at };
+    append(world, &mut rotation, listed, None, watcher).await?;
+    Ok(rotation)
+}
+
+fn rested(
+    world: &World,
+    subject: &Subject,
+    keys: Vec<KeyMetadata>,
+    rotation: Rotation,
+    rest: Rest,
+) -> Visited {
+    let verdict = match (&rest, access(world, subject)) {
+        (Rest::Ended(_), _) | (_, None) => Verdict::ended(&rotation),
+        (_, Some(access)) => judge(&Facts {
+            keys: &keys,
+            ages: access.ages,
+            windows: &access.windows,
+            in_flight: Some(&rotation),
+            now: world.clock.now(),
+            forced: false,
+        }),
+    };
+    let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
+    let failed =
+        matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some_and(|_| !is_propagation(&rest));
+    Visited { keys, rotation: Some(rotation), rest: Some(rest), failed, ..visited }
+}
+
+fn is_propagation(rest: &Rest) -> bool {
+    matches!(rest, Rest::Wait { why: crate::rotation::Waiting::Propagation, .. })
+}
+
+/// How each user of these vendors is, without changing anything: keys, last uses, verdicts, rotations.
+///
+/// # Errors
+///
+/// The journal cannot be read.
+pub async fn status(world: &World, vendors: &[VendorName]) -> Result<Vec<Visited>, JournalError> {
+    let in_flight = by_user(world.journal.in_flight().await?);
+    let chosen: Vec<&VendorSettings> = world
+        .settings
+        .vendors
+        .values()
+        .filter(|it| vendors.is_empty() || vendors.contains(&it.name))
+        .collect();
+    let rosters = stream::iter(chosen).map(|vendor| roster(world, vendor));
+    let mut users = Vec::new();
+    let mut found = Vec::new();
+    for roster in rosters.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
+        match roster {
+            Roster::Users(subjects) => users.extend(subjects),
+            Roster::Nobody(visited) => found.push(*visited),
+        }
+    }
+    let looks = stream::iter(users).map(|subject| {
+        let id = rotation_of(&in_flight, &subject);
+        async move { status_of(world, &subject, id).await }
+    });
+    for looked in looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
+        found.push(looked?);
+    }
+    found.sort_by(|a, b| (&a.vendor, &a.iam_user).cmp(&(&b.vendor, &b.iam_user)));
+    Ok(found)
+}
+
+async fn status_of(
+    world: &World,
+    subject: &Subject,
+    in_flight: Option<RotationId>,
+) -> Result<Visited, JournalError> {
+    let rotation = match in_flight {
+        Some(id) => {
+            let events = world.journal.read(id).await?;
+            let replayed = Rotation::replay(id, &events);
+            Some(replayed.map_err(|illegal| JournalError::Unusable(illegal.to_string()))?)
+        }
+        None => None,
+    };
+    let mut looked = look(world, subject, rotation, false).await;
+    let iam = world.accounts.iam(subject.account.as_ref());
+    looked.account_id = iam.account_id().await.ok();
+    for key in &looked.keys {
+        // Nice to know, and never a reason not to show the rest.
+        if let Ok(usage) = iam.usage(&key.id).await {
+            looked.usage.insert(key.id.clone(), usage);
+        }
+    }
+    Ok(looked)
+}

@@ -1,0 +1,218 @@
+//! The stand-ins for the vendors: they answer as the configuration says that a yes looks like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use crate::config::SecretRef;
+use crate::config::settings::{Access, DeliverStep, Expect, HttpStep, VendorSettings};
+use crate::ids::VendorName;
+use crate::ports::{Answer, Egress, Errand, Purpose, Request, Response, SecretSource};
+use crate::rehearsal::Stage;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// One request as it would be sent, and what the stand-in answered. There is no real secret in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exchange {
+    /// When, on the rehearsal's clock.
+    pub at: Timestamp,
+    /// What for.
+    pub purpose: Purpose,
+    /// Such as `POST https://hooks.acme.example/aws-keys`.
+    pub line: String,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The body, if there is one.
+    pub body: Option<String>,
+    /// The status of the answer.
+    pub status: u16,
+}
+
+/// What one vendor's answers must look like.
+#[derive(Clone, Debug, Default)]
+struct Manner {
+    deliver: Vec<(Expect, Vec<String>)>,
+    verify: Option<(Expect, Vec<String>)>,
+}
+
+/// The way out to the stand-in vendors.
+#[derive(Clone)]
+pub struct StandInVendors {
+    stage: Stage,
+    manners: Arc<BTreeMap<VendorName, Manner>>,
+    exchanges: Arc<Mutex<Vec<Exchange>>>,
+}
+
+impl StandInVendors {
+    /// Stand-ins for these vendors in this world.
+    #[must_use]
+    pub fn new(stage: Stage, vendors: &BTreeMap<VendorName, VendorSettings>) -> StandInVendors {
+        let manners = vendors.iter().map(|(name, vendor)| (name.clone(), manner(vendor))).collect();
+        StandInVendors { stage, manners: Arc::new(manners), exchanges: Arc::default() }
+    }
+
+    /// The requests since this was asked last.
+    #[must_use]
+    pub fn take_exchanges(&self) -> Vec<Exchange> {
+        std::mem::take(&mut *self.exchanges.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn expected(&self, purpose: &Purpose) -> Option<&(Expect, Vec<String>)> {
+        let manner = self.manners.get(&purpose.subject.vendor)?;
+        match purpose.errand {
+            Errand::Deliver { step } => manner.deliver.get(step),
+            Errand::Verify => manner.verify.as_ref(),
+            Errand::Token => None,
+        }
+    }
+
+    fn answer(&self, purpose: &Purpose) -> Response {
+        let (status, body) = match self.expected(purpose) {
+            Some((expect, captures)) => {
+                (status_of(expect), body_of(expect, captures, &self.stage.held(&purpose.subject)))
+            }
+            None if purpose.errand == Errand::Token => {
+                (200, serde_json::json!({ "access_token": "<access_token>", "token_type": "Bearer" }))
+            }
+            None => (200, Value::Object(Map::new())),
+        };
+        Response { status, headers: BTreeMap::new(), body: Secret::new(body.to_string()) }
+    }
+}
+
+fn manner(vendor: &VendorSettings) -> Manner {
+    let of_step = |step: &HttpStep| (step.expect.clone(), step.capture.values().cloned().collect());
+    match &vendor.access {
+        Access::Role { .. } => Manner::default(),
+        Access::Key(access) => Manner {
+            deliver: access
+                .deliver
+                .iter()
+                .map(|step| match step {
+                    DeliverStep::Webhook(_) => (Expect::default(), Vec::new()),
+                    DeliverStep::Http(step) => of_step(step),
+                })
+                .collect(),
+            verify: access.verify.as_ref().map(of_step),
+        },
+    }
+}
+
+fn status_of(expect: &Expect) -> u16 {
+    expect.status.first().copied().unwrap_or(200)
+}
+
+/// A document in which every pointer of the configuration leads to what is hoped for there.
+fn body_of(expect: &Expect, captures: &[String], held: &str) -> Value {
+    let mut document = Value::Object(Map::new());
+    for pointer in captures {
+        // A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
+        place(&mut document, pointer, Value::String(STANDARD.encode(digest(&SHA256, pointer.as_bytes()))));
+    }
+    if let Some(pointer) = &expect.pointer {
+        let hoped_for = expect.equals.as_deref().unwrap_or_default();
+        let value = if hoped_for.contains("{{") || hoped_for.is_empty() { held } else { hoped_for };
+        place(&mut document, pointer, Value::String(value.to_owned()));
+    }
+    document
+}
+
+/// Puts a value where an RFC 6901 pointer leads; steps that are numbers become array items.
+fn place(document: &mut Value, pointer: &str, value: Value) {
+    let mut here = document;
+    for step in pointer.split('/').skip(1) {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        here = match step.parse::<usize>() {
+            Ok(index) if index < 16 && !matches!(here, Value::Object(map) if !map.is_empty()) => {
+                item(here, index)
+            }
+            _ => member(here, step),
+        };
+    }
+    *here = value;
+}
+
+fn item(here: &mut Value, index: usize) -> &mut Value {
+    if !here.is_array() {
+        *here = Value::Array(Vec::new());
+    }
+    let Value::Array(items) = here else { unreachable!("it was made an array above") };
+    while items.len() <= index {
+        items.push(Value::Object(Map::new()));
+    }
+    &mut items[index]
+}
+
+fn member(here: &mut Value, name: String) -> &mut Value {
+    if !here.is_object() {
+        *here = Value::Object(Map::new());
+    }
+    let Value::Object(members) = here else { unreachable!("it was made an object above") };
+    members.entry(name).or_insert(Value::Null)
+}
+
+#[async_trait]
+impl Egress for StandInVendors {
+    async fn send(&self, request: Request) -> Answer<Response> {
+        let response = self.answer(&request.purpose);
+        let exchange = Exchange {
+            at: self.stage.now(),
+            line: format!("{} {}", request.method, request.url.expose()),
+            headers: request
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+                .collect(),
+            body: request.body.as_ref().map(|body| body.expose().to_owned()),
+            status: response.status,
+            purpose: request.purpose,
+        };
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+        Ok(response)
+    }
+
+    async fn reach(&self, _url: &str, _timeout: Duration) -> Answer<()> {
+        Ok(())
+    }
+}
+
+/// Reads no secret: gives a text that names the reference, in a shape that its user accepts.
+#[derive(Clone, Debug, Default)]
+pub struct PlaceholderSecrets {
+    signing: BTreeSet<SecretRef>,
+}
+
+impl PlaceholderSecrets {
+    /// Placeholders for the secrets of these vendors.
+    #[must_use]
+    pub fn new(vendors: &BTreeMap<VendorName, VendorSettings>) -> PlaceholderSecrets {
+        let keyed = vendors.values().filter_map(|vendor| match &vendor.access {
+            Access::Key(access) => Some(access),
+            Access::Role { .. } => None,
+        });
+        let steps = keyed.flat_map(|access| &access.deliver);
+        let signing = steps.filter_map(|step| match step {
+            DeliverStep::Webhook(webhook) => Some(webhook.secrets.clone()),
+            DeliverStep::Http(_) => None,
+        });
+        PlaceholderSecrets { signing: signing.flatten().collect() }
+    }
+}
+
+#[async_trait]
+impl SecretSource for PlaceholderSecrets {
+    async fn resolve(&self, reference: &SecretRef) -> Result<Secret, String> {
+        let name = format!("<{reference}>");
+        if self.signing.contains(reference) {
+            return Ok(Secret::new(format!("whsec_{}", STANDARD.encode(digest(&SHA256, name.as_bytes())))));
+        }
+        Ok(Secret::new(name))
+    }
+}

@@ -1,0 +1,548 @@
+//! The machine in every schedule of a few faults, over a model of the world.
+//!
+//! Faults: the process is killed before or after an effect, the effect is refused, its answer is
+//! lost, or it is performed late by a process that was paused. Worlds: listing, usability and
+//! last-used lag, the vendor's habits, and a stranger who makes a key. `faults <= 2` runs in every
+//! world with the tests; `faults <= 3` in every world is a campaign:
+//! `cargo test --release --test it crash_matrix -- --ignored`.
+//!
+//! A checker is worth what it catches: [`Mistake`] seeds the mistakes that look right, and each must be seen.
+
+mod odometer;
+mod world;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use keyround::ids::{RotationId, Subject};
+use keyround::rotation::{
+    Blocker, Effect, Ending, Event, KeyUsage, Next, Outcome, Plan, RefusalCode, Rotation, Stage,
+};
+use keyround::time::Timestamp;
+
+use odometer::Odometer;
+use world::{Climate, Habit, World, no, no_answer};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+/// More than any rotation with a few faults needs; one that needs more runs in circles.
+const STEPS_MAX: u32 = 150;
+
+#[test]
+fn no_schedule_of_two_faults_breaks_a_vendor() {
+    let mut total = Report::default();
+    for (plan, climate) in all_worlds() {
+        total.add(enumerate(&plan, climate, Mistake::None, 2));
+    }
+    total.print("faults <= 2");
+    total.expect_sound();
+    assert!(total.stuck.contains_key("no_free_slot") && total.stuck.contains_key("unknown_key"));
+}
+
+#[test]
+fn no_schedule_of_three_faults_breaks_a_vendor_in_the_common_worlds() {
+    let mut total = Report::default();
+    for (plan, climate) in all_worlds() {
+        let common = [Habit::Prompt, Habit::Forgets].contains(&climate.habit);
+        if common && climate.stranger_before_effect.is_none() && !climate.usage_lag.is_zero() {
+            total.add(enumerate(&plan, climate, Mistake::None, 3));
+        }
+    }
+    total.print("faults <= 3, common worlds");
+    total.expect_sound();
+}
+
+#[test]
+#[ignore = "a campaign of minutes in a release build: every schedule of three faults in every world"]
+fn no_schedule_of_three_faults_breaks_a_vendor() {
+    let mut total = Report::default();
+    for (plan, climate) in all_worlds() {
+        total.add(enumerate(&plan, climate, Mistake::None, 3));
+    }
+    total.print("faults <= 3");
+    total.expect_sound();
+}
+
+/// An operator pulls a lever at the worst time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Lever {
+    HoldAndResume,
+    Reactivate,
+    Abandon,
+}
+
+#[test]
+fn no_lever_at_any_time_breaks_a_vendor() {
+    let mut total = Report::default();
+    for (plan, climate) in all_worlds() {
+        for lever in [Lever::HoldAndResume, Lever::Reactivate, Lever::Abandon] {
+            for effect in 1..=10 {
+                let pulled = Some((effect, lever));
+                total.add(enumerate_pulled(&plan, climate, Mistake::None, 1, pulled));
+            }
+        }
+    }
+    total.print("levers, faults <= 1");
+    total.expect_sound();
+}
+
+#[test]
+fn each_seeded_mistake_is_caught() {
+    for mistake in Mistake::ALL {
+        let caught = all_worlds().find_map(|(plan, climate)| {
+            let report = enumerate(&plan, climate, mistake, 1);
+            report.broken.into_iter().next()
+        });
+        let (why, choices) = caught.unwrap_or_else(|| panic!("{mistake:?} is not caught"));
+        println!("{mistake:?}: {why} (choices {choices:?})");
+    }
+}
+
+/// Mistakes that a driver or a machine could make, and that look right.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Mistake {
+    None,
+    /// Effects are performed without being written down first.
+    ForgetIntent,
+    /// A lost answer is taken for a refusal.
+    TimeoutIsRefusal,
+    /// The SDK's own retry is left on for CreateAccessKey.
+    RetryCreate,
+    /// The new key is delivered without a proof that AWS knows it.
+    DeliverUnproved,
+    /// Acceptance is taken for adoption, and the gates are skipped.
+    BelieveAcceptance,
+    /// The gates of the soak are taken for passed.
+    SkipGates,
+    /// Our own probe is taken for the vendor's use.
+    ProbeIsUse,
+    /// The new key is taken back when its delivery fails.
+    TakeBackOnFailure,
+    /// At the quota the other key is deleted to make room.
+    DeleteOtherAtQuota,
+    /// A key that turned up in doubt is discarded, used or not.
+    DiscardUsedKey,
+    /// The old key is deleted as soon as it is Inactive.
+    DeleteWithoutCooling,
+    /// A fresh delivery has the webhook id of the one that the vendor lost.
+    ReuseWebhookId,
+}
+
+impl Mistake {
+    const ALL: [Mistake; 12] = [
+        Mistake::ForgetIntent,
+        Mistake::TimeoutIsRefusal,
+        Mistake::RetryCreate,
+        Mistake::DeliverUnproved,
+        Mistake::BelieveAcceptance,
+        Mistake::SkipGates,
+        Mistake::ProbeIsUse,
+        Mistake::TakeBackOnFailure,
+        Mistake::DeleteOtherAtQuota,
+        Mistake::DiscardUsedKey,
+        Mistake::DeleteWithoutCooling,
+        Mistake::ReuseWebhookId,
+    ];
+
+    /// What the mistaken program is configured with, where that is the mistake.
+    fn plan(self, plan: &Plan) -> Plan {
+        let mut plan = plan.clone();
+        match self {
+            Mistake::DeleteWithoutCooling => plan.cool = Duration::ZERO,
+            Mistake::SkipGates => (plan.require_use, plan.quiet_for) = (false, Duration::ZERO),
+            _ => {}
+        }
+        plan
+    }
+
+    /// What the mistaken program makes the world do.
+    fn perform(self, world: &mut World, effect: &Effect) -> Outcome {
+        let at = world.now;
+        match (self, effect) {
+            (Mistake::DeliverUnproved, Effect::Probe { .. }) => Outcome::Happened(Event::Probed { at }),
+            (Mistake::BelieveAcceptance, Effect::Verify { .. }) => {
+                Outcome::Happened(Event::Verified { by: keyround::rotation::Verification::Acceptance, at })
+            }
+            (Mistake::ReuseWebhookId, Effect::Deliver { key, .. }) => {
+                world.perform(&Effect::Deliver { key: key.clone(), round: 1 })
+            }
+            (_, _) => world.perform(effect),
+        }
+    }
+
+    /// What the mistaken program believes it saw.
+    fn believe(self, effect: &Effect, seen: Outcome) -> Outcome {
+        match (self, effect, seen) {
+            (Mistake::TimeoutIsRefusal, _, Outcome::Unknown(_)) => no(RefusalCode::Other),
+            (
+                Mistake::DiscardUsedKey | Mistake::ProbeIsUse,
+                Effect::ReadUsage { keys },
+                Outcome::Happened(Event::UsageRead { mut usage, at }),
+            ) => {
+                let suspect = keys.len() == 1 && self == Mistake::DiscardUsedKey;
+                for seen in usage.values_mut() {
+                    match seen {
+                        KeyUsage::Used { service, .. } if self == Mistake::ProbeIsUse => {
+                            "s3".clone_into(service);
+                        }
+                        KeyUsage::Used { .. } if suspect => *seen = KeyUsage::Never,
+                        _ => {}
+                    }
+                }
+                Outcome::Happened(Event::UsageRead { usage, at })
+            }
+            (_, _, seen) => seen,
+        }
+    }
+}
+
+/// Plans that differ in what they have to go by.
+fn plans() -> Vec<Plan> {
+    let asked = Plan {
+        soak: HOUR,
+        require_use: false,
+        quiet_for: Duration::ZERO,
+        cool: 9 * HOUR,
+        prove_successes: 1,
+        can_ask_vendor: true,
+        ..Plan::default()
+    };
+    let seen_in_use = Plan { require_use: true, quiet_for: HOUR, can_ask_vendor: false, ..asked.clone() };
+    let both = Plan { require_use: true, quiet_for: HOUR, prove_successes: 2, ..asked.clone() };
+    let seen_only = Plan { quiet_for: Duration::ZERO, ..seen_in_use.clone() };
+    vec![asked, seen_in_use, seen_only, both]
+}
+
+fn laggy() -> Climate {
+    Climate {
+        listing_lag: Duration::from_secs(30),
+        usable_lag: Duration::from_secs(20),
+        usage_lag: 20 * MINUTE,
+        habit: Habit::Prompt,
+        stranger_before_effect: None,
+    }
+}
+
+fn all_worlds() -> impl Iterator<Item = (Plan, Climate)> {
+    let calm = Climate {
+        listing_lag: Duration::ZERO,
+        usable_lag: Duration::ZERO,
+        usage_lag: Duration::ZERO,
+        ..laggy()
+    };
+    let habits = [
+        Habit::Prompt,
+        Habit::Slow(150 * Duration::from_secs(1)),
+        Habit::Slow(3 * HOUR),
+        Habit::Forgets,
+        Habit::GoesBack(30 * MINUTE),
+        Habit::GoesBack(6 * HOUR),
+    ];
+    let strangers = [None, Some(1), Some(2), Some(4)];
+    plans()
+        .into_iter()
+        .flat_map(move |plan| {
+            [calm, laggy()].into_iter().flat_map(move |climate| {
+                let plan = plan.clone();
+                habits.into_iter().flat_map(move |habit| {
+                    let plan = plan.clone();
+                    strangers.into_iter().map(move |stranger_before_effect| {
+                        (plan.clone(), Climate { habit, stranger_before_effect, ..climate })
+                    })
+                })
+            })
+        })
+        // A stranger's key made in the minutes of a doubt, whose use is not published yet, cannot be told
+        // from ours: the documented limit.
+        .map(|(plan, climate)| match climate.stranger_before_effect {
+            Some(_) => (plan, Climate { usage_lag: Duration::ZERO, ..climate }),
+            None => (plan, climate),
+        })
+        // A vendor that cannot be asked and is only seen in use cannot be seen to have forgotten: it
+        // waits, safely, for ever.
+        .filter(|(plan, climate)| plan.can_ask_vendor || climate.habit != Habit::Forgets)
+}
+
+#[derive(Default)]
+struct Report {
+    schedules: u64,
+    done: u64,
+    stuck: BTreeMap<&'static str, u64>,
+    broken: Vec<(&'static str, Vec<usize>)>,
+    calls_max: u32,
+}
+
+impl Report {
+    fn add(&mut self, other: Report) {
+        self.schedules += other.schedules;
+        self.done += other.done;
+        self.calls_max = self.calls_max.max(other.calls_max);
+        self.broken.extend(other.broken);
+        for (why, count) in other.stuck {
+            *self.stuck.entry(why).or_default() += count;
+        }
+    }
+
+    fn print(&self, what: &str) {
+        println!(
+            "{what}: {} schedules, {} done, stuck with cause {:?}, at most {} calls, {} broken",
+            self.schedules,
+            self.done,
+            self.stuck,
+            self.calls_max,
+            self.broken.len()
+        );
+    }
+
+    fn expect_sound(&self) {
+        assert!(self.broken.is_empty(), "{:?}", &self.broken[..self.broken.len().min(5)]);
+        assert!(self.done > 0, "no schedule came to its end");
+    }
+}
+
+fn enumerate(plan: &Plan, climate: Climate, mistake: Mistake, faults_max: u32) -> Report {
+    enumerate_pulled(plan, climate, mistake, faults_max, None)
+}
+
+fn enumerate_pulled(
+    plan: &Plan,
+    climate: Climate,
+    mistake: Mistake,
+    faults_max: u32,
+    pulled: Option<(u32, Lever)>,
+) -> Report {
+    let mut report = Report::default();
+    let mut odometer = Odometer::default();
+    while odometer.more() {
+        report.schedules += 1;
+        let mut run = Run { pulled, ..Run::new(plan, climate, mistake) };
+        let end = run.finish(&mut odometer, faults_max);
+        report.calls_max = report.calls_max.max(run.world.calls);
+        match (run.world.broken, end) {
+            (Some(why), _) => report.broken.push((why, odometer.choices())),
+            (None, End::Done) => report.done += 1,
+            (None, End::Stuck(why)) => *report.stuck.entry(why).or_default() += 1,
+        }
+        if mistake != Mistake::None && !report.broken.is_empty() {
+            break;
+        }
+    }
+    report
+}
+
+enum End {
+    Done,
+    Stuck(&'static str),
+}
+
+/// One schedule: a driver in a dozen lines, whose process dies when the odometer says so.
+struct Run {
+    world: World,
+    journal: Vec<Event>,
+    rotation: Rotation,
+    mistake: Mistake,
+    climate: Climate,
+    effects: u32,
+    pulled: Option<(u32, Lever)>,
+}
+
+impl Run {
+    fn new(plan: &Plan, climate: Climate, mistake: Mistake) -> Run {
+        let world = World::new(climate, plan);
+        let subject = Subject {
+            vendor: "acme".parse().expect("a vendor"),
+            account: None,
+            iam_user: "vendor-acme".parse().expect("a user"),
+        };
+        let started = Event::Started {
+            subject,
+            old: World::old(),
+            old_created_at: Timestamp::EPOCH,
+            reason: "too_old".to_owned(),
+            plan: mistake.plan(plan),
+            at: world.now,
+        };
+        let journal = vec![started];
+        let rotation = replay(&journal);
+        Run { world, journal, rotation, mistake, climate, effects: 0, pulled: None }
+    }
+
+    fn finish(&mut self, odometer: &mut Odometer, faults_max: u32) -> End {
+        let mut faults_left = faults_max;
+        for _ in 0..STEPS_MAX {
+            if self.world.broken.is_some() {
+                return End::Done;
+            }
+            match self.rotation.next(self.world.now) {
+                Next::Wait { until, .. } => self.world.pass_until(until),
+                Next::Ended(Ending::Done) => return self.ended(),
+                Next::Ended(Ending::Abandoned) => return self.abandoned(),
+                Next::Stuck(blocker) if self.mistake == Mistake::DeleteOtherAtQuota => {
+                    self.make_room(&blocker);
+                }
+                Next::Stuck(blocker) => return self.stuck(&blocker),
+                Next::Perform(effect) => self.perform(&effect, odometer, &mut faults_left),
+            }
+            self.world.pass_until(self.world.now + Duration::from_secs(1));
+        }
+        self.world.break_with("it never ends");
+        End::Done
+    }
+
+    fn ended(&mut self) -> End {
+        assert_eq!(replay(&self.journal), self.rotation, "a restart would see another rotation");
+        if self.rotation.needs_secret() {
+            self.world.break_with("the secret outlives the rotation");
+        }
+        self.world.check_at_rest();
+        End::Done
+    }
+
+    fn abandoned(&mut self) -> End {
+        if self.rotation.needs_secret() {
+            self.world.break_with("the secret outlives the rotation");
+        }
+        self.world.check_abandoned(self.rotation.offered_at().is_some());
+        End::Stuck("abandoned")
+    }
+
+    fn stuck(&mut self, blocker: &Blocker) -> End {
+        self.world.check_stuck();
+        if !self.world.has_stranger() {
+            self.world.break_with("stuck without a cause");
+        }
+        End::Stuck(blocker.code())
+    }
+
+    fn make_room(&mut self, blocker: &Blocker) {
+        if let Blocker::NoFreeSlot { other } = blocker {
+            drop(self.world.delete(other));
+        }
+        let at = self.world.now;
+        self.append(Event::Resumed { by: "a script".to_owned(), at });
+    }
+
+    fn perform(&mut self, effect: &Effect, odometer: &mut Odometer, faults_left: &mut u32) {
+        self.effects += 1;
+        if let Some((at_effect, lever)) = self.pulled
+            && at_effect == self.effects
+            && self.pull(lever)
+        {
+            return;
+        }
+        if self.climate.stranger_before_effect == Some(self.effects) {
+            self.world.stranger_makes_a_key();
+        }
+        let now = self.world.now;
+        if let Some(intent) = self.rotation.intend(effect, now)
+            && self.mistake != Mistake::ForgetIntent
+        {
+            self.append(intent);
+        }
+        let fault = self.pick_fault(effect, odometer, *faults_left);
+        *faults_left -= u32::from(fault != Fault::None);
+        let seen = match fault {
+            Fault::None => self.mistake.perform(&mut self.world, effect),
+            Fault::KilledBefore => return self.restart(),
+            Fault::KilledAfter => {
+                drop(self.mistake.perform(&mut self.world, effect));
+                return self.restart();
+            }
+            Fault::Refused => no(RefusalCode::Other),
+            Fault::AnswerLost => self.lose_answer(effect),
+            Fault::Late => {
+                self.world.perform_late(effect);
+                no_answer()
+            }
+        };
+        let believed = self.mistake.believe(effect, seen);
+        let event = self.rotation.settle(effect, believed, self.world.now);
+        self.append(event);
+        if self.mistake == Mistake::TakeBackOnFailure {
+            self.take_back();
+        }
+    }
+
+    /// Whether the lever moved the machine, so that it must be asked again.
+    fn pull(&mut self, lever: Lever) -> bool {
+        let (at, by, why) = (self.world.now, "an operator".to_owned(), "to see".to_owned());
+        let event = match lever {
+            Lever::HoldAndResume => {
+                self.append(Event::Held { until: None, by: by.clone(), why, at });
+                assert!(matches!(self.rotation.next(at), Next::Wait { until: Timestamp::NEVER, .. }));
+                self.world.pass_until(at + HOUR);
+                Event::Resumed { by, at: self.world.now }
+            }
+            Lever::Reactivate => Event::ReactivationAsked { by, why, at },
+            Lever::Abandon => Event::Abandoned { by, why, at },
+        };
+        let mut tried = self.rotation.clone();
+        if tried.apply(&event).is_ok() {
+            self.append(event);
+            return true;
+        }
+        false
+    }
+
+    fn lose_answer(&mut self, effect: &Effect) -> Outcome {
+        drop(self.mistake.perform(&mut self.world, effect));
+        if self.mistake == Mistake::RetryCreate && *effect == Effect::CreateKey {
+            return match self.world.perform(effect) {
+                Outcome::Refused(refusal) => Outcome::Refused(refusal),
+                Outcome::Happened(event) => Outcome::Happened(event),
+                Outcome::Unknown(doubt) => Outcome::Unknown(doubt),
+            };
+        }
+        no_answer()
+    }
+
+    fn take_back(&mut self) {
+        if let Stage::Deliver { new, .. } = self.rotation.stage().clone()
+            && self.rotation.last_fault().is_some()
+        {
+            drop(self.world.delete(&new));
+        }
+    }
+
+    fn pick_fault(&self, effect: &Effect, odometer: &mut Odometer, faults_left: u32) -> Fault {
+        if faults_left == 0 {
+            return Fault::None;
+        }
+        // What only reads is the same before and after, and late.
+        let reads = [Fault::None, Fault::KilledBefore, Fault::Refused, Fault::AnswerLost];
+        let changes = [
+            Fault::None,
+            Fault::KilledBefore,
+            Fault::KilledAfter,
+            Fault::Refused,
+            Fault::AnswerLost,
+            Fault::Late,
+        ];
+        let choices: &[Fault] = if effect.intent().is_none() { &reads } else { &changes };
+        choices[odometer.pick(choices.len())]
+    }
+
+    fn restart(&mut self) {
+        self.rotation = replay(&self.journal);
+    }
+
+    fn append(&mut self, event: Event) {
+        self.rotation.apply(&event).unwrap_or_else(|illegal| panic!("{illegal}"));
+        self.journal.push(event);
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fault {
+    None,
+    KilledBefore,
+    KilledAfter,
+    Refused,
+    AnswerLost,
+    Late,
+}
+
+fn replay(journal: &[Event]) -> Rotation {
+    let id: RotationId = "00000000-0000-8000-8000-000000000001".parse().expect("an id");
+    Rotation::replay(id, journal).unwrap_or_else(|illegal| panic!("{illegal}"))
+}

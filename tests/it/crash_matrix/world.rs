@@ -1,0 +1,358 @@
+//! A model of the world outside: IAM with its quota and its lags, one vendor with its habits, a
+//! stranger, and requests that arrive late. It checks each change as it happens.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use keyround::ids::AccessKeyId;
+use keyround::rotation::{
+    Because, Doubt, Effect, Event, KeyMetadata, KeyStatus, KeyUsage, Outcome, Plan, Refusal, RefusalCode,
+    Verification,
+};
+use keyround::time::Timestamp;
+
+/// Access keys per user, inactive ones included (IAM quotas).
+const QUOTA: usize = 2;
+/// A request of a paused process arrives this much later.
+const LATE: Duration = Duration::from_secs(45);
+/// Of several uses within this span IAM records the first.
+const USE_GRAIN_SECS: i64 = 15 * 60;
+
+/// What the vendor does with a delivery that it accepts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Habit {
+    /// Uses the key from then on.
+    Prompt,
+    /// Uses it after this long.
+    Slow(Duration),
+    /// Loses the first delivery, and takes repeats of it for duplicates.
+    Forgets,
+    /// Restores a backup with the old key this long after it took the new one.
+    GoesBack(Duration),
+}
+
+/// How this world differs from the next one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Climate {
+    pub(crate) listing_lag: Duration,
+    pub(crate) usable_lag: Duration,
+    pub(crate) usage_lag: Duration,
+    pub(crate) habit: Habit,
+    /// A stranger makes a key before this effect, and uses it at once.
+    pub(crate) stranger_before_effect: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Key {
+    status: KeyStatus,
+    created_at: Timestamp,
+    inactive_since: Option<Timestamp>,
+    strange: bool,
+    offered: bool,
+    probed_at: Option<Timestamp>,
+    /// The vendor's use of it, from and until; `None` until: it uses it now.
+    used: Option<(Timestamp, Option<Timestamp>)>,
+}
+
+#[derive(Clone, Debug)]
+enum Later {
+    Perform(Effect),
+    Adopt(AccessKeyId),
+}
+
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) calls: u32,
+    pub(crate) broken: Option<&'static str>,
+    climate: Climate,
+    cool: Duration,
+    can_ask_vendor: bool,
+    keys: BTreeMap<AccessKeyId, Key>,
+    made: u32,
+    held: AccessKeyId,
+    deliveries: Vec<u32>,
+    went_back: bool,
+    later: Vec<(Timestamp, Later)>,
+}
+
+impl World {
+    pub(crate) fn new(climate: Climate, plan: &Plan) -> World {
+        let now = Timestamp::from_unix(1_800_000_000);
+        let mut world = World {
+            now,
+            calls: 0,
+            broken: None,
+            climate,
+            cool: plan.cool,
+            can_ask_vendor: plan.can_ask_vendor,
+            keys: BTreeMap::new(),
+            made: 0,
+            held: key_id(1),
+            deliveries: Vec::new(),
+            went_back: false,
+            later: Vec::new(),
+        };
+        let old = world.make(now.minus(Duration::from_hours(24 * 120)), false);
+        world.keys.get_mut(&old).expect("just made").used = Some((now.minus(Duration::from_hours(24)), None));
+        world
+    }
+
+    pub(crate) fn old() -> AccessKeyId {
+        key_id(1)
+    }
+
+    pub(crate) fn has_stranger(&self) -> bool {
+        self.keys.values().any(|key| key.strange)
+    }
+
+    fn make(&mut self, created_at: Timestamp, strange: bool) -> AccessKeyId {
+        self.made += 1;
+        let id = key_id(self.made);
+        let key = Key {
+            status: KeyStatus::Active,
+            created_at,
+            inactive_since: None,
+            strange,
+            offered: false,
+            probed_at: None,
+            used: strange.then_some((created_at, None)),
+        };
+        self.keys.insert(id.clone(), key);
+        id
+    }
+
+    pub(crate) fn stranger_makes_a_key(&mut self) {
+        if self.keys.len() < QUOTA {
+            self.make(self.now, true);
+        }
+    }
+
+    /// Lets time pass, with all that happens in it.
+    pub(crate) fn pass_until(&mut self, until: Timestamp) {
+        while let Some(index) = self.earliest_before(until) {
+            let (at, what) = self.later.remove(index);
+            self.now = self.now.max(at);
+            match what {
+                Later::Perform(effect) => drop(self.perform(&effect)),
+                Later::Adopt(key) => self.adopt(key),
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn earliest_before(&self, until: Timestamp) -> Option<usize> {
+        let due = self.later.iter().enumerate().filter(|(_, (at, _))| *at <= until);
+        due.min_by_key(|(index, (at, _))| (*at, *index)).map(|(index, _)| index)
+    }
+
+    pub(crate) fn perform_late(&mut self, effect: &Effect) {
+        self.later.push((self.now + LATE, Later::Perform(effect.clone())));
+    }
+
+    /// What the world makes of an effect, and answers.
+    pub(crate) fn perform(&mut self, effect: &Effect) -> Outcome {
+        self.calls += 1;
+        let at = self.now;
+        match effect {
+            Effect::ListKeys => Outcome::Happened(Event::Listed { keys: self.listing(), at }),
+            Effect::CreateKey if self.keys.len() >= QUOTA => no(RefusalCode::LimitExceeded),
+            Effect::CreateKey => {
+                let key = self.make(at, false);
+                Outcome::Happened(Event::Created { key, at, request_id: None })
+            }
+            Effect::Probe { key } => self.probe(key),
+            Effect::Deliver { key, round } => {
+                self.deliver(key, *round);
+                Outcome::Happened(Event::Delivered { at })
+            }
+            Effect::Verify { .. } if !self.can_ask_vendor => {
+                Outcome::Happened(Event::Verified { by: Verification::Acceptance, at })
+            }
+            Effect::Verify { key } if self.held == *key => {
+                Outcome::Happened(Event::Verified { by: Verification::Asked, at })
+            }
+            Effect::Verify { .. } => no(RefusalCode::NotInForce),
+            Effect::ReadUsage { keys } => {
+                let usage = keys.iter().map(|key| (key.clone(), self.usage(key))).collect();
+                Outcome::Happened(Event::UsageRead { usage, at })
+            }
+            Effect::Deactivate { key, evidence } => self.deactivate(key, evidence.because()),
+            Effect::Reactivate { key } => self.reactivate(key),
+            Effect::Delete { key, .. } => self.delete(key),
+        }
+    }
+
+    fn listing(&self) -> Vec<KeyMetadata> {
+        let visible = |key: &&Key| key.created_at + self.climate.listing_lag <= self.now;
+        let rows = self.keys.iter().filter(|(_, key)| visible(key));
+        rows.map(|(id, key)| KeyMetadata { id: id.clone(), status: key.status, created_at: key.created_at })
+            .collect()
+    }
+
+    fn works(&self, id: &AccessKeyId) -> bool {
+        self.keys.get(id).is_some_and(|key| {
+            key.status == KeyStatus::Active && key.created_at + self.climate.usable_lag <= self.now
+        })
+    }
+
+    fn probe(&mut self, id: &AccessKeyId) -> Outcome {
+        if !self.works(id) {
+            return no(RefusalCode::NotUsable);
+        }
+        let now = self.now;
+        self.keys.get_mut(id).expect("it works").probed_at = Some(now);
+        Outcome::Happened(Event::Probed { at: now })
+    }
+
+    fn deliver(&mut self, id: &AccessKeyId, round: u32) {
+        if !self.works(id) {
+            self.break_with("the vendor was given a key that AWS does not know yet");
+        }
+        if let Some(key) = self.keys.get_mut(id) {
+            key.offered = true;
+        }
+        let is_repeat = self.deliveries.contains(&round);
+        self.deliveries.push(round);
+        let first = self.deliveries[0];
+        match self.climate.habit {
+            _ if is_repeat && self.climate.habit == Habit::Forgets => {}
+            Habit::Forgets if round == first => {}
+            Habit::Prompt | Habit::Forgets => self.adopt(id.clone()),
+            Habit::Slow(lag) => self.later.push((self.now + lag, Later::Adopt(id.clone()))),
+            Habit::GoesBack(lag) => {
+                self.adopt(id.clone());
+                if !std::mem::replace(&mut self.went_back, true) {
+                    self.later.push((self.now + lag, Later::Adopt(key_id(1))));
+                    // And notices, and puts it right, in its own time.
+                    self.later.push((self.now + 2 * lag, Later::Adopt(id.clone())));
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, id: AccessKeyId) {
+        if self.held == id || !self.keys.contains_key(&id) {
+            return;
+        }
+        let now = self.now;
+        if let Some(Key { used: Some((_, until)), .. }) = self.keys.get_mut(&self.held) {
+            *until = Some(now);
+        }
+        if let Some(key) = self.keys.get_mut(&id) {
+            key.used = Some((now, None));
+        }
+        self.held = id;
+    }
+
+    /// As GetAccessKeyLastUsed says it: late, and only the first use of each quarter of an hour.
+    fn usage(&self, id: &AccessKeyId) -> KeyUsage {
+        let Some(key) = self.keys.get(id) else { return KeyUsage::Gone };
+        let published = self.now.minus(self.climate.usage_lag);
+        let by_vendor = key.used.filter(|(from, _)| *from <= published).map(|(from, until)| {
+            let last = until.unwrap_or(published).min(published);
+            let grain = last.since(from).as_secs().cast_signed() / USE_GRAIN_SECS * USE_GRAIN_SECS;
+            Timestamp::from_unix(from.unix_seconds() + grain)
+        });
+        let by_probe = key.probed_at.filter(|at| *at <= published);
+        match (by_vendor, by_probe) {
+            (None, None) => KeyUsage::Never,
+            // A use within a quarter of an hour of the probe is hidden behind it.
+            (Some(used), Some(probed)) if used.since(probed).as_secs().cast_signed() > USE_GRAIN_SECS => {
+                used_at(used, "s3")
+            }
+            (_, Some(probed)) => used_at(probed, "sts"),
+            (Some(used), None) => used_at(used, "s3"),
+        }
+    }
+
+    fn deactivate(&mut self, id: &AccessKeyId, because: &Because) -> Outcome {
+        self.check_taking(id);
+        let offered = self.keys.get(id).is_some_and(|key| key.offered);
+        if *because == Because::NeverOffered && offered {
+            self.break_with("a key that the vendor was offered was taken back");
+        }
+        let now = self.now;
+        let Some(key) = self.keys.get_mut(id) else { return no(RefusalCode::NoSuchKey) };
+        key.status = KeyStatus::Inactive;
+        key.inactive_since.get_or_insert(now);
+        Outcome::Happened(Event::Deactivated { at: now, request_id: None })
+    }
+
+    fn reactivate(&mut self, id: &AccessKeyId) -> Outcome {
+        let now = self.now;
+        let Some(key) = self.keys.get_mut(id) else { return no(RefusalCode::NoSuchKey) };
+        key.status = KeyStatus::Active;
+        key.inactive_since = None;
+        Outcome::Happened(Event::Reactivated { at: now })
+    }
+
+    pub(crate) fn delete(&mut self, id: &AccessKeyId) -> Outcome {
+        self.check_taking(id);
+        let Some(key) = self.keys.get(id) else { return no(RefusalCode::NoSuchKey) };
+        let cooling = if key.offered || *id == key_id(1) { self.cool } else { Duration::ZERO };
+        if key.inactive_since.is_none_or(|since| since + cooling > self.now) {
+            self.break_with("a key was deleted that was not Inactive for its cooling time");
+        }
+        self.keys.remove(id);
+        Outcome::Happened(Event::Deleted { at: self.now, request_id: None })
+    }
+
+    fn check_taking(&mut self, id: &AccessKeyId) {
+        if self.held == *id && self.works(id) {
+            self.break_with("the vendor's key was taken away");
+        }
+        if self.keys.get(id).is_some_and(|key| key.strange) {
+            self.break_with("a stranger's key was touched");
+        }
+    }
+
+    pub(crate) fn break_with(&mut self, why: &'static str) {
+        self.broken.get_or_insert(why);
+    }
+
+    /// At rest: the vendor holds the one key of ours that is left, and it works.
+    pub(crate) fn check_at_rest(&mut self) {
+        self.pass_until(self.now + Duration::from_hours(24));
+        if !self.works(&self.held) {
+            self.break_with("at rest the vendor has no key that works");
+        }
+        if self.keys.values().filter(|key| !key.strange).count() != 1 {
+            self.break_with("a key of ours was left behind");
+        }
+    }
+
+    /// Given up: the vendor works, and a key that nobody was offered is not left behind.
+    pub(crate) fn check_abandoned(&mut self, offered: bool) {
+        self.pass_until(self.now + Duration::from_hours(24));
+        if !self.works(&self.held) {
+            self.break_with("given up, and the vendor has no key that works");
+        }
+        let ours = self.keys.values().filter(|key| !key.strange).count();
+        if ours != 1 && !offered {
+            self.break_with("a key of ours was left behind");
+        }
+    }
+
+    /// Stuck: the vendor must still work.
+    pub(crate) fn check_stuck(&mut self) {
+        if !self.works(&self.held) {
+            self.break_with("stuck, and the vendor has no key that works");
+        }
+    }
+}
+
+pub(crate) fn no(code: RefusalCode) -> Outcome {
+    Outcome::Refused(Refusal { code, sentence: code.as_str().to_owned(), retry_after: None })
+}
+
+pub(crate) fn no_answer() -> Outcome {
+    Outcome::Unknown(Doubt { sentence: "no answer".to_owned(), retry_after: None })
+}
+
+fn used_at(last_used_at: Timestamp, service: &str) -> KeyUsage {
+    KeyUsage::Used { last_used_at, service: service.to_owned() }
+}
+
+fn key_id(number: u32) -> AccessKeyId {
+    format!("AKIAMODELWORLD{number:06}").parse().expect("an access key id")
+}

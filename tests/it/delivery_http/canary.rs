@@ -1,0 +1,221 @@
+//! A canary goes down every path that can fail, and is looked for in everything that people can read.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use keyround::config::settings::{Auth, Body, DeliverStep, Expect, HttpStep, WebhookStep};
+use keyround::ports::{Fault, Offer};
+use keyround::secret::Secret;
+use rustls::RootCertStore;
+use serde_json::json;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::{
+    IMPATIENT, Secrets, delivery, delivery_trusting, http, http_step, offer, reference, texts, webhook_step,
+};
+use crate::support::authority::{Authority, Validity, self_signed_server};
+use crate::support::vendor::{Answer, Vendor};
+
+/// In every secret and in everything that a vendor says.
+const CANARY: &str = "CANARY";
+
+#[tokio::test]
+async fn no_secret_is_found_in_a_sentence_a_debug_or_a_log_line() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let listening = tracing::subscriber::set_default(subscriber);
+    let mut seen = Vec::new();
+    every_answer_to_every_recipe(&mut seen).await;
+    every_mistake_in_a_recipe(&mut seen).await;
+    every_host_that_is_not_trusted(&mut seen).await;
+    drop(listening);
+
+    assert!(seen.len() > 80, "{} outcomes are too few to be all of them", seen.len());
+    for shown in &seen {
+        assert!(!shown.to_uppercase().contains(CANARY), "{shown}");
+    }
+    let log = log.text();
+    assert!(log.contains("delivery.status=500"), "the log was listened to:\n{log}");
+    assert!(!log.to_uppercase().contains(CANARY), "{log}");
+}
+
+async fn every_answer_to_every_recipe(seen: &mut Vec<String>) {
+    for recipe in 0..recipes("").len() {
+        for answer in answers() {
+            let vendor = Vendor::start();
+            vendor.script(vec![answer; 3]);
+            let (step, verify) = recipes(&vendor.url("")).swap_remove(recipe);
+            attempt(&delivery(vec![step], Some(verify), secrets()), seen).await;
+        }
+    }
+}
+
+async fn every_mistake_in_a_recipe(seen: &mut Vec<String>) {
+    let vendor = Vendor::start();
+    let canary_url = |template: &str| http(http_step("PUT", template));
+    let in_header = |template: &str| {
+        let headers = texts([("x-key", template)]);
+        http(HttpStep { headers, ..http_step("PUT", &vendor.url("/")) })
+    };
+    let with_auth = |auth| http(HttpStep { auth: Some(auth), ..http_step("PUT", &vendor.url("/")) });
+    for step in [
+        canary_url("https://{{ secret_access_key | lower }}.acme.invalid/"),
+        canary_url("http://acme.invalid/{{ secret_access_key }}"),
+        canary_url("https://acme.invalid/{{ secret_access_key | urlencode }}"),
+        canary_url("https://{{ secret_access_key }}@acme.invalid/"),
+        canary_url("{{ secret_access_key }}"),
+        canary_url("https://acme.invalid:{{ secret_access_key }}/"),
+        in_header("{{ secret_access_key }}\nx-more: 1"),
+        in_header("{{ secret_access_key | int }}"),
+        in_header("{{ secret_access_key | b64decode }}"),
+        in_header("{{ secret_access_key | sealed_box(secret_access_key) }}"),
+        in_header("{{ secret_access_key.missing.deeper }}"),
+        in_header("{{ {}[secret_access_key].x }}"),
+        in_header("{% include secret_access_key %}"),
+        in_header("{{ secret_access_key * 99999 }}"),
+        with_auth(Auth::Bearer(reference("env:BROKEN"))),
+        with_auth(Auth::Header { name: "x key".to_owned(), value: reference("env:TOKEN") }),
+        with_auth(Auth::Header { name: "content-length".to_owned(), value: reference("env:TOKEN") }),
+        DeliverStep::Webhook(WebhookStep {
+            secrets: vec![reference("env:TOKEN")],
+            ..webhook_step(&vendor.url("/"))
+        }),
+        DeliverStep::Webhook(WebhookStep {
+            secrets: vec![reference("env:BROKEN")],
+            ..webhook_step(&vendor.url("/"))
+        }),
+    ] {
+        let before = seen.len();
+        attempt(&delivery(vec![step], None, secrets()), seen).await;
+        assert!(seen.len() > before + 1, "a mistake is told");
+    }
+    assert_eq!(vendor.requests().len(), 0);
+}
+
+async fn every_host_that_is_not_trusted(seen: &mut Vec<String>) {
+    let authority = Authority::new();
+    for server in [
+        authority.server("localhost", Validity::Expired),
+        authority.server("other.example", Validity::Current),
+        self_signed_server("localhost"),
+    ] {
+        let vendor = Vendor::start_tls(server);
+        let (step, verify) = recipes(&vendor.url("")).swap_remove(0);
+        let acme = delivery_trusting(authority.roots(), vec![step], Some(verify), secrets());
+        attempt(&acme, seen).await;
+    }
+    let nowhere = recipes("https://acme.invalid").into_iter();
+    for (step, verify) in nowhere {
+        attempt(&delivery_trusting(RootCertStore::empty(), vec![step], Some(verify), secrets()), seen).await;
+    }
+}
+
+/// Delivers, verifies and preflights, and keeps what people would read of it.
+async fn attempt(acme: &Arc<dyn keyround::ports::Delivery>, seen: &mut Vec<String>) {
+    let offer: Offer = offer();
+    let secret = Secret::from("CANARY-secret/of+the+new+key");
+    seen.extend(shown(acme.deliver(&offer, &secret).await.err().as_ref()));
+    seen.extend(shown(acme.verify(&offer).await.err().as_ref()));
+    seen.push(format!("{:?}", acme.preflight(&offer).await));
+}
+
+fn shown(fault: Option<&Fault>) -> Option<String> {
+    fault.map(|fault| format!("{fault:?} {}", fault.sentence()))
+}
+
+fn secrets() -> Secrets {
+    Secrets::of(&[
+        ("env:SIGNING", "whsec_CANARYCANARYCANARYCANARYCANARYCANARY"),
+        ("env:TOKEN", "CANARY-token"),
+        ("env:BROKEN", "CANARY\r\nx-more: CANARY"),
+    ])
+}
+
+/// A delivery and a question of each kind, all at one vendor.
+fn recipes(base: &str) -> Vec<(DeliverStep, HttpStep)> {
+    let webhook = WebhookStep { timeout: IMPATIENT, ..webhook_step(&format!("{base}/CANARY-path")) };
+    let mut step =
+        http_step("PUT", &format!("{base}/CANARY-path?key={{{{ secret_access_key | urlencode }}}}"));
+    step.timeout = IMPATIENT;
+    step.headers = texts([("x-key", "{{ secret_access_key }}")]);
+    step.auth = Some(Auth::Bearer(reference("env:TOKEN")));
+    step.body = Body::Json(json!({"secret": "{{ secret_access_key }}"}));
+    let capturing = HttpStep { capture: texts([("it", "/missing")]), ..step.clone() };
+    let expecting =
+        Expect { pointer: Some("/it".to_owned()), equals: Some("x".to_owned()), ..Expect::default() };
+    let oauth2 = Auth::OAuth2 {
+        token_url: format!("{base}/CANARY-token"),
+        client_id: "keyround".to_owned(),
+        client_secret: reference("env:TOKEN"),
+        scope: None,
+    };
+    let asking = HttpStep {
+        timeout: IMPATIENT,
+        auth: Some(Auth::Basic { user: "user".to_owned(), password: reference("env:TOKEN") }),
+        expect: expecting.clone(),
+        ..http_step("GET", &format!("{base}/CANARY-path"))
+    };
+    vec![
+        (DeliverStep::Webhook(webhook), asking.clone()),
+        (http(HttpStep { expect: expecting, ..step.clone() }), asking.clone()),
+        (
+            http(HttpStep { auth: Some(oauth2.clone()), ..step }),
+            HttpStep { auth: Some(oauth2), ..asking.clone() },
+        ),
+        (http(capturing), asking),
+    ]
+}
+
+/// Every way of not accepting, each with a canary where it can carry one.
+fn answers() -> Vec<Answer> {
+    let echo = json!({"it": "CANARY-body", "error": "CANARY-body", "access_token": "CANARY", "token_type": "CANARY"});
+    let says = |status| {
+        Answer::json(status, &echo)
+            .header("location", "https://CANARY.acme.invalid/")
+            .header("retry-after", "CANARY")
+            .header("set-cookie", "CANARY=1")
+    };
+    let mut answers: Vec<_> = [200, 204, 302, 400, 401, 410, 429, 500, 503].map(says).into();
+    answers.extend([
+        Answer::Hangs,
+        Answer::Drips,
+        Answer::Closes,
+        Answer::Garbage,
+        Answer::Cuts("{\"it\":\"CANARY".to_owned()),
+        Answer::Says { status: 200, headers: Vec::new(), body: "<html>CANARY</html>".to_owned() },
+    ]);
+    answers
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("the log")).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("the log").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Log;
+
+    fn make_writer(&'a self) -> Log {
+        self.clone()
+    }
+}

@@ -1,0 +1,71 @@
+//! A certificate authority for the length of a test.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
+
+/// An authority that nobody trusts unless told to.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// The years that a certificate is good for.
+#[derive(Clone, Copy)]
+pub(crate) enum Validity {
+    Current,
+    Expired,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        // Certificates without a name of their own have rcgen's, and would seem to be of this authority.
+        params.distinguished_name.push(DnType::CommonName, "authority of a test");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Authority(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
+    }
+
+    /// A store that trusts this authority alone.
+    pub(crate) fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a root");
+        roots
+    }
+
+    /// A server that shows a certificate of this authority for `host`.
+    pub(crate) fn server(&self, host: &str, validity: Validity) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params(host, validity).signed_by(&key, &self.0).expect("a certificate");
+        server(certificate.der().clone(), &key)
+    }
+}
+
+/// A server that shows a certificate signed by itself.
+pub(crate) fn self_signed_server(host: &str) -> Arc<ServerConfig> {
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params(host, Validity::Current).self_signed(&key).expect("a certificate");
+    server(certificate.der().clone(), &key)
+}
+
+fn params(host: &str, validity: Validity) -> CertificateParams {
+    let mut params = CertificateParams::new([host.to_owned()]).expect("parameters");
+    params.not_before = date_time_ymd(2000, 1, 1);
+    params.not_after = match validity {
+        Validity::Current => date_time_ymd(4000, 1, 1),
+        Validity::Expired => date_time_ymd(2001, 1, 1),
+    };
+    params
+}
+
+fn server(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a private key");
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions of TLS")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("a certificate that fits its key");
+    Arc::new(config)
+}

@@ -1,0 +1,340 @@
+//! A vendor: an HTTP server on a real socket that records what it is sent, answers as scripted, and holds a key pair.
+//!
+//! Without a script it is a good vendor: it takes the pair it is sent, answers 200, and tells whoever asks (GET) which
+//! access key id is in force: `{"access_key_id": "AKIA…"}`. Scripted answers are used up first, one a request.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
+
+/// Between two bytes of a vendor that drips.
+const DRIP: Duration = Duration::from_millis(20);
+
+/// A vendor's endpoint, as long as it lives.
+pub(crate) struct Vendor {
+    address: SocketAddr,
+    base: String,
+    shared: Arc<Shared>,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) method: String,
+    /// With the query.
+    pub(crate) path: String,
+    /// Lower-case names.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+impl Received {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("the body is JSON")
+    }
+}
+
+/// A key pair as the vendor was given it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Pair {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+}
+
+/// What the vendor does with one request.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// Answers; takes the pair if the status is a 2xx.
+    Says { status: u16, headers: Vec<(String, String)>, body: String },
+    /// Answers 200 and forgets the pair.
+    Forgets,
+    /// Takes the pair and closes the connection without a word.
+    TakesAndCloses,
+    /// Closes the connection without a word.
+    Closes,
+    /// Says nothing until the other side gives up.
+    Hangs,
+    /// Answers in no protocol at all.
+    Garbage,
+    /// Answers 200 and a body of a gigabyte.
+    Floods,
+    /// Answers one byte at a time, for ever.
+    Drips,
+    /// Answers 200 and half of the body that it promised: this half.
+    Cuts(String),
+}
+
+impl Answer {
+    pub(crate) fn status(status: u16) -> Answer {
+        Answer::Says { status, headers: Vec::new(), body: String::new() }
+    }
+
+    pub(crate) fn json(status: u16, body: &Value) -> Answer {
+        Answer::Says { status, headers: Vec::new(), body: body.to_string() }
+    }
+
+    pub(crate) fn header(self, name: &str, value: &str) -> Answer {
+        match self {
+            Answer::Says { status, mut headers, body } => {
+                headers.push((name.to_owned(), value.to_owned()));
+                Answer::Says { status, headers, body }
+            }
+            other => panic!("{other:?} has no headers"),
+        }
+    }
+}
+
+impl Vendor {
+    /// On a free port of this machine.
+    pub(crate) fn start() -> Vendor {
+        Vendor::start_with(None)
+    }
+
+    /// The same under TLS, called `localhost`.
+    pub(crate) fn start_tls(config: Arc<ServerConfig>) -> Vendor {
+        Vendor::start_with(Some(config))
+    }
+
+    fn start_with(tls: Option<Arc<ServerConfig>>) -> Vendor {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let base = match tls {
+            None => format!("http://{address}"),
+            Some(_) => format!("https://localhost:{}", address.port()),
+        };
+        let shared = Arc::new(Shared::default());
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accepting.accept(&listener, tls.as_ref()));
+        Vendor { address, base, shared }
+    }
+
+    /// The address of `path`, which begins with a slash.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// What it does with the next requests, one each.
+    pub(crate) fn script(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.shared.script.lock().expect("the script").extend(answers);
+    }
+
+    /// What it was sent, in order.
+    pub(crate) fn requests(&self) -> Vec<Received> {
+        self.shared.requests.lock().expect("the requests").clone()
+    }
+
+    /// The connections that were made to it, with or without a request.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The bytes of bodies that it wrote while flooding.
+    pub(crate) fn flooded_bytes(&self) -> u64 {
+        self.shared.flooded_bytes.load(Ordering::SeqCst)
+    }
+
+    /// The pair that it holds.
+    pub(crate) fn held(&self) -> Option<Pair> {
+        self.shared.held.lock().expect("the pair").clone()
+    }
+
+    /// Gives it a pair by hand: the one from before, or one that somebody else restored.
+    pub(crate) fn hold(&self, pair: Pair) {
+        *self.shared.held.lock().expect("the pair") = Some(pair);
+    }
+}
+
+impl Drop for Vendor {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts; it may be gone already.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    script: Mutex<VecDeque<Answer>>,
+    requests: Mutex<Vec<Received>>,
+    held: Mutex<Option<Pair>>,
+    connections: AtomicU64,
+    flooded_bytes: AtomicU64,
+    stopped: AtomicBool,
+}
+
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+/// Whether the connection takes another request.
+enum Then {
+    Listen,
+    Close,
+}
+
+impl Shared {
+    fn accept(self: &Arc<Shared>, listener: &TcpListener, tls: Option<&Arc<ServerConfig>>) {
+        for stream in listener.incoming() {
+            if self.stopped.load(Ordering::SeqCst) {
+                return;
+            }
+            let (Ok(stream), shared, tls) = (stream, Arc::clone(self), tls.cloned()) else { continue };
+            shared.connections.fetch_add(1, Ordering::SeqCst);
+            // A client that goes away ends its thread with an error, which is its own affair.
+            thread::spawn(move || drop(shared.serve(stream, tls)));
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let stream: Box<dyn Stream> = match tls {
+            None => Box::new(stream),
+            Some(config) => {
+                let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+                Box::new(StreamOwned::new(connection, stream))
+            }
+        };
+        let mut stream = BufReader::new(stream);
+        while let Some(request) = read_request(&mut stream)? {
+            self.requests.lock().expect("the requests").push(request.clone());
+            let answer = self.script.lock().expect("the script").pop_front();
+            let answer = answer.unwrap_or_else(|| self.as_a_good_vendor(&request));
+            match self.answer(&mut stream, &request, answer)? {
+                Then::Listen => {}
+                Then::Close => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn as_a_good_vendor(&self, request: &Received) -> Answer {
+        let held = self.held.lock().expect("the pair");
+        match request.method.as_str() {
+            "GET" => {
+                Answer::json(200, &json!({ "access_key_id": held.as_ref().map(|pair| &pair.access_key_id) }))
+            }
+            _ => Answer::json(200, &json!({})),
+        }
+    }
+
+    fn take(&self, request: &Received) {
+        if let Some(pair) = pair_in(&request.body) {
+            *self.held.lock().expect("the pair") = Some(pair);
+        }
+    }
+
+    fn answer(
+        &self,
+        stream: &mut BufReader<Box<dyn Stream>>,
+        request: &Received,
+        answer: Answer,
+    ) -> io::Result<Then> {
+        let to = stream.get_mut();
+        match answer {
+            Answer::Says { status, headers, body } => {
+                if (200..300).contains(&status) {
+                    self.take(request);
+                }
+                say(to, status, &headers, &body, body.len())?;
+                return Ok(Then::Listen);
+            }
+            Answer::Forgets => {
+                say(to, 200, &[], "{}", 2)?;
+                return Ok(Then::Listen);
+            }
+            Answer::TakesAndCloses => self.take(request),
+            Answer::Closes => {}
+            Answer::Hangs => drop(stream.read(&mut [0])?),
+            Answer::Garbage => to.write_all(b"\x16\x03\x01 220 mail.example ESMTP\r\n")?,
+            Answer::Floods => self.flood(to)?,
+            Answer::Drips => {
+                for byte in b"HTTP/1.1 200 OK\r\nx-drip: ".iter().chain(std::iter::repeat(&b'a')) {
+                    to.write_all(&[*byte])?;
+                    to.flush()?;
+                    thread::sleep(DRIP);
+                }
+            }
+            Answer::Cuts(half) => say(to, 200, &[], &half, 2 * half.len())?,
+        }
+        Ok(Then::Close)
+    }
+
+    fn flood(&self, to: &mut dyn Write) -> io::Result<()> {
+        const BODY_BYTES: usize = 1 << 30;
+        say(to, 200, &[], "", BODY_BYTES)?;
+        let piece = vec![b'a'; 1 << 16];
+        for _ in 0..BODY_BYTES / piece.len() {
+            to.write_all(&piece)?;
+            self.flooded_bytes.fetch_add(1 << 16, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+fn say(
+    to: &mut dyn Write,
+    status: u16,
+    headers: &[(String, String)],
+    body: &str,
+    promised_bytes: usize,
+) -> io::Result<()> {
+    write!(to, "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\n")?;
+    if !matches!(status, 204 | 304) {
+        write!(to, "content-length: {promised_bytes}\r\n")?;
+    }
+    for (name, value) in headers {
+        write!(to, "{name}: {value}\r\n")?;
+    }
+    write!(to, "\r\n{body}")?;
+    to.flush()
+}
+
+fn read_request(from: &mut impl BufRead) -> io::Result<Option<Received>> {
+    let mut line = String::new();
+    if from.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(None) };
+    let mut headers = BTreeMap::new();
+    loop {
+        line.clear();
+        from.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let body_bytes = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; body_bytes];
+    from.read_exact(&mut body)?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Some(Received { method, path, headers, body }))
+}
+
+/// The pair in a body, wherever it stands: a JSON document of any shape, or a form.
+fn pair_in(body: &str) -> Option<Pair> {
+    if let Ok(document) = serde_json::from_str::<Value>(body) {
+        return pair_in_json(&document);
+    }
+    let fields: BTreeMap<_, _> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let field = |name: &str| fields.get(name).cloned();
+    Some(Pair { access_key_id: field("access_key_id")?, secret_access_key: field("secret_access_key")? })
+}
+
+fn pair_in_json(value: &Value) -> Option<Pair> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    if let (Some(access_key_id), Some(secret_access_key)) = (text("access_key_id"), text("secret_access_key"))
+    {
+        return Some(Pair { access_key_id, secret_access_key });
+    }
+    match value {
+        Value::Object(fields) => fields.values().find_map(pair_in_json),
+        Value::Array(items) => items.iter().find_map(pair_in_json),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
