@@ -363,8 +363,6 @@ pub enum Errand {
 
 /// A request to a vendor, ready to be sent. All of it may hold secrets, so none of it is printable.
 pub struct Request {
-    /// What for.
-    pub purpose: Purpose,
     /// Such as `POST`.
     pub method: String,
     /// Where to: `https`, or plain to loopback, checked.
@@ -391,7 +389,7 @@ pub struct Response {
 #[async_trait]
 pub trait Egress: Send + Sync {
     /// Sends it. Any answer with a status, whichever, is `Ok`; a body that is too long or breaks off is cut.
-    async fn send(&self, request: Request) -> Answer<Response>;
+    async fn send(&self, purpose: &Purpose, request: Request) -> Answer<Response>;
     /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
     async fn reach(&self, url: &str, timeout: Duration) -> Answer<()>;
 }

@@ -11,7 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::config::settings::{Auth, HttpStep};
 use crate::delivery::target::{self, Plaintext};
 use crate::delivery::{Prepared, Tools, answer, misconfigured};
-use crate::ports::{Answer, Fault, Request};
+use crate::ports::{Answer, Errand, Fault, Purpose, Request};
 use crate::rotation::{Refusal, RefusalCode};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -61,12 +61,17 @@ pub(super) async fn credentials(tools: &Tools, step: &HttpStep) -> Answer<Creden
 
 impl Credentials {
     /// The header itself. A token is asked for now.
-    pub(super) async fn header(self, tools: &Tools, now: Timestamp) -> Answer<Option<Header>> {
+    pub(super) async fn header(
+        self,
+        tools: &Tools,
+        purpose: &Purpose,
+        now: Timestamp,
+    ) -> Answer<Option<Header>> {
         match self {
             Credentials::Nothing => Ok(None),
             Credentials::Header(header) => Ok(Some(header)),
             Credentials::Token(request) => {
-                let token = fetch_token(tools, request, now).await.map_err(nothing_was_delivered)?;
+                let token = fetch_token(tools, purpose, request, now).await.map_err(nothing_was_delivered)?;
                 Ok(Some(bearer(&token.access_token)))
             }
         }
@@ -104,9 +109,10 @@ impl Drop for Token {
     }
 }
 
-async fn fetch_token(tools: &Tools, request: Prepared, now: Timestamp) -> Answer<Token> {
+async fn fetch_token(tools: &Tools, purpose: &Purpose, request: Prepared, now: Timestamp) -> Answer<Token> {
     let host = target::host_of(&request.target);
-    let response = tools.egress.send(request.ready).await?;
+    let purpose = Purpose { errand: Errand::Token, ..purpose.clone() };
+    let response = tools.egress.send(&purpose, request.ready).await?;
     tracing::debug!(delivery.host = %host, delivery.status = response.status, "a token was asked for");
     answer::accepted(&host, &response, &[200], now)?;
     match serde_json::from_str::<Token>(response.body.expose()) {

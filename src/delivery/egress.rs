@@ -26,7 +26,7 @@ use url::Url;
 use crate::delivery::reach::Reach;
 use crate::delivery::scratch::Scratch;
 use crate::delivery::{misconfigured, target};
-use crate::ports::{Answer, Egress, Fault, Request, Response};
+use crate::ports::{Answer, Egress, Fault, Purpose, Request, Response};
 use crate::rotation::RefusalCode;
 use crate::time::in_words;
 
@@ -109,7 +109,7 @@ impl HttpsEgress {
 
 #[async_trait]
 impl Egress for HttpsEgress {
-    async fn send(&self, request: Request) -> Answer<Response> {
+    async fn send(&self, _purpose: &Purpose, request: Request) -> Answer<Response> {
         let (host, timeout) = (host(request.url.expose())?, request.timeout);
         let answer = self.ready(request)?.send().await;
         match answer {

@@ -14,7 +14,7 @@ use crate::delivery::scratch::Scratch;
 use crate::delivery::target::{self, BadTarget, Plaintext};
 use crate::delivery::template::{Captured, Words};
 use crate::delivery::{Prepared, Tools, answer, auth, misconfigured};
-use crate::ports::{Answer, Fault, Offer, Request, Response};
+use crate::ports::{Answer, Errand, Fault, Offer, Purpose, Request, Response};
 use crate::rotation::{RefusalCode, Verification};
 use crate::secret::Secret;
 
@@ -31,7 +31,7 @@ pub(super) async fn send(
     captured: &mut Captured,
 ) -> Answer<()> {
     let words = Words::new(offer, Some(secret), captured);
-    let asked = ask(tools, step, offer, &words).await?;
+    let asked = ask(tools, step, offer, &words, Errand::Deliver { step: number - 1 }).await?;
     tracing::debug!(
         vendor.name = %offer.subject.vendor, delivery.step = number, delivery.host = %asked.host,
         delivery.status = asked.response.status, "a step was answered"
@@ -51,7 +51,7 @@ pub(super) async fn send(
 /// Asks the vendor which key is in force.
 pub(super) async fn verify(tools: &Tools, step: &HttpStep, offer: &Offer) -> Answer<Verification> {
     let words = Words::new(offer, None, &Captured::new());
-    let asked = ask(tools, step, offer, &words).await?;
+    let asked = ask(tools, step, offer, &words, Errand::Verify).await?;
     tracing::debug!(
         vendor.name = %offer.subject.vendor, delivery.host = %asked.host,
         delivery.status = asked.response.status, "the vendor was asked which key is in force"
@@ -68,14 +68,15 @@ pub(super) async fn verify(tools: &Tools, step: &HttpStep, offer: &Offer) -> Ans
     }
 }
 
-async fn ask(tools: &Tools, step: &HttpStep, offer: &Offer, words: &Words) -> Answer<Asked> {
+async fn ask(tools: &Tools, step: &HttpStep, offer: &Offer, words: &Words, errand: Errand) -> Answer<Asked> {
+    let purpose = Purpose { subject: offer.subject.clone(), errand };
     let credentials = auth::credentials(tools, step).await?;
     let mut request = request(tools, step, words)?;
     let equals = equals(tools, step, words)?;
-    let header = credentials.header(tools, offer.now).await?;
+    let header = credentials.header(tools, &purpose, offer.now).await?;
     add_header(&mut request.ready.headers, header)?;
     let host = target::host_of(&request.target);
-    let response = tools.egress.send(request.ready).await?;
+    let response = tools.egress.send(&purpose, request.ready).await?;
     Ok(Asked { host, response, equals })
 }
 

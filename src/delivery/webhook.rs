@@ -19,7 +19,7 @@ use crate::delivery::scratch::Scratch;
 use crate::delivery::target::{self, Plaintext};
 use crate::delivery::{Prepared, Tools, answer, misconfigured};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, VendorName};
-use crate::ports::{Answer, Offer, Request};
+use crate::ports::{Answer, Errand, Offer, Purpose, Request};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -39,7 +39,8 @@ pub(super) async fn send(
 ) -> Answer<()> {
     let request = request(tools, step, number, offer, secret).await?;
     let host = target::host_of(&request.target);
-    let response = tools.egress.send(request.ready).await?;
+    let purpose = Purpose { subject: offer.subject.clone(), errand: Errand::Deliver { step: number - 1 } };
+    let response = tools.egress.send(&purpose, request.ready).await?;
     tracing::debug!(
         vendor.name = %offer.subject.vendor, delivery.step = number, delivery.host = %host,
         delivery.status = response.status, "a webhook was answered"

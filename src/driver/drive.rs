@@ -39,7 +39,7 @@ pub enum Rest {
 
 /// Why a rotation could not be driven. What is in the journal stands.
 #[derive(Debug, thiserror::Error)]
-pub enum DriveError {
+pub(crate) enum DriveError {
     /// The journal did not do it.
     #[error("the journal did not take part: {0}; no key was touched without it")]
     Journal(#[from] JournalError),

@@ -160,8 +160,8 @@ fn member(here: &mut Value, name: String) -> &mut Value {
 
 #[async_trait]
 impl Egress for StandInVendors {
-    async fn send(&self, request: Request) -> Answer<Response> {
-        let response = self.answer(&request.purpose);
+    async fn send(&self, purpose: &Purpose, request: Request) -> Answer<Response> {
+        let response = self.answer(purpose);
         let exchange = Exchange {
             at: self.stage.now(),
             line: format!("{} {}", request.method, request.url.expose()),
@@ -172,7 +172,7 @@ impl Egress for StandInVendors {
                 .collect(),
             body: request.body.as_ref().map(|body| body.expose().to_owned()),
             status: response.status,
-            purpose: request.purpose,
+            purpose: purpose.clone(),
         };
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
         Ok(response)
