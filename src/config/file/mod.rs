@@ -143,11 +143,11 @@ fn read<'a>(
     let mut root = Section::new(report, "the file".to_owned(), start, document.get_ref());
     let mut section = |key: &'static str| root.section(key, format!("[{key}]"));
     let journal = sections::journal(section("journal"), default_journal);
-    let schedule = sections::schedule(section("schedule"));
+    let (schedule, zone) = sections::schedule(section("schedule"));
     let aws = sections::aws(section("aws"));
-    let (terms, concurrency) = terms::defaults(section("defaults"), schedule.timezone);
+    let (terms, concurrency) = terms::defaults(section("defaults"), zone);
     let accounts = sections::accounts(report, &root.named("account", "[account.NAME]"));
-    let context = Context { zone: schedule.timezone, terms: &terms, accounts: &accounts };
+    let context = Context { zone, terms: &terms, accounts: &accounts };
     let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
     claims::check(report, claims);
     refuse_not_built(&mut root);

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono_tz::Tz;
+
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report};
 use super::values::{self, Plaintext};
 use crate::config::settings::{AccountSettings, AwsSettings, JournalSettings, ScheduleSettings};
 use crate::ids::{AccountId, AccountName};
+use crate::schedule::{BadCron, Cron};
 
 const DEFAULT_CRON: &str = "17 * * * *";
 const DEFAULT_JITTER: Duration = Duration::from_mins(5);
@@ -47,28 +50,24 @@ fn journal_path(section: &mut Section<'_>) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
-pub(super) fn schedule(section: Option<Section<'_>>) -> ScheduleSettings {
-    let mut settings =
-        ScheduleSettings { cron: DEFAULT_CRON.to_owned(), timezone: chrono_tz::UTC, jitter: DEFAULT_JITTER };
-    let Some(mut section) = section else { return settings };
-    if let Some(zone) = section.string("timezone").and_then(|text| values::timezone(section.report, text)) {
-        settings.timezone = zone;
-    }
-    if let Some(text) = section.string("cron") {
-        check_cron(section.report, text, settings.timezone);
-        text.text.clone_into(&mut settings.cron);
-    }
-    settings.jitter = section.duration("jitter", Duration::ZERO).unwrap_or(DEFAULT_JITTER);
+/// The schedule, and the zone that the windows are read in too.
+pub(super) fn schedule(section: Option<Section<'_>>) -> (ScheduleSettings, Tz) {
+    let default = |zone| Cron::parse(DEFAULT_CRON, zone).expect("the default expression is a schedule");
+    let Some(mut section) = section else {
+        return (ScheduleSettings { cron: default(Tz::UTC), jitter: DEFAULT_JITTER }, Tz::UTC);
+    };
+    let zone = section.string("timezone").and_then(|text| values::timezone(section.report, text));
+    let zone = zone.unwrap_or(Tz::UTC);
+    let cron = section.string("cron").and_then(|text| cron(section.report, text, zone));
+    let jitter = section.duration("jitter", Duration::ZERO).unwrap_or(DEFAULT_JITTER);
     section.finish();
-    settings
+    (ScheduleSettings { cron: cron.unwrap_or_else(|| default(zone)), jitter }, zone)
 }
 
-fn check_cron(report: &Report<'_>, text: Text<'_>, zone: chrono_tz::Tz) {
-    if let Err(message) = values::cron(text.text, zone) {
-        let hint = "five fields: minute, hour, day of month, month, day of week, such as 17 * * * *; \
-                    six or seven add seconds first, year last";
-        report.add(Mistake::new(text.span, message).hint(hint));
-    }
+fn cron(report: &Report<'_>, text: Text<'_>, zone: Tz) -> Option<Cron> {
+    let mistake =
+        |bad: BadCron| Mistake::new(text.span, bad.to_string()).hint("such as \"17 * * * *\": hourly at :17");
+    Cron::parse(text.text, zone).map_err(|bad| report.add(mistake(bad))).ok()
 }
 
 pub(super) fn aws(section: Option<Section<'_>>) -> AwsSettings {

@@ -10,7 +10,7 @@ use super::auth;
 use super::body;
 use super::reader::{self, Entry, Section, Text, not_built, quoted};
 use super::report::{Mistake, Span};
-use super::template;
+use super::template::{self, Scope};
 use super::values::{self, Plaintext};
 use crate::config::SecretRef;
 use crate::config::settings::{Body, DeliverStep, Expect, HttpStep, WebhookStep};
@@ -42,9 +42,9 @@ pub(super) fn deliver(vendor: &mut Section<'_>, name: &str) -> Option<Vec<Delive
         return None;
     }
     let list = reader::list(vendor.report, "deliver", entry.value, &hint)?;
-    let mut captured = BTreeSet::new();
+    let mut scope = Scope { captured: BTreeSet::new(), has_secret: true };
     let steps: Vec<Option<DeliverStep>> =
-        list.iter().map(|value| deliver_step(vendor, name, value, &mut captured)).collect();
+        list.iter().map(|value| deliver_step(vendor, name, value, &mut scope)).collect();
     steps.into_iter().collect()
 }
 
@@ -52,7 +52,7 @@ fn deliver_step<'a>(
     vendor: &Section<'a>,
     name: &str,
     value: &'a Spanned<DeValue<'a>>,
-    captured: &mut BTreeSet<String>,
+    scope: &mut Scope,
 ) -> Option<DeliverStep> {
     let title = format!("[{}]", title(name, "deliver"));
     let mut section = reader::section(vendor.report, "deliver", title, value)?;
@@ -61,8 +61,8 @@ fn deliver_step<'a>(
     match kind.text {
         "webhook" => webhook(section).map(DeliverStep::Webhook),
         "http" => {
-            let step = http(section, "POST", captured)?;
-            captured.extend(step.capture.keys().cloned());
+            let step = http(section, "POST", scope)?;
+            scope.captured.extend(step.capture.keys().cloned());
             Some(DeliverStep::Http(Box::new(step)))
         }
         _ => {
@@ -112,24 +112,24 @@ fn webhook_secrets(section: &mut Section<'_>) -> Option<Vec<SecretRef>> {
 /// How the vendor is asked which key is in force.
 pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<HttpStep> {
     let section = vendor.section("verify", title(name, "verify"))?;
-    http(section, "GET", &BTreeSet::new())
+    http(section, "GET", &Scope { captured: BTreeSet::new(), has_secret: false })
 }
 
 /// One request from templates, which may speak of what earlier steps have captured.
-fn http(mut section: Section<'_>, default_method: &str, captured: &BTreeSet<String>) -> Option<HttpStep> {
+fn http(mut section: Section<'_>, default_method: &str, scope: &Scope) -> Option<HttpStep> {
     let method = method(&mut section, default_method);
     let (timeout, allow_plaintext) =
         (timeout(&mut section), section.flag("allow_plaintext").unwrap_or(false));
-    let url = url(&mut section, plaintext(allow_plaintext), captured);
-    let headers = headers(&mut section, captured);
+    let url = url(&mut section, plaintext(allow_plaintext), scope);
+    let headers = headers(&mut section, scope);
     let auth = auth::read(&mut section, plaintext(allow_plaintext));
-    let body = body::read(&mut section, captured);
+    let body = body::read(&mut section, scope);
     if method == "GET"
         && let Some(place) = body.place
     {
         section.report.add(get_with_body(place, section.place_of("method")));
     }
-    let expect = expect(&mut section, captured);
+    let expect = expect(&mut section, scope);
     let capture = capture(&mut section);
     section.finish();
     let body = body.value.unwrap_or(Body::Empty);
@@ -171,15 +171,15 @@ fn method(section: &mut Section<'_>, default: &str) -> String {
     text.text.to_owned()
 }
 
-fn url(section: &mut Section<'_>, plaintext: Plaintext, captured: &BTreeSet<String>) -> Option<String> {
+fn url(section: &mut Section<'_>, plaintext: Plaintext, scope: &Scope) -> Option<String> {
     let entry = section.required("url", "where the request is sent to")?;
     let text = reader::unseen_string(section.report, "url", entry.value)?;
     values::address_template(section.report, text, plaintext);
-    template::check(section.report, text, captured);
+    template::check(section.report, text, scope);
     Some(text.text.to_owned())
 }
 
-fn headers(section: &mut Section<'_>, captured: &BTreeSet<String>) -> BTreeMap<String, String> {
+fn headers(section: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
     let mut seen: BTreeMap<String, Span> = BTreeMap::new();
     for entry in section.named("headers", "headers") {
@@ -191,7 +191,7 @@ fn headers(section: &mut Section<'_>, captured: &BTreeSet<String>) -> BTreeMap<S
             section.report.add(mistake.elsewhere(first, "first here"));
         }
         if let Some(text) = reader::unseen_string(section.report, entry.key, entry.value) {
-            template::check(section.report, text, captured);
+            template::check(section.report, text, scope);
             headers.insert(entry.key.to_owned(), text.text.to_owned());
         }
     }
@@ -218,13 +218,13 @@ fn judge_header(entry: &Entry<'_>) -> Option<Mistake> {
     }
 }
 
-fn expect(section: &mut Section<'_>, captured: &BTreeSet<String>) -> Expect {
+fn expect(section: &mut Section<'_>, scope: &Scope) -> Expect {
     let Some(mut section) = section.section("expect", "expect".to_owned()) else { return Expect::default() };
     let status = statuses(&mut section);
     let pointer = section.string("pointer").and_then(|text| values::pointer(section.report, text));
     let equals = section.entry("equals").and_then(|entry| {
         let text = reader::string(section.report, "equals", entry.value)?;
-        template::check(section.report, text, captured);
+        template::check(section.report, text, scope);
         Some(text.text.to_owned())
     });
     if let (Some(place), None) = (section.place_of("equals"), section.place_of("pointer")) {

@@ -58,19 +58,6 @@ pub(super) fn timezone(report: &Report<'_>, text: Text<'_>) -> Option<Tz> {
     zone
 }
 
-/// Whether the expression can be read. The zone has its say in which times exist.
-pub(super) fn cron(text: &str, _zone: Tz) -> Result<(), String> {
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    let known = |letter: char| letter.is_ascii_alphanumeric() || "*/,-?#L".contains(letter);
-    if !(5..=7).contains(&fields.len()) {
-        return Err(format!("{} has {} fields", quoted(text), fields.len()));
-    }
-    match fields.iter().find(|field| !field.chars().all(known)) {
-        Some(field) => Err(format!("{} is not a cron field", quoted(field))),
-        None => Ok(()),
-    }
-}
-
 /// `arn:aws:iam::111122223333:role/name`: the account in it.
 pub(super) fn role_account(report: &Report<'_>, arn: Text<'_>) -> Option<String> {
     let parts: Vec<&str> = arn.text.splitn(6, ':').collect();
@@ -143,6 +130,12 @@ pub(super) fn address_template(report: &Report<'_>, text: Text<'_>, plaintext: P
         return;
     };
     clear_address(report, text.span);
+    if let Some(word) = moving_host(text.text) {
+        let mistake = Mistake::new(text.span, format!("the host of the URL depends on {word}"));
+        let hint =
+            "host names go out in clear, and no answer may say where a key is sent: write the host here";
+        report.add(mistake.hint(hint));
+    }
     if let Err((message, hint)) = judge_prefix(&text.text[..expression], plaintext) {
         report.add(Mistake::new(text.span, message).hint(hint));
     }
@@ -186,6 +179,13 @@ fn is_loopback(host: &Host<&str>) -> bool {
         Host::Ipv4(address) => IpAddr::V4(*address).is_loopback(),
         Host::Ipv6(address) => IpAddr::V6(*address).is_loopback(),
     }
+}
+
+/// A word in the host that only a vendor or a secret knows.
+fn moving_host(template: &str) -> Option<&'static str> {
+    let (_, rest) = template.split_once("://")?;
+    let host = rest.split('/').next().unwrap_or_default();
+    ["captured", "secret_access_key"].into_iter().find(|word| host.contains(word))
 }
 
 fn judge_prefix(literal: &str, plaintext: Plaintext) -> Result<(), Wrong> {
