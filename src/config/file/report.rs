@@ -20,6 +20,10 @@ const MISTAKES_SHOWN_MAX: usize = 200;
 const COLUMN_SHOWN_MAX: usize = 2000;
 /// A shown line goes on this far behind the start of its caret.
 const BEHIND_CARET_MAX: usize = 200;
+/// What of a secret is shown: where it begins and ends.
+const BLANKS_AND_QUOTES: &str = " \t\"'";
+/// What gives a line its shape.
+const PUNCTUATION: &str = "[]{}=,.#";
 
 /// Bytes of the file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -189,41 +193,44 @@ impl<'r, 'a> Shown<'r, 'a> {
 
     /// The line with all that is not known to be harmless replaced, and where `caret` is in it.
     fn masked(&self, line: Span, caret: Span) -> (String, Range<usize>) {
-        let on_line = |span: &&Span| span.start < line.end && span.end > line.start;
-        let clear: Vec<&Span> = self.clear.iter().filter(on_line).collect();
-        let hidden: Vec<&Span> = self.hidden.iter().filter(on_line).collect();
-        let words = vocabulary_words(self.report.raw(line));
+        let shown = ShownOnLine::new(self, line);
         let mut masked = String::new();
         let (mut from, mut to) = (None, None);
         for (offset, letter) in self.report.raw(line).char_indices() {
             let at = line.start + offset;
             if at > caret.start + BEHIND_CARET_MAX {
-                masked.push('…');
+                masked.push_str("…");
                 break;
             }
             from = from.or((at >= caret.start).then_some(masked.len()));
             to = to.or((at >= caret.end).then_some(masked.len()));
-            let shown = match hidden.iter().any(|span| span.contains(at)) {
-                true => is_blank_or_quote(letter),
-                false => {
-                    is_punctuation(letter)
-                        || clear.iter().any(|span| span.contains(at))
-                        || words.iter().any(|word| word.contains(&offset))
-                }
-            };
-            masked.push(if shown { letter } else { '*' });
+            masked.push(if shown.allows(letter, at) { letter } else { '*' });
         }
         let to = to.unwrap_or(masked.len());
         (masked, from.unwrap_or(to)..to)
     }
 }
 
-fn is_blank_or_quote(letter: char) -> bool {
-    matches!(letter, ' ' | '\t' | '"' | '\'')
+/// What of one line may be shown.
+struct ShownOnLine {
+    clear: Vec<Span>,
+    hidden: Vec<Span>,
 }
 
-fn is_punctuation(letter: char) -> bool {
-    is_blank_or_quote(letter) || matches!(letter, '[' | ']' | '{' | '}' | '=' | ',' | '.' | '#')
+impl ShownOnLine {
+    fn new(shown: &Shown<'_, '_>, line: Span) -> ShownOnLine {
+        let on_line = |span: &&Span| span.start < line.end && span.end > line.start;
+        let words = vocabulary_words(shown.report.raw(line));
+        let words = words.into_iter().map(|word| (line.start + word.start..line.start + word.end).into());
+        let clear = shown.clear.iter().filter(on_line).copied().chain(words).collect();
+        ShownOnLine { clear, hidden: shown.hidden.iter().filter(on_line).copied().collect() }
+    }
+
+    fn allows(&self, letter: char, at: usize) -> bool {
+        let within = |spans: &[Span]| spans.iter().any(|span| span.contains(at));
+        BLANKS_AND_QUOTES.contains(letter)
+            || (!within(&self.hidden) && (PUNCTUATION.contains(letter) || within(&self.clear)))
+    }
 }
 
 /// Where the words of our own vocabulary stand in a line.
