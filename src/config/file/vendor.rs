@@ -15,7 +15,7 @@ use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 /// The ways to say what a vendor was given; a vendor says exactly one.
 const GIVEN: [&str; 4] = ["iam_user", "iam_users", "path", "role_arn"];
 /// What has a meaning only where there is a key to rotate.
-const FOR_KEYS: [&str; 15] = [
+const FOR_KEYS: [&str; 14] = [
     "account",
     "deliver",
     "verify",
@@ -30,7 +30,6 @@ const FOR_KEYS: [&str; 15] = [
     "prove_successes",
     "prove_every",
     "doubt_window",
-    "vendor_account_id",
 ];
 
 /// What the rest of the file says that vendors refer to.
@@ -125,7 +124,7 @@ impl<'a> Vendor<'_, 'a> {
         let arn = self.section.string("role_arn")?;
         let account = values::role_account(self.section.report, arn);
         let vendor_account_id: Option<AccountId> = self.section.parsed("vendor_account_id");
-        for key in FOR_KEYS.into_iter().filter(|key| *key != "vendor_account_id") {
+        for key in FOR_KEYS {
             if let Some(entry) = self.section.entry(key) {
                 let message = format!("{key} does not go with role_arn");
                 let hint = "a vendor that assumes a role holds no key: there is nothing to rotate";
