@@ -667,7 +667,8 @@ mod tests {
         let rotation = rotation(&[]);
         let facts = Facts { in_flight: Some(&rotation), ..facts(&[]) };
         let verdict = check(&facts, State::Rotating, "next_step", "", &Action::Continue);
-        assert_eq!((verdict.due_at, verdict.overdue_at), (None, None));
+        assert_eq!(verdict.due_at, Some(at("2026-11-22T12:00:00Z")));
+        assert_eq!(verdict.overdue_at, Some(at("2026-11-25T12:00:00Z")));
     }
 
     #[test]
@@ -687,11 +688,11 @@ mod tests {
     #[test]
     fn a_rotation_is_overdue_until_the_vendor_has_the_new_key() {
         let keys = [active(100)];
-        let early = rotation(&[]);
+        let early = rotation_of_key(100, &[]);
         let early = Facts { in_flight: Some(&early), ..facts(&keys) };
         let sentence = "is overdue since 2026-11-16T12:00:00Z and the vendor does not have the new one yet";
         check(&early, State::Overdue, "next_step", sentence, &Action::Continue);
-        let late = rotation(&soaking());
+        let late = rotation_of_key(100, &soaking());
         let until = at("2026-11-24T12:00:00Z");
         let late = Facts { in_flight: Some(&late), ..facts(&keys) };
         let verdict = check(&late, State::Rotating, "soaking", "", &Action::Wait { until });
@@ -793,6 +794,10 @@ mod tests {
     }
 
     fn rotation(events: &[Event]) -> Rotation {
+        rotation_of_key(91, events)
+    }
+
+    fn rotation_of_key(age_days: u64, events: &[Event]) -> Rotation {
         let subject = Subject {
             vendor: "acme".parse().expect("a vendor"),
             account: None,
@@ -800,7 +805,8 @@ mod tests {
         };
         let (old, at): (AccessKeyId, _) = (OLD.parse().expect("a key id"), at(NOON));
         let id = RotationId::new(&subject, &old, at);
-        let (old_created_at, reason, plan) = (at, "too_old".to_owned(), Plan::default());
+        let (old_created_at, reason, plan) =
+            (active(age_days).created_at, "too_old".to_owned(), Plan::default());
         let started = Event::Started { subject, old, old_created_at, reason, plan, at };
         Rotation::replay(id, std::iter::once(&started).chain(events)).expect("a journal")
     }

@@ -439,7 +439,7 @@ impl Run {
         {
             self.append(intent);
         }
-        let fault = self.pick_fault(effect, odometer, *faults_left);
+        let fault = Run::pick_fault(effect, odometer, *faults_left);
         *faults_left -= u32::from(fault != Fault::None);
         let seen = match fault {
             Fault::None => self.mistake.perform(&mut self.world, effect),
@@ -504,7 +504,7 @@ impl Run {
         }
     }
 
-    fn pick_fault(&self, effect: &Effect, odometer: &mut Odometer, faults_left: u32) -> Fault {
+    fn pick_fault(effect: &Effect, odometer: &mut Odometer, faults_left: u32) -> Fault {
         if faults_left == 0 {
             return Fault::None;
         }
