@@ -199,7 +199,7 @@ impl<'r, 'a> Shown<'r, 'a> {
         for (offset, letter) in self.report.raw(line).char_indices() {
             let at = line.start + offset;
             if at > caret.start + BEHIND_CARET_MAX {
-                masked.push_str("…");
+                masked.push('\u{2026}');
                 break;
             }
             from = from.or((at >= caret.start).then_some(masked.len()));
