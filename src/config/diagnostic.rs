@@ -1,1 +1,189 @@
-//! To be written.
+//! Mistakes in the configuration, and how a person is shown them: the place, a caret, a hint.
+//!
+//! **Invariant:** a diagnostic holds no secret. The line that it shows was masked before it came
+//! here (see `file::report`), and it keeps no reference to the file, so it can be logged,
+//! printed and compared freely.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+/// A place in the file, with its line as it may be shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The line, masked; `None` when it is too long to be shown.
+    pub(super) source: Option<String>,
+    /// The bytes of `source` that the carets stand under.
+    pub(super) caret: Range<usize>,
+}
+
+/// One mistake.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diagnostic {
+    /// The file, as it was named.
+    pub path: Arc<str>,
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub hint: Option<String>,
+    /// The other place that this one does not go with, and what stands there.
+    pub elsewhere: Option<(Place, String)>,
+}
+
+impl Diagnostic {
+    /// The line, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.place.line
+    }
+
+    /// The column, from 1, in characters.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.place.column
+    }
+
+    /// The mistake with its line, a caret under the value, and the hint.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let title = Level::ERROR.primary_title(self.message.as_str());
+        let mut group = self.point(Group::with_title(title), &self.place, AnnotationKind::Primary, "");
+        if let Some((place, label)) = &self.elsewhere {
+            group = self.point(group, place, AnnotationKind::Context, label);
+        }
+        if let Some(hint) = &self.hint {
+            group = group.element(Level::HELP.message(hint.as_str()));
+        }
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let text = renderer.render(&[group]);
+        // A masked or cut line may end in blanks, which nobody needs.
+        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+
+    fn point<'a>(
+        &'a self,
+        group: Group<'a>,
+        place: &'a Place,
+        kind: AnnotationKind,
+        label: &'a str,
+    ) -> Group<'a> {
+        let Some(source) = &place.source else {
+            let origin = Origin::path(&*self.path).line(place.line).char_column(place.column);
+            return group.element(origin);
+        };
+        let mut annotation = kind.span(place.caret.clone());
+        if !label.is_empty() {
+            annotation = annotation.label(label);
+        }
+        let snippet =
+            Snippet::source(source.as_str()).path(&*self.path).line_start(place.line).annotation(annotation);
+        group.element(snippet)
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.path, self.line(), self.column(), self.message)
+    }
+}
+
+/// All mistakes of one file, in the order of their places. At least one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diagnostics {
+    pub(super) list: Vec<Diagnostic>,
+    /// How many were found beyond those in the list.
+    pub(super) left_out: usize,
+}
+
+impl Diagnostics {
+    /// The mistakes, by place.
+    #[must_use]
+    pub fn list(&self) -> &[Diagnostic] {
+        &self.list
+    }
+
+    /// Every mistake with its line, caret and hint, and a count at the end.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let mut text = String::new();
+        for diagnostic in &self.list {
+            text.push_str(&diagnostic.render(color));
+            text.push_str("\n\n");
+        }
+        text + &self.count()
+    }
+
+    fn count(&self) -> String {
+        let path = self.list.first().map_or("", |first| &*first.path);
+        match (self.list.len() + self.left_out, self.left_out) {
+            (1, _) => format!("{path}: 1 mistake"),
+            (all, 0) => format!("{path}: {all} mistakes"),
+            (all, rest) => format!("{path}: {all} mistakes, the last {rest} of them not shown"),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    /// One line a mistake: `path:line:column: message`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for diagnostic in &self.list {
+            writeln!(f, "{diagnostic}")?;
+        }
+        f.write_str(&self.count())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(line: usize, source: &str, caret: Range<usize>) -> Place {
+        Place { line, column: caret.start + 1, source: Some(source.to_owned()), caret }
+    }
+
+    fn diagnostic() -> Diagnostic {
+        Diagnostic {
+            path: "rotation.toml".into(),
+            place: place(31, "soak = \"5x\"", 7..11),
+            message: "\"5x\" is not a duration".to_owned(),
+            hint: Some("such as 90d".to_owned()),
+            elsewhere: None,
+        }
+    }
+
+    #[test]
+    fn a_mistake_has_a_caret_under_its_value() {
+        let expected = "\
+error: \"5x\" is not a duration
+  --> rotation.toml:31:8
+   |
+31 | soak = \"5x\"
+   |        ^^^^
+   |
+   = help: such as 90d";
+        assert_eq!(diagnostic().render(false), expected);
+        assert!(diagnostic().render(true).contains("\u{1b}["));
+    }
+
+    #[test]
+    fn a_mistake_fits_on_one_line() {
+        assert_eq!(diagnostic().to_string(), "rotation.toml:31:8: \"5x\" is not a duration");
+    }
+
+    #[test]
+    fn a_line_too_long_to_show_is_still_pointed_at() {
+        let mut diagnostic = diagnostic();
+        diagnostic.place.source = None;
+        assert!(diagnostic.render(false).contains("--> rotation.toml:31:8"));
+    }
+}

@@ -6,8 +6,11 @@
 
 mod diagnostic;
 mod file;
+mod load;
 pub mod secret_ref;
 pub mod settings;
 
+pub use diagnostic::{Diagnostic, Diagnostics, Place};
+pub use load::{ConfigError, Environment, find, load, parse};
 pub use secret_ref::SecretRef;
 pub use settings::Settings;

@@ -25,6 +25,8 @@ pub struct Settings {
     pub accounts: BTreeMap<AccountName, AccountSettings>,
     /// `[vendor.NAME]`
     pub vendors: BTreeMap<VendorName, VendorSettings>,
+    /// What is allowed, and an operator should know all the same. Sentences.
+    pub warnings: Vec<String>,
 }
 
 /// `[journal]`
@@ -57,7 +59,7 @@ pub struct AwsSettings {
 }
 
 /// `[account.NAME]`
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AccountSettings {
     /// The account's twelve digits, if they are given.
     pub id: Option<AccountId>,

@@ -1,1 +1,326 @@
+//! Whole configurations: what is said about their mistakes, and what the example says.
+//!
+//! Each `tests/config/NAME.toml` is a group of mistakes, and `NAME.txt` is what a person is shown
+//! about it. Running the tests with `KEYROUND_BLESS=1` writes the `.txt` anew, for reading in the diff.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyround::config::settings::{Access, Auth, Body, DeliverStep, KeyAccess, Users};
+use keyround::config::{Diagnostics, Environment, Settings, parse};
+use keyround::ids::AccountName;
+use proptest::prelude::*;
+
+const HOUR: Duration = Duration::from_hours(1);
+/// Stands in the fixtures wherever a secret does.
+const CANARY: &str = "S3CRET";
+
+#[test]
+fn mistakes_in_the_small_sections_are_all_reported() {
+    check(
+        "sections",
+        "2:7 3:12 6:8 7:12 8:10 11:10 12:11 13:16 14:1 17:6 18:12 22:12 25:1 27:10 29:8 33:2 36:2",
+    );
+}
+
+#[test]
+fn mistakes_in_the_terms_are_all_reported() {
+    check(
+        "defaults",
+        "2:11 4:17 5:12 5:47 6:8 7:15 8:13 9:8 10:19 11:15 12:16 13:15 14:1 15:1 19:11 20:11 21:1 22:11 26:11 27:11",
+    );
+}
+
+#[test]
+fn mistakes_about_vendors_are_all_reported() {
+    check(
+        "vendors",
+        "9:1 10:11 11:12 12:9 13:11 15:1 15:1 17:1 19:1 19:14 20:1 24:33 29:12 34:1 42:8 46:8 50:8 54:8 58:13 63:21 64:1 66:9",
+    );
+}
+
+#[test]
+fn mistakes_in_steps_are_all_reported() {
+    check(
+        "steps",
+        "5:8 8:8 12:8 16:1 21:7 22:10 23:1 24:11 25:1 27:1 27:1 32:10 33:7 34:13 34:28 34:55 34:70 34:115 34:118 36:1 37:13 37:37 37:50 38:22 38:26 38:33 38:47 39:11 44:7 45:1 45:17 45:35 45:46 46:21 49:1 50:7 51:22",
+    );
+}
+
+#[test]
+fn mistakes_in_templates_are_all_reported() {
+    check("templates", "6:7 7:24 7:47 10:42 16:7 17:24 17:29 17:60 21:7 22:32 26:7 26:7 27:37");
+}
+
+#[test]
+fn a_literal_secret_is_an_error_and_is_not_shown() {
+    check(
+        "secrets",
+        "2:12 10:10 15:29 17:1 20:1 25:19 25:36 25:69 26:21 31:1 32:13 33:28 33:45 38:8 43:33 43:95 43:104 48:8 52:19",
+    );
+}
+
+#[test]
+fn mistakes_of_syntax_do_not_hide_the_others() {
+    check("syntax", "2:8 3:15 4:11 5:13 6:1 9:12 9:12 14:10 14:10 16:9 18:1");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_further_says_where() {
+    check("broken", "1:13 3:54 4:1 5:1 5:8 5:14 5:28 5:28");
+}
+
+#[test]
+fn every_group_of_mistakes_has_a_test() {
+    let this = fs::read_to_string(root().join("tests/it/config_files.rs")).expect("this file");
+    for entry in fs::read_dir(root().join("tests/config")).expect("the fixtures") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(this.contains(&format!("\"{name}\"")), "{name} is not checked");
+    }
+}
+
+#[test]
+fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
+    let settings = example();
+    assert_eq!(settings.warnings, Vec::<String>::new());
+    assert_eq!(settings.journal.path, Path::new("keyround.db"));
+    assert_eq!(settings.concurrency, 8);
+    assert_eq!(settings.vendors.len(), 5);
+
+    let acme = key(&settings, "acme");
+    assert_eq!(acme.account.as_ref().map(AccountName::as_str), Some("production"));
+    assert_eq!(acme.ages.max_age, 60 * 24 * HOUR);
+    assert_eq!(acme.windows.to_string(), "Mon-Fri 09:00-17:00 UTC");
+    assert!(acme.plan.can_ask_vendor);
+    assert_eq!(acme.verify.as_ref().map(|step| step.method.as_str()), Some("GET"));
+    assert!(matches!(&acme.deliver[..], [DeliverStep::Webhook(step)] if step.secrets.len() == 1));
+
+    let globex = key(&settings, "globex");
+    assert!(matches!(&globex.users, Users::Named(users) if users.len() == 2));
+    assert_eq!(globex.plan.soak, 48 * HOUR);
+    assert!(!globex.plan.can_ask_vendor);
+    assert_eq!(globex.plan.windows, globex.windows);
+    let [DeliverStep::Http(first), DeliverStep::Http(second)] = &globex.deliver[..] else {
+        panic!("two http steps");
+    };
+    assert_eq!(first.expect.status, [200, 201]);
+    assert_eq!(first.capture["revision"], "/revision");
+    assert!(matches!(&first.body, Body::Json(json) if json["credentials"]["id"] == "{{ access_key_id }}"));
+    assert_eq!(second.timeout, Duration::from_mins(1));
+
+    let initech = key(&settings, "initech");
+    assert_eq!(initech.users, Users::Path("/vendors/initech/".to_owned()));
+    assert!(!initech.plan.require_use);
+    assert!(matches!(&initech.deliver[..], [DeliverStep::Http(step)]
+        if matches!(&step.auth, Some(Auth::OAuth2 { scope: Some(_), .. })) && step.method == "POST"));
+    assert!(matches!(settings.vendors[&"billing".parse().expect("a name")].access, Access::Role { .. }));
+}
+
+#[test]
+fn what_is_not_said_has_the_documented_value() {
+    let text = "[vendor.acme]\niam_user = \"vendor-acme\"\n\
+                deliver = [{ kind = \"webhook\", url = \"https://a.example\", secret = \"env:A\" }]";
+    let settings = read(text).expect("settings");
+    assert_eq!(settings.schedule.cron.text(), "17 * * * *");
+    assert_eq!(settings.schedule.jitter, Duration::from_mins(5));
+    assert_eq!(settings.concurrency, 8);
+    let acme = key(&settings, "acme");
+    assert_eq!((acme.ages.max_age, acme.ages.warn_before), (90 * 24 * HOUR, 14 * 24 * HOUR));
+    assert_eq!(acme.ages.overdue_after, 72 * HOUR);
+    assert_eq!(acme.plan, keyround::rotation::Plan::default());
+    assert!(
+        matches!(&acme.deliver[..], [DeliverStep::Webhook(step)] if step.timeout == Duration::from_secs(20))
+    );
+}
+
+#[test]
+fn short_lived_keys_need_no_word_about_warnings() {
+    let terms = |defaults: &str, vendor: &str| {
+        let text = format!(
+            "[defaults]\n{defaults}\n[vendor.acme]\niam_user = \"a\"\n{vendor}\n\
+             deliver = [{{ kind = \"webhook\", url = \"https://a.example\", secret = \"env:A\" }}]"
+        );
+        read(&text).map(|settings| key(&settings, "acme").ages.warn_before)
+    };
+    assert_eq!(terms("", "max_age = \"6d\"").expect("settings"), 24 * HOUR);
+    assert_eq!(terms("max_age = \"6d\"", "max_age = \"60d\"").expect("settings"), 14 * 24 * HOUR);
+    assert!(terms("warn_before = \"7d\"", "max_age = \"6d\"").is_err());
+}
+
+#[test]
+fn a_duration_in_the_vendor_goes_before_the_one_in_the_defaults() {
+    let text = "[defaults]\nsoak = \"2h\"\ncool = \"1h\"\n[vendor.acme]\niam_user = \"a\"\nsoak = \"0s\"\n\
+                deliver = [{ kind = \"webhook\", url = \"http://127.0.0.1:1\", secret = [\"env:A\", \"env:B\"] }]";
+    let settings = read(text).expect("settings");
+    let acme = key(&settings, "acme");
+    assert_eq!((acme.plan.soak, acme.plan.cool), (Duration::ZERO, HOUR));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_it_panic(text in "(?s).{0,400}") {
+        drop(read(&text).map_err(|diagnostics| diagnostics.render(true)));
+    }
+
+    #[test]
+    fn no_soup_of_our_own_words_makes_it_panic(words in prop::collection::vec(prop::sample::select(SOUP), 0..60)) {
+        drop(read(&words.concat()).map_err(|diagnostics| diagnostics.render(false)));
+    }
+
+    #[test]
+    fn no_change_to_the_example_makes_it_panic_or_shows_a_secret(changes in changes()) {
+        let text = changed(&example_with_canaries(), &changes);
+        let diagnostics = read(&text).expect_err("literals stand in there");
+        prop_assert!(diagnostics.list().is_sorted_by_key(|found| (found.line(), found.column())));
+        let debug = format!("{diagnostics:?}");
+        for shown in [diagnostics.render(false), diagnostics.render(true), diagnostics.to_string(), debug] {
+            prop_assert!(!shown.contains(CANARY), "{}", shown);
+        }
+    }
+}
+
+/// Pieces that make a text that is nearly a configuration.
+const SOUP: &[&str] = &[
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "=",
+    "\n",
+    ",",
+    ".",
+    "\"",
+    "'",
+    "\"\"\"",
+    "#",
+    " ",
+    "vendor",
+    "acme",
+    "deliver",
+    "kind",
+    "\"http\"",
+    "\"webhook\"",
+    "iam_user",
+    "url",
+    "\"https://{{ x }}\"",
+    "secret",
+    "\"env:A\"",
+    "defaults",
+    "soak",
+    "\"1h\"",
+    "5",
+    "-1",
+    "true",
+    "windows",
+    "auth",
+    "bearer",
+    "json",
+    "\n[vendor.acme]\n",
+    "\n[[vendor.acme.deliver]]\n",
+    "\u{feff}",
+    "é",
+    "\r\n",
+    "\\",
+    "2026-11-23",
+    "1e9",
+    "{{",
+    "}}",
+];
+
+/// A change: where (as a share of the text's length), how many bytes go, and what comes instead.
+type Change = (f64, usize, &'static str);
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    prop::collection::vec((0.0..1.0, 0_usize..4, prop::sample::select(SOUP)), 0..4)
+}
+
+/// The example with a literal in place of each reference to a secret.
+fn example_with_canaries() -> String {
+    let example = fs::read_to_string(root().join("rotation.toml.example")).expect("the example");
+    let ways = ["credential:", "env:", "file:", "secretsmanager:"];
+    let lines = example.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        ways.iter().fold(line.to_owned(), |line, way| {
+            line.replace(&format!("\"{way}"), &format!("\"{CANARY}:{CANARY}"))
+        })
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Applies the changes, none of them inside a secret: a part of one is another one.
+fn changed(text: &str, changes: &[Change]) -> String {
+    let mut text = text.to_owned();
+    for (share, gone, instead) in changes {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a place in a short text"
+        )]
+        let mut start = (text.len() as f64 * share) as usize;
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let mut end = (start + gone).min(text.len());
+        while !text.is_char_boundary(end) {
+            end += 1;
+        }
+        let touches = text.match_indices(CANARY).any(|(at, _)| start < at + CANARY.len() && end > at);
+        if !touches {
+            text.replace_range(start..end, instead);
+        }
+    }
+    text
+}
+
+/// The mistakes of a fixture stand at these places, and read as they were blessed.
+#[track_caller]
+fn check(name: &str, places: &str) {
+    let path = root().join("tests/config").join(name);
+    let text = fs::read_to_string(path.with_extension("toml")).expect("the fixture");
+    let diagnostics = read_as(&format!("{name}.toml"), &text).expect_err("mistakes");
+    let shown = diagnostics.render(false) + "\n";
+    for output in [&shown, &diagnostics.render(true), &diagnostics.to_string(), &format!("{diagnostics:?}")] {
+        assert!(!output.contains(CANARY), "{output}");
+    }
+    let found = diagnostics.list().iter().map(|found| format!("{}:{}", found.line(), found.column()));
+    assert_eq!(found.collect::<Vec<_>>().join(" "), places);
+    if std::env::var_os("KEYROUND_BLESS").is_some() {
+        fs::write(path.with_extension("txt"), &shown).expect("blessed");
+    }
+    let blessed = fs::read_to_string(path.with_extension("txt")).expect("run once with KEYROUND_BLESS=1");
+    assert_eq!(shown, blessed);
+}
+
+fn read(text: &str) -> Result<Settings, Diagnostics> {
+    read_as("rotation.toml", text)
+}
+
+fn read_as(name: &str, text: &str) -> Result<Settings, Diagnostics> {
+    parse(name, text, &Environment::default())
+}
+
+fn example() -> Settings {
+    let text = fs::read_to_string(root().join("rotation.toml.example")).expect("the example");
+    match read_as("rotation.toml.example", &text) {
+        Ok(settings) => settings,
+        Err(diagnostics) => panic!("{}", diagnostics.render(false)),
+    }
+}
+
+#[track_caller]
+fn key<'s>(settings: &'s Settings, vendor: &str) -> &'s KeyAccess {
+    match &settings.vendors[&vendor.parse().expect("a name")].access {
+        Access::Key(access) => access,
+        Access::Role { .. } => panic!("{vendor} has a role"),
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,81 @@
+//! `auth = { … }`: exactly one way for a request to show who sends it.
+
+use super::reader::{self, Section, Text};
+use super::report::{Mistake, Span};
+use super::values::{self, Plaintext};
+use crate::config::settings::Auth;
+
+const WAYS: [&str; 4] = ["bearer", "basic", "header", "oauth2"];
+
+/// The way that is said; `None` when there is none, or a mistake was reported.
+pub(super) fn read(step: &mut Section<'_>, plaintext: Plaintext) -> Option<Auth> {
+    let entry = step.entry("auth")?;
+    if !entry.value.get_ref().is_table() {
+        // Perhaps it is the token itself, so it is not shown.
+        let mistake = Mistake::new(entry.span(), "auth says how a secret is sent, and refers to it");
+        step.report.add(mistake.hint("such as auth = { bearer = \"credential:acme-token\" }"));
+        return None;
+    }
+    let mut section = reader::section(step.report, "auth", "auth".to_owned(), entry.value)?;
+    let mut said: Vec<(Span, &'static str)> =
+        WAYS.into_iter().filter_map(|way| Some((section.entry(way)?.key_span, way))).collect();
+    said.sort_by_key(|(span, _)| span.start);
+    if said.is_empty() {
+        let mistake = Mistake::new(entry.span(), "auth says no way");
+        section.report.add(mistake.hint("one of bearer, basic, header and oauth2"));
+    }
+    for (span, way) in said.iter().skip(1) {
+        let mistake = Mistake::new(*span, format!("{way} does not go with {}", said[0].1));
+        section.report.add(mistake.hint("auth has one of bearer, basic, header and oauth2"));
+    }
+    // Each way that is said is read, so that a literal secret is found in any of them.
+    let auths: Vec<_> = said.iter().map(|(_, way)| way_of(&mut section, way, plaintext)).collect();
+    section.finish();
+    auths.into_iter().next().flatten()
+}
+
+fn way_of(section: &mut Section<'_>, way: &str, plaintext: Plaintext) -> Option<Auth> {
+    match way {
+        "bearer" => section.secret("bearer").map(Auth::Bearer),
+        "basic" => section.section("basic", "basic".to_owned()).and_then(basic),
+        "header" => section.section("header", "header".to_owned()).and_then(header),
+        _ => section.section("oauth2", "oauth2".to_owned()).and_then(|section| oauth2(section, plaintext)),
+    }
+}
+
+fn basic(mut section: Section<'_>) -> Option<Auth> {
+    let user = required(&mut section, "user", "the user, in clear").map(|text| text.text.to_owned());
+    let password = section.required("password", "a reference such as \"credential:acme-password\"");
+    let password = password.and_then(|entry| reader::secret(section.report, entry.value));
+    section.finish();
+    Some(Auth::Basic { user: user?, password: password? })
+}
+
+fn header(mut section: Section<'_>) -> Option<Auth> {
+    let name = required(&mut section, "name", "the header's name, such as X-Api-Key");
+    if let Some(text) = name.filter(|text| !values::is_header_name(text.text)) {
+        let mistake = Mistake::new(text.span, "this is not the name of a header");
+        section.report.add(mistake.hint("letters, digits and - without blanks, such as X-Api-Key"));
+    }
+    let value = section.required("value", "a reference such as \"credential:acme-token\"");
+    let value = value.and_then(|entry| reader::secret(section.report, entry.value));
+    section.finish();
+    Some(Auth::Header { name: name?.text.to_owned(), value: value? })
+}
+
+fn oauth2(mut section: Section<'_>, plaintext: Plaintext) -> Option<Auth> {
+    let token_url = required(&mut section, "token_url", "where tokens are had")
+        .and_then(|text| values::address(section.report, text, plaintext));
+    let client_id =
+        required(&mut section, "client_id", "the client, in clear").map(|text| text.text.to_owned());
+    let client_secret = section.required("client_secret", "a reference such as \"credential:acme-client\"");
+    let client_secret = client_secret.and_then(|entry| reader::secret(section.report, entry.value));
+    let scope = section.string("scope").map(|text| text.text.to_owned());
+    section.finish();
+    Some(Auth::OAuth2 { token_url: token_url?, client_id: client_id?, client_secret: client_secret?, scope })
+}
+
+fn required<'a>(section: &mut Section<'a>, key: &'static str, hint: &str) -> Option<Text<'a>> {
+    let entry = section.required(key, hint)?;
+    reader::string(section.report, key, entry.value)
+}

@@ -1,0 +1,173 @@
+//! The file, as written: TOML in, [`Settings`] or every mistake out.
+//!
+//! **Invariant:** every mistake of a file is reported in one run, at its place.
+//!
+//! **Invariant:** what may be a secret is not in a report (see [`report`]).
+
+mod auth;
+mod body;
+mod claims;
+mod reader;
+mod report;
+mod sections;
+mod steps;
+mod template;
+mod terms;
+mod values;
+mod vendor;
+
+use std::path::PathBuf;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use self::reader::{Section, not_built};
+use self::report::{Mistake, Report, Span};
+use self::vendor::Context;
+use crate::config::diagnostic::Diagnostics;
+use crate::config::settings::Settings;
+
+/// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
+const VOCABULARY: [&str; 68] = [
+    "account",
+    "alert",
+    "allow_plaintext",
+    "auth",
+    "aws",
+    "basic",
+    "bearer",
+    "body",
+    "capture",
+    "client_id",
+    "client_secret",
+    "concurrency",
+    "cool",
+    "cron",
+    "defaults",
+    "deliver",
+    "doubt_window",
+    "enabled",
+    "encrypt_to",
+    "endpoint_url",
+    "equals",
+    "expect",
+    "external_id",
+    "form",
+    "header",
+    "headers",
+    "iam_user",
+    "iam_users",
+    "id",
+    "jitter",
+    "journal",
+    "json",
+    "kind",
+    "max_age",
+    "method",
+    "name",
+    "oauth2",
+    "overdue_after",
+    "owner",
+    "password",
+    "path",
+    "pointer",
+    "profile",
+    "prove_every",
+    "prove_successes",
+    "quiet_for",
+    "region",
+    "require_use",
+    "role_arn",
+    "schedule",
+    "scope",
+    "seal_key",
+    "secret",
+    "serve",
+    "soak",
+    "status",
+    "timeout",
+    "timezone",
+    "token_url",
+    "url",
+    "user",
+    "value",
+    "vendor",
+    "vendor_account_id",
+    "verify",
+    "warn_before",
+    "windows",
+    "params",
+];
+
+/// Reads a configuration; `name` is what the mistakes call the file.
+///
+/// # Errors
+///
+/// Every mistake that the file has.
+pub(super) fn parse(name: &str, text: &str, default_journal: PathBuf) -> Result<Settings, Diagnostics> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let report = Report::new(text);
+    let readable = errors.iter().filter(|error| !syntax(&report, error)).count() == 0;
+    let settings = readable.then(|| read(&report, &document, default_journal));
+    report.into_diagnostics(name)?;
+    Ok(settings.expect("a document that is not readable has mistakes"))
+}
+
+/// Reports what the parser found. Whether the rest of the document stands as it was meant.
+fn syntax(report: &Report<'_>, error: &toml::de::Error) -> bool {
+    let end = report.end();
+    let span: Span = error.span().map_or(Span { start: end, end }, Span::from);
+    let mistake = |message: &str| Mistake::new(span, message);
+    let message = error.message();
+    if message == "duplicate key" {
+        report.add(mistake("this key is there already").hint("a key stands once in its section"));
+        return true;
+    }
+    if message.starts_with("string values must be quoted") && span.start < span.end {
+        report.add(mistake("a string stands in quotes").hint("put \" before and behind it"));
+        return true;
+    }
+    // These end with their line, so the lines behind them are read as they were meant.
+    let of_one_line =
+        ["string values must be quoted", "invalid basic string", "invalid literal string", "invalid boolean"];
+    report.add(mistake(message).syntax());
+    of_one_line.iter().any(|start| message.starts_with(start))
+}
+
+fn read<'a>(
+    report: &'a Report<'a>,
+    document: &'a Spanned<DeTable<'a>>,
+    default_journal: PathBuf,
+) -> Settings {
+    let start = Span { start: 0, end: 0 };
+    let mut root = Section::new(report, "the file".to_owned(), start, document.get_ref());
+    let mut section = |key: &'static str| root.section(key, format!("[{key}]"));
+    let journal = sections::journal(section("journal"), default_journal);
+    let (schedule, zone) = sections::schedule(section("schedule"));
+    let aws = sections::aws(section("aws"));
+    let (terms, concurrency) = terms::defaults(section("defaults"), zone);
+    let accounts = sections::accounts(report, &root.named("account", "[account.NAME]"));
+    let context = Context { zone, terms: &terms, accounts: &accounts };
+    let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
+    claims::check(report, claims);
+    refuse_not_built(&mut root);
+    root.finish();
+    let mut warnings = Vec::new();
+    if vendors.is_empty() {
+        warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
+    }
+    Settings { journal, schedule, concurrency, aws, accounts, vendors, warnings }
+}
+
+/// What is documented as a section and not part of this version.
+fn refuse_not_built(root: &mut Section<'_>) {
+    for alert in root.named("alert", "[alert.NAME]") {
+        let section = reader::title("alert", alert.key);
+        let mistake = not_built(alert.key_span, &format!("the section {section}"));
+        root.report.add(mistake.hint("leave the section out, and watch the exit code and the status"));
+    }
+    if let Some(serve) = root.entry("serve") {
+        let mistake = not_built(serve.key_span, "the section [serve]");
+        root.report.add(mistake.hint("leave the section out, and watch the exit code and the status"));
+    }
+}

@@ -1,0 +1,302 @@
+//! What was found wrong so far, and what of the file may be shown.
+//!
+//! A configuration is full of places where somebody may have pasted a secret: under a misspelled
+//! key, in a section that this version does not know, behind a missing quote. So nothing of a line
+//! is shown by default but its blanks, its punctuation and the words of our own vocabulary. What
+//! else may be shown is said, span by span, by whoever has read a value and knows that it is none.
+//!
+//! **Invariant:** a value that was refused as a literal secret is not in any [`Diagnostic`].
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Place};
+
+/// A file of nothing but mistakes should not fill the disk that its log is on.
+const MISTAKES_SHOWN_MAX: usize = 200;
+/// A caret further right than this is not shown, only named.
+const COLUMN_SHOWN_MAX: usize = 2000;
+/// A shown line goes on this far behind the start of its caret.
+const BEHIND_CARET_MAX: usize = 200;
+/// What of a secret is shown: where it begins and ends.
+const BLANKS_AND_QUOTES: &str = " \t\"'";
+/// What gives a line its shape.
+const PUNCTUATION: &str = "[]{}=,.#";
+
+/// Bytes of the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Span {
+        Span { start: range.start, end: range.end }
+    }
+}
+
+impl Span {
+    fn contains(self, offset: usize) -> bool {
+        (self.start..self.end).contains(&offset)
+    }
+}
+
+/// A mistake, before it is known how its line may be shown.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    span: Span,
+    message: String,
+    hint: Option<String>,
+    elsewhere: Option<(Span, String)>,
+    syntax: bool,
+}
+
+impl Mistake {
+    pub(super) fn new(span: Span, message: impl Into<String>) -> Mistake {
+        Mistake { span, message: message.into(), hint: None, elsewhere: None, syntax: false }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Mistake {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn elsewhere(mut self, span: Span, label: impl Into<String>) -> Mistake {
+        self.elsewhere = Some((span, label.into()));
+        self
+    }
+
+    pub(super) fn syntax(mut self) -> Mistake {
+        self.syntax = true;
+        self
+    }
+}
+
+/// Collects the mistakes of one file.
+pub(super) struct Report<'a> {
+    text: &'a str,
+    line_starts: Vec<usize>,
+    mistakes: RefCell<Vec<Mistake>>,
+    clear: RefCell<Vec<Span>>,
+    hidden: RefCell<Vec<Span>>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(text: &'a str) -> Report<'a> {
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let (mistakes, clear, hidden) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Report { text, line_starts, mistakes, clear, hidden }
+    }
+
+    pub(super) fn add(&self, mistake: Mistake) {
+        self.mistakes.borrow_mut().push(mistake);
+    }
+
+    /// These bytes hold no secret and may be shown.
+    pub(super) fn clear(&self, span: Span) {
+        self.clear.borrow_mut().push(span);
+    }
+
+    /// These bytes may hold a secret, whoever has cleared them.
+    pub(super) fn hide(&self, span: Span) {
+        self.hidden.borrow_mut().push(span);
+    }
+
+    /// The bytes as they were written, quotes and all.
+    pub(super) fn raw(&self, span: Span) -> &'a str {
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
+
+    /// Where the file ends.
+    pub(super) fn end(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The number of the line, from 1.
+    pub(super) fn line_of(&self, span: Span) -> usize {
+        self.line_starts.partition_point(|start| *start <= span.start)
+    }
+
+    /// `Ok` when nothing was found.
+    pub(super) fn into_diagnostics(self, path: &str) -> Result<(), Diagnostics> {
+        let mut mistakes = self.mistakes.take();
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        self.forget_followers(&mut mistakes);
+        mistakes.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
+        mistakes.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+        let left_out = mistakes.len().saturating_sub(MISTAKES_SHOWN_MAX);
+        mistakes.truncate(MISTAKES_SHOWN_MAX);
+        let shown = Shown::new(&self, &mistakes);
+        let path: Arc<str> = path.into();
+        let list = mistakes.into_iter().map(|mistake| shown.diagnostic(&path, mistake)).collect();
+        Err(Diagnostics { list, left_out })
+    }
+
+    /// What is on the line of a broken value was guessed by the parser: judging it would mislead.
+    fn forget_followers(&self, mistakes: &mut Vec<Mistake>) {
+        let broken = self.syntax_lines(mistakes);
+        mistakes.retain(|mistake| mistake.syntax || !broken.contains(&self.line_of(mistake.span)));
+    }
+
+    fn syntax_lines(&self, mistakes: &[Mistake]) -> BTreeSet<usize> {
+        let syntax = mistakes.iter().filter(|mistake| mistake.syntax);
+        syntax.map(|mistake| self.line_of(mistake.span)).collect()
+    }
+
+    fn line(&self, number: usize) -> Span {
+        let start = self.line_starts[number - 1];
+        let end = self.line_starts.get(number).map_or(self.text.len(), |next| next - 1);
+        let end = start + self.text[start..end].trim_end_matches('\r').len();
+        Span { start, end }
+    }
+}
+
+/// The file as it may be shown.
+struct Shown<'r, 'a> {
+    report: &'r Report<'a>,
+    clear: Vec<Span>,
+    hidden: Vec<Span>,
+}
+
+impl<'r, 'a> Shown<'r, 'a> {
+    fn new(report: &'r Report<'a>, mistakes: &[Mistake]) -> Shown<'r, 'a> {
+        let mut clear = report.clear.take();
+        // Where quotes do not pair, what looks like a harmless value may be half of a secret one.
+        let broken = report.syntax_lines(mistakes);
+        clear.retain(|span| !broken.contains(&report.line_of(*span)));
+        Shown { report, clear, hidden: report.hidden.take() }
+    }
+
+    fn diagnostic(&self, path: &Arc<str>, mistake: Mistake) -> Diagnostic {
+        let elsewhere = mistake.elsewhere.map(|(span, label)| (self.place(span), label));
+        let Mistake { span, message, hint, .. } = mistake;
+        Diagnostic { path: Arc::clone(path), place: self.place(span), message, hint, elsewhere }
+    }
+
+    fn place(&self, span: Span) -> Place {
+        let number = self.report.line_of(span);
+        let line = self.report.line(number);
+        let start = span.start.clamp(line.start, line.end);
+        let end = span.end.clamp(start, line.end);
+        let column = 1 + self.report.raw(Span { start: line.start, end: start }).chars().count();
+        if column > COLUMN_SHOWN_MAX {
+            return Place { line: number, column, source: None, caret: 0..0 };
+        }
+        let (source, caret) = self.masked(line, Span { start, end });
+        Place { line: number, column, source: Some(source), caret }
+    }
+
+    /// The line with all that is not known to be harmless replaced, and where `caret` is in it.
+    fn masked(&self, line: Span, caret: Span) -> (String, Range<usize>) {
+        let shown = ShownOnLine::new(self, line);
+        let mut masked = String::new();
+        let (mut from, mut to) = (None, None);
+        for (offset, letter) in self.report.raw(line).char_indices() {
+            let at = line.start + offset;
+            if at > caret.start + BEHIND_CARET_MAX {
+                masked.push('\u{2026}');
+                break;
+            }
+            from = from.or((at >= caret.start).then_some(masked.len()));
+            to = to.or((at >= caret.end).then_some(masked.len()));
+            masked.push(if shown.allows(letter, at) { letter } else { '*' });
+        }
+        let to = to.unwrap_or(masked.len());
+        (masked, from.unwrap_or(to)..to)
+    }
+}
+
+/// What of one line may be shown.
+struct ShownOnLine {
+    clear: Vec<Span>,
+    hidden: Vec<Span>,
+}
+
+impl ShownOnLine {
+    fn new(shown: &Shown<'_, '_>, line: Span) -> ShownOnLine {
+        let on_line = |span: &&Span| span.start < line.end && span.end > line.start;
+        let words = vocabulary_words(shown.report.raw(line));
+        let words = words.into_iter().map(|word| (line.start + word.start..line.start + word.end).into());
+        let clear = shown.clear.iter().filter(on_line).copied().chain(words).collect();
+        ShownOnLine { clear, hidden: shown.hidden.iter().filter(on_line).copied().collect() }
+    }
+
+    fn allows(&self, letter: char, at: usize) -> bool {
+        let within = |spans: &[Span]| spans.iter().any(|span| span.contains(at));
+        BLANKS_AND_QUOTES.contains(letter)
+            || (!within(&self.hidden) && (PUNCTUATION.contains(letter) || within(&self.clear)))
+    }
+}
+
+/// Where the words of our own vocabulary stand in a line.
+fn vocabulary_words(line: &str) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    for piece in line.split_inclusive(|letter: char| !is_word(letter)) {
+        let word = piece.trim_end_matches(|letter: char| !is_word(letter));
+        if super::VOCABULARY.contains(&word) {
+            words.push(start..start + word.len());
+        }
+        start += piece.len();
+    }
+    words
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || matches!(letter, '_' | '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, clear: &str, hidden: &str) -> String {
+        let report = Report::new(text);
+        let span = |part: &str| text.find(part).map_or(0..0, |at| at..at + part.len()).into();
+        report.clear(span(clear));
+        report.hide(span(hidden));
+        report.add(Mistake::new((0..text.len()).into(), "wrong"));
+        let diagnostics = report.into_diagnostics("x.toml").expect_err("a mistake");
+        diagnostics.list()[0].place.source.clone().expect("a line")
+    }
+
+    #[test]
+    fn what_nobody_has_cleared_is_masked() {
+        let line = shown("secret = \"hunter2\" # old: hunter1", "", "");
+        assert_eq!(line, "secret = \"*******\" # **** *******");
+        assert_eq!(shown("soak = \"5x\"", "5x", ""), "soak = \"5x\"");
+        assert_eq!(shown("url = \"a@b\"", "a@b", "a@b"), "url = \"***\"");
+        assert_eq!(shown("a = \"my-secret-soak\"", "", ""), "* = \"**************\"");
+    }
+
+    #[test]
+    fn the_caret_stays_under_its_value_when_letters_are_wider_than_a_byte() {
+        let text = "ключ = \"x\", soak = 5";
+        let at = text.find('5').expect("a five");
+        let report = Report::new(text);
+        report.add(Mistake::new((at..at + 1).into(), "wrong"));
+        let diagnostics = report.into_diagnostics("x.toml").expect_err("a mistake");
+        let place = &diagnostics.list()[0].place;
+        assert_eq!((place.line, place.column), (1, 20));
+        assert_eq!(place.source.as_deref(), Some("**** = \"*\", soak = *"));
+        assert_eq!(place.caret, 19..20);
+    }
+
+    #[test]
+    fn mistakes_come_by_place_and_are_bounded() {
+        let text = "x\n".repeat(500);
+        let report = Report::new(&text);
+        for start in (0..1000).step_by(2).rev() {
+            report.add(Mistake::new((start..start + 1).into(), "wrong"));
+        }
+        let diagnostics = report.into_diagnostics("x.toml").expect_err("mistakes");
+        assert_eq!(diagnostics.list().len(), MISTAKES_SHOWN_MAX);
+        assert!(diagnostics.list().is_sorted_by_key(Diagnostic::line));
+        assert!(diagnostics.to_string().ends_with("500 mistakes, the last 300 of them not shown"));
+    }
+}

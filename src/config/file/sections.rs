@@ -1,0 +1,141 @@
+//! `[journal]`, `[schedule]`, `[aws]`, `[account.NAME]`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use super::reader::{self, Entry, Section, Text, quoted};
+use super::report::{Mistake, Report};
+use super::values::{self, Plaintext};
+use crate::config::settings::{AccountSettings, AwsSettings, JournalSettings, ScheduleSettings};
+use crate::ids::{AccountId, AccountName};
+use crate::schedule::{BadCron, Cron};
+
+const DEFAULT_CRON: &str = "17 * * * *";
+const DEFAULT_JITTER: Duration = Duration::from_mins(5);
+const SQLITE_HINT: &str =
+    "such as sqlite:///var/lib/keyround/journal.db, or sqlite://keyround.db in the current directory";
+const PLAIN_ENDPOINT_HINT: &str =
+    "AWS answers with the secret of a new key: use https, or an emulator on this machine";
+
+pub(super) fn journal(section: Option<Section<'_>>, default: PathBuf) -> JournalSettings {
+    let Some(mut section) = section else {
+        return JournalSettings { path: default, seal_key: None };
+    };
+    let path = journal_path(&mut section).unwrap_or(default);
+    let seal_key = section.secret("seal_key");
+    section.finish();
+    JournalSettings { path, seal_key }
+}
+
+/// The address may hold a password, so it is shown only when it is a SQLite one.
+fn journal_path(section: &mut Section<'_>) -> Option<PathBuf> {
+    let url = section.entry("url")?;
+    let text = reader::unseen_string(section.report, "url", url.value)?;
+    let mistake = |message: &str| Mistake::new(text.span, message).hint(SQLITE_HINT);
+    let elsewhere = ["postgres:", "postgresql:", "env:", "file:", "credential:", "secretsmanager:", "ssm:"];
+    if elsewhere.iter().any(|start| text.text.starts_with(start)) {
+        section.report.add(mistake("a PostgreSQL journal is not part of this version of keyround"));
+        return None;
+    }
+    let path = text.text.strip_prefix("sqlite://");
+    let is_file = |path: &&str| !path.is_empty() && !path.ends_with('/') && !path.contains(['?', '#', '\0']);
+    let Some(path) = path.filter(is_file) else {
+        section.report.add(mistake("the journal's url is not sqlite:// and the path of a file"));
+        return None;
+    };
+    section.report.clear(text.span);
+    Some(PathBuf::from(path))
+}
+
+/// The schedule, and the zone that the windows are read in too.
+pub(super) fn schedule(section: Option<Section<'_>>) -> (ScheduleSettings, Tz) {
+    let default = |zone| Cron::parse(DEFAULT_CRON, zone).expect("the default expression is a schedule");
+    let Some(mut section) = section else {
+        return (ScheduleSettings { cron: default(Tz::UTC), jitter: DEFAULT_JITTER }, Tz::UTC);
+    };
+    let zone = section.string("timezone").and_then(|text| values::timezone(section.report, text));
+    let zone = zone.unwrap_or(Tz::UTC);
+    let cron = section.string("cron").and_then(|text| cron(section.report, text, zone));
+    let jitter = section.duration("jitter", Duration::ZERO).unwrap_or(DEFAULT_JITTER);
+    section.finish();
+    (ScheduleSettings { cron: cron.unwrap_or_else(|| default(zone)), jitter }, zone)
+}
+
+fn cron(report: &Report<'_>, text: Text<'_>, zone: Tz) -> Option<Cron> {
+    let mistake =
+        |bad: BadCron| Mistake::new(text.span, bad.to_string()).hint("such as \"17 * * * *\": hourly at :17");
+    Cron::parse(text.text, zone).map_err(|bad| report.add(mistake(bad))).ok()
+}
+
+pub(super) fn aws(section: Option<Section<'_>>) -> AwsSettings {
+    let Some(mut section) = section else { return AwsSettings::default() };
+    let region = section.string("region").and_then(|text| region(section.report, text));
+    let profile = section.string("profile").and_then(|text| not_empty(section.report, text));
+    let plaintext = Plaintext::Refused { hint: PLAIN_ENDPOINT_HINT };
+    let endpoint = section.string("endpoint_url");
+    let endpoint_url = endpoint.and_then(|text| values::address(section.report, text, plaintext));
+    section.finish();
+    AwsSettings { region, profile, endpoint_url }
+}
+
+fn region(report: &Report<'_>, text: Text<'_>) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !text.text.is_empty() && text.text.bytes().all(plain) {
+        return Some(text.text.to_owned());
+    }
+    let message = format!("{} is not an AWS region", quoted(text.text));
+    report.add(Mistake::new(text.span, message).hint("such as us-east-1"));
+    None
+}
+
+pub(super) fn not_empty(report: &Report<'_>, text: Text<'_>) -> Option<String> {
+    if text.text.trim().is_empty() {
+        report.add(
+            Mistake::new(text.span, "this is empty").hint("leave the key out when there is nothing to say"),
+        );
+        return None;
+    }
+    Some(text.text.to_owned())
+}
+
+/// The accounts, by name. A name that was written is there, even when its section has mistakes.
+pub(super) fn accounts<'a>(
+    report: &'a Report<'a>,
+    entries: &[Entry<'a>],
+) -> BTreeMap<AccountName, AccountSettings> {
+    let mut accounts = BTreeMap::new();
+    for entry in entries {
+        let name = reader::parsed(report, Text { text: entry.key, span: entry.key_span });
+        let title = reader::title("account", entry.key);
+        let settings = reader::section(report, "account", title, entry.value).map(account);
+        if let Some(name) = name {
+            accounts.insert(name, settings.unwrap_or_default());
+        }
+    }
+    accounts
+}
+
+fn account(mut section: Section<'_>) -> AccountSettings {
+    let id: Option<AccountId> = section.parsed("id");
+    let role = section.string("role_arn");
+    let role_account = role.and_then(|arn| values::role_account(section.report, arn));
+    if let (Some(id), Some(arn), Some(role_account)) = (&id, role, &role_account)
+        && id.as_str() != role_account
+    {
+        let message = format!("this role is in account {role_account}, and id says {id}");
+        section
+            .report
+            .add(Mistake::new(arn.span, message).hint("the role must be in the account that it opens"));
+    }
+    let external_id = section.string("external_id").and_then(|text| not_empty(section.report, text));
+    if let (Some(place), None) = (section.place_of("external_id"), role) {
+        let mistake = Mistake::new(place, format!("{} has an external_id and no role_arn", section.title));
+        section.report.add(mistake.hint("an external id is shown to the trust of a role"));
+    }
+    section.finish();
+    let id = id.or_else(|| role_account.and_then(|account| account.parse().ok()));
+    AccountSettings { id, role_arn: role.map(|arn| arn.text.to_owned()), external_id }
+}

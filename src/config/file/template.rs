@@ -1,0 +1,130 @@
+//! Templates are compiled when the configuration is read: a mistake in one must not wait for the
+//! night of the first rotation.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use minijinja::value::{Rest, Value};
+use minijinja::{Environment, ErrorKind, Template, UndefinedBehavior};
+
+use super::reader::{Text, quoted};
+use super::report::{Mistake, Report, Span};
+use super::values::nearest;
+
+/// What a template may speak of.
+const VARIABLES: [&str; 9] = [
+    "access_key_id",
+    "secret_access_key",
+    "old_access_key_id",
+    "vendor",
+    "account_id",
+    "iam_user",
+    "rotation_id",
+    "params",
+    "captured",
+];
+/// What we bring; `tojson` is the template language's own.
+const FILTERS: [&str; 5] = ["tojson", "urlencode", "b64encode", "b64decode", "sealed_box"];
+/// No honest template of a request takes more steps.
+const FUEL: u64 = 20_000;
+/// What the template language itself brings.
+const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
+
+/// What is there to speak of when a template is rendered.
+pub(super) struct Scope {
+    /// The values that earlier steps of the delivery have kept.
+    pub(super) captured: BTreeSet<String>,
+    /// The new key's secret half: a vendor is given it once, and asked without it.
+    pub(super) has_secret: bool,
+}
+
+/// Compiles a template and looks at what it speaks of.
+pub(super) fn check(report: &Report<'_>, text: Text<'_>, scope: &Scope) {
+    clear_expressions(report, text.span);
+    let environment = environment();
+    match environment.template_from_str(text.text) {
+        Ok(template) => {
+            let mut names: Vec<String> = template.undeclared_variables(true).into_iter().collect();
+            names.sort();
+            let wrong = names.iter().filter_map(|name| unknown_variable(text.span, name, scope));
+            wrong.for_each(|mistake| report.add(mistake));
+            if let Some((message, range)) = unknown_filter(&template) {
+                let place = place_in(report, text, range);
+                report.add(Mistake::new(place, message).hint(format!("ours are {}", FILTERS.join(", "))));
+            }
+        }
+        Err(error) => {
+            let detail = error.detail().unwrap_or("it cannot be read").to_owned();
+            let place = place_in(report, text, error.range());
+            report.add(Mistake::new(place, format!("bad template: {detail}")));
+        }
+    }
+}
+
+/// An engine that knows our filters by name, and what they do not at all.
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+    environment.set_fuel(Some(FUEL));
+    for name in FILTERS {
+        environment.add_filter(name, |_: Value, _: Rest<Value>| "");
+    }
+    environment
+}
+
+/// A filter or a test that nobody knows. The engine only finds it on the way, so it is sent there
+/// with nothing in its hands, and whatever else it stumbles over is not looked at.
+fn unknown_filter(template: &Template<'_, '_>) -> Option<(String, Option<Range<usize>>)> {
+    let error = template.render(Value::UNDEFINED).err()?;
+    let is_unknown = matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest);
+    is_unknown
+        .then(|| (format!("bad template: {}", error.detail().unwrap_or("unknown filter")), error.range()))
+}
+
+fn unknown_variable(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
+    let mut path = name.split('.');
+    let (first, second) = (path.next()?, path.next());
+    if first == "captured" {
+        let kept = second.filter(|name| !scope.captured.contains(*name))?;
+        let message = format!("no earlier step captures {}", quoted(kept));
+        let hint = match nearest(kept, scope.captured.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean captured.{meant}?"),
+            None => format!("an earlier step says capture = {{ {kept} = \"/json/pointer\" }}"),
+        };
+        return Some(Mistake::new(span, message).hint(hint));
+    }
+    if first == "secret_access_key" && !scope.has_secret {
+        let mistake = Mistake::new(span, "there is no secret_access_key when the vendor is asked");
+        return Some(
+            mistake.hint("ask for the access_key_id: the secret is erased as soon as the vendor has it"),
+        );
+    }
+    if VARIABLES.contains(&first) || FUNCTIONS.contains(&first) {
+        return None;
+    }
+    let message = format!("a template knows no {}", quoted(first));
+    let hint = match nearest(first, VARIABLES.into_iter()) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => format!("it knows {}", VARIABLES.join(", ")),
+    };
+    Some(Mistake::new(span, message).hint(hint))
+}
+
+/// The range in the file, when the string was written without escapes; else the whole value.
+fn place_in(report: &Report<'_>, text: Text<'_>, range: Option<Range<usize>>) -> Span {
+    let start = report.raw(text.span).find(text.text).filter(|_| !text.text.is_empty());
+    let (Some(start), Some(range)) = (start, range) else { return text.span };
+    let place =
+        Span { start: text.span.start + start + range.start, end: text.span.start + start + range.end };
+    if place.end <= text.span.end { place } else { text.span }
+}
+
+/// Expressions are ours and may be shown; the text around them is the vendor's and may be anything.
+fn clear_expressions(report: &Report<'_>, span: Span) {
+    let raw = report.raw(span);
+    for (start, _) in raw.match_indices("{{").chain(raw.match_indices("{%")) {
+        let length = raw[start..].find(['}', '\n']).map_or(0, |length| (length + 2).min(raw.len() - start));
+        let (start, end) = (span.start + start, span.start + start + length);
+        report.clear(Span { start, end });
+    }
+}

@@ -1,0 +1,108 @@
+//! When a key is due and what its rotation waits for: the keys of `[defaults]`, each of which may
+//! also stand in a `[vendor.NAME]`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::reader::{self, Section, Text};
+use super::report::{Mistake, Span};
+use crate::config::settings::Ages;
+use crate::rotation::Plan;
+use crate::schedule::{Window, Windows};
+use crate::time::in_words;
+
+const DAY: Duration = Duration::from_hours(24);
+const SECOND: Duration = Duration::from_secs(1);
+const WARN_BEFORE: Duration = Duration::from_hours(14 * 24);
+const PROVE_SUCCESSES: RangeInclusive<u32> = 1..=100;
+const CONCURRENCY: RangeInclusive<u32> = 1..=256;
+const DEFAULT_CONCURRENCY: u32 = 8;
+
+/// What a vendor that says nothing gets.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub(super) ages: Ages,
+    pub(super) plan: Plan,
+    /// The `warn_before` that was written, and where.
+    warn_before: Option<(Duration, Span)>,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        let ages = Ages { max_age: 90 * DAY, warn_before: WARN_BEFORE, overdue_after: 3 * DAY };
+        Terms { ages, plan: Plan::default(), warn_before: None }
+    }
+}
+
+/// `[defaults]`: the terms, and how many rotations may be in flight at once.
+pub(super) fn defaults(section: Option<Section<'_>>, zone: chrono_tz::Tz) -> (Terms, usize) {
+    let Some(mut section) = section else { return (Terms::default(), DEFAULT_CONCURRENCY as usize) };
+    let terms = read(&mut section, &Terms::default(), zone);
+    let concurrency = section.number("concurrency", CONCURRENCY).unwrap_or(DEFAULT_CONCURRENCY);
+    section.finish();
+    (terms, concurrency as usize)
+}
+
+/// What this section says, and `base` where it says nothing.
+pub(super) fn read(section: &mut Section<'_>, base: &Terms, zone: chrono_tz::Tz) -> Terms {
+    Terms { plan: plan(section, &base.plan, zone), ..ages(section, base) }
+}
+
+fn ages(section: &mut Section<'_>, base: &Terms) -> Terms {
+    let max_age_here = section.entry("max_age").map(|entry| entry.span());
+    let max_age_said = section.duration("max_age", SECOND);
+    let overdue_after = section.duration("overdue_after", Duration::ZERO).unwrap_or(base.ages.overdue_after);
+    let warn_before_here = section.entry("warn_before").map(|entry| entry.span());
+    let said = section.duration("warn_before", Duration::ZERO).zip(warn_before_here).or(base.warn_before);
+    let max_age = max_age_said.unwrap_or(base.ages.max_age);
+    let warn_before = match said {
+        Some((warn_before, _)) => warn_before,
+        // Nobody who asks for short-lived keys should have to know about warnings.
+        None if WARN_BEFORE >= max_age => max_age / 6,
+        None => WARN_BEFORE,
+    };
+    let judged = max_age_said.is_some() || max_age_here.is_none();
+    let here = warn_before_here.or(max_age_here).filter(|_| judged && warn_before >= max_age);
+    if let (Some((_, said)), Some(here)) = (said, here) {
+        section.report.add(always_warned(here, said, warn_before, max_age));
+    }
+    let ages = Ages { max_age, warn_before, overdue_after };
+    Terms { ages, plan: base.plan.clone(), warn_before: said }
+}
+
+fn always_warned(here: Span, said: Span, warn_before: Duration, max_age: Duration) -> Mistake {
+    let (warn_before, max_age) = (in_words(warn_before), in_words(max_age));
+    let message = format!("warn_before = {warn_before} is not shorter than max_age = {max_age}");
+    let mistake = Mistake::new(here, message).hint("a key would be warned about from the day it is made");
+    if said == here { mistake } else { mistake.elsewhere(said, "warn_before stands here") }
+}
+
+fn plan(section: &mut Section<'_>, base: &Plan, zone: chrono_tz::Tz) -> Plan {
+    let mut duration = |key, least, base| section.duration(key, least).unwrap_or(base);
+    let soak = duration("soak", Duration::ZERO, base.soak);
+    let quiet_for = duration("quiet_for", Duration::ZERO, base.quiet_for);
+    let cool = duration("cool", Duration::ZERO, base.cool);
+    let prove_every = duration("prove_every", Duration::ZERO, base.prove_every);
+    let doubt_window = duration("doubt_window", SECOND, base.doubt_window);
+    Plan {
+        soak,
+        quiet_for,
+        cool,
+        prove_every,
+        doubt_window,
+        require_use: section.flag("require_use").unwrap_or(base.require_use),
+        prove_successes: section.number("prove_successes", PROVE_SUCCESSES).unwrap_or(base.prove_successes),
+        can_ask_vendor: false,
+        windows: windows(section, zone).unwrap_or_else(|| base.windows.clone()),
+    }
+}
+
+fn windows(section: &mut Section<'_>, zone: chrono_tz::Tz) -> Option<Windows> {
+    let texts = section.strings("windows", "any time is written [\"00:00-24:00\"]")?;
+    let windows = texts.into_iter().filter_map(|text| window(section, text));
+    Some(Windows::new(zone, windows.collect()))
+}
+
+fn window(section: &Section<'_>, text: Text<'_>) -> Option<Window> {
+    reader::parsed(section.report, text)
+}

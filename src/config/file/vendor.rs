@@ -1,0 +1,232 @@
+//! `[vendor.NAME]`.
+
+use std::collections::BTreeMap;
+
+use super::claims::{Claim, Claimed};
+use super::reader::{self, Entry, Section, Text, quoted};
+use super::report::{Mistake, Report, Span};
+use super::sections::not_empty;
+use super::steps;
+use super::terms::{self, Terms};
+use super::values;
+use crate::config::settings::{Access, AccountSettings, KeyAccess, Users, VendorSettings};
+use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
+
+/// The ways to say what a vendor was given; a vendor says exactly one.
+const GIVEN: [&str; 4] = ["iam_user", "iam_users", "path", "role_arn"];
+/// What has a meaning only where there is a key to rotate.
+const FOR_KEYS: [&str; 14] = [
+    "account",
+    "deliver",
+    "verify",
+    "max_age",
+    "warn_before",
+    "overdue_after",
+    "windows",
+    "soak",
+    "require_use",
+    "quiet_for",
+    "cool",
+    "prove_successes",
+    "prove_every",
+    "doubt_window",
+];
+
+/// What the rest of the file says that vendors refer to.
+pub(super) struct Context<'c> {
+    pub(super) zone: chrono_tz::Tz,
+    pub(super) terms: &'c Terms,
+    pub(super) accounts: &'c BTreeMap<AccountName, AccountSettings>,
+}
+
+impl Context<'_> {
+    /// What tells accounts apart: the id where it is known. A section without a role speaks of the
+    /// account of the ambient credentials.
+    fn account_identity(&self, name: Option<&AccountName>) -> String {
+        let settings = name.and_then(|name| self.accounts.get(name));
+        if let Some(id) = settings.and_then(|settings| settings.id.as_ref()) {
+            return id.to_string();
+        }
+        let is_ambient = |settings: &AccountSettings| settings.role_arn.is_none();
+        if let (Some(name), false) = (name, settings.is_none_or(is_ambient)) {
+            return name.to_string();
+        }
+        let mut ambient = self.accounts.values().filter(|settings| is_ambient(settings));
+        ambient.find_map(|settings| settings.id.as_ref()).map_or("", AccountId::as_str).to_owned()
+    }
+}
+
+/// The vendors, by name, and what they claim.
+pub(super) fn vendors<'a>(
+    report: &'a Report<'a>,
+    entries: &[Entry<'a>],
+    context: &Context<'_>,
+) -> (BTreeMap<VendorName, VendorSettings>, Vec<Claim>) {
+    let (mut vendors, mut claims) = (BTreeMap::new(), Vec::new());
+    for entry in entries {
+        let name: Option<VendorName> = reader::parsed(report, Text { text: entry.key, span: entry.key_span });
+        let title = reader::title("vendor", entry.key);
+        let Some(section) = reader::section(report, "vendor", title, entry.value) else { continue };
+        let vendor = Vendor { name: entry.key, section, context, claims: &mut claims };
+        if let (Some(name), Some((enabled, owner, access))) = (name, vendor.read()) {
+            vendors.insert(name.clone(), VendorSettings { name, enabled, owner, access });
+        }
+    }
+    (vendors, claims)
+}
+
+/// One vendor's section.
+struct Vendor<'v, 'a> {
+    name: &'a str,
+    section: Section<'a>,
+    context: &'v Context<'v>,
+    claims: &'v mut Vec<Claim>,
+}
+
+impl<'a> Vendor<'_, 'a> {
+    fn read(mut self) -> Option<(bool, Option<String>, Access)> {
+        let enabled = self.section.flag("enabled").unwrap_or(true);
+        let owner = self.section.string("owner").and_then(|text| not_empty(self.section.report, text));
+        if let Some(entry) = self.section.entry("concurrency") {
+            let message = "concurrency is for all vendors together".to_owned();
+            self.section.report.add(Mistake::new(entry.key_span, message).hint("it stands in [defaults]"));
+        }
+        let access = match self.given() {
+            Some("role_arn") => self.role(),
+            Some(_) => self.key(),
+            // Whatever else is wrong with it should be said now, not on the next run.
+            None => self.key().and(None),
+        };
+        self.section.finish();
+        access.map(|access| (enabled, owner, access))
+    }
+
+    /// The one way in which the vendor says what it was given.
+    fn given(&mut self) -> Option<&'static str> {
+        let mut said: Vec<(Span, &'static str)> =
+            GIVEN.into_iter().filter_map(|key| Some((self.section.entry(key)?.key_span, key))).collect();
+        said.sort_by_key(|(span, _)| span.start);
+        let Some(((first, key), more)) = said.split_first() else {
+            let message = format!("{} does not say what the vendor was given", self.section.title);
+            let hint = "one of iam_user = \"…\", iam_users = [\"…\"], path = \"/…/\", role_arn = \"arn:…\"";
+            self.section.report.add(Mistake::new(self.section.span, message).hint(hint));
+            return None;
+        };
+        for (span, other) in more {
+            let mistake = Mistake::new(*span, format!("{other} does not go with {key}"));
+            let hint = "a vendor has one of iam_user, iam_users, path and role_arn";
+            self.section.report.add(mistake.elsewhere(*first, format!("{key} stands here")).hint(hint));
+        }
+        more.is_empty().then_some(key)
+    }
+
+    fn role(&mut self) -> Option<Access> {
+        let arn = self.section.string("role_arn")?;
+        let account = values::role_account(self.section.report, arn);
+        let vendor_account_id: Option<AccountId> = self.section.parsed("vendor_account_id");
+        for key in FOR_KEYS {
+            if let Some(entry) = self.section.entry(key) {
+                let message = format!("{key} does not go with role_arn");
+                let hint = "a vendor that assumes a role holds no key: there is nothing to rotate";
+                self.section.report.add(Mistake::new(entry.key_span, message).hint(hint));
+            }
+        }
+        account.map(|_| Access::Role { role_arn: arn.text.to_owned(), vendor_account_id })
+    }
+
+    fn key(&mut self) -> Option<Access> {
+        let account = self.account();
+        let users = self.users(account.as_ref());
+        let terms = terms::read(&mut self.section, self.context.terms, self.context.zone);
+        let deliver = steps::deliver(&mut self.section, self.name);
+        let verify = steps::verify(&mut self.section, self.name);
+        let said_verify = self.section.place_of("verify").is_some();
+        if let Some(entry) = self.section.entry("vendor_account_id")
+            && self.section.place_of("role_arn").is_none()
+        {
+            let mistake = Mistake::new(entry.key_span, "vendor_account_id goes with role_arn");
+            self.section.report.add(mistake.hint("it is the account from which the vendor assumes the role"));
+        }
+        if said_verify && verify.is_none() {
+            return None;
+        }
+        let Terms { ages, mut plan, .. } = terms;
+        plan.can_ask_vendor = verify.is_some();
+        let windows = plan.windows.clone();
+        let (users, deliver) = (users?, deliver?);
+        Some(Access::Key(Box::new(KeyAccess { account, users, ages, windows, plan, deliver, verify })))
+    }
+
+    fn account(&mut self) -> Option<AccountName> {
+        let text = self.section.string("account")?;
+        let known = self.context.accounts;
+        let name = known.keys().find(|name| name.as_str() == text.text).cloned();
+        if name.is_none() {
+            let mistake =
+                Mistake::new(text.span, format!("there is no [account.{}]", reader::unquoted(text.text)));
+            let hint = match values::nearest(text.text, known.keys().map(AccountName::as_str)) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => "leave it out for the account of the ambient credentials".to_owned(),
+            };
+            self.section.report.add(mistake.hint(hint));
+        }
+        name
+    }
+
+    fn users(&mut self, account: Option<&AccountName>) -> Option<Users> {
+        let one = self.section.string("iam_user");
+        let many = self.section.strings("iam_users", "name at least one user, or leave the vendor out");
+        if one.is_some() || many.is_some() {
+            let texts = one.into_iter().chain(many.into_iter().flatten());
+            return self.named(texts.collect(), account);
+        }
+        let text = self.section.string("path")?;
+        if let Err((message, hint)) = judge_path(text.text) {
+            self.section.report.add(Mistake::new(text.span, message).hint(hint));
+            return None;
+        }
+        self.claim(account, Claimed::Path(text.text.to_owned()), text.span);
+        Some(Users::Path(text.text.to_owned()))
+    }
+
+    fn named(&mut self, texts: Vec<Text<'a>>, account: Option<&AccountName>) -> Option<Users> {
+        let mut users = Vec::new();
+        for text in texts {
+            let user: Option<IamUserName> = reader::parsed(self.section.report, text);
+            if let Some(user) = user {
+                self.claim(account, Claimed::User(user.as_str().to_lowercase()), text.span);
+                users.push(user);
+            }
+        }
+        (!users.is_empty()).then_some(Users::Named(users))
+    }
+
+    fn claim(&mut self, account: Option<&AccountName>, what: Claimed, span: Span) {
+        let misnamed = account.is_none() && self.section.place_of("account").is_some();
+        if !misnamed {
+            let (vendor, account) = (self.name.to_owned(), self.context.account_identity(account));
+            self.claims.push(Claim { vendor, account, what, span });
+        }
+    }
+}
+
+/// IAM's model: `/`, or printable ASCII between two slashes, 512 in all.
+fn judge_path(path: &str) -> Result<(), (String, &'static str)> {
+    let printable = path.bytes().all(|byte| byte.is_ascii_graphic());
+    if path == "/" {
+        let hint = "put the vendors' users under a path of their own, such as /vendors/acme/";
+        return Err(("the path / is every user of the account, people too".to_owned(), hint));
+    }
+    if !(path.starts_with('/')
+        && path.ends_with('/')
+        && printable
+        && path.len() <= 512
+        && !path.contains("//"))
+    {
+        return Err((
+            format!("{} is not an IAM path", quoted(path)),
+            "it begins and ends with a slash: /vendors/acme/",
+        ));
+    }
+    Ok(())
+}

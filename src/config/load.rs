@@ -1,0 +1,204 @@
+//! Finding the file and reading it.
+
+use std::env;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::config::diagnostic::Diagnostics;
+use crate::config::file;
+use crate::config::settings::Settings;
+
+/// A configuration for a thousand vendors is a third of this.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const LAST_PLACE: &str = "/etc/keyround/rotation.toml";
+
+/// What the configuration takes from around it when it does not say.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Environment {
+    /// `$STATE_DIRECTORY`, as systemd sets it: where a service keeps its files.
+    pub state_directory: Option<PathBuf>,
+}
+
+impl Environment {
+    /// The environment of this process.
+    #[must_use]
+    pub fn of_process() -> Environment {
+        let directories = env::var_os("STATE_DIRECTORY").unwrap_or_default();
+        // systemd separates several with colons, which is how paths are split.
+        let state_directory = env::split_paths(&directories).find(|path| !path.as_os_str().is_empty());
+        Environment { state_directory }
+    }
+
+    fn journal(&self) -> PathBuf {
+        match &self.state_directory {
+            Some(directory) => directory.join("journal.db"),
+            None => PathBuf::from("./keyround.db"),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No file of that name.
+    #[error(
+        "there is no configuration {path}; it is looked for at --config, $KEYROUND_CONFIG, ./rotation.toml and {LAST_PLACE}"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is there and cannot be read.
+    #[error("the configuration {path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is not a text.
+    #[error("the configuration {path} is not UTF-8 text: line {line} has a byte that no text has")]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first such line, from 1.
+        line: usize,
+    },
+    /// The file is larger than any configuration.
+    #[error("the configuration {path} is larger than 1 MiB: that is not a configuration")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file has mistakes.
+    #[error(transparent)]
+    Mistakes(#[from] Diagnostics),
+}
+
+/// Where the configuration is: what was said on the command line, `$KEYROUND_CONFIG`,
+/// `./rotation.toml` if there is one, or the system's place.
+#[must_use]
+pub fn find(explicit: Option<&Path>) -> PathBuf {
+    if let Some(path) = explicit {
+        return path.to_owned();
+    }
+    if let Some(path) = env::var_os("KEYROUND_CONFIG").filter(|path| !path.is_empty()) {
+        return PathBuf::from(path);
+    }
+    let here = Path::new("rotation.toml");
+    if here.exists() { here.to_owned() } else { PathBuf::from(LAST_PLACE) }
+}
+
+/// Reads the configuration at this path.
+///
+/// # Errors
+///
+/// There is none, it cannot be read, or it has mistakes.
+pub fn load(path: &Path) -> Result<Settings, ConfigError> {
+    let (text, metadata) = read(path)?;
+    let mut settings = parse(&path.display().to_string(), &text, &Environment::of_process())?;
+    settings.warnings.extend(writable_by_others(path, &metadata));
+    Ok(settings)
+}
+
+/// Reads a configuration that is in memory; `name` is what the mistakes call it.
+///
+/// # Errors
+///
+/// Every mistake that it has.
+pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Settings, Diagnostics> {
+    file::parse(name, text, environment.journal())
+}
+
+fn read(path: &Path) -> Result<(String, Metadata), ConfigError> {
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },
+        _ => ConfigError::Unreadable { path: path.to_owned(), source },
+    };
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let mut bytes = Vec::new();
+    // One byte more than is allowed tells too large from just large enough.
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.split(|byte| *byte == b'\n').count();
+        ConfigError::NotText { path: path.to_owned(), line }
+    })?;
+    Ok((text, metadata))
+}
+
+/// Who can write the configuration can have the next key sent to an address of their own.
+#[cfg(unix)]
+fn writable_by_others(path: &Path, metadata: &Metadata) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = metadata.permissions().mode() & 0o7777;
+    let warning = || {
+        let path = path.display();
+        format!(
+            "{path} can be written by others than its owner (mode {mode:04o}): who writes it gets the next keys; chmod go-w {path}"
+        )
+    };
+    (metadata.is_file() && mode & 0o022 != 0).then(warning)
+}
+
+#[cfg(not(unix))]
+fn writable_by_others(_path: &Path, _metadata: &Metadata) -> Option<String> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), bytes).expect("written");
+        file
+    }
+
+    #[test]
+    fn what_is_no_configuration_file_is_told_apart() {
+        let missing = load(Path::new("/nonexistent/rotation.toml"));
+        assert!(matches!(missing, Err(ConfigError::Missing { .. })));
+        assert!(matches!(load(Path::new("/")), Err(ConfigError::Unreadable { .. })));
+        let not_text = load(written(b"# one\n# tw\xff\n").path());
+        assert!(matches!(not_text, Err(ConfigError::NotText { line: 2, .. })));
+        let large = written(&vec![b'\n'; 1024 * 1024 + 1]);
+        assert!(matches!(load(large.path()), Err(ConfigError::TooLarge { .. })));
+        let just_so = written(&vec![b'\n'; 1024 * 1024]);
+        assert!(load(just_so.path()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_write_is_warned_about() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let file = written(b"");
+        let warnings = |mode| {
+            std::fs::set_permissions(file.path(), PermissionsExt::from_mode(mode)).expect("a mode");
+            load(file.path()).expect("settings").warnings
+        };
+        assert_eq!(warnings(0o644).len(), 1, "only that there is no vendor");
+        assert!(warnings(0o664).iter().any(|warning| warning.contains("mode 0664")));
+    }
+
+    #[test]
+    fn the_journal_is_where_the_service_keeps_its_files() {
+        let path = |environment: &Environment| parse("x", "", environment).expect("settings").journal.path;
+        assert_eq!(path(&Environment::default()), Path::new("./keyround.db"));
+        let service = Environment { state_directory: Some("/var/lib/keyround".into()) };
+        assert_eq!(path(&service), Path::new("/var/lib/keyround/journal.db"));
+    }
+
+    #[test]
+    fn what_is_said_on_the_command_line_goes_first() {
+        assert_eq!(find(Some(Path::new("/x/y.toml"))), Path::new("/x/y.toml"));
+    }
+}
