@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_sts::config::retry::RetryConfig;
 
 use crate::aws::AwsSession;
@@ -57,9 +57,11 @@ impl Account {
                 role_arn,
                 external_id: settings.external_id.clone(),
             };
-            let role = aws_credential_types::provider::SharedCredentialsProvider::new(role);
-            iam = iam.credentials_provider(role.clone());
-            sts = sts.credentials_provider(role);
+            // The setters with `set_` keep the provider as it is, and with it its place in the cache of
+            // credentials: the role is assumed once for both clients.
+            let role = Some(SharedCredentialsProvider::new(role));
+            iam.set_credentials_provider(role.clone());
+            sts.set_credentials_provider(role);
         }
         Ok(Clients {
             iam: aws_sdk_iam::Client::from_conf(iam.build()),
