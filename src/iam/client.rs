@@ -72,11 +72,10 @@ impl AwsIam {
             aws.request_id = request_id,
             "called {call}"
         );
-        match &answer {
-            Err(Fault::Refused(refusal)) if refusal.code == RefusalCode::Throttled => {
-                self.pace.slower().await
-            }
-            _ => self.pace.faster().await,
+        if is_throttled(&answer) {
+            self.pace.slower().await;
+        } else {
+            self.pace.faster().await;
         }
         answer
     }
@@ -98,7 +97,7 @@ impl AwsIam {
         let iam = &self.clients().await?.iam;
         let request = iam.list_access_keys().user_name(user.as_str()).set_marker(marker.clone());
         let page = self.perform(call, request.send()).await?;
-        let next = next_marker(call, page.is_truncated, marker, page.marker)?;
+        let next = next_marker(call, page.is_truncated, marker.as_ref(), page.marker)?;
         let keys = page.access_key_metadata.into_iter().map(|row| key_metadata(call, row));
         Ok((keys.collect::<Answer<_>>()?, next))
     }
@@ -213,7 +212,7 @@ impl Iam for AwsIam {
             for user in page.users {
                 users.push(user.user_name.parse().map_err(|_| incomplete(&call))?);
             }
-            marker = next_marker(&call, page.is_truncated, marker, page.marker)?;
+            marker = next_marker(&call, page.is_truncated, marker.as_ref(), page.marker)?;
             if marker.is_none() {
                 return Ok(users);
             }
@@ -245,6 +244,10 @@ fn outcome<T>(answer: &Answer<T>) -> &'static str {
     }
 }
 
+fn is_throttled<T>(answer: &Answer<T>) -> bool {
+    matches!(answer, Err(Fault::Refused(refusal)) if refusal.code == RefusalCode::Throttled)
+}
+
 fn is_gone(code: RefusalCode) -> bool {
     matches!(code, RefusalCode::NoSuchKey | RefusalCode::NoSuchUser)
 }
@@ -253,12 +256,12 @@ fn is_gone(code: RefusalCode) -> bool {
 fn next_marker(
     call: &Call,
     truncated: bool,
-    before: Option<String>,
+    before: Option<&String>,
     after: Option<String>,
 ) -> Answer<Option<String>> {
     match after {
         _ if !truncated => Ok(None),
-        Some(marker) if Some(&marker) != before.as_ref() => Ok(Some(marker)),
+        Some(marker) if Some(&marker) != before => Ok(Some(marker)),
         _ => Err(endless(call)),
     }
 }

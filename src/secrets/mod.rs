@@ -33,7 +33,7 @@ const FOREIGN_BITS: u32 = 0o077;
 pub struct Secrets {
     session: Arc<AwsSession>,
     credentials_directory: Option<PathBuf>,
-    secrets_manager: OnceCell<aws_sdk_secretsmanager::Client>,
+    manager: OnceCell<aws_sdk_secretsmanager::Client>,
     ssm: OnceCell<aws_sdk_ssm::Client>,
 }
 
@@ -44,7 +44,7 @@ impl Secrets {
         Secrets {
             session: Arc::clone(session),
             credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            secrets_manager: OnceCell::new(),
+            manager: OnceCell::new(),
             ssm: OnceCell::new(),
         }
     }
@@ -71,7 +71,7 @@ impl Secrets {
             }
             aws_sdk_secretsmanager::Client::from_conf(config.build())
         };
-        self.secrets_manager.get_or_init(build).await
+        self.manager.get_or_init(build).await
     }
 
     async fn ssm(&self) -> &aws_sdk_ssm::Client {
@@ -85,7 +85,7 @@ impl Secrets {
         self.ssm.get_or_init(build).await
     }
 
-    async fn from_secrets_manager(&self, id: &str, pointer: Option<&str>) -> Result<Secret, String> {
+    async fn read_secrets_manager(&self, id: &str, pointer: Option<&str>) -> Result<Secret, String> {
         let request = self.secrets_manager().await.get_secret_value().secret_id(id);
         let answer = Box::pin(request.send()).await.map_err(|error| no_answer(&error))?;
         let text = answer.secret_string.ok_or("it is binary; keyround's secrets are text")?;
@@ -96,7 +96,7 @@ impl Secrets {
         }
     }
 
-    async fn from_ssm(&self, name: &str) -> Result<Secret, String> {
+    async fn read_ssm(&self, name: &str) -> Result<Secret, String> {
         let request = self.ssm().await.get_parameter().name(name).with_decryption(true);
         let answer = Box::pin(request.send()).await.map_err(|error| no_answer(&error))?;
         let value = answer.parameter.and_then(|parameter| parameter.value);
@@ -109,9 +109,9 @@ impl Secrets {
             SecretRef::File(path) => from_file(path, private),
             SecretRef::Credential(name) => from_file(&self.credential(name)?, |_| Ok(())),
             SecretRef::SecretsManager { id, pointer } => {
-                self.from_secrets_manager(id, pointer.as_deref()).await
+                self.read_secrets_manager(id, pointer.as_deref()).await
             }
-            SecretRef::Ssm(name) => self.from_ssm(name).await,
+            SecretRef::Ssm(name) => self.read_ssm(name).await,
         }
     }
 }

@@ -2,22 +2,23 @@
 //!
 //! The tests share one emulator. Each has its own users, and its rules are narrowed to them.
 
+mod emulator;
+mod identity;
+mod secrets;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, future};
 use keyround::aws::{AwsSession, Deadlines};
 use keyround::config::settings::{AccountSettings, AwsSettings};
 use keyround::iam::AwsAccounts;
 use keyround::ids::{AccessKeyId, AccountName, IamUserName};
-use keyround::ports::{Accounts, Answer, Fault, Iam, SecretSource};
+use keyround::ports::{Accounts, Answer, Fault, Iam};
 use keyround::rotation::{KeyStatus, KeyUsage, RefusalCode};
 use keyround::secret::Secret;
-use keyround::secrets::Secrets;
 
 use crate::support::moto::{ACCOUNT, Call, Emulator, Rule};
 
@@ -152,7 +153,7 @@ async fn a_pair_that_does_not_sign_is_not_usable_and_asked_once() {
 async fn the_probe_goes_to_the_region_of_the_configuration_under_our_name() {
     let (_, key, secret) = seeded("region", 10.0);
     let settings = AwsSettings { region: Some("eu-central-1".to_owned()), ..settings() };
-    let iam = accounts(session(&settings)).iam(None);
+    let iam = accounts(&session(&settings)).iam(None);
     iam.identify(&key, &secret).await.expect("it signs");
     let calls = emulator().calls();
     let probe = calls.iter().find(|call| call.signer.as_deref() == Some(key.as_str())).expect("a probe");
@@ -200,7 +201,7 @@ async fn a_connection_that_breaks_before_the_effect_is_unknown_too() {
 #[tokio::test]
 async fn silence_is_unknown_once_the_deadline_has_passed() {
     let (user, key, _) = seeded("silent", 10.0);
-    let iam = accounts(hasty(&settings())).iam(None);
+    let iam = accounts(&hasty(&settings())).iam(None);
     emulator().order(&Rule::hang("iam:CreateAccessKey").after().about(user.as_str()).times(5));
     assert_unknown(&iam.create_key(&user).await);
     assert_eq!(calls("iam:CreateAccessKey", &user).len(), 1);
@@ -228,7 +229,7 @@ async fn a_refused_connection_means_that_nothing_was_sent() {
     let settings = AwsSettings { endpoint_url: Some(format!("http://{unused}")), ..settings() };
     let user: IamUserName = "unreached".parse().expect("a name");
     let sentence =
-        refusal(accounts(session(&settings)).iam(None).create_key(&user).await, RefusalCode::NotSent);
+        refusal(accounts(&session(&settings)).iam(None).create_key(&user).await, RefusalCode::NotSent);
     assert!(sentence.contains("cannot be reached"), "{sentence}");
 }
 
@@ -266,50 +267,9 @@ async fn the_words_of_aws_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_role_is_assumed_with_its_external_id_and_kept() {
-    let role = format!("arn:aws:iam::{OTHER_ACCOUNT}:role/rotator-kept");
-    emulator().seed_role(&role, Some("the-right-one"));
-    emulator().seed_user_in(OTHER_ACCOUNT, "assumed-user", 30.0);
-    let (accounts, name) = with_role(&role, Some("the-right-one"));
-    let iam = accounts.iam(Some(&name));
-    let user = "assumed-user".parse().expect("a name");
-    assert_eq!(iam.list_keys(&user).await.expect("a list").len(), 1);
-    assert_eq!(iam.list_keys(&user).await.expect("a list").len(), 1);
-    assert_eq!(iam.account_id().await.expect("asked").as_str(), OTHER_ACCOUNT);
-    assert_eq!(iam.account_id().await.expect("remembered").as_str(), OTHER_ACCOUNT);
-    assert_eq!(emulator().calls_about(&role).len(), 1, "credentials are kept");
-    let listed = calls("iam:ListAccessKeys", &user);
-    assert!(listed[0].signer.as_ref().is_some_and(|key| key.starts_with("ASIA")), "{listed:?}");
-}
-
-#[tokio::test]
-async fn a_role_that_cannot_be_assumed_is_a_refusal_that_names_it() {
-    let role = format!("arn:aws:iam::{OTHER_ACCOUNT}:role/rotator-denied");
-    emulator().seed_role(&role, Some("the-right-one"));
-    for external_id in [None, Some("the-wrong-one")] {
-        let (accounts, name) = with_role(&role, external_id);
-        let iam = accounts.iam(Some(&name));
-        let answer = iam.create_key(&"whoever".parse().expect("a name")).await;
-        let sentence = refusal(answer, RefusalCode::NotSent);
-        assert!(sentence.contains(&role) && sentence.contains("external_id"), "{sentence}");
-        assert!(!sentence.contains("the-wrong-one"), "{sentence}");
-    }
-}
-
-#[tokio::test]
-async fn without_credentials_nothing_is_sent_and_the_sentence_says_so() {
-    let session = AwsSession::new(&settings()).with_credentials(Nothing);
-    let iam = accounts(Arc::new(session)).iam(None);
-    let user: IamUserName = "no-credentials".parse().expect("a name");
-    let sentence = refusal(iam.create_key(&user).await, RefusalCode::NotSent);
-    assert!(sentence.contains("no AWS credentials"), "{sentence}");
-    assert!(emulator().calls_about(user.as_str()).is_empty());
-}
-
-#[tokio::test]
 async fn an_account_that_left_the_configuration_is_refused_with_its_name() {
     let gone: AccountName = "gone".parse().expect("a name");
-    let iam = accounts(session(&settings())).iam(Some(&gone));
+    let iam = accounts(&session(&settings())).iam(Some(&gone));
     let answer = iam.list_keys(&"whoever".parse().expect("a name")).await;
     let sentence = refusal(answer, RefusalCode::Misconfigured);
     assert!(sentence.contains("gone"), "{sentence}");
@@ -339,7 +299,8 @@ async fn missing_rights_are_what_a_simulation_is_certain_of() {
     let (accounts, name) = with_role(&role, None);
     let iam = accounts.iam(Some(&name));
     let user_there = "rights-there".parse().expect("a name");
-    assert_eq!(ambient().missing_rights(&user).await, Ok(vec![]), "moto knows no simulation");
+    assert_eq!(ambient().missing_rights(&user).await, Ok(vec![]), "neither a user nor a role asks");
+    assert_eq!(iam.missing_rights(&user_there).await, Ok(vec![]), "moto answers 500 to a simulation");
     let result = |action: &str, decision: &str| {
         format!(
             "<member><EvalActionName>{action}</EvalActionName><EvalDecision>{decision}</EvalDecision></member>"
@@ -354,40 +315,6 @@ async fn missing_rights_are_what_a_simulation_is_certain_of() {
     emulator().order(&Rule::answer("iam:SimulatePrincipalPolicy", 200, &body));
     let missing = iam.missing_rights(&user_there).await;
     assert_eq!(missing, Ok(vec!["iam:DeleteAccessKey".to_owned()]));
-}
-
-#[tokio::test]
-async fn secrets_are_read_from_aws() {
-    emulator().seed_secret("it/whole", "canary-whole");
-    emulator().seed_secret("it/json", r#"{"acme":{"token":"canary-token"}}"#);
-    emulator().seed_parameter("/it/parameter", "canary-parameter");
-    let secrets = Secrets::new(&session(&settings()));
-    for (reference, value) in [
-        ("secretsmanager:it/whole", "canary-whole"),
-        ("secretsmanager:it/json#/acme/token", "canary-token"),
-        ("ssm:/it/parameter", "canary-parameter"),
-    ] {
-        let read = secrets.resolve(&reference.parse().expect("a reference")).await;
-        assert_eq!(read, Ok(Secret::from(value)), "{reference}");
-    }
-}
-
-#[tokio::test]
-async fn a_secret_that_cannot_be_read_is_named_and_not_quoted() {
-    emulator().seed_secret("it/quoted", r#"{"token":"canary-token"}"#);
-    emulator().order(&Rule::error("secretsmanager:GetSecretValue", 400, "AccessDenied").about("it/denied"));
-    let secrets = Secrets::new(&session(&settings()));
-    for (reference, fault) in [
-        ("secretsmanager:it/no-such", "no such secret"),
-        ("secretsmanager:it/denied", "may not read it"),
-        ("secretsmanager:it/quoted#/other", "nothing stands at /other"),
-        ("ssm:/it/no-such", "no such secret"),
-    ] {
-        let read = secrets.resolve(&reference.parse().expect("a reference")).await;
-        let sentence = read.expect_err("it cannot be read");
-        assert!(sentence.starts_with(reference) && sentence.contains(fault), "{sentence}");
-        assert!(!sentence.contains("canary"), "{sentence}");
-    }
 }
 
 #[tokio::test]
@@ -430,15 +357,23 @@ fn rotator() -> Credentials {
     Credentials::new("testing", "testing", None, None, "test")
 }
 
-fn accounts(session: Arc<AwsSession>) -> AwsAccounts {
-    AwsAccounts::connect(&session, &BTreeMap::new())
+fn accounts(session: &Arc<AwsSession>) -> AwsAccounts {
+    AwsAccounts::connect(session, &BTreeMap::new())
 }
 
 fn ambient() -> Arc<dyn Iam> {
-    accounts(session(&settings())).iam(None)
+    accounts(&session(&settings())).iam(None)
 }
 
 fn with_role(role_arn: &str, external_id: Option<&str>) -> (AwsAccounts, AccountName) {
+    with_role_over(&session(&settings()), role_arn, external_id)
+}
+
+fn with_role_over(
+    session: &Arc<AwsSession>,
+    role_arn: &str,
+    external_id: Option<&str>,
+) -> (AwsAccounts, AccountName) {
     let name: AccountName = "production".parse().expect("a name");
     let account = AccountSettings {
         id: None,
@@ -446,7 +381,7 @@ fn with_role(role_arn: &str, external_id: Option<&str>) -> (AwsAccounts, Account
         external_id: external_id.map(str::to_owned),
     };
     let named = BTreeMap::from([(name.clone(), account)]);
-    (AwsAccounts::connect(&session(&settings()), &named), name)
+    (AwsAccounts::connect(session, &named), name)
 }
 
 fn calls(action: &str, user: &IamUserName) -> Vec<Call> {
@@ -480,18 +415,5 @@ fn assert_unknown<T: std::fmt::Debug>(answer: &Answer<T>) -> String {
     match answer {
         Err(Fault::Unknown(doubt)) => doubt.sentence.clone(),
         other => panic!("a doubt was expected, not {other:?}"),
-    }
-}
-
-/// What the standard chain says when it finds nothing.
-#[derive(Debug)]
-struct Nothing;
-
-impl ProvideCredentials for Nothing {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::ready(Err(CredentialsError::not_loaded_no_source()))
     }
 }

@@ -14,6 +14,7 @@ The bootstrap identity "testing"/"testing" may do everything; a user's own key m
 import datetime
 import hashlib
 import hmac
+import http.client
 import io
 import itertools
 import json
@@ -145,7 +146,8 @@ class Emulator:
                 start("200 OK", [])
                 call.socket.shutdown(socket.SHUT_RDWR)
                 return []
-        start(f"{status} .", [("Content-Type", kind), ("Content-Length", str(len(body))), ("x-amzn-RequestId", request_id())])
+        start(f"{status} {http.client.responses[status]}", [
+            ("Content-Type", kind), ("Content-Length", str(len(body))), ("x-amzn-RequestId", request_id())])
         return [body]
 
     def perform(self, call):
@@ -184,7 +186,7 @@ class Emulator:
                 raise HangUp
             return None
         if kind == "error":
-            return refusal(call, rule.spec["status"], rule.spec["code"], rule.spec.get("message", "ordered by the test"))
+            return refusal(call, rule.spec["status"], rule.spec["code"], "ordered by the test")
         if kind == "answer":
             return rule.spec["status"], rule.spec.get("content_type", "text/xml"), rule.spec["body"].encode()
         if kind == "page":
@@ -202,7 +204,8 @@ class Emulator:
             role = call.params["RoleArn"]
             wanted = self.external_ids.get(role, False)
             if wanted is False or (wanted is not None and wanted != call.params.get("ExternalId")):
-                return refusal(call, 403, "AccessDenied", f"User: {call.signer} is not authorized to perform: sts:AssumeRole on resource: {role}")
+                message = f"User: {call.signer} is not authorized to perform: sts:AssumeRole on resource: {role}"
+                return refusal(call, 403, "AccessDenied", message)
         return None
 
     def ask_moto(self, call):
@@ -221,8 +224,9 @@ class Emulator:
     def ask_as_bootstrap(self, service, target, params):
         """A JSON call of our own, past the checks, to prepare what a test needs."""
         scope = f"Credential=testing/20260101/us-east-1/{service}/aws4_request"
-        environ = create_environ("/", method="POST", data=json.dumps(params), content_type="application/x-amz-json-1.1", headers={
-            "X-Amz-Target": target, "Authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"})
+        signed = f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"
+        environ = create_environ("/", method="POST", data=json.dumps(params), content_type="application/x-amz-json-1.1",
+                                 headers={"X-Amz-Target": target, "Authorization": signed})
         with self.moto_lock:
             body, status, _ = run_wsgi_app(self.moto, environ, buffered=True)
         if not status.startswith("200"):
@@ -287,10 +291,12 @@ class Control:
         self.emulator.external_ids[arn] = external_id
 
     def post_secrets(self, name, value):
-        self.emulator.ask_as_bootstrap("secretsmanager", "secretsmanager.CreateSecret", {"Name": name, "SecretString": value})
+        secret = {"Name": name, "SecretString": value}
+        self.emulator.ask_as_bootstrap("secretsmanager", "secretsmanager.CreateSecret", secret)
 
     def post_parameters(self, name, value):
-        self.emulator.ask_as_bootstrap("ssm", "AmazonSSM.PutParameter", {"Name": name, "Value": value, "Type": "SecureString"})
+        parameter = {"Name": name, "Value": value, "Type": "SecureString"}
+        self.emulator.ask_as_bootstrap("ssm", "AmazonSSM.PutParameter", parameter)
 
     def get_calls(self):
         return self.emulator.calls
@@ -338,7 +344,8 @@ def shown(key):
     used = key.last_used
     return {"user": key.user_name, "access_key_id": key.access_key_id, "secret_access_key": key.secret_access_key,
             "status": key.status, "created_at": f"{key.create_date:%Y-%m-%dT%H:%M:%SZ}",
-            "last_used_at": f"{used.timestamp:%Y-%m-%dT%H:%M:%SZ}" if used else None, "service": used.service if used else None}
+            "last_used_at": f"{used.timestamp:%Y-%m-%dT%H:%M:%SZ}" if used else None,
+            "service": used.service if used else None}
 
 
 def days_ago(days):
@@ -380,11 +387,13 @@ def authenticate(call):
         if key.user_name:
             user = backend.get_user(key.user_name).arn
         else:
-            wanted_token = sts_backends[backend.account_id]["aws"].get_assumed_role_from_access_key(call.signer).session_token
+            sts = sts_backends[backend.account_id]["aws"]
+            wanted_token = sts.get_assumed_role_from_access_key(call.signer).session_token
     if token != wanted_token:
         return "InvalidClientTokenId", "The security token included in the request is invalid.", None
     if not hmac.compare_digest(signature(call, secret), call.auth["signature"]):
-        return "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.", None
+        message = "The request signature we calculated does not match the signature you provided."
+        return "SignatureDoesNotMatch", message, None
     return None, None, user
 
 
@@ -401,7 +410,8 @@ def signature(call, secret):
     request = "\n".join([environ["REQUEST_METHOD"], environ["PATH_INFO"] or "/", environ.get("QUERY_STRING", ""), headers,
                          auth["signed"], hashlib.sha256(call.body).hexdigest()])
     scope = [auth["date"], auth["region"], auth["service"], "aws4_request"]
-    text = "\n".join(["AWS4-HMAC-SHA256", environ.get("HTTP_X_AMZ_DATE", ""), "/".join(scope), hashlib.sha256(request.encode()).hexdigest()])
+    text = "\n".join(["AWS4-HMAC-SHA256", environ.get("HTTP_X_AMZ_DATE", ""), "/".join(scope),
+                      hashlib.sha256(request.encode()).hexdigest()])
     key = b"AWS4" + secret.encode()
     for part in scope:
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()

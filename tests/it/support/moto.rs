@@ -32,7 +32,8 @@ pub(crate) struct Emulator {
 pub(crate) struct Key {
     pub(crate) user: String,
     pub(crate) access_key_id: String,
-    pub(crate) secret_access_key: String,
+    #[serde(rename = "secret_access_key")]
+    pub(crate) secret: String,
     /// `Active`, `Inactive`, or `Deleted`.
     pub(crate) status: String,
     pub(crate) created_at: String,
@@ -182,7 +183,7 @@ impl Emulator {
     /// Makes a user with one active key of that age. Gives the key's two halves.
     pub(crate) fn seed_user(&self, name: &str, age_days: f64) -> (String, String) {
         let key: Key = self.ask("POST", "users", &json!({ "name": name, "age_days": age_days }));
-        (key.access_key_id, key.secret_access_key)
+        (key.access_key_id, key.secret)
     }
 
     /// Makes a user without a key, under a path such as `/vendors/acme/`.
@@ -194,7 +195,7 @@ impl Emulator {
     pub(crate) fn seed_user_in(&self, account: &str, name: &str, age_days: f64) -> (String, String) {
         let user = json!({ "name": name, "account": account, "age_days": age_days });
         let key: Key = self.ask("POST", "users", &user);
-        (key.access_key_id, key.secret_access_key)
+        (key.access_key_id, key.secret)
     }
 
     /// Makes a role that can be assumed with that external id; `None`: without one.
