@@ -243,7 +243,8 @@ class Control:
     POST secrets  name, value (Secrets Manager) · POST parameters  name, value (SSM, SecureString)
     GET  calls    in order of arrival · DELETE calls
     POST rules    see `Rule`; gives its number · DELETE rules  forget all, release all
-    GET  rules/N?wait=SECS  hits, once there is one · POST release/N  proceed: let whoever waits there go on, or hang up
+    GET  rules/N?wait=SECS  hits, once there is one
+    POST release/N  proceed: whoever is paused there goes on, or is hung up on
     POST latency  secs: added to each call
     """
 

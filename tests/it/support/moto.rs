@@ -153,6 +153,7 @@ impl Emulator {
             let said = std::fs::read_to_string(&log_path).unwrap_or_default();
             panic!("the AWS emulator did not start:\n{said}")
         });
+        std::fs::remove_file(log_path).expect("it was made above");
         Emulator { process, port }
     }
 
