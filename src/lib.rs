@@ -15,7 +15,9 @@ pub mod config;
 // Layer 3: ports.
 pub mod ports;
 
-// Layer 4: adapters. They decide nothing and do not know each other.
+// Layer 4: adapters. They decide nothing and do not know each other; `aws` is the ground that those
+// who call AWS share.
+pub mod aws;
 pub mod delivery;
 pub mod iam;
 pub mod journal;

@@ -1,1 +1,62 @@
-//! To be written.
+//! IAM and STS: the calls that rotating a key needs, on the AWS SDK.
+//!
+//! One [`AwsAccounts`] speaks for all accounts of the configuration, over one connection pool. Each
+//! account has its own identity (the ambient one, or a role assumed in it) and its own pace.
+//!
+//! **Invariant:** a call that changes something is sent once. The SDK would repeat a CreateAccessKey
+//! whose answer was lost, and leave a key behind whose secret nobody has.
+//!
+//! **Invariant:** the user is always named. IAM takes a call without one to be about whoever signs it.
+//!
+//! **Invariant:** an error while listing is an error, never an empty list, and every page is read.
+
+mod account;
+mod client;
+mod pacing;
+mod refusal;
+mod rights;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::aws::AwsSession;
+use crate::config::settings::AccountSettings;
+use crate::iam::account::Account;
+use crate::iam::client::AwsIam;
+use crate::ids::AccountName;
+use crate::ports::{Accounts, Iam};
+
+/// The accounts of the configuration, at AWS.
+#[derive(Debug)]
+pub struct AwsAccounts {
+    session: Arc<AwsSession>,
+    ambient: Arc<AwsIam>,
+    named: BTreeMap<AccountName, Arc<AwsIam>>,
+}
+
+impl AwsAccounts {
+    /// Prepares the accounts. Nobody is called, and no credentials are looked for, until the first call.
+    #[must_use]
+    pub fn connect(
+        session: &Arc<AwsSession>,
+        accounts: &BTreeMap<AccountName, AccountSettings>,
+    ) -> AwsAccounts {
+        let iam = |account| Arc::new(AwsIam::new(Arc::clone(session), account));
+        let named = accounts
+            .iter()
+            .map(|(name, settings)| (name.clone(), iam(Account::Configured(settings.clone()))))
+            .collect();
+        AwsAccounts { session: Arc::clone(session), ambient: iam(Account::Ambient), named }
+    }
+}
+
+impl Accounts for AwsAccounts {
+    fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam> {
+        let Some(name) = account else { return self.ambient.clone() };
+        if let Some(iam) = self.named.get(name) {
+            return iam.clone();
+        }
+        // The journal remembers rotations in accounts that the configuration has since lost.
+        Arc::new(AwsIam::new(Arc::clone(&self.session), Account::Missing(name.clone())))
+    }
+}

@@ -7,7 +7,8 @@ use std::time::Duration;
 use keyround::ids::{AccessKeyId, Subject};
 use keyround::journal::{decode, encode};
 use keyround::rotation::{
-    Because, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal, RefusalCode, Verification,
+    Because, Doing, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal, RefusalCode,
+    Verification,
 };
 use keyround::schedule::Windows;
 use keyround::time::Timestamp;
@@ -100,8 +101,8 @@ fn one_of_each() -> Vec<Event> {
         Event::Reactivated { at: at(13) },
         Event::Deleted { at: at(14), request_id: None },
         Event::Deleted { at: at(15), request_id: Some(request_id()) },
-        Event::Unanswered { doubt: doubt(None), at: at(16) },
-        Event::Unanswered { doubt: doubt(Some(30)), at: at(17) },
+        Event::Unanswered { doing: Doing::Create, doubt: doubt(None), at: at(16) },
+        Event::Unanswered { doing: Doing::Deliver, doubt: doubt(Some(30)), at: at(17) },
         Event::Held { until: None, by: by(), why: "a freeze".to_owned(), at: at(18) },
         Event::Held { until: Some(at(86_400)), by: by(), why: "a freeze".to_owned(), at: at(19) },
         Event::Resumed { by: by(), at: at(20) },
@@ -109,10 +110,27 @@ fn one_of_each() -> Vec<Event> {
         Event::Abandoned { by: by(), why: "the vendor is gone – för immer".to_owned(), at: at(22) },
     ];
     events.extend(every_intent().into_iter().map(|intent| Event::Intended { intent, at: at(23) }));
-    events.extend(
-        refusal_codes().into_iter().map(|code| Event::Refused { refusal: refusal(code), at: at(24) }),
-    );
+    events.extend(refusal_codes().into_iter().map(|code| refused(Doing::Deliver, code)));
+    events.extend(every_doing().into_iter().map(|doing| refused(doing, RefusalCode::Other)));
     events
+}
+
+fn refused(doing: Doing, code: RefusalCode) -> Event {
+    Event::Refused { doing, refusal: refusal(code), at: at(24) }
+}
+
+fn every_doing() -> [Doing; 9] {
+    [
+        Doing::List,
+        Doing::Create,
+        Doing::Probe,
+        Doing::Deliver,
+        Doing::Verify,
+        Doing::ReadUsage,
+        Doing::Deactivate,
+        Doing::Reactivate,
+        Doing::Delete,
+    ]
 }
 
 fn started(account: Option<&str>, plan: Plan) -> Event {

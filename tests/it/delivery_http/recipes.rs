@@ -11,7 +11,7 @@ use super::{
     texts, unknown,
 };
 use crate::support::vendor::{Answer, Vendor};
-use crate::support::{venv, webhook_reference};
+use crate::support::{python, webhook_reference};
 
 #[tokio::test]
 async fn a_json_body_is_a_document_whose_strings_are_templates() {
@@ -81,7 +81,7 @@ async fn a_sealed_box_is_opened_by_libsodium_with_the_key_that_an_earlier_answer
     let question = json!({
         "check": "sealed_box", "secret_key": BASE64.encode(owner.to_bytes()), "sealed": sent["encrypted_value"],
     });
-    assert_eq!(webhook_reference::ask(&venv::python(), &question).as_deref(), Ok(NEW_SECRET));
+    assert_eq!(webhook_reference::ask(python::interpreter(), &question).as_deref(), Ok(NEW_SECRET));
 }
 
 #[tokio::test]

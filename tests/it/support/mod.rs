@@ -1,4 +1,8 @@
+//! What the tests stand on: an emulator of AWS that is as strict as AWS, a vendor that can be as bad as
+//! any, and the Python that the emulator and the reference implementations run in.
+
 pub(crate) mod authority;
+pub(crate) mod moto;
+pub(crate) mod python;
 pub(crate) mod vendor;
-pub(crate) mod venv;
 pub(crate) mod webhook_reference;

@@ -1,0 +1,112 @@
+//! How fast an account is called: as fast as AWS lets us, and no faster.
+//!
+//! IAM's rate limits are unpublished, cannot be raised, and are shared with everybody else in the
+//! account. So calls go out at once until AWS says that it is too much; from then on they keep a
+//! distance, which doubles with each further complaint and shrinks again with each answer.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// The distance after the first complaint: ten calls a second.
+const DISTANCE_FIRST: Duration = Duration::from_millis(100);
+/// The widest distance: below this nobody is throttled by us alone.
+const DISTANCE_MAX: Duration = Duration::from_secs(2);
+/// What one answer takes off the distance: from the widest to none in a hundred answers.
+const RELIEF: Duration = Duration::from_millis(20);
+
+/// Whoever would wait longer is sent back instead, so that a call and its wait stay under a minute.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Too many calls are waiting already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct TooMany;
+
+/// The pace of one account.
+#[derive(Debug)]
+pub(super) struct Pace {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    distance: Duration,
+    next_at: Instant,
+}
+
+impl Pace {
+    pub(super) fn new() -> Pace {
+        Pace { state: Mutex::new(State { distance: Duration::ZERO, next_at: Instant::now() }) }
+    }
+
+    /// Returns when the next call may go out. Callers are served in the order they came.
+    pub(super) async fn turn(&self) -> Result<(), TooMany> {
+        let mine = {
+            let mut state = self.state.lock().await;
+            let mine = state.next_at.max(Instant::now());
+            if mine.duration_since(Instant::now()) > WAIT_MAX {
+                return Err(TooMany);
+            }
+            state.next_at = mine + state.distance;
+            mine
+        };
+        tokio::time::sleep_until(mine).await;
+        Ok(())
+    }
+
+    /// AWS said that it is too much.
+    pub(super) async fn slower(&self) {
+        let mut state = self.state.lock().await;
+        state.distance = (state.distance * 2).clamp(DISTANCE_FIRST, DISTANCE_MAX);
+        state.next_at = state.next_at.max(Instant::now() + state.distance);
+    }
+
+    /// AWS answered.
+    pub(super) async fn faster(&self) {
+        let mut state = self.state.lock().await;
+        state.distance = state.distance.saturating_sub(RELIEF);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_go_out_at_once_until_aws_complains() {
+        let (pace, start) = (Pace::new(), Instant::now());
+        for _ in 0..100 {
+            assert_eq!(pace.turn().await, Ok(()));
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        pace.slower().await;
+        assert_eq!(pace.turn().await, Ok(()));
+        assert_eq!(pace.turn().await, Ok(()));
+        assert_eq!(start.elapsed(), DISTANCE_FIRST * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_is_too_long_sends_the_next_one_back() {
+        let pace = Pace::new();
+        for _ in 0..20 {
+            pace.slower().await;
+        }
+        let queue = futures_util::future::join_all((0..40).map(|_| pace.turn())).await;
+        assert!(queue.contains(&Ok(())));
+        assert!(queue.contains(&Err(TooMany)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_distance_grows_to_a_bound_and_shrinks_to_nothing() {
+        let pace = Pace::new();
+        for _ in 0..20 {
+            pace.slower().await;
+        }
+        assert_eq!(pace.state.lock().await.distance, DISTANCE_MAX);
+        for _ in 0..100 {
+            pace.faster().await;
+        }
+        assert_eq!(pace.state.lock().await.distance, Duration::ZERO);
+    }
+}

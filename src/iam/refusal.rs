@@ -1,0 +1,235 @@
+//! What AWS's answer means: the only place that turns the SDK's errors into ours.
+//!
+//! The SDK's `ServiceError` is no proof of a refusal: an answer of 200 with a body that cannot be
+//! read, a proxy's page and every 5xx arrive as one too. So a refusal is certain only with an error
+//! code *and* a status below 500, or when the request provably never left. All else is Unknown.
+//!
+//! **Invariant:** no sentence repeats AWS's own message. `SignatureDoesNotMatch` quotes the request
+//! back, session token included.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_types::request_id::RequestId;
+
+use crate::ports::Fault;
+use crate::rotation::{Doubt, Refusal, RefusalCode};
+
+/// A call, as sentences and logs name it.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) service: &'static str,
+    pub(super) operation: &'static str,
+    /// Whom it is about, such as `user vendor-acme`; empty when that goes without saying.
+    pub(super) on: String,
+    pub(super) signer: Signer,
+}
+
+/// Whose credentials sign a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Signer {
+    /// The rotator's own.
+    Rotator,
+    /// The new key's, to see whether it works.
+    NewKey,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.service, self.operation)?;
+        if self.on.is_empty() { Ok(()) } else { write!(f, " on {}", self.on) }
+    }
+}
+
+/// Why the rotator cannot act in an account: AWS did not let it assume the role.
+///
+/// It travels inside the SDK's credentials error, which hides its own source from sentences.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoRole(pub(super) String);
+
+/// What an error of the SDK means for this call.
+pub(super) fn fault<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            match answer.err().code() {
+                Some(code) if status < 500 => {
+                    let message = answer.err().message().unwrap_or_default();
+                    let retry_after = retry_after(answer.raw());
+                    Fault::Refused(refusal(call, code, message, error.request_id(), retry_after))
+                }
+                code => unbelievable(call, status, code, retry_after(answer.raw())),
+            }
+        }
+        SdkError::ConstructionFailure(_) => not_sent(call, error),
+        SdkError::DispatchFailure(failure) if failure.is_user() || never_left(error) => not_sent(call, error),
+        _ => Fault::unknown(format!(
+            "{call} got no answer that can be believed ({}); it may have been done",
+            shape(error)
+        )),
+    }
+}
+
+fn unbelievable(call: &Call, status: u16, code: Option<&str>, retry_after: Option<Duration>) -> Fault {
+    let code = code.filter(|code| is_plain(code)).map(|code| format!(" {code}")).unwrap_or_default();
+    let sentence = if status < 300 {
+        format!("{call} was answered {status} with something that cannot be read; it may have been done")
+    } else {
+        format!("{call} was answered {status}{code}, which does not say whether it was done")
+    };
+    Fault::Unknown(Doubt { sentence, retry_after })
+}
+
+fn refusal(
+    call: &Call,
+    code: &str,
+    message: &str,
+    request_id: Option<&str>,
+    retry_after: Option<Duration>,
+) -> Refusal {
+    let kind = kind(call, code, message);
+    let said = match request_id {
+        Some(id) if is_plain(id) => format!("{}, request {id}", plain_or(code, "an odd code")),
+        _ => plain_or(code, "an odd code").to_owned(),
+    };
+    Refusal { code: kind, sentence: format!("{} ({said})", advice(call, kind, code)), retry_after }
+}
+
+fn kind(call: &Call, code: &str, message: &str) -> RefusalCode {
+    if is_throttling(code) {
+        return RefusalCode::Throttled;
+    }
+    if call.signer == Signer::NewKey {
+        return RefusalCode::NotUsable;
+    }
+    match code {
+        _ if is_denial(code) || is_bad_credential(code) => RefusalCode::AccessDenied,
+        // One code for both; only the text tells them apart.
+        "NoSuchEntity" if message.starts_with("The Access Key with id") => RefusalCode::NoSuchKey,
+        "NoSuchEntity" if message.starts_with("The user with name") => RefusalCode::NoSuchUser,
+        "LimitExceeded" => RefusalCode::LimitExceeded,
+        _ => RefusalCode::Other,
+    }
+}
+
+fn advice(call: &Call, kind: RefusalCode, code: &str) -> String {
+    match kind {
+        RefusalCode::AccessDenied if is_bad_credential(code) => {
+            format!("AWS does not accept the rotator's own credentials for {call}; renew them")
+        }
+        RefusalCode::AccessDenied => {
+            format!("{call} is denied to the rotator; grant it (keyround's README lists the rights)")
+        }
+        RefusalCode::NoSuchUser => {
+            format!("{call}: there is no such user in this account; correct the configuration")
+        }
+        RefusalCode::NoSuchKey => format!("{call}: there is no such key"),
+        RefusalCode::LimitExceeded => {
+            format!("{call}: the user has two access keys already; delete the one that nobody uses")
+        }
+        RefusalCode::Throttled => format!("{call}: AWS asks to be called more slowly"),
+        RefusalCode::NotUsable => format!("the new key does not sign yet: {call} was refused"),
+        _ => format!("{call} was refused"),
+    }
+}
+
+fn is_denial(code: &str) -> bool {
+    matches!(code, "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized")
+}
+
+/// AWS's words for "I do not know you", in the query protocol and in the JSON protocol.
+fn is_bad_credential(code: &str) -> bool {
+    matches!(
+        code,
+        "ExpiredToken"
+            | "ExpiredTokenException"
+            | "RequestExpired"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "InvalidAccessKeyId"
+    )
+}
+
+fn is_throttling(code: &str) -> bool {
+    matches!(
+        code,
+        "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "TooManyRequestsException"
+            | "RequestLimitExceeded"
+            | "BandwidthLimitExceeded"
+            | "SlowDown"
+    )
+}
+
+fn not_sent<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
+where
+    E: Error + 'static,
+{
+    let why = if let Some(role) = cause::<NoRole>(error) {
+        role.to_string()
+    } else if cause::<CredentialsError>(error).is_some() {
+        "the rotator has no AWS credentials: give it some by environment, profile or role".to_owned()
+    } else if never_left(error) {
+        "AWS cannot be reached: no connection".to_owned()
+    } else {
+        "the request cannot be built: check region and endpoint_url".to_owned()
+    };
+    Fault::refused(RefusalCode::NotSent, format!("{call} was not sent: {why}"))
+}
+
+/// Whether the request certainly stayed here: there was no connection, or nothing to sign it with.
+fn never_left<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: Error + 'static,
+{
+    cause::<CredentialsError>(error).is_some()
+        || cause::<hyper_util::client::legacy::Error>(error)
+            .is_some_and(hyper_util::client::legacy::Error::is_connect)
+}
+
+/// The first cause of that type.
+fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref::<T>())
+}
+
+/// What kind of silence it was. The SDK's own words stay out of sentences: they quote what was received.
+fn shape<E>(error: &SdkError<E, HttpResponse>) -> &'static str {
+    match error {
+        SdkError::TimeoutError(_) => "it took too long",
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => "it took too long",
+        SdkError::DispatchFailure(_) => "the connection broke",
+        SdkError::ResponseError(_) => "the answer is broken off",
+        _ => "an error of a kind that is not known",
+    }
+}
+
+/// `Retry-After` in whole seconds. AWS's own header counts milliseconds.
+fn retry_after(answer: &HttpResponse) -> Option<Duration> {
+    let number = |name| answer.headers().get(name).and_then(|text| text.trim().parse().ok());
+    number("x-amz-retry-after").map(Duration::from_millis).or(number("retry-after").map(Duration::from_secs))
+}
+
+/// AWS's codes and request ids are words. What is not one came from somebody else, and is not repeated.
+fn is_plain(word: &str) -> bool {
+    word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+}
+
+fn plain_or<'a>(word: &'a str, otherwise: &'a str) -> &'a str {
+    if is_plain(word) { word } else { otherwise }
+}

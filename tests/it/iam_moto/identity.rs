@@ -1,0 +1,135 @@
+//! Who the rotator is: the standard chain, a role, or nobody.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use keyround::aws::AwsSession;
+use keyround::config::settings::AwsSettings;
+use keyround::ids::IamUserName;
+use keyround::ports::Accounts;
+use keyround::rotation::RefusalCode;
+
+use super::{OTHER_ACCOUNT, accounts, calls, emulator, hasty, refusal, settings, with_role, with_role_over};
+use crate::support::moto::Rule;
+
+const ENDPOINT_VARIABLE: &str = "KEYROUND_TEST_ENDPOINT";
+const REPORT_VARIABLE: &str = "KEYROUND_TEST_REPORT";
+
+#[tokio::test]
+async fn a_role_is_assumed_with_its_external_id_and_kept() {
+    let role = format!("arn:aws:iam::{OTHER_ACCOUNT}:role/rotator-kept");
+    emulator().seed_role(&role, Some("the-right-one"));
+    emulator().seed_user_in(OTHER_ACCOUNT, "assumed-user", 30.0);
+    let (accounts, name) = with_role(&role, Some("the-right-one"));
+    let iam = accounts.iam(Some(&name));
+    let user = "assumed-user".parse().expect("a name");
+    assert_eq!(iam.list_keys(&user).await.expect("a list").len(), 1);
+    assert_eq!(iam.list_keys(&user).await.expect("a list").len(), 1);
+    assert_eq!(iam.account_id().await.expect("asked").as_str(), OTHER_ACCOUNT);
+    assert_eq!(iam.account_id().await.expect("remembered").as_str(), OTHER_ACCOUNT);
+    assert_eq!(emulator().calls_about(&role).len(), 1, "credentials are kept");
+    let listed = calls("iam:ListAccessKeys", &user);
+    assert!(listed[0].signer.as_ref().is_some_and(|key| key.starts_with("ASIA")), "{listed:?}");
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_be_assumed_is_a_refusal_that_names_it() {
+    let role = format!("arn:aws:iam::{OTHER_ACCOUNT}:role/rotator-denied");
+    emulator().seed_role(&role, Some("the-right-one"));
+    for external_id in [None, Some("the-wrong-one")] {
+        let (accounts, name) = with_role(&role, external_id);
+        let iam = accounts.iam(Some(&name));
+        let answer = iam.create_key(&"whoever".parse().expect("a name")).await;
+        let sentence = refusal(answer, RefusalCode::NotSent);
+        assert!(sentence.contains(&role) && sentence.contains("external_id"), "{sentence}");
+        assert!(!sentence.contains("the-wrong-one"), "{sentence}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_answered_means_that_nothing_was_sent() {
+    let role = format!("arn:aws:iam::{OTHER_ACCOUNT}:role/rotator-silent");
+    emulator().order(&Rule::hang("sts:AssumeRole").about(&role).times(9));
+    let (accounts, name) = with_role_over(&hasty(&settings()), &role, None);
+    let answer = accounts.iam(Some(&name)).create_key(&"unsent".parse().expect("a name")).await;
+    let sentence = refusal(answer, RefusalCode::NotSent);
+    assert!(sentence.contains(&role), "{sentence}");
+    assert!(emulator().calls_about("unsent").is_empty());
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_sent_and_the_sentence_says_so() {
+    let session = AwsSession::new(&settings()).with_credentials(Nothing);
+    let iam = accounts(&Arc::new(session)).iam(None);
+    let user: IamUserName = "no-credentials".parse().expect("a name");
+    let sentence = refusal(iam.create_key(&user).await, RefusalCode::NotSent);
+    assert!(sentence.contains("no AWS credentials"), "{sentence}");
+    assert!(emulator().calls_about(user.as_str()).is_empty());
+}
+
+#[test]
+fn the_standard_chain_finds_credentials_and_the_configured_endpoint_wins() {
+    emulator().seed_user("iam-chain", 10.0);
+    let dead_end = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1".to_owned());
+    let mut environment = emulator().env();
+    environment.extend([dead_end]);
+    assert_eq!(in_a_process_with(&environment), "listed 1");
+
+    environment.retain(|name, _| !name.contains("ACCESS_KEY"));
+    let sentence = in_a_process_with(&environment);
+    assert!(sentence.contains("no AWS credentials"), "{sentence}");
+
+    let files = tempfile::tempdir().expect("a directory");
+    let credentials = files.path().join("credentials");
+    let profile = "[it]\naws_access_key_id = testing\naws_secret_access_key = testing\n";
+    std::fs::write(&credentials, profile).expect("it is written");
+    environment.insert("AWS_SHARED_CREDENTIALS_FILE", credentials.display().to_string());
+    environment.insert("KEYROUND_TEST_PROFILE", "it".to_owned());
+    assert_eq!(in_a_process_with(&environment), "listed 1");
+}
+
+#[tokio::test]
+#[ignore = "the test above runs it in a process of its own, for its environment"]
+async fn lists_by_the_standard_chain() {
+    let endpoint_url = Some(std::env::var(ENDPOINT_VARIABLE).expect("the test above sets it"));
+    let profile = std::env::var("KEYROUND_TEST_PROFILE").ok();
+    let session = AwsSession::new(&AwsSettings { region: None, profile, endpoint_url });
+    let user: IamUserName = "iam-chain".parse().expect("a name");
+    let said = match accounts(&Arc::new(session)).iam(None).list_keys(&user).await {
+        Ok(keys) => format!("listed {}", keys.len()),
+        Err(fault) => fault.sentence().to_owned(),
+    };
+    let report = std::env::var(REPORT_VARIABLE).expect("the test above sets it");
+    std::fs::write(report, said).expect("it is written");
+}
+
+/// Runs `lists_by_the_standard_chain` with that environment and no other. Gives what it reports.
+fn in_a_process_with(environment: &BTreeMap<&'static str, String>) -> String {
+    let report = tempfile::NamedTempFile::new().expect("a file");
+    let ran = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "iam_moto::identity::lists_by_the_standard_chain", "--ignored"])
+        .env_clear()
+        .envs(environment)
+        .env(ENDPOINT_VARIABLE, emulator().url())
+        .env(REPORT_VARIABLE, report.path())
+        .output()
+        .expect("it runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    std::fs::read_to_string(report.path()).expect("it reports")
+}
+
+/// What the standard chain says when it finds nothing.
+#[derive(Debug)]
+struct Nothing;
+
+impl ProvideCredentials for Nothing {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(Err(CredentialsError::not_loaded_no_source()))
+    }
+}

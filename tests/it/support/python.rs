@@ -1,0 +1,65 @@
+//! A Python with the packages of `tests/support/requirements.txt`, each pinned and held to its hash.
+//!
+//! It is made once per set of requirements, under `target/`, by the first test that needs it; the
+//! others wait at a file lock. A machine that cannot make it fails the test with a sentence: a test
+//! that is skipped in silence proves nothing.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+const REQUIREMENTS: &str = include_str!("../../support/requirements.txt");
+
+/// A file of `tests/support/`.
+pub(crate) fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(name)
+}
+
+/// The interpreter.
+pub(crate) fn interpreter() -> &'static Path {
+    static INTERPRETER: LazyLock<PathBuf> = LazyLock::new(provide);
+    &INTERPRETER
+}
+
+fn provide() -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    REQUIREMENTS.hash(&mut hasher);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let home = target.join(format!("test-venv-{:016x}", hasher.finish()));
+    let lock = File::create(home.with_extension("lock")).expect("target/ can be written");
+    lock.lock().expect("target/ is on a file system with locks");
+    let complete = home.join("complete");
+    if !complete.exists() {
+        if home.exists() {
+            fs::remove_dir_all(&home).expect("an unfinished environment can be removed");
+        }
+        build(&home);
+        File::create(complete).expect("target/ can be written");
+    }
+    home.join("bin/python")
+}
+
+fn build(home: &Path) {
+    let made = Command::new("python3").args(["-m", "venv"]).arg(home).output();
+    demand(made, "install Debian's python3 and python3-venv");
+    let installed = Command::new(home.join("bin/python"))
+        .args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "-r"])
+        .arg(script("requirements.txt"))
+        .output();
+    demand(installed, "pip must reach a package index, or wheels in PIP_FIND_LINKS");
+}
+
+fn demand(ran: std::io::Result<Output>, hint: &str) {
+    match ran {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => panic!(
+            "the tests' Python environment cannot be made: {hint}\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        ),
+        Err(error) => panic!("the tests' Python environment cannot be made: {hint} ({error})"),
+    }
+}
