@@ -1,0 +1,166 @@
+//! The command line, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::ids::VendorName;
+use crate::time::Timestamp;
+
+/// Rotate the AWS access keys of third-party vendors without cutting one of them off.
+#[derive(Debug, Parser)]
+#[command(name = "keyround", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Configuration [default: $KEYROUND_CONFIG, ./rotation.toml, /etc/keyround/rotation.toml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How results are written to standard output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// How log lines are written to standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Log more; can be repeated
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Log errors only, and show no progress
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the scheduler until told to stop
+    Run,
+    /// Make one pass: drive each rotation as far as it can go now
+    Rotate(Rotate),
+    /// Show keys, ages, verdicts and rotations in flight
+    Status(Vendors),
+    /// Explain why a vendor's key is (not) due, and what happens next
+    Explain {
+        /// The vendor, as in `[vendor.NAME]`
+        vendor: VendorName,
+    },
+    /// Check the configuration; online also AWS, rights and vendors
+    Check {
+        /// Ask AWS and the vendors too; nothing is changed
+        #[arg(long)]
+        online: bool,
+    },
+    /// Play the whole life of a rotation with your own configuration, against stand-ins
+    Rehearse(Vendors),
+    /// Show what was done, when and by whom
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    History(History),
+    /// Stop a rotation in flight where it is, until resumed
+    Hold {
+        /// The vendor, as in `[vendor.NAME]`
+        vendor: VendorName,
+        /// Go on by itself at this time (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
+        /// Why; kept in the history
+        #[arg(long)]
+        why: String,
+    },
+    /// Let a rotation that is held or stuck go on
+    Resume {
+        /// The vendor, as in `[vendor.NAME]`
+        vendor: VendorName,
+    },
+    /// Set the old key Active again, and soak anew
+    Reactivate {
+        /// The vendor, as in `[vendor.NAME]`
+        vendor: VendorName,
+        /// Why; kept in the history
+        #[arg(long)]
+        why: String,
+    },
+    /// Give a rotation up: a key that the vendor was never offered is discarded, any other stays
+    Abandon {
+        /// The vendor, as in `[vendor.NAME]`
+        vendor: VendorName,
+        /// Why; kept in the history
+        #[arg(long)]
+        why: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vendors {
+    /// These vendors only; can be repeated
+    #[arg(value_name = "VENDOR")]
+    pub(crate) vendors: Vec<VendorName>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    pub(crate) only: Vendors,
+    /// Say what would be done, check that it could be, and change nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) dry_run: bool,
+    /// Rotate whether due or not
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Stay until each rotation ended
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Exit with 2 when work is due and not done
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// This vendor only
+    pub(crate) vendor: Option<VendorName>,
+    /// From this time on (RFC 3339), or from this day on
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) since: Option<Timestamp>,
+    #[command(subcommand)]
+    pub(crate) command: Option<HistoryCommand>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum HistoryCommand {
+    /// Recompute the hash chain over the whole history
+    Verify,
+}
+
+fn date(text: &str) -> Result<Timestamp, String> {
+    let midnight = format!("{text}T00:00:00Z");
+    let parsed = text.parse().or_else(|_| midnight.parse::<Timestamp>());
+    parsed.map_err(|_| "not a date such as 2026-11-23, or a time such as 2026-11-23T03:00:00Z".to_owned())
+}

@@ -1,0 +1,71 @@
+//! Exit codes, and the errors that end a command.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::ports::JournalError;
+
+/// The exit codes of the contract.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    /// Fine; also when nothing was due.
+    Fine = 0,
+    /// An operation failed or a vendor is stuck; the others went on.
+    Failed = 1,
+    /// Only when asked for: work is due.
+    WorkIsDue = 2,
+    /// The command line is wrong (sysexits `EX_USAGE`).
+    Usage = 64,
+    /// The journal or AWS cannot be reached; try again later (sysexits `EX_TEMPFAIL`).
+    TryAgain = 75,
+    /// The configuration, or the journal's content, is wrong (sysexits `EX_CONFIG`).
+    Config = 78,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> ExitCode {
+        ExitCode::from(code as u8)
+    }
+}
+
+/// What ended a command before it could do its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    /// Already rendered, when it has more than one line.
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hinted(self, hint: impl Into<String>) -> Failure {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Failure {
+        let code = match error {
+            JournalError::Unusable(_) => Code::Config,
+            JournalError::InUse(_)
+            | JournalError::Unavailable(_)
+            | JournalError::Conflict { .. }
+            | JournalError::AlreadyRotating { .. } => Code::TryAgain,
+        };
+        Failure::new(code, format!("the journal: {error}"))
+    }
+}
+
+/// How a command ended that did its work.
+pub(crate) type Ended = Result<Code, Failure>;

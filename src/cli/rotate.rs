@@ -1,0 +1,185 @@
+//! `rotate`: one pass, or with `--dry-run` what it would do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::args::{self, Format};
+use crate::cli::exit::{Code, Ended};
+use crate::cli::progress::Reporter;
+use crate::cli::run::stop_on_signals;
+use crate::cli::status::code_of;
+use crate::cli::view::{dash, table};
+use crate::cli::{Screen, setup};
+use crate::driver::{Ask, Cadence, Engine, Patience, Preview, Rest, Visited, preview};
+use crate::journal::Mode;
+use crate::ports::Check;
+use crate::schedule::{Action, State};
+
+/// `rotate --format json`, as in the contract.
+#[derive(Serialize)]
+struct RotateView {
+    dry_run: bool,
+    vendors: Vec<VendorView>,
+}
+
+#[derive(Serialize)]
+struct VendorView {
+    vendor: String,
+    iam_user: Option<String>,
+    action: &'static str,
+    reason: &'static str,
+    sentence: String,
+    steps: Vec<String>,
+    preflight: Vec<CheckView>,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CheckView {
+    check: String,
+    ok: bool,
+    sentence: String,
+}
+
+pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &Screen) -> Ended {
+    let (_, settings) = setup::settings(config, screen.color)?;
+    setup::known(&settings, &asked.only.vendors)?;
+    if asked.dry_run {
+        return dry_run(settings, asked, screen).await;
+    }
+    let world = setup::world(settings, Mode::Drive).await?;
+    let (_keep, worlds) = watch::channel(world);
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    let reporter = Arc::new(Reporter::new(screen.progress));
+    let mut engine = Engine::new(worlds, stop.clone(), Arc::clone(&reporter) as _);
+    let ask = Ask { vendors: asked.only.vendors, force: asked.force };
+    let patience = if asked.wait { Patience::Unlimited } else { Patience::Short };
+    let found = engine.work(&Cadence::Once(ask, patience)).await?;
+    show(&found, &reporter, screen);
+    let code = code_of(&found);
+    let work_left = found.iter().any(is_unfinished);
+    Ok(if code == Code::Fine && asked.detailed_exitcode && work_left { Code::WorkIsDue } else { code })
+}
+
+/// Whether something is still to be done for this user.
+fn is_unfinished(visited: &Visited) -> bool {
+    matches!(visited.verdict.state, State::Due | State::Overdue | State::Rotating | State::Held)
+}
+
+fn show(found: &[Visited], reporter: &Reporter, screen: &Screen) {
+    let steps_of = |visited: &Visited| {
+        let user = visited.iam_user.as_ref();
+        user.map(|user| reporter.steps(&visited.vendor, user)).unwrap_or_default()
+    };
+    let views = found.iter().map(|visited| VendorView::new(visited, steps_of(visited), Vec::new())).collect();
+    match screen.format {
+        Format::Json => screen.show_json(&RotateView { dry_run: false, vendors: views }),
+        Format::Table => screen.show(&result_table(found)),
+    }
+}
+
+fn result_table(found: &[Visited]) -> String {
+    let row = |visited: &Visited| {
+        let new = visited.rotation.as_ref().and_then(|rotation| rotation.stage().new_key());
+        vec![
+            visited.vendor.to_string(),
+            visited.iam_user.as_ref().map_or_else(dash, ToString::to_string),
+            outcome(visited).to_owned(),
+            new.map_or_else(dash, ToString::to_string),
+            visited.verdict.sentence.clone(),
+        ]
+    };
+    table(&["VENDOR", "IAM USER", "RESULT", "NEW KEY", "WHY"], found.iter().map(row).collect())
+}
+
+fn outcome(visited: &Visited) -> &'static str {
+    match &visited.rest {
+        _ if visited.error.is_some() => "failed",
+        Some(Rest::Ended(ending)) => ending.as_str(),
+        Some(Rest::Stuck(_)) => "stuck",
+        Some(Rest::Wait { .. } | Rest::Stopped) => "under way",
+        None if visited.verdict.state == State::Stuck => "stuck",
+        None => "nothing to do",
+    }
+}
+
+impl VendorView {
+    fn new(visited: &Visited, steps: Vec<String>, preflight: Vec<CheckView>) -> VendorView {
+        VendorView {
+            vendor: visited.vendor.to_string(),
+            iam_user: visited.iam_user.as_ref().map(ToString::to_string),
+            action: action(visited),
+            reason: visited.verdict.reason,
+            sentence: visited.verdict.sentence.clone(),
+            steps,
+            preflight,
+            error: visited.error.clone(),
+        }
+    }
+}
+
+fn action(visited: &Visited) -> &'static str {
+    match (&visited.rest, &visited.verdict.action, visited.verdict.state) {
+        (_, _, State::Stuck) => "stuck",
+        (Some(Rest::Ended(_)), ..) | (None, Action::Start { .. }, _) => "rotate",
+        (_, Action::Continue, _) => "continue",
+        (_, Action::Wait { .. }, _) => "wait",
+        (_, Action::Nothing | Action::Start { .. }, _) => "none",
+    }
+}
+
+async fn dry_run(settings: crate::config::Settings, asked: args::Rotate, screen: &Screen) -> Ended {
+    let world = setup::world(settings, Mode::Read).await?;
+    let previews = preview(&world, &asked.only.vendors, asked.force, false).await?;
+    match screen.format {
+        Format::Json => {
+            let views = previews.iter().map(preview_view).collect();
+            screen.show_json(&RotateView { dry_run: true, vendors: views });
+        }
+        Format::Table => screen.show(&preview_text(&previews)),
+    }
+    let found: Vec<Visited> = previews.iter().map(|preview| preview.visited.clone()).collect();
+    let unfit = previews.iter().any(|preview| preview.preflight.iter().any(|check| !check.ok));
+    let code = code_of(&found);
+    Ok(match code {
+        Code::Fine if unfit => Code::Failed,
+        Code::Fine if asked.detailed_exitcode && found.iter().any(is_unfinished) => Code::WorkIsDue,
+        code => code,
+    })
+}
+
+fn preview_view(preview: &Preview) -> VendorView {
+    let check = |check: &Check| CheckView {
+        check: check.check.clone(),
+        ok: check.ok,
+        sentence: check.sentence.clone(),
+    };
+    let preflight = preview.preflight.iter().map(check).collect();
+    VendorView::new(&preview.visited, preview.steps.clone(), preflight)
+}
+
+fn preview_text(previews: &[Preview]) -> String {
+    let mut lines = Vec::new();
+    for preview in previews {
+        let visited = &preview.visited;
+        let user = visited.iam_user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
+        lines.push(format!("{}{user}: {}", visited.vendor, action(visited)));
+        lines.push(format!("  {}", visited.verdict.sentence));
+        lines.extend(preview.preflight.iter().map(check_line));
+        lines.extend(preview.steps.iter().zip(1..).map(|(step, number)| format!("  {number}. {step}")));
+    }
+    let would = previews.iter().filter(|preview| action(&preview.visited) == "rotate").count();
+    lines.push(String::new());
+    lines.push(format!("dry run: {would} would be rotated; nothing was changed"));
+    lines.join("\n")
+}
+
+pub(crate) fn check_line(check: &Check) -> String {
+    let mark = if check.ok { "ok  " } else { "FAIL" };
+    format!("  {mark} {}: {}", check.check, check.sentence)
+}

@@ -1,0 +1,100 @@
+//! `run`: the long-running scheduler, its signals, and what it tells systemd.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::exit::{Code, Ended, Failure};
+use crate::cli::progress::Reporter;
+use crate::cli::{Screen, setup};
+use crate::driver::{Cadence, Engine, World};
+use crate::journal::Mode;
+
+pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
+    let (path, settings) = setup::settings(config, screen.color)?;
+    let world = setup::world(settings, Mode::Drive).await?;
+    let vendors = world.settings.vendors.len();
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    let (newest, worlds) = watch::channel(world);
+    let reload = tokio::spawn(reload_on_hangup(path, newest, screen.color));
+    let mut engine = Engine::new(worlds, stop.clone(), Arc::new(Reporter::new(false)));
+    tracing::info!("keyround {} watches {vendors} vendors", env!("CARGO_PKG_VERSION"));
+    tell_systemd(&[NotifyState::Ready, NotifyState::Status(&format!("{vendors} vendors"))]);
+    let watchdog = tokio::spawn(feed_watchdog());
+    let found = engine.work(&Cadence::Scheduled).await;
+    tell_systemd(&[NotifyState::Stopping]);
+    watchdog.abort();
+    reload.abort();
+    found?;
+    tracing::info!("stopped; what is under way goes on from the journal when keyround runs again");
+    Ok(Code::Fine)
+}
+
+/// SIGTERM and SIGINT: no effect is begun any more, those under way are let finish.
+pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
+    let handler = |kind| {
+        signal(kind).map_err(|error| Failure::new(Code::Failed, format!("no signal handler: {error}")))
+    };
+    let (mut terminate, mut interrupt) =
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop: finishing what is under way");
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// SIGHUP: the configuration is read again. A bad one changes nothing.
+async fn reload_on_hangup(path: PathBuf, newest: watch::Sender<World>, color: bool) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        tell_systemd(&[NotifyState::Reloading]);
+        let (current, journal) = {
+            let world = newest.borrow();
+            (Arc::clone(&world.settings), Arc::clone(&world.journal))
+        };
+        let reloaded = setup::settings(Some(&path), color).and_then(|(_, settings)| {
+            if settings.journal != current.journal {
+                let message = "the journal cannot be changed while running; restart keyround for that";
+                return Err(Failure::new(Code::Config, message));
+            }
+            setup::world_again(settings, journal)
+        });
+        match reloaded {
+            Ok(world) => {
+                tracing::info!("the configuration was read again: {} vendors", world.settings.vendors.len());
+                newest.send_replace(world);
+            }
+            Err(failure) => {
+                tracing::error!("the old configuration stays in force, because the new one is bad: {failure}")
+            }
+        }
+        tell_systemd(&[NotifyState::Ready]);
+    }
+}
+
+/// Whoever started this may not be systemd, and then nobody listens.
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd was not told: {error}");
+    }
+}
+
+async fn feed_watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        tell_systemd(&[NotifyState::Watchdog]);
+        tokio::time::sleep((limit / 2).max(Duration::from_millis(100))).await;
+    }
+}

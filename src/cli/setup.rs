@@ -1,0 +1,125 @@
+//! The wiring: settings become a world to work in. The only place that names concrete adapters.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::aws::AwsSession;
+use crate::cli::exit::{Code, Failure};
+use crate::config::{self, ConfigError, SecretRef, Settings};
+use crate::delivery::{ConfiguredVendors, HttpsEgress};
+use crate::driver::World;
+use crate::iam::AwsAccounts;
+use crate::ids::VendorName;
+use crate::journal::{self, Mode, SealKey};
+use crate::ports::{Clock, Journal, SecretSource};
+use crate::secrets::Secrets;
+use crate::time::{SystemClock, Timestamp};
+
+/// Sleeping is cut into pieces, so that a clock that is set, or a machine that slept, is noticed.
+const LONGEST_SLEEP_SECS: u64 = 60;
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        SystemClock::now(*self)
+    }
+
+    async fn sleep_until(&self, until: Timestamp) {
+        loop {
+            let left = until.since(SystemClock::now(*self));
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(std::time::Duration::from_secs(LONGEST_SLEEP_SECS))).await;
+        }
+    }
+}
+
+/// Reads the configuration that the command line names.
+pub(crate) fn settings(path: Option<&Path>, color: bool) -> Result<(PathBuf, Settings), Failure> {
+    let path = config::find(path);
+    let settings = config::load(&path).map_err(|error| {
+        let message = match &error {
+            ConfigError::Mistakes(mistakes) => mistakes.render(color),
+            other => other.to_string(),
+        };
+        Failure::new(Code::Config, message)
+    })?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok((path, settings))
+}
+
+/// A world that works on the real AWS, the real vendors and this journal.
+pub(crate) async fn world(settings: Settings, mode: Mode) -> Result<World, Failure> {
+    let session = Arc::new(AwsSession::new(&settings.aws));
+    let secrets: Arc<dyn SecretSource> = Arc::new(Secrets::new(&session));
+    let journal = journal(&settings, secrets.as_ref(), mode).await?;
+    world_with(settings, &session, secrets, journal)
+}
+
+/// The same world after the configuration was read again; the journal stays the one that is open.
+pub(crate) fn world_again(settings: Settings, journal: Arc<dyn Journal>) -> Result<World, Failure> {
+    let session = Arc::new(AwsSession::new(&settings.aws));
+    let secrets: Arc<dyn SecretSource> = Arc::new(Secrets::new(&session));
+    world_with(settings, &session, secrets, journal)
+}
+
+fn world_with(
+    settings: Settings,
+    session: &Arc<AwsSession>,
+    secrets: Arc<dyn SecretSource>,
+    journal: Arc<dyn Journal>,
+) -> Result<World, Failure> {
+    let egress = HttpsEgress::new().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
+    let vendors = ConfiguredVendors::new(&settings.vendors, Arc::new(egress), secrets);
+    let accounts = AwsAccounts::connect(session, &settings.accounts);
+    Ok(World {
+        settings: Arc::new(settings),
+        clock: Arc::new(SystemClock),
+        journal,
+        accounts: Arc::new(accounts),
+        vendors: Arc::new(vendors),
+    })
+}
+
+/// Opens the journal of these settings.
+pub(crate) async fn journal(
+    settings: &Settings,
+    secrets: &dyn SecretSource,
+    mode: Mode,
+) -> Result<Arc<dyn Journal>, Failure> {
+    let seal_key = match &settings.journal.seal_key {
+        None => None,
+        Some(reference) => Some(seal_key(reference, secrets).await?),
+    };
+    Ok(journal::open(&settings.journal.path, seal_key, mode).await?)
+}
+
+async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) -> Result<SealKey, Failure> {
+    let unusable =
+        |sentence: String| Failure::new(Code::Config, format!("the seal key {reference}: {sentence}"));
+    let text = secrets.resolve(reference).await.map_err(unusable)?;
+    SealKey::from_base64(&text).map_err(|bad| unusable(bad.to_string()))
+}
+
+/// The vendors that were asked for must be in the configuration.
+pub(crate) fn known(settings: &Settings, asked: &[VendorName]) -> Result<(), Failure> {
+    for name in asked {
+        if !settings.vendors.contains_key(name) {
+            let near = settings.vendors.keys().max_by(|a, b| {
+                strsim::jaro(a.as_str(), name.as_str()).total_cmp(&strsim::jaro(b.as_str(), name.as_str()))
+            });
+            let failure =
+                Failure::new(Code::Usage, format!("there is no vendor {name} in the configuration"));
+            return Err(match near {
+                Some(near) => failure.hinted(format!("the nearest is {near}")),
+                None => failure,
+            });
+        }
+    }
+    Ok(())
+}
