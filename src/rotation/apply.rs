@@ -43,6 +43,7 @@ impl Rotation {
             doubt_span: None,
             not_before: Timestamp::EPOCH,
             failures: 0,
+            failing: None,
             last_fault: None,
             offered_at: None,
             last_probe_at: Timestamp::EPOCH,
@@ -81,6 +82,7 @@ impl Rotation {
             | Event::Abandoned { .. } => {
                 let stage = self.stage_after(event).ok_or_else(|| self.illegal(event))?;
                 self.in_doubt = None;
+                self.end_row_of_failures(event);
                 self.enter(stage, event.at());
             }
         }
@@ -91,13 +93,33 @@ impl Rotation {
         IllegalEvent { id: self.id, number: self.events, stage: self.stage.name(), event: event.name() }
     }
 
+    /// Failures are counted in a row: in a stage that lasts for weeks, a success ends those of its own kind.
+    fn end_row_of_failures(&mut self, event: &Event) {
+        let ended = match self.failing {
+            Some(Doing::Verify) => matches!(event, Event::Verified { .. }),
+            Some(Doing::ReadUsage) => matches!(event, Event::UsageRead { .. }),
+            Some(
+                Doing::List
+                | Doing::Create
+                | Doing::Probe
+                | Doing::Deliver
+                | Doing::Deactivate
+                | Doing::Reactivate
+                | Doing::Delete,
+            )
+            | None => false,
+        };
+        if ended {
+            (self.failures, self.failing, self.last_fault) = (0, None, None);
+        }
+    }
+
     /// Takes a stage on. What was counted for the last one is forgotten; a reading or an answer
     /// within a stage is not a new one.
     fn enter(&mut self, stage: Stage, at: Timestamp) {
         if std::mem::discriminant(&stage) != std::mem::discriminant(&self.stage) {
             self.since = at;
-            self.failures = 0;
-            self.last_fault = None;
+            (self.failures, self.failing, self.last_fault) = (0, None, None);
         }
         self.not_before = match &stage {
             Stage::Prove { .. } => at + self.plan.prove_every,
@@ -300,7 +322,10 @@ impl Rotation {
     fn resumed(&mut self, at: Timestamp) {
         self.hold = None;
         self.failures = 0;
-        self.not_before = Timestamp::EPOCH;
+        // Whoever gives up waits until a listing can be believed, however impatient an operator is.
+        if !(self.abandoning && self.stage == Stage::Survey) {
+            self.not_before = Timestamp::EPOCH;
+        }
         if let Stage::Stuck { resume, .. } = self.stage.clone() {
             self.stage = *resume;
             self.since = at;
@@ -402,6 +427,7 @@ impl Rotation {
     /// Counts a failure: another attempt later, or a person.
     fn fail(&mut self, doing: Doing, sentence: &str, retry_after: Option<Duration>, at: Timestamp) {
         self.failures += 1;
+        self.failing = Some(doing);
         self.last_fault = Some(sentence.to_owned());
         if let Some(wait) = retry::wait_after(self.failures, retry_after) {
             self.not_before = at + wait;
@@ -435,5 +461,88 @@ fn restore(stage: &Stage) -> Option<Stage> {
         | Stage::Verify { .. }
         | Stage::Done { .. }
         | Stage::Abandoned => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::ids::Subject;
+    use crate::rotation::{Next, Plan, Verification, Waiting};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(1_800_000_000 + seconds)
+    }
+
+    fn key(last: char) -> AccessKeyId {
+        format!("AKIAIOSFODNN7EXAMPL{last}").parse().expect("a key id")
+    }
+
+    fn rotation(events: &[Event]) -> Rotation {
+        let subject = Subject {
+            vendor: "acme".parse().expect("a vendor"),
+            account: None,
+            iam_user: "vendor-acme".parse().expect("a user"),
+        };
+        let started = Event::Started {
+            subject: subject.clone(),
+            old: key('A'),
+            old_created_at: at(-8_000_000),
+            reason: "too_old".to_owned(),
+            plan: Plan { prove_successes: 1, ..Plan::default() },
+            at: at(0),
+        };
+        let id = RotationId::new(&subject, &key('A'), at(0));
+        Rotation::replay(id, std::iter::once(&started).chain(events)).expect("a legal journal")
+    }
+
+    fn listed(seconds: i64) -> Event {
+        let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-8_000_000) };
+        Event::Listed { keys: vec![old], at: at(seconds) }
+    }
+
+    fn unread(seconds: i64) -> Event {
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        Event::Unanswered { doing: Doing::ReadUsage, doubt, at: at(seconds) }
+    }
+
+    #[test]
+    fn failures_that_are_not_in_a_row_never_add_up_to_stuck() {
+        let mut rotation = rotation(&[
+            listed(1),
+            Event::Created { key: key('B'), at: at(2), request_id: None },
+            Event::Probed { at: at(10) },
+            Event::Delivered { at: at(11) },
+            Event::Verified { by: Verification::Acceptance, at: at(12) },
+        ]);
+        for hour in 0..50 {
+            let usage = BTreeMap::from([(key('A'), KeyUsage::Never), (key('B'), KeyUsage::Never)]);
+            rotation.apply(&unread(100_000 + hour * 3600)).expect("legal");
+            assert!(rotation.last_fault().is_some());
+            let read = Event::UsageRead { usage, at: at(100_010 + hour * 3600) };
+            rotation.apply(&read).expect("legal");
+            assert_eq!(rotation.last_fault(), None);
+        }
+        assert_eq!(rotation.stage().name(), "soak");
+        for failure in 0..=retry::ATTEMPTS_MAX {
+            rotation.apply(&unread(1_000_000 + i64::from(failure))).expect("legal");
+        }
+        assert_eq!(rotation.stage().name(), "stuck");
+    }
+
+    #[test]
+    fn an_impatient_resume_does_not_let_an_abandoned_rotation_believe_an_early_listing() {
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        let rotation = rotation(&[
+            listed(1),
+            Event::Intended { intent: Intent::Create, at: at(2) },
+            Event::Unanswered { doing: Doing::Create, doubt, at: at(30) },
+            Event::Abandoned { by: "somebody".to_owned(), why: "a test".to_owned(), at: at(40) },
+            Event::Resumed { by: "somebody".to_owned(), at: at(41) },
+        ]);
+        let believable = at(30) + CLOCK_SKEW_MAX;
+        assert_eq!(rotation.next(at(42)), Next::Wait { until: believable, why: Waiting::Doubt });
     }
 }

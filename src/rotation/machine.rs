@@ -63,6 +63,7 @@ pub struct Rotation {
     pub(super) doubt_span: Option<DoubtSpan>,
     pub(super) not_before: Timestamp,
     pub(super) failures: u32,
+    pub(super) failing: Option<Doing>,
     pub(super) last_fault: Option<String>,
     pub(super) offered_at: Option<Timestamp>,
     pub(super) last_probe_at: Timestamp,
