@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::perform::perform;
 use crate::driver::{Watcher, World};
-use crate::ids::RotationId;
+use crate::ids::{RotationId, Subject};
 use crate::ports::{Entry, JournalError, SecretChange};
 use crate::rotation::{
     Blocker, Doubt, Effect, Ending, Event, IllegalEvent, Next, Outcome, Rotation, Waiting,
@@ -41,10 +41,13 @@ pub enum Rest {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DriveError {
     /// The journal did not do it.
-    #[error("the journal did not take part: {0}; no key was touched without it")]
+    #[error(
+        "the journal did not take part: {0}; nothing is done that was not written down before, and the next pass goes on \
+         from what is in it"
+    )]
     Journal(#[from] JournalError),
     /// The journal contradicts itself.
-    #[error("the journal cannot be believed: {0}; no key was touched")]
+    #[error("the journal cannot be believed: {0}; nothing more is done for this user")]
     Illegal(#[from] IllegalEvent),
     /// It goes on and on.
     #[error(
@@ -55,11 +58,14 @@ pub(crate) enum DriveError {
 
 /// Drives one rotation until it waits, is stuck, or is over.
 ///
+/// `subject`: whose it is now. The journal has the name that the vendor had when it began.
+///
 /// # Errors
 ///
 /// The journal did not take part, or cannot be believed.
 pub(crate) async fn drive(
     world: &World,
+    subject: &Subject,
     id: RotationId,
     stop: &CancellationToken,
     watcher: &dyn Watcher,
@@ -76,7 +82,7 @@ pub(crate) async fn drive(
         if stop.is_cancelled() {
             return Ok((rotation, Rest::Stopped));
         }
-        match step(world, &mut rotation, &effect, watcher).await {
+        match step(world, subject, &mut rotation, &effect, watcher).await {
             // An operator's lever came in between: look again.
             Err(DriveError::Journal(JournalError::Conflict { .. })) => {}
             stepped => stepped?,
@@ -88,6 +94,7 @@ pub(crate) async fn drive(
 /// Intend, perform, record.
 async fn step(
     world: &World,
+    subject: &Subject,
     rotation: &mut Rotation,
     effect: &Effect,
     watcher: &dyn Watcher,
@@ -96,7 +103,7 @@ async fn step(
         append(world, rotation, intent, None, watcher).await?;
     }
     let (outcome, secret) =
-        match tokio::time::timeout(EFFECT_DEADLINE, perform(world, rotation, effect)).await {
+        match tokio::time::timeout(EFFECT_DEADLINE, perform(world, subject, rotation, effect)).await {
             Ok(performed) => performed,
             Err(_) => (Outcome::Unknown(out_of_time(effect)), None),
         };

@@ -11,11 +11,14 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::visit::{Roster, Visited, by_user, roster, rotation_of, visit};
+use crate::driver::roster::{
+    Call, Claim, RollCall, Roster, Who, call_for, claim, left_alone, must_be_listed, roster, who,
+};
+use crate::driver::visit::{Visited, visit};
 use crate::driver::{Rest, Watcher, World};
-use crate::ids::{IamUserName, RotationId, Subject, VendorName};
+use crate::ids::{IamUserName, Subject, VendorName};
 use crate::ports::JournalError;
-use crate::schedule::{Cron, jitter_for, missed};
+use crate::schedule::jitter_for;
 use crate::time::Timestamp;
 
 /// A wait that `rotate` without `--wait` still waits out: the propagation of a new key, a first
@@ -29,6 +32,12 @@ pub struct Ask {
     pub vendors: Vec<VendorName>,
     /// Rotate whether due or not.
     pub force: bool,
+}
+
+impl Ask {
+    fn is_for(&self, vendor: &VendorName) -> bool {
+        self.vendors.is_empty() || self.vendors.contains(vendor)
+    }
 }
 
 /// How long a wait is waited out.
@@ -55,12 +64,42 @@ pub enum Cadence {
     Scheduled,
 }
 
+/// Something to send a task for.
 #[derive(Clone, Debug)]
-struct Errand {
-    subject: Subject,
-    rotation: Option<RotationId>,
-    forced: bool,
+enum Errand {
+    /// Ask AWS for the users of this vendor.
+    List(VendorName),
+    /// Visit this user.
+    Visit { call: Call, forced: bool },
 }
+
+impl Errand {
+    /// Whether both go to the same place: nobody is visited twice at a time, under whatever name.
+    fn meets(&self, other: &Errand) -> bool {
+        match (self, other) {
+            (Errand::List(mine), Errand::List(other)) => mine == other,
+            (Errand::Visit { call: mine, .. }, Errand::Visit { call: other, .. }) => {
+                who(&mine.subject) == who(&other.subject)
+            }
+            (Errand::List(_), Errand::Visit { .. }) | (Errand::Visit { .. }, Errand::List(_)) => false,
+        }
+    }
+}
+
+/// What a task comes back with.
+enum Back {
+    Listed(Roster),
+    Visited(Box<Visited>),
+}
+
+/// A rotation that is to be looked at again.
+#[derive(Debug)]
+struct Wake {
+    at: Timestamp,
+    call: Call,
+}
+
+type Joined = Result<(Id, Back), JoinError>;
 
 /// Visits users, and remembers what it found.
 pub struct Engine {
@@ -68,10 +107,15 @@ pub struct Engine {
     stop: CancellationToken,
     watcher: Arc<dyn Watcher>,
     ready: VecDeque<Errand>,
-    wakes: BTreeMap<Subject, (Timestamp, RotationId)>,
-    running: JoinSet<(Errand, Visited)>,
-    on_the_road: HashMap<Id, Subject>,
+    wakes: BTreeMap<Who, Wake>,
+    running: JoinSet<Back>,
+    on_the_road: HashMap<Id, Errand>,
+    roll_call: RollCall,
+    rosters: Vec<Roster>,
+    forced: bool,
+    calling: bool,
     found: BTreeMap<(VendorName, Option<IamUserName>), Visited>,
+    last_tick: Option<Timestamp>,
     next_tick: Timestamp,
 }
 
@@ -87,7 +131,12 @@ impl Engine {
             wakes: BTreeMap::new(),
             running: JoinSet::new(),
             on_the_road: HashMap::new(),
+            roll_call: RollCall::default(),
+            rosters: Vec::new(),
+            forced: false,
+            calling: false,
             found: BTreeMap::new(),
+            last_tick: None,
             next_tick: Timestamp::NEVER,
         }
     }
@@ -96,46 +145,57 @@ impl Engine {
         self.worlds.borrow().clone()
     }
 
-    /// Works until the cadence, or the stop, ends it. What is under way is let finish its effect.
+    /// Works until the cadence, or the stop, ends it. What is under way is let finish its effect,
+    /// also when the journal fails.
     ///
     /// # Errors
     ///
     /// The journal is unusable or unavailable.
     pub async fn work(&mut self, cadence: &Cadence) -> Result<Vec<Visited>, JournalError> {
+        let worked = self.work_until_over(cadence).await;
+        if worked.is_err() {
+            self.stop.cancel();
+        }
+        while let Some(joined) = self.running.join_next_with_id().await {
+            self.take_back(joined, Patience::Short);
+        }
+        worked?;
+        Ok(self.found.values().cloned().collect())
+    }
+
+    async fn work_until_over(&mut self, cadence: &Cadence) -> Result<(), JournalError> {
         let patience = match cadence {
             Cadence::Once(ask, patience) => {
                 self.begin_pass(ask).await?;
                 *patience
             }
             Cadence::Scheduled => {
-                self.first_tick().await?;
+                self.take_up().await?;
                 Patience::Unlimited
             }
         };
         while !self.stop.is_cancelled() {
             self.begin_ticks().await?;
             self.take_due_wakes();
+            self.call_roll().await?;
             self.send_out();
             if self.is_over(cadence) {
                 break;
             }
             self.turn(patience).await;
         }
-        while let Some(joined) = self.running.join_next_with_id().await {
-            self.joined(joined, patience);
-        }
-        Ok(self.found.values().cloned().collect())
+        Ok(())
     }
 
     fn is_over(&self, cadence: &Cadence) -> bool {
         let idle = self.running.is_empty() && self.ready.is_empty() && self.wakes.is_empty();
-        matches!(cadence, Cadence::Once(..)) && idle
+        matches!(cadence, Cadence::Once(..)) && idle && !self.calling
     }
 
     /// Waits for whatever comes first: a visit that ends, a time to be somewhere, a new world, the stop.
     async fn turn(&mut self, patience: Patience) {
         let clock = self.world().clock;
-        let first_wake = self.wakes.values().map(|(at, _)| *at).min().unwrap_or(Timestamp::NEVER);
+        let first_wake = self.wakes.values().map(|wake| wake.at).min().unwrap_or(Timestamp::NEVER);
         let until = first_wake.min(self.next_tick);
         // A clock that jumps must not, while somebody is on the road.
         let may_sleep = until < Timestamp::NEVER && (self.running.is_empty() || !clock.jumps());
@@ -143,30 +203,40 @@ impl Engine {
             biased;
             () = self.stop.cancelled() => {}
             Some(joined) = self.running.join_next_with_id(), if !self.running.is_empty() => {
-                self.joined(joined, patience);
+                self.take_back(joined, patience);
             }
-            Ok(()) = self.worlds.changed() => self.schedule_next_tick(clock.now()),
+            Ok(()) = self.worlds.changed() => self.schedule_next_tick(),
             () = clock.sleep_until(until), if may_sleep => {}
         }
     }
 
-    async fn first_tick(&mut self) -> Result<(), JournalError> {
+    /// Starting up is carrying on: what is under way is looked at now, whenever the next tick is. A
+    /// tick that was missed is made up once, however many were.
+    async fn take_up(&mut self) -> Result<(), JournalError> {
         let world = self.world();
-        let (now, last) = (world.clock.now(), world.journal.last_tick().await?);
-        let cron = &world.settings.schedule.cron;
-        match last.is_none() || missed(cron, last, now) {
-            true => self.next_tick = now,
-            false => self.schedule_next_tick(last.unwrap_or(now)),
+        self.last_tick = world.journal.last_tick().await?;
+        self.schedule_next_tick();
+        for known in world.journal.in_flight().await? {
+            if let Some(call) = call_for(&world.settings, &known) {
+                self.line_up(Errand::Visit { call, forced: false });
+            }
         }
         Ok(())
     }
 
     /// A tick is due at its time on the clock, and a pass begins up to the jitter later.
-    fn schedule_next_tick(&mut self, after: Timestamp) {
+    fn schedule_next_tick(&mut self) {
         let world = self.world();
+        let now = world.clock.now();
         let schedule = &world.settings.schedule;
-        let tick = Cron::next_after(&schedule.cron, after).unwrap_or(Timestamp::NEVER);
-        self.next_tick = tick + jitter_for(tick, schedule.jitter, "pass");
+        self.next_tick = match self.last_tick {
+            None => now,
+            // A clock that was ahead when the last pass began must not put off the next one.
+            Some(last) => {
+                let tick = schedule.cron.next_after(last.min(now)).unwrap_or(Timestamp::NEVER);
+                tick + jitter_for(tick, schedule.jitter, "pass")
+            }
+        };
     }
 
     /// When the next scheduled pass begins; [`Timestamp::NEVER`] without a schedule.
@@ -181,47 +251,98 @@ impl Engine {
             return Ok(());
         }
         self.world().journal.record_tick(now).await?;
+        self.last_tick = Some(now);
         self.begin_pass(&Ask::default()).await?;
-        self.schedule_next_tick(now);
+        self.schedule_next_tick();
         Ok(())
     }
 
-    /// Puts an errand for each user in line; whoever is visited already is left alone.
+    /// Calls the roll of these vendors. Where AWS must be asked for the users, that is an errand of its
+    /// own, so that a slow answer delays nobody else.
     async fn begin_pass(&mut self, ask: &Ask) -> Result<(), JournalError> {
         let world = self.world();
-        let in_flight = by_user(world.journal.in_flight().await?);
-        let wanted = |name: &VendorName| ask.vendors.is_empty() || ask.vendors.contains(name);
-        let vendors = world.settings.vendors.values().filter(|vendor| wanted(&vendor.name));
-        let rosters = futures_util::future::join_all(vendors.map(|vendor| roster(&world, vendor))).await;
-        for roster in rosters {
-            match roster {
-                Roster::Nobody(visited) => self.remember(*visited),
-                Roster::Users(subjects) => {
-                    for subject in subjects {
-                        let rotation = rotation_of(&in_flight, &subject);
-                        self.line_up(Errand { subject, rotation, forced: ask.force });
-                    }
+        self.roll_call = RollCall::new(&ask.vendors, Vec::new());
+        (self.forced, self.calling) = (ask.force, true);
+        for vendor in world.settings.vendors.values().filter(|vendor| ask.is_for(&vendor.name)) {
+            match must_be_listed(vendor) {
+                true => self.line_up(Errand::List(vendor.name.clone())),
+                false => self.rosters.push(roster(&world, vendor).await),
+            }
+        }
+        self.call_roll().await
+    }
+
+    /// Puts an errand for each user of the rosters that are in in line. When all are in, the rotations
+    /// that no roster claimed are carried on, or reported.
+    async fn call_roll(&mut self) -> Result<(), JournalError> {
+        let mut errands = self.ready.iter().chain(self.on_the_road.values());
+        let is_listing = errands.any(|errand| matches!(errand, Errand::List(_)));
+        if !self.calling || (is_listing && self.rosters.is_empty()) {
+            return Ok(());
+        }
+        let world = self.world();
+        // A rotation may have begun since the listing was sent for.
+        self.roll_call.refresh(world.journal.in_flight().await?);
+        for roster in std::mem::take(&mut self.rosters) {
+            self.take_roster(roster);
+        }
+        if !is_listing {
+            self.end_roll_call(&world).await;
+        }
+        Ok(())
+    }
+
+    fn take_roster(&mut self, roster: Roster) {
+        match roster {
+            Roster::Nobody(visited) => self.remember(*visited),
+            Roster::Unlisted(visited) => {
+                self.roll_call.without_roster(visited.vendor.clone());
+                self.watcher.unlisted(&visited);
+                self.remember(*visited);
+            }
+            Roster::Users(subjects) => {
+                for call in self.roll_call.call(subjects) {
+                    self.line_up(Errand::Visit { call, forced: self.forced });
                 }
             }
         }
-        Ok(())
     }
 
-    fn line_up(&mut self, errand: Errand) {
-        let on_the_road = self.on_the_road.values().any(|subject| *subject == errand.subject);
-        let in_line = self.ready.iter().any(|waiting| waiting.subject == errand.subject);
-        if !on_the_road && !in_line {
-            self.wakes.remove(&errand.subject);
-            self.ready.push_back(errand);
+    async fn end_roll_call(&mut self, world: &World) {
+        self.calling = false;
+        let (calls, nobodys) = self.roll_call.left_over(&world.settings);
+        for call in calls {
+            self.line_up(Errand::Visit { call, forced: false });
+        }
+        for (known, claim) in nobodys {
+            let visited = left_alone(world, &known, &claim).await;
+            self.wakes.remove(&who(&known.subject));
+            self.found.remove(&(visited.vendor.clone(), None));
+            self.watcher.visited(&known.subject, &visited);
+            self.remember(visited);
         }
     }
 
+    fn line_up(&mut self, errand: Errand) {
+        let busy = self.on_the_road.values().chain(&self.ready).any(|other| errand.meets(other));
+        if busy {
+            return;
+        }
+        if let Errand::Visit { call, .. } = &errand {
+            self.wakes.remove(&who(&call.subject));
+        }
+        self.ready.push_back(errand);
+    }
+
+    /// A rotation whose user nobody has any more is not woken; the next pass says so.
     fn take_due_wakes(&mut self) {
-        let now = self.world().clock.now();
-        let due: Vec<_> = self.wakes.iter().filter(|(_, (at, _))| *at <= now).collect();
-        let due: Vec<_> = due.into_iter().map(|(subject, (_, id))| (subject.clone(), *id)).collect();
-        for (subject, id) in due {
-            self.line_up(Errand { subject, rotation: Some(id), forced: false });
+        let world = self.world();
+        let now = world.clock.now();
+        for (_, wake) in self.wakes.extract_if(.., |_, wake| wake.at <= now).collect::<Vec<_>>() {
+            if let Claim::Vendor(vendor) = claim(&world.settings, &wake.call.subject) {
+                let subject = Subject { vendor, ..wake.call.subject };
+                self.line_up(Errand::Visit { call: Call { subject, ..wake.call }, forced: false });
+            }
         }
     }
 
@@ -230,41 +351,44 @@ impl Engine {
         while self.running.len() < world.settings.concurrency {
             let Some(errand) = self.ready.pop_front() else { break };
             let (world, stop, watcher) = (world.clone(), self.stop.clone(), Arc::clone(&self.watcher));
-            let subject = errand.subject.clone();
-            let task = self.running.spawn(async move {
-                let visited =
-                    visit(&world, &errand.subject, errand.rotation, errand.forced, &stop, watcher.as_ref())
-                        .await;
-                (errand, visited)
-            });
-            self.on_the_road.insert(task.id(), subject);
+            let task = self.running.spawn(run(world, errand.clone(), stop, watcher));
+            self.on_the_road.insert(task.id(), errand);
         }
     }
 
-    fn joined(&mut self, joined: Result<(Id, (Errand, Visited)), JoinError>, patience: Patience) {
+    fn take_back(&mut self, joined: Joined, patience: Patience) {
         match joined {
-            Ok((task, (errand, visited))) => {
+            Ok((task, back)) => {
                 self.on_the_road.remove(&task);
-                self.plan_wake(&errand.subject, &visited, patience);
-                self.remember(visited);
+                match back {
+                    Back::Listed(roster) => self.rosters.push(roster),
+                    Back::Visited(visited) => self.take_visited(*visited, patience),
+                }
             }
-            Err(error) => {
-                if let Some(subject) = self.on_the_road.remove(&error.id()) {
-                    let visited = panicked(&subject);
+            Err(error) => match self.on_the_road.remove(&error.id()) {
+                Some(Errand::List(vendor)) => {
+                    self.rosters.push(Roster::Unlisted(Box::new(panicked(vendor, None))));
+                }
+                Some(Errand::Visit { call: Call { subject, .. }, .. }) => {
+                    let visited = panicked(subject.vendor.clone(), Some(subject.iam_user.clone()));
                     self.watcher.visited(&subject, &visited);
                     self.remember(visited);
                 }
-            }
+                None => {}
+            },
         }
     }
 
-    fn plan_wake(&mut self, subject: &Subject, visited: &Visited, patience: Patience) {
-        let (Some(rotation), Some(Rest::Wait { until, .. })) = (&visited.rotation, &visited.rest) else {
-            return;
-        };
-        if patience.covers(*until, self.world().clock.now()) {
-            self.wakes.insert(subject.clone(), (*until, rotation.id()));
+    fn take_visited(&mut self, visited: Visited, patience: Patience) {
+        if let (Some(rotation), Some(Rest::Wait { until, .. })) = (&visited.rotation, &visited.rest)
+            && patience.covers(*until, self.world().clock.now())
+        {
+            let vendor = visited.vendor.clone();
+            let subject = Subject { vendor, ..rotation.subject().clone() };
+            let call = Call { subject, rotation: Some(rotation.id()) };
+            self.wakes.insert(who(&call.subject), Wake { at: *until, call });
         }
+        self.remember(visited);
     }
 
     fn remember(&mut self, visited: Visited) {
@@ -272,12 +396,25 @@ impl Engine {
     }
 }
 
+/// One task's work.
+async fn run(world: World, errand: Errand, stop: CancellationToken, watcher: Arc<dyn Watcher>) -> Back {
+    match errand {
+        Errand::Visit { call, forced } => {
+            let visited = visit(&world, &call, forced, &stop, watcher.as_ref()).await;
+            Back::Visited(Box::new(visited))
+        }
+        Errand::List(vendor) => Back::Listed(match world.settings.vendors.get(&vendor) {
+            Some(vendor) => roster(&world, vendor).await,
+            None => Roster::Users(Vec::new()),
+        }),
+    }
+}
+
 /// The one place where a panic ends: that vendor waits for the next pass, the others never know.
-fn panicked(subject: &Subject) -> Visited {
+fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> Visited {
     let sentence = format!(
-        "a defect in keyround ended the visit to {}; the journal says where its rotation stands, and the next pass \
-         goes on from there",
-        subject.vendor
+        "a defect in keyround ended the visit to {vendor}; the journal says where its rotations stand, and the next pass \
+         goes on from there"
     );
-    Visited::broken(subject, sentence)
+    Visited::broken(vendor, iam_user, "defect", sentence)
 }

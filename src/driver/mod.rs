@@ -1,8 +1,8 @@
 //! The driver: performs what the machine asks for, and writes down what came of it.
 //!
 //! `drive` takes one rotation as far as it can go now. `visit` looks at one IAM user: it drives the
-//! rotation that is under way, or judges the user's keys and begins one. `engine` visits all of
-//! them, side by side, and knows when to come back.
+//! rotation that is under way, or judges the user's keys and begins one. `roster` says whom there is
+//! to visit. `engine` visits all of them, side by side, and knows when to come back.
 //!
 //! **Invariant:** carrying on is starting: before each effect the rotation is replayed from the
 //! journal. There is no other state that could be wrong after a crash.
@@ -16,6 +16,7 @@ mod drive;
 mod engine;
 mod perform;
 mod preview;
+mod roster;
 mod visit;
 
 use std::sync::Arc;
@@ -51,4 +52,6 @@ pub trait Watcher: Send + Sync {
     fn appended(&self, rotation: &Rotation, event: &Event);
     /// A visit is over.
     fn visited(&self, subject: &Subject, visited: &Visited);
+    /// Nobody can say in this pass who the users of a vendor are.
+    fn unlisted(&self, _visited: &Visited) {}
 }

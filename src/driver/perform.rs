@@ -1,7 +1,7 @@
 //! Effects, as calls of the ports. Each answer becomes an outcome; nothing is decided here.
 
 use crate::driver::World;
-use crate::ids::AccessKeyId;
+use crate::ids::{AccessKeyId, Subject};
 use crate::ports::{Answer, Delivery, Fault, Iam, Identity, Offer};
 use crate::rotation::{Effect, Event, KeyStatus, KeyUsage, Outcome, RefusalCode, Rotation};
 use crate::secret::Secret;
@@ -9,13 +9,14 @@ use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Performs one effect. The secret is there when, and only when, a key was made.
+/// Performs one effect, for the vendor that has the user now. The secret is there when, and only when, a key was made.
 pub(crate) async fn perform(
     world: &World,
+    subject: &Subject,
     rotation: &Rotation,
     effect: &Effect,
 ) -> (Outcome, Option<Secret>) {
-    let performance = Performance { world, rotation };
+    let performance = Performance { world, subject, rotation };
     if *effect == Effect::CreateKey {
         return performance.create().await;
     }
@@ -42,16 +43,17 @@ fn outcome(answer: Answer<Event>) -> Outcome {
 
 struct Performance<'a> {
     world: &'a World,
+    subject: &'a Subject,
     rotation: &'a Rotation,
 }
 
 impl Performance<'_> {
     fn iam(&self) -> Arc<dyn Iam> {
-        self.world.accounts.iam(self.rotation.subject().account.as_ref())
+        self.world.accounts.iam(self.subject.account.as_ref())
     }
 
     fn delivery(&self) -> Answer<Arc<dyn Delivery>> {
-        let vendor = &self.rotation.subject().vendor;
+        let vendor = &self.subject.vendor;
         let missing = || format!("the vendor {vendor} is not in the configuration any more");
         self.world
             .vendors
@@ -70,12 +72,12 @@ impl Performance<'_> {
     }
 
     async fn list(&self) -> Answer<Event> {
-        let keys = self.iam().list_keys(&self.rotation.subject().iam_user).await?;
+        let keys = self.iam().list_keys(&self.subject.iam_user).await?;
         Ok(Event::Listed { keys, at: self.world.clock.now() })
     }
 
     async fn create(&self) -> (Outcome, Option<Secret>) {
-        match self.iam().create_key(&self.rotation.subject().iam_user).await {
+        match self.iam().create_key(&self.subject.iam_user).await {
             Ok(made) => {
                 let at = self.world.clock.now();
                 let event = Event::Created { key: made.id, at, request_id: made.request_id };
@@ -90,7 +92,7 @@ impl Performance<'_> {
         let iam = self.iam();
         let identity = iam.identify(key, &secret).await?;
         let account_id = iam.account_id().await?;
-        let user = &self.rotation.subject().iam_user;
+        let user = &self.subject.iam_user;
         if identity.account_id != account_id || !is_user(&identity, user.as_str()) {
             let sentence = format!(
                 "the new key {key} signs as {}, and not as the user {user} of account {account_id}",
@@ -107,7 +109,7 @@ impl Performance<'_> {
         Ok(Offer {
             rotation: self.rotation.id(),
             round,
-            subject: self.rotation.subject().clone(),
+            subject: self.subject.clone(),
             account_id: self.iam().account_id().await?,
             access_key_id: key.clone(),
             old_access_key_id: self.rotation.old().clone(),
@@ -141,19 +143,19 @@ impl Performance<'_> {
     }
 
     async fn deactivate(&self, key: &AccessKeyId) -> Answer<Event> {
-        let user = &self.rotation.subject().iam_user;
+        let user = &self.subject.iam_user;
         let request_id = self.iam().set_status(user, key, KeyStatus::Inactive).await?;
         Ok(Event::Deactivated { at: self.world.clock.now(), request_id })
     }
 
     async fn reactivate(&self, key: &AccessKeyId) -> Answer<Event> {
-        let user = &self.rotation.subject().iam_user;
+        let user = &self.subject.iam_user;
         self.iam().set_status(user, key, KeyStatus::Active).await?;
         Ok(Event::Reactivated { at: self.world.clock.now() })
     }
 
     async fn delete(&self, key: &AccessKeyId) -> Answer<Event> {
-        let request_id = self.iam().delete_key(&self.rotation.subject().iam_user, key).await?;
+        let request_id = self.iam().delete_key(&self.subject.iam_user, key).await?;
         Ok(Event::Deleted { at: self.world.clock.now(), request_id })
     }
 }

@@ -3,10 +3,11 @@
 use futures_util::stream::{self, StreamExt};
 
 use crate::driver::World;
-use crate::driver::visit::{InFlight, Roster, Visited, by_user, look, roster, rotation_of};
+use crate::driver::roster::{Call, everybody};
+use crate::driver::visit::{Visited, look_at};
 use crate::ids::{RotationId, Subject, VendorName};
 use crate::ports::{Check, JournalError, Offer};
-use crate::rotation::{KeyMetadata, Plan, Rotation};
+use crate::rotation::{KeyMetadata, Plan};
 use crate::schedule::Action;
 use crate::time::{Timestamp, in_words};
 
@@ -34,58 +35,31 @@ pub async fn preview(
     forced: bool,
     thorough: bool,
 ) -> Result<Vec<Preview>, JournalError> {
-    let in_flight = by_user(world.journal.in_flight().await?);
-    let chosen =
-        world.settings.vendors.values().filter(|it| vendors.is_empty() || vendors.contains(&it.name));
-    let mut previews = Vec::new();
-    let mut users = Vec::new();
-    let rosters = stream::iter(chosen).map(|vendor| roster(world, vendor));
-    for roster in rosters.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
-        match roster {
-            Roster::Users(subjects) => users.extend(subjects),
-            Roster::Nobody(visited) => {
-                previews.push(Preview { visited: *visited, steps: Vec::new(), preflight: Vec::new() });
-            }
-        }
-    }
-    let looks = stream::iter(users).map(|subject| preview_one(world, subject, &in_flight, forced, thorough));
-    for looked in looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
-        previews.push(looked?);
-    }
+    let (calls, others) = everybody(world, vendors).await?;
+    let without_steps = |visited| Preview { visited, steps: Vec::new(), preflight: Vec::new() };
+    let mut previews: Vec<Preview> = others.into_iter().map(without_steps).collect();
+    let looks = stream::iter(calls).map(|call| preview_one(world, call, forced, thorough));
+    previews.extend(looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await);
     previews.sort_by(|a, b| {
         (&a.visited.vendor, &a.visited.iam_user).cmp(&(&b.visited.vendor, &b.visited.iam_user))
     });
     Ok(previews)
 }
 
-async fn preview_one(
-    world: &World,
-    subject: Subject,
-    in_flight: &InFlight,
-    forced: bool,
-    thorough: bool,
-) -> Result<Preview, JournalError> {
-    let rotation = match rotation_of(in_flight, &subject) {
-        Some(id) => Some(replayed(world, id).await?),
-        None => None,
-    };
-    let visited = look(world, &subject, rotation, forced).await;
+async fn preview_one(world: &World, call: Call, forced: bool, thorough: bool) -> Preview {
+    let visited = look_at(world, &call, forced).await;
+    let subject = &call.subject;
     let mut preview = Preview { visited, steps: Vec::new(), preflight: Vec::new() };
     let judged =
         preview.visited.keys.iter().find(|key| Some(&key.id) == preview.visited.verdict.old.as_ref());
     let starts = matches!(preview.visited.verdict.action, Action::Start { .. });
     if let Some(old) = judged.cloned().filter(|_| starts || thorough) {
-        preview.preflight = preflight(world, &subject, &old, &preview.visited).await;
+        preview.preflight = preflight(world, subject, &old, &preview.visited).await;
     }
-    if starts && let Some(access) = crate::driver::visit::access(world, &subject) {
+    if starts && let Some(access) = crate::driver::visit::access(world, subject) {
         preview.steps = steps(&access.plan, access.deliver.len());
     }
-    Ok(preview)
-}
-
-async fn replayed(world: &World, id: RotationId) -> Result<Rotation, JournalError> {
-    let events = world.journal.read(id).await?;
-    Rotation::replay(id, &events).map_err(|illegal| JournalError::Unusable(illegal.to_string()))
+    preview
 }
 
 async fn preflight(world: &World, subject: &Subject, old: &KeyMetadata, visited: &Visited) -> Vec<Check> {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
+use crate::config::settings::{Access, KeyAccess};
 use crate::driver::drive::{DriveError, append, drive};
+use crate::driver::roster::{Call, everybody, replayed};
 use crate::driver::{Rest, Watcher, World};
-use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
-use crate::ports::{Entry, Fault, JournalError, Known, SecretChange};
-use crate::rotation::{Event, KeyMetadata, KeyUsage, Rotation};
+use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
+use crate::ports::{Entry, Fault, JournalError, SecretChange};
+use crate::rotation::{Event, KeyMetadata, KeyUsage, Plan, Rotation};
 use crate::schedule::{Action, Facts, Verdict, judge};
 
 /// What one look found, and did.
@@ -54,53 +55,22 @@ impl Visited {
         }
     }
 
-    pub(crate) fn broken(subject: &Subject, sentence: String) -> Visited {
-        let verdict = Verdict::unlisted(None, &sentence);
-        let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
+    pub(crate) fn broken(
+        vendor: VendorName,
+        iam_user: Option<IamUserName>,
+        reason: &'static str,
+        sentence: String,
+    ) -> Visited {
+        let visited = Visited::of(vendor, iam_user, Verdict::broken(reason, sentence.clone()));
         Visited { error: Some(sentence), failed: true, ..visited }
+    }
+
+    pub(crate) fn without_journal(subject: &Subject, sentence: String) -> Visited {
+        Visited::broken(subject.vendor.clone(), Some(subject.iam_user.clone()), "journal", sentence)
     }
 }
 
-/// The rotations that are not over, by whose key they replace.
-pub(crate) type InFlight = BTreeMap<(Option<AccountName>, IamUserName), RotationId>;
-
-pub(crate) fn by_user(known: Vec<Known>) -> InFlight {
-    known.into_iter().map(|known| ((known.subject.account, known.subject.iam_user), known.rotation)).collect()
-}
-
-pub(crate) fn rotation_of(in_flight: &InFlight, subject: &Subject) -> Option<RotationId> {
-    in_flight.get(&(subject.account.clone(), subject.iam_user.clone())).copied()
-}
-
-/// What there is to visit for one vendor.
-pub(crate) enum Roster {
-    /// These users.
-    Users(Vec<Subject>),
-    /// None, for the reason in the verdict.
-    Nobody(Box<Visited>),
-}
-
-/// The users of one vendor. A path is listed at AWS each time.
-pub(crate) async fn roster(world: &World, vendor: &VendorSettings) -> Roster {
-    let nobody = |verdict| Roster::Nobody(Box::new(Visited::of(vendor.name.clone(), None, verdict)));
-    let access = match &vendor.access {
-        Access::Role { role_arn, .. } => return nobody(Verdict::role(role_arn)),
-        Access::Key(_) if !vendor.enabled => return nobody(Verdict::disabled()),
-        Access::Key(access) => access,
-    };
-    let users = match &access.users {
-        Users::Named(users) => users.clone(),
-        Users::Path(path) => match world.accounts.iam(access.account.as_ref()).users_under(path).await {
-            Ok(users) => users,
-            Err(fault) => return nobody(unlisted(&fault)),
-        },
-    };
-    let subject =
-        |iam_user| Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user };
-    Roster::Users(users.into_iter().map(subject).collect())
-}
-
-fn unlisted(fault: &Fault) -> Verdict {
+pub(crate) fn unlisted(fault: &Fault) -> Verdict {
     match fault {
         Fault::Refused(refusal) => Verdict::unlisted(Some(refusal.code), &refusal.sentence),
         Fault::Unknown(doubt) => Verdict::unlisted(None, &doubt.sentence),
@@ -118,17 +88,17 @@ pub(crate) fn access<'a>(world: &'a World, subject: &Subject) -> Option<&'a KeyA
 /// Drives the user's rotation, or judges its keys and begins one.
 pub(crate) async fn visit(
     world: &World,
-    subject: &Subject,
-    in_flight: Option<RotationId>,
+    call: &Call,
     forced: bool,
     stop: &CancellationToken,
     watcher: &dyn Watcher,
 ) -> Visited {
-    let visited = match in_flight {
+    let subject = &call.subject;
+    let visited = match call.rotation {
         Some(id) => carry_on(world, subject, id, stop, watcher).await,
         None => survey_and_start(world, subject, forced, stop, watcher).await,
     };
-    let visited = visited.unwrap_or_else(|error| Visited::broken(subject, error.to_string()));
+    let visited = visited.unwrap_or_else(|error| Visited::without_journal(subject, error.to_string()));
     watcher.visited(subject, &visited);
     visited
 }
@@ -140,7 +110,7 @@ async fn carry_on(
     stop: &CancellationToken,
     watcher: &dyn Watcher,
 ) -> Result<Visited, DriveError> {
-    let (rotation, rest) = drive(world, id, stop, watcher).await?;
+    let (rotation, rest) = drive(world, subject, id, stop, watcher).await?;
     Ok(rested(world, subject, Vec::new(), rotation, rest))
 }
 
@@ -156,18 +126,14 @@ async fn survey_and_start(
     if stop.is_cancelled() {
         return Ok(looked);
     }
-    let rotation = start(world, subject, &old, &looked, watcher).await?;
-    let (rotation, rest) = drive(world, rotation.id(), stop, watcher).await?;
+    let Some(access) = access(world, subject) else { return Ok(looked) };
+    let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;
+    let (rotation, rest) = drive(world, subject, rotation.id(), stop, watcher).await?;
     Ok(rested(world, subject, looked.keys, rotation, rest))
 }
 
 /// Lists and judges, and changes nothing.
-pub(crate) async fn look(
-    world: &World,
-    subject: &Subject,
-    rotation: Option<Rotation>,
-    forced: bool,
-) -> Visited {
+async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forced: bool) -> Visited {
     let of = |verdict| Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
     let Some(access) = access(world, subject) else { return of(Verdict::disabled()) };
     let keys = match world.accounts.iam(subject.account.as_ref()).list_keys(&subject.iam_user).await {
@@ -191,20 +157,17 @@ async fn start(
     world: &World,
     subject: &Subject,
     old: &KeyMetadata,
-    looked: &Visited,
+    (looked, plan): (&Visited, &Plan),
     watcher: &dyn Watcher,
 ) -> Result<Rotation, DriveError> {
     let at = world.clock.now();
     let id = RotationId::new(subject, &old.id, at);
-    let access = access(world, subject).ok_or_else(|| {
-        DriveError::Journal(JournalError::Unavailable("the vendor left the configuration".to_owned()))
-    })?;
     let started = Event::Started {
         subject: subject.clone(),
         old: old.id.clone(),
         old_created_at: old.created_at,
         reason: looked.verdict.reason.to_owned(),
-        plan: access.plan.clone(),
+        plan: plan.clone(),
         at,
     };
     let entry = Entry { rotation: id, number: 1, event: &started, secret: SecretChange::Keep, ends: false };
@@ -250,47 +213,16 @@ fn is_propagation(rest: &Rest) -> bool {
 ///
 /// The journal cannot be read.
 pub async fn status(world: &World, vendors: &[VendorName]) -> Result<Vec<Visited>, JournalError> {
-    let in_flight = by_user(world.journal.in_flight().await?);
-    let chosen: Vec<&VendorSettings> = world
-        .settings
-        .vendors
-        .values()
-        .filter(|it| vendors.is_empty() || vendors.contains(&it.name))
-        .collect();
-    let rosters = stream::iter(chosen).map(|vendor| roster(world, vendor));
-    let mut users = Vec::new();
-    let mut found = Vec::new();
-    for roster in rosters.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
-        match roster {
-            Roster::Users(subjects) => users.extend(subjects),
-            Roster::Nobody(visited) => found.push(*visited),
-        }
-    }
-    let looks = stream::iter(users).map(|subject| {
-        let id = rotation_of(&in_flight, &subject);
-        async move { status_of(world, &subject, id).await }
-    });
-    for looked in looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
-        found.push(looked?);
-    }
+    let (calls, mut found) = everybody(world, vendors).await?;
+    let looks = stream::iter(calls).map(|call| status_of(world, call));
+    found.extend(looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await);
     found.sort_by(|a, b| (&a.vendor, &a.iam_user).cmp(&(&b.vendor, &b.iam_user)));
     Ok(found)
 }
 
-async fn status_of(
-    world: &World,
-    subject: &Subject,
-    in_flight: Option<RotationId>,
-) -> Result<Visited, JournalError> {
-    let rotation = match in_flight {
-        Some(id) => {
-            let events = world.journal.read(id).await?;
-            let replayed = Rotation::replay(id, &events);
-            Some(replayed.map_err(|illegal| JournalError::Unusable(illegal.to_string()))?)
-        }
-        None => None,
-    };
-    let mut looked = look(world, subject, rotation, false).await;
+async fn status_of(world: &World, call: Call) -> Visited {
+    let subject = &call.subject;
+    let mut looked = look_at(world, &call, false).await;
     let iam = world.accounts.iam(subject.account.as_ref());
     looked.account_id = iam.account_id().await.ok();
     for key in &looked.keys {
@@ -299,5 +231,17 @@ async fn status_of(
             looked.usage.insert(key.id.clone(), usage);
         }
     }
-    Ok(looked)
+    looked
+}
+
+/// Lists and judges, with the rotation under way; a rotation that cannot be read is one vendor's trouble.
+pub(crate) async fn look_at(world: &World, call: &Call, forced: bool) -> Visited {
+    let rotation = match call.rotation {
+        None => None,
+        Some(id) => match replayed(world, id).await {
+            Ok(rotation) => Some(rotation),
+            Err(error) => return Visited::without_journal(&call.subject, error.to_string()),
+        },
+    };
+    look(world, &call.subject, rotation, forced).await
 }

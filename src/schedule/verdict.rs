@@ -142,7 +142,14 @@ impl Verdict {
                 let old = rotation.old();
                 (State::Ok, "rotated", format!("the key {old} was replaced by {new} and is deleted"))
             }
-            stage => (State::Ok, "ended", format!("the rotation ended in stage {}", stage.name())),
+            _ => {
+                let old = rotation.old();
+                (
+                    State::Ok,
+                    "abandoned",
+                    format!("the rotation of {old} was given up; the next pass judges the keys anew"),
+                )
+            }
         };
         Verdict::without_key(state, reason, sentence)
     }
@@ -155,6 +162,22 @@ impl Verdict {
              more; nothing is done with it, both keys stay as they are; put the vendor back, or abandon it"
         );
         Verdict::without_key(State::Unmanaged, "orphaned", sentence)
+    }
+
+    /// A rotation of a vendor for which nothing is to be done.
+    #[must_use]
+    pub fn switched_off(rotation: RotationId) -> Verdict {
+        let sentence = format!(
+            "the rotation {rotation} is not over, but the configuration says `enabled = false`; nothing is done with it, \
+             both keys stay as they are; switch the vendor on again, or abandon it"
+        );
+        Verdict::without_key(State::Unmanaged, "disabled", sentence)
+    }
+
+    /// The visit itself failed, for the reason given. What is in the journal stands.
+    #[must_use]
+    pub fn broken(reason: &'static str, sentence: String) -> Verdict {
+        Verdict::without_key(State::Stuck, reason, sentence)
     }
 
     /// The user's keys could not be listed, for the reason given; `None`: no answer that can be

@@ -1,0 +1,236 @@
+//! Whom there is to visit: the users that the configuration names, and the rotations under way
+//! that it names no more.
+//!
+//! A rotation belongs to an IAM user of an account. Whoever has that user in the configuration now
+//! is its vendor, whatever name the vendor had when the rotation began.
+//!
+//! **Invariant:** a rotation whose user has left the configuration, or whose vendor is switched
+//! off, is reported at every pass and driven at none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::config::Settings;
+use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
+use crate::driver::World;
+use crate::driver::visit::{Visited, unlisted};
+use crate::ids::{AccountName, IamUserName, RotationId, Subject, VendorName};
+use crate::ports::{JournalError, Known};
+use crate::rotation::Rotation;
+use crate::schedule::Verdict;
+
+/// An IAM user of an account, whichever vendor has it.
+pub(crate) type Who = (Option<AccountName>, IamUserName);
+
+pub(crate) fn who(subject: &Subject) -> Who {
+    (subject.account.clone(), subject.iam_user.clone())
+}
+
+/// A user to be visited, under the name of the vendor that has it now.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) subject: Subject,
+    pub(crate) rotation: Option<RotationId>,
+}
+
+/// What there is to visit for one vendor.
+pub(crate) enum Roster {
+    /// These users.
+    Users(Vec<Subject>),
+    /// None, for the reason in the verdict.
+    Nobody(Box<Visited>),
+    /// Nobody can say: AWS did not list them.
+    Unlisted(Box<Visited>),
+}
+
+/// The users of one vendor. A path is listed at AWS each time.
+pub(crate) async fn roster(world: &World, vendor: &VendorSettings) -> Roster {
+    let without_user = |verdict| Box::new(Visited::of(vendor.name.clone(), None, verdict));
+    let access = match &vendor.access {
+        Access::Role { role_arn, .. } => return Roster::Nobody(without_user(Verdict::role(role_arn))),
+        Access::Key(_) if !vendor.enabled => return Roster::Nobody(without_user(Verdict::disabled())),
+        Access::Key(access) => access,
+    };
+    let users = match &access.users {
+        Users::Named(users) => users.clone(),
+        Users::Path(path) => match world.accounts.iam(access.account.as_ref()).users_under(path).await {
+            Ok(users) => users,
+            Err(fault) => {
+                let visited = without_user(unlisted(&fault));
+                return Roster::Unlisted(Box::new(Visited { failed: true, ..*visited }));
+            }
+        },
+    };
+    let subject =
+        |iam_user| Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user };
+    Roster::Users(users.into_iter().map(subject).collect())
+}
+
+/// Whether the users of this vendor are only known after AWS was asked.
+pub(crate) fn must_be_listed(vendor: &VendorSettings) -> bool {
+    vendor.enabled && matches!(&vendor.access, Access::Key(access) if matches!(access.users, Users::Path(_)))
+}
+
+/// Whose a user is, as far as the configuration alone can tell.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Claim {
+    /// This vendor's.
+    Vendor(VendorName),
+    /// That of a vendor for which nothing is to be done.
+    Disabled(VendorName),
+    /// Nobody's.
+    Nobody,
+}
+
+impl Claim {
+    fn vendor(&self) -> Option<&VendorName> {
+        match self {
+            Claim::Vendor(vendor) | Claim::Disabled(vendor) => Some(vendor),
+            Claim::Nobody => None,
+        }
+    }
+}
+
+/// Whose the user of this rotation is now. A vendor with a path keeps the users that it had.
+pub(crate) fn claim(settings: &Settings, began_as: &Subject) -> Claim {
+    let names_user = |access: &KeyAccess| match &access.users {
+        Users::Named(users) => users.contains(&began_as.iam_user),
+        Users::Path(_) => false,
+    };
+    let has_path = |access: &KeyAccess| matches!(access.users, Users::Path(_));
+    let with_key = settings.vendors.values().filter_map(|vendor| match &vendor.access {
+        Access::Key(access) if access.account == began_as.account => Some((vendor, access)),
+        Access::Key(_) | Access::Role { .. } => None,
+    });
+    let mut named = with_key.clone().filter(|(_, access)| names_user(access));
+    let mut by_path = with_key.filter(|(vendor, access)| vendor.name == began_as.vendor && has_path(access));
+    match named.next().or_else(|| by_path.next()) {
+        Some((vendor, _)) if vendor.enabled => Claim::Vendor(vendor.name.clone()),
+        Some((vendor, _)) => Claim::Disabled(vendor.name.clone()),
+        None => Claim::Nobody,
+    }
+}
+
+/// The call that carries a rotation on without listing anybody; `None` when nobody has its user.
+pub(crate) fn call_for(settings: &Settings, known: &Known) -> Option<Call> {
+    let Claim::Vendor(vendor) = claim(settings, &known.subject) else { return None };
+    let subject = Subject { vendor, ..known.subject.clone() };
+    Some(Call { subject, rotation: Some(known.rotation) })
+}
+
+/// The roll call of one pass: the rosters as they come in, and the rotations that none of them claimed.
+#[derive(Debug, Default)]
+pub(crate) struct RollCall {
+    asked: Vec<VendorName>,
+    in_flight: BTreeMap<Who, Known>,
+    claimed: BTreeSet<Who>,
+    unlisted: BTreeSet<VendorName>,
+}
+
+impl RollCall {
+    /// For these vendors (none: all), while these rotations are under way.
+    pub(crate) fn new(asked: &[VendorName], in_flight: Vec<Known>) -> RollCall {
+        let mut roll_call = RollCall { asked: asked.to_vec(), ..RollCall::default() };
+        roll_call.refresh(in_flight);
+        roll_call
+    }
+
+    /// The rotations that are under way by now.
+    pub(crate) fn refresh(&mut self, in_flight: Vec<Known>) {
+        self.in_flight = in_flight.into_iter().map(|known| (who(&known.subject), known)).collect();
+    }
+
+    pub(crate) fn is_asked(&self, vendor: &VendorName) -> bool {
+        self.asked.is_empty() || self.asked.contains(vendor)
+    }
+
+    /// The users that a roster names, each with its rotation.
+    pub(crate) fn call(&mut self, subjects: Vec<Subject>) -> Vec<Call> {
+        let mut call = |subject: Subject| {
+            let who = who(&subject);
+            let rotation = self.in_flight.get(&who).map(|known| known.rotation);
+            self.claimed.insert(who);
+            Call { subject, rotation }
+        };
+        subjects.into_iter().map(&mut call).collect()
+    }
+
+    /// That this vendor's users are not known in this pass: no reason to let go of its rotations.
+    pub(crate) fn without_roster(&mut self, vendor: VendorName) {
+        self.unlisted.insert(vendor);
+    }
+
+    /// Once every roster is in: the rotations that are carried on although AWS did not list their
+    /// users, and those that are nobody's.
+    pub(crate) fn left_over(&self, settings: &Settings) -> (Vec<Call>, Vec<(Known, Claim)>) {
+        let (mut calls, mut nobodys) = (Vec::new(), Vec::new());
+        let unclaimed = self.in_flight.iter().filter(|(who, _)| !self.claimed.contains(who));
+        for (_, known) in unclaimed {
+            match claim(settings, &known.subject) {
+                Claim::Vendor(vendor) if self.unlisted.contains(&vendor) => {
+                    calls.extend(call_for(settings, known));
+                }
+                // Another vendor has the user, and was not asked for.
+                Claim::Vendor(vendor) if vendor != known.subject.vendor => {}
+                claim if self.is_asked(claim.vendor().unwrap_or(&known.subject.vendor)) => {
+                    nobodys.push((known.clone(), claim));
+                }
+                Claim::Vendor(_) | Claim::Disabled(_) | Claim::Nobody => {}
+            }
+        }
+        (calls, nobodys)
+    }
+}
+
+/// What is to be said of a rotation that nobody drives.
+pub(crate) async fn left_alone(world: &World, known: &Known, claim: &Claim) -> Visited {
+    let vendor = claim.vendor().unwrap_or(&known.subject.vendor).clone();
+    let subject = Subject { vendor, ..known.subject.clone() };
+    let rotation = match replayed(world, known.rotation).await {
+        Ok(rotation) => rotation,
+        Err(error) => return Visited::without_journal(&subject, error.to_string()),
+    };
+    let verdict = match claim {
+        Claim::Disabled(_) => Verdict::switched_off(rotation.id()),
+        Claim::Vendor(_) | Claim::Nobody => Verdict::orphaned(rotation.id(), &known.subject.vendor),
+    };
+    let failed = !matches!(claim, Claim::Disabled(_));
+    let visited = Visited::of(subject.vendor, Some(subject.iam_user), verdict);
+    Visited { rotation: Some(rotation), failed, ..visited }
+}
+
+pub(crate) async fn replayed(world: &World, id: RotationId) -> Result<Rotation, JournalError> {
+    let events = world.journal.read(id).await?;
+    Rotation::replay(id, &events).map_err(|illegal| JournalError::Unusable(illegal.to_string()))
+}
+
+/// Everybody at once, for those who only look: the users, and what there is to say of the others.
+pub(crate) async fn everybody(
+    world: &World,
+    vendors: &[VendorName],
+) -> Result<(Vec<Call>, Vec<Visited>), JournalError> {
+    let mut roll_call = RollCall::new(vendors, world.journal.in_flight().await?);
+    let chosen: Vec<_> =
+        world.settings.vendors.values().filter(|vendor| roll_call.is_asked(&vendor.name)).collect();
+    let rosters = stream::iter(chosen).map(|vendor| roster(world, vendor));
+    let (mut calls, mut others) = (Vec::new(), Vec::new());
+    for roster in rosters.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
+        match roster {
+            Roster::Users(subjects) => calls.extend(roll_call.call(subjects)),
+            Roster::Nobody(visited) => others.push(*visited),
+            Roster::Unlisted(visited) => {
+                roll_call.without_roster(visited.vendor.clone());
+                others.push(*visited);
+            }
+        }
+    }
+    let (carried_on, nobodys) = roll_call.left_over(&world.settings);
+    calls.extend(carried_on);
+    for (known, claim) in nobodys {
+        let visited = left_alone(world, &known, &claim).await;
+        others.retain(|other| other.iam_user.is_some() || other.vendor != visited.vendor);
+        others.push(visited);
+    }
+    Ok((calls, others))
+}
