@@ -17,11 +17,14 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+const CONFIG_HELP: &str =
+    "Configuration [default: $KEYROUND_CONFIG, ./rotation.toml, /etc/keyround/rotation.toml]";
+
 /// What holds for every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Configuration [default: $KEYROUND_CONFIG, ./rotation.toml, /etc/keyround/rotation.toml]
-    #[arg(short, long, global = true, value_name = "FILE")]
+    // Not a doc comment: clap would show the backticks that a doc comment needs.
+    #[arg(short, long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     pub(crate) config: Option<PathBuf>,
     /// How results are written to standard output
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
@@ -84,34 +87,44 @@ pub(crate) enum Command {
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
     /// Stop a rotation in flight where it is, until resumed
+    ///
+    /// Only a rotation in flight can be held. To keep one from beginning, write `enabled = false` or
+    /// `windows` into the vendor's configuration.
     Hold {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
         /// Go on by itself at this time (RFC 3339)
         #[arg(long, value_name = "TIME")]
         until: Option<Timestamp>,
-        /// Why; kept in the history
+        /// Why; kept in the history, so no secrets
         #[arg(long)]
         why: String,
     },
     /// Let a rotation that is held or stuck go on
+    ///
+    /// It goes on at the next pass: that of the running scheduler, or `keyround rotate VENDOR`.
     Resume {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
     },
     /// Set the old key Active again, and soak anew
+    ///
+    /// It happens at the next pass: that of the running scheduler, or `keyround rotate VENDOR`.
     Reactivate {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
-        /// Why; kept in the history
+        /// Why; kept in the history, so no secrets
         #[arg(long)]
         why: String,
     },
     /// Give a rotation up: a key that the vendor was never offered is discarded, any other stays
+    ///
+    /// After that the keys are judged anew. A vendor that was offered the new key may hold either, so
+    /// both stay, and no other rotation begins before somebody has deleted one of them.
     Abandon {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
-        /// Why; kept in the history
+        /// Why; kept in the history, so no secrets
         #[arg(long)]
         why: String,
     },
@@ -125,19 +138,20 @@ pub(crate) struct Vendors {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags of a command line")]
 pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) only: Vendors,
     /// Say what would be done, check that it could be, and change nothing
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
-    /// Rotate whether due or not
+    /// Rotate whether due or not, also outside the vendor's windows
     #[arg(long)]
     pub(crate) force: bool,
-    /// Stay until each rotation ended
+    /// Stay until each rotation has ended, or only a person can go on
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Exit with 2 when work is due and not done
+    /// Exit with 2 when work is due or under way
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
 }

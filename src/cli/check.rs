@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::cli::args::Format;
 use crate::cli::exit::{Code, Ended};
+use crate::cli::layout::wrapped;
 use crate::cli::rotate::check_line;
-use crate::cli::{Screen, setup};
+use crate::cli::{Screen, setup, view};
 use crate::driver::preview;
 use crate::journal::Mode;
 use crate::ports::Check;
@@ -47,7 +48,7 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
             let visited = preview.visited;
             let (vendor, user) =
                 (Some(visited.vendor.to_string()), visited.iam_user.as_ref().map(ToString::to_string));
-            let sentence = visited.verdict.sentence;
+            let sentence = view::sentence(&visited);
             let keys = Check { check: "keys".to_owned(), ok: !visited.failed, sentence };
             checks.push(OneView::new(vendor.clone(), user.clone(), keys));
             let rest = preview.preflight.into_iter();
@@ -63,11 +64,12 @@ fn show(view: CheckView, screen: &Screen) {
     if screen.format == Format::Json {
         return screen.show_json(&view);
     }
-    let mut lines = vec![format!("{}: no mistakes, {} vendors", view.config, view.vendors)];
+    let vendors = if view.vendors == 1 { "vendor" } else { "vendors" };
+    let mut lines = vec![format!("{}: no mistakes, {} {vendors}", view.config, view.vendors)];
     for one in view.checks {
         let vendor = one.vendor.map(|vendor| format!("{vendor}, ")).unwrap_or_default();
         let check = Check { check: format!("{vendor}{}", one.check), ok: one.ok, sentence: one.sentence };
         lines.push(check_line(&check));
     }
-    screen.show(&lines.join("\n"));
+    screen.show(&wrapped(&lines.join("\n"), screen.columns));
 }

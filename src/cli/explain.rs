@@ -6,14 +6,15 @@ use serde::Serialize;
 
 use crate::cli::args::Format;
 use crate::cli::exit::Ended;
+use crate::cli::layout::wrapped;
 use crate::cli::status::code_of;
-use crate::cli::view::{StatusView, status_word};
+use crate::cli::view::{StatusView, sentence, status_word};
 use crate::cli::{Screen, setup};
 use crate::config::settings::{Access, KeyAccess};
-use crate::driver::{self, Visited, World};
+use crate::driver::{self, Step, Visited, World, steps};
 use crate::ids::VendorName;
 use crate::journal::Mode;
-use crate::rotation::KeyUsage;
+use crate::rotation::{KeyMetadata, KeyUsage, Rotation, Stage};
 use crate::time::{Timestamp, in_words};
 
 #[derive(Serialize)]
@@ -33,72 +34,94 @@ pub(crate) async fn explain(config: Option<&Path>, vendor: VendorName, screen: &
     let text = text.join("\n");
     match screen.format {
         Format::Json => screen.show_json(&Explanation { status: StatusView::new(&found, now), text }),
-        Format::Table => screen.show(&text),
+        Format::Table => screen.show(&wrapped(&text, screen.columns)),
     }
     Ok(code_of(&found))
 }
 
+/// For a person who was just woken up: what is, why, what comes, and by which rules.
 fn in_sentences(world: &World, visited: &Visited, now: Timestamp) -> String {
     let verdict = &visited.verdict;
-    let user = visited.iam_user.as_ref().map(|user| format!(", IAM user {user}")).unwrap_or_default();
-    let mut text = format!("{}{user}: {} ({})\n", visited.vendor, verdict.state, verdict.reason);
-    say(&mut text, &format!("{}.", verdict.sentence));
+    let user = visited.iam_user.as_ref().map(|user| format!(" (IAM user {user})")).unwrap_or_default();
+    let mut text = format!("{}{user}: {}, {}\n\n", visited.vendor, verdict.state, verdict.reason);
+    say(&mut text, &sentence(visited));
+    if !visited.keys.is_empty() {
+        text.push_str("\nKeys\n");
+    }
     for key in &visited.keys {
-        let used = match visited.usage.get(&key.id) {
-            Some(KeyUsage::Used { last_used_at, service }) => {
-                format!("last used at {last_used_at} for {service}")
-            }
-            Some(KeyUsage::Never) => "never used".to_owned(),
-            Some(KeyUsage::Gone) | None => "last use unknown".to_owned(),
-        };
-        let age = now.days_since(key.created_at);
-        say(&mut text, &format!("Key {}: {}, {age} days old, {used}.", key.id, status_word(key.status)));
+        say(&mut text, &key_in_words(visited, key, now));
     }
+    let access = world.settings.vendors.get(&visited.vendor).and_then(|vendor| match &vendor.access {
+        Access::Key(access) => Some(access.as_ref()),
+        Access::Role { .. } => None,
+    });
     if let Some(rotation) = &visited.rotation {
-        let stage = rotation.stage().name();
-        say(&mut text, &format!("Rotation {}: in stage {stage} since {}.", rotation.id(), rotation.since()));
-        if let Some(fault) = rotation.last_fault() {
-            say(&mut text, &format!("Last failure: {fault}."));
-        }
+        under_way(&mut text, rotation, access);
+    } else if let (Some(access), Some(_)) = (access, &verdict.old) {
+        to_come(&mut text, "\nWhen it is replaced\n", &steps(&access.plan, access.deliver.len()));
     }
-    if let Some(vendor) = world.settings.vendors.get(&visited.vendor)
-        && let Access::Key(access) = &vendor.access
-    {
-        rules(&mut text, access);
+    if let (Some(access), Some(_)) = (access, &visited.iam_user) {
+        text.push_str("\nRules\n");
+        say(&mut text, &rules(access));
     }
     text
 }
 
-fn rules(text: &mut String, access: &KeyAccess) {
-    let (ages, plan) = (access.ages, &access.plan);
-    say(
-        text,
-        &format!(
-            "A key is due when it is {} old, and overdue {} after that.",
-            in_words(ages.max_age),
-            in_words(ages.overdue_after)
-        ),
-    );
-    let mut gates = vec![format!("both keys stay Active for at least {}", in_words(plan.soak))];
-    if plan.require_use {
-        gates.push("until IAM has seen the new key in use".to_owned());
-    }
-    if !plan.quiet_for.is_zero() {
-        gates.push(format!("until the old one has been unused for {}", in_words(plan.quiet_for)));
-    }
-    let asked = if plan.can_ask_vendor { "and says that it is in force" } else { "(it cannot be asked)" };
-    say(
-        text,
-        &format!(
-            "After the vendor accepted the new key {asked}, {}; then the old key is Inactive for {} before it is deleted.",
-            gates.join(", and "),
-            in_words(plan.cool)
-        ),
-    );
+fn key_in_words(visited: &Visited, key: &KeyMetadata, now: Timestamp) -> String {
+    let used = match visited.usage.get(&key.id) {
+        Some(KeyUsage::Used { last_used_at, service }) => {
+            format!("last used at {last_used_at} for {service}")
+        }
+        Some(KeyUsage::Never) => "never used".to_owned(),
+        Some(KeyUsage::Gone) | None => "last use unknown".to_owned(),
+    };
+    let age = match now.days_since(key.created_at) {
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    };
+    format!("{}: {}, {age} old, {used}", key.id, status_word(key.status))
 }
 
-fn say(text: &mut String, line: &str) {
-    text.push_str("  ");
-    text.push_str(line);
-    text.push('\n');
+fn under_way(text: &mut String, rotation: &Rotation, access: Option<&KeyAccess>) {
+    text.push_str("\nRotation\n");
+    let stage = match rotation.stage() {
+        Stage::Stuck { resume, .. } => resume.name(),
+        stage => stage.name(),
+    };
+    let new = match rotation.stage().new_key() {
+        Some(new) => format!("the key {} is being replaced by {new}", rotation.old()),
+        None => format!("the key {} is being replaced, and there is no new one yet", rotation.old()),
+    };
+    say(text, &format!("{new}; in stage {stage} since {}; rotation id {}", rotation.since(), rotation.id()));
+    if let Some(fault) = rotation.last_fault() {
+        say(text, &format!("the last attempt failed: {fault}"));
+    }
+    let life = steps(rotation.plan(), access.map_or(1, |access| access.deliver.len()));
+    let here = life.iter().position(|step| step.stage == stage).unwrap_or(0);
+    to_come(text, "\nStill to come\n", &life[here..]);
+}
+
+fn to_come(text: &mut String, title: &str, steps: &[Step]) {
+    text.push_str(title);
+    for (step, number) in steps.iter().zip(1..) {
+        text.extend(["  ", &number.to_string(), ". ", &step.what, "\n"]);
+    }
+}
+
+fn rules(access: &KeyAccess) -> String {
+    let ages = access.ages;
+    format!(
+        "a key is due when it is {} old, which is announced {} before, and overdue {} after; a rotation under way keeps \
+         the settings that it began with",
+        in_words(ages.max_age),
+        in_words(ages.warn_before),
+        in_words(ages.overdue_after)
+    )
+}
+
+/// A sentence begins with a capital letter, unless a name stands there, and ends with a period.
+fn say(text: &mut String, sentence: &str) {
+    let mut letters = sentence.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    text.extend(["  ", &first, letters.as_str(), ".\n"]);
 }

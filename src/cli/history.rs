@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::args::{self, Format, HistoryCommand};
 use crate::cli::exit::{Code, Ended};
-use crate::cli::view::table;
+use crate::cli::layout::{self, table};
 use crate::cli::{Screen, setup};
 use crate::journal::Mode;
 use crate::ports::{Journal, Recorded};
@@ -40,11 +40,15 @@ pub(crate) async fn history(config: Option<&Path>, asked: args::History, screen:
         return verify(journal.as_ref(), screen).await;
     }
     let rows = journal.history(asked.vendor.as_ref(), asked.since.unwrap_or(Timestamp::EPOCH)).await?;
+    if rows.is_empty() {
+        // A vendor that left the configuration keeps its history; one that was never there has none.
+        setup::known(&settings, asked.vendor.as_slice())?;
+    }
     match screen.format {
         Format::Json => screen.show_json(&rows.iter().map(Row::new).collect::<Vec<_>>()),
         Format::Table => {
-            let lines = rows.iter().map(line).collect();
-            screen.show(&table(&["AT", "ROTATION", "EVENT", "WHAT", "WRITER"], lines));
+            let header = ["AT", "ROTATION", "EVENT", "WRITER", "WHAT"];
+            screen.show(&table(&header, rows.iter().map(line).collect(), screen.columns));
         }
     }
     Ok(Code::Fine)
@@ -73,14 +77,14 @@ impl<'a> Row<'a> {
     }
 }
 
-fn line(recorded: &Recorded) -> Vec<String> {
-    vec![
+fn line(recorded: &Recorded) -> layout::Row {
+    let cells = vec![
         recorded.event.at().to_string(),
         recorded.rotation.to_string(),
         recorded.event.name().to_owned(),
-        in_words(&recorded.event),
         recorded.writer.clone(),
-    ]
+    ];
+    layout::Row { cells, sentence: in_words(&recorded.event) }
 }
 
 /// What an event says, beyond its name.

@@ -5,8 +5,14 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
+use crate::cli::args::Format;
 use crate::cli::exit::{Code, Ended, Failure};
+use crate::cli::layout::wrapped;
 use crate::cli::{Screen, setup};
+use crate::config::Settings;
+use crate::driver::owner;
 use crate::ids::VendorName;
 use crate::journal::Mode;
 use crate::ports::{Entry, Journal, JournalError, Known, SecretChange};
@@ -42,24 +48,70 @@ fn operator() -> String {
     names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
 }
 
+/// What a lever did to one rotation.
+#[derive(Serialize)]
+struct Pulled {
+    vendor: String,
+    iam_user: String,
+    rotation: String,
+    /// What follows, or why nothing was changed.
+    sentence: String,
+    done: bool,
+}
+
 pub(crate) async fn pull(config: Option<&Path>, vendor: &VendorName, lever: Lever, screen: &Screen) -> Ended {
     let (_, settings) = setup::settings(config, screen.color)?;
     let session = std::sync::Arc::new(crate::aws::AwsSession::new(&settings.aws));
     let journal = setup::journal(&settings, &Secrets::new(&session), Mode::Operate).await?;
-    let in_flight = journal.in_flight().await?;
-    let known: Vec<Known> = in_flight.into_iter().filter(|known| known.subject.vendor == *vendor).collect();
-    if known.is_empty() {
-        let message = format!("{vendor} has no rotation in flight");
-        return Err(Failure::new(Code::Failed, message).hinted("`keyround status` shows what is under way"));
+    let theirs = of_vendor(&settings, journal.in_flight().await?, vendor)?;
+    let mut pulled = Vec::new();
+    for known in &theirs {
+        let one = pull_one(journal.as_ref(), known, &lever).await;
+        pulled.push(Pulled {
+            vendor: vendor.to_string(),
+            iam_user: known.subject.iam_user.to_string(),
+            rotation: known.rotation.to_string(),
+            done: one.is_ok(),
+            sentence: one.unwrap_or_else(|failure| failure.to_string()),
+        });
     }
-    for known in &known {
-        let rotation = pull_one(journal.as_ref(), known, &lever).await?;
-        screen.show(&format!("{vendor}, IAM user {}: {}", known.subject.iam_user, outlook(&rotation)));
-    }
-    Ok(Code::Fine)
+    let code = if pulled.iter().all(|one| one.done) { Code::Fine } else { Code::Failed };
+    show(&pulled, screen);
+    Ok(code)
 }
 
-async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result<Rotation, Failure> {
+fn show(pulled: &[Pulled], screen: &Screen) {
+    if screen.format == Format::Json {
+        return screen.show_json(&pulled);
+    }
+    for one in pulled {
+        let line = format!("{}, IAM user {}: {}", one.vendor, one.iam_user, one.sentence);
+        screen.show(&wrapped(&line, screen.columns));
+    }
+}
+
+/// The rotations of the users that this vendor has now; of users that nobody has any more, it is
+/// the vendor that had them when the rotation began.
+fn of_vendor(settings: &Settings, in_flight: Vec<Known>, vendor: &VendorName) -> Result<Vec<Known>, Failure> {
+    let owner = |known: &Known| owner(settings, &known.subject).unwrap_or(known.subject.vendor.clone());
+    let (theirs, others): (Vec<Known>, Vec<Known>) =
+        in_flight.into_iter().partition(|known| owner(known) == *vendor);
+    if !theirs.is_empty() {
+        return Ok(theirs);
+    }
+    let renamed = others.iter().find(|known| known.subject.vendor == *vendor).map(owner);
+    if renamed.is_none() {
+        setup::known(settings, std::slice::from_ref(vendor))?;
+    }
+    let failure =
+        Failure::new(Code::Failed, format!("{vendor} has no rotation in flight; nothing was changed"));
+    Err(failure.hinted(match renamed {
+        Some(name) => format!("the rotation that it began belongs to {name} now"),
+        None => "`keyround status` shows what is under way".to_owned(),
+    }))
+}
+
+async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result<String, Failure> {
     for _ in 0..ATTEMPTS_MAX {
         let events = journal.read(known.rotation).await?;
         let replayed = Rotation::replay(known.rotation, &events);
@@ -83,7 +135,7 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
             Err(JournalError::Conflict { .. }) => {}
             appended => {
                 appended?;
-                return Ok(rotation);
+                return Ok(outlook(&rotation));
             }
         }
     }
@@ -93,7 +145,8 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
 fn outlook(rotation: &Rotation) -> String {
     match rotation.next(SystemClock.now()) {
         Next::Perform(effect) => format!("next step: {}, at the next pass", effect.name()),
-        Next::Wait { why, .. } => why.to_string(),
+        Next::Wait { until: Timestamp::NEVER, why } => format!("{why}, until somebody resumes it"),
+        Next::Wait { until, why } => format!("{why}; next step at {until}"),
         Next::Stuck(blocker) => blocker.to_string(),
         Next::Ended(ending) => format!("the rotation is over: {}", ending.as_str()),
     }

@@ -8,6 +8,7 @@ mod check;
 mod exit;
 mod explain;
 mod history;
+mod layout;
 mod levers;
 mod progress;
 mod rehearse;
@@ -79,6 +80,8 @@ pub(crate) struct Screen {
     pub(crate) format: Format,
     pub(crate) color: bool,
     pub(crate) progress: bool,
+    /// How wide tables and texts may be; `None`: as wide as they are.
+    pub(crate) columns: Option<usize>,
 }
 
 impl Screen {
@@ -89,7 +92,12 @@ impl Screen {
             Color::Never => false,
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
         };
-        Screen { format: global.format, color, progress: terminal && !global.quiet }
+        Screen {
+            format: global.format,
+            color,
+            progress: terminal && !global.quiet,
+            columns: layout::columns(),
+        }
     }
 
     /// Writes a result. A reader that went away (`| head`) is no failure of ours.

@@ -6,9 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::cli::history::in_words;
+use crate::cli::view::sentence;
 use crate::driver::{Rest, Visited, Watcher};
-use crate::ids::{IamUserName, Subject, VendorName};
-use crate::rotation::{Event, Rotation};
+use crate::ids::{AccountName, IamUserName, RotationId, Subject};
+use crate::rotation::{Event, RefusalCode, Rotation, Stage};
+use crate::schedule::State;
 
 /// Logs what happens, remembers it, and shows it on a terminal.
 pub(crate) struct Reporter {
@@ -16,10 +18,19 @@ pub(crate) struct Reporter {
     notes: Mutex<Notes>,
 }
 
+/// A user of an account; vendors are renamed.
+type User = (Option<AccountName>, IamUserName);
+
+fn user(subject: &Subject) -> User {
+    (subject.account.clone(), subject.iam_user.clone())
+}
+
 #[derive(Default)]
 struct Notes {
-    bars: BTreeMap<Subject, ProgressBar>,
-    steps: BTreeMap<(VendorName, IamUserName), Vec<String>>,
+    bars: BTreeMap<User, ProgressBar>,
+    steps: BTreeMap<RotationId, Vec<String>>,
+    /// What was said of each user's trouble last, so that it is logged once and not at every pass.
+    troubles: BTreeMap<User, String>,
 }
 
 impl Reporter {
@@ -27,15 +38,15 @@ impl Reporter {
         Reporter { bars: progress.then(MultiProgress::new), notes: Mutex::default() }
     }
 
-    /// The steps that were taken for one user, in words.
-    pub(crate) fn steps(&self, vendor: &VendorName, iam_user: &IamUserName) -> Vec<String> {
+    /// The steps that were taken in one rotation, in words.
+    pub(crate) fn steps(&self, rotation: RotationId) -> Vec<String> {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.steps.get(&(vendor.clone(), iam_user.clone())).cloned().unwrap_or_default()
+        notes.steps.get(&rotation).cloned().unwrap_or_default()
     }
 
     fn show(&self, notes: &mut Notes, subject: &Subject, message: String) {
         let Some(bars) = &self.bars else { return };
-        let bar = notes.bars.entry(subject.clone()).or_insert_with(|| {
+        let bar = notes.bars.entry(user(subject)).or_insert_with(|| {
             let style = ProgressStyle::with_template("{spinner} {prefix:<16} {wide_msg}");
             let bar = bars.add(ProgressBar::new_spinner()).with_prefix(subject.vendor.to_string());
             style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
@@ -51,44 +62,91 @@ impl Watcher for Reporter {
         log(rotation, event);
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(event, Event::Intended { .. }) {
-            let key = (subject.vendor.clone(), subject.iam_user.clone());
-            notes.steps.entry(key).or_default().push(format!("{}: {}", event.name(), in_words(event)));
+            let step = format!("{}: {}", event.name(), in_words(event));
+            notes.steps.entry(rotation.id()).or_default().push(step);
         }
         self.show(&mut notes, subject, format!("{}: {}", rotation.stage().name(), in_words(event)));
     }
 
     fn visited(&self, subject: &Subject, visited: &Visited) {
-        let sentence = &visited.verdict.sentence;
-        let (vendor, reason) = (&subject.vendor, visited.verdict.reason);
-        match (&visited.error, &visited.rest) {
-            (Some(error), _) => tracing::error!(vendor.name = %vendor, "{error}"),
-            (None, Some(Rest::Stuck(_))) => {
-                tracing::error!(vendor.name = %vendor, reason, "{vendor} is stuck: {sentence}");
-            }
-            (None, _) if visited.failed => {
-                tracing::warn!(vendor.name = %vendor, reason, "{vendor}: {sentence}");
-            }
-            (None, _) => tracing::debug!(vendor.name = %vendor, reason, "{vendor}: {sentence}"),
-        }
+        let sentence = sentence(visited);
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match trouble(visited) {
+            None => notes.troubles.remove(&user(subject)),
+            Some(_) => notes.troubles.insert(user(subject), sentence.clone()),
+        };
+        let is_news = known.as_ref() != Some(&sentence);
+        log_visit(visited, &sentence, trouble(visited).filter(|_| is_news));
         self.show(&mut notes, subject, format!("{}: {sentence}", visited.verdict.state));
-        if let (Some(bar), Some(Rest::Ended(_) | Rest::Stuck(_))) = (notes.bars.get(subject), &visited.rest) {
+        if let (Some(bar), Some(Rest::Ended(_) | Rest::Stuck(_))) =
+            (notes.bars.get(&user(subject)), &visited.rest)
+        {
             bar.abandon();
         }
     }
+
+    fn unlisted(&self, visited: &Visited) {
+        log_visit(visited, &visited.verdict.sentence, trouble(visited));
+    }
 }
 
-/// INFO: the stage changed. WARN: an operator may want to look. Everything else is for the curious.
+/// Who must know of what a visit found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Trouble {
+    /// An operator may want to look.
+    Warning,
+    /// A person must act.
+    Error,
+}
+
+/// What failed in a step of a rotation was logged when it did; here is the rest.
+fn trouble(visited: &Visited) -> Option<Trouble> {
+    match &visited.rest {
+        _ if visited.error.is_some() => Some(Trouble::Error),
+        Some(Rest::Stuck(_)) => Some(Trouble::Error),
+        // Also a rotation that was not driven.
+        None if visited.failed || visited.rotation.is_some() || visited.verdict.state == State::Stuck => {
+            Some(Trouble::Warning)
+        }
+        Some(Rest::Wait { .. } | Rest::Ended(_) | Rest::Stopped) | None => None,
+    }
+}
+
+fn log_visit(visited: &Visited, sentence: &str, trouble: Option<Trouble>) {
+    let (vendor, state, reason) = (&visited.vendor, visited.verdict.state, visited.verdict.reason);
+    match trouble {
+        Some(Trouble::Error) => {
+            tracing::error!(vendor.name = %vendor, reason, "{vendor} is {state}: {sentence}");
+        }
+        Some(Trouble::Warning) => {
+            tracing::warn!(vendor.name = %vendor, reason, "{vendor} is {state}: {sentence}");
+        }
+        None => tracing::debug!(vendor.name = %vendor, reason, "{vendor} is {state}: {sentence}"),
+    }
+}
+
+/// INFO: the stage changed, or an operator spoke. WARN: a step failed. Everything else is for the curious.
 fn log(rotation: &Rotation, event: &Event) {
-    let vendor = &rotation.subject().vendor;
-    let (id, stage, what) = (rotation.id(), rotation.stage().name(), in_words(event));
-    let name = event.name();
+    let (vendor, user) = (&rotation.subject().vendor, &rotation.subject().iam_user);
+    let (id, stage) = (rotation.id(), rotation.stage().name());
+    let line = format!("{vendor}: {}", in_a_line(event, user));
     match event {
+        Event::Refused { refusal, .. } if refusal.code == RefusalCode::NotUsable => {
+            // Every new key is unknown to AWS for some seconds.
+            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+        }
         Event::Refused { .. } | Event::Unanswered { .. } => {
-            tracing::warn!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{vendor}: {what}");
+            tracing::warn!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+        }
+        Event::Probed { .. } if matches!(rotation.stage(), Stage::Prove { .. }) => {
+            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+        }
+        Event::Verified { .. } if rotation.since() != event.at() => {
+            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
         }
         Event::Started { .. }
         | Event::Created { .. }
+        | Event::Probed { .. }
         | Event::Delivered { .. }
         | Event::Verified { .. }
         | Event::Deactivated { .. }
@@ -98,10 +156,36 @@ fn log(rotation: &Rotation, event: &Event) {
         | Event::Resumed { .. }
         | Event::ReactivationAsked { .. }
         | Event::Abandoned { .. } => {
-            tracing::info!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{vendor}: {name}: {what}");
+            tracing::info!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
         }
-        Event::Intended { .. } | Event::Listed { .. } | Event::Probed { .. } | Event::UsageRead { .. } => {
-            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{vendor}: {name}: {what}");
+        Event::Intended { .. } | Event::Listed { .. } | Event::UsageRead { .. } => {
+            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
         }
+    }
+}
+
+/// An event as a line that can be understood without the line before it.
+fn in_a_line(event: &Event, user: &IamUserName) -> String {
+    let what = in_words(event);
+    match event {
+        Event::Started { old, reason, .. } => {
+            format!("a rotation begins: the key {old} of user {user} is to be replaced, {reason}")
+        }
+        Event::Intended { .. } => format!("about {what}"),
+        Event::Listed { .. } => format!("the keys of user {user}: {what}"),
+        Event::Created { .. } => format!("created a new key for user {user}: {what}"),
+        Event::Deactivated { .. } => format!("a key of user {user} was set {what}"),
+        Event::Deleted { .. } => format!("a key of user {user} was {what}"),
+        Event::Held { .. } => format!("held {what}"),
+        Event::Resumed { .. } => format!("resumed {what}"),
+        Event::ReactivationAsked { .. } => format!("the old key was asked back {what}"),
+        Event::Abandoned { .. } => format!("given up {what}"),
+        Event::Probed { .. }
+        | Event::Delivered { .. }
+        | Event::Verified { .. }
+        | Event::UsageRead { .. }
+        | Event::Reactivated { .. }
+        | Event::Refused { .. }
+        | Event::Unanswered { .. } => what,
     }
 }

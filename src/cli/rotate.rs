@@ -8,15 +8,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{self, Format};
-use crate::cli::exit::{Code, Ended};
+use crate::cli::exit::{Code, Ended, Failure};
+use crate::cli::layout::{Row, table, wrapped};
 use crate::cli::progress::Reporter;
 use crate::cli::run::stop_on_signals;
 use crate::cli::status::code_of;
-use crate::cli::view::{dash, table};
+use crate::cli::view::{dash, sentence};
 use crate::cli::{Screen, setup};
 use crate::driver::{Ask, Cadence, Engine, Patience, Preview, Rest, Visited, preview};
 use crate::journal::Mode;
 use crate::ports::Check;
+use crate::rotation::Ending;
 use crate::schedule::{Action, State};
 
 /// `rotate --format json`, as in the contract.
@@ -62,6 +64,11 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     let found = engine.work(&Cadence::Once(ask, patience)).await?;
     show(&found, &reporter, screen);
     let code = code_of(&found);
+    if stop.is_cancelled() {
+        let message = "stopped before everything was done";
+        let hint = "what is under way goes on from the journal when keyround runs again";
+        return Err(Failure::new(Code::TryAgain, message).hinted(hint));
+    }
     let work_left = found.iter().any(is_unfinished);
     Ok(if code == Code::Fine && asked.detailed_exitcode && work_left { Code::WorkIsDue } else { code })
 }
@@ -73,28 +80,28 @@ fn is_unfinished(visited: &Visited) -> bool {
 
 fn show(found: &[Visited], reporter: &Reporter, screen: &Screen) {
     let steps_of = |visited: &Visited| {
-        let user = visited.iam_user.as_ref();
-        user.map(|user| reporter.steps(&visited.vendor, user)).unwrap_or_default()
+        let rotation = visited.rotation.as_ref();
+        rotation.map(|rotation| reporter.steps(rotation.id())).unwrap_or_default()
     };
     let views = found.iter().map(|visited| VendorView::new(visited, steps_of(visited), Vec::new())).collect();
     match screen.format {
         Format::Json => screen.show_json(&RotateView { dry_run: false, vendors: views }),
-        Format::Table => screen.show(&result_table(found)),
+        Format::Table => screen.show(&result_table(found, screen.columns)),
     }
 }
 
-fn result_table(found: &[Visited]) -> String {
+fn result_table(found: &[Visited], columns: Option<usize>) -> String {
     let row = |visited: &Visited| {
         let new = visited.rotation.as_ref().and_then(|rotation| rotation.stage().new_key());
-        vec![
+        let cells = vec![
             visited.vendor.to_string(),
             visited.iam_user.as_ref().map_or_else(dash, ToString::to_string),
             outcome(visited).to_owned(),
             new.map_or_else(dash, ToString::to_string),
-            visited.verdict.sentence.clone(),
-        ]
+        ];
+        Row { cells, sentence: sentence(visited) }
     };
-    table(&["VENDOR", "IAM USER", "RESULT", "NEW KEY", "WHY"], found.iter().map(row).collect())
+    table(&["VENDOR", "IAM USER", "RESULT", "NEW KEY", "WHY"], found.iter().map(row).collect(), columns)
 }
 
 fn outcome(visited: &Visited) -> &'static str {
@@ -104,6 +111,7 @@ fn outcome(visited: &Visited) -> &'static str {
         Some(Rest::Stuck(_)) => "stuck",
         Some(Rest::Wait { .. } | Rest::Stopped) => "under way",
         None if visited.verdict.state == State::Stuck => "stuck",
+        None if visited.rotation.is_some() => "left alone",
         None => "nothing to do",
     }
 }
@@ -115,7 +123,7 @@ impl VendorView {
             iam_user: visited.iam_user.as_ref().map(ToString::to_string),
             action: action(visited),
             reason: visited.verdict.reason,
-            sentence: visited.verdict.sentence.clone(),
+            sentence: sentence(visited),
             steps,
             preflight,
             error: visited.error.clone(),
@@ -126,7 +134,7 @@ impl VendorView {
 fn action(visited: &Visited) -> &'static str {
     match (&visited.rest, &visited.verdict.action, visited.verdict.state) {
         (_, _, State::Stuck) => "stuck",
-        (Some(Rest::Ended(_)), ..) | (None, Action::Start { .. }, _) => "rotate",
+        (Some(Rest::Ended(Ending::Done)), ..) | (None, Action::Start { .. }, _) => "rotate",
         (_, Action::Continue, _) => "continue",
         (_, Action::Wait { .. }, _) => "wait",
         (_, Action::Nothing | Action::Start { .. }, _) => "none",
@@ -141,7 +149,7 @@ async fn dry_run(settings: crate::config::Settings, asked: args::Rotate, screen:
             let views = previews.iter().map(preview_view).collect();
             screen.show_json(&RotateView { dry_run: true, vendors: views });
         }
-        Format::Table => screen.show(&preview_text(&previews)),
+        Format::Table => screen.show(&wrapped(&preview_text(&previews), screen.columns)),
     }
     let found: Vec<Visited> = previews.iter().map(|preview| preview.visited.clone()).collect();
     let unfit = previews.iter().any(|preview| preview.preflight.iter().any(|check| !check.ok));
@@ -169,7 +177,7 @@ fn preview_text(previews: &[Preview]) -> String {
         let visited = &preview.visited;
         let user = visited.iam_user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
         lines.push(format!("{}{user}: {}", visited.vendor, action(visited)));
-        lines.push(format!("  {}", visited.verdict.sentence));
+        lines.push(format!("  {}", sentence(visited)));
         lines.extend(preview.preflight.iter().map(check_line));
         lines.extend(preview.steps.iter().zip(1..).map(|(step, number)| format!("  {number}. {step}")));
     }

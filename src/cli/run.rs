@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +22,10 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let (newest, worlds) = watch::channel(world);
-    let reload = tokio::spawn(reload_on_hangup(path, newest, screen.color));
+    let reload = tokio::spawn(reload_on_hangup(listen(SignalKind::hangup())?, path, newest, screen.color));
     let mut engine = Engine::new(worlds, stop.clone(), Arc::new(Reporter::new(false)));
-    tracing::info!("keyround {} watches {vendors} vendors", env!("CARGO_PKG_VERSION"));
-    tell_systemd(&[NotifyState::Ready, NotifyState::Status(&format!("{vendors} vendors"))]);
+    tracing::info!("keyround {} starts; vendors: {vendors}", env!("CARGO_PKG_VERSION"));
+    tell_systemd(&[NotifyState::Ready, NotifyState::Status(&format!("vendors: {vendors}"))]);
     let watchdog = tokio::spawn(feed_watchdog());
     let found = engine.work(&Cadence::Scheduled).await;
     tell_systemd(&[NotifyState::Stopping]);
@@ -36,28 +36,35 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     Ok(Code::Fine)
 }
 
-/// SIGTERM and SIGINT: no effect is begun any more, those under way are let finish.
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(Code::Failed, format!("no signal handler: {error}")))
+}
+
+/// SIGTERM and SIGINT: no effect is begun any more, those under way are let finish. Whoever asks
+/// twice is in a hurry, and may be: what is under way was written down before it was begun.
 pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
-    let handler = |kind| {
-        signal(kind).map_err(|error| Failure::new(Code::Failed, format!("no signal handler: {error}")))
-    };
-    let (mut terminate, mut interrupt) =
-        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let stop = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("told to stop: finishing what is under way");
+        either(&mut terminate, &mut interrupt).await;
+        tracing::info!("told to stop: finishing what is under way; once more stops at once");
         stop.cancel();
+        either(&mut terminate, &mut interrupt).await;
+        tracing::warn!("told again to stop: what is under way goes on from the journal next time");
+        std::process::exit(i32::from(Code::TryAgain as u8));
     });
     Ok(())
 }
 
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
 /// SIGHUP: the configuration is read again. A bad one changes nothing.
-async fn reload_on_hangup(path: PathBuf, newest: watch::Sender<World>, color: bool) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+async fn reload_on_hangup(mut hangup: Signal, path: PathBuf, newest: watch::Sender<World>, color: bool) {
     while hangup.recv().await.is_some() {
         tell_systemd(&[NotifyState::Reloading]);
         let (current, journal) = {
@@ -73,11 +80,15 @@ async fn reload_on_hangup(path: PathBuf, newest: watch::Sender<World>, color: bo
         });
         match reloaded {
             Ok(world) => {
-                tracing::info!("the configuration was read again: {} vendors", world.settings.vendors.len());
+                let vendors = world.settings.vendors.len();
+                tracing::info!("the configuration was read again; vendors: {vendors}");
+                tell_systemd(&[NotifyState::Status(&format!("vendors: {vendors}"))]);
                 newest.send_replace(world);
             }
             Err(failure) => {
-                tracing::error!("the old configuration stays in force, because the new one is bad: {failure}")
+                tracing::error!(
+                    "the old configuration stays in force, because the new one is bad: {failure}"
+                );
             }
         }
         tell_systemd(&[NotifyState::Ready]);

@@ -106,20 +106,17 @@ async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) -> Result<S
     SealKey::from_base64(&text).map_err(|bad| unusable(bad.to_string()))
 }
 
+/// Names that are less alike than this are not taken for a typing error.
+const ALIKE_MIN: f64 = 0.75;
+
 /// The vendors that were asked for must be in the configuration.
 pub(crate) fn known(settings: &Settings, asked: &[VendorName]) -> Result<(), Failure> {
-    for name in asked {
-        if !settings.vendors.contains_key(name) {
-            let near = settings.vendors.keys().max_by(|a, b| {
-                strsim::jaro(a.as_str(), name.as_str()).total_cmp(&strsim::jaro(b.as_str(), name.as_str()))
-            });
-            let failure =
-                Failure::new(Code::Usage, format!("there is no vendor {name} in the configuration"));
-            return Err(match near {
-                Some(near) => failure.hinted(format!("the nearest is {near}")),
-                None => failure,
-            });
-        }
-    }
-    Ok(())
+    let Some(name) = asked.iter().find(|name| !settings.vendors.contains_key(*name)) else { return Ok(()) };
+    let failure = Failure::new(Code::Usage, format!("there is no vendor {name} in the configuration"));
+    let alike = |other: &VendorName| strsim::jaro_winkler(other.as_str(), name.as_str());
+    let nearest = settings.vendors.keys().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    Err(match nearest.filter(|nearest| alike(nearest) >= ALIKE_MIN) {
+        Some(nearest) => failure.hinted(format!("did you mean {nearest}?")),
+        None => failure.hinted("`keyround status` shows the vendors that there are"),
+    })
 }

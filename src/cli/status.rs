@@ -19,7 +19,7 @@ pub(crate) async fn status(config: Option<&Path>, vendors: &[VendorName], screen
     let now = world.clock.now();
     match screen.format {
         Format::Json => screen.show_json(&StatusView::new(&found, now)),
-        Format::Table => screen.show(&status_table(&found, now)),
+        Format::Table => screen.show(&status_table(&found, now, screen.columns)),
     }
     Ok(code_of(&found))
 }

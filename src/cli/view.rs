@@ -1,10 +1,10 @@
 //! What results look like: one structure for a vendor, rendered as a table row, as JSON, as sentences.
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use crate::cli::layout::{Row, table};
 use crate::driver::Visited;
-use crate::rotation::{KeyMetadata, KeyStatus, KeyUsage, Next, Rotation};
+use crate::rotation::{Blocker, KeyMetadata, KeyStatus, KeyUsage, Next, Rotation, Stage};
 use crate::schedule::Verdict;
 use crate::time::Timestamp;
 
@@ -61,14 +61,14 @@ impl StatusView {
 
 impl VendorView {
     fn new(visited: &Visited, now: Timestamp) -> VendorView {
-        let Verdict { state, reason, sentence, due_at, overdue_at, .. } = &visited.verdict;
+        let Verdict { state, reason, due_at, overdue_at, .. } = &visited.verdict;
         VendorView {
             vendor: visited.vendor.to_string(),
             account_id: visited.account_id.as_ref().map(ToString::to_string),
             iam_user: visited.iam_user.as_ref().map(ToString::to_string),
             state: state.as_str(),
             reason,
-            sentence: sentence.clone(),
+            sentence: sentence(visited),
             due_at: *due_at,
             overdue_at: *overdue_at,
             keys: visited.keys.iter().map(|key| KeyView::new(visited, key, now)).collect(),
@@ -128,38 +128,51 @@ impl RotationView {
     }
 }
 
-/// A table without lines, for people and for `grep`.
-pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().copied());
-    for row in rows {
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt()
-}
-
-/// The rows of `status`, one for each user; the sentence comes last, where it may be long.
-pub(crate) fn status_table(found: &[Visited], now: Timestamp) -> String {
+/// The rows of `status`, one for each user.
+pub(crate) fn status_table(found: &[Visited], now: Timestamp, columns: Option<usize>) -> String {
     let row = |visited: &Visited| {
         let judged = visited.keys.iter().find(|key| Some(&key.id) == visited.verdict.old.as_ref());
         let age = judged.map(|key| format!("{}d", now.days_since(key.created_at)));
         let stage = visited.rotation.as_ref().map(|rotation| rotation.stage().name().to_owned());
-        vec![
+        let cells = vec![
             visited.vendor.to_string(),
             visited.iam_user.as_ref().map_or_else(dash, ToString::to_string),
             visited.verdict.state.to_string(),
             stage.unwrap_or_else(dash),
             age.unwrap_or_else(dash),
             visited.verdict.due_at.map_or_else(dash, |due_at| due_at.to_string()),
-            visited.verdict.sentence.clone(),
-        ]
+        ];
+        Row { cells, sentence: sentence(visited) }
     };
     let header = ["VENDOR", "IAM USER", "STATE", "STAGE", "AGE", "DUE", "WHY"];
-    table(&header, found.iter().map(row).collect())
+    table(&header, found.iter().map(row).collect(), columns)
+}
+
+/// The verdict's sentence, and for a stuck rotation the command that ends it.
+pub(crate) fn sentence(visited: &Visited) -> String {
+    let sentence = &visited.verdict.sentence;
+    match way_on(visited) {
+        Some(command) => format!("{sentence}; to go on: `{command}`"),
+        None => sentence.clone(),
+    }
+}
+
+fn way_on(visited: &Visited) -> Option<String> {
+    let vendor = &visited.vendor;
+    let Stage::Stuck { blocker, .. } = visited.rotation.as_ref()?.stage() else { return None };
+    Some(match blocker {
+        Blocker::OldKeyGone { .. } | Blocker::NewKeyGone { .. } | Blocker::WrongIdentity { .. } => {
+            format!("keyround abandon {vendor} --why REASON")
+        }
+        Blocker::OldKeyNotActive { .. }
+        | Blocker::NoFreeSlot { .. }
+        | Blocker::UnknownKey { .. }
+        | Blocker::NewKeyNeverWorked { .. }
+        | Blocker::VendorGone { .. }
+        | Blocker::VendorKeepsOldKey { .. }
+        | Blocker::VendorWentBack { .. }
+        | Blocker::Exhausted { .. } => format!("keyround resume {vendor}"),
+    })
 }
 
 pub(crate) fn dash() -> String {

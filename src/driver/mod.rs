@@ -28,7 +28,8 @@ use crate::rotation::{Event, Rotation};
 
 pub use drive::Rest;
 pub use engine::{Ask, Cadence, Engine, Patience};
-pub use preview::{Preview, preview};
+pub use preview::{Preview, Step, preview, steps};
+pub use roster::owner;
 pub use visit::{Visited, status};
 
 /// What the driver works with. One of these lasts until the configuration is read again.

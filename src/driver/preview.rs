@@ -57,7 +57,8 @@ async fn preview_one(world: &World, call: Call, forced: bool, thorough: bool) ->
         preview.preflight = preflight(world, subject, &old, &preview.visited).await;
     }
     if starts && let Some(access) = crate::driver::visit::access(world, subject) {
-        preview.steps = steps(&access.plan, access.deliver.len());
+        let life = steps(&access.plan, access.deliver.len());
+        preview.steps = life.into_iter().map(|step| step.what).collect();
     }
     preview
 }
@@ -115,30 +116,44 @@ async fn rights(world: &World, subject: &Subject) -> Check {
     Check { check: "rights".to_owned(), ok, sentence }
 }
 
-/// The life of the rotation that would begin.
-fn steps(plan: &Plan, deliveries: usize) -> Vec<String> {
-    let mut gates = vec![format!("soak for at least {}", in_words(plan.soak))];
-    if plan.require_use {
-        gates.push("wait until IAM has seen the new key in use".to_owned());
-    }
-    if !plan.quiet_for.is_zero() {
-        gates.push(format!("wait until the old key has been unused for {}", in_words(plan.quiet_for)));
-    }
+/// One step of a rotation's life.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Step {
+    /// The stage that it belongs to.
+    pub stage: &'static str,
+    /// What is done, or waited for.
+    pub what: String,
+}
+
+/// The life of a rotation with this plan, from its beginning to its end.
+#[must_use]
+pub fn steps(plan: &Plan, deliveries: usize) -> Vec<Step> {
+    let step = |stage, what: &str| Step { stage, what: what.to_owned() };
+    let times = if deliveries == 1 { "1 step".to_owned() } else { format!("{deliveries} steps") };
+    let prove = format!(
+        "prove it: {} GetCallerIdentity in a row, {} apart",
+        plan.prove_successes,
+        in_words(plan.prove_every)
+    );
     let mut steps = vec![
-        "create a new access key (sent once)".to_owned(),
-        format!(
-            "prove it: {} GetCallerIdentity in a row, {} apart",
-            plan.prove_successes,
-            in_words(plan.prove_every)
-        ),
-        format!("deliver it to the vendor in {deliveries} step(s)"),
+        step("create", "create a new access key (sent once)"),
+        step("prove", &prove),
+        step("deliver", &format!("deliver it to the vendor in {times}")),
     ];
     if plan.can_ask_vendor {
-        steps.push("ask the vendor which key is in force".to_owned());
+        steps.push(step("verify", "ask the vendor which key is in force"));
     }
-    steps.extend(gates);
-    steps.push("set the old key Inactive".to_owned());
-    steps.push(format!("cool for {}, the old key can be brought back", in_words(plan.cool)));
-    steps.push("delete the old key".to_owned());
+    steps.push(step("soak", &format!("let both keys work for at least {}", in_words(plan.soak))));
+    if plan.require_use {
+        steps.push(step("soak", "wait until IAM has seen the new key in use"));
+    }
+    if !plan.quiet_for.is_zero() {
+        let quiet = in_words(plan.quiet_for);
+        steps.push(step("soak", &format!("wait until the old key has been unused for {quiet}")));
+    }
+    steps.push(step("soak", "set the old key Inactive"));
+    let cool = in_words(plan.cool);
+    steps.push(step("cool", &format!("cool for {cool}: until then the old key can be brought back")));
+    steps.push(step("cool", "delete the old key"));
     steps
 }

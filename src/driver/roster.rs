@@ -112,6 +112,12 @@ pub(crate) fn claim(settings: &Settings, began_as: &Subject) -> Claim {
     }
 }
 
+/// The vendor that has the user of a rotation now, whoever had it when that began; `None`: nobody has.
+#[must_use]
+pub fn owner(settings: &Settings, began_as: &Subject) -> Option<VendorName> {
+    claim(settings, began_as).vendor().cloned()
+}
+
 /// The call that carries a rotation on without listing anybody; `None` when nobody has its user.
 pub(crate) fn call_for(settings: &Settings, known: &Known) -> Option<Call> {
     let Claim::Vendor(vendor) = claim(settings, &known.subject) else { return None };

@@ -137,21 +137,26 @@ impl Verdict {
     /// The rotation is over.
     #[must_use]
     pub fn ended(rotation: &Rotation) -> Verdict {
-        let (state, reason, sentence) = match rotation.stage() {
-            Stage::Done { new } => {
-                let old = rotation.old();
-                (State::Ok, "rotated", format!("the key {old} was replaced by {new} and is deleted"))
-            }
-            _ => {
-                let old = rotation.old();
-                (
-                    State::Ok,
-                    "abandoned",
-                    format!("the rotation of {old} was given up; the next pass judges the keys anew"),
-                )
-            }
+        let old = rotation.old();
+        let (reason, sentence) = match rotation.stage() {
+            Stage::Done { new } => ("rotated", format!("the key {old} was replaced by {new} and is deleted")),
+            Stage::Survey
+            | Stage::Create { .. }
+            | Stage::Suspect { .. }
+            | Stage::Discard { .. }
+            | Stage::Prove { .. }
+            | Stage::Deliver { .. }
+            | Stage::Verify { .. }
+            | Stage::Soak { .. }
+            | Stage::Cool { .. }
+            | Stage::Restore { .. }
+            | Stage::Stuck { .. }
+            | Stage::Abandoned => (
+                "abandoned",
+                format!("the rotation of {old} was given up; the next pass judges the keys anew"),
+            ),
         };
-        Verdict::without_key(state, reason, sentence)
+        Verdict::without_key(State::Ok, reason, sentence)
     }
 
     /// A rotation of a vendor that is not in the configuration any more.
