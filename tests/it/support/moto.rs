@@ -232,10 +232,15 @@ impl Emulator {
 
     /// The user's keys, oldest first, deleted ones included.
     pub(crate) fn keys(&self, user: &str) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.ask("GET", "keys", &Value::Null);
+        let mut keys = self.all_keys();
         keys.retain(|key| key.user == user);
         keys.sort_by(|left, right| left.created_at.cmp(&right.created_at));
         keys
+    }
+
+    /// Everybody's keys, deleted ones included.
+    pub(crate) fn all_keys(&self) -> Vec<Key> {
+        self.ask("GET", "keys", &Value::Null)
     }
 
     /// Everything that arrived, in order.
