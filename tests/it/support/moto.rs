@@ -58,6 +58,10 @@ pub(crate) struct Call {
     pub(crate) status: Option<u16>,
     /// Whether it took effect, whatever was answered.
     pub(crate) done: bool,
+    /// How many calls were under way when it came, this one included.
+    pub(crate) at_once: usize,
+    /// Which connection it came over.
+    pub(crate) connection: u16,
 }
 
 /// An order to misbehave. The first rule that matches a call is applied.
@@ -185,6 +189,11 @@ impl Emulator {
     pub(crate) fn seed_user(&self, name: &str, age_days: f64) -> (String, String) {
         let key: Key = self.ask("POST", "users", &json!({ "name": name, "age_days": age_days }));
         (key.access_key_id, key.secret)
+    }
+
+    /// Gives a user one more active key, of that age.
+    pub(crate) fn seed_second_key(&self, user: &str, age_days: f64) {
+        self.tell("POST", "keys", &json!({ "user": user, "age_days": age_days }));
     }
 
     /// Makes a user without a key, under a path such as `/vendors/acme/`.
