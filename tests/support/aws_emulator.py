@@ -11,6 +11,7 @@ It listens on a free port, prints its number, and ends when its standard input d
 The bootstrap identity "testing"/"testing" may do everything; a user's own key may do everything but IAM.
 """
 
+import contextlib
 import datetime
 import hashlib
 import hmac
@@ -132,7 +133,7 @@ class Emulator:
         self.moto_lock, self.rules_lock = threading.Lock(), threading.Lock()
         self.rules, self.rule_numbers = [], itertools.count(1)
         self.calls, self.deleted, self.external_ids = [], [], {}
-        self.latency_secs = 0.0
+        self.latency_secs, self.under_way, self.under_way_lock = 0.0, 0, threading.Lock()
         self.control = Control(self)
 
     def __call__(self, environ, start):
@@ -141,7 +142,8 @@ class Emulator:
         else:
             call = Call(environ)
             try:
-                status, kind, body = self.perform(call)
+                with self.counted() as at_once:
+                    status, kind, body = self.perform(call, at_once)
             except HangUp:
                 start("200 OK", [])
                 call.socket.shutdown(socket.SHUT_RDWR)
@@ -150,11 +152,24 @@ class Emulator:
             ("Content-Type", kind), ("Content-Length", str(len(body))), ("x-amzn-RequestId", request_id())])
         return [body]
 
-    def perform(self, call):
+    @contextlib.contextmanager
+    def counted(self):
+        """Gives how many calls are under way, this one included."""
+        with self.under_way_lock:
+            self.under_way += 1
+            at_once = self.under_way
+        try:
+            yield at_once
+        finally:
+            with self.under_way_lock:
+                self.under_way -= 1
+
+    def perform(self, call, at_once):
         time.sleep(self.latency_secs)
         entry = {"action": call.action, "signer": call.signer, "subject": call.subject(), "mutating": call.mutating(),
                  "access_key_id": call.params.get("AccessKeyId"), "region": call.auth and call.auth["region"],
-                 "user_agent": call.environ.get("HTTP_USER_AGENT", ""), "status": None, "done": False}
+                 "user_agent": call.environ.get("HTTP_USER_AGENT", ""), "status": None, "done": False,
+                 "at_once": at_once, "connection": call.environ.get("REMOTE_PORT")}
         self.calls.append(entry)
         spoiled = self.spoil(call, "before", None)
         if spoiled is None:
@@ -237,7 +252,7 @@ class Control:
     """The side door. `METHOD /_test/WORD[/NUMBER]`; the body's members are the arguments.
 
     POST users    name, path, account, age_days: a user, with one key of that age unless it is null
-    POST keys     access_key_id, and any of age_days, used_days_ago (with service), status
+    POST keys     access_key_id (or user: one more key), and any of age_days, used_days_ago (with service), status
     GET  keys     every key, secrets included, deleted ones too
     POST roles    arn, external_id: a role that can be assumed, with that external id (null: without one)
     POST secrets  name, value (Secrets Manager) · POST parameters  name, value (SSM, SecureString)
@@ -273,8 +288,8 @@ class Control:
         key.create_date = days_ago(age_days)
         return shown(key)
 
-    def post_keys(self, access_key_id, age_days=None, used_days_ago=None, service="s3", status=None):
-        key = find_key(access_key_id)[1]
+    def post_keys(self, access_key_id=None, user=None, age_days=None, used_days_ago=None, service="s3", status=None):
+        key = find_key(access_key_id)[1] if access_key_id else iam.iam_backends[ACCOUNT]["aws"].create_access_key(user)
         if age_days is not None:
             key.create_date = days_ago(age_days)
         if used_days_ago is not None:
@@ -456,6 +471,20 @@ class Connection(MotoRequestHandler):
 
     def log_request(self, *_):
         pass
+
+    def run_wsgi(self):
+        """Werkzeug's own throws away what follows a request, and closes after each answer."""
+        head = []
+        body = b"".join(self.server.app(self.make_environ(), lambda *given: head.extend(given)))
+        status, headers = head
+        if not headers:  # it was hung up on
+            self.close_connection = True
+            return
+        self.send_response(int(status.split()[0]))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
 
 def end_with_standard_input():

@@ -1,8 +1,9 @@
 //! What the tests stand on: an emulator of AWS that is as strict as AWS, a vendor that can be as bad as
-//! any, and the Python that the emulator and the reference implementations run in.
+//! any, the program itself, and the Python that the emulator and the reference implementations run in.
 
 pub(crate) mod authority;
 pub(crate) mod moto;
+pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod vendor;
 pub(crate) mod webhook_reference;

@@ -58,6 +58,10 @@ pub(crate) struct Call {
     pub(crate) status: Option<u16>,
     /// Whether it took effect, whatever was answered.
     pub(crate) done: bool,
+    /// How many calls were under way when it came, this one included.
+    pub(crate) at_once: usize,
+    /// Which connection it came over.
+    pub(crate) connection: u16,
 }
 
 /// An order to misbehave. The first rule that matches a call is applied.
@@ -187,6 +191,11 @@ impl Emulator {
         (key.access_key_id, key.secret)
     }
 
+    /// Gives a user one more active key, of that age.
+    pub(crate) fn seed_second_key(&self, user: &str, age_days: f64) {
+        self.tell("POST", "keys", &json!({ "user": user, "age_days": age_days }));
+    }
+
     /// Makes a user without a key, under a path such as `/vendors/acme/`.
     pub(crate) fn seed_user_under(&self, path: &str, name: &str) {
         self.tell("POST", "users", &json!({ "name": name, "path": path }));
@@ -232,10 +241,15 @@ impl Emulator {
 
     /// The user's keys, oldest first, deleted ones included.
     pub(crate) fn keys(&self, user: &str) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.ask("GET", "keys", &Value::Null);
+        let mut keys = self.all_keys();
         keys.retain(|key| key.user == user);
         keys.sort_by(|left, right| left.created_at.cmp(&right.created_at));
         keys
+    }
+
+    /// Everybody's keys, deleted ones included.
+    pub(crate) fn all_keys(&self) -> Vec<Key> {
+        self.ask("GET", "keys", &Value::Null)
     }
 
     /// Everything that arrived, in order.

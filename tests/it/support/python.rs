@@ -7,8 +7,9 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 const REQUIREMENTS: &str = include_str!("../../support/requirements.txt");
@@ -22,6 +23,25 @@ pub(crate) fn script(name: &str) -> PathBuf {
 pub(crate) fn interpreter() -> &'static Path {
     static INTERPRETER: LazyLock<PathBuf> = LazyLock::new(provide);
     &INTERPRETER
+}
+
+/// What that script answers to a question on its standard input.
+pub(crate) fn ask(script_name: &str, question: &serde_json::Value) -> Result<String, String> {
+    let mut child = Command::new(interpreter())
+        .arg(script(script_name))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(question.to_string().as_bytes()).expect("it reads the question");
+    drop(stdin);
+    let done = child.wait_with_output().expect("it ends");
+    match done.status.success() {
+        true => Ok(String::from_utf8_lossy(&done.stdout).trim_end().to_owned()),
+        false => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
+    }
 }
 
 fn provide() -> PathBuf {

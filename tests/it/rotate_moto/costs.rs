@@ -1,0 +1,94 @@
+//! What a pass and a rotation cost, counted where they arrive: at AWS.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::*;
+
+/// The SDK keeps what connections it opened; it opens one for each call that finds none idle.
+const CONNECTIONS_MAX: usize = 16;
+
+fn members(emulator: &Emulator, number: usize, age_days: f64) -> Vec<Member> {
+    (0..number).map(|index| Member::new(emulator, &format!("m-{index}"), Kind::Webhook, age_days)).collect()
+}
+
+fn tally(calls: &[Call]) -> BTreeMap<&str, usize> {
+    let mut tally = BTreeMap::new();
+    for call in calls {
+        *tally.entry(call.action.as_str()).or_default() += 1;
+    }
+    tally
+}
+
+#[test]
+fn a_pass_costs_one_listing_for_each_user() {
+    let emulator = Emulator::start();
+    let members = members(&emulator, 12, YOUNG_DAYS);
+    let program = program(&emulator, &members.iter().collect::<Vec<_>>());
+    program.json(0, &["rotate", "-vv"]);
+    let calls = emulator.calls();
+    println!("a pass over 12 users who are not due: {:?}", tally(&calls));
+    assert_eq!(tally(&calls), BTreeMap::from([("iam:ListAccessKeys", 12)]));
+    program.assert_no_secret_was_seen(&emulator);
+}
+
+#[test]
+fn a_rotation_costs_what_it_must_and_no_more() {
+    let emulator = Emulator::start();
+    let members = members(&emulator, 4, OLD_DAYS);
+    let program = program(&emulator, &members.iter().collect::<Vec<_>>());
+    program.json(0, &["rotate", "-vv"]);
+    let calls = emulator.calls();
+    println!("four rotations: {:?}", tally(&calls));
+    for member in &members {
+        let (new, calls) = (member.held().access_key_id, emulator.calls_about(&member.user));
+        let signed_by_new = calls.iter().filter(|call| call.signer.as_ref() == Some(&new)).count();
+        assert_eq!(signed_by_new, count(&calls, "sts:GetCallerIdentity"));
+        let expected = [
+            ("iam:CreateAccessKey", 1),
+            ("iam:DeleteAccessKey", 1),
+            ("iam:ListAccessKeys", 1),
+            ("iam:UpdateAccessKey", 1),
+            ("sts:GetCallerIdentity", 3),
+        ];
+        assert_eq!(tally(&calls), BTreeMap::from(expected), "{}", member.name);
+    }
+    let by_rotator: Vec<Call> = calls.into_iter().filter(|call| call.subject.is_none()).collect();
+    assert_eq!(tally(&by_rotator), BTreeMap::from([("sts:GetCallerIdentity", 1)]));
+    program.assert_no_secret_was_seen(&emulator);
+}
+
+#[test]
+fn last_used_is_read_twice_a_reading_and_only_where_it_is_asked_for() {
+    let emulator = Emulator::start();
+    let member = Member::new(&emulator, "acme", Kind::Webhook, OLD_DAYS);
+    let defaults = HASTE.replace("require_use = false", "require_use = true");
+    let program = program_with(&emulator, &defaults, [(&member, "")]);
+    program.json(0, &["rotate"]);
+    assert_eq!(count(&emulator.calls(), "iam:GetAccessKeyLastUsed"), 2);
+    emulator.set_used(&member.held().access_key_id, "s3", 0.0);
+    program.json(0, &["rotate", "-vv"]);
+    println!("a rotation that waits for a use: {:?}", tally(&emulator.calls()));
+    assert_eq!(count(&emulator.calls(), "iam:GetAccessKeyLastUsed"), 4);
+    member.assert_rotated(&emulator);
+    program.assert_no_secret_was_seen(&emulator);
+}
+
+#[test]
+fn users_are_looked_after_side_by_side_over_few_connections() {
+    let emulator = Emulator::start();
+    let members = members(&emulator, 8, OLD_DAYS);
+    let program = program(&emulator, &members.iter().collect::<Vec<_>>());
+    emulator.set_latency(Duration::from_millis(200));
+    program.json(0, &["rotate"]);
+    let calls = emulator.calls();
+    let at_once = calls.iter().map(|call| call.at_once).max().expect("calls");
+    let connections: BTreeSet<u16> = calls.iter().map(|call| call.connection).collect();
+    println!("8 rotations: {} calls, {at_once} at once, over {} connections", calls.len(), connections.len());
+    assert_eq!(at_once, members.len());
+    assert!(connections.len() <= CONNECTIONS_MAX, "{}", connections.len());
+    for member in &members {
+        member.assert_rotated(&emulator);
+    }
+    program.assert_no_secret_was_seen(&emulator);
+}

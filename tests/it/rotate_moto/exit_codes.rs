@@ -1,0 +1,111 @@
+//! What the caller is told by the exit code, and a person by the sentence beside it.
+
+use std::net::TcpListener;
+
+use super::*;
+use crate::support::moto::{Release, Rule};
+
+#[test]
+fn a_command_line_that_is_wrong_is_64() {
+    let emulator = Emulator::start();
+    let member = Member::new(&emulator, "acme", Kind::Webhook, OLD_DAYS);
+    let program = program(&emulator, &[&member]);
+    let wrong: [&[&str]; 6] = [
+        &["rotato"],
+        &["rotate", "--now"],
+        &[],
+        &["rotate", "--dry-run", "--wait"],
+        &["explain"],
+        &["rotate", "acne"],
+    ];
+    for arguments in wrong {
+        let ran = program.run(arguments);
+        assert_eq!(ran.code, Some(64), "{arguments:?}: {ran}");
+        assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{arguments:?}: {ran}");
+    }
+    assert!(program.run(&["rotate", "acne"]).stderr.contains("the nearest is acme"));
+    for arguments in [["--help"], ["--version"]] {
+        assert_eq!(program.run(&arguments).code, Some(0));
+    }
+    member.assert_untouched(&emulator);
+    program.assert_no_secret_was_seen(&emulator);
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_78_with_every_mistake_and_its_place() {
+    let emulator = Emulator::start();
+    let member = Member::new(&emulator, "acme", Kind::Webhook, OLD_DAYS);
+    let program = program(&emulator, &[&member]);
+    program.configure(&format!("[defaults]\nsoak = \"soon\"\nsoek = \"1h\"\n{}", member.toml("")));
+    for command in ["rotate", "status", "check", "run", "history"] {
+        let ran = program.run(&[command]);
+        assert_eq!(ran.code, Some(78), "{command}: {ran}");
+        for place in ["rotation.toml:2:8", "rotation.toml:3:1"] {
+            assert!(ran.stderr.contains(place), "{command}: {place}: {ran}");
+        }
+    }
+    let ran = program.run(&["--config", "elsewhere.toml", "status"]);
+    assert_eq!(ran.code, Some(78), "{ran}");
+    assert!(ran.stderr.contains("elsewhere.toml"), "{ran}");
+    member.assert_untouched(&emulator);
+    program.assert_no_secret_was_seen(&emulator);
+}
+
+#[test]
+fn an_aws_that_cannot_be_reached_is_75() {
+    let emulator = Emulator::start();
+    let members = ["acme", "globex"].map(|name| Member::new(&emulator, name, Kind::Webhook, OLD_DAYS));
+    let mut program = program(&emulator, &members.each_ref());
+    program.set_env("AWS_ENDPOINT_URL", &refusing_url());
+    for arguments in [["rotate", "-vv"], ["status", "-vv"]] {
+        let shown = program.json(75, &arguments);
+        assert!(sentence(&shown, "acme").contains("AWS cannot be reached"), "{shown:#}");
+    }
+    members.iter().for_each(|member| member.assert_untouched(&emulator));
+    program.assert_no_secret_was_seen(&emulator);
+}
+
+#[test]
+fn a_second_process_on_one_journal_is_75_and_told_who_holds_it() {
+    let emulator = Emulator::start();
+    let member = Member::new(&emulator, "acme", Kind::Webhook, OLD_DAYS);
+    let program = program(&emulator, &[&member]);
+    let rule = emulator.order(&Rule::pause("iam:CreateAccessKey"));
+    let first = program.start(&["rotate", "-vv"]);
+    emulator.wait_for(rule);
+    for command in ["rotate", "run"] {
+        let second = program.run(&[command]);
+        assert_eq!(second.code, Some(75), "{second}");
+        assert!(second.stderr.contains(&first.pid().to_string()), "{second}");
+        println!("{}", second.stderr.trim());
+    }
+    let reader = program.json(0, &["status"]);
+    assert_eq!(row(&reader, "acme")["rotation"]["stage"], "create");
+    emulator.release(rule, Release::Proceed);
+    let first = first.wait();
+    assert_eq!(first.code, Some(0), "{first}");
+    member.assert_rotated(&emulator);
+    assert_eq!(count(&emulator.calls(), "iam:CreateAccessKey"), 1);
+    program.assert_no_secret_was_seen(&emulator);
+}
+
+/// An address at which nobody listens.
+fn refusing_url() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("an address"))
+}
+
+#[test]
+fn the_loudest_log_keeps_every_secret() {
+    let emulator = Emulator::start();
+    let members =
+        KINDS.map(|kind| Member::new(&emulator, &format!("{kind:?}").to_lowercase(), kind, OLD_DAYS));
+    let mut program = program(&emulator, &members.each_ref());
+    program.set_env("KEYROUND_LOG", "trace");
+    let ran = program.run(&["rotate", "--log-format", "json"]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(ran.stderr.lines().count() > 100, "{ran}");
+    assert_eq!(program.run(&["status", "-vv"]).code, Some(0));
+    members.iter().for_each(|member| member.assert_rotated(&emulator));
+    program.assert_no_secret_was_seen(&emulator);
+}

@@ -1,0 +1,315 @@
+//! The program itself, run as an operator runs it: the real binary in a folder of its own, with the
+//! emulator for AWS, and with nothing of this process's environment.
+//!
+//! Whatever it shows or leaves is kept: output, command line, environment, and each state that a file
+//! of its folder was seen in while it ran. [`Program::assert_no_secret_was_seen`] looks for every
+//! secret of the test in all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Permissions};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, Engine};
+use serde_json::Value;
+use tempfile::TempDir;
+use url::form_urlencoded::byte_serialize;
+
+use super::moto::Emulator;
+
+/// The settings that keep nobody waiting: no soak, no silence, no cooling, no pause between proofs.
+pub(crate) const HASTE: &str = r#"
+[defaults]
+soak = "0s"
+quiet_for = "0s"
+cool = "0s"
+require_use = false
+prove_every = "0s"
+prove_successes = 3
+doubt_window = "1s"
+"#;
+
+/// A program that runs for longer is taken to be lost.
+const RUN_MAX: Duration = Duration::from_mins(3);
+/// How often a running program is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A folder with a configuration, in which the program is run.
+pub(crate) struct Program {
+    folder: TempDir,
+    /// Elsewhere, so that the folder has no reason to hold a secret.
+    credentials: TempDir,
+    env: BTreeMap<String, String>,
+    canaries: Mutex<BTreeSet<String>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What was seen, and where: pieces of files, so that what stays the same is kept once.
+type Seen = BTreeSet<(String, Vec<u8>)>;
+
+/// The size of a piece, and how far it goes into the next: further than any secret is long.
+const PIECE: usize = 4096;
+const OVERLAP: usize = 256;
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// `None`: a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// The most memory that was seen resident.
+    pub(crate) peak_kib: u64,
+}
+
+impl Program {
+    /// With this `rotation.toml`. The journal is `keyround.db` beside it, unless the text says otherwise.
+    pub(crate) fn new(emulator: &Emulator, rotation_toml: &str) -> Program {
+        let (folder, credentials) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+        let mut env: BTreeMap<String, String> =
+            emulator.env().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        env.insert("CREDENTIALS_DIRECTORY".to_owned(), credentials.path().display().to_string());
+        env.insert("HOME".to_owned(), folder.path().display().to_string());
+        let (canaries, seen) = (Mutex::default(), Arc::default());
+        let program = Program { folder, credentials, env, canaries, seen };
+        program.configure(rotation_toml);
+        program
+    }
+
+    /// Writes another `rotation.toml`.
+    pub(crate) fn configure(&self, rotation_toml: &str) {
+        fs::write(self.path("rotation.toml"), rotation_toml).expect("the folder can be written");
+    }
+
+    /// Provides `credential:NAME`. The value must not be seen anywhere.
+    pub(crate) fn credential(&self, name: &str, value: &str) {
+        let path = self.credentials.path().join(name);
+        fs::write(&path, value).expect("the folder can be written");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+        self.canary(value);
+    }
+
+    /// This must not be seen anywhere, either.
+    pub(crate) fn canary(&self, secret: &str) {
+        self.canaries.lock().expect("the canaries").insert(secret.to_owned());
+    }
+
+    /// Sets a variable of the program's environment.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.env.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// A file of its folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The names of the files of its folder.
+    pub(crate) fn files(&self) -> BTreeSet<String> {
+        contents(self.folder.path()).into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.start(arguments).wait()
+    }
+
+    /// Runs it to its end with `--format json`, and demands that exit code.
+    #[track_caller]
+    pub(crate) fn json(&self, code: i32, arguments: &[&str]) -> Value {
+        let arguments = [arguments, &["--format", "json"]].concat();
+        let ran = self.run(&arguments);
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {ran}");
+        ran.json()
+    }
+
+    /// Starts it.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_keyround"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(&self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = read_all(child.stdout.take().expect("it is piped"));
+        let stderr = read_all(child.stderr.take().expect("it is piped"));
+        let (folder, seen) = (self.folder.path().to_owned(), Arc::clone(&self.seen));
+        let mut running = Running { child: Tethered(child), stdout, stderr, folder, seen, peak_kib: 0 };
+        running.look();
+        running
+    }
+
+    /// Looks for each secret of this test (those of the emulator's users, and the credentials) in
+    /// everything that was seen, as it is and as it may be written. Every test ends with this.
+    #[track_caller]
+    pub(crate) fn assert_no_secret_was_seen(&self, emulator: &Emulator) {
+        for key in emulator.all_keys() {
+            self.canary(&key.secret);
+        }
+        let canaries = self.canaries.lock().expect("the canaries").clone();
+        let mut seen = self.seen.lock().expect("what was seen");
+        seen.extend(contents(self.folder.path()));
+        assert!(seen.iter().any(|(place, _)| place == "argv"), "the program was not run");
+        let forms: Vec<String> = canaries.iter().flat_map(|canary| forms(canary)).collect();
+        for (place, bytes) in seen.iter() {
+            let text = String::from_utf8_lossy(bytes);
+            let found = forms.iter().find(|form| text.contains(form.as_str()));
+            assert_eq!(found, None, "a secret was seen in {place}");
+        }
+    }
+}
+
+/// A program that runs. It does not outlive this.
+pub(crate) struct Running {
+    child: Tethered,
+    stdout: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<Vec<u8>>,
+    folder: PathBuf,
+    seen: Arc<Mutex<Seen>>,
+    peak_kib: u64,
+}
+
+struct Tethered(Child);
+
+impl Drop for Tethered {
+    fn drop(&mut self) {
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+impl Running {
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(sent.expect("there is a kill").success(), "SIG{name} could not be sent");
+    }
+
+    /// Ends it without a word, and with no chance to tidy up.
+    pub(crate) fn kill(mut self) -> Ran {
+        self.look();
+        self.child.0.kill().expect("it can be killed");
+        self.wait()
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.look();
+        self.child.0.try_wait().expect("it is our child").is_some()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> Ran {
+        let started = Instant::now();
+        let status = loop {
+            self.look();
+            if let Some(status) = self.child.0.try_wait().expect("it is our child") {
+                break status;
+            }
+            if started.elapsed() > RUN_MAX {
+                self.child.0.kill().expect("it can be killed");
+                let status = self.child.0.wait().expect("it is our child");
+                panic!("the program did not come to an end: {}", self.ended(status));
+            }
+            thread::sleep(LOOK_EVERY);
+        };
+        self.ended(status)
+    }
+
+    fn ended(self, status: ExitStatus) -> Ran {
+        let mut seen = self.seen.lock().expect("what was seen");
+        seen.extend(contents(&self.folder));
+        let mut text = |name: &str, reader: JoinHandle<Vec<u8>>| {
+            let bytes = reader.join().expect("the reader ends");
+            seen.insert((name.to_owned(), bytes.clone()));
+            String::from_utf8(bytes).expect("output is text")
+        };
+        let (stdout, stderr) = (text("stdout", self.stdout), text("stderr", self.stderr));
+        Ran { code: status.code(), signal: status.signal(), stdout, stderr, peak_kib: self.peak_kib }
+    }
+
+    /// Keeps what can be seen of the process now. It may be gone already, and then shows nothing.
+    fn look(&mut self) {
+        let process = PathBuf::from(format!("/proc/{}", self.pid()));
+        let mut seen = self.seen.lock().expect("what was seen");
+        seen.extend(contents(&self.folder));
+        for (place, file) in [("argv", "cmdline"), ("environ", "environ")] {
+            seen.insert((place.to_owned(), fs::read(process.join(file)).unwrap_or_default()));
+        }
+        drop(seen);
+        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0);
+        self.peak_kib = self.peak_kib.max(peak);
+    }
+}
+
+impl Ran {
+    /// Its result.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Ran { code, signal, stdout, stderr, .. } = self;
+        write!(f, "exit code {code:?}, signal {signal:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).expect("a pipe can be read");
+        bytes
+    })
+}
+
+/// The files of a folder, in pieces. One that comes and goes meanwhile is passed over.
+fn contents(folder: &Path) -> Seen {
+    let mut seen = Seen::new();
+    for entry in fs::read_dir(folder).expect("the folder exists").flatten() {
+        let Ok(bytes) = fs::read(entry.path()) else { continue };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        for start in (0..bytes.len().max(1)).step_by(PIECE) {
+            let end = bytes.len().min(start + PIECE + OVERLAP);
+            seen.insert((name.clone(), bytes[start..end].to_vec()));
+        }
+    }
+    seen
+}
+
+/// How a secret may be written. What `whsec_…` stands for is a secret too.
+fn forms(secret: &str) -> Vec<String> {
+    let key = secret.split_once('_').map_or(secret, |(_, key)| key);
+    let mut forms = vec![
+        key.to_owned(),
+        BASE64_STANDARD_NO_PAD.encode(key),
+        byte_serialize(key.as_bytes()).collect(),
+        key.replace('/', "\\/"),
+    ];
+    if secret.starts_with("whsec_") {
+        let bytes = BASE64_STANDARD.decode(key).expect("it is base64");
+        forms.push(String::from_utf8(bytes).expect("the tests' signing secrets are text, so that they can be found"));
+    }
+    forms
+}
