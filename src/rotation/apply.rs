@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 const CLOCK_SKEW_MAX: Duration = Duration::from_mins(5);
 /// AWS answers "no such key" for seconds, seldom minutes; ten minutes of it is not propagation.
 const NOT_USABLE_MAX: u32 = 100;
+/// However closely proofs are set, a key that AWS does not know yet is not worn out with questions.
+const NOT_USABLE_WAIT_MIN: Duration = Duration::from_secs(5);
 /// How often the vendor is asked before a delivery that it accepted is made afresh.
 const DENIALS_BEFORE_REDELIVERY: u32 = 3;
 /// How often the old key is brought back before a person must look.
@@ -402,6 +404,7 @@ impl Rotation {
         let stage = Stage::Prove { new: new.clone(), successes: 0, not_usable };
         if not_usable < NOT_USABLE_MAX {
             self.enter(stage, at);
+            self.not_before = self.not_before.max(at + NOT_USABLE_WAIT_MIN);
         } else {
             let again = Stage::Prove { new: new.clone(), successes: 0, not_usable: 0 };
             self.enter(stuck(Blocker::NewKeyNeverWorked { key: new }, again), at);
