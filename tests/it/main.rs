@@ -6,6 +6,7 @@ mod cli;
 mod config_files;
 mod crash_matrix;
 mod delivery_http;
+mod driver_engine;
 mod events;
 mod iam_moto;
 mod journal_contract;

@@ -309,7 +309,9 @@ fn forms(secret: &str) -> Vec<String> {
     ];
     if secret.starts_with("whsec_") {
         let bytes = BASE64_STANDARD.decode(key).expect("it is base64");
-        forms.push(String::from_utf8(bytes).expect("the tests' signing secrets are text, so that they can be found"));
+        forms.push(
+            String::from_utf8(bytes).expect("the tests' signing secrets are text, so that they can be found"),
+        );
     }
     forms
 }
