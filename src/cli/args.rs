@@ -22,6 +22,7 @@ const CONFIG_HELP: &str =
 
 /// What holds for every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     // Not a doc comment: clap would show the backticks that a doc comment needs.
     #[arg(short, long, global = true, value_name = "FILE", help = CONFIG_HELP)]
@@ -117,10 +118,10 @@ pub(crate) enum Command {
         #[arg(long)]
         why: String,
     },
-    /// Give a rotation up: a key that the vendor was never offered is discarded, any other stays
+    /// Give a rotation up; no key that the vendor may hold is taken away
     ///
-    /// After that the keys are judged anew. A vendor that was offered the new key may hold either, so
-    /// both stay, and no other rotation begins before somebody has deleted one of them.
+    /// A new key that the vendor was never offered is discarded. A vendor that was offered it may hold
+    /// either key, so both stay, and no other rotation begins before somebody has deleted one of them.
     Abandon {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,

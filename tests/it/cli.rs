@@ -1,1 +1,617 @@
+//! What people and programs see of the command line: words, JSON, exit codes, levers, log lines.
+//!
+//! Times, keys and ids are masked, and the rest is compared whole: a change of an output is seen here.
 
+use serde_json::{Value, json};
+
+use crate::support::moto::{Emulator, Release, Rule};
+use crate::support::program::{HASTE, Program, Ran};
+use crate::support::vendor::{Answer, Pair, Vendor};
+
+/// Signs webhooks. Its key is text, so that it can be found where it must not be.
+const WEBHOOK_SECRET: &str = "whsec_YS1zaWduaW5nLXNlY3JldC1vZi10aGUtY29tbWFuZC1saW5l";
+
+// What it says.
+
+#[test]
+fn status_says_what_the_contract_says_that_it_says() {
+    let house = House::new("contract", 97.0);
+    let name = &house.name;
+    let toml = format!(
+        "{}\n[vendor.role]\nrole_arn = \"arn:aws:iam::111122223333:role/vendor\"\nvendor_account_id = \"444455556666\"\n\
+         [vendor.off]\niam_user = \"nobody\"\nenabled = false\n[[vendor.off.deliver]]\nkind = \"webhook\"\n\
+         url = \"https://hooks.example/off\"\nsecret = \"credential:hook\"\n",
+        house.toml("")
+    );
+    house.program.configure(&toml);
+    let expect = json!({
+        "generated_at": "<time>",
+        "vendors": [
+            {
+                "vendor": name, "account_id": "123456789012", "iam_user": house.user, "state": "overdue", "reason": "overdue",
+                "sentence": "the key <key> is 97 days old and due since <time>, and overdue since <time>; it is replaced at \
+                             the next pass",
+                "due_at": "<time>", "overdue_at": "<time>",
+                "keys": [{"access_key_id": "<key>", "status": "Active", "created_at": "<time>", "age_days": 97,
+                          "last_used_at": null, "role": "old"}],
+                "rotation": null,
+            },
+            {
+                "vendor": "off", "account_id": null, "iam_user": null, "state": "unmanaged", "reason": "disabled",
+                "sentence": "the configuration says `enabled = false`: nothing is looked at, nothing is rotated",
+                "due_at": null, "overdue_at": null, "keys": [], "rotation": null,
+            },
+            {
+                "vendor": "role", "account_id": null, "iam_user": null, "state": "role", "reason": "assumes_role",
+                "sentence": "the vendor assumes arn:aws:iam::111122223333:role/vendor: there is no key to rotate",
+                "due_at": null, "overdue_at": null, "keys": [], "rotation": null,
+            },
+        ],
+    });
+    assert_eq!(masked_json(&house.program.json(0, &["status"])), expect);
+    let wide = house.program.run(&["status"]);
+    let rows: Vec<&str> = wide.stdout.lines().collect();
+    assert_eq!(rows.len(), 4, "into a pipe, a row is a line: {wide}");
+    assert!(rows[1].starts_with(name.as_str()) && rows[1].ends_with("at the next pass"), "{wide}");
+    house.ends();
+}
+
+#[test]
+fn on_a_hundred_columns_the_sentence_stands_below_its_row() {
+    let mut house = House::new("narrow", 97.0);
+    house.program.set_env("COLUMNS", "100");
+    let ran = house.program.run(&["status"]);
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 100), "{ran}");
+    let expect = "VENDOR      IAM USER           STATE    STAGE  AGE  DUE\n\
+                  cli-narrow  user-of-cli-narrow  overdue  -      97d  <time>\n    \
+                  the key <key> is 97 days old and due since <time>,\n    \
+                  and overdue since <time>; it is replaced at the next pass";
+    assert_eq!(words(&masked(&ran.stdout)), words(expect));
+    assert_eq!(ran.stdout.lines().filter(|line| line.starts_with("    ")).count(), 2, "{ran}");
+    house.ends();
+}
+
+#[test]
+fn rotate_says_what_the_contract_says_that_it_says() {
+    let house = House::new("rotate", 97.0);
+    let (name, user) = (&house.name, &house.user);
+    let dry = masked_json(&house.program.json(0, &["rotate", "--dry-run"]));
+    let checks: Vec<&Value> = dry["vendors"][0]["preflight"].as_array().expect("checks").iter().collect();
+    assert!(checks.iter().all(|check| check["ok"] == true && check["sentence"].is_string()), "{dry}");
+    let mut without_checks = dry.clone();
+    without_checks["vendors"][0]["preflight"] = json!([]);
+    let expect = json!({"dry_run": true, "vendors": [{
+        "vendor": name, "iam_user": user, "action": "rotate", "reason": "overdue",
+        "sentence": "the key <key> is 97 days old and due since <time>, and overdue since <time>; it is replaced at the \
+                     next pass",
+        "steps": ["create a new access key (sent once)", "prove it: 3 GetCallerIdentity in a row, 0s apart",
+                  "deliver it to the vendor in 1 step", "let both keys work for at least 0s", "set the old key Inactive",
+                  "cool for 0s: until then the old key can be brought back", "delete the old key"],
+        "preflight": [], "error": null,
+    }]});
+    assert_eq!(without_checks, expect);
+    assert_eq!(house.emulator.keys(user).len(), 1, "a dry run changes nothing");
+    assert!(!house.program.files().contains("keyround.db"), "not even here: {:?}", house.program.files());
+    let wet = masked_json(&house.program.json(0, &["rotate"]));
+    let expect = json!({"dry_run": false, "vendors": [{
+        "vendor": name, "iam_user": user, "action": "rotate", "reason": "rotated",
+        "sentence": "the key <key> was replaced by <key> and is deleted",
+        "steps": [
+            format!("started: {name}: <key> of {user} is to be replaced: overdue"), "listed: <key>",
+            "created: <key> (request <id>)", "probed: AWS knows the new key", "probed: AWS knows the new key",
+            "probed: AWS knows the new key", "delivered: the vendor accepted the new key",
+            "verified: the vendor cannot be asked", "deactivated: Inactive (request <id>)",
+            "deleted: deleted (request <id>)",
+        ],
+        "preflight": [], "error": null,
+    }]});
+    assert_eq!(wet, expect);
+    house.ends();
+}
+
+#[test]
+fn explain_reads_as_a_person_would_say_it() {
+    let house = House::new("explain", 97.0);
+    house.program.configure(&house.toml("soak = \"2h\"\ncool = \"7d\"\n"));
+    let (name, user) = (&house.name, &house.user);
+    let ran = house.program.run(&["explain", name]);
+    let expect = format!(
+        "{name} (IAM user {user}): overdue, overdue\n\n  The key <key> is 97 days old and due since <time>, and overdue since \
+         <time>; it is replaced at the next pass.\n\nKeys\n  <key>: Active, 97 days old, never used.\n\nWhen it is \
+         replaced\n  1. create a new access key (sent once)\n  2. prove it: 3 GetCallerIdentity in a row, 0s apart\n  3. \
+         deliver it to the vendor in 1 step\n  4. let both keys work for at least 2h\n  5. set the old key Inactive\n  6. \
+         cool for 7d: until then the old key can be brought back\n  7. delete the old key\n\nRules\n  A key is due when it \
+         is 90d old, which is announced 14d before, and overdue 3d after; a rotation under way keeps the settings that it \
+         began with.\n"
+    );
+    assert_eq!(masked(&ran.stdout), expect);
+    house.program.json(0, &["rotate"]);
+    let ran = house.program.run(&["explain", name]);
+    let under_way = "Rotation\n  The key <key> is being replaced by <key>; in stage soak since <time>; rotation id <id>.\n\n\
+                     Still to come\n  1. let both keys work for at least 2h\n  2. set the old key Inactive\n  3. cool for \
+                     7d: until then the old key can be brought back\n  4. delete the old key\n";
+    assert!(masked(&ran.stdout).contains(under_way), "{ran}");
+    house.ends();
+}
+
+#[test]
+fn history_is_one_line_an_event_and_is_kept_when_the_vendor_left() {
+    let house = House::new("history", 97.0);
+    house.program.json(0, &["rotate"]);
+    let ran = house.program.run(&["history", &house.name]);
+    let events: Vec<String> = ran.stdout.lines().skip(1).map(|line| words(line)[2].clone()).collect();
+    let expect = [
+        "started",
+        "listed",
+        "intended",
+        "created",
+        "probed",
+        "probed",
+        "probed",
+        "intended",
+        "delivered",
+        "verified",
+        "intended",
+        "deactivated",
+        "intended",
+        "deleted",
+    ];
+    assert_eq!(events, expect, "{ran}");
+    let verified = house.program.json(0, &["history", "verify"]);
+    assert_eq!((&verified["ok"], &verified["events"]), (&json!(true), &json!(expect.len())));
+    house.program.configure("[vendor.other]\nrole_arn = \"arn:aws:iam::111122223333:role/other\"\n");
+    assert_eq!(house.program.run(&["history", &house.name]).stdout, ran.stdout);
+    fails(&house.program.run(&["history", "nobody"]), 64, "there is no vendor nobody in the configuration");
+    house.ends();
+}
+
+#[test]
+fn every_command_explains_itself_within_a_hundred_columns() {
+    let house = House::new("help", 5.0);
+    let help = house.program.run(&["--help"]);
+    let commands = help.stdout.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<String> =
+        commands.take_while(|line| !line.is_empty()).map(|line| words(line)[0].clone()).collect();
+    assert!(commands.contains(&"rehearse".to_owned()), "{help}");
+    for command in commands.iter().filter(|command| *command != "help") {
+        let ran = house.program.run(&[command, "--help"]);
+        assert_eq!(ran.code, Some(0), "{ran}");
+        assert!(ran.stdout.lines().all(|line| line.chars().count() <= 100), "{ran}");
+    }
+    let hold = house.program.run(&["hold", "--help"]);
+    assert!(hold.stdout.contains("Only a rotation in flight can be held"), "{hold}");
+    house.ends();
+}
+
+// How it ends.
+
+#[test]
+fn a_vendor_that_does_not_exist_is_a_usage_error_that_names_the_nearest() {
+    let house = House::new("nearest", 5.0);
+    for command in [
+        &["rotate", "cli-neerest"][..],
+        &["status", "cli-neerest"],
+        &["explain", "cli-neerest"],
+        &["resume", "cli-neerest"],
+    ] {
+        let ran = house.program.run(command);
+        fails(&ran, 64, "there is no vendor cli-neerest in the configuration");
+        assert!(ran.stderr.contains("hint: did you mean cli-nearest?"), "{ran}");
+    }
+    let far = house.program.run(&["rotate", "zzz"]);
+    assert!(far.stderr.contains("hint: `keyround status` shows the vendors that there are"), "{far}");
+    assert_eq!(house.program.run(&["rotate", "not a name"]).code, Some(64));
+    assert_eq!(house.program.run(&["rotat"]).code, Some(64));
+    assert_eq!(house.program.run(&["hold", &house.name]).code, Some(64), "without --why");
+    house.ends();
+}
+
+#[test]
+fn a_bad_configuration_is_78_and_an_aws_that_is_away_is_75() {
+    let mut house = House::new("away", 97.0);
+    house.program.configure("[vendor.acme]\niam_usr = \"x\"\n");
+    fails(&house.program.run(&["rotate"]), 78, "rotation.toml:2:1");
+    house.program.configure(&house.toml(""));
+    house.program.set_env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    for command in [&["status"][..], &["rotate"], &["rotate", "--dry-run"]] {
+        let ran = house.program.run(command);
+        assert_eq!(ran.code, Some(75), "{ran}");
+        assert!(ran.stdout.contains("no key was touched"), "{ran}");
+    }
+    assert_eq!(house.emulator.keys(&house.user).len(), 1);
+    house.ends();
+}
+
+#[test]
+fn a_detailed_exit_code_tells_work_from_none() {
+    let house = House::new("detailed", 97.0);
+    house.program.configure(&house.toml("soak = \"2h\"\n"));
+    let code = |arguments: &[&str]| house.program.run(arguments).code;
+    assert_eq!(code(&["rotate", "--dry-run", "--detailed-exitcode"]), Some(2), "due");
+    assert_eq!(code(&["rotate", "--dry-run"]), Some(0));
+    assert_eq!(code(&["rotate", "--detailed-exitcode"]), Some(2), "under way");
+    assert_eq!(code(&["rotate"]), Some(0));
+    let young = House::new("detailed-young", 5.0);
+    assert_eq!(young.program.run(&["rotate", "--detailed-exitcode"]).code, Some(0));
+    young.ends();
+    house.ends();
+}
+
+#[test]
+fn force_replaces_a_young_key_and_never_chooses_between_two() {
+    let house = House::new("force", 5.0);
+    let untouched = house.program.json(0, &["rotate"]);
+    assert_eq!(
+        (&untouched["vendors"][0]["action"], &untouched["vendors"][0]["reason"]),
+        (&json!("none"), &json!("fresh"))
+    );
+    let forced = house.program.json(0, &["rotate", &house.name, "--force"]);
+    assert_eq!(forced["vendors"][0]["reason"], "rotated", "{forced}");
+    let two = House::new("force-two", 5.0);
+    two.emulator.seed_second_key(&two.user, 40.0);
+    for arguments in [&["rotate", "--force", "--dry-run"][..], &["rotate", "--force"]] {
+        let stuck = two.program.json(1, arguments);
+        let vendor = &stuck["vendors"][0];
+        assert_eq!(
+            (&vendor["action"], &vendor["reason"]),
+            (&json!("stuck"), &json!("no_free_slot")),
+            "{stuck}"
+        );
+        assert!(vendor["sentence"].as_str().expect("a sentence").contains("find out whose it is"), "{stuck}");
+    }
+    let keys = two.emulator.keys(&two.user);
+    assert!(keys.len() == 2 && keys.iter().all(|key| key.status == "Active"), "{keys:?}");
+    two.ends();
+    house.ends();
+}
+
+#[test]
+fn a_stuck_rotation_says_how_to_go_on_and_goes_on() {
+    let house = House::new("stuck", 97.0);
+    let name = &house.name;
+    house.vendor.script([Answer::status(410)]);
+    let stuck = house.program.json(1, &["rotate"]);
+    assert_eq!(
+        (&stuck["vendors"][0]["action"], &stuck["vendors"][0]["reason"]),
+        (&json!("stuck"), &json!("vendor_gone"))
+    );
+    let way_on =
+        format!("mend the delivery in the configuration, then resume; to go on: `keyround resume {name}`");
+    for command in [&["rotate", name][..], &["status"], &["explain", name]] {
+        let ran = house.program.run(command);
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stdout.contains(&way_on), "{ran}");
+    }
+    let row = house.program.json(1, &["status"]);
+    let rotation = &row["vendors"][0]["rotation"];
+    assert_eq!((&rotation["stage"], &rotation["next_at"]), (&json!("stuck"), &json!(null)), "{row}");
+    let resumed = house.program.run(&["resume", name]);
+    assert_eq!(resumed.code, Some(0), "{resumed}");
+    assert!(resumed.stdout.contains("next step: deliver, at the next pass"), "{resumed}");
+    assert_eq!(house.program.json(0, &["rotate"])["vendors"][0]["reason"], "rotated");
+    house.ends();
+}
+
+// The levers.
+
+#[test]
+fn the_levers_work_through_a_whole_life() {
+    let house = House::new("levers", 97.0);
+    let (name, user) = (house.name.as_str(), house.user.as_str());
+    let none = house.program.run(&["hold", name, "--why", "a test"]);
+    fails(&none, 1, &format!("{name} has no rotation in flight; nothing was changed"));
+    house.program.configure(&house.toml("soak = \"2h\"\n"));
+    house.program.json(0, &["rotate"]);
+    assert_eq!(house.state(), ("rotating".to_owned(), "soaking".to_owned()));
+
+    let held = house.program.json(0, &["hold", name, "--why", "the vendor moves house"]);
+    assert_eq!((&held[0]["iam_user"], &held[0]["done"]), (&json!(user), &json!(true)));
+    assert_eq!(house.state(), ("held".to_owned(), "held".to_owned()));
+    let sentence = house.program.json(0, &["rotate"])["vendors"][0]["sentence"].clone();
+    let sentence = sentence.as_str().expect("a sentence").to_owned();
+    assert!(sentence.ends_with(": the vendor moves house, until somebody resumes it"), "{sentence}");
+    house.program.json(0, &["resume", name]);
+    assert_eq!(house.state(), ("rotating".to_owned(), "soaking".to_owned()));
+
+    house.program.json(0, &["abandon", name, "--why", "again, from the start"]);
+    assert_eq!(house.state().1, "no_free_slot", "the vendor was offered the new key: both stay");
+    assert_eq!(house.statuses(), ["Active", "Active"]);
+    fails(&house.program.run(&["resume", name]), 1, "has no rotation in flight");
+    house.ends();
+}
+
+#[test]
+fn the_old_key_can_be_asked_back_while_it_cools() {
+    let house = House::new("reactivate", 97.0);
+    let name = house.name.as_str();
+    house.program.configure(&house.toml("cool = \"2h\"\n"));
+    house.program.json(0, &["rotate"]);
+    assert_eq!(
+        (house.state().1.as_str(), house.statuses()),
+        ("cooling", vec!["Inactive".to_owned(), "Active".to_owned()])
+    );
+    let asked = house.program.run(&["reactivate", name, "--why", "the vendor fell back"]);
+    assert_eq!(asked.code, Some(0), "{asked}");
+    assert!(asked.stdout.contains("next step: UpdateAccessKey Active, at the next pass"), "{asked}");
+    house.program.json(0, &["hold", name, "--until", "2999-01-01T00:00:00Z", "--why", "until they know"]);
+    assert_eq!(house.statuses(), ["Inactive", "Active"]);
+    house.program.json(0, &["resume", name]);
+    house.program.json(0, &["rotate"]);
+    assert_eq!(house.state().1, "cooling", "without a soak, it cools again");
+    let history = house.program.run(&["history", name]);
+    assert!(history.stdout.contains("the old key is Active again"), "{history}");
+    assert!(history.stdout.contains("the vendor fell back"), "{history}");
+    house.ends();
+}
+
+#[test]
+fn a_key_that_nobody_was_offered_is_discarded_when_its_rotation_is_abandoned() {
+    let house = House::new("discard", 97.0);
+    let name = house.name.as_str();
+    // Proofs are never given, so the vendor is never offered the key.
+    house.program.configure(&house.toml("prove_every = \"1h\"\n"));
+    house.program.json(0, &["rotate"]);
+    assert_eq!(house.state().1, "propagation");
+    fails(&house.program.run(&["reactivate", name, "--why", "a test"]), 1, "");
+    house.program.json(0, &["abandon", name, "--why", "not today"]);
+    let over = house.program.json(0, &["rotate", name]);
+    assert_eq!(
+        (&over["vendors"][0]["action"], &over["vendors"][0]["reason"]),
+        (&json!("none"), &json!("abandoned"))
+    );
+    assert_eq!(house.statuses(), ["Active", "Deleted"]);
+    assert_eq!(house.vendor.requests().len(), 0);
+    house.ends();
+}
+
+#[test]
+fn while_the_scheduler_works_levers_work_and_a_second_driver_is_told() {
+    let house = House::new("beside", 97.0);
+    let name = house.name.as_str();
+    house.program.configure(&house.toml("soak = \"2h\"\n"));
+    let paused = house.emulator.order(&Rule::pause("iam:CreateAccessKey").about(&house.user));
+    let scheduler = house.program.start(&["run"]);
+    house.emulator.wait_for(paused);
+    let second = house.program.run(&["rotate"]);
+    fails(&second, 75, "the journal: ");
+    let status = house.program.json(0, &["status"]);
+    assert_eq!(status["vendors"][0]["rotation"]["stage"], "create", "{status}");
+    let held = house.program.run(&["hold", name, "--why", "wait"]);
+    assert_eq!(held.code, Some(0), "{held}");
+    house.emulator.release(paused, Release::Proceed);
+    scheduler.signal("TERM");
+    let ended = scheduler.wait();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(ended.stderr.contains("told to stop: finishing what is under way"), "{ended}");
+    let seen = house.program.json(0, &["status"]);
+    assert_eq!(seen["vendors"][0]["state"], "held", "{seen}");
+    let after = house.program.json(0, &["rotate"]);
+    assert_eq!(after["vendors"][0]["action"], "wait", "{after}");
+    assert_eq!(house.vendor.requests().len(), 0, "held is held");
+    house.program.json(0, &["resume", name]);
+    house.program.json(0, &["rotate"]);
+    assert_eq!(house.state().1, "soaking");
+    house.ends();
+}
+
+#[test]
+fn a_rotate_that_is_told_to_stop_finishes_its_effect_and_one_that_is_told_twice_does_not() {
+    let house = House::new("stopped", 97.0);
+    let paused = house.emulator.order(&Rule::pause("iam:CreateAccessKey").about(&house.user));
+    let patient = house.program.start(&["rotate"]);
+    house.emulator.wait_for(paused);
+    patient.signal("INT");
+    house.emulator.release(paused, Release::Proceed);
+    fails(&patient.wait(), 75, "stopped before everything was done");
+    assert_eq!(house.state().1, "propagation", "the key was made, and nothing was done with it");
+
+    let hanging = house.emulator.order(&Rule::hang("sts:GetCallerIdentity").about(&house.user));
+    let hasty = house.program.start(&["rotate"]);
+    house.emulator.wait_for(hanging);
+    hasty.signal("INT");
+    hasty.signal("TERM");
+    fails(&hasty.wait(), 75, "told again to stop");
+    assert_eq!(house.program.json(0, &["rotate"])["vendors"][0]["reason"], "rotated");
+    house.ends();
+}
+
+// Whose rotation it is.
+
+#[test]
+fn a_vendor_that_left_is_reported_and_can_be_abandoned_by_name() {
+    let house = House::new("left", 97.0);
+    let name = house.name.as_str();
+    house.program.configure(&house.toml("soak = \"2h\"\n"));
+    house.program.json(0, &["rotate"]);
+    house.program.configure("[vendor.other]\nrole_arn = \"arn:aws:iam::111122223333:role/other\"\n");
+    for command in [&["status"][..], &["rotate"], &["rotate", "--dry-run"]] {
+        let seen = house.program.json(1, command);
+        let row = &seen["vendors"][0];
+        assert_eq!((&row["vendor"], &row["reason"]), (&json!(name), &json!("orphaned")), "{seen}");
+    }
+    let ran = house.program.run(&["rotate"]);
+    assert!(
+        ran.stderr.contains("WARN")
+            && ran.stderr.contains("is not in the configuration with this user any more"),
+        "{ran}"
+    );
+    house.program.json(0, &["abandon", name, "--why", "the contract ended"]);
+    assert_eq!(house.program.json(0, &["status"])["vendors"].as_array().map(Vec::len), Some(1));
+    house.ends();
+}
+
+#[test]
+fn a_renamed_vendor_keeps_its_rotation_and_its_levers() {
+    let house = House::new("renamed", 97.0);
+    let name = house.name.as_str();
+    house.vendor.script([Answer::status(410)]);
+    house.program.json(1, &["rotate"]);
+    house.program.configure(&house.toml("").replace(&format!("vendor.{name}"), "vendor.after"));
+    let old_name = house.program.run(&["resume", name]);
+    fails(&old_name, 1, &format!("{name} has no rotation in flight"));
+    assert!(old_name.stderr.contains("the rotation that it began belongs to after now"), "{old_name}");
+    let stuck = house.program.json(1, &["rotate", "after"]);
+    let sentence = stuck["vendors"][0]["sentence"].as_str().expect("a sentence");
+    assert!(sentence.ends_with("to go on: `keyround resume after`"), "{sentence}");
+    house.program.json(0, &["resume", "after"]);
+    let done = house.program.json(0, &["rotate"]);
+    assert_eq!(done["vendors"][0]["reason"], "rotated", "{done}");
+    assert!(!done["vendors"][0]["steps"].as_array().expect("steps").is_empty(), "{done}");
+    assert_eq!(house.vendor.requests()[1].json()["data"]["vendor"], "after");
+    house.ends();
+}
+
+#[test]
+fn a_path_that_cannot_be_listed_stops_no_rotation_that_is_under_way() {
+    let house = House::new("path", 5.0);
+    let (path, user) = ("/cli-path/", "user-under-cli-path");
+    house.emulator.seed_user_under(path, user);
+    house.emulator.seed_second_key(user, 97.0);
+    let toml = house
+        .toml("soak = \"0s\"\n")
+        .replace(&format!("iam_user = \"{}\"", house.user), &format!("path = \"{path}\""));
+    house.vendor.script([Answer::status(410)]);
+    house.program.configure(&toml);
+    house.program.json(1, &["rotate"]);
+    house.program.json(0, &["resume", &house.name]);
+    house.emulator.order(&Rule::error("iam:ListUsers", 403, "AccessDenied").about(path));
+    let ran = house.program.json(1, &["rotate"]);
+    let rows = ran["vendors"].as_array().expect("rows");
+    let reasons: Vec<(&Value, &Value)> = rows.iter().map(|row| (&row["iam_user"], &row["reason"])).collect();
+    assert_eq!(
+        reasons,
+        [(&json!(null), &json!("access_denied")), (&json!(user), &json!("rotated"))],
+        "{ran}"
+    );
+    house.ends();
+}
+
+// What it logs.
+
+#[test]
+fn a_failure_is_logged_once_and_each_stage_reads_alone() {
+    let house = House::new("logs", 97.0);
+    let (name, user) = (&house.name, &house.user);
+    house.vendor.script([Answer::status(500)]);
+    let ran = house.program.run(&["rotate"]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let lines: Vec<String> = masked(&ran.stderr)
+        .lines()
+        .map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+        .collect();
+    let of_level =
+        |level: &str| lines.iter().filter(|line| line.starts_with(level)).cloned().collect::<Vec<_>>();
+    assert_eq!(of_level("WARN").len() + of_level("ERROR").len(), 1, "{ran}");
+    assert!(of_level("WARN")[0].contains("500"), "{ran}");
+    let infos = of_level("INFO").join("\n");
+    for sentence in [
+        format!("{name}: a rotation begins: the key <key> of user {user} is to be replaced, overdue"),
+        format!("{name}: created a new key for user {user}: <key> (request <id>)"),
+        format!("{name}: AWS knows the new key"),
+        format!("{name}: the vendor accepted the new key"),
+        format!("{name}: a key of user {user} was set Inactive (request <id>)"),
+        format!("{name}: a key of user {user} was deleted (request <id>)"),
+    ] {
+        assert_eq!(infos.matches(&sentence).count(), 1, "{sentence}\n{infos}");
+    }
+    house.ends();
+}
+
+// The house that all this happens in.
+
+struct House {
+    name: String,
+    user: String,
+    emulator: &'static Emulator,
+    vendor: Vendor,
+    program: Program,
+}
+
+impl House {
+    /// A vendor with a key of that age, and a program that is configured for it.
+    fn new(name: &str, age_days: f64) -> House {
+        let (emulator, vendor) = (Emulator::shared(), Vendor::start());
+        let (name, user) = (format!("cli-{name}"), format!("user-of-cli-{name}"));
+        let (access_key_id, secret_access_key) = emulator.seed_user(&user, age_days);
+        vendor.hold(Pair { access_key_id, secret_access_key });
+        let program = Program::new(emulator, "");
+        program.credential("hook", WEBHOOK_SECRET);
+        let house = House { name, user, emulator, vendor, program };
+        house.program.configure(&house.toml(""));
+        house
+    }
+
+    fn toml(&self, settings: &str) -> String {
+        let House { name, user, vendor, .. } = self;
+        let url = vendor.url("/hook");
+        format!(
+            "{HASTE}\n[vendor.{name}]\niam_user = \"{user}\"\n{settings}\n[[vendor.{name}.deliver]]\nkind = \"webhook\"\n\
+             url = \"{url}\"\nsecret = \"credential:hook\"\n"
+        )
+    }
+
+    /// Its state and reason in `status`.
+    #[track_caller]
+    fn state(&self) -> (String, String) {
+        let seen = self.program.run(&["status", &self.name, "--format", "json"]).json();
+        let text = |field: &str| seen["vendors"][0][field].as_str().expect("text").to_owned();
+        (text("state"), text("reason"))
+    }
+
+    /// Of the user's keys, oldest first.
+    fn statuses(&self) -> Vec<String> {
+        self.emulator.keys(&self.user).into_iter().map(|key| key.status).collect()
+    }
+
+    #[track_caller]
+    fn ends(self) {
+        self.program.assert_no_secret_was_seen(self.emulator);
+    }
+}
+
+#[track_caller]
+fn fails(ran: &Ran, code: i32, message: &str) {
+    assert_eq!(ran.code, Some(code), "{ran}");
+    assert!(format!("{}{}", ran.stderr, ran.stdout).contains(message), "{ran}");
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn masked_json(document: &Value) -> Value {
+    serde_json::from_str(&masked(&document.to_string())).expect("masks are words")
+}
+
+/// With a mask for each time, key and id.
+fn masked(text: &str) -> String {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == ':';
+        let end = rest.find(|letter| !is_letter(letter)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end.max(first.len_utf8()));
+        let (bare, colon) = word.strip_suffix(':').map_or((word, ""), |bare| (bare, ":"));
+        match bare {
+            _ if is_time(bare) => masked.push_str("<time>"),
+            _ if bare.len() == 20 && bare.starts_with("AKIA") => masked.push_str("<key>"),
+            _ if is_id(bare) => masked.push_str("<id>"),
+            _ => masked.push_str(bare),
+        }
+        masked.push_str(colon);
+        rest = after;
+    }
+    masked
+}
+
+fn is_time(word: &str) -> bool {
+    let shape: String =
+        word.chars().map(|letter| if letter.is_ascii_digit() { '9' } else { letter }).collect();
+    shape == "9999-99-99T99:99:99Z"
+}
+
+/// A UUID, or one of AWS's request ids.
+fn is_id(word: &str) -> bool {
+    let long = word.len() >= 30 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    long || (word.len() > 40 && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}

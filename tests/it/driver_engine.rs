@@ -70,7 +70,7 @@ async fn a_slow_vendor_delays_nobody() {
     house.once_on(house.paused_clock(), Patience::Unlimited).await.expect("a journal");
     let quick = house.time_of("quick", "deleted").await.since(begun);
     let slow = house.time_of("slow", "delivered").await.since(begun);
-    assert!(quick < Duration::from_secs(60), "the quick vendor took {quick:?}");
+    assert!(quick < Duration::from_mins(1), "the quick vendor took {quick:?}");
     assert!(slow >= Duration::from_secs(250), "the slow vendor took {slow:?}");
 }
 
@@ -442,7 +442,9 @@ impl House {
     fn all_are(&self, how: &How) {
         let names: Vec<VendorName> =
             self.settings.lock().expect("the settings").vendors.keys().cloned().collect();
-        names.iter().for_each(|name| self.is(name.as_str(), how.clone()));
+        for name in names {
+            self.is(name.as_str(), how.clone());
+        }
     }
 
     fn clock(&self, end: Timestamp) -> JumpingClock {
