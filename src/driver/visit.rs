@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
-use crate::driver::drive::{DriveError, append, drive};
+use crate::driver::drive::{DriveError, append, drive, read_again};
 use crate::driver::{Rest, Watcher, World};
 use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Entry, Fault, JournalError, Known, SecretChange};
@@ -140,6 +140,9 @@ async fn carry_on(
     stop: &CancellationToken,
     watcher: &dyn Watcher,
 ) -> Result<Visited, DriveError> {
+    if !stop.is_cancelled() {
+        read_again(world, id, watcher).await?;
+    }
     let (rotation, rest) = drive(world, id, stop, watcher).await?;
     Ok(rested(world, subject, Vec::new(), rotation, rest))
 }

@@ -94,18 +94,3 @@ fn refusing_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("an address"))
 }
-
-#[test]
-fn the_loudest_log_keeps_every_secret() {
-    let emulator = Emulator::start();
-    let members =
-        KINDS.map(|kind| Member::new(&emulator, &format!("{kind:?}").to_lowercase(), kind, OLD_DAYS));
-    let mut program = program(&emulator, &members.each_ref());
-    program.set_env("KEYROUND_LOG", "trace");
-    let ran = program.run(&["rotate", "--log-format", "json"]);
-    assert_eq!(ran.code, Some(0), "{ran}");
-    assert!(ran.stderr.lines().count() > 100, "{ran}");
-    assert_eq!(program.run(&["status", "-vv"]).code, Some(0));
-    members.iter().for_each(|member| member.assert_rotated(&emulator));
-    program.assert_no_secret_was_seen(&emulator);
-}
