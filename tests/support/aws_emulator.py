@@ -154,7 +154,8 @@ class Emulator:
         time.sleep(self.latency_secs)
         entry = {"action": call.action, "signer": call.signer, "subject": call.subject(), "mutating": call.mutating(),
                  "access_key_id": call.params.get("AccessKeyId"), "region": call.auth and call.auth["region"],
-                 "user_agent": call.environ.get("HTTP_USER_AGENT", ""), "status": None, "done": False}
+                 "user_agent": call.environ.get("HTTP_USER_AGENT", ""), "status": None, "done": False,
+                 "arrived_at": time.time()}
         self.calls.append(entry)
         spoiled = self.spoil(call, "before", None)
         if spoiled is None:
