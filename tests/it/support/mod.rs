@@ -3,6 +3,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod moto;
+pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod vendor;
 pub(crate) mod webhook_reference;
