@@ -28,6 +28,8 @@ use super::vendor::{Moment, Pair, Pause, Vendor};
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// Longer than any process of these tests takes on a busy machine.
 pub(crate) const PROCESS_MAX: Duration = Duration::from_secs(45);
+/// Where the vendor works, so that its calls are told from the program's.
+pub(crate) const VENDOR_REGION: &str = "eu-west-1";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Waits of days become none, so that what is left of a rotation is its calls.
@@ -49,22 +51,24 @@ pub(crate) struct Corner {
     pub(crate) user: String,
     folder: TempDir,
     processes: Cell<u32>,
+    log: Cell<&'static str>,
 }
 
 impl Corner {
-    /// A vendor that takes a webhook, can be asked, and uses each key that it is given. Its key is 97 days old.
+    /// A vendor that takes a webhook, can be asked, and uses each key that it is given. Its key is 91 days old.
     pub(crate) fn new(emulator: &'static Emulator, user: &str) -> Corner {
         Corner::with_steps(emulator, user, &["/keys"])
     }
 
     /// The same, with a webhook to each of these paths.
     pub(crate) fn with_steps(emulator: &'static Emulator, user: &str, paths: &[&str]) -> Corner {
-        let (access_key_id, secret_access_key) = emulator.seed_user(user, 97.0);
+        let (access_key_id, secret_access_key) = emulator.seed_user(user, 91.0);
         let vendor = Vendor::start();
         vendor.hold(Pair { access_key_id, secret_access_key });
         vendor.on_taking(|pair| emulator.set_used(&pair.access_key_id, "s3", 0.0));
         let folder = tempfile::tempdir().expect("a folder");
-        let corner = Corner { emulator, vendor, user: user.to_owned(), folder, processes: Cell::new(0) };
+        let log = Cell::new("warn,keyround=trace");
+        let corner = Corner { emulator, vendor, user: user.to_owned(), folder, processes: Cell::new(0), log };
         corner.configure(&[NO_WAITS, &corner.vendor_section("acme", user, paths)].concat());
         corner
     }
@@ -99,19 +103,24 @@ impl Corner {
         self.folder.path().join(name)
     }
 
-    /// Starts the program, with all of its log.
+    /// Lets the program, and the libraries in it, say all that they can say.
+    pub(crate) fn log_everything(&self) {
+        self.log.set("trace");
+    }
+
+    /// Starts the program, with all of its own log.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Process {
         self.processes.set(self.processes.get() + 1);
         let base = self.path(&format!("process-{}", self.processes.get()));
         let (out, err) = (base.with_extension("out"), base.with_extension("err"));
         let file = |path: &Path| File::create(path).expect("the folder can be written");
         let child = Command::new(env!("CARGO_BIN_EXE_keyround"))
-            .arg("-vv")
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
             .envs(self.emulator.env())
             .env("SIGNING", WEBHOOK_SECRET)
+            .env("KEYROUND_LOG", self.log.get())
             .stdin(std::process::Stdio::null())
             .stdout(file(&out))
             .stderr(file(&err))
@@ -149,7 +158,7 @@ impl Corner {
     #[track_caller]
     pub(crate) fn assert_vendor_works(&self) {
         let settings = AwsSettings {
-            region: Some("us-east-1".to_owned()),
+            region: Some(VENDOR_REGION.to_owned()),
             endpoint_url: Some(self.emulator.url()),
             ..AwsSettings::default()
         };
@@ -168,7 +177,8 @@ impl Corner {
     #[track_caller]
     pub(crate) fn assert_no_held_key_was_touched(&self) {
         let holdings = self.vendor.holdings();
-        let since = |index: usize| holdings[index].0.duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+        let since =
+            |index: usize| holdings[index].0.duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
         for call in self.emulator.calls_about(&self.user).iter().filter(|call| call.mutating) {
             let Some(key) = &call.access_key_id else { continue };
             for (index, (_, pair)) in holdings.iter().enumerate() {
