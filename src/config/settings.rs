@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use crate::config::SecretRef;
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
-use crate::rotation::Plan;
-use crate::schedule::Windows;
+use crate::rotation::{Plan, Windows};
 pub use crate::schedule::{Ages, Cron};
 
 /// Everything that `rotation.toml` says, checked.

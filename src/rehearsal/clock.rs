@@ -1,6 +1,7 @@
 //! A clock that jumps: whoever sleeps on it wakes at once, and it is that much later.
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use crate::ports::Clock;
 use crate::rehearsal::Stage;
@@ -10,15 +11,15 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub struct JumpingClock {
     stage: Stage,
-    /// It does not jump past this: there it stands still, and who sleeps longer sleeps for good.
     end: Timestamp,
+    curtain: CancellationToken,
 }
 
 impl JumpingClock {
-    /// The clock of this world, until `end`.
+    /// The clock of this world. It does not jump past `end`: there it stands still, and lets the curtain fall.
     #[must_use]
-    pub fn new(stage: Stage, end: Timestamp) -> JumpingClock {
-        JumpingClock { stage, end }
+    pub fn new(stage: Stage, end: Timestamp, curtain: CancellationToken) -> JumpingClock {
+        JumpingClock { stage, end, curtain }
     }
 }
 
@@ -29,12 +30,9 @@ impl Clock for JumpingClock {
     }
 
     async fn sleep_until(&self, until: Timestamp) {
-        let beyond = until > self.end;
-        {
-            let mut state = self.stage.lock();
-            state.now = state.now.max(until.min(self.end));
-        }
-        if beyond {
+        self.stage.jump_to(until.min(self.end));
+        if until > self.end {
+            self.curtain.cancel();
             std::future::pending::<()>().await;
         }
     }

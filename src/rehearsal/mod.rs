@@ -120,6 +120,11 @@ impl Stage {
         self.lock().now
     }
 
+    fn jump_to(&self, at: Timestamp) {
+        let mut state = self.lock();
+        state.now = state.now.max(at);
+    }
+
     /// How often each AWS call was made.
     #[must_use]
     pub fn calls(&self) -> BTreeMap<&'static str, u64> {
@@ -132,14 +137,19 @@ impl Stage {
         self.lock().outage.clone()
     }
 
-    /// The oldest Active key of all users, and its age.
+    /// The age of the oldest Active key of all users; zero when there is none.
     #[must_use]
-    pub fn oldest_active_key(&self) -> Option<(AccessKeyId, Duration)> {
+    pub fn oldest_active_age(&self) -> Duration {
         let state = self.lock();
         let keys = state.users.values().flat_map(|user| &user.keys);
         let active = keys.filter(|key| key.metadata.status == KeyStatus::Active);
-        let oldest = active.min_by_key(|key| key.metadata.created_at)?;
-        Some((oldest.metadata.id.clone(), state.now.since(oldest.metadata.created_at)))
+        active.map(|key| state.now.since(key.metadata.created_at)).max().unwrap_or_default()
+    }
+
+    /// How many keys each user has.
+    #[must_use]
+    pub fn keys_per_user(&self) -> Vec<usize> {
+        self.lock().users.values().map(|user| user.keys.len()).collect()
     }
 }
 

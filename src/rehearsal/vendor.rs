@@ -112,14 +112,13 @@ fn status_of(expect: &Expect) -> u16 {
 /// A document in which every pointer of the configuration leads to what is hoped for there.
 fn body_of(expect: &Expect, captures: &[String], held: &str) -> Value {
     let mut document = Value::Object(Map::new());
-    for pointer in captures {
-        // A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
+    // A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
+    for pointer in captures.iter().chain(&expect.pointer) {
         place(&mut document, pointer, Value::String(STANDARD.encode(digest(&SHA256, pointer.as_bytes()))));
     }
-    if let Some(pointer) = &expect.pointer {
-        let hoped_for = expect.equals.as_deref().unwrap_or_default();
-        let value = if hoped_for.contains("{{") || hoped_for.is_empty() { held } else { hoped_for };
-        place(&mut document, pointer, Value::String(value.to_owned()));
+    if let (Some(pointer), Some(equals)) = (&expect.pointer, &expect.equals) {
+        let hoped_for = if equals.contains("{{") { held } else { equals };
+        place(&mut document, pointer, Value::String(hoped_for.to_owned()));
     }
     document
 }

@@ -188,7 +188,7 @@ impl Rotation {
     }
 
     fn next_in_soak(&self, now: Timestamp) -> Next {
-        let Stage::Soak { new, asked_at, usage, .. } = &self.stage else {
+        let Stage::Soak { new, accepted_at, asked_at, usage } = &self.stage else {
             return self.next_in_stage(now);
         };
         let retire = || self.retire(new, asked_at.unwrap_or(self.since));
@@ -196,7 +196,7 @@ impl Rotation {
             // The gates were passed when this was intended, and the old key may be Inactive already.
             return Next::Perform(retire());
         }
-        let soaked = self.since + self.plan.soak;
+        let soaked = self.soaked_at(*accepted_at);
         if now < soaked {
             return Next::Wait { until: soaked, why: Waiting::Soak };
         }
@@ -212,6 +212,15 @@ impl Rotation {
             return Next::Perform(Effect::Verify { key: new.clone() });
         }
         Next::Perform(retire())
+    }
+
+    /// Before this, no reading of last-used can open the gates, so none is taken.
+    fn soaked_at(&self, accepted_at: Timestamp) -> Timestamp {
+        let soaked = self.since + self.plan.soak;
+        match self.plan.quiet_for.is_zero() {
+            true => soaked,
+            false => soaked.max(accepted_at + USE_RECORD_GRAIN + self.plan.quiet_for),
+        }
     }
 
     fn is_in_doubt_of_deactivating(&self) -> bool {
@@ -292,19 +301,15 @@ impl Rotation {
             return Next::Perform(delete());
         }
         let cooled = self.since + self.plan.cool;
-        if !self.plan.can_ask_vendor {
-            return match now < cooled {
-                true => Next::Wait { until: cooled, why: Waiting::Cool },
-                false => Next::Perform(delete()),
-            };
+        let ask = || Next::Perform(Effect::Verify { key: new.clone() });
+        if now < cooled {
+            let every = (self.plan.cool / COOLING_QUESTIONS).max(COOLING_QUESTION_EVERY_MIN);
+            let ask_at = if self.plan.can_ask_vendor { asked_at + every } else { cooled };
+            let until = ask_at.min(cooled);
+            return if now < until { Next::Wait { until, why: Waiting::Cool } } else { ask() };
         }
-        let every = (self.plan.cool / COOLING_QUESTIONS).max(COOLING_QUESTION_EVERY_MIN);
-        let ask_at = if now < cooled { asked_at + every } else { asked_at + EVIDENCE_FRESH };
-        if now < cooled && now < ask_at {
-            return Next::Wait { until: ask_at.min(cooled), why: Waiting::Cool };
-        }
-        if now > ask_at {
-            return Next::Perform(Effect::Verify { key: new.clone() });
+        if self.plan.can_ask_vendor && now.since(asked_at) > EVIDENCE_FRESH {
+            return ask();
         }
         Next::Perform(delete())
     }

@@ -27,6 +27,7 @@ mod next;
 mod plan;
 pub mod retry;
 mod stage;
+mod window;
 
 pub use effect::{Effect, Evidence, Outcome};
 pub use event::{
@@ -37,3 +38,4 @@ pub use machine::{IllegalEvent, Rotation};
 pub use next::{Blocker, Ending, Next, Waiting};
 pub use plan::Plan;
 pub use stage::Stage;
+pub use window::{BadWindow, Window, Windows};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::Windows;
+use crate::rotation::window::Windows;
 use crate::time::secs;
 
 /// The settings that one rotation runs with.

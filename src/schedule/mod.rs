@@ -1,13 +1,11 @@
-//! When: why a key is due, in which hours a rotation may act, and when the next pass is.
+//! When: why a key is due, and when the next pass is.
 //!
 //! **Invariant:** pure. Time is an argument, and every judgement carries a reason code and a sentence.
 
 mod cron;
 mod reasons;
 mod verdict;
-mod window;
 
 pub use self::cron::{BadCron, Cron, jitter_for, missed};
 pub use reasons::{Ages, Facts, judge};
 pub use verdict::{Action, State, Verdict};
-pub use window::{BadWindow, Window, Windows};

@@ -11,8 +11,7 @@
 
 use std::time::Duration;
 
-use crate::rotation::{KeyMetadata, KeyStatus, Next, Rotation, Stage, Waiting};
-use crate::schedule::Windows;
+use crate::rotation::{KeyMetadata, KeyStatus, Next, Rotation, Stage, Waiting, Windows};
 use crate::schedule::verdict::{Action, State, Verdict};
 use crate::time::{Timestamp, in_words};
 

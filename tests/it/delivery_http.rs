@@ -18,8 +18,7 @@ use keyround::config::settings::{
 use keyround::delivery::{ConfiguredVendors, HttpsEgress};
 use keyround::ids::{AccessKeyId, RotationId, Subject};
 use keyround::ports::{Delivery, Fault, Offer, SecretSource, Vendors as _};
-use keyround::rotation::{Plan, Refusal, RefusalCode};
-use keyround::schedule::Windows;
+use keyround::rotation::{Plan, Refusal, RefusalCode, Windows};
 use keyround::secret::Secret;
 use keyround::time::SystemClock;
 use rustls::RootCertStore;

@@ -8,9 +8,8 @@ use keyround::ids::{AccessKeyId, Subject};
 use keyround::journal::{decode, encode};
 use keyround::rotation::{
     Because, Doing, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal, RefusalCode,
-    Verification,
+    Verification, Windows,
 };
-use keyround::schedule::Windows;
 use keyround::time::Timestamp;
 
 const V1: &str = include_str!("../events/v1.jsonl");

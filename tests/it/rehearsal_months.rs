@@ -1,1 +1,170 @@
+//! The scheduler as `run` runs it, for months, in the world of the rehearsal: under a clock that jumps.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use keyround::config::settings::{Access, Users};
+use keyround::config::{self, Environment, Settings};
+use keyround::delivery::ConfiguredVendors;
+use keyround::driver::{Cadence, Engine, Visited, Watcher, World};
+use keyround::ids::Subject;
+use keyround::journal::MemoryJournal;
+use keyround::ports::Journal;
+use keyround::rehearsal::{JumpingClock, PlaceholderSecrets, Stage, StandInAccounts, StandInVendors};
+use keyround::rotation::{Event, Rotation};
+use keyround::time::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const DAY: Duration = Duration::from_hours(24);
+const VENDORS: usize = 20;
+const MONTHS_5: Duration = Duration::from_hours(24 * 150);
+
+#[tokio::test]
+async fn five_months_leave_no_vendor_without_a_key_and_no_key_too_old() {
+    five_months("*/15 * * * *", 4 * 24 * 150).await;
+}
+
+#[tokio::test]
+#[ignore = "a campaign of a minute or two: a pass every minute for five months, 216,000 passes"]
+async fn five_months_of_a_pass_a_minute_leave_no_vendor_without_a_key_and_no_key_too_old() {
+    five_months("* * * * *", 60 * 24 * 150).await;
+}
+
+/// Twenty vendors, with keys between 0 and 83 days old at the start.
+async fn five_months(cron: &str, passes: u64) {
+    let begin: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+    let play = play(&configuration(cron), begin, begin + MONTHS_5).await;
+
+    assert_eq!(play.stage.outage(), None);
+    let too_old = 90 * DAY + 3 * DAY;
+    assert!(play.oldest < too_old, "a key became {:?} old", play.oldest);
+    let (done, in_flight) = play.rotations().await;
+    assert!(done >= VENDORS, "only {done} rotations in five months");
+    assert_eq!(play.stage.keys_per_user().iter().sum::<usize>(), VENDORS + in_flight, "a key is left over");
+
+    let calls = play.stage.calls();
+    let oldest = play.oldest.as_secs() / 86_400;
+    println!(
+        "{passes} passes, {done} rotations, the oldest Active key was {oldest} days old, calls {calls:?}"
+    );
+    let started = (done + in_flight) as u64;
+    assert!(calls["ListAccessKeys"] <= (passes + 2) * VENDORS as u64);
+    assert_eq!(calls["CreateAccessKey"], started);
+    assert!(
+        calls["GetCallerIdentity"] <= 4 * started,
+        "one while AWS does not know the key yet, three in a row"
+    );
+    assert!(calls["GetAccessKeyLastUsed"] <= 2 * started, "one reading of both keys is enough");
+    assert!(calls["UpdateAccessKey"] <= started && calls["DeleteAccessKey"] <= started);
+}
+
+#[tokio::test]
+async fn a_month_is_the_same_month_each_time() {
+    let begin: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+    let settings = configuration("17 * * * *");
+    let (first, second) =
+        (play(&settings, begin, begin + 31 * DAY).await, play(&settings, begin, begin + 31 * DAY).await);
+    assert!(!first.trace().is_empty());
+    assert_eq!(first.trace(), second.trace());
+}
+
+struct Play {
+    stage: Stage,
+    journal: Arc<MemoryJournal>,
+    oldest: Duration,
+    trace: Arc<Trace>,
+}
+
+impl Play {
+    async fn rotations(&self) -> (usize, usize) {
+        let all = self.journal.rotations(None).await.expect("the journal is in memory");
+        let in_flight = all.iter().filter(|known| !known.ended).count();
+        (all.len() - in_flight, in_flight)
+    }
+
+    fn trace(&self) -> String {
+        self.trace.lines.lock().expect("no test panicked with it").clone()
+    }
+}
+
+/// Plays the vendors' part, and keeps watch.
+struct Trace {
+    stage: Stage,
+    oldest_secs: AtomicU64,
+    lines: Mutex<String>,
+}
+
+impl Watcher for Trace {
+    fn appended(&self, rotation: &Rotation, event: &Event) {
+        if let (Event::Delivered { .. }, Some(key)) = (event, rotation.stage().new_key()) {
+            self.stage.vendor_takes_up(rotation.subject(), key);
+        }
+        let mut lines = self.lines.lock().expect("no test panicked with it");
+        writeln!(lines, "{} {} {}", event.at(), rotation.id(), event.name()).expect("memory takes it");
+    }
+
+    fn visited(&self, _subject: &Subject, _visited: &Visited) {
+        self.oldest_secs.fetch_max(self.stage.oldest_active_age().as_secs(), Ordering::Relaxed);
+    }
+}
+
+async fn play(settings: &Settings, begin: Timestamp, end: Timestamp) -> Play {
+    let stage = Stage::new(begin, BTreeMap::new());
+    for (number, vendor) in settings.vendors.values().enumerate() {
+        let Access::Key(access) = &vendor.access else { panic!("all of them have keys") };
+        let Users::Named(users) = &access.users else { panic!("all of them are named") };
+        let subject = Subject { vendor: vendor.name.clone(), account: None, iam_user: users[0].clone() };
+        let age = DAY * u32::try_from(number * 88 / VENDORS).expect("small");
+        drop(stage.hand_out_key(&subject, begin.minus(age)));
+    }
+    let curtain = CancellationToken::new();
+    let stand_ins = StandInVendors::new(stage.clone(), &settings.vendors);
+    let secrets = PlaceholderSecrets::new(&settings.vendors);
+    let journal = Arc::new(MemoryJournal::default());
+    let world = World {
+        settings: Arc::new(settings.clone()),
+        clock: Arc::new(JumpingClock::new(stage.clone(), end, curtain.clone())),
+        journal: Arc::clone(&journal) as _,
+        accounts: Arc::new(StandInAccounts(stage.clone())),
+        vendors: Arc::new(ConfiguredVendors::new(
+            &settings.vendors,
+            Arc::new(stand_ins.clone()),
+            Arc::new(secrets),
+        )),
+    };
+    let trace =
+        Arc::new(Trace { stage: stage.clone(), oldest_secs: AtomicU64::new(0), lines: Mutex::default() });
+    let (_keep, worlds) = watch::channel(world);
+    let mut engine = Engine::new(worlds, curtain, Arc::clone(&trace) as _);
+    engine.work(&Cadence::Scheduled).await.expect("the journal is in memory");
+    drop(stand_ins.take_exchanges());
+    let oldest = Duration::from_secs(trace.oldest_secs.load(Ordering::Relaxed));
+    Play { stage, journal, oldest, trace }
+}
+
+fn configuration(cron: &str) -> Settings {
+    let mut text = format!("[schedule]\ncron = \"{cron}\"\njitter = \"0s\"\n");
+    for number in 0..VENDORS {
+        write!(
+            text,
+            "[vendor.v{number}]\niam_user = \"vendor-{number}\"\n[[vendor.v{number}.deliver]]\nkind = \"webhook\"\n\
+             url = \"https://v{number}.example/\"\nsecret = \"env:WEBHOOK\"\n"
+        )
+        .expect("memory takes it");
+        if number % 2 == 0 {
+            write!(
+                text,
+                "[vendor.v{number}.verify]\nurl = \"https://v{number}.example/key\"\n\
+                 expect = {{ pointer = \"/id\", equals = \"{{{{ access_key_id }}}}\" }}\n"
+            )
+            .expect("memory takes it");
+        }
+    }
+    let environment = Environment { state_directory: Some(PathBuf::from("/nowhere")) };
+    config::parse("months.toml", &text, &environment).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}

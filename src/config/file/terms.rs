@@ -8,7 +8,7 @@ use super::reader::{self, Section, Text};
 use super::report::{Mistake, Span};
 use crate::config::settings::Ages;
 use crate::rotation::Plan;
-use crate::schedule::{Window, Windows};
+use crate::rotation::{Window, Windows};
 use crate::time::in_words;
 
 const DAY: Duration = Duration::from_hours(24);

@@ -381,9 +381,12 @@ impl Run {
                     self.make_room(&blocker);
                 }
                 Next::Stuck(blocker) => return self.stuck(&blocker),
-                Next::Perform(effect) => self.perform(&effect, odometer, &mut faults_left),
+                Next::Perform(effect) => {
+                    self.perform(&effect, odometer, &mut faults_left);
+                    // A wait ends on the second, an effect takes some time: both must be right.
+                    self.world.pass_until(self.world.now + Duration::from_secs(1));
+                }
             }
-            self.world.pass_until(self.world.now + Duration::from_secs(1));
         }
         self.world.break_with("it never ends");
         End::Done

@@ -1,0 +1,137 @@
+//! `rehearse`: the whole life of a rotation with the operator's own configuration.
+//!
+//! Each user has a world of its own, in which its key is new on day 0. The real engine makes its
+//! real passes through that world until the key is replaced, and what happens is written down.
+
+mod notebook;
+mod timeline;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::args::Format;
+use crate::cli::exit::{Code, Ended, Failure};
+use crate::cli::{Screen, setup};
+use crate::config::Settings;
+use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
+use crate::delivery::ConfiguredVendors;
+use crate::driver::{Cadence, Engine, World};
+use crate::ids::{AccountId, AccountName, IamUserName, Subject, VendorName};
+use crate::journal::MemoryJournal;
+use crate::rehearsal::{JumpingClock, PlaceholderSecrets, Stage, StandInAccounts, StandInVendors};
+use crate::time::{SystemClock, Timestamp};
+
+use notebook::Notebook;
+use timeline::Play;
+
+/// A rotation that is not over this long after all its waits is shown as it stands.
+const PATIENCE: Duration = Duration::from_hours(30 * 24);
+
+pub(crate) async fn rehearse(config: Option<&Path>, only: &[VendorName], screen: &Screen) -> Ended {
+    let (_, settings) = setup::settings(config, screen.color)?;
+    setup::known(&settings, only)?;
+    let mut plays = Vec::new();
+    for vendor in settings.vendors.values() {
+        if !only.is_empty() && !only.contains(&vendor.name) {
+            continue;
+        }
+        match &vendor.access {
+            Access::Role { role_arn, .. } => plays.push(Play::nothing_to_rotate(&vendor.name, role_arn)),
+            Access::Key(access) => {
+                for user in cast(access) {
+                    plays.push(play(&settings, vendor, access, &user).await?);
+                }
+            }
+        }
+    }
+    match screen.format {
+        Format::Json => screen.show_json(&plays),
+        Format::Table => screen.show(&timeline::render(&plays)),
+    }
+    Ok(if plays.iter().all(Play::is_good) { Code::Fine } else { Code::Failed })
+}
+
+/// The users of a vendor. Who is under a path only AWS knows, so one is made up.
+fn cast(access: &KeyAccess) -> Vec<IamUserName> {
+    match &access.users {
+        Users::Named(users) => users.clone(),
+        Users::Path(_) => {
+            vec!["somebody-under-this-path".parse().expect("letters and dashes are a user name")]
+        }
+    }
+}
+
+async fn play(
+    settings: &Settings,
+    vendor: &VendorSettings,
+    access: &KeyAccess,
+    user: &IamUserName,
+) -> Result<Play, Failure> {
+    let day_0 = SystemClock.now();
+    let subject =
+        Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user: user.clone() };
+    let stage = Stage::new(day_0, account_ids(settings));
+    let first_key = stage.hand_out_key(&subject, day_0);
+    let curtain = CancellationToken::new();
+    let stand_ins = StandInVendors::new(stage.clone(), &settings.vendors);
+    let notebook = Arc::new(Notebook::new(stage.clone(), stand_ins.clone(), curtain.clone()));
+    let end = day_0 + lifetime(access);
+    let world = world(
+        settings,
+        vendor,
+        user,
+        &stage,
+        stand_ins,
+        JumpingClock::new(stage.clone(), end, curtain.clone()),
+    );
+    let (_keep, worlds) = watch::channel(world);
+    let mut engine = Engine::new(worlds, curtain, Arc::clone(&notebook) as _);
+    engine.work(&Cadence::Scheduled).await?;
+    Ok(Play::new(&subject, day_0, &first_key, access, &notebook, &stage))
+}
+
+fn lifetime(access: &KeyAccess) -> Duration {
+    let plan = &access.plan;
+    access.ages.max_age + plan.soak + plan.quiet_for + plan.cool + PATIENCE
+}
+
+fn account_ids(settings: &Settings) -> std::collections::BTreeMap<AccountName, AccountId> {
+    let known =
+        settings.accounts.iter().filter_map(|(name, account)| Some((name.clone(), account.id.clone()?)));
+    known.collect()
+}
+
+/// The operator's configuration, with one vendor and one user, at work on stand-ins.
+fn world(
+    settings: &Settings,
+    vendor: &VendorSettings,
+    user: &IamUserName,
+    stage: &Stage,
+    stand_ins: StandInVendors,
+    clock: JumpingClock,
+) -> World {
+    let mut settings = settings.clone();
+    let mut vendor = VendorSettings { enabled: true, ..vendor.clone() };
+    if let Access::Key(access) = &mut vendor.access {
+        access.users = Users::Named(vec![user.clone()]);
+    }
+    settings.vendors = [(vendor.name.clone(), vendor)].into();
+    let secrets = PlaceholderSecrets::new(&settings.vendors);
+    let vendors = ConfiguredVendors::new(&settings.vendors, Arc::new(stand_ins), Arc::new(secrets));
+    World {
+        settings: Arc::new(settings),
+        clock: Arc::new(clock),
+        journal: Arc::new(MemoryJournal::default()),
+        accounts: Arc::new(StandInAccounts(stage.clone())),
+        vendors: Arc::new(vendors),
+    }
+}
+
+/// Days since the first one, as a timeline counts them.
+fn day(day_0: Timestamp, at: Timestamp) -> u64 {
+    at.days_since(day_0)
+}

@@ -1,0 +1,86 @@
+//! Writes down what happens on the stage, and plays the vendor's part: it takes up what it accepts.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::history::in_words;
+use crate::driver::{Rest, Visited, Watcher};
+use crate::ids::Subject;
+use crate::rehearsal::{Exchange, Stage, StandInVendors};
+use crate::rotation::{Event, Rotation};
+use crate::time::Timestamp;
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub(super) enum Note {
+    /// The verdict changed.
+    Verdict { at: Timestamp, state: &'static str, sentence: String },
+    /// An event.
+    Event { at: Timestamp, name: &'static str, words: String },
+    /// A request to the vendor, and the status of its answer.
+    Exchange(Exchange),
+}
+
+impl Note {
+    pub(super) fn at(&self) -> Timestamp {
+        match self {
+            Note::Verdict { at, .. } | Note::Event { at, .. } => *at,
+            Note::Exchange(exchange) => exchange.at,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Pages {
+    notes: Vec<Note>,
+    reason: Option<&'static str>,
+    ended: bool,
+}
+
+pub(super) struct Notebook {
+    stage: Stage,
+    stand_ins: StandInVendors,
+    curtain: CancellationToken,
+    pages: Mutex<Pages>,
+}
+
+impl Notebook {
+    pub(super) fn new(stage: Stage, stand_ins: StandInVendors, curtain: CancellationToken) -> Notebook {
+        Notebook { stage, stand_ins, curtain, pages: Mutex::default() }
+    }
+
+    /// What happened, in order, and whether the rotation came to its end.
+    pub(super) fn read(&self) -> (Vec<Note>, bool) {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        (pages.notes.clone(), pages.ended)
+    }
+}
+
+impl Watcher for Notebook {
+    fn appended(&self, rotation: &Rotation, event: &Event) {
+        if let (Event::Delivered { .. }, Some(key)) = (event, rotation.stage().new_key()) {
+            self.stage.vendor_takes_up(rotation.subject(), key);
+        }
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.notes.extend(self.stand_ins.take_exchanges().into_iter().map(Note::Exchange));
+        if matches!(event, Event::Intended { .. } | Event::Listed { .. }) {
+            return;
+        }
+        pages.notes.push(Note::Event { at: event.at(), name: event.name(), words: in_words(event) });
+    }
+
+    fn visited(&self, _subject: &Subject, visited: &Visited) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = &visited.verdict;
+        if pages.reason != Some(verdict.reason) {
+            pages.reason = Some(verdict.reason);
+            let (at, state) = (self.stage.now(), verdict.state.as_str());
+            pages.notes.push(Note::Verdict { at, state, sentence: verdict.sentence.clone() });
+        }
+        if matches!(visited.rest, Some(Rest::Ended(_) | Rest::Stuck(_))) {
+            pages.ended = matches!(visited.rest, Some(Rest::Ended(_)));
+            self.curtain.cancel();
+        }
+    }
+}
