@@ -75,17 +75,18 @@ impl Corner {
 
     /// `[vendor.NAME]` with a webhook to each of these paths of the vendor's endpoint.
     pub(crate) fn vendor_section(&self, name: &str, user: &str, paths: &[&str]) -> String {
-        let mut text = format!("[vendor.{name}]\naccount = \"main\"\niam_user = \"{user}\"\n");
-        for path in paths {
+        let step = |path: &&str| {
             let url = self.vendor.url(path);
-            text += &format!(
+            format!(
                 "[[vendor.{name}.deliver]]\nkind = \"webhook\"\nurl = \"{url}\"\nsecret = \"env:SIGNING\"\n"
-            );
-        }
+            )
+        };
+        let steps: Vec<String> = paths.iter().map(step).collect();
         let url = self.vendor.url("/which");
-        text + &format!(
-            "[vendor.{name}.verify]\nurl = \"{url}\"\n\
-             expect = {{ pointer = \"/access_key_id\", equals = \"{{{{ access_key_id }}}}\" }}\n"
+        format!(
+            "[vendor.{name}]\naccount = \"main\"\niam_user = \"{user}\"\n{}[vendor.{name}.verify]\nurl = \"{url}\"\n\
+             expect = {{ pointer = \"/access_key_id\", equals = \"{{{{ access_key_id }}}}\" }}\n",
+            steps.concat()
         )
     }
 

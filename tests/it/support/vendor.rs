@@ -325,7 +325,7 @@ impl Shared {
     }
 
     fn put(&self, pair: Pair) {
-        self.holdings.lock().expect("the holdings").push((SystemTime::now(), pair.clone()));
+        self.holdings.lock().expect("the holdings").push((now(), pair.clone()));
         *self.held.lock().expect("the pair") = Some(pair);
     }
 
@@ -390,6 +390,14 @@ impl Shared {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is compared with the clock of the emulator, another process"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 fn say(
     to: &mut dyn Write,
     status: u16,
@@ -426,7 +434,7 @@ fn read_request(from: &mut impl BufRead) -> io::Result<Option<Received>> {
     let mut body = vec![0; body_bytes];
     from.read_exact(&mut body)?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Some(Received { method, path, headers, body, arrived_at: SystemTime::now() }))
+    Ok(Some(Received { method, path, headers, body, arrived_at: now() }))
 }
 
 /// The pair in a body, wherever it stands: a JSON document of any shape, or a form.
