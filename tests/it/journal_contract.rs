@@ -265,8 +265,8 @@ async fn what_a_killed_process_had_half_made_is_removed_and_nothing_else() {
     }
     let journal = open(&path).await;
     let is_there = |name: &&str| folder.path().join(name).exists();
-    assert!(!drafts.iter().any(|name| is_there(name)), "drafts are left");
-    assert!(others.iter().all(|name| is_there(name)), "a file of somebody else is gone");
+    assert!(!drafts.iter().any(is_there), "drafts are left");
+    assert!(others.iter().all(is_there), "a file of somebody else is gone");
     journal.close().await.expect("it closes");
 }
 
