@@ -99,6 +99,16 @@ impl AwsSession {
         self.settings.endpoint_url.as_deref()
     }
 
+    /// Deadlines for a call inside another call, such as AssumeRole before CreateAccessKey: it must end first,
+    /// or the outer call cannot tell that it was never sent.
+    #[must_use]
+    pub fn inner_timeouts(&self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(self.deadlines.connect / 2)
+            .operation_timeout(self.deadlines.attempt / 2)
+            .build()
+    }
+
     async fn load(&self) -> SdkConfig {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http_client())

@@ -51,7 +51,11 @@ impl Account {
             sts = sts.endpoint_url(url);
         }
         if let Some((role_arn, settings)) = settings.and_then(|all| Some((all.role_arn.clone()?, all))) {
-            let ambient = sts.clone().retry_config(RetryConfig::disabled()).build();
+            let ambient = sts
+                .clone()
+                .retry_config(RetryConfig::disabled())
+                .timeout_config(session.inner_timeouts())
+                .build();
             let role = AssumedRole {
                 sts: aws_sdk_sts::Client::from_conf(ambient),
                 role_arn,

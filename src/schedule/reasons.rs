@@ -493,12 +493,12 @@ mod tests {
     fn a_rotation_that_waits_says_for_what_and_until_when() {
         let rotation = rotation(&soaking());
         let facts = Facts { in_flight: Some(&rotation), ..facts(&[]) };
-        let until = at("2026-11-24T12:00:00Z");
+        let until = at("2026-11-24T12:15:00Z");
         check(
             &facts,
             State::Rotating,
             "soaking",
-            "next step at 2026-11-24T12:00:00Z",
+            "next step at 2026-11-24T12:15:00Z",
             &Action::Wait { until },
         );
     }
@@ -511,7 +511,7 @@ mod tests {
         let sentence = "is overdue since 2026-11-16T12:00:00Z and the vendor does not have the new one yet";
         check(&early, State::Overdue, "next_step", sentence, &Action::Continue);
         let late = rotation_of_key(100, &soaking());
-        let until = at("2026-11-24T12:00:00Z");
+        let until = at("2026-11-24T12:15:00Z");
         let late = Facts { in_flight: Some(&late), ..facts(&keys) };
         let verdict = check(&late, State::Rotating, "soaking", "", &Action::Wait { until });
         assert_eq!(verdict.overdue_at, Some(at("2026-11-16T12:00:00Z")));
