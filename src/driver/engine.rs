@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::visit::{Roster, Visited, by_user, roster, rotation_of, visit};
+use crate::config::settings::Users;
+use crate::driver::visit::{Roster, Visited, access, by_user, roster, rotation_of, visit};
 use crate::driver::{Rest, Watcher, World};
 use crate::ids::{IamUserName, RotationId, Subject, VendorName};
 use crate::ports::JournalError;
@@ -109,6 +110,7 @@ impl Engine {
             }
             Cadence::Scheduled => {
                 self.first_tick().await?;
+                self.take_up().await?;
                 Patience::Unlimited
             }
         };
@@ -157,6 +159,21 @@ impl Engine {
         match last.is_none() || missed(cron, last, now) {
             true => self.next_tick = now,
             false => self.schedule_next_tick(last.unwrap_or(now)),
+        }
+        Ok(())
+    }
+
+    /// Rotations in flight go on at once: what they wait for may be over long before the next tick.
+    async fn take_up(&mut self) -> Result<(), JournalError> {
+        let world = self.world();
+        for known in world.journal.in_flight().await? {
+            if is_ours(&world, &known.subject) {
+                self.line_up(Errand {
+                    subject: known.subject,
+                    rotation: Some(known.rotation),
+                    forced: false,
+                });
+            }
         }
         Ok(())
     }
@@ -270,6 +287,19 @@ impl Engine {
     fn remember(&mut self, visited: Visited) {
         self.found.insert((visited.vendor.clone(), visited.iam_user.clone()), visited);
     }
+}
+
+/// Whether a pass would visit this user; of a path, only AWS knows, and it was there when its rotation began.
+fn is_ours(world: &World, subject: &Subject) -> bool {
+    let enabled = world.settings.vendors.get(&subject.vendor).is_some_and(|vendor| vendor.enabled);
+    enabled
+        && access(world, subject).is_some_and(|access| {
+            let listed = match &access.users {
+                Users::Named(users) => users.contains(&subject.iam_user),
+                Users::Path(_) => true,
+            };
+            access.account == subject.account && listed
+        })
 }
 
 /// The one place where a panic ends: that vendor waits for the next pass, the others never know.
