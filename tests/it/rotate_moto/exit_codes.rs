@@ -61,7 +61,9 @@ fn an_aws_that_cannot_be_reached_is_75() {
         let shown = program.json(75, &arguments);
         assert!(sentence(&shown, "acme").contains("AWS cannot be reached"), "{shown:#}");
     }
-    members.iter().for_each(|member| member.assert_untouched(&emulator));
+    for member in &members {
+        member.assert_untouched(&emulator);
+    }
     program.assert_no_secret_was_seen(&emulator);
 }
 
