@@ -40,27 +40,24 @@ fn listen(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::new(Code::Failed, format!("no signal handler: {error}")))
 }
 
-/// SIGTERM and SIGINT: no effect is begun any more, those under way are let finish. Whoever asks
-/// twice is in a hurry, and may be: what is under way was written down before it was begun.
+/// SIGTERM and SIGINT: no effect is begun any more, those under way are let finish. A Ctrl-C after
+/// that comes from a person who is in a hurry, and may be: what is under way was written down
+/// before it was begun. A supervisor may repeat its SIGTERM, which says nothing new.
 pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let stop = stop.clone();
     tokio::spawn(async move {
-        either(&mut terminate, &mut interrupt).await;
-        tracing::info!("told to stop: finishing what is under way; once more stops at once");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop: finishing what is under way; Ctrl-C stops at once");
         stop.cancel();
-        either(&mut terminate, &mut interrupt).await;
-        tracing::warn!("told again to stop: what is under way goes on from the journal next time");
+        interrupt.recv().await;
+        tracing::warn!("stopped at once: what is under way goes on from the journal next time");
         std::process::exit(i32::from(Code::TryAgain as u8));
     });
     Ok(())
-}
-
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
 }
 
 /// SIGHUP: the configuration is read again. A bad one changes nothing.

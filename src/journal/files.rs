@@ -23,6 +23,9 @@ const OTHERS: u32 = 0o077;
 /// A seal key's text has 44 bytes and a newline.
 const SEAL_KEY_BYTES_MAX: u64 = 1024;
 const LOCK_BYTES_MAX: u64 = 256;
+/// Between the name of a file and the number of its draft.
+const DRAFT: &str = ".new-";
+const DRAFT_NUMBER_BYTES: usize = 8;
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 const SQLITE_HEADER_LEN: usize = 100;
 
@@ -156,7 +159,7 @@ pub(super) struct Draft {
 impl Draft {
     /// An empty file beside `path`.
     pub(super) fn beside(path: &Path) -> Result<Draft, JournalError> {
-        let draft = beside(path, &format!(".new-{}", hex(&random_bytes::<8>())));
+        let draft = beside(path, &format!("{DRAFT}{}", hex(&random_bytes::<DRAFT_NUMBER_BYTES>())));
         create_new(&draft).map_err(|error| unavailable(&draft, "cannot be made", &error))?;
         Ok(Draft { path: draft })
     }
@@ -184,6 +187,31 @@ impl Drop for Draft {
         // Published or not, only the name of the draft goes; a draft that stays is empty of secrets or mode 0600.
         drop(fs::remove_file(&self.path));
     }
+}
+
+/// Removes the drafts of a process that was killed while it made a journal. One that was published already is a second
+/// name of the seal key, which a backup without `seal.key` would take along.
+pub(super) fn sweep_drafts(journal: &Path) {
+    let Ok(entries) = fs::read_dir(folder_of(journal)) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if is_draft_of(&path, journal) || is_draft_of(&path, &seal_key_path(journal)) {
+            // It is in nobody's way; the next start tries again.
+            drop(fs::remove_file(path));
+        }
+    }
+}
+
+/// Whether it has the name of a draft, or of a file that SQLite keeps beside one. Others have `.new-` in names too.
+fn is_draft_of(path: &Path, whole: &Path) -> bool {
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let (Some(name), Some(whole)) = (name(path), name(whole)) else { return false };
+    let Some(number) = name.strip_prefix(&whole).and_then(|rest| rest.strip_prefix(DRAFT)) else {
+        return false;
+    };
+    let number =
+        ["-journal", "-wal", "-shm"].iter().find_map(|end| number.strip_suffix(end)).unwrap_or(number);
+    number.len() == 2 * DRAFT_NUMBER_BYTES && number.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn create_new(path: &Path) -> io::Result<File> {

@@ -74,6 +74,9 @@ impl SqliteJournal {
         if mode != Mode::Read {
             files::keep_to_owner(path)?;
         }
+        if mode == Mode::Drive {
+            files::sweep_drafts(path);
+        }
         let (path, connection) = (path.to_owned(), Mutex::new(connection));
         Ok(SqliteJournal { path, writer, mode, seal_key, connection, _lock: lock })
     }

@@ -136,6 +136,20 @@ impl Rotation {
         self.next_in_stage(now)
     }
 
+    /// What may be read before its time when somebody asks for a pass, since they may know of it: a use
+    /// of the new key. Everything else that is waited for comes at a time that is known.
+    #[must_use]
+    pub fn read_again(&self, now: Timestamp) -> Option<Effect> {
+        match (self.next(now), &self.stage) {
+            (Next::Wait { why: Waiting::Use, .. }, Stage::Soak { new, .. }) => Some(self.read_usage(new)),
+            (_, _) => None,
+        }
+    }
+
+    fn read_usage(&self, new: &AccessKeyId) -> Effect {
+        Effect::ReadUsage { keys: vec![self.old.clone(), new.clone()] }
+    }
+
     fn why_not_yet(&self) -> Waiting {
         match (&self.last_fault, &self.stage) {
             (Some(sentence), _) if self.failures > 0 => {
@@ -242,7 +256,7 @@ impl Rotation {
         if !self.plan.require_use && self.plan.quiet_for.is_zero() {
             return None;
         }
-        let read = Next::Perform(Effect::ReadUsage { keys: vec![self.old.clone(), new.clone()] });
+        let read = Next::Perform(self.read_usage(new));
         let Some((usage, read_at)) = usage else { return Some(read) };
         let Some((again_at, why)) = self.gate_closed(new, usage, *read_at) else {
             return (now.since(*read_at) > EVIDENCE_FRESH).then_some(read);

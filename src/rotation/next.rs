@@ -89,7 +89,7 @@ impl fmt::Display for Waiting {
         match self {
             Waiting::Propagation => f.write_str("the new key is being proved at AWS before anybody gets it"),
             Waiting::Backoff { failures, sentence } => {
-                write!(f, "{sentence} ({failures} in a row); both keys stay as they are until the next attempt")
+                write!(f, "{sentence} ({failures} in a row); no key is touched before the next attempt")
             }
             Waiting::Doubt => f.write_str(
                 "CreateAccessKey got no answer; waiting until a listing can be believed before anything else is done",

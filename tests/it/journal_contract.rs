@@ -250,6 +250,26 @@ async fn two_who_write_to_one_file_at_once_wait_for_each_other() {
     assert_eq!(journal.verify_history().await.expect("a whole history").0, 80);
 }
 
+#[tokio::test]
+async fn what_a_killed_process_had_half_made_is_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.db");
+    let drafts = [
+        "seal.key.new-0123456789abcdef",
+        "journal.db.new-0123456789abcdef",
+        "journal.db.new-0123456789abcdef-journal",
+    ];
+    let others = ["journal.db.new-backup", "seal.key.new-0123456789abcdeg", "other.db.new-0123456789abcdef"];
+    for name in drafts.iter().chain(&others) {
+        std::fs::write(folder.path().join(name), "").expect("the folder can be written");
+    }
+    let journal = open(&path).await;
+    let is_there = |name: &&str| folder.path().join(name).exists();
+    assert!(!drafts.iter().any(is_there), "drafts are left");
+    assert!(others.iter().all(is_there), "a file of somebody else is gone");
+    journal.close().await.expect("it closes");
+}
+
 async fn agree(one: &dyn Journal, other: &dyn Journal, ids: &[RotationId], seed: u64) {
     let history = |journal| Journal::history(journal, None, Timestamp::EPOCH);
     let told = history(one).await.expect("events");

@@ -1,1 +1,389 @@
+//! SIGKILL of the real program before and after each call of a rotation, and at moments that nobody chose; then a
+//! restart.
+//!
+//! Whatever the moment: the rotation completes, the vendor had a key that works all the time, no key is left that
+//! nobody knows of, the history fits together, and no secret is found in any file or output.
+//!
+//! A call that is killed before it took effect has two continuations, and both are played: it never happens, or it
+//! happens all the same, after the process that sent it is dead.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use crate::support::moto::{Emulator, Release, Rule};
+use crate::support::process::{Corner, Place, VENDOR_REGION};
+use crate::support::vendor::Moment;
+
+const ROTATE: [&str; 2] = ["rotate", "--wait"];
+/// More than cores: most of the time is spent waiting for the emulator.
+const WORKERS: usize = 4;
+
+#[test]
+fn a_kill_at_any_call_costs_the_vendor_nothing() {
+    let kills = every_kill();
+    assert_eq!(kills.len(), 3 * 11, "{kills:?}");
+    campaign("killed at a call", &kills, |number, kill| {
+        let corner = Corner::new(emulator(), &format!("kill-one-{number}"));
+        let old = corner.held().access_key_id;
+        assert!(kill_at(&corner, kill), "the call never came");
+        let seen = calls(&corner).len();
+        corner.run_well(&ROTATE);
+        let then = in_brief(&calls(&corner)[seen..]);
+        assert_well_ended(&corner, &old);
+        format!("{}; then {then}", keys_made(&corner))
+    });
+}
+
+#[test]
+fn a_kill_of_the_restart_costs_the_vendor_nothing_either() {
+    let kills = every_kill();
+    let mut dice = Dice(0x6b65_7972);
+    let mut pairs: Vec<Pair> = (0..12).map(|_| Pair::any(&mut dice, &kills)).collect();
+    // After a creation in doubt, the restart lists, looks, takes the lost key away, and makes another.
+    for first in kills.iter().filter(|kill| kill.call == "CreateAccessKey") {
+        pairs.extend((0..5).map(|skip| Pair::at(first.clone(), skip, dice.one_of(&How::ALL))));
+    }
+    campaign("killed twice", &pairs, |number, Pair(first, second)| {
+        let corner = Corner::new(emulator(), &format!("kill-two-{number}"));
+        let old = corner.held().access_key_id;
+        assert!(kill_at(&corner, first), "the call never came");
+        let seen = calls(&corner).len();
+        assert!(kill_at(&corner, second), "the second call never came");
+        let second = in_brief(&calls(&corner)[seen..]);
+        let seen = calls(&corner).len();
+        corner.run_well(&ROTATE);
+        let third = in_brief(&calls(&corner)[seen..]);
+        assert_well_ended(&corner, &old);
+        format!("{}; 2nd run: {second} KILLED; 3rd: {third}", keys_made(&corner))
+    });
+}
+
+#[test]
+fn a_kill_at_no_chosen_moment_costs_the_vendor_nothing() {
+    let mut dice = Dice(0x0067_6464);
+    let fates: Vec<Moments> = (0..12).map(|_| Moments((0..4).map(|_| dice.below(700)).collect())).collect();
+    campaign("killed after so many ms, again and again", &fates, |number, Moments(millis)| {
+        let corner = Corner::new(emulator(), &format!("kill-any-{number}"));
+        let old = corner.held().access_key_id;
+        for millis in millis {
+            kill_after(&corner, *millis);
+        }
+        corner.run_well(&ROTATE);
+        assert_well_ended(&corner, &old);
+        keys_made(&corner)
+    });
+}
+
+#[test]
+fn a_kill_while_the_journal_is_made_leaves_one_that_opens() {
+    let moments: Vec<Moments> = (1..=16).map(|step| Moments(vec![step * 8])).collect();
+    campaign("killed so many ms after the first start", &moments, |number, Moments(millis)| {
+        let corner = Corner::new(emulator(), &format!("kill-new-{number}"));
+        let old = corner.held().access_key_id;
+        kill_after(&corner, millis[0]);
+        let found = corner.files_of_journal();
+        corner.run_well(&ROTATE);
+        assert_well_ended(&corner, &old);
+        format!(
+            "the journal's folder held {}",
+            if found.is_empty() { "nothing".to_owned() } else { found.join(" ") }
+        )
+    });
+}
+
+#[test]
+fn a_creation_that_happens_long_after_its_sender_died_leaves_no_key_behind() {
+    let corner = Corner::new(emulator(), "kill-zombie");
+    let old = corner.held().access_key_id;
+    let creation = Rule::pause("iam:CreateAccessKey").about(&corner.user);
+    let zombie = emulator().order(&creation);
+    let mut process = corner.spawn(&ROTATE);
+    assert!(process.lives_until(|_| emulator().has_arrived(zombie)));
+    process.kill();
+    // The next one waits out its doubt, finds no key, and is about to make one …
+    let second = emulator().order(&creation);
+    let mut process = corner.spawn(&ROTATE);
+    assert!(process.lives_until(|_| emulator().has_arrived(second)));
+    // … when the first request arrives at last, and takes the slot.
+    emulator().release(zombie, Release::Proceed);
+    process.lives_until(|_| corner.living_keys().len() == 2);
+    emulator().release(second, Release::Proceed);
+    let finished = process.finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let whole = in_brief(&calls(&corner));
+    assert_well_ended(&corner, &old);
+    println!("a creation that came late: {}; {whole}", keys_made(&corner));
+}
+
+#[test]
+fn a_kill_between_two_steps_repeats_both_as_the_same_messages() {
+    let corner = Corner::with_steps(emulator(), "kill-steps", &["/first", "/second"]);
+    corner.log_everything();
+    let old = corner.held().access_key_id;
+    let kill = Kill { call: "second".to_owned(), place: Place::Vendor(1), how: How::BeforeAndNever };
+    assert!(kill_at(&corner, &kill));
+    corner.run_well(&ROTATE);
+    assert_well_ended(&corner, &old);
+    let requests = corner.vendor.requests();
+    let paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
+    assert_eq!(paths, ["/first", "/second", "/first", "/second", "/which"]);
+    for (first, again) in [(0, 2), (1, 3)] {
+        assert_eq!(requests[first].headers["webhook-id"], requests[again].headers["webhook-id"]);
+        assert_eq!(requests[first].body, requests[again].body);
+    }
+    assert_ne!(requests[0].headers["webhook-id"], requests[1].headers["webhook-id"]);
+}
+
+#[test]
+fn a_process_that_is_told_to_stop_finishes_what_is_under_way_and_no_more() {
+    let corner = Corner::new(emulator(), "kill-term");
+    corner.log_everything();
+    let old = corner.held().access_key_id;
+    let gate = corner.gate(Place::Aws(1), Moment::After);
+    let mut process = corner.spawn(&ROTATE);
+    assert!(process.lives_until(|_| gate.has_arrived()));
+    process.signal("TERM");
+    assert!(process.lives_until(|process| process.err().contains("told to stop")));
+    assert!(process.err().contains("TRACE"), "the log is as loud as can be");
+    let told = Instant::now();
+    gate.release(Release::Proceed);
+    let finished = process.finish();
+    assert_eq!(finished.code, Some(75), "what was asked for is not done: {finished:?}");
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert_eq!(corner.events().last().map(String::as_str), Some("created"), "its answer is in the journal");
+    assert_eq!(corner.status()["rotation"]["stage"], "prove");
+    corner.assert_no_secret_on_disk();
+    corner.run_well(&ROTATE);
+    assert_well_ended(&corner, &old);
+    assert_eq!(corner.emulator.keys(&corner.user).len(), 2, "the key was made once");
+}
+
+/// A call at which the program is killed.
+#[derive(Clone, Debug)]
+struct Kill {
+    call: String,
+    place: Place,
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum How {
+    /// The call never takes effect.
+    BeforeAndNever,
+    /// The call takes effect when its sender is dead.
+    BeforeAndLater,
+    /// The call took effect, and its sender never knew.
+    After,
+}
+
+impl How {
+    const ALL: [How; 3] = [How::BeforeAndNever, How::BeforeAndLater, How::After];
+}
+
+impl Kill {
+    fn is_to_aws(&self) -> bool {
+        matches!(self.place, Place::Aws(_))
+    }
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.how {
+            How::BeforeAndNever => "before, never happens",
+            How::BeforeAndLater => "before, happens later",
+            How::After => "after",
+        };
+        write!(f, "{:<22} {how:<21}", self.call)
+    }
+}
+
+/// A kill at a call of a clean rotation, and one at a call that is left for the restart.
+struct Pair(Kill, Kill);
+
+impl Pair {
+    fn any(dice: &mut Dice, kills: &[Kill]) -> Pair {
+        let first = dice.one_of(kills);
+        let index = kills.iter().position(|kill| kill.place == first.place).expect("it is one of them");
+        // The call that was killed is repeated, or what can be done without it comes next.
+        let left = kills[index..].iter().filter(|kill| kill.is_to_aws() == first.is_to_aws());
+        let ways = How::ALL.len() as u64;
+        let skip = u32::try_from(dice.below(left.count() as u64 / ways)).expect("it is small");
+        Pair::at(first, skip, dice.one_of(&How::ALL))
+    }
+
+    /// The second kill comes after so many calls of the restart to the same side.
+    fn at(first: Kill, skip: u32, how: How) -> Pair {
+        let place = if first.is_to_aws() { Place::Aws(skip) } else { Place::Vendor(skip) };
+        let side = if first.is_to_aws() { "AWS" } else { "the vendor" };
+        let call = format!("call {} to {side}", skip + 1);
+        Pair(first, Kill { call, place, how })
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} then {}", self.0, self.1)
+    }
+}
+
+struct Moments(Vec<u64>);
+
+impl fmt::Display for Moments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// Each call of a rotation that nobody disturbs, killed in each way.
+fn every_kill() -> Vec<Kill> {
+    static CALLS: LazyLock<Vec<(Place, String)>> = LazyLock::new(calls_of_clean_rotation);
+    CALLS
+        .iter()
+        .flat_map(|(place, call)| How::ALL.map(|how| Kill { call: call.clone(), place: *place, how }))
+        .collect()
+}
+
+fn calls_of_clean_rotation() -> Vec<(Place, String)> {
+    let corner = Corner::new(emulator(), "kill-none");
+    let old = corner.held().access_key_id;
+    corner.run_well(&ROTATE);
+    let mut seen = BTreeMap::new();
+    let places = calls(&corner).into_iter().map(|(_, place, name)| {
+        let times: &mut u32 = seen.entry(name.clone()).or_default();
+        *times += 1;
+        (place, if *times == 1 { name } else { format!("{name} {times}") })
+    });
+    let places = places.collect();
+    assert_well_ended(&corner, &old);
+    places
+}
+
+/// What the program asked of both sides so far: when, where, and its name.
+fn calls(corner: &Corner) -> Vec<(f64, Place, String)> {
+    let ours = corner.emulator.calls_about(&corner.user).into_iter();
+    let ours = ours.filter(|call| call.region.as_deref() != Some(VENDOR_REGION));
+    let to_aws = ours.zip(0..).map(|(call, number)| {
+        let name = call.action.split_once(':').map_or(call.action.clone(), |(_, name)| name.to_owned());
+        (call.arrived_at, Place::Aws(number), name)
+    });
+    let to_vendor = corner.vendor.requests().into_iter().zip(0..).map(|(request, number)| {
+        let at = request.arrived_at.duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+        let name = if request.method == "GET" { "the vendor is asked" } else { "the vendor is given" };
+        (at, Place::Vendor(number), name.to_owned())
+    });
+    let mut calls: Vec<_> = to_aws.chain(to_vendor).collect();
+    calls.sort_by(|left, right| left.0.total_cmp(&right.0));
+    calls
+}
+
+fn in_brief(calls: &[(f64, Place, String)]) -> String {
+    let brief = calls.iter().map(|(_, _, name)| match name.as_str() {
+        "ListAccessKeys" => "list",
+        "CreateAccessKey" => "create",
+        "GetCallerIdentity" => "prove",
+        "the vendor is given" => "deliver",
+        "the vendor is asked" => "verify",
+        "GetAccessKeyLastUsed" => "used?",
+        "UpdateAccessKey" => "inactive",
+        "DeleteAccessKey" => "delete",
+        other => other,
+    });
+    brief.collect::<Vec<_>>().join(" ")
+}
+
+fn keys_made(corner: &Corner) -> String {
+    let made = corner.emulator.keys(&corner.user).len() - 1;
+    format!("{made} new key{}", if made == 1 { "" } else { "s, of which one is left" })
+}
+
+/// Kills the program at a call. False when it ended before the call came.
+#[track_caller]
+fn kill_at(corner: &Corner, kill: &Kill) -> bool {
+    let moment = if kill.how == How::After { Moment::After } else { Moment::Before };
+    let gate = corner.gate(kill.place, moment);
+    let mut process = corner.spawn(&ROTATE);
+    let arrived = process.lives_until(|_| gate.has_arrived());
+    process.kill();
+    gate.release(if arrived && kill.how != How::BeforeAndLater { Release::HangUp } else { Release::Proceed });
+    assert_safe_while_dead(corner);
+    arrived
+}
+
+fn kill_after(corner: &Corner, millis: u64) {
+    let process = corner.spawn(&ROTATE);
+    thread::sleep(Duration::from_millis(millis));
+    process.kill();
+    assert_safe_while_dead(corner);
+}
+
+/// What must hold although nobody is there to mend anything.
+#[track_caller]
+fn assert_safe_while_dead(corner: &Corner) {
+    corner.assert_vendor_works();
+    corner.assert_no_secret_on_disk();
+}
+
+#[track_caller]
+fn assert_well_ended(corner: &Corner, old: &str) {
+    corner.assert_rotated_from(old);
+    let mut messages = BTreeMap::new();
+    for request in corner.vendor.requests().into_iter().filter(|request| request.method == "POST") {
+        let id = &request.headers["webhook-id"];
+        let before = messages.entry(id.clone()).or_insert_with(|| request.body.clone());
+        assert_eq!(*before, request.body, "one message, one body");
+    }
+    let paths = corner.vendor.requests().into_iter().filter(|request| request.method == "POST");
+    let paths: BTreeSet<_> = paths.map(|request| request.path).collect();
+    assert_eq!(messages.len(), paths.len(), "a repeat is no new message");
+}
+
+/// Plays all cases, some side by side; prints what each one says; fails with all that failed.
+fn campaign<T: fmt::Display + Sync>(title: &str, cases: &[T], play: impl Fn(usize, &T) -> String + Sync) {
+    let (next, rows) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(number) else { return };
+                    let said = catch_unwind(AssertUnwindSafe(|| play(number, case)));
+                    rows.lock().expect("the rows").insert(number, said.ok());
+                }
+            });
+        }
+    });
+    let rows = rows.into_inner().expect("the rows");
+    println!("{title}: {} cases in {:.1} s", cases.len(), begun.elapsed().as_secs_f32());
+    for (number, said) in &rows {
+        println!("  {number:>2}  {}  {}", cases[*number], said.as_deref().unwrap_or("FAILED"));
+    }
+    assert!(rows.values().all(Option::is_some), "see the table, and the panics above it");
+}
+
+fn emulator() -> &'static Emulator {
+    static EMULATOR: LazyLock<Emulator> = LazyLock::new(Emulator::start);
+    &EMULATOR
+}
+
+/// A small generator with a seed: the same cases each time (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+
+    fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
+        let index = usize::try_from(self.below(all.len() as u64)).expect("it is small");
+        all[index].clone()
+    }
+}

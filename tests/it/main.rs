@@ -13,5 +13,6 @@ mod journal_contract;
 mod kill;
 mod rehearsal_months;
 mod rotate_moto;
+mod run_service;
 mod support;
 mod tidy;

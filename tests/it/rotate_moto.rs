@@ -9,6 +9,7 @@ mod doubts;
 mod exit_codes;
 mod fleet;
 mod misfits;
+mod secrets;
 mod soaking;
 
 use std::collections::BTreeSet;

@@ -169,7 +169,7 @@ class Emulator:
         entry = {"action": call.action, "signer": call.signer, "subject": call.subject(), "mutating": call.mutating(),
                  "access_key_id": call.params.get("AccessKeyId"), "region": call.auth and call.auth["region"],
                  "user_agent": call.environ.get("HTTP_USER_AGENT", ""), "status": None, "done": False,
-                 "at_once": at_once, "connection": call.environ.get("REMOTE_PORT")}
+                 "at_once": at_once, "connection": call.environ.get("REMOTE_PORT"), "arrived_at": time.time()}
         self.calls.append(entry)
         spoiled = self.spoil(call, "before", None)
         if spoiled is None:

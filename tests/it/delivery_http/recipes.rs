@@ -11,7 +11,7 @@ use super::{
     texts, unknown,
 };
 use crate::support::vendor::{Answer, Vendor};
-use crate::support::{python, webhook_reference};
+use crate::support::webhook_reference;
 
 #[tokio::test]
 async fn a_json_body_is_a_document_whose_strings_are_templates() {

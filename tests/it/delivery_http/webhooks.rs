@@ -14,7 +14,7 @@ use super::{
     webhook, webhook_step,
 };
 use crate::support::vendor::{Answer, Pair, Vendor};
-use crate::support::{python, webhook_reference};
+use crate::support::webhook_reference;
 
 /// RFC 8032, 7.1, test 1.
 const SEED: &str = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";

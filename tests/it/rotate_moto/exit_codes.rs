@@ -23,7 +23,7 @@ fn a_command_line_that_is_wrong_is_64() {
         assert_eq!(ran.code, Some(64), "{arguments:?}: {ran}");
         assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{arguments:?}: {ran}");
     }
-    assert!(program.run(&["rotate", "acne"]).stderr.contains("the nearest is acme"));
+    assert!(program.run(&["rotate", "acne"]).stderr.contains("did you mean acme?"));
     for arguments in [["--help"], ["--version"]] {
         assert_eq!(program.run(&arguments).code, Some(0));
     }
@@ -61,7 +61,9 @@ fn an_aws_that_cannot_be_reached_is_75() {
         let shown = program.json(75, &arguments);
         assert!(sentence(&shown, "acme").contains("AWS cannot be reached"), "{shown:#}");
     }
-    members.iter().for_each(|member| member.assert_untouched(&emulator));
+    for member in &members {
+        member.assert_untouched(&emulator);
+    }
     program.assert_no_secret_was_seen(&emulator);
 }
 
@@ -93,19 +95,4 @@ fn a_second_process_on_one_journal_is_75_and_told_who_holds_it() {
 fn refusing_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("an address"))
-}
-
-#[test]
-fn the_loudest_log_keeps_every_secret() {
-    let emulator = Emulator::start();
-    let members =
-        KINDS.map(|kind| Member::new(&emulator, &format!("{kind:?}").to_lowercase(), kind, OLD_DAYS));
-    let mut program = program(&emulator, &members.each_ref());
-    program.set_env("KEYROUND_LOG", "trace");
-    let ran = program.run(&["rotate", "--log-format", "json"]);
-    assert_eq!(ran.code, Some(0), "{ran}");
-    assert!(ran.stderr.lines().count() > 100, "{ran}");
-    assert_eq!(program.run(&["status", "-vv"]).code, Some(0));
-    members.iter().for_each(|member| member.assert_rotated(&emulator));
-    program.assert_no_secret_was_seen(&emulator);
 }

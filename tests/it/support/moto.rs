@@ -62,6 +62,8 @@ pub(crate) struct Call {
     pub(crate) at_once: usize,
     /// Which connection it came over.
     pub(crate) connection: u16,
+    /// On the clock of this machine, in seconds.
+    pub(crate) arrived_at: f64,
 }
 
 /// An order to misbehave. The first rule that matches a call is applied.
@@ -279,6 +281,12 @@ impl Emulator {
     pub(crate) fn wait_for(&self, rule: RuleId) {
         let hits: u32 = self.ask("GET", &format!("rules/{}?wait={ARRIVAL_SECS_MAX}", rule.0), &Value::Null);
         assert!(hits > 0, "no call arrived at the rule within {ARRIVAL_SECS_MAX} s");
+    }
+
+    /// Whether a call has arrived at that rule.
+    pub(crate) fn has_arrived(&self, rule: RuleId) -> bool {
+        let hits: u32 = self.ask("GET", &format!("rules/{}", rule.0), &Value::Null);
+        hits > 0
     }
 
     /// Lets go what is paused at that rule.

@@ -151,17 +151,24 @@ impl Program {
         running
     }
 
+    /// Whether a file of this name was looked into.
+    pub(crate) fn has_seen(&self, place: &str) -> bool {
+        self.seen.lock().expect("what was seen").iter().any(|(other, _)| other == place)
+    }
+
     /// Looks for each secret of this test (those of the emulator's users, and the credentials) in
     /// everything that was seen, as it is and as it may be written. Every test ends with this.
     #[track_caller]
     pub(crate) fn assert_no_secret_was_seen(&self, emulator: &Emulator) {
+        for place in ["argv", "environ", "stdout", "stderr"] {
+            assert!(self.has_seen(place), "the program was not run");
+        }
         for key in emulator.all_keys() {
             self.canary(&key.secret);
         }
         let canaries = self.canaries.lock().expect("the canaries").clone();
         let mut seen = self.seen.lock().expect("what was seen");
         seen.extend(contents(self.folder.path()));
-        assert!(seen.iter().any(|(place, _)| place == "argv"), "the program was not run");
         let forms: Vec<String> = canaries.iter().flat_map(|canary| forms(canary)).collect();
         for (place, bytes) in seen.iter() {
             let text = String::from_utf8_lossy(bytes);
@@ -197,21 +204,8 @@ impl Running {
 
     /// Sends it a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        let sent = Command::new("kill").args(["-s", name, &self.child.0.id().to_string()]).status();
         assert!(sent.expect("there is a kill").success(), "SIG{name} could not be sent");
-    }
-
-    /// Ends it without a word, and with no chance to tidy up.
-    pub(crate) fn kill(mut self) -> Ran {
-        self.look();
-        self.child.0.kill().expect("it can be killed");
-        self.wait()
-    }
-
-    /// Whether it ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.look();
-        self.child.0.try_wait().expect("it is our child").is_some()
     }
 
     /// Waits for its end.

@@ -1,18 +1,25 @@
 //! A vendor: an HTTP server on a real socket that records what it is sent, answers as scripted, and holds a key pair.
 //!
 //! Without a script it is a good vendor: it takes the pair it is sent, answers 200, and tells whoever asks (GET) which
-//! access key id is in force: `{"access_key_id": "AKIA…"}`. Scripted answers are used up first, one a request.
+//! access key id is in force: `{"access_key_id": "AKIA…"}`. Scripted answers are used up first, one a request. A
+//! request can be kept waiting, before the vendor takes note of it or before it answers, while the test does something
+//! to whoever sent it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+
+use super::moto::Release;
+
+/// How long a request is kept waiting by a test that does not come back.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Between two bytes of a vendor that drips.
 const DRIP: Duration = Duration::from_millis(20);
@@ -33,6 +40,7 @@ pub(crate) struct Received {
     /// Lower-case names.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
+    pub(crate) arrived_at: SystemTime,
 }
 
 impl Received {
@@ -47,6 +55,66 @@ pub(crate) struct Pair {
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: String,
 }
+
+/// Where a request is kept waiting.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Moment {
+    /// It has arrived, and nothing is done yet.
+    Before,
+    /// It is done, and not answered yet.
+    After,
+}
+
+/// An order to keep one request waiting.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    moment: Moment,
+    state: Mutex<PauseState>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum PauseState {
+    /// So many requests pass first.
+    Skips(u32),
+    Arrived,
+    Released(Release),
+}
+
+impl Pause {
+    /// Whether the request has arrived.
+    pub(crate) fn has_arrived(&self) -> bool {
+        *self.state.lock().expect("the pause") == PauseState::Arrived
+    }
+
+    /// Lets the request go.
+    pub(crate) fn release(&self, how: Release) {
+        *self.state.lock().expect("the pause") = PauseState::Released(how);
+        self.changed.notify_all();
+    }
+
+    /// What becomes of a request that comes by.
+    fn pass(&self) -> Release {
+        let mut state = self.state.lock().expect("the pause");
+        match *state {
+            PauseState::Skips(0) => *state = PauseState::Arrived,
+            PauseState::Skips(left) => {
+                *state = PauseState::Skips(left - 1);
+                return Release::Proceed;
+            }
+            PauseState::Arrived | PauseState::Released(_) => return Release::Proceed,
+        }
+        let waits = |state: &mut PauseState| *state == PauseState::Arrived;
+        let (state, _) = self.changed.wait_timeout_while(state, PAUSE_MAX, waits).expect("the pause");
+        match *state {
+            PauseState::Released(how) => how,
+            PauseState::Skips(_) | PauseState::Arrived => Release::HangUp,
+        }
+    }
+}
+
+/// Told of each pair that the vendor takes.
+type OnTaking = Box<dyn Fn(&Pair) + Send + Sync>;
 
 /// What the vendor does with one request.
 #[derive(Clone, Debug)]
@@ -147,7 +215,25 @@ impl Vendor {
 
     /// Gives it a pair by hand: the one from before, or one that somebody else restored.
     pub(crate) fn hold(&self, pair: Pair) {
-        *self.shared.held.lock().expect("the pair") = Some(pair);
+        self.shared.put(pair);
+    }
+
+    /// Every pair that it ever held, and since when.
+    pub(crate) fn holdings(&self) -> Vec<(SystemTime, Pair)> {
+        self.shared.holdings.lock().expect("the holdings").clone()
+    }
+
+    /// Does this with each pair that it takes from now on, before it answers.
+    pub(crate) fn on_taking(&self, told: impl Fn(&Pair) + Send + Sync + 'static) {
+        *self.shared.on_taking.lock().expect("the hook") = Some(Box::new(told));
+    }
+
+    /// Keeps one request waiting, after `skip` others have passed.
+    pub(crate) fn pause(&self, moment: Moment, skip: u32) -> Arc<Pause> {
+        let state = Mutex::new(PauseState::Skips(skip));
+        let pause = Arc::new(Pause { moment, state, changed: Condvar::new() });
+        self.shared.pauses.lock().expect("the pauses").push(Arc::clone(&pause));
+        pause
     }
 }
 
@@ -164,6 +250,9 @@ struct Shared {
     script: Mutex<VecDeque<Answer>>,
     requests: Mutex<Vec<Received>>,
     held: Mutex<Option<Pair>>,
+    holdings: Mutex<Vec<(SystemTime, Pair)>>,
+    on_taking: Mutex<Option<OnTaking>>,
+    pauses: Mutex<Vec<Arc<Pause>>>,
     connections: AtomicU64,
     flooded_bytes: AtomicU64,
     stopped: AtomicBool,
@@ -203,6 +292,9 @@ impl Shared {
         let mut stream = BufReader::new(stream);
         while let Some(request) = read_request(&mut stream)? {
             self.requests.lock().expect("the requests").push(request.clone());
+            if self.pass(Moment::Before) == Release::HangUp {
+                return Ok(());
+            }
             let answer = self.script.lock().expect("the script").pop_front();
             let answer = answer.unwrap_or_else(|| self.as_a_good_vendor(&request));
             match self.answer(&mut stream, &request, answer)? {
@@ -225,7 +317,25 @@ impl Shared {
 
     fn take(&self, request: &Received) {
         if let Some(pair) = pair_in(&request.body) {
-            *self.held.lock().expect("the pair") = Some(pair);
+            self.put(pair.clone());
+            if let Some(told) = self.on_taking.lock().expect("the hook").as_ref() {
+                told(&pair);
+            }
+        }
+    }
+
+    fn put(&self, pair: Pair) {
+        self.holdings.lock().expect("the holdings").push((now(), pair.clone()));
+        *self.held.lock().expect("the pair") = Some(pair);
+    }
+
+    /// Past all orders to wait.
+    fn pass(&self, moment: Moment) -> Release {
+        let pauses = self.pauses.lock().expect("the pauses").clone();
+        let mut here = pauses.iter().filter(|pause| pause.moment == moment);
+        match here.any(|pause| pause.pass() == Release::HangUp) {
+            true => Release::HangUp,
+            false => Release::Proceed,
         }
     }
 
@@ -240,6 +350,9 @@ impl Shared {
             Answer::Says { status, headers, body } => {
                 if (200..300).contains(&status) {
                     self.take(request);
+                }
+                if self.pass(Moment::After) == Release::HangUp {
+                    return Ok(Then::Close);
                 }
                 say(to, status, &headers, &body, body.len())?;
                 return Ok(Then::Listen);
@@ -275,6 +388,14 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is compared with the clock of the emulator, another process"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 fn say(
@@ -313,7 +434,7 @@ fn read_request(from: &mut impl BufRead) -> io::Result<Option<Received>> {
     let mut body = vec![0; body_bytes];
     from.read_exact(&mut body)?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Some(Received { method, path, headers, body }))
+    Ok(Some(Received { method, path, headers, body, arrived_at: now() }))
 }
 
 /// The pair in a body, wherever it stands: a JSON document of any shape, or a form.
