@@ -91,26 +91,6 @@ pub(crate) async fn drive(
     Err(DriveError::Restless)
 }
 
-/// Reads what may have come true before its time; [`drive`] then goes on with it.
-///
-/// # Errors
-///
-/// The journal did not take part, or cannot be believed.
-pub(crate) async fn read_again(
-    world: &World,
-    subject: &Subject,
-    id: RotationId,
-    watcher: &dyn Watcher,
-) -> Result<(), DriveError> {
-    let events = world.journal.read(id).await?;
-    let mut rotation = Rotation::replay(id, &events)?;
-    let Some(effect) = rotation.read_again(world.clock.now()) else { return Ok(()) };
-    match step(world, subject, &mut rotation, &effect, watcher).await {
-        Err(DriveError::Journal(JournalError::Conflict { .. })) => Ok(()),
-        stepped => stepped,
-    }
-}
-
 /// Intend, perform, record.
 async fn step(
     world: &World,

@@ -18,6 +18,7 @@ use crate::driver::visit::{Visited, visit};
 use crate::driver::{Rest, Watcher, World};
 use crate::ids::{IamUserName, Subject, VendorName};
 use crate::ports::JournalError;
+use crate::rotation::Waiting;
 use crate::schedule::jitter_for;
 use crate::time::Timestamp;
 
@@ -50,8 +51,10 @@ pub enum Patience {
 }
 
 impl Patience {
-    fn covers(self, until: Timestamp, now: Timestamp) -> bool {
-        until < Timestamp::NEVER && (self == Patience::Unlimited || until.since(now) <= SHORT_WAIT)
+    fn covers(self, until: Timestamp, why: &Waiting, now: Timestamp) -> bool {
+        // When a vendor uses its key is the vendor's own affair: no single pass waits for that.
+        let is_short = until.since(now) <= SHORT_WAIT && *why != Waiting::Use;
+        until < Timestamp::NEVER && (self == Patience::Unlimited || is_short)
     }
 }
 
@@ -380,8 +383,8 @@ impl Engine {
     }
 
     fn take_visited(&mut self, visited: Visited, patience: Patience) {
-        if let (Some(rotation), Some(Rest::Wait { until, .. })) = (&visited.rotation, &visited.rest)
-            && patience.covers(*until, self.world().clock.now())
+        if let (Some(rotation), Some(Rest::Wait { until, why })) = (&visited.rotation, &visited.rest)
+            && patience.covers(*until, why, self.world().clock.now())
         {
             let vendor = visited.vendor.clone();
             let subject = Subject { vendor, ..rotation.subject().clone() };

@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::{Access, KeyAccess};
-use crate::driver::drive::{DriveError, append, drive, read_again};
+use crate::driver::drive::{DriveError, append, drive};
 use crate::driver::roster::{Call, everybody, replayed};
 use crate::driver::{Rest, Watcher, World};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
@@ -110,9 +110,6 @@ async fn carry_on(
     stop: &CancellationToken,
     watcher: &dyn Watcher,
 ) -> Result<Visited, DriveError> {
-    if !stop.is_cancelled() {
-        read_again(world, subject, id, watcher).await?;
-    }
     let (rotation, rest) = drive(world, subject, id, stop, watcher).await?;
     Ok(rested(world, subject, Vec::new(), rotation, rest))
 }

@@ -19,8 +19,10 @@ pub(super) const USE_RECORD_GRAIN: Duration = Duration::from_mins(15);
 pub(super) const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
 /// A listing older than this is not a survey any more.
 const SURVEY_FRESH: Duration = Duration::from_mins(5);
-/// How often last-used is read while there is nothing in it to compute a better time from.
-const USAGE_READ_EVERY: Duration = Duration::from_hours(1);
+/// While nothing tells when the new key will be used, last-used is read again after half as long as has
+/// been waited already, within these bounds: soon at first, and few times in all.
+const USAGE_READ_EVERY_MIN: Duration = Duration::from_secs(5);
+const USAGE_READ_EVERY_MAX: Duration = Duration::from_hours(1);
 /// How often the vendor is asked while the old key cools: the cooling time divided by this.
 const COOLING_QUESTIONS: u32 = 8;
 const COOLING_QUESTION_EVERY_MIN: Duration = Duration::from_hours(1);
@@ -134,16 +136,6 @@ impl Rotation {
             return Next::Wait { until: self.not_before, why: self.why_not_yet() };
         }
         self.next_in_stage(now)
-    }
-
-    /// What may be read before its time when somebody asks for a pass, since they may know of it: a use
-    /// of the new key. Everything else that is waited for comes at a time that is known.
-    #[must_use]
-    pub fn read_again(&self, now: Timestamp) -> Option<Effect> {
-        match (self.next(now), &self.stage) {
-            (Next::Wait { why: Waiting::Use, .. }, Stage::Soak { new, .. }) => Some(self.read_usage(new)),
-            (_, _) => None,
-        }
     }
 
     fn read_usage(&self, new: &AccessKeyId) -> Effect {
@@ -271,7 +263,8 @@ impl Rotation {
         usage: &BTreeMap<AccessKeyId, KeyUsage>,
         read_at: Timestamp,
     ) -> Option<(Timestamp, Waiting)> {
-        let again_later = read_at + USAGE_READ_EVERY;
+        let waited = read_at.since(self.since);
+        let again_later = read_at + (waited / 2).clamp(USAGE_READ_EVERY_MIN, USAGE_READ_EVERY_MAX);
         if self.plan.require_use && !usage.get(new).is_some_and(|seen| self.is_use_by_vendor(seen)) {
             return Some((again_later, Waiting::Use));
         }

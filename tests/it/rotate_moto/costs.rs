@@ -69,8 +69,14 @@ fn last_used_is_read_twice_a_reading_and_only_where_it_is_asked_for() {
     let program = program_with(&emulator, &defaults, [(&member, "")]);
     program.json(0, &["rotate"]);
     assert_eq!(count(&emulator.calls(), "iam:GetAccessKeyLastUsed"), 2);
+    program.json(0, &["rotate"]);
+    assert_eq!(
+        count(&emulator.calls(), "iam:GetAccessKeyLastUsed"),
+        2,
+        "a pass a moment later reads nothing"
+    );
     emulator.set_used(&member.held().access_key_id, "s3", 0.0);
-    program.json(0, &["rotate", "-vv"]);
+    program.json(0, &["rotate", "--wait"]);
     println!("a rotation that waits for a use: {:?}", tally(&emulator.calls()));
     assert_eq!(count(&emulator.calls(), "iam:GetAccessKeyLastUsed"), 4);
     member.assert_rotated(&emulator);

@@ -57,7 +57,8 @@ fn the_old_key_is_never_retired_before_the_new_one_was_used() {
     member.assert_both_keys_work(&emulator);
 
     emulator.set_used(&pair.access_key_id, "s3", 0.0);
-    let shown = program.json(0, &["rotate", "-vv"]);
+    // Seconds after the last reading no new one is taken; this waits for it.
+    let shown = program.json(0, &["rotate", "-vv", "--wait"]);
     assert_eq!(row(&shown, "acme")["reason"], "rotated", "{shown:#}");
     member.assert_rotated(&emulator);
     assert_eq!(member.vendor.requests().len(), 1);
