@@ -63,7 +63,7 @@ impl From<JournalError> for Failure {
             | JournalError::Conflict { .. }
             | JournalError::AlreadyRotating { .. } => Code::TryAgain,
         };
-        Failure::new(code, format!("the journal: {error}"))
+        Failure::new(code, error.to_string())
     }
 }
 

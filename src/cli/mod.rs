@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod core_dumps;
 mod exit;
 mod explain;
 mod history;
@@ -40,6 +41,9 @@ pub fn main() -> ExitCode {
     };
     let screen = Screen::new(&cli.global);
     start_logging(&cli.global, screen.color);
+    if let Err(error) = core_dumps::forbid() {
+        tracing::warn!("core dumps could not be switched off ({error}); a crash may write secrets to disk");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(cli, &screen)),

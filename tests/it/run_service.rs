@@ -20,6 +20,9 @@ fn the_first_pass_is_made_at_the_start_and_a_stop_ends_it_with_zero() {
     schedule(&corner, EVERY_MINUTE);
     let mut service = corner.spawn(&["run"]);
     assert!(service.lives_until(|_| is_done(&corner)));
+    let limits = service.proc_file("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
     stop(service);
     corner.assert_rotated_from(&old);
 }

@@ -325,6 +325,12 @@ impl Finished {
 }
 
 impl Process {
+    /// A file of the process's folder in `/proc`.
+    pub(crate) fn proc_file(&self, name: &str) -> String {
+        let path = format!("/proc/{}/{name}", self.child.id());
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// What it has said on standard error so far.
     pub(crate) fn err(&self) -> String {
         fs::read_to_string(&self.err).expect("its output is a file")
