@@ -7,16 +7,12 @@ use std::sync::Arc;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use keyround::aws::AwsSession;
-use keyround::config::settings::AwsSettings;
 use keyround::ids::IamUserName;
 use keyround::ports::Accounts;
 use keyround::rotation::RefusalCode;
 
 use super::{OTHER_ACCOUNT, accounts, calls, emulator, hasty, refusal, settings, with_role, with_role_over};
 use crate::support::moto::Rule;
-
-const ENDPOINT_VARIABLE: &str = "KEYROUND_TEST_ENDPOINT";
-const REPORT_VARIABLE: &str = "KEYROUND_TEST_REPORT";
 
 #[tokio::test]
 async fn a_role_is_assumed_with_its_external_id_and_kept() {
@@ -76,10 +72,10 @@ fn the_standard_chain_finds_credentials_and_the_configured_endpoint_wins() {
     let dead_end = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1".to_owned());
     let mut environment = emulator().env();
     environment.extend([dead_end]);
-    assert_eq!(in_a_process_with(&environment), "listed 1");
+    assert_eq!(listed_by_the_program_with(&environment, ""), Ok(1));
 
     environment.retain(|name, _| !name.contains("ACCESS_KEY"));
-    let sentence = in_a_process_with(&environment);
+    let sentence = listed_by_the_program_with(&environment, "").expect_err("no credentials");
     assert!(sentence.contains("no AWS credentials"), "{sentence}");
 
     let files = tempfile::tempdir().expect("a directory");
@@ -87,38 +83,36 @@ fn the_standard_chain_finds_credentials_and_the_configured_endpoint_wins() {
     let profile = "[it]\naws_access_key_id = testing\naws_secret_access_key = testing\n";
     std::fs::write(&credentials, profile).expect("it is written");
     environment.insert("AWS_SHARED_CREDENTIALS_FILE", credentials.display().to_string());
-    environment.insert("KEYROUND_TEST_PROFILE", "it".to_owned());
-    assert_eq!(in_a_process_with(&environment), "listed 1");
+    assert_eq!(listed_by_the_program_with(&environment, "profile = \"it\""), Ok(1));
 }
 
-#[tokio::test]
-#[ignore = "the test above runs it in a process of its own, for its environment"]
-async fn lists_by_the_standard_chain() {
-    let endpoint_url = Some(std::env::var(ENDPOINT_VARIABLE).expect("the test above sets it"));
-    let profile = std::env::var("KEYROUND_TEST_PROFILE").ok();
-    let session = AwsSession::new(&AwsSettings { region: None, profile, endpoint_url });
-    let user: IamUserName = "iam-chain".parse().expect("a name");
-    let said = match accounts(&Arc::new(session)).iam(None).list_keys(&user).await {
-        Ok(keys) => format!("listed {}", keys.len()),
-        Err(fault) => fault.sentence().to_owned(),
-    };
-    let report = std::env::var(REPORT_VARIABLE).expect("the test above sets it");
-    std::fs::write(report, said).expect("it is written");
-}
-
-/// Runs `lists_by_the_standard_chain` with that environment and no other. Gives what it reports.
-fn in_a_process_with(environment: &BTreeMap<&'static str, String>) -> String {
-    let report = tempfile::NamedTempFile::new().expect("a file");
-    let ran = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "iam_moto::identity::lists_by_the_standard_chain", "--ignored"])
+/// How many keys the program sees in that environment and no other; else what it says.
+fn listed_by_the_program_with(
+    environment: &BTreeMap<&'static str, String>,
+    in_aws: &str,
+) -> Result<usize, String> {
+    let folder = tempfile::tempdir().expect("a directory");
+    let config = folder.path().join("rotation.toml");
+    let text = format!(
+        "[aws]\nendpoint_url = \"{}\"\n{in_aws}\n[vendor.chain]\niam_user = \"iam-chain\"\n\
+         [[vendor.chain.deliver]]\nkind = \"webhook\"\nurl = \"https://chain.example/\"\nsecret = \"env:NONE\"\n",
+        emulator().url()
+    );
+    std::fs::write(&config, text).expect("it is written");
+    let ran = Command::new(env!("CARGO_BIN_EXE_keyround"))
+        .args(["status", "--format", "json", "--config"])
+        .arg(&config)
+        .current_dir(folder.path())
         .env_clear()
         .envs(environment)
-        .env(ENDPOINT_VARIABLE, emulator().url())
-        .env(REPORT_VARIABLE, report.path())
         .output()
         .expect("it runs");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
-    std::fs::read_to_string(report.path()).expect("it reports")
+    let shown: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("a status");
+    let chain = &shown["vendors"][0];
+    match chain["keys"].as_array().map_or(0, Vec::len) {
+        0 => Err(chain["sentence"].as_str().expect("a sentence").to_owned()),
+        keys => Ok(keys),
+    }
 }
 
 /// What the standard chain says when it finds nothing.
