@@ -373,7 +373,7 @@ fn while_the_scheduler_works_levers_work_and_a_second_driver_is_told() {
     let scheduler = house.program.start(&["run"]);
     house.emulator.wait_for(paused);
     let second = house.program.run(&["rotate"]);
-    fails(&second, 75, "the journal: ");
+    fails(&second, 75, "is in use by process");
     let status = house.program.json(0, &["status"]);
     assert_eq!(status["vendors"][0]["rotation"]["stage"], "create", "{status}");
     let held = house.program.run(&["hold", name, "--why", "wait"]);
