@@ -131,6 +131,17 @@ pub struct Subject {
     pub iam_user: IamUserName,
 }
 
+/// An IAM user of an account, whichever vendor has it: vendors are renamed, users are not.
+pub type Who = (Option<AccountName>, IamUserName);
+
+impl Subject {
+    /// The user, without the vendor.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        (self.account.clone(), self.iam_user.clone())
+    }
+}
+
 /// One rotation of one key. Sorts by the time it began.
 ///
 /// The id is a function of what is rotated and when that began, not of dice: a start that is

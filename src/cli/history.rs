@@ -11,7 +11,6 @@ use crate::cli::{Screen, setup};
 use crate::journal::Mode;
 use crate::ports::{Journal, Recorded};
 use crate::rotation::{Because, Event, Intent, Verification};
-use crate::secrets::Secrets;
 use crate::time::Timestamp;
 
 #[derive(Serialize)]
@@ -34,8 +33,7 @@ struct Verified {
 
 pub(crate) async fn history(config: Option<&Path>, asked: args::History, screen: &Screen) -> Ended {
     let (_, settings) = setup::settings(config, screen.color)?;
-    let session = std::sync::Arc::new(crate::aws::AwsSession::new(&settings.aws));
-    let journal = setup::journal(&settings, &Secrets::new(&session), Mode::Read).await?;
+    let journal = setup::journal_alone(&settings, Mode::Read).await?;
     if let Some(HistoryCommand::Verify) = asked.command {
         return verify(journal.as_ref(), screen).await;
     }

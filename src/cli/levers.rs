@@ -12,12 +12,11 @@ use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::layout::wrapped;
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
-use crate::driver::owner;
+use crate::driver::{entry_after, owner};
 use crate::ids::VendorName;
 use crate::journal::Mode;
-use crate::ports::{Entry, Journal, JournalError, Known, SecretChange};
+use crate::ports::{Journal, JournalError, Known};
 use crate::rotation::{Event, Next, Rotation};
-use crate::secrets::Secrets;
 use crate::time::{SystemClock, Timestamp};
 
 /// How often another writer may be faster before this gives up.
@@ -61,8 +60,7 @@ struct Pulled {
 
 pub(crate) async fn pull(config: Option<&Path>, vendor: &VendorName, lever: Lever, screen: &Screen) -> Ended {
     let (_, settings) = setup::settings(config, screen.color)?;
-    let session = std::sync::Arc::new(crate::aws::AwsSession::new(&settings.aws));
-    let journal = setup::journal(&settings, &Secrets::new(&session), Mode::Operate).await?;
+    let journal = setup::journal_alone(&settings, Mode::Operate).await?;
     let theirs = of_vendor(&settings, journal.in_flight().await?, vendor)?;
     let mut pulled = Vec::new();
     for known in &theirs {
@@ -117,20 +115,11 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
         let replayed = Rotation::replay(known.rotation, &events);
         let mut rotation = replayed.map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))?;
         let stage = rotation.stage().name();
-        let needed_secret = rotation.needs_secret();
         let event = lever.event(SystemClock.now());
-        rotation.apply(&event).map_err(|_| {
+        let entry = entry_after(&mut rotation, &event, None).map_err(|_| {
             let message = format!("{} is not possible in stage {stage}; nothing was changed", event.name());
             Failure::new(Code::Failed, message)
         })?;
-        let erase = needed_secret && !rotation.needs_secret();
-        let entry = Entry {
-            rotation: known.rotation,
-            number: rotation.events(),
-            event: &event,
-            secret: if erase { SecretChange::Erase } else { SecretChange::Keep },
-            ends: matches!(rotation.next(Timestamp::NEVER), Next::Ended(_)),
-        };
         match journal.append(entry).await {
             Err(JournalError::Conflict { .. }) => {}
             appended => {
@@ -145,8 +134,7 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
 fn outlook(rotation: &Rotation) -> String {
     match rotation.next(SystemClock.now()) {
         Next::Perform(effect) => format!("next step: {}, at the next pass", effect.name()),
-        Next::Wait { until: Timestamp::NEVER, why } => format!("{why}, until somebody resumes it"),
-        Next::Wait { until, why } => format!("{why}; next step at {until}"),
+        Next::Wait { until, why } => why.until(until),
         Next::Stuck(blocker) => blocker.to_string(),
         Next::Ended(ending) => format!("the rotation is over: {}", ending.as_str()),
     }

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::cli::history::in_words;
 use crate::cli::view::sentence;
 use crate::driver::{Rest, Visited, Watcher};
-use crate::ids::{AccountName, IamUserName, RotationId, Subject};
+use crate::ids::{IamUserName, RotationId, Subject, Who};
 use crate::rotation::{Event, RefusalCode, Rotation, Stage};
 use crate::schedule::State;
 
@@ -18,19 +18,12 @@ pub(crate) struct Reporter {
     notes: Mutex<Notes>,
 }
 
-/// A user of an account; vendors are renamed.
-type User = (Option<AccountName>, IamUserName);
-
-fn user(subject: &Subject) -> User {
-    (subject.account.clone(), subject.iam_user.clone())
-}
-
 #[derive(Default)]
 struct Notes {
-    bars: BTreeMap<User, ProgressBar>,
+    bars: BTreeMap<Who, ProgressBar>,
     steps: BTreeMap<RotationId, Vec<String>>,
     /// What was said of each user's trouble last, so that it is logged once and not at every pass.
-    troubles: BTreeMap<User, String>,
+    troubles: BTreeMap<Who, String>,
 }
 
 impl Reporter {
@@ -46,7 +39,7 @@ impl Reporter {
 
     fn show(&self, notes: &mut Notes, subject: &Subject, message: String) {
         let Some(bars) = &self.bars else { return };
-        let bar = notes.bars.entry(user(subject)).or_insert_with(|| {
+        let bar = notes.bars.entry(subject.who()).or_insert_with(|| {
             let style = ProgressStyle::with_template("{spinner} {prefix:<16} {wide_msg}");
             let bar = bars.add(ProgressBar::new_spinner()).with_prefix(subject.vendor.to_string());
             style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
@@ -72,14 +65,14 @@ impl Watcher for Reporter {
         let sentence = sentence(visited);
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = match trouble(visited) {
-            None => notes.troubles.remove(&user(subject)),
-            Some(_) => notes.troubles.insert(user(subject), sentence.clone()),
+            None => notes.troubles.remove(&subject.who()),
+            Some(_) => notes.troubles.insert(subject.who(), sentence.clone()),
         };
         let is_news = known.as_ref() != Some(&sentence);
         log_visit(visited, &sentence, trouble(visited).filter(|_| is_news));
         self.show(&mut notes, subject, format!("{}: {sentence}", visited.verdict.state));
         if let (Some(bar), Some(Rest::Ended(_) | Rest::Stuck(_))) =
-            (notes.bars.get(&user(subject)), &visited.rest)
+            (notes.bars.get(&subject.who()), &visited.rest)
         {
             bar.abandon();
         }

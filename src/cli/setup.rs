@@ -86,8 +86,14 @@ fn world_with(
     })
 }
 
+/// The journal, for commands that need nothing else of the world.
+pub(crate) async fn journal_alone(settings: &Settings, mode: Mode) -> Result<Arc<dyn Journal>, Failure> {
+    let session = Arc::new(AwsSession::new(&settings.aws));
+    journal(settings, &Secrets::new(&session), mode).await
+}
+
 /// Opens the journal of these settings.
-pub(crate) async fn journal(
+async fn journal(
     settings: &Settings,
     secrets: &dyn SecretSource,
     mode: Mode,

@@ -120,18 +120,31 @@ pub(crate) async fn append(
     new_secret: Option<Secret>,
     watcher: &dyn Watcher,
 ) -> Result<(), DriveError> {
+    let entry = entry_after(rotation, &event, new_secret)?;
+    world.journal.append(entry).await?;
+    watcher.appended(rotation, &event);
+    Ok(())
+}
+
+/// Moves the rotation past one event, and gives the entry that makes it so once it is appended.
+///
+/// # Errors
+///
+/// The event cannot follow.
+pub fn entry_after<'a>(
+    rotation: &mut Rotation,
+    event: &'a Event,
+    new_secret: Option<Secret>,
+) -> Result<Entry<'a>, IllegalEvent> {
     let needed_secret = rotation.needs_secret();
-    rotation.apply(&event)?;
+    rotation.apply(event)?;
     let secret = match new_secret {
         Some(secret) if rotation.needs_secret() => SecretChange::Seal(secret),
         None if needed_secret && !rotation.needs_secret() => SecretChange::Erase,
         Some(_) | None => SecretChange::Keep,
     };
     let ends = matches!(rotation.next(Timestamp::NEVER), Next::Ended(_));
-    let entry = Entry { rotation: rotation.id(), number: rotation.events(), event: &event, secret, ends };
-    world.journal.append(entry).await?;
-    watcher.appended(rotation, &event);
-    Ok(())
+    Ok(Entry { rotation: rotation.id(), number: rotation.events(), event, secret, ends })
 }
 
 fn out_of_time(effect: &Effect) -> Doubt {

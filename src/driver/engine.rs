@@ -12,11 +12,11 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::roster::{
-    Call, Claim, RollCall, Roster, Who, call_for, claim, left_alone, must_be_listed, roster, who,
+    Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
 use crate::driver::visit::{Visited, visit};
 use crate::driver::{Rest, Watcher, World};
-use crate::ids::{IamUserName, Subject, VendorName};
+use crate::ids::{IamUserName, Subject, VendorName, Who};
 use crate::ports::JournalError;
 use crate::rotation::Waiting;
 use crate::schedule::jitter_for;
@@ -82,7 +82,7 @@ impl Errand {
         match (self, other) {
             (Errand::List(mine), Errand::List(other)) => mine == other,
             (Errand::Visit { call: mine, .. }, Errand::Visit { call: other, .. }) => {
-                who(&mine.subject) == who(&other.subject)
+                mine.subject.who() == other.subject.who()
             }
             (Errand::List(_), Errand::Visit { .. }) | (Errand::Visit { .. }, Errand::List(_)) => false,
         }
@@ -242,12 +242,6 @@ impl Engine {
         };
     }
 
-    /// When the next scheduled pass begins; [`Timestamp::NEVER`] without a schedule.
-    #[must_use]
-    pub fn next_tick(&self) -> Timestamp {
-        self.next_tick
-    }
-
     async fn begin_ticks(&mut self) -> Result<(), JournalError> {
         let now = self.world().clock.now();
         if now < self.next_tick {
@@ -319,7 +313,7 @@ impl Engine {
         }
         for (known, claim) in nobodys {
             let visited = left_alone(world, &known, &claim).await;
-            self.wakes.remove(&who(&known.subject));
+            self.wakes.remove(&known.subject.who());
             self.found.remove(&(visited.vendor.clone(), None));
             self.watcher.visited(&known.subject, &visited);
             self.remember(visited);
@@ -332,7 +326,7 @@ impl Engine {
             return;
         }
         if let Errand::Visit { call, .. } = &errand {
-            self.wakes.remove(&who(&call.subject));
+            self.wakes.remove(&call.subject.who());
         }
         self.ready.push_back(errand);
     }
@@ -389,7 +383,7 @@ impl Engine {
             let vendor = visited.vendor.clone();
             let subject = Subject { vendor, ..rotation.subject().clone() };
             let call = Call { subject, rotation: Some(rotation.id()) };
-            self.wakes.insert(who(&call.subject), Wake { at: *until, call });
+            self.wakes.insert(call.subject.who(), Wake { at: *until, call });
         }
         self.remember(visited);
     }

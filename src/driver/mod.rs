@@ -26,7 +26,7 @@ use crate::ids::Subject;
 use crate::ports::{Accounts, Clock, Journal, Vendors};
 use crate::rotation::{Event, Rotation};
 
-pub use drive::Rest;
+pub use drive::{Rest, entry_after};
 pub use engine::{Ask, Cadence, Engine, Patience};
 pub use preview::{Preview, Step, preview, steps};
 pub use roster::owner;

@@ -15,17 +15,10 @@ use crate::config::Settings;
 use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
 use crate::driver::World;
 use crate::driver::visit::{Visited, unlisted};
-use crate::ids::{AccountName, IamUserName, RotationId, Subject, VendorName};
+use crate::ids::{RotationId, Subject, VendorName, Who};
 use crate::ports::{JournalError, Known};
 use crate::rotation::Rotation;
 use crate::schedule::Verdict;
-
-/// An IAM user of an account, whichever vendor has it.
-pub(crate) type Who = (Option<AccountName>, IamUserName);
-
-pub(crate) fn who(subject: &Subject) -> Who {
-    (subject.account.clone(), subject.iam_user.clone())
-}
 
 /// A user to be visited, under the name of the vendor that has it now.
 #[derive(Clone, Debug)]
@@ -144,7 +137,7 @@ impl RollCall {
 
     /// The rotations that are under way by now.
     pub(crate) fn refresh(&mut self, in_flight: Vec<Known>) {
-        self.in_flight = in_flight.into_iter().map(|known| (who(&known.subject), known)).collect();
+        self.in_flight = in_flight.into_iter().map(|known| (known.subject.who(), known)).collect();
     }
 
     pub(crate) fn is_asked(&self, vendor: &VendorName) -> bool {
@@ -154,7 +147,7 @@ impl RollCall {
     /// The users that a roster names, each with its rotation.
     pub(crate) fn call(&mut self, subjects: Vec<Subject>) -> Vec<Call> {
         let mut call = |subject: Subject| {
-            let who = who(&subject);
+            let who = subject.who();
             let rotation = self.in_flight.get(&who).map(|known| known.rotation);
             self.claimed.insert(who);
             Call { subject, rotation }

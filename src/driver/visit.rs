@@ -11,7 +11,7 @@ use crate::driver::roster::{Call, everybody, replayed};
 use crate::driver::{Rest, Watcher, World};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
-use crate::rotation::{Event, KeyMetadata, KeyUsage, Plan, Rotation};
+use crate::rotation::{Event, KeyMetadata, KeyUsage, Plan, Rotation, Waiting};
 use crate::schedule::{Action, Facts, Verdict, judge};
 
 /// What one look found, and did.
@@ -204,7 +204,7 @@ fn rested(
 }
 
 fn is_propagation(rest: &Rest) -> bool {
-    matches!(rest, Rest::Wait { why: crate::rotation::Waiting::Propagation, .. })
+    matches!(rest, Rest::Wait { why: Waiting::Propagation, .. })
 }
 
 /// How each user of these vendors is, without changing anything: keys, last uses, verdicts, rotations.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName};
+use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, Who};
 use crate::ports::{Accounts, Answer, Fault, Iam, Identity, NewKey};
-use crate::rehearsal::{Key, PROPAGATION, SECRET_ACCESS_KEY, Stage, State, Who};
+use crate::rehearsal::{Key, PROPAGATION, SECRET_ACCESS_KEY, Stage, State};
 use crate::rotation::{KeyMetadata, KeyStatus, KeyUsage, RefusalCode};
 use crate::secret::Secret;
 use crate::time::Timestamp;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, Subject};
+use crate::ids::{AccessKeyId, AccountId, AccountName, Subject, Who};
 use crate::rotation::{KeyMetadata, KeyStatus};
 use crate::time::Timestamp;
 
@@ -43,13 +43,6 @@ struct Key {
 struct User {
     keys: Vec<Key>,
     held: Option<AccessKeyId>,
-}
-
-/// Who is at the stand-in: the account by its name in the configuration, and the user.
-type Who = (Option<AccountName>, IamUserName);
-
-fn who(subject: &Subject) -> Who {
-    (subject.account.clone(), subject.iam_user.clone())
 }
 
 #[derive(Debug)]
@@ -93,7 +86,7 @@ impl Stage {
     #[must_use]
     pub fn hand_out_key(&self, subject: &Subject, created_at: Timestamp) -> AccessKeyId {
         let mut state = self.lock();
-        let who = who(subject);
+        let who = subject.who();
         let id = state.make_key(&who, created_at);
         state.take_up(&who, &id, created_at);
         id
@@ -103,14 +96,14 @@ impl Stage {
     pub fn vendor_takes_up(&self, subject: &Subject, key: &AccessKeyId) {
         let mut state = self.lock();
         let now = state.now;
-        state.take_up(&who(subject), key, now);
+        state.take_up(&subject.who(), key, now);
     }
 
     /// The key that the vendor holds, as text; empty when it holds none.
     #[must_use]
     pub fn held(&self, subject: &Subject) -> String {
         let state = self.lock();
-        let held = state.users.get(&who(subject)).and_then(|user| user.held.clone());
+        let held = state.users.get(&subject.who()).and_then(|user| user.held.clone());
         held.map(String::from).unwrap_or_default()
     }
 

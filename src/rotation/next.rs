@@ -82,6 +82,15 @@ impl Waiting {
             Waiting::Held { .. } => "held",
         }
     }
+
+    /// The sentence, with when it ends.
+    #[must_use]
+    pub fn until(&self, until: Timestamp) -> String {
+        match until {
+            Timestamp::NEVER => format!("{self}, until somebody resumes it"),
+            until => format!("{self}; next step at {until}"),
+        }
+    }
 }
 
 impl fmt::Display for Waiting {

@@ -239,7 +239,7 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
         Next::Stuck(blocker) => (State::Stuck, blocker.code(), blocker.to_string(), Action::Nothing),
         Next::Wait { until, why } => {
             let state = if matches!(why, Waiting::Held { .. }) { State::Held } else { State::Rotating };
-            (state, why.code(), until_then(&why, until), Action::Wait { until })
+            (state, why.code(), why.until(until), Action::Wait { until })
         }
         Next::Perform(effect) => {
             let sentence =
@@ -258,13 +258,6 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
         action,
     };
     Some(overdue_in_flight(verdict, rotation, facts.now))
-}
-
-fn until_then(why: &Waiting, until: Timestamp) -> String {
-    match until {
-        Timestamp::NEVER => format!("{why}, until somebody resumes it"),
-        until => format!("{why}; next step at {until}"),
-    }
 }
 
 /// A rotation that does not get its key to the vendor is no excuse: then overdue is overdue. What
