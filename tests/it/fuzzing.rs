@@ -143,9 +143,8 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     match name {
         "configuration" => {
             let config = root().join("tests/config");
-            files.extend(
-                names_in(&config).iter().filter(|name| name.ends_with(".toml")).map(|name| config.join(name)),
-            );
+            let is_toml = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "toml");
+            files.extend(names_in(&config).iter().map(|name| config.join(name)).filter(is_toml));
             files.push(root().join("rotation.toml.example"));
         }
         "events" => files.push(root().join("tests/events/v1.jsonl")),

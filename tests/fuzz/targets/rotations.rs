@@ -284,8 +284,9 @@ impl<'b, 'a> Drive<'b, 'a> {
         let after = follow(&self.rotation, &event);
         self.rotation = after.unwrap_or_else(|| panic!("{name} cannot be written down in stage {stage}"));
         match (&event, self.rotation.stage()) {
-            (Event::Created { key, .. }, _) => drop(self.ours.insert(key.clone())),
-            (_, Stage::Suspect { key }) => drop(self.ours.insert(key.clone())),
+            (Event::Created { key, .. }, _) | (_, Stage::Suspect { key }) => {
+                self.ours.insert(key.clone());
+            }
             (Event::Deactivated { at, .. }, Stage::Cool { .. }) => self.inactive_since = Some(*at),
             (Event::Reactivated { .. }, _) => self.inactive_since = None,
             (_, _) => {}
