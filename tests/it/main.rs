@@ -8,6 +8,7 @@ mod crash_matrix;
 mod delivery_http;
 mod driver_engine;
 mod events;
+mod faults;
 mod fuzzing;
 mod iam_moto;
 mod journal_contract;
