@@ -163,7 +163,11 @@ impl Egress for SimEgress {
         state.note(format!("{user}: {:?}: {heard}", purpose.errand));
         let is_consent = state.mistake == Mistake::SilenceIsConsent;
         match (answer, purpose.errand) {
-            (Err(Failed::Unknown(_)), Errand::Verify) if is_consent && state.place(user) == "cool" => {
+            (answer, Errand::Verify)
+                if is_consent
+                    && state.place(user) == "cool"
+                    && answer.as_ref().map_or(true, |got| got.status >= 500) =>
+            {
                 let new = state.in_flight(user).and_then(|rotation| rotation.stage().new_key().cloned());
                 Ok(response(200, &json!({ "id": new })))
             }
@@ -185,7 +189,7 @@ impl Egress for SimEgress {
 /// What goes wrong with a request. Nobody is there, or one of the faults of a request strikes.
 fn draw(state: &mut State, user: &IamUserName, errand: Errand) -> Option<Fault> {
     if state.now() < state.user(user).consumer.away_until && !state.weather.is_calm {
-        return Some(Fault::VendorUnreachable);
+        return Some(state.dice.one_of(&[Fault::VendorUnreachable, Fault::VendorError]));
     }
     match (state.strike(user, &AT_VENDOR)?, errand) {
         // Nothing can be forgotten or come late of a question.
@@ -303,7 +307,11 @@ impl SimEgress {
                 let pair = (consumer.id.clone(), consumer.secret.clone());
                 consumer.went_back_at = Some(now);
                 state.take(&user, (Some(backup.0), Some(backup.1)));
-                (pair, state.dice.span(HOUR, 4 * DAY))
+                let puts_right_after = state.dice.span(HOUR, 4 * DAY);
+                if state.dice.per_mille(400) {
+                    state.user(&user).consumer.away_until = now + puts_right_after;
+                }
+                (pair, puts_right_after)
             };
             sim.pass(puts_right_after).await;
             let mut state = sim.lock();
