@@ -6,11 +6,10 @@
 use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId};
-use crate::rotation::event::{
-    Doing, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode,
-};
+use crate::rotation::event::{Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage};
 use crate::rotation::machine::{DoubtSpan, Hold, IllegalEvent, InDoubt, Rotation};
 use crate::rotation::next::Blocker;
+use crate::rotation::refusal::{Doubt, Refusal, RefusalCode};
 use crate::rotation::retry;
 use crate::rotation::stage::Stage;
 use crate::time::Timestamp;
@@ -48,6 +47,7 @@ impl Rotation {
             failing: None,
             last_fault: None,
             offered_at: None,
+            revealed_at: None,
             last_probe_at: Timestamp::EPOCH,
             reactivations: 0,
             hold: None,
@@ -75,6 +75,8 @@ impl Rotation {
             | Event::Created { .. }
             | Event::Probed { .. }
             | Event::Delivered { .. }
+            | Event::Revealed { .. }
+            | Event::Acknowledged { .. }
             | Event::Verified { .. }
             | Event::UsageRead { .. }
             | Event::Deactivated { .. }
@@ -137,6 +139,7 @@ impl Rotation {
             | Stage::Suspect { .. }
             | Stage::Discard { .. }
             | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
@@ -171,6 +174,10 @@ impl Rotation {
             (Stage::Deliver { new, round }, Event::Delivered { at }) => {
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }
             }
+            (
+                Stage::HandOver { new, round, .. },
+                Event::Revealed { .. } | Event::Acknowledged { .. } | Event::UsageRead { .. },
+            ) => self.after_hand_over(new, round, event)?,
             (Stage::Verify { new, accepted_at, .. }, Event::Verified { at, .. }) => {
                 Stage::Soak { new, accepted_at, asked_at: Some(*at), usage: None }
             }
@@ -202,6 +209,8 @@ impl Rotation {
                 | Event::Created { .. }
                 | Event::Probed { .. }
                 | Event::Delivered { .. }
+                | Event::Revealed { .. }
+                | Event::Acknowledged { .. }
                 | Event::Verified { .. }
                 | Event::UsageRead { .. }
                 | Event::Deactivated { .. }
@@ -264,7 +273,7 @@ impl Rotation {
         self.last_probe_at = at;
         match successes < self.plan.prove_successes {
             true => Stage::Prove { new, successes, not_usable },
-            false => Stage::Deliver { new, round: 1 },
+            false => self.to_be_delivered(new, 1),
         }
     }
 
@@ -290,12 +299,13 @@ impl Rotation {
             Stage::Survey | Stage::Create { .. } if self.doubt_span.is_some() => Stage::Survey,
             stage @ (Stage::Suspect { .. } | Stage::Discard { .. }) => stage,
             Stage::Prove { new, .. } => Stage::Discard { key: new, inactive: false },
-            Stage::Deliver { new, .. } if self.offered_at.is_none() => {
+            Stage::Deliver { new, .. } | Stage::HandOver { new, .. } if self.offered_at.is_none() => {
                 Stage::Discard { key: new, inactive: false }
             }
             Stage::Survey
             | Stage::Create { .. }
             | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
@@ -419,10 +429,10 @@ impl Rotation {
             self.stage = verify;
             self.fail(Doing::Verify, &refusal.sentence, refusal.retry_after, at);
         } else if *round < retry::ATTEMPTS_MAX {
-            self.enter(Stage::Deliver { new: new.clone(), round: round + 1 }, at);
+            self.enter(self.to_be_delivered(new.clone(), round + 1), at);
             self.last_fault = Some(refusal.sentence.clone());
         } else {
-            let again = Stage::Deliver { new: new.clone(), round: round + 1 };
+            let again = self.to_be_delivered(new.clone(), round + 1);
             self.enter(stuck(Blocker::VendorKeepsOldKey { deliveries: *round }, again), at);
         }
     }
@@ -442,7 +452,7 @@ impl Rotation {
     }
 }
 
-fn stuck(blocker: Blocker, resume: Stage) -> Stage {
+pub(super) fn stuck(blocker: Blocker, resume: Stage) -> Stage {
     Stage::Stuck { blocker, resume: Box::new(resume) }
 }
 
@@ -461,6 +471,7 @@ fn restore(stage: &Stage) -> Option<Stage> {
         | Stage::Discard { .. }
         | Stage::Prove { .. }
         | Stage::Deliver { .. }
+        | Stage::HandOver { .. }
         | Stage::Verify { .. }
         | Stage::Done { .. }
         | Stage::Abandoned => None,

@@ -283,6 +283,7 @@ fn vendor_has_new_key(stage: &Stage) -> bool {
         | Stage::Discard { .. }
         | Stage::Prove { .. }
         | Stage::Deliver { .. }
+        | Stage::HandOver { .. }
         | Stage::Verify { .. }
         | Stage::Abandoned => false,
         Stage::Soak { .. } | Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => true,

@@ -1,0 +1,102 @@
+//! The hand-over by a person: what is waited for while nobody, or somebody, was shown the new key.
+//!
+//! **Invariant:** that somebody is shown the key is written down before it is shown. From then on the key counts as
+//! offered: it is never taken back, whether it was seen on the screen or not.
+//!
+//! **Invariant:** a person's word ends the hand-over and never the old key; for that, a use must be seen.
+
+use std::time::Duration;
+
+use crate::ids::AccessKeyId;
+use crate::rotation::apply::stuck;
+use crate::rotation::effect::Effect;
+use crate::rotation::event::{Event, KeyUsage};
+use crate::rotation::machine::Rotation;
+use crate::rotation::next::{Blocker, Next, Waiting};
+use crate::rotation::stage::Stage;
+use crate::time::Timestamp;
+
+/// Whoever is waited for is reminded this often.
+const REMIND_EVERY: Duration = Duration::from_hours(24);
+
+impl Rotation {
+    pub(super) fn next_in_hand_over(
+        &self,
+        new: &AccessKeyId,
+        read_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Next {
+        let Some(revealed_at) = self.revealed_at else {
+            let days = now.days_since(self.since);
+            let reminded = u32::try_from(days).unwrap_or(u32::MAX).saturating_add(1);
+            let why = Waiting::Reveal { since: self.since, days };
+            return Next::Wait { until: self.since + REMIND_EVERY * reminded, why };
+        };
+        let again_at = Rotation::read_again_at(revealed_at, read_at.unwrap_or(revealed_at));
+        if now < again_at {
+            let why = Waiting::HandOver { revealed_at, days: now.days_since(revealed_at) };
+            return Next::Wait { until: again_at, why };
+        }
+        Next::Perform(Effect::ReadUsage { keys: vec![new.clone()] })
+    }
+
+    /// What comes of an event while the key is handed over; `None` when it cannot follow.
+    pub(super) fn after_hand_over(&mut self, new: AccessKeyId, round: u32, event: &Event) -> Option<Stage> {
+        let accepted = |new, at| Stage::Verify { new, round, accepted_at: at, denials: 0 };
+        match event {
+            Event::Revealed { at, .. } => {
+                self.offered_at.get_or_insert(*at);
+                self.revealed_at = Some(*at);
+                Some(Stage::HandOver { new, round, read_at: None })
+            }
+            // What nobody was shown cannot be at the vendor.
+            Event::Acknowledged { at, .. } => self.revealed_at.map(|_| accepted(new, *at)),
+            Event::UsageRead { usage, at } => Some(match usage.get(&new)? {
+                KeyUsage::Gone => {
+                    stuck(Blocker::NewKeyGone { key: new.clone() }, self.to_be_delivered(new, round))
+                }
+                seen if self.is_handed_over(seen) => accepted(new, *at),
+                KeyUsage::Never | KeyUsage::Used { .. } => Stage::HandOver { new, round, read_at: Some(*at) },
+            }),
+            Event::Started { .. }
+            | Event::Intended { .. }
+            | Event::Listed { .. }
+            | Event::Created { .. }
+            | Event::Probed { .. }
+            | Event::Delivered { .. }
+            | Event::Verified { .. }
+            | Event::Deactivated { .. }
+            | Event::Reactivated { .. }
+            | Event::Deleted { .. }
+            | Event::Refused { .. }
+            | Event::Unanswered { .. }
+            | Event::Held { .. }
+            | Event::Resumed { .. }
+            | Event::ReactivationAsked { .. }
+            | Event::Abandoned { .. } => None,
+        }
+    }
+
+    /// Where the new key goes when it is proved, or is to be delivered afresh.
+    pub(super) fn to_be_delivered(&self, new: AccessKeyId, round: u32) -> Stage {
+        match self.plan.by_hand {
+            true => Stage::HandOver { new, round, read_at: None },
+            false => Stage::Deliver { new, round },
+        }
+    }
+
+    /// Before anybody said so, a use says that the vendor has the key. STS alone does not: whoever is shown a key likes
+    /// to ask AWS whose it is before handing it on.
+    pub(super) fn is_handed_over(&self, usage: &KeyUsage) -> bool {
+        match usage {
+            KeyUsage::Never | KeyUsage::Gone => false,
+            KeyUsage::Used { service, .. } => service != "sts" && self.is_use_by_vendor(usage),
+        }
+    }
+
+    /// When somebody was last shown the new key; `None` while nobody was.
+    #[must_use]
+    pub fn revealed_at(&self) -> Option<Timestamp> {
+        self.revealed_at
+    }
+}
