@@ -9,6 +9,7 @@
 
 mod clock;
 mod iam;
+mod shelf;
 mod vendor;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use crate::time::Timestamp;
 
 pub use clock::JumpingClock;
 pub use iam::StandInAccounts;
-pub use vendor::{Exchange, PlaceholderSecrets, StandInVendors};
+pub use vendor::{Exchange, PlaceholderSecrets, Reply, StandInVendors};
 
 /// What stands where the secret half of an access key would be.
 pub const SECRET_ACCESS_KEY: &str = "<secret_access_key>";

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyround::config::settings::{Access, Auth, Body, DeliverStep, KeyAccess, Users};
+use keyround::config::settings::{Access, Auth, Body, DeliverStep, KeyAccess, Users, VerifyStep};
 use keyround::config::{Diagnostics, Environment, Settings, parse};
 use keyround::ids::AccountName;
 use proptest::prelude::*;
@@ -94,7 +94,8 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert_eq!(acme.ages.max_age, 60 * 24 * HOUR);
     assert_eq!(acme.windows.to_string(), "Mon-Fri 09:00-17:00 UTC");
     assert!(acme.plan.can_ask_vendor);
-    assert_eq!(acme.verify.as_ref().map(|step| step.method.as_str()), Some("GET"));
+    let Some(VerifyStep::Http(verify)) = &acme.verify else { panic!("acme is asked by HTTP") };
+    assert_eq!(verify.method, "GET");
     assert!(matches!(&acme.deliver[..], [DeliverStep::Webhook(step)] if step.secrets.len() == 1));
 
     let globex = key(&settings, "globex");

@@ -18,7 +18,7 @@ use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
-use crate::delivery::ConfiguredVendors;
+use crate::delivery::{ConfiguredVendors, Ways};
 use crate::driver::{Cadence, Engine, World};
 use crate::ids::{AccountId, AccountName, IamUserName, Subject, VendorName};
 use crate::journal::MemoryJournal;
@@ -121,7 +121,9 @@ fn world(
     }
     settings.vendors = [(vendor.name.clone(), vendor)].into();
     let secrets = PlaceholderSecrets::new(&settings.vendors);
-    let vendors = ConfiguredVendors::new(&settings.vendors, Arc::new(stand_ins), Arc::new(secrets));
+    let stand_ins = Arc::new(stand_ins);
+    let ways = Ways { egress: stand_ins.clone(), drop_offs: stand_ins.clone(), programs: stand_ins };
+    let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(secrets));
     World {
         settings: Arc::new(settings),
         clock: Arc::new(clock),
