@@ -55,7 +55,7 @@ impl Rotation {
                 KeyUsage::Gone => {
                     stuck(Blocker::NewKeyGone { key: new.clone() }, self.to_be_delivered(new, round))
                 }
-                seen if self.is_handed_over(seen) => accepted(new, *at),
+                seen if self.is_use_by_vendor(seen, None) => accepted(new, *at),
                 KeyUsage::Never | KeyUsage::Used { .. } => Stage::HandOver { new, round, read_at: Some(*at) },
             }),
             Event::Started { .. }
@@ -85,13 +85,11 @@ impl Rotation {
         }
     }
 
-    /// Before anybody said so, a use says that the vendor has the key. STS alone does not: whoever is shown a key likes
-    /// to ask AWS whose it is before handing it on.
-    pub(super) fn is_handed_over(&self, usage: &KeyUsage) -> bool {
-        match usage {
-            KeyUsage::Never | KeyUsage::Gone => false,
-            KeyUsage::Used { service, .. } => service != "sts" && self.is_use_by_vendor(usage),
-        }
+    /// Whether a use of STS can be that of whoever was shown the key: people like to ask AWS whose a key is. A vendor
+    /// that works through STS is known by what it did with the old key.
+    pub(super) fn may_be_a_try(&self, of_old: Option<&KeyUsage>) -> bool {
+        let vendor_uses_sts = matches!(of_old, Some(KeyUsage::Used { service, .. }) if service == "sts");
+        self.plan.by_hand && !vendor_uses_sts
     }
 
     /// When somebody was last shown the new key; `None` while nobody was.

@@ -267,7 +267,9 @@ impl Rotation {
         read_at: Timestamp,
     ) -> Option<(Timestamp, Waiting)> {
         let again_later = Rotation::read_again_at(self.since, read_at);
-        if self.plan.requires_use() && !usage.get(new).is_some_and(|seen| self.is_use_by_vendor(seen)) {
+        if self.plan.requires_use()
+            && !usage.get(new).is_some_and(|seen| self.is_use_by_vendor(seen, usage.get(&self.old)))
+        {
             return Some((again_later, Waiting::Use));
         }
         if self.plan.quiet_for.is_zero() {
@@ -299,14 +301,14 @@ impl Rotation {
 
     /// Our own probe is a use too, of `sts`, and hides what follows within the grain of the record; and so is the try
     /// of a person who was shown the key. After a reactivation, a use from before it proves nothing.
-    pub(super) fn is_use_by_vendor(&self, usage: &KeyUsage) -> bool {
+    pub(super) fn is_use_by_vendor(&self, usage: &KeyUsage, of_old: Option<&KeyUsage>) -> bool {
         let counts_from = if self.reactivations == 0 { Timestamp::EPOCH } else { self.since };
         match usage {
             KeyUsage::Never | KeyUsage::Gone => false,
             KeyUsage::Used { last_used_at, service } => {
-                let tried_at = self.revealed_at.map_or(self.last_probe_at, |at| at.max(self.last_probe_at));
-                let is_try = service == "sts" && *last_used_at <= tried_at + USE_RECORD_GRAIN;
-                !is_try && *last_used_at >= counts_from
+                let by_probe = service == "sts" && *last_used_at <= self.last_probe_at + USE_RECORD_GRAIN;
+                let by_person = service == "sts" && self.may_be_a_try(of_old);
+                !by_probe && !by_person && *last_used_at >= counts_from
             }
         }
     }

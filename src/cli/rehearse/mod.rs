@@ -4,6 +4,7 @@
 //! real passes through that world until the key is replaced, and what happens is written down.
 
 mod notebook;
+mod person;
 mod timeline;
 
 use std::path::Path;
@@ -76,21 +77,22 @@ async fn play(
         Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user: user.clone() };
     let stage = Stage::new(day_0, account_ids(settings));
     let first_key = stage.hand_out_key(&subject, day_0);
-    let curtain = CancellationToken::new();
     let stand_ins = StandInVendors::new(stage.clone(), &settings.vendors);
-    let notebook = Arc::new(Notebook::new(stage.clone(), stand_ins.clone(), curtain.clone()));
+    let notebook = Arc::new(Notebook::new(stage.clone(), stand_ins.clone()));
     let end = day_0 + lifetime(access);
-    let world = world(
-        settings,
-        vendor,
-        user,
-        &stage,
-        stand_ins,
-        JumpingClock::new(stage.clone(), end, curtain.clone()),
-    );
-    let (_keep, worlds) = watch::channel(world);
-    let mut engine = Engine::new(worlds, curtain, Arc::clone(&notebook) as _);
-    engine.work(&Cadence::Scheduled).await?;
+    let clock = |curtain: &CancellationToken| JumpingClock::new(stage.clone(), end, curtain.clone());
+    let world = world(settings, vendor, user, &stage, stand_ins, clock(&CancellationToken::new()));
+    loop {
+        let curtain = CancellationToken::new();
+        notebook.begin_scene(curtain.clone());
+        let (_keep, worlds) = watch::channel(World { clock: Arc::new(clock(&curtain)), ..world.clone() });
+        let mut engine = Engine::new(worlds, curtain, Arc::clone(&notebook) as _);
+        engine.work(&Cadence::Scheduled).await?;
+        if !notebook.waits_for_person() {
+            break;
+        }
+        person::hand_over(&world, &notebook).await?;
+    }
     Ok(Play::new(&subject, day_0, &first_key, access, &notebook, &stage))
 }
 
