@@ -143,4 +143,26 @@ impl Stage {
             Stage::Stuck { resume, .. } => resume.new_key(),
         }
     }
+
+    /// The old key can be brought back from the moment its end was intended until it is deleted.
+    pub(super) fn restored(&self) -> Option<Stage> {
+        match self {
+            Stage::Soak { new, accepted_at, .. }
+            | Stage::Cool { new, accepted_at, .. }
+            | Stage::Restore { new, accepted_at } => {
+                Some(Stage::Restore { new: new.clone(), accepted_at: *accepted_at })
+            }
+            Stage::Stuck { resume, .. } => resume.restored(),
+            Stage::Survey
+            | Stage::Create { .. }
+            | Stage::Suspect { .. }
+            | Stage::Discard { .. }
+            | Stage::Prove { .. }
+            | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
+            | Stage::Verify { .. }
+            | Stage::Done { .. }
+            | Stage::Abandoned => None,
+        }
+    }
 }
