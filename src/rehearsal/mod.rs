@@ -108,6 +108,14 @@ impl Stage {
         held.map(String::from).unwrap_or_default()
     }
 
+    /// The key that was made last for the vendor, as text: the one that is being given to it.
+    #[must_use]
+    pub fn newest(&self, subject: &Subject) -> String {
+        let state = self.lock();
+        let newest = state.users.get(&subject.who()).and_then(|user| user.keys.last());
+        newest.map(|key| key.metadata.id.to_string()).unwrap_or_default()
+    }
+
     /// What time it is in the rehearsal.
     #[must_use]
     pub fn now(&self) -> Timestamp {

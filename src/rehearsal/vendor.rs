@@ -119,7 +119,11 @@ impl StandInVendors {
     fn answer(&self, purpose: &Purpose) -> Response {
         let (status, body) = match self.expected(purpose) {
             Some((expect, captures)) => {
-                (status_of(expect), body_of(expect, captures, &self.stage.held(&purpose.subject)))
+                let named = match purpose.errand {
+                    Errand::Deliver { .. } => self.stage.newest(&purpose.subject),
+                    Errand::Verify | Errand::Token => self.stage.held(&purpose.subject),
+                };
+                (status_of(expect), body_of(expect, captures, &named))
             }
             None if purpose.errand == Errand::Token => {
                 (200, serde_json::json!({ "access_token": "<access_token>", "token_type": "Bearer" }))
@@ -161,14 +165,14 @@ fn status_of(expect: &Expect) -> u16 {
 }
 
 /// A document in which every pointer of the configuration leads to what is hoped for there.
-fn body_of(expect: &Expect, captures: &[String], held: &str) -> Value {
+fn body_of(expect: &Expect, captures: &[String], named: &str) -> Value {
     let mut document = Value::Object(Map::new());
     // A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
     for pointer in captures.iter().chain(&expect.pointer) {
         place(&mut document, pointer, Value::String(STANDARD.encode(digest(&SHA256, pointer.as_bytes()))));
     }
     if let (Some(pointer), Some(equals)) = (&expect.pointer, &expect.equals) {
-        let hoped_for = if equals.contains("{{") { held } else { equals };
+        let hoped_for = if equals.contains("{{") { named } else { equals };
         place(&mut document, pointer, Value::String(hoped_for.to_owned()));
     }
     document

@@ -7,7 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyround::config::settings::{Access, Auth, Body, DeliverStep, KeyAccess, Users, VerifyStep};
+use keyround::config::settings::{
+    Access, Auth, Body, Carries, Content, DeliverStep, KeyAccess, Users, VerifyStep,
+};
 use keyround::config::{Diagnostics, Environment, Settings, parse};
 use keyround::ids::AccountName;
 use proptest::prelude::*;
@@ -38,6 +40,11 @@ fn mistakes_about_vendors_are_all_reported() {
         "vendors",
         "9:1 10:11 11:12 12:9 13:11 15:1 15:1 17:1 19:1 19:14 20:1 24:33 29:12 34:1 42:8 46:8 50:8 54:8 58:13 63:21 64:1 66:9",
     );
+}
+
+#[test]
+fn mistakes_in_drop_offs_commands_and_hand_overs_are_all_reported() {
+    check("drop_offs", "");
 }
 
 #[test]
@@ -87,7 +94,7 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert_eq!(settings.warnings, Vec::<String>::new());
     assert_eq!(settings.journal.path, Path::new("keyround.db"));
     assert_eq!(settings.concurrency, 8);
-    assert_eq!(settings.vendors.len(), 5);
+    assert_eq!(settings.vendors.len(), 10);
 
     let acme = key(&settings, "acme");
     assert_eq!(acme.account.as_ref().map(AccountName::as_str), Some("production"));
@@ -117,6 +124,30 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert!(matches!(&initech.deliver[..], [DeliverStep::Http(step)]
         if matches!(&step.auth, Some(Auth::OAuth2 { scope: Some(_), .. })) && step.method == "POST"));
     assert!(matches!(settings.vendors[&"billing".parse().expect("a name")].access, Access::Role { .. }));
+}
+
+#[test]
+fn the_example_shows_the_other_ways_to_a_vendor() {
+    let settings = example();
+    let [DeliverStep::DropOff(manager), DeliverStep::DropOff(ssm), DeliverStep::Webhook(webhook)] =
+        &key(&settings, "umbrella").deliver[..]
+    else {
+        panic!("two drop-offs and a webhook");
+    };
+    assert_eq!(manager.place.account.as_ref().map(AccountName::as_str), Some("production"));
+    assert!(matches!(&manager.content, Content::Fields(fields) if fields.len() == 2));
+    assert!(matches!(&ssm.content, Content::Text(text) if text == "{{ access_key_id }}"));
+    assert_eq!(webhook.carries, Carries::Reference);
+    assert!(matches!(&key(&settings, "massive").deliver[..], [DeliverStep::Webhook(step)]
+        if step.encrypt_to.is_some() && step.carries == Carries::Secret));
+    let soylent = key(&settings, "soylent");
+    assert!(
+        matches!(&soylent.deliver[..], [DeliverStep::Command(step)] if step.timeout == Duration::from_mins(1))
+    );
+    assert!(matches!(&soylent.verify, Some(VerifyStep::Command(step)) if step.argv[1] == "which"));
+    let wonka = key(&settings, "wonka");
+    assert!(wonka.plan.by_hand && wonka.plan.requires_use());
+    assert!(matches!(&wonka.deliver[..], [DeliverStep::Manual(step)] if step.instructions.is_some()));
 }
 
 #[test]

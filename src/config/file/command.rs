@@ -20,7 +20,7 @@ pub(super) fn command(mut section: Section<'_>, scope: &Scope) -> Option<Command
     }
     let capture = steps::capture(&mut section);
     let encrypt_to = match scope.has_secret {
-        true => section.parsed("encrypt_to"),
+        true => steps::encrypt_to(&mut section),
         false => None,
     };
     section.finish();

@@ -14,10 +14,10 @@ use super::reader::{self, Entry, Section, Text, not_built, quoted};
 use super::report::{Mistake, Span};
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
-use crate::config::SecretRef;
 use crate::config::settings::{
     AccountSettings, Body, Carries, DeliverStep, Expect, HttpStep, ManualStep, VerifyStep, WebhookStep,
 };
+use crate::config::{BadRecipient, Recipient, SecretRef};
 use crate::ids::AccountName;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -148,9 +148,24 @@ fn webhook(mut section: Section<'_>, dropped_off: bool) -> Option<WebhookStep> {
     });
     let secrets = webhook_secrets(&mut section);
     let carries = carries(&mut section, dropped_off);
-    let encrypt_to = section.parsed("encrypt_to");
+    let encrypt_to = encrypt_to(&mut section);
     section.finish();
     Some(WebhookStep { url: url?, secrets: secrets?, carries, encrypt_to, timeout, allow_plaintext })
+}
+
+/// To whom a message is encrypted. What is no recipient may be an identity, which is secret, and is not shown.
+pub(super) fn encrypt_to(section: &mut Section<'_>) -> Option<Recipient> {
+    let entry = section.entry("encrypt_to")?;
+    let text = reader::unseen_string(section.report, "encrypt_to", entry.value)?;
+    let recipient: Result<Recipient, BadRecipient> = text.text.parse();
+    match &recipient {
+        Ok(_) => section.report.clear(text.span),
+        Err(bad) => {
+            section.report.hide(text.span);
+            section.report.add(Mistake::new(text.span, format!("{bad}")));
+        }
+    }
+    recipient.ok()
 }
 
 fn carries(section: &mut Section<'_>, dropped_off: bool) -> Carries {
