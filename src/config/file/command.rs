@@ -31,20 +31,19 @@ fn argv(section: &mut Section<'_>) -> Option<Vec<String>> {
     let entry = section.required("argv", ARGV_HINT)?;
     let list = reader::list(section.report, "argv", entry.value, ARGV_HINT)?;
     let texts: Vec<_> = list.iter().map(|value| reader::string(section.report, "argv", value)).collect();
-    let texts = texts.into_iter().collect::<Option<Vec<_>>>()?;
-    if let Some(program) = texts.first().filter(|program| !program.text.starts_with('/')) {
+    if let Some(program) = texts.iter().flatten().next().filter(|program| !program.text.starts_with('/')) {
         let mistake = Mistake::new(program.span, "the program is not named by an absolute path");
         section
             .report
             .add(mistake.hint("a search path can be changed by others, and this program gets a secret"));
     }
-    for text in texts.iter().filter(|text| text.text.contains("{{") || text.text.contains("{%")) {
+    for text in texts.iter().flatten().filter(|text| text.text.contains("{{") || text.text.contains("{%")) {
         let mistake =
             Mistake::new(text.span, "an argument is no template: everybody on the machine can read it");
         section.report.add(mistake.hint("the program finds all of it, as JSON, on its standard input"));
     }
-    for text in texts.iter().filter(|text| text.text.contains('\0')) {
+    for text in texts.iter().flatten().filter(|text| text.text.contains('\0')) {
         section.report.add(Mistake::new(text.span, "an argument cannot hold a NUL"));
     }
-    Some(texts.into_iter().map(|text| text.text.to_owned()).collect())
+    texts.into_iter().map(|text| text.map(|text| text.text.to_owned())).collect()
 }

@@ -63,6 +63,16 @@ pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<V
     steps.into_iter().collect()
 }
 
+/// Whether a person takes the key to the vendor, whatever else is wrong with the steps.
+pub(super) fn is_by_hand(vendor: &mut Section<'_>) -> bool {
+    let steps = vendor.entry("deliver").and_then(|entry| entry.value.get_ref().as_array());
+    let kind = |step: &Spanned<DeValue<'_>>| -> bool {
+        let kind = step.get_ref().as_table().and_then(|table| table.get("kind"));
+        kind.is_some_and(|kind| kind.get_ref().as_str() == Some("manual"))
+    };
+    steps.is_some_and(|steps| steps.iter().any(kind))
+}
+
 /// What the steps before this one have left for it.
 struct Earlier {
     scope: Scope,

@@ -9,7 +9,7 @@ use super::sections::not_empty;
 use super::steps::{self, Recipe};
 use super::terms::{self, Terms};
 use super::values;
-use crate::config::settings::{Access, AccountSettings, DeliverStep, KeyAccess, Users, VendorSettings};
+use crate::config::settings::{Access, AccountSettings, KeyAccess, Users, VendorSettings};
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 
 /// The ways to say what a vendor was given; a vendor says exactly one.
@@ -140,6 +140,10 @@ impl<'a> Vendor<'_, 'a> {
         let terms = terms::read(&mut self.section, self.context.terms, self.context.zone);
         let recipe = Recipe { name: self.name, accounts: self.context.accounts, account: account.as_ref() };
         let deliver = steps::deliver(&mut self.section, &recipe);
+        let by_hand = steps::is_by_hand(&mut self.section);
+        if by_hand {
+            self.demand_use();
+        }
         let verify = steps::verify(&mut self.section, self.name);
         let said_verify = self.section.place_of("verify").is_some();
         if let Some(entry) = self.section.entry("vendor_account_id")
@@ -153,10 +157,7 @@ impl<'a> Vendor<'_, 'a> {
         }
         let Terms { ages, mut plan, .. } = terms;
         plan.can_ask_vendor = verify.is_some();
-        plan.by_hand = deliver.iter().flatten().any(|step| matches!(step, DeliverStep::Manual(_)));
-        if plan.by_hand {
-            self.demand_use();
-        }
+        plan.by_hand = by_hand;
         let windows = plan.windows.clone();
         let (users, deliver) = (users?, deliver?);
         Some(Access::Key(Box::new(KeyAccess { account, users, ages, windows, plan, deliver, verify })))
