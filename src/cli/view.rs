@@ -176,6 +176,7 @@ fn way_on(visited: &Visited) -> Option<String> {
         Blocker::OldKeyNotActive { .. }
         | Blocker::NoFreeSlot { .. }
         | Blocker::UnknownKey { .. }
+        | Blocker::NewKeyNotActive { .. }
         | Blocker::NewKeyNeverWorked { .. }
         | Blocker::VendorGone { .. }
         | Blocker::VendorKeepsOldKey { .. }

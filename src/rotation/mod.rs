@@ -27,6 +27,7 @@ mod apply;
 mod effect;
 mod event;
 mod hand_over;
+mod listing;
 mod machine;
 mod next;
 mod plan;

@@ -18,5 +18,6 @@ mod kill;
 mod rehearsal_months;
 mod rotate_moto;
 mod run_service;
+mod simulation;
 mod support;
 mod tidy;
