@@ -12,7 +12,7 @@ use crate::rotation::machine::{DoubtSpan, Hold, IllegalEvent, InDoubt, Rotation}
 use crate::rotation::next::Blocker;
 use crate::rotation::refusal::{Doubt, Refusal, RefusalCode};
 use crate::rotation::retry;
-use crate::rotation::stage::Stage;
+use crate::rotation::stage::{Stage, stuck};
 use crate::time::Timestamp;
 
 /// AWS refuses a request whose clock is further away than this (`SigV4`), so its dates and ours are
@@ -67,6 +67,9 @@ impl Rotation {
     /// The event cannot follow the ones before it.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         self.events += 1;
+        if matches!(self.stage, Stage::Done { .. } | Stage::Abandoned) {
+            return Err(self.illegal(event));
+        }
         match event {
             Event::Intended { intent, at } => self.intended(intent, *at),
             Event::Refused { doing, refusal, at } => self.refused(*doing, refusal, *at),
@@ -451,7 +454,7 @@ impl Rotation {
         if doing == Doing::Verify
             && self.failures >= UNANSWERED_WHILE_COOLING_MAX
             && self.old_key_may_be_inactive()
-            && let Some(stage) = restore(&self.stage)
+            && let Some(stage) = self.stage.restored()
         {
             return self.trouble(stage, sentence, at);
         }
@@ -469,10 +472,6 @@ impl Rotation {
 
 pub(super) fn soak_anew(new: AccessKeyId, accepted_at: Timestamp) -> Stage {
     Stage::Soak { new, accepted_at, asked_at: None, listed_at: None, usage: None }
-}
-
-pub(super) fn stuck(blocker: Blocker, resume: Stage) -> Stage {
-    Stage::Stuck { blocker, resume: Box::new(resume) }
 }
 
 #[cfg(test)]
@@ -706,6 +705,46 @@ mod tests {
         rotation.apply(&Event::Verified { by: Verification::Asked, at: at(cooled) }).expect("legal");
         let Next::Perform(effect) = rotation.next(at(cooled)) else { panic!("{:?}", rotation.stage()) };
         assert_eq!(effect.doing(), Doing::Delete);
+    }
+
+    #[test]
+    fn a_plan_without_bounds_is_no_reason_to_panic() {
+        let stranger = KeyMetadata { id: key('C'), status: KeyStatus::Active, created_at: at(3) };
+        let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-8_000_000) };
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        let rotation = rotation_with(
+            Plan { doubt_window: Duration::from_secs(u64::MAX), ..Plan::default() },
+            &[
+                listed(1),
+                Event::Intended { intent: Intent::Create, at: at(2) },
+                Event::Unanswered { doing: Doing::Create, doubt, at: at(30) },
+                Event::Listed { keys: vec![old, stranger], at: at(40) },
+            ],
+        );
+        assert!(matches!(rotation.stage(), Stage::Suspect { .. }), "{:?}", rotation.stage());
+    }
+
+    #[test]
+    fn being_stuck_again_and_again_is_being_stuck() {
+        let mut rotation = rotation(&[listed(1)]);
+        for failure in 0..200_000 {
+            rotation.apply(&unread(failure)).expect("legal");
+        }
+        rotation.apply(&Event::Resumed { by: "somebody".to_owned(), at: at(300_000) }).expect("legal");
+        assert_eq!(rotation.stage(), &Stage::Create { surveyed_at: at(1) });
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let mut rotation =
+            rotation(&[Event::Abandoned { by: "somebody".to_owned(), why: "a test".to_owned(), at: at(1) }]);
+        assert_eq!(rotation.stage(), &Stage::Abandoned);
+        let held =
+            Event::Held { until: None, by: "somebody".to_owned(), why: "a test".to_owned(), at: at(2) };
+        for event in [unread(2), held, Event::Intended { intent: Intent::Create, at: at(2) }] {
+            assert!(rotation.clone().apply(&event).is_err(), "{}", event.name());
+        }
+        assert!(rotation.apply(&Event::Resumed { by: "somebody".to_owned(), at: at(3) }).is_err());
     }
 
     #[test]

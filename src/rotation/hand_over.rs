@@ -8,12 +8,11 @@
 use std::time::Duration;
 
 use crate::ids::AccessKeyId;
-use crate::rotation::apply::stuck;
 use crate::rotation::effect::Effect;
 use crate::rotation::event::{Event, KeyUsage};
 use crate::rotation::machine::Rotation;
 use crate::rotation::next::{Blocker, Next, Waiting};
-use crate::rotation::stage::Stage;
+use crate::rotation::stage::{Stage, stuck};
 use crate::time::Timestamp;
 
 /// Whoever is waited for is reminded this often.
@@ -27,17 +26,28 @@ impl Rotation {
         now: Timestamp,
     ) -> Next {
         let Some(revealed_at) = self.revealed_at else {
-            let days = now.days_since(self.since);
-            let reminded = u32::try_from(days).unwrap_or(u32::MAX).saturating_add(1);
-            let why = Waiting::Reveal { since: self.since, days };
-            return Next::Wait { until: self.since + REMIND_EVERY * reminded, why };
+            let days = u32::try_from(now.days_since(self.since)).unwrap_or(u32::MAX);
+            let until = self.since + REMIND_EVERY * days.saturating_add(1);
+            return Next::Wait { until, why: self.waiting_for_person(now) };
         };
         let again_at = Rotation::read_again_at(revealed_at, read_at.unwrap_or(revealed_at));
         if now < again_at {
-            let why = Waiting::HandOver { revealed_at, days: now.days_since(revealed_at) };
-            return Next::Wait { until: again_at, why };
+            return Next::Wait { until: again_at, why: self.waiting_for_person(now) };
         }
         Next::Perform(Effect::ReadUsage { keys: vec![new.clone()] })
+    }
+
+    fn waiting_for_person(&self, now: Timestamp) -> Waiting {
+        match self.revealed_at {
+            None => Waiting::Reveal { since: self.since, days: now.days_since(self.since) },
+            Some(revealed_at) => Waiting::HandOver { revealed_at, days: now.days_since(revealed_at) },
+        }
+    }
+
+    /// What is waited for while a person hands the key over; also when a look at its use is due.
+    #[must_use]
+    pub fn hand_over(&self, now: Timestamp) -> Option<Waiting> {
+        matches!(self.stage, Stage::HandOver { .. }).then(|| self.waiting_for_person(now))
     }
 
     /// What comes of an event while the key is handed over; `None` when it cannot follow.

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use crate::ids::AccessKeyId;
-use crate::rotation::apply::{CLOCK_SKEW_MAX, soak_anew, stuck};
+use crate::rotation::apply::{CLOCK_SKEW_MAX, soak_anew};
 use crate::rotation::event::{Doing, Event, KeyMetadata, KeyStatus};
 use crate::rotation::machine::Rotation;
 use crate::rotation::next::Blocker;
-use crate::rotation::stage::Stage;
+use crate::rotation::stage::{Stage, stuck};
 use crate::time::Timestamp;
 
 /// A listing is believed to show what was done to a key this long ago.
@@ -50,8 +50,9 @@ impl Rotation {
     /// minutes, and whose first use AWS has not published yet, cannot be told from us.
     fn may_be_ours(&self, key: &KeyMetadata) -> bool {
         self.doubt_span.is_some_and(|span| {
-            let slack = CLOCK_SKEW_MAX + self.plan.doubt_window;
-            key.created_at + CLOCK_SKEW_MAX >= span.from && key.created_at <= span.to + slack
+            // A plan comes from the journal: two of its spans may have no sum, two steps from a time do.
+            let latest = span.to + CLOCK_SKEW_MAX + self.plan.doubt_window;
+            key.created_at + CLOCK_SKEW_MAX >= span.from && key.created_at <= latest
         })
     }
 

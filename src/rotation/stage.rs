@@ -170,3 +170,11 @@ impl Stage {
         }
     }
 }
+
+/// However often it gets stuck, what is resumed is where it was before.
+pub(super) fn stuck(blocker: Blocker, resume: Stage) -> Stage {
+    match resume {
+        Stage::Stuck { resume, .. } => Stage::Stuck { blocker, resume },
+        resume => Stage::Stuck { blocker, resume: Box::new(resume) },
+    }
+}

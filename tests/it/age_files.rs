@@ -1,27 +1,20 @@
 //! What is encrypted to a vendor opens with implementations of age that are not ours, and the samples of `tests/samples/`
 //! take a new pair out of a message.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use keyround::aws::AwsSession;
+use keyround::config::Recipient;
 use keyround::config::settings::AwsSettings;
-use keyround::config::{Environment, Recipient, SecretRef, parse};
-use keyround::delivery::{AwsDropOffs, ConfiguredVendors, LocalPrograms, Ways, age};
-use keyround::ids::{RotationId, Subject};
-use keyround::ports::{Answer, Egress, Offer, Purpose, Request, Response, SecretSource, Vendors as _};
+use keyround::delivery::age;
 use keyround::secret::Secret;
-use keyround::time::SystemClock;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use crate::support::python;
-
-const SIGNING_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYcanary4242";
+use crate::support::recipe::{NEW_KEY, SECRET, SIGNING_SECRET, deliver, vendor};
 
 /// An identity of age, and who may encrypt to it.
 fn identity() -> (String, Recipient) {
@@ -111,7 +104,7 @@ async fn check(program: &Path, arguments: &[&PathBuf], folder: Option<&PathBuf>)
         let said = String::from_utf8_lossy(&done.stdout);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let pair: Value = serde_json::from_str(&said).expect("JSON");
-        assert_eq!(pair, json!(["AKIANEW0000000000001", SECRET]));
+        assert_eq!(pair, json!([NEW_KEY, SECRET]));
         let mut forged = request.clone();
         forged["body"] = json!(body.replace("acme", "evil"));
         assert!(!run(&forged).status.success(), "a forged message is refused");
@@ -125,65 +118,12 @@ fn sample(name: &str) -> PathBuf {
 /// The request that a vendor would get.
 async fn sent(encrypt_to: Option<&Recipient>) -> Value {
     let encrypt = encrypt_to.map(|recipient| format!("encrypt_to = \"{recipient}\"\n")).unwrap_or_default();
-    let toml = format!(
-        "[vendor.acme]\niam_user = \"vendor-acme\"\n[[vendor.acme.deliver]]\nkind = \"webhook\"\n\
-         url = \"https://hooks.acme.example/x\"\nsecret = \"env:SIGNING\"\n{encrypt}"
+    let steps = format!(
+        "[[vendor.acme.deliver]]\nkind = \"webhook\"\nurl = \"https://hooks.acme.example/x\"\n\
+         secret = \"env:SIGNING\"\n{encrypt}"
     );
-    let settings = parse("rotation.toml", &toml, &Environment::default()).expect("no mistakes");
-    let sent = Sent::default();
     let session = Arc::new(AwsSession::new(&AwsSettings::default()));
-    let ways = Ways {
-        egress: Arc::new(sent.clone()),
-        drop_offs: Arc::new(AwsDropOffs::new(&session, &settings.accounts)),
-        programs: Arc::new(LocalPrograms),
-    };
-    let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(OneSecret));
-    let vendor = vendors.delivery(&"acme".parse().expect("a vendor")).expect("it is configured");
-    let subject = Subject {
-        vendor: "acme".parse().expect("a vendor"),
-        account: None,
-        iam_user: "vendor-acme".parse().expect("a user"),
-    };
-    let old = "AKIAOLD0000000000001".parse().expect("a key id");
-    let now = SystemClock.now();
-    let offer = Offer {
-        rotation: RotationId::new(&subject, &old, now),
-        round: 1,
-        subject,
-        account_id: "123456789012".parse().expect("an account"),
-        access_key_id: "AKIANEW0000000000001".parse().expect("a key id"),
-        old_access_key_id: old,
-        offered_at: now,
-        old_valid_until: now,
-        now,
-    };
-    vendor.deliver(&offer, &Secret::from(SECRET)).await.expect("it is accepted");
-    sent.0.lock().expect("what was sent").clone()
-}
-
-#[derive(Clone, Default)]
-struct Sent(Arc<Mutex<Value>>);
-
-#[async_trait]
-impl Egress for Sent {
-    async fn send(&self, _purpose: &Purpose, request: Request) -> Answer<Response> {
-        let headers: BTreeMap<&str, &str> =
-            request.headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
-        let body = request.body.as_ref().map(Secret::expose);
-        *self.0.lock().expect("what was sent") = json!({ "headers": headers, "body": body });
-        Ok(Response { status: 204, headers: BTreeMap::new(), body: Secret::from("") })
-    }
-
-    async fn reach(&self, _url: &str, _timeout: std::time::Duration) -> Answer<()> {
-        Ok(())
-    }
-}
-
-struct OneSecret;
-
-#[async_trait]
-impl SecretSource for OneSecret {
-    async fn resolve(&self, _reference: &SecretRef) -> Result<Secret, String> {
-        Ok(Secret::from(SIGNING_SECRET))
-    }
+    let (vendor, sent) = vendor(&session, &steps);
+    deliver(&vendor).await.expect("it is accepted");
+    sent.requests().remove(0)
 }

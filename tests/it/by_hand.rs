@@ -194,7 +194,7 @@ fn a_word_ends_the_hand_over_and_never_the_old_key() {
         assert_eq!(shown["vendors"][0]["reason"], "awaiting_use", "pass {pass}");
         assert_eq!(scene.statuses(), ["Active", "Active"], "pass {pass}");
     }
-    // Somebody tried it at STS, after the quarter of an hour in which our own probe would hide it.
+    // Somebody tries it at STS: that is not the vendor.
     scene.emulator.set_used(&pair.access_key_id, "sts", 0.0);
     let shown = scene.program.json(0, &["rotate"]);
     assert_eq!(shown["vendors"][0]["reason"], "awaiting_use");

@@ -3,20 +3,22 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyround::config::settings::Settings;
-use keyround::config::{Environment, parse};
+use keyround::aws::AwsSession;
+use keyround::config::settings::AwsSettings;
 use keyround::delivery::{COMMAND_REFUSED, LocalPrograms};
 use keyround::ids::Subject;
 use keyround::ports::{Errand, Fault, Finished, Program, Programs as _, Purpose};
-use keyround::rotation::RefusalCode;
+use keyround::rotation::{RefusalCode, Verification};
 use keyround::secret::Secret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::moto::Emulator;
 use crate::support::program::{HASTE, Program as Keyround};
+use crate::support::recipe::{NEW_KEY, deliver, offer, vendor};
 
 #[tokio::test]
 async fn a_program_finds_its_input_and_an_environment_with_nothing_in_it() {
@@ -184,29 +186,56 @@ fn a_vendor_behind_programs_is_rotated_and_their_complaints_keep_the_secret() {
     keyround.assert_no_secret_was_seen(&emulator);
 }
 
-#[test]
-fn an_exit_code_is_a_yes_a_no_or_a_doubt() {
-    for (script, event, word) in [
-        (format!("cat >/dev/null; exit {COMMAND_REFUSED}"), "refused", "vendor_refused"),
-        ("cat >/dev/null; exit 1".to_owned(), "unanswered", "it may have done something"),
-        ("cat >/dev/null; echo no JSON".to_owned(), "unanswered", "not the JSON that was expected"),
-        ("cat >/dev/null; echo '{\"stored\": \"AKIAOTHER\"}'".to_owned(), "refused", "vendor_refused"),
+#[tokio::test]
+async fn an_exit_code_is_a_yes_a_no_or_a_doubt() {
+    let folder = TempDir::new().expect("a folder");
+    let stored = format!("cat >/dev/null; echo '{{\"stored\": \"{NEW_KEY}\"}}'");
+    let refused = Some(RefusalCode::VendorRefused);
+    for (text, answer, words) in [
+        (stored.clone(), Ok(()), ""),
+        (format!("{stored}; exit {COMMAND_REFUSED}"), Err(refused), "ended with exit code 113"),
+        (format!("{stored}; exit 1"), Err(None), "ended with exit code 1; it may have done something"),
+        (format!("{stored}; kill -9 $$"), Err(None), "was ended by a signal; it may have done something"),
+        ("echo no JSON".to_owned(), Err(None), "its output is not the JSON that was expected"),
+        ("echo '{\"stored\": \"AKIAOTHER\"}'".to_owned(), Err(refused), "another value than expected"),
+        ("echo '{}'".to_owned(), Err(refused), "no value at \"/stored\""),
     ] {
-        let (emulator, folder) = (Emulator::start(), TempDir::new().expect("a folder"));
-        emulator.seed_user("vendor-acme", 120.0);
-        let scripts = [("hand-over", script.as_str()), ("activate", "exit 0"), ("ask", "exit 0")];
-        let keyround = by_programs(&emulator, &folder, &scripts);
-        let ran = keyround.run(&["rotate"]);
-        assert_eq!(ran.code, Some(1), "{script}: {ran}");
-        let history = keyround.run(&["history", "acme", "--format", "json"]);
-        let rows = history.json();
-        let events = rows.as_array().expect("rows").iter().filter(|row| row["event"]["event"] == event);
-        let last = events.last().unwrap_or_else(|| panic!("{script}: {rows:#}"));
-        assert_eq!(last["event"]["doing"], "deliver", "{script}");
-        assert!(last.to_string().contains(word), "{script}: {last}");
-        assert!(emulator.keys("vendor-acme").iter().all(|key| key.status == "Active"), "both keys stay");
-        keyround.assert_no_secret_was_seen(&emulator);
+        let program = script(&folder, "hand-over", &text);
+        let steps = format!(
+            "[[vendor.acme.deliver]]\nkind = \"command\"\nargv = [\"{}\"]\n\
+             expect = {{ pointer = \"/stored\", equals = \"{{{{ access_key_id }}}}\" }}\n",
+            program.display()
+        );
+        let done = deliver(&vendor(&session(), &steps).0).await;
+        let code = |fault: &Fault| match fault {
+            Fault::Refused(refusal) => Some(refusal.code),
+            Fault::Unknown(_) => None,
+        };
+        assert_eq!(done.as_ref().map(|()| ()).map_err(code), answer, "{text}");
+        let sentence = done.err().map(|fault| fault.sentence().to_owned()).unwrap_or_default();
+        assert!(sentence.contains(words) && !sentence.contains("canary"), "{text}: {sentence}");
     }
+}
+
+#[tokio::test]
+async fn a_program_that_is_asked_says_which_key_is_in_force_by_its_exit_code() {
+    let folder = TempDir::new().expect("a folder");
+    for (code, answer) in [(0, Some(Verification::Asked)), (COMMAND_REFUSED, None), (1, None)] {
+        let program = script(&folder, "ask", &format!("cat >/dev/null; exit {code}"));
+        let steps = format!(
+            "[[vendor.acme.deliver]]\nkind = \"command\"\nargv = [\"{0}\"]\n\
+             [vendor.acme.verify]\nkind = \"command\"\nargv = [\"{0}\"]\n",
+            program.display()
+        );
+        let said = vendor(&session(), &steps).0.verify(&offer()).await;
+        assert_eq!(said.as_ref().ok(), answer.as_ref(), "{code}: {said:?}");
+        let other = matches!(&said, Err(Fault::Refused(refusal)) if refusal.code == RefusalCode::NotInForce);
+        assert_eq!(other, code == COMMAND_REFUSED, "{said:?}");
+    }
+}
+
+fn session() -> Arc<AwsSession> {
+    Arc::new(AwsSession::new(&AwsSettings::default()))
 }
 
 #[test]
@@ -232,8 +261,6 @@ fn by_programs(emulator: &Emulator, folder: &TempDir, scripts: &[(&str, &str)]) 
         script(folder, name, &text.replace("FOLDER", &here));
     }
     let toml = format!("{HASTE}{}", BY_PROGRAMS.replace("FOLDER", &here));
-    let settings: Settings = parse("rotation.toml", &toml, &Environment::default()).expect("no mistakes");
-    assert_eq!(settings.vendors.len(), 1);
     Keyround::new(emulator, &toml)
 }
 

@@ -1,27 +1,20 @@
 //! Secrets Manager and the Parameter Store as places where vendors fetch their pairs, at an AWS that misbehaves on
 //! order. Each test has its own places.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 
 use aws_credential_types::Credentials;
 use aws_sdk_ssm::types::{ParameterTier, ParameterType};
 use keyround::aws::AwsSession;
-use keyround::config::settings::{AccountSettings, AwsSettings, Settings};
-use keyround::config::{Environment, SecretRef, parse};
-use keyround::delivery::{AwsDropOffs, ConfiguredVendors, LocalPrograms, Ways};
-use keyround::ids::{AccountName, RotationId, Subject};
-use keyround::ports::{
-    Answer, Check, Delivery, Egress, Fault, Offer, Purpose, Request, Response, SecretSource, Vendors as _,
-};
+use keyround::config::settings::AwsSettings;
+use keyround::ports::{Check, Delivery, Fault, SecretSource as _};
 use keyround::rotation::{Refusal, RefusalCode};
-use keyround::secret::Secret;
 use keyround::secrets::Secrets;
 use serde_json::Value;
 
 use crate::support::moto::{Call, Emulator, Rule};
+use crate::support::recipe::{self, NEW_KEY, SECRET, Sent, deliver, offer};
 
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYcanary4242";
 const ROLE: &str = "arn:aws:iam::111122223333:role/drops";
 
 #[tokio::test]
@@ -91,7 +84,7 @@ async fn a_place_that_changed_in_between_is_read_again() {
     put("drop/moved", r#"{"kept":2,"access_key_id":"somebody else's"}"#).await;
     assert_eq!(deliver(&vendor).await, Ok(()));
     let document: Value = serde_json::from_str(&read("secretsmanager:drop/moved").await).expect("JSON");
-    assert_eq!((&document["kept"], &document["access_key_id"]), (&2.into(), &"AKIANEW0000000000001".into()));
+    assert_eq!((&document["kept"], &document["access_key_id"]), (&2.into(), &NEW_KEY.into()));
 }
 
 #[tokio::test]
@@ -205,7 +198,8 @@ async fn a_webhook_after_it_can_carry_the_reference_in_place_of_the_secret() {
     for _ in 0..2 {
         assert_eq!(deliver(&vendor).await, Ok(()));
     }
-    let bodies = sent.0.lock().expect("what was sent").clone();
+    let body = |request: &Value| request["body"].as_str().expect("text").to_owned();
+    let bodies: Vec<String> = sent.requests().iter().map(body).collect();
     assert_eq!((bodies.len(), &bodies[0]), (2, &bodies[1]), "a repeat is the same message");
     assert!(!bodies[0].contains("canary") && !bodies[0].contains("secret_access_key"), "{}", bodies[0]);
     let body: Value = serde_json::from_str(&bodies[0]).expect("JSON");
@@ -265,73 +259,12 @@ fn actions(place: &str) -> Vec<String> {
     emulator().calls_about(place).into_iter().map(action).collect()
 }
 
-async fn deliver(vendor: &Arc<dyn Delivery>) -> Answer<()> {
-    vendor.deliver(&offer(), &Secret::from(SECRET)).await
-}
-
-fn offer() -> Offer {
-    let subject = Subject {
-        vendor: "acme".parse().expect("a vendor"),
-        account: None,
-        iam_user: "vendor-acme".parse().expect("a user"),
-    };
-    let old = "AKIAOLD0000000000001".parse().expect("a key id");
-    let offered_at: keyround::time::Timestamp = "2026-11-23T03:00:00Z".parse().expect("a time");
-    Offer {
-        rotation: RotationId::new(&subject, &old, offered_at),
-        round: 1,
-        subject,
-        account_id: "123456789012".parse().expect("an account"),
-        access_key_id: "AKIANEW0000000000001".parse().expect("a key id"),
-        old_access_key_id: old,
-        offered_at,
-        old_valid_until: offered_at,
-        now: offered_at,
-    }
-}
-
 fn vendor(steps: &str) -> Arc<dyn Delivery> {
     vendor_and_sent(steps).0
 }
 
-/// The bodies that were sent to vendors, who accept everything.
-#[derive(Clone, Default)]
-struct Sent(Arc<Mutex<Vec<String>>>);
-
-#[async_trait::async_trait]
-impl Egress for Sent {
-    async fn send(&self, _purpose: &Purpose, request: Request) -> Answer<Response> {
-        let body = request.body.as_ref().map_or("", Secret::expose).to_owned();
-        self.0.lock().expect("what was sent").push(body);
-        Ok(Response { status: 200, headers: BTreeMap::new(), body: Secret::from("") })
-    }
-
-    async fn reach(&self, _url: &str, _timeout: std::time::Duration) -> Answer<()> {
-        Ok(())
-    }
-}
-
-struct OneSecret;
-
-#[async_trait::async_trait]
-impl SecretSource for OneSecret {
-    async fn resolve(&self, _reference: &SecretRef) -> Result<Secret, String> {
-        Ok(Secret::from("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"))
-    }
-}
-
 fn vendor_and_sent(steps: &str) -> (Arc<dyn Delivery>, Sent) {
-    let toml = format!("[vendor.acme]\niam_user = \"vendor-acme\"\n{steps}");
-    let settings: Settings = parse("rotation.toml", &toml, &Environment::default()).expect("no mistakes");
-    let sent = Sent::default();
-    let accounts: &BTreeMap<AccountName, AccountSettings> = &settings.accounts;
-    let ways = Ways {
-        egress: Arc::new(sent.clone()),
-        drop_offs: Arc::new(AwsDropOffs::new(&session(), accounts)),
-        programs: Arc::new(LocalPrograms),
-    };
-    let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(OneSecret));
-    (vendors.delivery(&"acme".parse().expect("a vendor")).expect("it is configured"), sent)
+    recipe::vendor(&session(), steps)
 }
 
 fn session() -> Arc<AwsSession> {

@@ -6,5 +6,6 @@ pub(crate) mod moto;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod python;
+pub(crate) mod recipe;
 pub(crate) mod vendor;
 pub(crate) mod webhook_reference;
