@@ -12,6 +12,7 @@ mod delivery_http;
 mod driver_engine;
 mod drop_offs_moto;
 mod events;
+mod faults;
 mod fuzzing;
 mod iam_moto;
 mod journal_contract;
