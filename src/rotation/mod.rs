@@ -27,6 +27,8 @@ mod next;
 mod plan;
 pub mod retry;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use effect::{Effect, Evidence, Outcome};

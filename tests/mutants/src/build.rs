@@ -93,7 +93,6 @@ impl Copy {
             .args(["--locked", "--quiet", "--message-format=json", "--config", OPTIMISED])
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_INCREMENTAL", "1")
-            .env("RUSTFLAGS", "--cap-lints=warn")
             .current_dir(&self.tree)
             .stderr(Stdio::piped())
             .output()

@@ -278,19 +278,20 @@ impl<'ast> Visit<'ast> for Gardener<'_> {
         visit::visit_expr_unary(self, unary);
     }
 
-    fn visit_arm(&mut self, arm: &'ast syn::Arm) {
-        match &arm.guard {
-            Some((_, guard)) => {
+    fn visit_expr_match(&mut self, whole: &'ast syn::ExprMatch) {
+        let is_catch_all = |arm: &syn::Arm| matches!(arm.pat, syn::Pat::Wild(_)) && arm.guard.is_none();
+        let has_catch_all = whole.arms.iter().any(is_catch_all);
+        for arm in &whole.arms {
+            if let Some((_, guard)) = &arm.guard {
                 let found = self.take(guard.span(), &[Genre::MatchArmGuard]);
                 self.make_bed(guard.span().byte_range(), Kind::Expression, found);
-            }
-            None => {
+            } else if has_catch_all {
                 let found = self.take(arm.span(), &[Genre::MatchArm]);
                 let end = arm.pat.span().byte_range().end;
                 self.make_bed(end..end, Kind::Guard, found);
             }
         }
-        visit::visit_arm(self, arm);
+        visit::visit_expr_match(self, whole);
     }
 
     fn visit_expr_struct(&mut self, whole: &'ast syn::ExprStruct) {
