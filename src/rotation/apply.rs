@@ -129,8 +129,9 @@ impl Rotation {
         }
         self.not_before = match &stage {
             Stage::Prove { .. } => at + self.plan.prove_every,
-            Stage::Deliver { round, .. } if *round > 1 => {
-                at + retry::wait_after(*round - 1, None).unwrap_or_default()
+            // The first delivery is made at once; each further one waits as after so many failures.
+            Stage::Deliver { round, .. } => {
+                retry::wait_after(*round - 1, None).map_or(Timestamp::EPOCH, |wait| at + wait)
             }
             // One listing decides whether a key is left behind, so it must be one that can be believed.
             Stage::Survey if self.abandoning => {
@@ -140,7 +141,6 @@ impl Rotation {
             | Stage::Create { .. }
             | Stage::Suspect { .. }
             | Stage::Discard { .. }
-            | Stage::Deliver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }

@@ -31,12 +31,12 @@ fn an_event_that_cannot_follow_is_named_with_its_number_and_its_stage() {
 
 #[test]
 fn a_rotation_knows_what_it_was_begun_with() {
-    let rotation = rotation(Plan::default(), &[listed(1)]);
+    let rotation = rotation(asking(), &[listed(1)]);
     assert_eq!((rotation.id(), rotation.events()), (id(), 2));
     assert_eq!((rotation.old(), rotation.old_created_at()), (&key('A'), at(-100 * DAY)));
     assert_eq!((rotation.started_at(), rotation.since()), (at(0), at(1)));
     assert_eq!(rotation.subject(), &subject());
-    assert_eq!(rotation.plan(), &Plan::default());
+    assert_eq!(rotation.plan(), &asking());
 }
 
 // Waiting.
@@ -186,6 +186,22 @@ fn a_suspect_is_discarded_only_if_nobody_ever_used_it() {
     assert_eq!(suspected(used(72, "s3")).name(), "stuck");
 }
 
+#[test]
+fn when_a_lost_key_is_discarded_the_survey_is_repeated_at_once() {
+    let rotation = rotation(
+        Plan::default(),
+        &[
+            listed(1),
+            Event::Intended { intent: Intent::Create, at: at(2) },
+            Event::Listed { keys: vec![metadata('A', -100 * DAY), metadata('X', 3)], at: at(70) },
+            Event::UsageRead { usage: BTreeMap::from([(key('X'), KeyUsage::Never)]), at: at(71) },
+            Event::Deactivated { at: at(72), request_id: None },
+            Event::Deleted { at: at(73), request_id: None },
+        ],
+    );
+    check(&rotation, 73, &Next::Perform(Effect::ListKeys));
+}
+
 // Proving it.
 
 #[test]
@@ -246,7 +262,11 @@ fn a_vendor_that_names_another_key_is_asked_three_times_and_then_given_the_key_a
         }
         now = match rotation.next(at(now)) {
             Next::Stuck(blocker) => break blocker,
-            Next::Wait { until, .. } => until.unix_seconds() - at(0).unix_seconds(),
+            Next::Wait { until, why } => {
+                let sentence = "not_in_force".to_owned();
+                assert_eq!(why, Waiting::Backoff { failures: deliveries, sentence });
+                until.unix_seconds() - at(0).unix_seconds()
+            }
             other => panic!("{other:?}"),
         };
     };
@@ -368,12 +388,16 @@ fn a_key_is_retired_in_its_window_only_and_made_at_any_hour() {
 fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
     let Effect::Deactivate { key, evidence } = retired_by(12) else { panic!("it deactivates") };
     let intent = Intent::Deactivate { key, because: evidence.because().clone() };
-    let mut rotation = soaking(ungated());
+    let mut rotation = soaking(Plan::default());
     rotation.apply(&Event::Intended { intent, at: at(20) }).expect("legal");
     rotation.apply(&unanswered(Doing::Deactivate, 30)).expect("legal");
     check(&rotation, 35, &Next::Perform(retired_by(12)));
     rotation.apply(&refused(Doing::ReadUsage, RefusalCode::Throttled, 36)).expect("legal");
     check(&rotation, 80, &Next::Perform(retired_by(12)));
+    // A no to itself settles it: it certainly did not happen.
+    rotation.apply(&refused(Doing::Deactivate, RefusalCode::AccessDenied, 81)).expect("legal");
+    let soaked = at(11 + 15 * MINUTE + DAY);
+    check(&rotation, DAY, &Next::Wait { until: soaked, why: Waiting::Soak });
 }
 
 #[test]
@@ -436,6 +460,22 @@ fn after_a_reactivation_only_what_happened_since_counts() {
 }
 
 #[test]
+fn a_vendor_that_goes_back_for_the_third_time_and_again_in_the_soak_is_for_a_person() {
+    let plan = Plan { can_ask_vendor: true, ..ungated() };
+    let mut rotation = cooling(plan);
+    for time in 1..=3 {
+        let begun = time * DAY;
+        rotation.apply(&refused(Doing::Verify, RefusalCode::NotInForce, begun)).expect("legal");
+        rotation.apply(&Event::Reactivated { at: at(begun + 1) }).expect("legal");
+        let mut denied = rotation.clone();
+        denied.apply(&refused(Doing::Verify, RefusalCode::NotInForce, begun + 2)).expect("legal");
+        assert_eq!(denied.stage().name(), if time < 3 { "soak" } else { "stuck" }, "time {time}");
+        rotation.apply(&verified(begun + 10)).expect("legal");
+        rotation.apply(&Event::Deactivated { at: at(begun + 11), request_id: None }).expect("legal");
+    }
+}
+
+#[test]
 fn an_old_key_that_is_gone_when_it_is_wanted_back_is_for_a_person() {
     let mut rotation = cooling(ungated());
     let asked_for = Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(200) };
@@ -465,6 +505,47 @@ fn what_is_given_up_ends_at_once_or_takes_its_own_key_along_first() {
     assert_eq!(give_up(asking(), &offered), Stage::Abandoned, "whoever was offered it may use it");
     let doubtful = [listed(1), Event::Intended { intent: Intent::Create, at: at(2) }];
     assert_eq!(give_up(asking(), &doubtful), Stage::Survey, "a key may turn up");
+}
+
+#[test]
+fn whoever_gives_up_in_doubt_looks_once_when_a_listing_can_be_believed() {
+    let mut doubtful = rotation(
+        Plan::default(),
+        &[
+            listed(1),
+            Event::Intended { intent: Intent::Create, at: at(2) },
+            unanswered(Doing::Create, 20),
+            Event::Abandoned { by: "alex".to_owned(), why: "gone".to_owned(), at: at(30) },
+        ],
+    );
+    let believable = 20 + 5 * MINUTE;
+    check(&doubtful, believable - 1, &Next::Wait { until: at(believable), why: Waiting::Doubt });
+    check(&doubtful, believable, &Next::Perform(Effect::ListKeys));
+    let found = |others: &[KeyMetadata]| {
+        let keys = [&[metadata('A', -100 * DAY)], others].concat();
+        let mut rotation = doubtful.clone();
+        rotation.apply(&Event::Listed { keys, at: at(believable) }).expect("legal");
+        rotation.stage().clone()
+    };
+    assert_eq!(found(&[]), Stage::Abandoned);
+    assert_eq!(found(&[metadata('X', -DAY)]), Stage::Abandoned, "a stranger's key is nothing to wait for");
+    assert_eq!(found(&[metadata('X', 10)]), Stage::Suspect { key: key('X') });
+    // A listing that was refused is repeated in its own time, whatever an impatient operator says.
+    doubtful.apply(&refused(Doing::List, RefusalCode::Throttled, believable)).expect("legal");
+    doubtful.apply(&Event::Resumed { by: "alex".to_owned(), at: at(believable + 1) }).expect("legal");
+    check(&doubtful, believable + 1, &Next::Wait { until: at(believable + 5), why: Waiting::Doubt });
+}
+
+#[test]
+fn an_old_key_that_is_being_deleted_cannot_be_asked_back() {
+    let asked_for =
+        Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(8 * DAY) };
+    let mut rotation = cooling(ungated());
+    rotation.clone().apply(&asked_for).expect("it is Inactive and there");
+    let because = Because::Superseded { by: key('B'), verified_at: at(12) };
+    let intent = Intent::Delete { key: key('A'), because };
+    rotation.apply(&Event::Intended { intent, at: at(8 * DAY) }).expect("legal");
+    rotation.apply(&asked_for).expect_err("the deletion may be under way");
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Mutant;
 
@@ -30,21 +32,51 @@ impl Copy {
         Copy { root: root.to_owned(), tree: target.join("mutants/tree"), target }
     }
 
-    /// The tree as it is, with a module that wakes one of so many mutants.
-    pub(crate) fn prepare(&self, mutants: usize) -> Result<(), String> {
+    /// The tree as it is, with a module that wakes one of these mutants. Gives a number that is another one
+    /// when any of them, or anything in `src/`, is.
+    pub(crate) fn prepare(&self, mutants: &[Mutant]) -> Result<u64, String> {
         let mut there = BTreeSet::new();
-        self.copy(Path::new(""), &mut there)?;
-        let waking = include_str!("waking.rs.txt").replace("MUTANTS", &mutants.to_string());
+        let planted: BTreeSet<&Path> = mutants.iter().map(|mutant| Path::new(&mutant.file)).collect();
+        self.copy(Path::new(""), &planted, &mut there)?;
+        let waking = include_str!("waking.rs.txt").replace("COUNT", &mutants.len().to_string());
         self.write("src/mutation.rs", &waking)?;
         self.write("src/lib.rs", &format!("{}\npub mod mutation;\n", self.original("src/lib.rs")?))?;
-        let stale = files_below(&self.tree.join("src"))?.into_iter().filter(|path| !there.contains(path));
-        for path in stale.filter(|path| !path.ends_with("src/mutation.rs")) {
-            fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        for path in files_below(&self.tree.join("src"))? {
+            if !there.contains(&path) && !path.ends_with("src/mutation.rs") {
+                fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            }
         }
-        Ok(())
+        let mut hasher = DefaultHasher::new();
+        for path in there.iter().filter(|path| path.starts_with(self.tree.join("src"))) {
+            let file = path.strip_prefix(&self.tree).expect("it is below the tree");
+            (file, fs::read(self.root.join(file)).ok()).hash(&mut hasher);
+        }
+        mutants.iter().for_each(|mutant| mutant.name.hash(&mut hasher));
+        Ok(hasher.finish())
     }
 
-    fn copy(&self, folder: &Path, there: &mut BTreeSet<PathBuf>) -> Result<(), String> {
+    fn memory(&self) -> PathBuf {
+        self.tree.with_file_name("memory.json")
+    }
+
+    pub(crate) fn remember(&self, program: u64, what: &impl Serialize) -> Result<(), String> {
+        let text = serde_json::to_string(&(program, what)).map_err(|error| error.to_string())?;
+        fs::write(self.memory(), text).map_err(|error| error.to_string())
+    }
+
+    /// What was remembered of this program.
+    pub(crate) fn recall<T: DeserializeOwned>(&self, program: u64) -> Option<T> {
+        let text = fs::read_to_string(self.memory()).ok()?;
+        let (remembered, what): (u64, T) = serde_json::from_str(&text).ok()?;
+        (remembered == program).then_some(what)
+    }
+
+    fn copy(
+        &self,
+        folder: &Path,
+        planted: &BTreeSet<&Path>,
+        there: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), String> {
         for entry in fs::read_dir(self.root.join(folder)).map_err(|error| error.to_string())? {
             let name = entry.map_err(|error| error.to_string())?.file_name();
             let path = folder.join(&name);
@@ -53,9 +85,11 @@ impl Copy {
             }
             let from = self.root.join(&path);
             if from.is_dir() {
-                self.copy(&path, there)?;
-            } else {
-                there.insert(self.tree.join(&path));
+                self.copy(&path, planted, there)?;
+                continue;
+            }
+            there.insert(self.tree.join(&path));
+            if !planted.contains(path.as_path()) && path != Path::new("src/lib.rs") {
                 let text = fs::read(&from).map_err(|error| format!("{}: {error}", from.display()))?;
                 self.write_bytes(&path, &text)?;
             }
@@ -80,11 +114,6 @@ impl Copy {
         let folder = path.parent().expect("it is below the tree");
         let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
         written.map_err(|error| format!("{}: {error}", path.display()))
-    }
-
-    /// Nothing is planted in these files any more.
-    pub(crate) fn restore(&self, mutants: &[Mutant]) -> Result<(), String> {
-        mutants.iter().try_for_each(|mutant| self.write(&mutant.file, &self.original(&mutant.file)?))
     }
 
     fn cargo(&self, args: &[&str]) -> Result<Output, String> {
@@ -123,6 +152,12 @@ struct Line {
     reason: String,
     message: Option<Diagnostic>,
     executable: Option<PathBuf>,
+    profile: Option<Profile>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
 }
 
 #[derive(Deserialize)]
@@ -168,10 +203,15 @@ pub(crate) fn check(copy: &Copy) -> Result<Vec<Complaint>, String> {
 
 /// The programs that hold the tests: of the modules first, which are quick.
 pub(crate) fn bodies(copy: &Copy) -> Result<Vec<PathBuf>, String> {
-    let output = copy.cargo(&["test", "--no-run", "--lib", "--test", "it"])?;
+    Ok(body(copy, &["--lib"])?.into_iter().chain(body(copy, &["--test", "it"])?).collect())
+}
+
+pub(crate) fn body(copy: &Copy, which: &[&str]) -> Result<Option<PathBuf>, String> {
+    let output = copy.cargo(&[&["test", "--no-run"], which].concat())?;
     if !output.status.success() {
         let said = lines(&output).filter_map(|line| line.message?.rendered).collect::<String>();
         return Err(format!("{said}{}", String::from_utf8_lossy(&output.stderr)));
     }
-    Ok(lines(&output).filter(|line| line.reason == "compiler-artifact").filter_map(|line| line.executable).collect())
+    let artifacts = lines(&output).filter(|line| line.reason == "compiler-artifact");
+    Ok(artifacts.filter(|line| line.profile.as_ref().is_some_and(|profile| profile.test)).find_map(|line| line.executable))
 }

@@ -64,7 +64,6 @@ fn campaign(root: &Path, wanted: &[String]) -> Result<usize, String> {
         tell(&mutants[index], &verdict);
         verdicts.insert(index, verdict);
     }
-    copy.restore(&mutants)?;
     Ok(table(&mutants, &verdicts))
 }
 

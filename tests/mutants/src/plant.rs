@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 use crate::build::{self, Complaint, Copy};
 use crate::catalogue::{Genre, Mutant, Span};
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Fate {
     /// It is in the copy.
     Asleep,
@@ -35,9 +36,13 @@ impl Planted {
 }
 
 /// Plants all of them; those that the compiler does not accept are taken out again.
+///
+/// What it did not accept in the same program the last time is not planted first: then nothing is
+/// compiled again.
 pub(crate) fn all(copy: &Copy, mutants: &[Mutant]) -> Result<Planted, String> {
-    copy.prepare(mutants.len())?;
-    let mut planted = Planted { fates: BTreeMap::new() };
+    let program = copy.prepare(mutants)?;
+    let remembered = copy.recall::<BTreeMap<usize, Fate>>(program);
+    let mut planted = Planted { fates: remembered.unwrap_or_default() };
     let files: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
     loop {
         let mut gardens = BTreeMap::new();
@@ -49,6 +54,7 @@ pub(crate) fn all(copy: &Copy, mutants: &[Mutant]) -> Result<Planted, String> {
         let complaints = build::check(copy)?;
         println!("{} complaints of the compiler", complaints.len());
         if complaints.is_empty() {
+            copy.remember(program, &planted.fates)?;
             return Ok(planted);
         }
         let before = planted.fates.len();
