@@ -56,8 +56,18 @@ pub(super) async fn connect(
         Mode::Drive | Mode::Operate => writing(path).connect().await.map_err(|error| failed(error.into()))?,
         Mode::Read => connect_reader(path).await.map_err(failed)?,
     };
-    check(&mut connection, path, seal_key, mode).await.map_err(failed)?;
-    Ok(connection)
+    match check(&mut connection, path, seal_key, mode).await {
+        Ok(()) => Ok(connection),
+        Err(failure) => Err(failed(left(connection, failure).await)),
+    }
+}
+
+/// Takes the shared files away before the refusal is told: a connection that is only dropped is closed some time later,
+/// or never, when the process ends with the refusal.
+async fn left(connection: SqliteConnection, failure: Failure) -> Failure {
+    // Whatever closing has to say, it is not why the journal was refused.
+    drop(connection.close().await);
+    failure
 }
 
 async fn check(
@@ -143,8 +153,10 @@ async fn connect_reader(path: &Path) -> Result<SqliteConnection, Failure> {
 
 async fn begin_reading(options: SqliteConnectOptions) -> Result<SqliteConnection, Failure> {
     let mut connection = options.connect().await?;
-    query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
-    Ok(connection)
+    match query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await {
+        Ok(_) => Ok(connection),
+        Err(error) => Err(left(connection, error.into()).await),
+    }
 }
 
 async fn check_pages(connection: &mut SqliteConnection, path: &Path) -> Result<(), Failure> {
