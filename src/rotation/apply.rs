@@ -234,9 +234,6 @@ impl Rotation {
 
     fn after_creation(&mut self, key: AccessKeyId) -> Stage {
         self.doubt_span = None;
-        if self.abandoning {
-            return Stage::Discard { key, inactive: false };
-        }
         Stage::Prove { new: key, successes: 0, not_usable: 0 }
     }
 

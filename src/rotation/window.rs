@@ -209,6 +209,13 @@ mod tests {
     }
 
     #[test]
+    fn a_window_without_days_is_each_days() {
+        let mornings = windows("UTC", &["06:00-06:30"]);
+        check_opening(&mornings, "2026-11-21T06:29:59Z", "2026-11-21T06:29:59Z");
+        check_opening(&mornings, "2026-11-21T06:30:00Z", "2026-11-22T06:00:00Z");
+    }
+
+    #[test]
     fn a_window_past_midnight_belongs_to_the_day_it_starts_on() {
         let night = windows("UTC", &["Fri 22:00-06:00"]);
         check_opening(&night, "2026-11-21T05:59:00Z", "2026-11-21T05:59:00Z");

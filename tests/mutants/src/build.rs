@@ -182,7 +182,8 @@ fn lines(output: &Output) -> impl Iterator<Item = Line> {
 /// What the compiler says of the copy.
 pub(crate) fn check(copy: &Copy) -> Result<Vec<Complaint>, String> {
     let output = copy.cargo(&["check", "--lib"])?;
-    let errors = lines(&output).filter(|line| line.reason == "compiler-message").filter_map(|line| line.message);
+    let errors =
+        lines(&output).filter(|line| line.reason == "compiler-message").filter_map(|line| line.message);
     let complaints: Vec<Complaint> = errors
         .filter(|message| message.level == "error" && !message.spans.is_empty())
         .map(|message| Complaint {
@@ -213,5 +214,7 @@ pub(crate) fn body(copy: &Copy, which: &[&str]) -> Result<Option<PathBuf>, Strin
         return Err(format!("{said}{}", String::from_utf8_lossy(&output.stderr)));
     }
     let artifacts = lines(&output).filter(|line| line.reason == "compiler-artifact");
-    Ok(artifacts.filter(|line| line.profile.as_ref().is_some_and(|profile| profile.test)).find_map(|line| line.executable))
+    Ok(artifacts
+        .filter(|line| line.profile.as_ref().is_some_and(|profile| profile.test))
+        .find_map(|line| line.executable))
 }

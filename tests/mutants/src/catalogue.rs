@@ -69,9 +69,12 @@ pub(crate) fn list(root: &Path, wanted: &[String]) -> Result<Vec<Mutant>, String
         .output()
         .map_err(|error| error.to_string())?;
     if !listed.status.success() {
-        return Err("`cargo mutants --list` failed; `cargo install cargo-mutants --locked` installs it".to_owned());
+        return Err(
+            "`cargo mutants --list` failed; `cargo install cargo-mutants --locked` installs it".to_owned()
+        );
     }
-    let mut mutants: Vec<Mutant> = serde_json::from_slice(&listed.stdout).map_err(|error| error.to_string())?;
+    let mut mutants: Vec<Mutant> =
+        serde_json::from_slice(&listed.stdout).map_err(|error| error.to_string())?;
     mutants.retain(|mutant| wanted.is_empty() || wanted.iter().any(|part| mutant.name.contains(part)));
     Ok(mutants)
 }

@@ -28,7 +28,8 @@ use trial::Verdict;
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("this is in the tree");
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("this is in the tree");
     match campaign(&root, &wanted) {
         Ok(survivors) if survivors == 0 => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -77,7 +78,10 @@ fn table(mutants: &[Mutant], verdicts: &BTreeMap<usize, Verdict>) -> usize {
         let folder = Path::new(&mutants[*index].file).parent().unwrap_or(Path::new("")).to_owned();
         *folders.entry(folder).or_default().entry(verdict.word()).or_default() += 1;
     }
-    println!("\n{:<16} {:>7} {:>7} {:>7} {:>9} {:>6}", "folder", "caught", "timeout", "missed", "unviable", "score");
+    println!(
+        "\n{:<16} {:>7} {:>7} {:>7} {:>9} {:>6}",
+        "folder", "caught", "timeout", "missed", "unviable", "score"
+    );
     let mut survivors = 0;
     for (folder, counts) in &folders {
         let count = |word: &str| counts.get(word).copied().unwrap_or(0);

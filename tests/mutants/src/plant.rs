@@ -66,7 +66,8 @@ pub(crate) fn all(copy: &Copy, mutants: &[Mutant]) -> Result<Planted, String> {
             }
         }
         if planted.fates.len() == before {
-            let first: Vec<&str> = complaints.iter().map(|Complaint { text, .. }| text.as_str()).take(3).collect();
+            let first: Vec<&str> =
+                complaints.iter().map(|Complaint { text, .. }| text.as_str()).take(3).collect();
             return Err(format!("the copy does not compile:\n{}", first.join("\n")));
         }
     }
