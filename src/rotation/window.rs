@@ -1,6 +1,5 @@
 //! Windows: the hours of the week in which a rotation may start and may retire a key.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -42,7 +41,8 @@ impl Window {
         if self.from_minute < self.to_minute {
             today && (self.from_minute..self.to_minute).contains(&minute)
         } else {
-            (today && minute >= self.from_minute) || (yesterday && minute < self.to_minute)
+            (today && (self.from_minute..).contains(&minute))
+                || (yesterday && (..self.to_minute).contains(&minute))
         }
     }
 }
@@ -108,12 +108,6 @@ impl From<Window> for String {
     }
 }
 
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 /// The windows of one vendor, in one time zone. None at all means any time.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Windows {
@@ -167,13 +161,6 @@ impl Windows {
 
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-impl fmt::Display for Windows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let windows: Vec<&str> = self.windows.iter().map(|window| window.text.as_str()).collect();
-        write!(f, "{} {}", windows.join(", "), self.zone)
-    }
 }
 
 #[cfg(test)]
@@ -242,6 +229,7 @@ mod tests {
             "Mon",
             "Mon 9:00-17:00",
             "Mon 09:00",
+            "Mon 09:60-10:30",
             "Foo 09:00-10:00",
             "09:00-09:00",
             "09:00-25:00",

@@ -62,6 +62,43 @@ async fn users_that_only_aws_knows_are_asked_for_once_a_pass_and_visited() {
     assert_eq!(seen.iter().map(|visited| visited.verdict.state).collect::<Vec<_>>(), [State::Ok, State::Ok]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pass_for_a_vendor_that_left_the_configuration_says_so_and_ends() {
+    let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["gone", "here"]);
+    house.once(Patience::Short).await;
+    house.configure(&settings(HASTE, &["here"]));
+    let found = tokio::time::timeout(DAY, house.asked(&["gone"], false)).await.expect("it ends");
+    assert_eq!(by_name(found)["gone"].verdict.reason, "orphaned");
+}
+
+#[tokio::test]
+async fn of_a_vendor_that_was_renamed_and_switched_off_the_new_name_is_told_and_the_others_stay() {
+    let house = House::new(HASTE, &["before"]);
+    house.is("before", How::Panics);
+    house.once(Patience::Short).await;
+    let role = "[vendor.role]\nrole_arn = \"arn:aws:iam::111122223333:role/vendor\"\n\
+                vendor_account_id = \"444455556666\"\n";
+    let off = toml(HASTE, &["before"]).replace("vendor.before", "vendor.after");
+    let off = off.replace("[[vendor", "enabled = false\n[[vendor");
+    house.configure(&load(&format!("{off}{role}")));
+    let told = |found: Vec<Visited>| {
+        let rows = found.into_iter().map(|visited| (visited.vendor.to_string(), visited.verdict.reason));
+        rows.collect::<Vec<_>>()
+    };
+    let expect = [("after".to_owned(), "disabled"), ("role".to_owned(), "assumes_role")];
+    assert_eq!(told(house.once(Patience::Short).await), expect);
+    assert_eq!(told(status(&house.world(), &[]).await.expect("a journal")), expect);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_no_tick_is_left_none_is_waited_for() {
+    let house = House::young(HASTE, &["acme"]);
+    house.configure(&load(&toml(HASTE, &["acme"]).replace("0 * * * *", "0 0 3 1 1 * 2020")));
+    let now = house.stage.now();
+    house.scheduled(now + DAY).await;
+    assert_eq!(house.stage.now(), now);
+}
+
 #[tokio::test]
 async fn a_secret_is_sealed_with_its_key_and_erased_when_nothing_needs_it() {
     let house = House::new(HASTE, &["acme"]);
@@ -72,6 +109,30 @@ async fn a_secret_is_sealed_with_its_key_and_erased_when_nothing_needs_it() {
     house.is("acme", How::Accepts);
     house.once(Patience::Short).await;
     assert_eq!(house.journal.secret(rotation).await.expect("a journal"), None);
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_shown_with_its_keys_whether_or_not_they_can_be_listed() {
+    let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
+    let found = by_name(house.once(Patience::Short).await);
+    assert_eq!(found["acme"].keys.len(), 1, "as they were when it began");
+    let nobody = subject("nobody");
+    let old = house.old_key("acme");
+    let Event::Started { old_created_at, reason, plan, at, .. } = started(&subject("acme"), &house) else {
+        panic!("it starts")
+    };
+    let begun =
+        Event::Started { subject: nobody.clone(), old: old.clone(), old_created_at, reason, plan, at };
+    let id = RotationId::new(&nobody, &old, at);
+    let entry = Entry { rotation: id, number: 1, event: &begun, secret: SecretChange::Keep, ends: false };
+    house.journal.append(entry).await.expect("a journal");
+    house.configure(&settings(HASTE, &["acme", "nobody"]));
+    let seen = by_name(status(&house.world(), &[]).await.expect("a journal"));
+    let (acme, nobody) = (&seen["acme"], &seen["nobody"]);
+    assert_eq!((acme.keys.len(), acme.usage.len(), acme.failed), (2, 2, false));
+    assert!(acme.rotation.is_some() && acme.account_id.is_some());
+    assert_eq!((nobody.verdict.state, nobody.verdict.reason), (State::Stuck, "no_such_user"));
+    assert!(nobody.rotation.is_some() && nobody.failed);
 }
 
 #[tokio::test]
