@@ -1,6 +1,5 @@
 //! Windows: the hours of the week in which a rotation may start and may retire a key.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -42,7 +41,8 @@ impl Window {
         if self.from_minute < self.to_minute {
             today && (self.from_minute..self.to_minute).contains(&minute)
         } else {
-            (today && minute >= self.from_minute) || (yesterday && minute < self.to_minute)
+            (today && (self.from_minute..).contains(&minute))
+                || (yesterday && (..self.to_minute).contains(&minute))
         }
     }
 }
@@ -108,12 +108,6 @@ impl From<Window> for String {
     }
 }
 
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 /// The windows of one vendor, in one time zone. None at all means any time.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Windows {
@@ -169,13 +163,6 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-impl fmt::Display for Windows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let windows: Vec<&str> = self.windows.iter().map(|window| window.text.as_str()).collect();
-        write!(f, "{} {}", windows.join(", "), self.zone)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +196,13 @@ mod tests {
     }
 
     #[test]
+    fn a_window_without_days_is_each_days() {
+        let mornings = windows("UTC", &["06:00-06:30"]);
+        check_opening(&mornings, "2026-11-21T06:29:59Z", "2026-11-21T06:29:59Z");
+        check_opening(&mornings, "2026-11-21T06:30:00Z", "2026-11-22T06:00:00Z");
+    }
+
+    #[test]
     fn a_window_past_midnight_belongs_to_the_day_it_starts_on() {
         let night = windows("UTC", &["Fri 22:00-06:00"]);
         check_opening(&night, "2026-11-21T05:59:00Z", "2026-11-21T05:59:00Z");
@@ -235,6 +229,7 @@ mod tests {
             "Mon",
             "Mon 9:00-17:00",
             "Mon 09:00",
+            "Mon 09:60-10:30",
             "Foo 09:00-10:00",
             "09:00-09:00",
             "09:00-25:00",

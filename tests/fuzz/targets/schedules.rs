@@ -30,7 +30,7 @@ pub fn schedules(data: &[u8]) {
         assert_eq!(Cron::parse(cron.text(), zone).as_ref(), Ok(&cron));
     }
     if let Ok(window) = bytes.line().parse::<Window>() {
-        assert_eq!(window.to_string().parse(), Ok(window.clone()));
+        assert_eq!(String::from(window.clone()).parse(), Ok(window.clone()));
         let windows = Windows::new(zone, vec![window]);
         for now in times {
             check_windows(&windows, now);
@@ -63,10 +63,14 @@ fn halfway(from: Timestamp, to: Timestamp) -> Timestamp {
 fn check_windows(windows: &Windows, now: Timestamp) {
     let opening = windows.opening(now);
     assert!(opening >= now);
-    assert_eq!(windows.opening(opening), opening, "{windows} is not open at {opening}, after {now}");
+    assert_eq!(windows.opening(opening), opening, "{windows:?} is not open at {opening}, after {now}");
     if opening > now && opening < Timestamp::NEVER {
         let before = opening.minus(Duration::from_secs(1));
-        assert_eq!(windows.opening(before), opening, "{windows} opens at {opening}, and at {before} already");
+        assert_eq!(
+            windows.opening(before),
+            opening,
+            "{windows:?} opens at {opening}, and at {before} already"
+        );
     }
 }
 
