@@ -150,6 +150,8 @@ impl Windows {
         let whole_minute = now.minus(Duration::from_secs(now.unix_seconds().unsigned_abs() % 60));
         (1..=MINUTES_OF_SEARCH)
             .map(|minutes| whole_minute + Duration::from_secs(u64::from(minutes) * 60))
+            // Whether a rotation is over is asked at the end of time, at each append, and no minute is behind that.
+            .take_while(|at| *at < Timestamp::NEVER)
             .find(|at| self.is_open(*at))
             .unwrap_or(Timestamp::NEVER)
     }
@@ -211,6 +213,13 @@ mod tests {
         let weekend = windows("UTC", &["Sat-Mon 00:00-24:00"]);
         check_opening(&weekend, "2026-11-23T23:59:59Z", "2026-11-23T23:59:59Z");
         check_opening(&weekend, "2026-11-24T00:00:00Z", "2026-11-28T00:00:00Z");
+    }
+
+    #[test]
+    fn at_the_end_of_time_a_closed_window_does_not_open() {
+        let office = windows("Europe/Berlin", &["Mon-Fri 09:00-17:00"]);
+        assert_eq!(office.opening(Timestamp::NEVER), Timestamp::NEVER);
+        assert_eq!(office.opening(Timestamp::NEVER.minus(Duration::from_hours(1))), Timestamp::NEVER);
     }
 
     #[test]
