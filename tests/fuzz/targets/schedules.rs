@@ -15,6 +15,9 @@ use super::bytes::Bytes;
 const TIMES: u32 = 4;
 /// Until then every expression that names no year has a next time.
 const FAR_SECS: u32 = 4_000_000_000;
+/// 2024. No rotation is older, and in earlier years some zones were not whole quarters of an hour apart, or changed
+/// their clocks a minute after midnight.
+const FIRST_ROTATION_SECS: i64 = 1_704_067_200;
 const SPAN_MAX: Duration = Duration::from_hours(3650 * 24);
 
 /// A schedule that is read always has a later time to offer, or none; windows open when they say; spans and times
@@ -34,7 +37,7 @@ pub fn schedules(data: &[u8]) {
     if let Ok(window) = bytes.line().parse::<Window>() {
         assert_eq!(window.to_string().parse(), Ok(window.clone()));
         let windows = Windows::new(zone, vec![window]);
-        for now in times {
+        for now in times.into_iter().filter(|now| now.unix_seconds() >= FIRST_ROTATION_SECS) {
             check_windows(&windows, now);
         }
     }
