@@ -144,6 +144,8 @@ impl Windows {
         let before = now.minus(Duration::from_secs(now.unix_seconds().unsigned_abs() % step.as_secs()));
         (1..=MINUTES_OF_SEARCH / self.minutes_apart())
             .map(|steps| before + step * steps)
+            // Whether a rotation is over is asked at the end of time, at each append, and nothing is behind that.
+            .take_while(|at| *at < Timestamp::NEVER)
             .find(|at| self.is_open(*at))
             .unwrap_or(Timestamp::NEVER)
     }
@@ -214,6 +216,13 @@ mod tests {
         let weekend = windows("UTC", &["Sat-Mon 00:00-24:00"]);
         check_opening(&weekend, "2026-11-23T23:59:59Z", "2026-11-23T23:59:59Z");
         check_opening(&weekend, "2026-11-24T00:00:00Z", "2026-11-28T00:00:00Z");
+    }
+
+    #[test]
+    fn at_the_end_of_time_a_closed_window_does_not_open() {
+        let office = windows("Europe/Berlin", &["Mon-Fri 09:00-17:00"]);
+        assert_eq!(office.opening(Timestamp::NEVER), Timestamp::NEVER);
+        assert_eq!(office.opening(Timestamp::NEVER.minus(Duration::from_hours(1))), Timestamp::NEVER);
     }
 
     #[test]
