@@ -322,7 +322,9 @@ mod tests {
         let in_flight = [("acme", "user-a"), ("fleet", "user-f"), ("gone", "user-g"), ("former", "user-off")];
         let in_flight = in_flight.map(|(vendor, user)| known(vendor, user)).to_vec();
         let mut roll_call = RollCall::new(&asked, in_flight);
-        unlisted.iter().for_each(|vendor| roll_call.without_roster(name(vendor)));
+        for vendor in unlisted {
+            roll_call.without_roster(name(vendor));
+        }
         let (calls, left) = roll_call.left_over(&settings());
         let called: Vec<&str> = calls.iter().map(|call| call.subject.iam_user.as_str()).collect();
         assert_eq!(called, carried_on);
