@@ -7,8 +7,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::cli::history::in_words;
 use crate::cli::view::sentence;
-use crate::driver::{Rest, Visited, Watcher};
-use crate::ids::{IamUserName, RotationId, Subject, Who};
+use crate::driver::{Rest, Visited, Watcher, rotation_span};
+use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
 use crate::rotation::{Event, RefusalCode, Rotation, Stage};
 use crate::schedule::State;
 
@@ -24,6 +24,8 @@ struct Notes {
     steps: BTreeMap<RotationId, Vec<String>>,
     /// What was said of each user's trouble last, so that it is logged once and not at every pass.
     troubles: BTreeMap<Who, String>,
+    /// The same of vendors whose users could not be listed.
+    unlisted: BTreeMap<VendorName, String>,
 }
 
 impl Reporter {
@@ -79,7 +81,15 @@ impl Watcher for Reporter {
     }
 
     fn unlisted(&self, visited: &Visited) {
-        log_visit(visited, &visited.verdict.sentence, trouble(visited));
+        let (vendor, sentence) = (&visited.vendor, &visited.verdict.sentence);
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = notes.unlisted.insert(vendor.clone(), sentence.clone());
+        let is_news = known.as_ref() != Some(sentence);
+        log_visit(visited, sentence, trouble(visited).filter(|_| is_news));
+    }
+
+    fn listed(&self, vendor: &VendorName) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).unlisted.remove(vendor);
     }
 }
 
@@ -107,35 +117,35 @@ fn trouble(visited: &Visited) -> Option<Trouble> {
 
 fn log_visit(visited: &Visited, sentence: &str, trouble: Option<Trouble>) {
     let (vendor, state, reason) = (&visited.vendor, visited.verdict.state, visited.verdict.reason);
-    match trouble {
-        Some(Trouble::Error) => {
-            tracing::error!(vendor.name = %vendor, reason, "{vendor} is {state}: {sentence}");
-        }
-        Some(Trouble::Warning) => {
-            tracing::warn!(vendor.name = %vendor, reason, "{vendor} is {state}: {sentence}");
-        }
-        None => tracing::debug!(vendor.name = %vendor, reason, "{vendor} is {state}: {sentence}"),
-    }
+    let span = match &visited.rotation {
+        Some(rotation) => rotation_span(vendor, rotation.id()),
+        None => tracing::error_span!("visit", vendor.name = %vendor),
+    };
+    span.in_scope(|| match trouble {
+        Some(Trouble::Error) => tracing::error!(reason, "{vendor} is {state}: {sentence}"),
+        Some(Trouble::Warning) => tracing::warn!(reason, "{vendor} is {state}: {sentence}"),
+        None => tracing::debug!(reason, "{vendor} is {state}: {sentence}"),
+    });
 }
 
 /// INFO: the stage changed, or an operator spoke. WARN: a step failed. Everything else is for the curious.
 fn log(rotation: &Rotation, event: &Event) {
     let (vendor, user) = (&rotation.subject().vendor, &rotation.subject().iam_user);
-    let (id, stage) = (rotation.id(), rotation.stage().name());
+    let stage = rotation.stage().name();
     let line = format!("{vendor}: {}", in_a_line(event, user));
     match event {
         Event::Refused { refusal, .. } if refusal.code == RefusalCode::NotUsable => {
             // Every new key is unknown to AWS for some seconds.
-            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::debug!(rotation.stage = stage, "{line}");
         }
         Event::Refused { .. } | Event::Unanswered { .. } => {
-            tracing::warn!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::warn!(rotation.stage = stage, "{line}");
         }
         Event::Probed { .. } if matches!(rotation.stage(), Stage::Prove { .. }) => {
-            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::debug!(rotation.stage = stage, "{line}");
         }
         Event::Verified { .. } if rotation.since() != event.at() => {
-            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::debug!(rotation.stage = stage, "{line}");
         }
         Event::Started { .. }
         | Event::Created { .. }
@@ -149,10 +159,10 @@ fn log(rotation: &Rotation, event: &Event) {
         | Event::Resumed { .. }
         | Event::ReactivationAsked { .. }
         | Event::Abandoned { .. } => {
-            tracing::info!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::info!(rotation.stage = stage, "{line}");
         }
         Event::Intended { .. } | Event::Listed { .. } | Event::UsageRead { .. } => {
-            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::debug!(rotation.stage = stage, "{line}");
         }
     }
 }
