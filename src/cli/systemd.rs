@@ -1,0 +1,156 @@
+//! What systemd is told: that the program is ready, alive, reading its configuration again, stopping; and in one line how
+//! things stand.
+//!
+//! **Invariant:** the watchdog is fed by the engine's loop and by nothing else. A loop that hangs is silent, whatever the
+//! other threads do, and systemd starts the program again.
+//!
+//! **Invariant:** STATUS= is said anew when something changes that it speaks of, so it is true whenever it is read.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+
+use crate::cli::progress::Reporter;
+use crate::cli::standing::Standing;
+use crate::driver::{Turn, Visited, Watcher};
+use crate::ids::{Subject, VendorName};
+use crate::rotation::{Event, Rotation};
+use crate::time::Timestamp;
+
+/// How often the loop comes by within the watchdog's limit: one that is late once is not dead yet.
+const PULSES_PER_LIMIT: u32 = 3;
+/// Without a watchdog, and well within the extension that a stop asks for.
+const PULSE_MAX: Duration = Duration::from_secs(10);
+const PULSE_MIN: Duration = Duration::from_millis(100);
+/// What a stop that still has a visit under way asks for, again and again; each visit has an end of its own.
+const STOP_EXTENSION_USEC: u32 = 30_000_000;
+
+/// Watches the engine for systemd, and passes on all that it is told.
+pub(crate) struct Supervised {
+    reporter: Reporter,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    standing: Standing,
+    status: String,
+    fed_at: Option<Instant>,
+    ready: bool,
+    stopping: bool,
+}
+
+impl Supervised {
+    pub(crate) fn new(reporter: Reporter) -> Supervised {
+        Supervised { reporter, told: Mutex::default() }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration is being read again, because somebody asked for it.
+    pub(crate) fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(_) => tell(&[NotifyState::Reloading]),
+        }
+    }
+
+    /// It was read: `None`, or since when the file is bad and another one is in force.
+    pub(crate) fn reloaded(&self, bad_since: Option<Timestamp>) {
+        let mut told = self.told();
+        told.standing.bad_since = bad_since;
+        told.say_status();
+        tell(&[NotifyState::Ready]);
+    }
+}
+
+impl Told {
+    fn say_status(&mut self) {
+        let status = self.standing.to_string();
+        if status != self.status {
+            tell(&[NotifyState::Status(&status)]);
+            self.status = status;
+        }
+    }
+
+    fn feed_watchdog(&mut self, pulse: Option<Duration>) {
+        // Turns come thick and fast while much is under way.
+        let often_enough = |fed_at: Instant| pulse.is_some_and(|pulse| fed_at.elapsed() < pulse / 2);
+        if !self.fed_at.is_some_and(often_enough) {
+            tell(&[NotifyState::Watchdog]);
+            self.fed_at = Some(Instant::now());
+        }
+    }
+}
+
+impl Watcher for Supervised {
+    fn appended(&self, rotation: &Rotation, event: &Event) {
+        self.reporter.appended(rotation, event);
+        let mut told = self.told();
+        told.standing.appended(rotation, event);
+        told.say_status();
+    }
+
+    fn visited(&self, subject: &Subject, visited: &Visited) {
+        self.reporter.visited(subject, visited);
+        let mut told = self.told();
+        told.standing.visited(subject, visited);
+        told.say_status();
+    }
+
+    fn unlisted(&self, visited: &Visited) {
+        self.reporter.unlisted(visited);
+        let mut told = self.told();
+        told.standing.unlisted(&visited.vendor);
+        told.say_status();
+    }
+
+    fn listed(&self, vendor: &VendorName) {
+        self.reporter.listed(vendor);
+        let mut told = self.told();
+        told.standing.listed(vendor);
+        told.say_status();
+    }
+
+    fn turned(&self, turn: &Turn) {
+        self.reporter.turned(turn);
+        let mut told = self.told();
+        told.standing.turned(turn);
+        told.say_status();
+        told.feed_watchdog(pulse());
+        if turn.stopping && !told.stopping {
+            tell(&[NotifyState::Stopping]);
+        }
+        told.stopping = turn.stopping;
+        if turn.stopping && turn.visits > 0 {
+            tell(&[NotifyState::ExtendTimeoutUsec(STOP_EXTENSION_USEC)]);
+        }
+        if !told.ready {
+            // Not before the journal was read and the first visits are under way.
+            tell(&[NotifyState::Ready]);
+            told.ready = true;
+        }
+    }
+}
+
+/// How often the engine's loop must come by; `None`: nobody listens.
+pub(crate) fn pulse() -> Option<Duration> {
+    std::env::var_os("NOTIFY_SOCKET")?;
+    let limit = sd_notify::watchdog_enabled();
+    Some(limit.map_or(PULSE_MAX, |limit| (limit / PULSES_PER_LIMIT).clamp(PULSE_MIN, PULSE_MAX)))
+}
+
+/// Says the last word.
+pub(crate) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Whoever started this may not be systemd, and then nobody listens.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd was not told: {error}");
+    }
+}
