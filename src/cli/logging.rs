@@ -58,18 +58,16 @@ pub(crate) fn start(global: &Global, color: bool) -> Lines {
             logs.with(lines.with_ansi(color).event_format(TextLine)).init();
             Lines::Text
         }
-        (None, true) => match tracing_journald::layer() {
-            Ok(journal) => {
-                let journal = journal.with_field_prefix(None).with_syslog_identifier("keyround".to_owned());
-                logs.with(journal.with_priority_mappings(priorities())).init();
-                Lines::Journal
-            }
-            // The sandbox may hide its socket. The connection that systemd made is still there.
-            Err(_) => {
+        (None, true) => {
+            let Ok(journal) = tracing_journald::layer() else {
+                // The sandbox may hide its socket. The connection that systemd made is still there.
                 logs.with(lines.with_ansi(false).event_format(PrefixedLine)).init();
-                Lines::Prefixed
-            }
-        },
+                return Lines::Prefixed;
+            };
+            let journal = journal.with_field_prefix(None).with_syslog_identifier("keyround".to_owned());
+            logs.with(journal.with_priority_mappings(priorities())).init();
+            Lines::Journal
+        }
         (Some(LogFormat::Text), true) => {
             logs.with(lines.with_ansi(false).event_format(PrefixedLine)).init();
             Lines::Prefixed

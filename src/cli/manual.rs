@@ -69,20 +69,17 @@ pub(crate) fn completions(shell: Shell, screen: &Screen) -> Code {
 
 /// Writes the manual page of the program, or of one command.
 pub(crate) fn man(command: Option<&str>, screen: &Screen) -> Ended {
-    let mut program = Cli::command();
+    let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
     let page = match command {
         None => rendered(&Man::new(program), &SECTIONS),
-        Some(name) => match program.find_subcommand(name) {
-            Some(found) => {
-                let found = found.clone().display_name(format!("keyround-{name}"));
-                rendered(&Man::new(found), &[])
-            }
-            None => {
+        Some(name) => {
+            let Some(found) = program.find_subcommand(name) else {
                 let failure = Failure::new(Code::Usage, format!("there is no command {name}"));
                 return Err(failure.hinted("`keyround --help` shows the commands that there are"));
-            }
-        },
+            };
+            rendered(&Man::new(found.clone().display_name(format!("keyround-{name}"))), &[])
+        }
     };
     let page = page.map_err(|error| Failure::new(Code::Failed, format!("no manual page: {error}")))?;
     screen.show(&String::from_utf8_lossy(&page));

@@ -22,10 +22,11 @@ pub(crate) struct Reporter {
 struct Notes {
     bars: BTreeMap<Who, ProgressBar>,
     steps: BTreeMap<RotationId, Vec<String>>,
-    /// What was said of each user's trouble last, so that it is logged once and not at every pass.
-    troubles: BTreeMap<Who, String>,
+    /// What each user's trouble was last, so that it is logged once and not at every pass. By its reason: the sentence has
+    /// the id of a request, which is another one each time.
+    troubles: BTreeMap<Who, &'static str>,
     /// The same of vendors whose users could not be listed.
-    unlisted: BTreeMap<VendorName, String>,
+    unlisted: BTreeMap<VendorName, &'static str>,
 }
 
 impl Reporter {
@@ -68,9 +69,9 @@ impl Watcher for Reporter {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = match trouble(visited) {
             None => notes.troubles.remove(&subject.who()),
-            Some(_) => notes.troubles.insert(subject.who(), sentence.clone()),
+            Some(_) => notes.troubles.insert(subject.who(), visited.verdict.reason),
         };
-        let is_news = known.as_ref() != Some(&sentence);
+        let is_news = known != Some(visited.verdict.reason);
         log_visit(visited, &sentence, trouble(visited).filter(|_| is_news));
         self.show(&mut notes, subject, format!("{}: {sentence}", visited.verdict.state));
         if let (Some(bar), Some(Rest::Ended(_) | Rest::Stuck(_))) =
@@ -83,8 +84,8 @@ impl Watcher for Reporter {
     fn unlisted(&self, visited: &Visited) {
         let (vendor, sentence) = (&visited.vendor, &visited.verdict.sentence);
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = notes.unlisted.insert(vendor.clone(), sentence.clone());
-        let is_news = known.as_ref() != Some(sentence);
+        let reason = visited.verdict.reason;
+        let is_news = notes.unlisted.insert(vendor.clone(), reason) != Some(reason);
         log_visit(visited, sentence, trouble(visited).filter(|_| is_news));
     }
 
@@ -117,10 +118,8 @@ fn trouble(visited: &Visited) -> Option<Trouble> {
 
 fn log_visit(visited: &Visited, sentence: &str, trouble: Option<Trouble>) {
     let (vendor, state, reason) = (&visited.vendor, visited.verdict.state, visited.verdict.reason);
-    let span = match &visited.rotation {
-        Some(rotation) => rotation_span(vendor, rotation.id()),
-        None => tracing::error_span!("visit", vendor.name = %vendor),
-    };
+    let of_rotation = visited.rotation.as_ref().map(|rotation| rotation_span(vendor, rotation.id()));
+    let span = of_rotation.unwrap_or_else(|| tracing::error_span!("visit", vendor.name = %vendor));
     span.in_scope(|| match trouble {
         Some(Trouble::Error) => tracing::error!(reason, "{vendor} is {state}: {sentence}"),
         Some(Trouble::Warning) => tracing::warn!(reason, "{vendor} is {state}: {sentence}"),

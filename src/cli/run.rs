@@ -28,7 +28,7 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let mut engine = Engine::new(worlds, stop, watcher).with_pulse(systemd::pulse());
     tracing::info!("keyround {} starts; vendors: {vendors}", env!("CARGO_PKG_VERSION"));
     let found = engine.work(&Cadence::Scheduled).await;
-    systemd::stopping();
+    supervised.stopping();
     reload.abort();
     found?;
     tracing::info!("stopped; what is under way goes on from the journal when keyround runs again");

@@ -24,8 +24,10 @@ pub(crate) struct Standing {
     settings: Option<Arc<Settings>>,
     now: Option<Timestamp>,
     next_pass: Option<Timestamp>,
-    /// How many visits a stop still waits for; `None`: it goes on.
-    stopping: Option<usize>,
+    /// How many visits are under way.
+    visits: usize,
+    /// Whether it ends when they are over.
+    stopping: bool,
     /// Since when the file is bad, while an older reading of it is in force.
     pub(crate) bad_since: Option<Timestamp>,
     users: BTreeMap<Who, User>,
@@ -59,7 +61,8 @@ impl Standing {
     pub(crate) fn turned(&mut self, turn: &Turn) {
         self.now = Some(turn.now);
         self.next_pass = Some(turn.next_pass);
-        self.stopping = turn.stopping.then_some(turn.visits);
+        self.visits = turn.visits;
+        self.stopping = turn.stopping;
         let settings = &turn.settings;
         if self.settings.as_ref().is_some_and(|known| Arc::ptr_eq(known, settings)) {
             return;
@@ -96,11 +99,10 @@ impl Standing {
             (State::Rotating, Some(rotation), _) => {
                 Some(How::Rotating { stage: rotation.stage().name(), wait: None })
             }
-            (State::Rotating, None, _) => None,
             (State::Held, _, _) => Some(How::Held { until: Timestamp::NEVER }),
             (State::Due, _, _) => Some(How::Due),
             (State::Overdue, _, _) => Some(How::Overdue),
-            (State::Ok | State::Warning | State::Unmanaged | State::Role, _, _) => None,
+            (State::Ok | State::Warning | State::Rotating | State::Unmanaged | State::Role, _, _) => None,
         };
         self.set(subject, how);
     }
@@ -173,15 +175,14 @@ impl Standing {
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let vendors = self.settings.as_ref().map_or(0, |settings| settings.vendors.len());
-        let vendors = format!("{vendors} {}", if vendors == 1 { "vendor" } else { "vendors" });
+        let vendors = counted(vendors, "vendor");
         let pass = match (self.stopping, self.next_pass) {
-            (Some(0), _) => Some("stopping".to_owned()),
-            (Some(1), _) => Some("stopping when 1 visit is over".to_owned()),
-            (Some(visits), _) => Some(format!("stopping when {visits} visits are over")),
-            (None, Some(Timestamp::NEVER)) => Some("no next pass".to_owned()),
-            (None, Some(at)) => Some(format!("next pass {}", self.at(at))),
-            (None, None) => None,
+            (true, _) => Some("stopping".to_owned()),
+            (false, Some(Timestamp::NEVER)) => Some("no next pass".to_owned()),
+            (false, Some(at)) => Some(format!("next pass {}", self.at(at))),
+            (false, None) => None,
         };
+        let visits = (self.visits > 0).then(|| format!("{} under way", counted(self.visits, "visit")));
         let rotating = self.kind("rotating", |how| match how {
             How::Rotating { stage, wait } => Some(self.rotating(stage, wait)),
             How::Due | How::Overdue | How::Held { .. } | How::Stuck => None,
@@ -197,9 +198,13 @@ impl fmt::Display for Standing {
             let since = since.to_chrono().format("%Y-%m-%d %H:%M UTC");
             format!("the configuration file was bad at {since} and an older reading of it is in force")
         });
-        let parts = [Some(vendors), pass, rotating, held, due, overdue, stuck, bad];
+        let parts = [Some(vendors), pass, visits, rotating, held, due, overdue, stuck, bad];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {

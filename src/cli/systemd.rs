@@ -5,7 +5,14 @@
 //! other threads do, and systemd starts the program again.
 //!
 //! **Invariant:** STATUS= is said anew when something changes that it speaks of, so it is true whenever it is read.
+//!
+//! **Invariant:** nobody waits for systemd. What it does not take now is said later, in order.
 
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +32,8 @@ const PULSE_MAX: Duration = Duration::from_secs(10);
 const PULSE_MIN: Duration = Duration::from_millis(100);
 /// What a stop that still has a visit under way asks for, again and again; each visit has an end of its own.
 const STOP_EXTENSION_USEC: u32 = 30_000_000;
+/// More than is ever said while systemd reads at all; of more, the oldest is forgotten.
+const UNSAID_MAX: usize = 256;
 
 /// Watches the engine for systemd, and passes on all that it is told.
 pub(crate) struct Supervised {
@@ -36,6 +45,8 @@ pub(crate) struct Supervised {
 struct Told {
     standing: Standing,
     status: String,
+    /// What systemd did not take yet.
+    unsaid: VecDeque<String>,
     fed_at: Option<Instant>,
     ready: bool,
     stopping: bool,
@@ -53,8 +64,8 @@ impl Supervised {
     /// The configuration is being read again, because somebody asked for it.
     pub(crate) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => tell(&[NotifyState::Reloading, now]),
-            Err(_) => tell(&[NotifyState::Reloading]),
+            Ok(now) => self.told().tell(&[NotifyState::Reloading, now]),
+            Err(_) => self.told().tell(&[NotifyState::Reloading]),
         }
     }
 
@@ -63,15 +74,36 @@ impl Supervised {
         let mut told = self.told();
         told.standing.bad_since = bad_since;
         told.say_status();
-        tell(&[NotifyState::Ready]);
+        told.tell(&[NotifyState::Ready]);
+    }
+
+    /// The last word.
+    pub(crate) fn stopping(&self) {
+        self.told().tell(&[NotifyState::Stopping]);
     }
 }
 
 impl Told {
+    fn tell(&mut self, states: &[NotifyState<'_>]) {
+        let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
+        self.unsaid.push_back(lines.join("\n"));
+        while let Some(message) = self.unsaid.front() {
+            match send(message) {
+                // It does not read now; the next turn of the loop tries again.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => tracing::debug!("systemd was not told: {error}"),
+                Ok(()) => {}
+            }
+            self.unsaid.pop_front();
+        }
+        let surplus = self.unsaid.len().saturating_sub(UNSAID_MAX);
+        self.unsaid.drain(..surplus);
+    }
+
     fn say_status(&mut self) {
         let status = self.standing.to_string();
         if status != self.status {
-            tell(&[NotifyState::Status(&status)]);
+            self.tell(&[NotifyState::Status(&status)]);
             self.status = status;
         }
     }
@@ -80,7 +112,9 @@ impl Told {
         // Turns come thick and fast while much is under way.
         let often_enough = |fed_at: Instant| pulse.is_some_and(|pulse| fed_at.elapsed() < pulse / 2);
         if !self.fed_at.is_some_and(often_enough) {
-            tell(&[NotifyState::Watchdog]);
+            self.tell(&[NotifyState::Watchdog]);
+            // Said later, it would speak for a loop that may be frozen by then.
+            self.unsaid.retain(|message| *message != NotifyState::Watchdog.to_string());
             self.fed_at = Some(Instant::now());
         }
     }
@@ -122,15 +156,15 @@ impl Watcher for Supervised {
         told.say_status();
         told.feed_watchdog(pulse());
         if turn.stopping && !told.stopping {
-            tell(&[NotifyState::Stopping]);
+            told.tell(&[NotifyState::Stopping]);
         }
         told.stopping = turn.stopping;
         if turn.stopping && turn.visits > 0 {
-            tell(&[NotifyState::ExtendTimeoutUsec(STOP_EXTENSION_USEC)]);
+            told.tell(&[NotifyState::ExtendTimeoutUsec(STOP_EXTENSION_USEC)]);
         }
         if !told.ready {
             // Not before the journal was read and the first visits are under way.
-            tell(&[NotifyState::Ready]);
+            told.tell(&[NotifyState::Ready]);
             told.ready = true;
         }
     }
@@ -143,14 +177,14 @@ pub(crate) fn pulse() -> Option<Duration> {
     Some(limit.map_or(PULSE_MAX, |limit| (limit / PULSES_PER_LIMIT).clamp(PULSE_MIN, PULSE_MAX)))
 }
 
-/// Says the last word.
-pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping]);
-}
-
 /// Whoever started this may not be systemd, and then nobody listens.
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!("systemd was not told: {error}");
-    }
+fn send(message: &str) -> io::Result<()> {
+    let Some(place) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let address = match place.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(place)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(message.as_bytes(), &address).map(|_| ())
 }

@@ -53,6 +53,8 @@ fn when_all_is_well_it_says_how_many_vendors_and_when_the_next_pass_is() {
     assert_eq!(standing.to_string(), "2 vendors, next pass 03:17 UTC");
     standing.turned(&Turn { next_pass: time("2026-11-30T03:17:00Z"), ..turn(CONFIG) });
     assert_eq!(standing.to_string(), "2 vendors, next pass 2026-11-30 03:17 UTC");
+    standing.turned(&Turn { visits: 1, ..turn(CONFIG) });
+    assert_eq!(standing.to_string(), "2 vendors, next pass 03:17 UTC, 1 visit under way");
     standing.turned(&Turn { next_pass: Timestamp::NEVER, ..turn(CONFIG) });
     assert_eq!(standing.to_string(), "2 vendors, no next pass");
 }
@@ -118,7 +120,7 @@ fn what_has_left_the_configuration_is_not_spoken_of() {
 fn a_stop_and_a_bad_file_are_said() {
     let mut standing = Standing { bad_since: Some(time(NOW)), ..Standing::default() };
     standing.turned(&Turn { stopping: true, visits: 2, ..turn(CONFIG) });
-    let expect = "2 vendors, stopping when 2 visits are over, the configuration file was bad at 2026-11-24 02:30 UTC and an \
+    let expect = "2 vendors, stopping, 2 visits under way, the configuration file was bad at 2026-11-24 02:30 UTC and an \
                   older reading of it is in force";
     assert_eq!(standing.to_string(), expect);
 }
