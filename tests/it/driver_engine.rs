@@ -3,6 +3,8 @@
 //! The far ends are the rehearsal's stand-ins, and the deliveries are as bad as each test wants them.
 //! Time is tokio's, paused, or the rehearsal's, which jumps: nothing here takes any.
 
+mod pulse;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -3,7 +3,7 @@
 //! **Invariant:** all that the program leaves behind, its output included, lies in one folder, so that one search
 //! finds a secret wherever it went.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,7 @@ pub(crate) struct Corner {
     folder: TempDir,
     processes: Cell<u32>,
     log: Cell<&'static str>,
+    env: RefCell<BTreeMap<String, String>>,
 }
 
 impl Corner {
@@ -68,8 +69,9 @@ impl Corner {
         vendor.on_taking(|pair| emulator.set_used(&pair.access_key_id, "s3", 0.0));
         let folder = tempfile::tempdir().expect("a folder");
         let log = Cell::new("warn,keyround=trace");
-        let corner = Corner { emulator, vendor, user: user.to_owned(), folder, processes: Cell::new(0), log };
-        corner.configure(&[NO_WAITS, &corner.vendor_section("acme", user, paths)].concat());
+        let (user, processes, env) = (user.to_owned(), Cell::new(0), RefCell::default());
+        let corner = Corner { emulator, vendor, user, folder, processes, log, env };
+        corner.configure(&[NO_WAITS, &corner.vendor_section("acme", &corner.user, paths)].concat());
         corner
     }
 
@@ -109,6 +111,11 @@ impl Corner {
         self.log.set("trace");
     }
 
+    /// Sets a variable of the program's environment.
+    pub(crate) fn set_env(&self, name: &str, value: &str) {
+        self.env.borrow_mut().insert(name.to_owned(), value.to_owned());
+    }
+
     /// Starts the program, with all of its own log.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Process {
         self.processes.set(self.processes.get() + 1);
@@ -122,6 +129,7 @@ impl Corner {
             .envs(self.emulator.env())
             .env("SIGNING", WEBHOOK_SECRET)
             .env("KEYROUND_LOG", self.log.get())
+            .envs(&*self.env.borrow())
             .stdin(std::process::Stdio::null())
             .stdout(file(&out))
             .stderr(file(&err))
