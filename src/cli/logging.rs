@@ -10,16 +10,17 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Map, Value};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_serde::fields::AsMap;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Filter, Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, registry};
 
 use crate::cli::args::{Global, LogFormat};
 
@@ -46,33 +47,47 @@ pub(crate) fn start(global: &Global, color: bool) -> Lines {
         (false, 1) => "warn,keyround=debug",
         (false, _) => "info,keyround=trace,aws_config=warn,aws_sdk_iam=warn",
     };
-    let filter = EnvFilter::try_from_env("KEYROUND_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let logs = tracing_subscriber::registry().with(filter);
+    let asked = std::env::var("KEYROUND_LOG").ok();
+    let filter = log_filter(asked.as_deref().unwrap_or(level), level);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match (global.log_format, writes_to_journal()) {
         (Some(LogFormat::Json), _) => {
-            logs.with(lines.fmt_fields(JsonFields::new()).event_format(JsonLine)).init();
+            let lines = lines.fmt_fields(JsonFields::new()).event_format(JsonLine);
+            registry().with(lines.with_filter(filter)).init();
             Lines::Json
         }
         (None | Some(LogFormat::Text), false) => {
-            logs.with(lines.with_ansi(color).event_format(TextLine)).init();
+            registry().with(lines.with_ansi(color).event_format(TextLine).with_filter(filter)).init();
             Lines::Text
         }
         (None, true) => {
             let Ok(journal) = tracing_journald::layer() else {
                 // The sandbox may hide its socket. The connection that systemd made is still there.
-                logs.with(lines.with_ansi(false).event_format(PrefixedLine)).init();
+                registry().with(lines.with_ansi(false).event_format(PrefixedLine).with_filter(filter)).init();
                 return Lines::Prefixed;
             };
             let journal = journal.with_field_prefix(None).with_syslog_identifier("keyround".to_owned());
-            logs.with(journal.with_priority_mappings(priorities())).init();
+            registry().with(journal.with_priority_mappings(priorities()).with_filter(filter)).init();
             Lines::Journal
         }
         (Some(LogFormat::Text), true) => {
-            logs.with(lines.with_ansi(false).event_format(PrefixedLine)).init();
+            registry().with(lines.with_ansi(false).event_format(PrefixedLine).with_filter(filter)).init();
             Lines::Prefixed
         }
     }
+}
+
+/// What is logged: what was asked for, or if that cannot be understood, this. At TRACE the SDK quotes the answers of AWS
+/// and its messages, in which there can be session tokens, and whatever a broken answer brought; that is never logged.
+#[must_use]
+pub fn log_filter<S>(asked: &str, otherwise: &str) -> impl Filter<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    const QUOTES: &str = "aws_smithy_runtime::client::orchestrator";
+    let filter = EnvFilter::try_new(asked).unwrap_or_else(|_| EnvFilter::new(otherwise));
+    let is_quote = |line: &Metadata<'_>| *line.level() == Level::TRACE && line.target().starts_with(QUOTES);
+    filter.and(filter_fn(move |line| !is_quote(line)))
 }
 
 /// Writes down what ended the program. It is said once: as an entry where machines read, else as it is.

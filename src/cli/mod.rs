@@ -33,6 +33,8 @@ use args::{Cli, Color, Command, Format, Global};
 use exit::{Code, Ended, Failure};
 use logging::Lines;
 
+pub use logging::log_filter;
+
 /// Parses the command line, runs the command, and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {

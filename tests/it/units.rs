@@ -1,6 +1,8 @@
 //! The unit files as text: systemd takes them without a complaint, its review finds little to say, and each line of the
 //! sandbox has a reason.
 
+mod needs_root;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Output};
