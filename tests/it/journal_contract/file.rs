@@ -84,6 +84,20 @@ async fn an_operator_appends_and_a_reader_reads_while_another_drives() {
 }
 
 #[tokio::test]
+async fn an_operator_who_cannot_read_the_seal_key_appends_all_the_same_and_makes_no_journal() {
+    let place = Place::new();
+    let missing = SqliteJournal::open_without_key(&place.journal()).await.expect_err("there is none");
+    assert!(missing.to_string().starts_with("there is no journal at "), "{missing}");
+    assert_eq!(place.names(), Vec::<String>::new(), "and none is made");
+    let begun = start("acme", "user-a", None, 0);
+    let driver = open(&place.journal()).await;
+    keep(&driver, begun.id, 1, &begun.event).await;
+    let operator = SqliteJournal::open_without_key(&place.journal()).await.expect("an operator");
+    keep(&operator, begun.id, 2, &probed(1)).await;
+    assert_eq!(driver.read(begun.id).await.expect("events"), [begun.event, probed(1)]);
+}
+
+#[tokio::test]
 async fn a_reader_changes_nothing_and_leaves_nothing_behind() {
     let place = Place::with_history().await;
     let (names, bytes) = (place.names(), place.bytes());
