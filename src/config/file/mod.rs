@@ -7,6 +7,8 @@
 mod auth;
 mod body;
 mod claims;
+mod command;
+mod drop_off;
 mod reader;
 mod report;
 mod sections;
@@ -28,16 +30,18 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 68] = [
+const VOCABULARY: [&str; 72] = [
     "account",
     "alert",
     "allow_plaintext",
+    "argv",
     "auth",
     "aws",
     "basic",
     "bearer",
     "body",
     "capture",
+    "carries",
     "client_id",
     "client_secret",
     "concurrency",
@@ -52,12 +56,14 @@ const VOCABULARY: [&str; 68] = [
     "equals",
     "expect",
     "external_id",
+    "fields",
     "form",
     "header",
     "headers",
     "iam_user",
     "iam_users",
     "id",
+    "instructions",
     "jitter",
     "journal",
     "json",

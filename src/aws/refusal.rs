@@ -16,26 +16,34 @@ use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
 
+use crate::aws::is_plain;
 use crate::ports::Fault;
 use crate::rotation::{Doubt, Refusal, RefusalCode};
 
 /// A call, as sentences and logs name it.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) service: &'static str,
-    pub(super) operation: &'static str,
+pub(crate) struct Call {
+    pub(crate) service: &'static str,
+    pub(crate) operation: &'static str,
     /// Whom it is about, such as `user vendor-acme`; empty when that goes without saying.
-    pub(super) on: String,
-    pub(super) signer: Signer,
+    pub(crate) on: String,
+    pub(crate) signer: Signer,
 }
 
 /// Whose credentials sign a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Signer {
+pub(crate) enum Signer {
     /// The rotator's own.
     Rotator,
     /// The new key's, to see whether it works.
     NewKey,
+}
+
+impl Call {
+    /// A call with the rotator's own credentials.
+    pub(crate) fn by_rotator(service: &'static str, operation: &'static str, on: String) -> Call {
+        Call { service, operation, on, signer: Signer::Rotator }
+    }
 }
 
 impl fmt::Display for Call {
@@ -45,15 +53,23 @@ impl fmt::Display for Call {
     }
 }
 
+impl Call {
+    /// These words, if it changes something: of what only reads it does not matter whether it was done.
+    fn in_doubt(&self, words: &'static str) -> &'static str {
+        let reads = ["Get", "List", "Simulate", "Assume"].iter().any(|verb| self.operation.starts_with(verb));
+        if reads { "" } else { words }
+    }
+}
+
 /// Why the rotator cannot act in an account: AWS did not let it assume the role.
 ///
 /// It travels inside the SDK's credentials error, which hides its own source from sentences.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct NoRole(pub(super) String);
+pub(crate) struct NoRole(pub(crate) String);
 
 /// What an error of the SDK means for this call.
-pub(super) fn fault<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
+pub(crate) fn fault<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -72,8 +88,9 @@ where
         SdkError::ConstructionFailure(_) => not_sent(call, error),
         SdkError::DispatchFailure(failure) if failure.is_user() || never_left(error) => not_sent(call, error),
         _ => Fault::unknown(format!(
-            "{call} got no answer that can be believed ({}); it may have been done",
-            shape(error)
+            "{call} got no answer that can be believed ({}){}",
+            shape(error),
+            call.in_doubt("; it may have been done")
         )),
     }
 }
@@ -81,9 +98,11 @@ where
 fn unbelievable(call: &Call, status: u16, code: Option<&str>, retry_after: Option<Duration>) -> Fault {
     let code = code.filter(|code| is_plain(code)).map(|code| format!(" {code}")).unwrap_or_default();
     let sentence = if status < 300 {
-        format!("{call} was answered {status} with something that cannot be read; it may have been done")
+        let doubt = call.in_doubt("; it may have been done");
+        format!("{call} was answered {status} with something that cannot be read{doubt}")
     } else {
-        format!("{call} was answered {status}{code}, which does not say whether it was done")
+        let doubt = call.in_doubt(", which does not say whether it was done");
+        format!("{call} was answered {status}{code}{doubt}")
     };
     Fault::Unknown(Doubt { sentence, retry_after })
 }
@@ -116,6 +135,7 @@ fn kind(call: &Call, code: &str, message: &str) -> RefusalCode {
         "NoSuchEntity" if message.starts_with("The Access Key with id") => RefusalCode::NoSuchKey,
         "NoSuchEntity" if message.starts_with("The user with name") => RefusalCode::NoSuchUser,
         "LimitExceeded" => RefusalCode::LimitExceeded,
+        _ if is_absent(code) => RefusalCode::Misconfigured,
         _ => RefusalCode::Other,
     }
 }
@@ -137,12 +157,22 @@ fn advice(call: &Call, kind: RefusalCode, code: &str) -> String {
         }
         RefusalCode::Throttled => format!("{call}: AWS asks to be called more slowly"),
         RefusalCode::NotUsable => format!("the new key does not sign yet: {call} was refused"),
+        RefusalCode::Misconfigured if is_absent(code) => {
+            format!(
+                "{call}: AWS has no such secret, or it has no value yet; make it, or correct the configuration"
+            )
+        }
         _ => format!("{call} was refused"),
     }
 }
 
 fn is_denial(code: &str) -> bool {
     matches!(code, "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized")
+}
+
+/// Secrets Manager's and the Parameter Store's words for "there is none".
+fn is_absent(code: &str) -> bool {
+    matches!(code, "ResourceNotFoundException" | "ParameterNotFound")
 }
 
 /// AWS's words for "I do not know you", in the query protocol and in the JSON protocol.
@@ -223,11 +253,6 @@ fn shape<E>(error: &SdkError<E, HttpResponse>) -> &'static str {
 fn retry_after(answer: &HttpResponse) -> Option<Duration> {
     let number = |name| answer.headers().get(name).and_then(|text| text.trim().parse().ok());
     number("x-amz-retry-after").map(Duration::from_millis).or(number("retry-after").map(Duration::from_secs))
-}
-
-/// AWS's codes and request ids are words. What is not one came from somebody else, and is not repeated.
-fn is_plain(word: &str) -> bool {
-    word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
 
 fn plain_or<'a>(word: &'a str, otherwise: &'a str) -> &'a str {

@@ -9,6 +9,9 @@
 //! **Invariant:** the endpoint of the configuration goes to every client by itself. In the shared
 //! configuration it would lose to `AWS_ENDPOINT_URL`.
 
+pub(crate) mod refusal;
+mod role;
+
 use std::time::Duration;
 
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
@@ -22,6 +25,8 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::sync::OnceCell;
 
 use crate::config::settings::AwsSettings;
+
+pub(crate) use role::role;
 
 /// The client name that CloudTrail shows, so that our own calls can be told from the vendors'.
 const APP_NAME: &str = concat!("keyround-", env!("CARGO_PKG_VERSION"));
@@ -149,4 +154,9 @@ fn http_client() -> SharedHttpClient {
         .pool_idle_timeout(CONNECTION_IDLE_MAX)
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .build_https()
+}
+
+/// AWS's codes and request ids are words. What is not one came from somebody else, and is not repeated.
+pub(crate) fn is_plain(word: &str) -> bool {
+    word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
