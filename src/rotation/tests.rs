@@ -492,6 +492,16 @@ fn an_old_key_that_is_gone_when_it_is_wanted_back_is_for_a_person() {
     check(&rotation, 201, &Next::Stuck(Blocker::OldKeyGone { key: key('A') }));
 }
 
+#[test]
+fn the_new_key_is_named_from_its_creation_to_the_end() {
+    let named = |rotation: &Rotation| rotation.stage().new_key().cloned();
+    assert_eq!(named(&rotation(asking(), &[listed(1)])), None);
+    assert_eq!(named(&rotation(asking(), &[listed(1), created(2)])), Some(key('B')));
+    assert_eq!(named(&soaking(asking())), Some(key('B')));
+    let stuck = read(soaking(Plan::default()), (used(0, "s3"), KeyUsage::Gone), 3 * DAY);
+    assert_eq!((stuck.stage().name(), named(&stuck)), ("stuck", Some(key('B'))));
+}
+
 // Giving up.
 
 #[test]
