@@ -240,7 +240,6 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Environment};
-    use crate::rotation::Plan;
     use crate::time::Timestamp;
 
     /// Vendors with a user, with one in another account, with a path, and switched off.

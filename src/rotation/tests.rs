@@ -388,10 +388,7 @@ fn a_key_is_retired_in_its_window_only_and_made_at_any_hour() {
 
 #[test]
 fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
-    let Effect::Deactivate { key, evidence } = retired_by(12) else { panic!("it deactivates") };
-    let intent = Intent::Deactivate { key, because: evidence.because().clone() };
-    let mut rotation = soaking(Plan::default());
-    rotation.apply(&Event::Intended { intent, at: at(20) }).expect("legal");
+    let mut rotation = in_doubt_of_deactivating();
     rotation.apply(&unanswered(Doing::Deactivate, 30)).expect("legal");
     assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 35), Next::Perform(retired_by(12)));
     rotation.apply(&refused(Doing::List, RefusalCode::Throttled, 36)).expect("legal");
@@ -400,6 +397,31 @@ fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
     rotation.apply(&refused(Doing::Deactivate, RefusalCode::AccessDenied, 81)).expect("legal");
     let soaked = at(11 + 15 * MINUTE + DAY);
     check(&rotation, DAY, &Next::Wait { until: soaked, why: Waiting::Soak });
+}
+
+#[test]
+fn a_question_settles_nothing_that_was_intended() {
+    let mut rotation = in_doubt_of_deactivating();
+    rotation.apply(&verified(30)).expect("legal");
+    let rotation = read(rotation, (KeyUsage::Never, KeyUsage::Never), 31);
+    let next = after_a_look(&rotation, KeyStatus::Inactive, 40);
+    assert_eq!(next, Next::Perform(retired_by(30)), "whatever the gates say");
+}
+
+#[test]
+fn a_vendor_in_trouble_while_the_old_key_may_be_inactive_gets_it_back() {
+    let trouble = [
+        vec![refused(Doing::Verify, RefusalCode::NotInForce, 30)],
+        (30..35).map(|seconds| unanswered(Doing::Verify, seconds)).collect(),
+    ];
+    for events in trouble {
+        let after = |mut rotation: Rotation| {
+            events.iter().for_each(|event| rotation.apply(event).expect("legal"));
+            rotation
+        };
+        check(&after(in_doubt_of_deactivating()), 40, &Next::Perform(Effect::Reactivate { key: key('A') }));
+        assert_eq!(after(soaking(asking())).stage().name(), "soak", "both keys are Active");
+    }
 }
 
 #[test]
@@ -688,7 +710,16 @@ fn soaking(plan: Plan) -> Rotation {
     rotation(plan, &events)
 }
 
-/// And retired at 100.
+/// And is being retired since 20, a day before its time.
+fn in_doubt_of_deactivating() -> Rotation {
+    let Effect::Deactivate { key, evidence } = retired_by(12) else { panic!("it deactivates") };
+    let intent = Intent::Deactivate { key, because: evidence.because().clone() };
+    let mut rotation = soaking(asking());
+    rotation.apply(&Event::Intended { intent, at: at(20) }).expect("legal");
+    rotation
+}
+
+/// Probed at 10, accepted at 11, verified at 12, retired at 100.
 fn cooling(plan: Plan) -> Rotation {
     let mut rotation = soaking(plan);
     rotation.apply(&Event::Deactivated { at: at(100), request_id: None }).expect("legal");
