@@ -54,7 +54,7 @@ async fn users_that_only_aws_knows_are_asked_for_once_a_pass_and_visited() {
     house.configure(&load(&format!("[defaults]\n{HASTE}\n{by_path}")));
     let found = house.once(Patience::Short).await;
     let users: Vec<&str> =
-        found.iter().flat_map(|visited| &visited.iam_user).map(|user| user.as_str()).collect();
+        found.iter().flat_map(|visited| &visited.iam_user).map(keyround::ids::IamUserName::as_str).collect();
     assert_eq!(users, ["user-a", "user-b"]);
     assert!(found.iter().all(|visited| visited.verdict.reason == "rotated"), "{found:?}");
     assert_eq!(house.stage.calls()["ListUsers"], 1);
