@@ -37,6 +37,8 @@ use keyround::ports::Journal;
 use keyround::rotation::{Event, Rotation};
 use keyround::schedule::State as KeyState;
 use keyround::time::Timestamp;
+
+use crate::support::recipe::only;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -309,8 +311,11 @@ impl Theatre {
 }
 
 fn world(sim: &Sim, journal: &SimJournal, settings: Arc<Settings>) -> World {
-    let vendors =
-        ConfiguredVendors::new(&settings.vendors, Arc::new(SimEgress(sim.clone())), Arc::new(SimSecrets));
+    let vendors = ConfiguredVendors::new(
+        &settings.vendors,
+        only(Arc::new(SimEgress(sim.clone()))),
+        Arc::new(SimSecrets),
+    );
     World {
         clock: Arc::new(SimClock(sim.clone())),
         journal: Arc::new(journal.clone()),
