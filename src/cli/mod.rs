@@ -172,6 +172,7 @@ fn start_logging(global: &Global, color: bool) {
 
 /// What is logged: what was asked for, or if that cannot be understood, this. At TRACE the SDK quotes the answers of AWS
 /// and its messages, in which there can be session tokens, and whatever a broken answer brought; that is never logged.
+#[must_use]
 pub fn log_filter<S>(asked: &str, otherwise: &str) -> impl Filter<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

@@ -11,7 +11,7 @@ use crate::driver::roster::{Call, everybody, replayed};
 use crate::driver::{Rest, Watcher, World};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
-use crate::rotation::{Event, KeyMetadata, KeyUsage, Plan, Rotation, Waiting};
+use crate::rotation::{Event, KeyMetadata, KeyUsage, Plan, Rotation};
 use crate::schedule::{Action, Facts, Verdict, judge};
 
 /// What one look found, and did.
@@ -199,13 +199,8 @@ fn rested(
         }),
     };
     let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
-    let failed =
-        matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some_and(|_| !is_propagation(&rest));
+    let failed = matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some();
     Visited { keys, rotation: Some(rotation), rest: Some(rest), failed, ..visited }
-}
-
-fn is_propagation(rest: &Rest) -> bool {
-    matches!(rest, Rest::Wait { why: Waiting::Propagation, .. })
 }
 
 /// How each user of these vendors is, without changing anything: keys, last uses, verdicts, rotations.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keyround::aws::AwsSession;
-use keyround::config::settings::Place;
 use keyround::config::{Environment, SecretRef, parse};
 use keyround::delivery::{AwsDropOffs, ConfiguredVendors, LocalPrograms, Ways};
 use keyround::ids::{RotationId, Subject};
@@ -38,39 +37,6 @@ pub(crate) fn vendor(session: &Arc<AwsSession>, steps: &str) -> (Arc<dyn Deliver
     };
     let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(OneSecret));
     (vendors.delivery(&"acme".parse().expect("a vendor")).expect("it is configured"), sent)
-}
-
-/// This way out, and no place at AWS and no program.
-pub(crate) fn only(egress: Arc<dyn Egress>) -> Ways {
-    Ways { egress, drop_offs: Arc::new(Nowhere), programs: Arc::new(Nowhere) }
-}
-
-struct Nowhere;
-
-fn nowhere() -> Fault {
-    Fault::refused(RefusalCode::NotSent, "there is nothing of the kind here")
-}
-
-#[async_trait]
-impl DropOffs for Nowhere {
-    async fn read(&self, _purpose: &Purpose, _place: &Place) -> Answer<Stored> {
-        Err(nowhere())
-    }
-
-    async fn write(&self, _: &Purpose, _: &Place, _text: &Secret, _token: &str) -> Answer<Reference> {
-        Err(nowhere())
-    }
-}
-
-#[async_trait]
-impl Programs for Nowhere {
-    async fn run(&self, _purpose: &Purpose, _program: Program<'_>) -> Answer<Finished> {
-        Err(nowhere())
-    }
-
-    async fn find(&self, _argv: &[String]) -> Answer<()> {
-        Err(nowhere())
-    }
 }
 
 /// The first delivery of a rotation, now.
