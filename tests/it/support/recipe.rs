@@ -10,10 +10,8 @@ use keyround::config::{Environment, SecretRef, parse};
 use keyround::delivery::{AwsDropOffs, ConfiguredVendors, LocalPrograms, Ways};
 use keyround::ids::{RotationId, Subject};
 use keyround::ports::{
-    Answer, Delivery, DropOffs, Egress, Fault, Finished, Offer, Program, Programs, Purpose, Reference,
-    Request, Response, SecretSource, Stored, Vendors as _,
+    Answer, Delivery, Egress, Offer, Purpose, Request, Response, SecretSource, Vendors as _,
 };
-use keyround::rotation::RefusalCode;
 use keyround::secret::Secret;
 use keyround::time::{SystemClock, Timestamp};
 use serde_json::{Value, json};
