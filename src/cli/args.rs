@@ -88,7 +88,7 @@ pub(crate) enum Command {
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
-    /// Show the new key of a delivery by hand, once, to the person who takes it to the vendor
+    /// Show the new key of a delivery by hand, once, to whoever takes it there
     ///
     /// That it is shown is written down first. From then on the key is not taken back, also when the rotation is given
     /// up.

@@ -416,7 +416,9 @@ fn a_vendor_in_trouble_while_the_old_key_may_be_inactive_gets_it_back() {
     ];
     for events in trouble {
         let after = |mut rotation: Rotation| {
-            events.iter().for_each(|event| rotation.apply(event).expect("legal"));
+            for event in &events {
+                rotation.apply(event).expect("legal");
+            }
             rotation
         };
         check(&after(in_doubt_of_deactivating()), 40, &Next::Perform(Effect::Reactivate { key: key('A') }));

@@ -247,7 +247,7 @@ fn a_dry_run_runs_no_program() {
         &folder,
         &[("hand-over", "touch FOLDER/ran"), ("activate", "touch FOLDER/ran")],
     );
-    let shown = keyround.json(0, &["rotate", "--dry-run"]);
+    let shown = keyround.json(1, &["rotate", "--dry-run"]);
     let checks = shown["vendors"][0]["preflight"].as_array().expect("checks").clone();
     let ok = |name: &str| checks.iter().find(|check| check["check"] == name).map(|check| check["ok"].clone());
     assert_eq!(ok("step 1: command"), Some(json!(true)));

@@ -10,7 +10,7 @@ use keyround::rotation::Waiting;
 /// Reading last-used while nobody speaks takes more steps than any other wait.
 const STEPS_BY_HAND_MAX: u32 = 600;
 /// How many readings of last-used may fail in one schedule.
-const READS_WITH_FAULTS: u32 = 3;
+const READS_WITH_FAULTS: u32 = 2;
 /// Longer than soak and silence together.
 const MUCH_LATER: Duration = Duration::from_hours(30);
 

@@ -39,6 +39,7 @@ use keyround::rehearsal::{Stage, StandInVendors};
 use keyround::rotation::{Event, Rotation};
 use keyround::schedule::State as KeyState;
 use keyround::time::Timestamp;
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
