@@ -114,8 +114,7 @@ async fn a_secret_is_sealed_with_its_key_and_erased_when_nothing_needs_it() {
 #[tokio::test]
 async fn what_is_under_way_is_shown_with_its_keys_whether_or_not_they_can_be_listed() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
-    let found = by_name(house.once(Patience::Short).await);
-    assert_eq!(found["acme"].keys.len(), 1, "as they were when it began");
+    house.once(Patience::Short).await;
     let nobody = subject("nobody");
     let old = house.old_key("acme");
     let Event::Started { old_created_at, reason, plan, at, .. } = started(&subject("acme"), &house) else {
