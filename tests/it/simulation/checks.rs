@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyround::ids::{AccessKeyId, IamUserName};
-use keyround::rotation::{Event, KeyUsage, Next, Rotation};
+use keyround::rotation::{Blocker, Event, KeyUsage, Next, Rotation};
 use keyround::secret::Secret;
 use keyround::time::Timestamp;
 
@@ -77,7 +77,14 @@ impl State {
         if let Event::UsageRead { .. } = event {
             self.user(&user).usage_read_at = self.now();
         }
-        let code = match rotation.next(self.clock()) {
+        let next = rotation.next(self.clock());
+        if let Next::Stuck(Blocker::NoFreeSlot { other }) = &next {
+            let is_ours = |key: &mut super::cloud::Key| key.maker == Maker::Program && !key.offered;
+            if self.key(&user, other).is_some_and(is_ours) {
+                self.break_with(format!("{user} is stuck for {other}, a key of our own"));
+            }
+        }
+        let code = match next {
             Next::Perform(effect) => effect.name(),
             Next::Wait { why, .. } => why.code(),
             Next::Stuck(blocker) => blocker.code(),

@@ -192,24 +192,7 @@ impl Egress for SimEgress {
         let heard =
             answer.as_ref().map_or_else(|fault| fault.sentence().to_owned(), |got| got.status.to_string());
         state.note(format!("{user}: {:?}: {heard}", purpose.errand));
-        let is_consent = state.mistake == Mistake::SilenceIsConsent;
-        match (answer, purpose.errand) {
-            (answer, Errand::Verify)
-                if is_consent
-                    && state.place(user) == "cool"
-                    && answer.as_ref().map_or(true, |got| got.status >= 500) =>
-            {
-                let new = state.in_flight(user).and_then(|rotation| rotation.stage().new_key().cloned());
-                Ok(response(200, &json!({ "id": new })))
-            }
-            (Err(Failed::Unknown(_)), Errand::Deliver { .. })
-                if state.mistake == Mistake::SilenceIsAcceptance =>
-            {
-                let (id, _) = halves(&request);
-                Ok(response(200, &json!({ "taken": id })))
-            }
-            (answer, _) => answer,
-        }
+        answer
     }
 
     async fn reach(&self, _url: &str, _timeout: Duration) -> Answer<()> {

@@ -114,10 +114,6 @@ enum Mistake {
     SdkRetriesCreate,
     /// A lost answer of AWS is taken for a no.
     SilenceIsRefusal,
-    /// A lost answer of a vendor to a delivery is taken for a yes.
-    SilenceIsAcceptance,
-    /// While the old key cools, a vendor that does not answer is taken for content.
-    SilenceIsConsent,
     /// A listing that failed is taken for "no keys".
     NoListingIsNoKeys,
     /// Our own probe is taken for the vendor's use.
@@ -141,11 +137,9 @@ enum Mistake {
 }
 
 impl Mistake {
-    const ALL: [Mistake; 14] = [
+    const ALL: [Mistake; 12] = [
         Mistake::SdkRetriesCreate,
         Mistake::SilenceIsRefusal,
-        Mistake::SilenceIsAcceptance,
-        Mistake::SilenceIsConsent,
         Mistake::NoListingIsNoKeys,
         Mistake::ProbeIsUse,
         Mistake::UseIsOverlooked,
