@@ -170,6 +170,6 @@ const CODES: [&str; 48] = [
     "orphaned",
     "disabled",
     "rotated",
-    "journal",
+    "journal_unavailable",
     "throttled",
 ];
