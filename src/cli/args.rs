@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::ids::VendorName;
+use crate::policy::Severity;
 use crate::time::Timestamp;
 
 /// Rotate the AWS access keys of third-party vendors without cutting one of them off.
@@ -28,8 +29,8 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     pub(crate) config: Option<PathBuf>,
     /// How results are written to standard output
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) format: Output,
     /// How log lines are written to standard error
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
@@ -44,10 +45,26 @@ pub(crate) struct Global {
     pub(crate) color: Color,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+/// What every command can write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Format {
     Table,
     Json,
+}
+
+/// What can be asked for. Findings can be written for other programs too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Output {
+    Table,
+    Json,
+    /// Findings only: comma-separated values
+    Csv,
+    /// Findings only: SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Findings only: AWS Security Finding Format, for `BatchImportFindings`
+    Asff,
+    /// Findings only: OCSF compliance findings
+    Ocsf,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -84,6 +101,9 @@ pub(crate) enum Command {
     },
     /// Play the whole life of a rotation with your own configuration, against stand-ins
     Rehearse(Vendors),
+    /// Generate least-privilege policies, and judge policies
+    #[command(subcommand)]
+    Policy(Policy),
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
@@ -155,6 +175,35 @@ pub(crate) struct Rotate {
     /// Exit with 2 when work is due or under way
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Judge policies that are given to third parties: what each gives too much
+    Lint(Lint),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lint {
+    /// Policies as JSON; none, or -: standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Whose policies they are
+    #[arg(long = "for", value_enum, default_value_t = Holder::ThirdParty)]
+    pub(crate) holder: Holder,
+    /// Exit with 2 when there is a finding this bad, or worse
+    #[arg(long, value_name = "LEVEL", value_parser = severity)]
+    pub(crate) fail_on: Option<Severity>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Holder {
+    ThirdParty,
+    Rotator,
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    text.parse()
 }
 
 #[derive(Debug, Args)]

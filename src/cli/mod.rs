@@ -8,9 +8,11 @@ mod check;
 mod core_dumps;
 mod exit;
 mod explain;
+mod findings;
 mod history;
 mod layout;
 mod levers;
+mod policy;
 mod progress;
 mod rehearse;
 mod rotate;
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Color, Command, Format, Global, LogFormat};
+use args::{Cli, Color, Command, Format, Global, LogFormat, Output};
 use exit::{Code, Ended, Failure};
 
 /// Parses the command line, runs the command, and gives the exit code.
@@ -58,6 +60,9 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
     let config = cli.global.config.as_deref();
+    if !matches!(cli.command, Command::Policy(_)) {
+        screen.demand_plain()?;
+    }
     match cli.command {
         Command::Run => run::run(config, screen).await,
         Command::Rotate(rotate) => rotate::rotate(config, rotate, screen).await,
@@ -65,6 +70,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Explain { vendor } => explain::explain(config, vendor, screen).await,
         Command::Check { online } => check::check(config, online, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
+        Command::Policy(asked) => policy::policy(asked, screen),
         Command::History(history) => history::history(config, history, screen).await,
         Command::Hold { vendor, until, why } => {
             levers::pull(config, &vendor, levers::Lever::Hold { until, why }, screen).await
@@ -82,6 +88,8 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
 /// Where results and messages go, and how they look.
 pub(crate) struct Screen {
     pub(crate) format: Format,
+    /// As it was asked for; findings can be written in more ways than [`Format`] has.
+    pub(crate) output: Output,
     pub(crate) color: bool,
     pub(crate) progress: bool,
     /// How wide tables and texts may be; `None`: as wide as they are.
@@ -97,10 +105,22 @@ impl Screen {
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
         };
         Screen {
-            format: global.format,
+            format: if global.format == Output::Table { Format::Table } else { Format::Json },
+            output: global.format,
             color,
             progress: terminal && !global.quiet,
             columns: layout::columns(),
+        }
+    }
+
+    /// Most results are no findings, and cannot be written as such.
+    fn demand_plain(&self) -> Result<(), Failure> {
+        match self.output {
+            Output::Table | Output::Json => Ok(()),
+            Output::Csv | Output::Sarif | Output::Asff | Output::Ocsf => {
+                let message = "this command writes --format table or json; the others are for findings";
+                Err(Failure::new(Code::Usage, message))
+            }
         }
     }
 
