@@ -4,12 +4,14 @@
 //! the only module that prints.
 
 mod args;
+mod audit;
 mod check;
 mod core_dumps;
 mod exit;
 mod explain;
 mod findings;
 mod history;
+mod init;
 mod layout;
 mod levers;
 mod policy;
@@ -60,7 +62,7 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
     let config = cli.global.config.as_deref();
-    if !matches!(cli.command, Command::Policy(_)) {
+    if !matches!(cli.command, Command::Audit(_) | Command::Policy(_)) {
         screen.demand_plain()?;
     }
     match cli.command {
@@ -70,8 +72,10 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Explain { vendor } => explain::explain(config, vendor, screen).await,
         Command::Check { online } => check::check(config, online, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
-        Command::Policy(asked) => policy::policy(asked, screen),
+        Command::Audit(asked) => audit::audit(config, asked, screen).await,
+        Command::Policy(asked) => policy::policy(config, asked, screen).await,
         Command::History(history) => history::history(config, history, screen).await,
+        Command::Init { output } => init::init(config, output.as_deref(), screen).await,
         Command::Hold { vendor, until, why } => {
             levers::pull(config, &vendor, levers::Lever::Hold { until, why }, screen).await
         }

@@ -13,7 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyround::config::SecretRef;
 use keyround::config::settings::{
-    Access, Ages, Body, DeliverStep, Expect, HttpStep, KeyAccess, Users, VendorSettings, WebhookStep,
+    Access, Ages, Body, DeliverStep, Expect, HttpStep, KeyAccess, Users, VendorNeeds, VendorSettings,
+    WebhookStep,
 };
 use keyround::delivery::{ConfiguredVendors, HttpsEgress};
 use keyround::ids::{AccessKeyId, RotationId, Subject};
@@ -74,7 +75,13 @@ fn delivery_trusting(
     };
     let access = Access::Key(Box::new(access));
     let name: keyround::ids::VendorName = "acme".parse().expect("a vendor");
-    let vendor = VendorSettings { name: name.clone(), enabled: true, owner: None, access };
+    let vendor = VendorSettings {
+        name: name.clone(),
+        enabled: true,
+        owner: None,
+        access,
+        needs: VendorNeeds::default(),
+    };
     let egress = HttpsEgress::trusting(roots).expect("a client");
     let vendors = BTreeMap::from([(name.clone(), vendor)]);
     let vendors = ConfiguredVendors::new(&vendors, Arc::new(egress), Arc::new(secrets));

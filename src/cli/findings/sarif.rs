@@ -1,7 +1,11 @@
 //! SARIF 2.1.0, which code scanning reads: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
+use crate::audit::Finding;
+use crate::ids::AccountId;
 use crate::policy::{Place, Rule, Severity};
 
 /// One result.
@@ -16,6 +20,19 @@ pub(crate) struct Result {
     pub(crate) fingerprint: Option<String>,
     /// Why it is accepted, and until when.
     pub(crate) waived: Option<String>,
+}
+
+/// The findings of accounts as results: they have no place in a file, only a subject.
+pub(crate) fn of_accounts(findings: &BTreeMap<&AccountId, &[Finding]>) -> Vec<Result> {
+    let result = |account: &AccountId, finding: &Finding| Result {
+        rule: finding.rule,
+        sentence: format!("{}. To do: {}", finding.sentence, finding.fix),
+        place: None,
+        subject: Some(finding.subject.clone()),
+        fingerprint: Some(format!("{account}/{}", finding.id())),
+        waived: finding.waived.as_ref().map(|waived| format!("{} (until {})", waived.reason, waived.until)),
+    };
+    findings.iter().flat_map(|(account, found)| found.iter().map(move |one| result(account, one))).collect()
 }
 
 /// The whole log.

@@ -7,6 +7,7 @@
 mod auth;
 mod body;
 mod claims;
+mod needs;
 mod reader;
 mod report;
 mod sections;
@@ -15,6 +16,7 @@ mod template;
 mod terms;
 mod values;
 mod vendor;
+mod waivers;
 
 use std::path::PathBuf;
 
@@ -28,8 +30,9 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 68] = [
+const VOCABULARY: [&str; 75] = [
     "account",
+    "actions",
     "alert",
     "allow_plaintext",
     "auth",
@@ -97,6 +100,12 @@ const VOCABULARY: [&str; 68] = [
     "warn_before",
     "windows",
     "params",
+    "reason",
+    "resources",
+    "rule",
+    "subject",
+    "until",
+    "waiver",
 ];
 
 /// Reads a configuration; `name` is what the mistakes call the file.
@@ -150,13 +159,14 @@ fn read<'a>(
     let context = Context { zone, terms: &terms, accounts: &accounts };
     let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
     claims::check(report, claims);
+    let waivers = waivers::read(report, &mut root);
     refuse_not_built(&mut root);
     root.finish();
     let mut warnings = Vec::new();
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }
-    Settings { journal, schedule, concurrency, aws, accounts, vendors, warnings }
+    Settings { journal, schedule, concurrency, aws, accounts, vendors, waivers, warnings }
 }
 
 /// What is documented as a section and not part of this version.
