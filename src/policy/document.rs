@@ -132,6 +132,25 @@ pub struct Listed {
     pub items: Vec<Spanned<Pattern>>,
 }
 
+impl Statement {
+    /// Whether one of its resources can be of this service. `*` can be of any, and so can what is not
+    /// excluded; a bucket is no role.
+    #[must_use]
+    pub fn touches(&self, service: &str) -> bool {
+        let of_service = |item: &Spanned<Pattern>| {
+            let named = item.value.as_str().split(':').nth(2);
+            named.is_none_or(|named| Pattern::new(named).matches(service))
+        };
+        self.resources.as_ref().is_none_or(|list| list.negated || list.items.iter().any(of_service))
+    }
+
+    /// Whether it is about everything that there is.
+    #[must_use]
+    pub fn is_everywhere(&self) -> bool {
+        self.resources.as_ref().is_none_or(|list| list.negated || list.everything().is_some())
+    }
+}
+
 impl Listed {
     /// Whether this action or resource is one of those that the statement is about.
     #[must_use]
@@ -185,6 +204,17 @@ mod tests {
         let listed = |negated| Listed { negated, key: Span { start: 0, end: 0 }, items: vec![item("iam:*")] };
         assert!(listed(false).covers("iam:PassRole") && !listed(false).covers("s3:GetObject"));
         assert!(!listed(true).covers("iam:PassRole") && listed(true).covers("s3:GetObject"));
+    }
+
+    #[test]
+    fn a_bucket_is_no_role_and_everything_may_be_one() {
+        let on = |resource: &str| {
+            let text = format!(r#"{{"Statement":{{"Effect":"Allow","Action":"*","Resource":{resource}}}}}"#);
+            Document::parse(&text).expect("a policy").statements.remove(0)
+        };
+        assert!(on(r#""arn:aws:s3:::b/*""#).touches("s3") && !on(r#""arn:aws:s3:::b/*""#).touches("iam"));
+        assert!(on(r#""*""#).touches("iam") && on(r#"["arn:aws:s3:::b", "arn:aws:*:::x"]"#).touches("iam"));
+        assert!(on(r#""*""#).is_everywhere() && !on(r#""arn:aws:s3:::b""#).is_everywhere());
     }
 
     #[test]

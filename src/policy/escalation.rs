@@ -4,7 +4,7 @@
 //! Security Labs, 2018 and later) and "IAM Vulnerable" (Seth Art, Bishop Fox, 2021). `iam:PassRole`
 //! and `sts:AssumeRole` alone have rules of their own.
 
-use super::{Document, Effect};
+use super::{Document, Effect, Statement};
 
 /// A way: whoever has one action of each step has them all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -148,17 +148,21 @@ pub fn open(documents: &[&Document]) -> Vec<Open> {
     WAYS.iter().filter_map(|way| Some(Open { way: *way, with: steps(way)? })).collect()
 }
 
-/// Whether the policies allow this action on anything at all.
+/// Whether the policies allow this action on anything that it can be about.
 #[must_use]
 pub fn is_granted(documents: &[&Document], action: &str) -> bool {
-    let mut statements = documents.iter().flat_map(|document| &document.statements);
-    let allowed = statements.any(|one| one.effect == Effect::Allow && one.actions.covers(action));
-    let mut statements = documents.iter().flat_map(|document| &document.statements);
-    let denied = statements.any(|one| {
-        let everywhere = one.resources.as_ref().is_some_and(|resources| resources.everything().is_some());
-        one.effect == Effect::Deny && one.conditions.is_empty() && everywhere && one.actions.covers(action)
-    });
-    allowed && !denied
+    let statements = || documents.iter().flat_map(|document| &document.statements);
+    let denies =
+        |one: &Statement| one.effect == Effect::Deny && one.conditions.is_empty() && one.is_everywhere();
+    statements().any(|one| allows(one, action))
+        && !statements().any(|one| denies(one) && one.actions.covers(action))
+}
+
+/// Whether this statement allows the action on anything that it can be about.
+#[must_use]
+pub fn allows(statement: &Statement, action: &str) -> bool {
+    let service = action.split_once(':').map_or(action, |(service, _)| service);
+    statement.effect == Effect::Allow && statement.actions.covers(action) && statement.touches(service)
 }
 
 #[cfg(test)]

@@ -253,7 +253,7 @@ fn ways_out(document: &Document, purpose: Purpose) -> Vec<Found> {
 
 /// The first statement that allows this action.
 fn granting<'d>(document: &'d Document, action: &str) -> Option<&'d Statement> {
-    document.statements.iter().find(|one| one.effect == Effect::Allow && one.actions.covers(action))
+    document.statements.iter().find(|one| escalation::allows(one, action))
 }
 
 /// Whether a pattern with a wildcard stands for reading only, by the words that reading begins with.

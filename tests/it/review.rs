@@ -94,10 +94,19 @@ fn what_cannot_be_read_is_a_finding_and_the_rest_is_judged() {
 fn every_page_of_the_account_is_read() {
     let mut account = Account::new(INNOCENT);
     account.innocent();
+    for name in ["plain-1", "plain-2", "plain-3"] {
+        account.emulator.prepare("users", &json!({ "name": name }));
+    }
     account.emulator.prepare("users", &json!({ "name": "zz-last-of-many", "age_days": 200 }));
     account.emulator.order(&Rule::page("iam:GetAccountAuthorizationDetails", 2));
     let program = Program::new(&account.emulator, &account.configuration);
     let report = program.json(0, &["audit", "--quick"]);
+    let pages = account
+        .emulator
+        .calls()
+        .into_iter()
+        .filter(|call| call.action == "iam:GetAccountAuthorizationDetails");
+    assert!(pages.count() > 1);
     let codes = codes_about(&report, "zz-last-of-many");
     assert_eq!(codes, BTreeSet::from(["KR401", "KR402", "KR406"]));
 }

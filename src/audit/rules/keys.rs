@@ -4,7 +4,7 @@ use super::{DAY, EXPIRED, IDLE, IDLE_KEY, LEFT_INACTIVE, NEVER_USED, NOT_CONFIGU
 use crate::audit::facts::{Facts, Key, User};
 use crate::audit::{Declared, DeclaredVendor, Finding, Given};
 use crate::rotation::KeyStatus;
-use crate::time::in_words;
+use crate::time::{Timestamp, in_words};
 
 /// For keys of which the configuration does not say how old they may grow.
 const AGE_DAYS_MAX: u32 = 90;
@@ -80,6 +80,10 @@ impl Holding<'_> {
         format!("aws iam update-access-key --user-name {user} --access-key-id {id} --status Inactive")
     }
 
+    fn days_since(&self, at: Timestamp) -> u64 {
+        self.facts.at.days_since(at)
+    }
+
     fn too_old(&self) -> Option<Finding> {
         let declared = self.vendor.and_then(|vendor| match &vendor.given {
             Given::Keys { ages, .. } => Some(ages.max_age),
@@ -87,12 +91,13 @@ impl Holding<'_> {
         });
         let (age, max_age) =
             (self.facts.at.since(self.key.created_at), declared.unwrap_or(DAY * AGE_DAYS_MAX));
-        let what = format!("is {} old, and may be {}", in_words(age), in_words(max_age));
+        let what =
+            format!("is {} days old, and may be {}", self.days_since(self.key.created_at), in_words(max_age));
         let fix = match self.vendor {
             Some(vendor) => format!("keyround rotate {}", vendor.name),
             None => "add a [vendor.NAME] for it, and `keyround rotate NAME`".to_owned(),
         };
-        let days = self.facts.at.days_since(self.key.created_at);
+        let days = self.days_since(self.key.created_at);
         (age > max_age).then(|| self.finding(&TOO_OLD, &what).with("age_days", days).fix(fix))
     }
 
@@ -102,12 +107,12 @@ impl Holding<'_> {
             // A key that was just made is not idle: its vendor has not had the time to use it.
             None if since(self.key.created_at) < IDLE => None,
             None => {
-                let what = format!("was never used in {}", in_words(since(self.key.created_at)));
+                let what = format!("was never used in {} days", self.days_since(self.key.created_at));
                 Some(self.finding(&NEVER_USED, &what).fix(self.deactivate()))
             }
             Some(last) if since(last.at) < IDLE => None,
             Some(last) => {
-                let what = format!("was last used {} ago", in_words(since(last.at)));
+                let what = format!("was last used {} days ago", self.days_since(last.at));
                 Some(self.finding(&IDLE_KEY, &what).fix(self.deactivate()))
             }
         }
@@ -117,7 +122,7 @@ impl Holding<'_> {
     fn left_inactive(&self) -> Option<Finding> {
         let last = self.key.last_use.as_ref().map_or(self.key.created_at, |last| last.at);
         let idle = self.facts.at.since(last);
-        let what = format!("is Inactive, and was not used for {}", in_words(idle));
+        let what = format!("is Inactive, and was not used for {} days", self.days_since(last));
         (idle >= IDLE).then(|| self.finding(&LEFT_INACTIVE, &what).fix(self.delete()))
     }
 

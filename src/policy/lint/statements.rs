@@ -100,8 +100,11 @@ fn judge_action(statement: &Statement, item: &Spanned<Pattern>, purpose: Purpose
         sentence,
         items: vec![pattern.to_string()],
     };
-    if pattern.is_everything() {
+    if pattern.is_everything() && statement.is_everywhere() {
         return vec![one(&ADMIN, "every action of every service is allowed".to_owned())];
+    }
+    if pattern.is_everything() {
+        return vec![one(&WHOLE_SERVICE, format!("every action is allowed on {}", resources(statement)))];
     }
     let mut found = Vec::new();
     let (service, name) = pattern.action().unwrap_or(("", ""));
@@ -114,14 +117,15 @@ fn judge_action(statement: &Statement, item: &Spanned<Pattern>, purpose: Purpose
         found.push(one(&WILD_CHANGE, format!("{pattern} stands for {}", what_it_changes(pattern))));
     }
     let its_calling = purpose == Purpose::Rotator && is_rotation(statement);
-    if pattern.overlaps(&Pattern::new("iam:*")) && !its_calling {
+    if pattern.overlaps(&Pattern::new("iam:*")) && statement.touches("iam") && !its_calling {
         found.push(one(&IAM_ACTION, format!("{pattern} is an action on identities and rights")));
     }
-    if pattern.matches("iam:PassRole") {
-        found.push(one(&PASS_ROLE, format!("{pattern} passes {}", roles(statement))));
+    if pattern.matches("iam:PassRole") && statement.touches("iam") {
+        found.push(one(&PASS_ROLE, format!("{pattern} passes {}", resources(statement))));
     }
-    if statement.principals.is_none() && pattern.matches("sts:AssumeRole") && names_no_role(statement) {
-        found.push(one(&ASSUME_ANY, format!("{pattern} on {} is more than one role", roles(statement))));
+    let assumes = pattern.matches("sts:AssumeRole") && statement.touches("iam");
+    if statement.principals.is_none() && assumes && names_no_role(statement) {
+        found.push(one(&ASSUME_ANY, format!("{pattern} on {} is more than one role", resources(statement))));
     }
     found
 }
@@ -138,8 +142,8 @@ fn names_no_role(statement: &Statement) -> bool {
     statement.resources.as_ref().is_none_or(|list| list.negated || list.items.iter().any(is_open))
 }
 
-fn roles(statement: &Statement) -> String {
-    let Some(resources) = &statement.resources else { return "any role".to_owned() };
+fn resources(statement: &Statement) -> String {
+    let Some(resources) = &statement.resources else { return "everything".to_owned() };
     let names: Vec<String> = resources.items.iter().map(|item| item.value.to_string()).collect();
     if resources.negated { format!("all but {}", in_words(&names)) } else { in_words(&names) }
 }
@@ -221,9 +225,10 @@ mod tests {
     #[test]
     fn each_fault_of_a_statement_is_found_once() {
         check(r#""*""#, r#""*""#, &["KR501"]);
-        check(r#""*:*""#, BUCKET, &["KR501"]);
+        check(r#""*:*""#, r#""*""#, &["KR501"]);
+        check(r#""*""#, BUCKET, &["KR502"]);
         check(r#""s3:*""#, BUCKET, &["KR502"]);
-        check(r#""*:Put*""#, BUCKET, &["KR509", "KR509", "KR509", "KR502", "KR504"]);
+        check(r#""*:Put*""#, BUCKET, &["KR502"]);
         check(r#""ec2:Start*""#, r#""arn:aws:ec2:*:*:instance/*""#, &["KR503"]);
         check(r#""quicksight:Create*""#, r#""*""#, &["KR503"]);
         check(r#""iam:GetUser""#, r#""arn:aws:iam::111122223333:user/x""#, &["KR504"]);
