@@ -31,7 +31,7 @@
 //! | 1 core, pure | [`rotation`] [`schedule`] [`policy`] [`audit`] | 0 |
 //! | 2 configuration | [`config`] | 0, 1 |
 //! | 3 ports | [`ports`] | 0–2 |
-//! | 4 adapters | [`aws`] [`delivery`] [`iam`] [`journal`] [`rehearsal`] [`secrets`] | 0–3; never each other, but for `aws` below `iam` and `secrets` |
+//! | 4 adapters | [`aws`] [`delivery`] [`iam`] [`journal`] [`rehearsal`] [`secrets`] | 0–3; never each other, but for `aws` below `delivery`, `iam` and `secrets` |
 //! | 5 shell | [`driver`] | 0–3 |
 //! | 6 wiring | [`cli`] | all |
 //!

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::ids::{AccountId, AccountName, VendorName};
+use crate::config::Recipient;
+use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 use crate::policy::Severity;
 use crate::time::Timestamp;
 
@@ -114,6 +115,21 @@ pub(crate) enum Command {
         /// Where to; - is standard output [default: --config, $KEYROUND_CONFIG or ./rotation.toml]
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Show the new key of a delivery by hand, once, to the person who takes it to the vendor
+    ///
+    /// That it is shown is written down first. From then on the key is not taken back, also when the rotation is given
+    /// up.
+    Reveal(Reveal),
+    /// Say that the vendor has the new key of a delivery by hand
+    ///
+    /// Its secret is then erased. The old key stays Active until the new one was seen in use.
+    Ack {
+        /// The vendor, as in `[vendor.NAME]`
+        vendor: VendorName,
+        /// Of a vendor with several users, this one
+        #[arg(long, value_name = "NAME")]
+        user: Option<IamUserName>,
     },
     /// Stop a rotation in flight where it is, until resumed
     ///
@@ -282,6 +298,27 @@ pub(crate) enum Holder {
 
 fn severity(text: &str) -> Result<Severity, String> {
     text.parse()
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reveal {
+    /// The vendor, as in `[vendor.NAME]`
+    pub(crate) vendor: VendorName,
+    /// Of a vendor with several users, this one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<IamUserName>,
+    /// Encrypt it to this age recipient (age1…), so that only its identity opens it
+    #[arg(long = "for", value_name = "RECIPIENT")]
+    pub(crate) recipient: Option<Recipient>,
+    /// Write what is encrypted to this new file, mode 0600
+    #[arg(long, value_name = "FILE", requires = "recipient")]
+    pub(crate) output: Option<PathBuf>,
+    /// Show it although it was shown before
+    #[arg(long, requires = "why")]
+    pub(crate) again: bool,
+    /// Why again; kept in the history, so no secrets
+    #[arg(long, requires = "again")]
+    pub(crate) why: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ mod levers;
 mod policy;
 mod progress;
 mod rehearse;
+mod reveal;
 mod rotate;
 mod run;
 mod setup;
@@ -36,6 +37,8 @@ use tracing_subscriber::{EnvFilter, registry};
 
 use args::{Cli, Color, Command, Format, Global, LogFormat, Output};
 use exit::{Code, Ended, Failure};
+
+use crate::secret::Secret;
 
 /// Parses the command line, runs the command, and gives the exit code.
 #[must_use]
@@ -88,6 +91,10 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Reactivate { vendor, why } => {
             levers::pull(config, &vendor, levers::Lever::Reactivate { why }, screen).await
         }
+        Command::Reveal(reveal) => reveal::reveal(config, reveal, screen).await,
+        Command::Ack { vendor, user } => {
+            levers::pull(config, &vendor, levers::Lever::Acknowledge { user }, screen).await
+        }
         Command::Abandon { vendor, why } => {
             levers::pull(config, &vendor, levers::Lever::Abandon { why }, screen).await
         }
@@ -138,6 +145,14 @@ impl Screen {
     pub(crate) fn show(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         drop(writeln!(out, "{}", text.trim_end()));
+    }
+
+    /// Writes a result that is a secret. Here a reader that went away is a failure: nobody saw it.
+    #[expect(clippy::unused_self, reason = "results go through the screen, so that they can be found")]
+    pub(crate) fn show_secret(&self, text: &Secret) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", text.expose().trim_end())?;
+        out.flush()
     }
 
     /// Writes a result as JSON.

@@ -15,8 +15,8 @@ use aws_sdk_iam::types::{
 use percent_encoding::percent_decode_str;
 
 use crate::audit::facts::{Attached, Facts, Gap, Key, Role, Root, Trail, Use, User, Via};
+use crate::aws::refusal::Call;
 use crate::iam::client::{AwsIam, PAGES_MAX, endless, incomplete, next_marker};
-use crate::iam::refusal::Call;
 use crate::iam::report::{self, Report};
 use crate::ids::IamUserName;
 use crate::policy::Document;

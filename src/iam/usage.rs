@@ -8,8 +8,8 @@ use aws_sdk_iam::types::{AccessAdvisorUsageGranularityType, JobStatusType, Servi
 use serde::Deserialize;
 
 use crate::audit::facts::{Facts, Origin, ServiceUse};
+use crate::aws::refusal::Call;
 use crate::iam::client::{AwsIam, PAGES_MAX, endless, incomplete, next_marker};
-use crate::iam::refusal::Call;
 use crate::iam::survey::{Gaps, is_asked};
 use crate::ids::AccessKeyId;
 use crate::ports::{Answer, Fault, Scope};

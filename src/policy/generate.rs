@@ -102,6 +102,10 @@ pub struct Needs {
     pub secrets: BTreeSet<String>,
     /// The parameters that are read: names or ARNs.
     pub parameters: BTreeSet<String>,
+    /// The secrets that new keys are put into: the region, if it is another, and the name or ARN.
+    pub secret_drops: BTreeSet<(Option<String>, String)>,
+    /// The parameters that new keys are put into, likewise.
+    pub parameter_drops: BTreeSet<(Option<String>, String)>,
     /// Whether rights are asked about before a rotation (`check --online`, `rotate --dry-run`).
     pub asks_rights: bool,
     /// Whether the account is reviewed with the same credentials (`audit`, `init`).
@@ -116,6 +120,11 @@ const ROTATION: [&str; 5] = [
     "iam:ListAccessKeys",
     "iam:UpdateAccessKey",
 ];
+/// How a new key is put into a secret: read, looked at, written.
+const SECRET_DROP: [&str; 3] =
+    ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"];
+/// How a new key is put into a parameter.
+const PARAMETER_DROP: [&str; 2] = ["ssm:GetParameter", "ssm:PutParameter"];
 /// What must never be done to anybody else's keys, whatever other policies say.
 const GUARDED: [&str; 3] = ["iam:CreateAccessKey", "iam:DeleteAccessKey", "iam:UpdateAccessKey"];
 /// What a review reads of the account as a whole.
@@ -151,8 +160,15 @@ pub fn rotator(needs: &Needs) -> Written {
         policy.allow("FindUsers", &["iam:ListUsers"], any());
     }
     policy.allow("EnterAccounts", &["sts:AssumeRole"], needs.roles.iter().cloned().collect());
-    policy.allow("ReadSecrets", &["secretsmanager:GetSecretValue"], needs.secret_arns());
-    policy.allow("ReadParameters", &["ssm:GetParameter"], needs.parameter_arns());
+    let here = |id: &String| (None, id.clone());
+    let secrets: BTreeSet<_> =
+        needs.secrets.iter().map(here).filter(|id| !needs.secret_drops.contains(id)).collect();
+    let parameters: BTreeSet<_> =
+        needs.parameters.iter().map(here).filter(|id| !needs.parameter_drops.contains(id)).collect();
+    policy.allow("ReadSecrets", &["secretsmanager:GetSecretValue"], needs.secret_arns(&secrets));
+    policy.allow("ReadParameters", &["ssm:GetParameter"], needs.parameter_arns(&parameters));
+    policy.allow("PutKeysIntoSecrets", &SECRET_DROP, needs.secret_arns(&needs.secret_drops));
+    policy.allow("PutKeysIntoParameters", &PARAMETER_DROP, needs.parameter_arns(&needs.parameter_drops));
     if needs.reviews {
         policy.allow("ReviewAccount", &REVIEW, any());
         policy.allow("ReviewTrails", &REVIEW_TRAILS, vec![needs.trails()]);
@@ -189,25 +205,27 @@ impl Needs {
         format!("arn:{}:cloudtrail:*:*:trail/*", self.partition)
     }
 
-    fn secret_arns(&self) -> Vec<String> {
-        let arn = |id: &String| match id.starts_with("arn:") {
+    fn secret_arns(&self, secrets: &BTreeSet<(Option<String>, String)>) -> Vec<String> {
+        let arn = |(region, id): &(Option<String>, String)| match id.starts_with("arn:") {
             true => id.clone(),
-            false => self.arn("secretsmanager", &format!("secret:{id}{SECRET_SUFFIX}")),
+            false => self.arn("secretsmanager", region.as_deref(), &format!("secret:{id}{SECRET_SUFFIX}")),
         };
-        self.secrets.iter().map(arn).collect()
+        secrets.iter().map(arn).collect()
     }
 
-    fn parameter_arns(&self) -> Vec<String> {
-        let arn = |name: &String| match name.starts_with("arn:") {
+    fn parameter_arns(&self, parameters: &BTreeSet<(Option<String>, String)>) -> Vec<String> {
+        let arn = |(region, name): &(Option<String>, String)| match name.starts_with("arn:") {
             true => name.clone(),
-            false => self.arn("ssm", &format!("parameter/{}", name.trim_start_matches('/'))),
+            false => {
+                self.arn("ssm", region.as_deref(), &format!("parameter/{}", name.trim_start_matches('/')))
+            }
         };
-        self.parameters.iter().map(arn).collect()
+        parameters.iter().map(arn).collect()
     }
 
-    fn arn(&self, service: &str, resource: &str) -> String {
-        let (region, account) =
-            (self.region.as_deref().unwrap_or("*"), self.account.as_ref().map_or("*", AccountId::as_str));
+    fn arn(&self, service: &str, region: Option<&str>, resource: &str) -> String {
+        let region = region.or(self.region.as_deref()).unwrap_or("*");
+        let account = self.account.as_ref().map_or("*", AccountId::as_str);
         format!("arn:{}:{service}:{region}:{account}:{resource}", self.partition)
     }
 }
@@ -256,6 +274,8 @@ mod tests {
             roles: set(&["arn:aws:iam::999988887777:role/keyround"]),
             secrets: set(&["acme-token"]),
             parameters: set(&["/acme/secret"]),
+            secret_drops: BTreeSet::from([(Some("us-east-2".to_owned()), "drop".to_owned())]),
+            parameter_drops: BTreeSet::from([(None, "/drop".to_owned())]),
             asks_rights: true,
             reviews: true,
         }
@@ -278,6 +298,8 @@ mod tests {
             "EnterAccounts",
             "ReadSecrets",
             "ReadParameters",
+            "PutKeysIntoSecrets",
+            "PutKeysIntoParameters",
             "ReviewAccount",
             "ReviewTrails",
             "ReviewKeys",
@@ -288,6 +310,7 @@ mod tests {
         assert_eq!(whole["Statement"][0]["Resource"][1], "arn:aws:iam::111122223333:user/vendors/vendor-b");
         assert!(json.contains("arn:aws:secretsmanager:eu-west-1:111122223333:secret:acme-token-??????"));
         assert!(json.contains("arn:aws:ssm:eu-west-1:111122223333:parameter/acme/secret"));
+        assert!(json.contains("arn:aws:secretsmanager:us-east-2:111122223333:secret:drop-??????"));
         let small = Needs { partition: "aws".to_owned(), users: set(&["a"]), ..Needs::default() };
         let small: serde_json::Value = serde_json::from_str(&rotator(&small).to_json()).expect("JSON");
         assert_eq!(small["Statement"].as_array().map(Vec::len), Some(2));

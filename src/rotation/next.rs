@@ -42,6 +42,20 @@ pub enum Waiting {
     },
     /// An unanswered CreateAccessKey to show in the listing, or not.
     Doubt,
+    /// Somebody to take the new key to the vendor, who will be shown it.
+    Reveal {
+        /// Since when.
+        since: Timestamp,
+        /// Whole days since then.
+        days: u64,
+    },
+    /// Word, or a use, that says that the vendor has the key that somebody was shown.
+    HandOver {
+        /// When it was shown last.
+        revealed_at: Timestamp,
+        /// Whole days since then.
+        days: u64,
+    },
     /// Both keys work; the plan wants them to for some time.
     Soak,
     /// The new key has not been seen in use.
@@ -74,6 +88,8 @@ impl Waiting {
             Waiting::Propagation => "propagation",
             Waiting::Backoff { .. } => "backoff",
             Waiting::Doubt => "unanswered_create",
+            Waiting::Reveal { .. } => "awaiting_reveal",
+            Waiting::HandOver { .. } => "awaiting_hand_over",
             Waiting::Soak => "soaking",
             Waiting::Use => "awaiting_use",
             Waiting::Quiet { .. } => "awaiting_quiet",
@@ -86,9 +102,28 @@ impl Waiting {
     /// The sentence, with when it ends.
     #[must_use]
     pub fn until(&self, until: Timestamp) -> String {
-        match until {
-            Timestamp::NEVER => format!("{self}, until somebody resumes it"),
-            until => format!("{self}; next step at {until}"),
+        match (self, until) {
+            // The next look is only a look: the next step is a person's.
+            (Waiting::Reveal { .. } | Waiting::HandOver { .. }, _) => self.to_string(),
+            (_, Timestamp::NEVER) => format!("{self}, until somebody resumes it"),
+            (_, until) => format!("{self}; next step at {until}"),
+        }
+    }
+
+    /// Whether a person must act before anything else can happen.
+    #[must_use]
+    pub fn is_for_person(&self) -> bool {
+        match self {
+            Waiting::Reveal { .. } | Waiting::Held { .. } => true,
+            Waiting::Propagation
+            | Waiting::Backoff { .. }
+            | Waiting::Doubt
+            | Waiting::HandOver { .. }
+            | Waiting::Soak
+            | Waiting::Use
+            | Waiting::Quiet { .. }
+            | Waiting::Window
+            | Waiting::Cool => false,
         }
     }
 }
@@ -103,6 +138,18 @@ impl fmt::Display for Waiting {
             Waiting::Doubt => f.write_str(
                 "CreateAccessKey got no answer; waiting until a listing can be believed before anything else is done",
             ),
+            Waiting::Reveal { since, days } => write!(
+                f,
+                "the new key works and waits for somebody to take it to the vendor, {}since {since}; nobody was shown it \
+                 yet, and the old key stays Active",
+                for_days(*days)
+            ),
+            Waiting::HandOver { revealed_at, days } => write!(
+                f,
+                "somebody was shown the new key at {revealed_at}{}; nobody has said yet that the vendor has it, and no \
+                 use of it was seen; the old key stays Active",
+                days_ago(*days)
+            ),
             Waiting::Soak => f.write_str("the vendor has the new key; both keys stay Active while it soaks"),
             Waiting::Use => f.write_str("the new key has not been seen in use yet; the old key stays Active until it is"),
             Waiting::Quiet { last_used_at, service } => write!(
@@ -113,6 +160,22 @@ impl fmt::Display for Waiting {
             Waiting::Cool => f.write_str("the old key is Inactive and can be set Active again until it is deleted"),
             Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
         }
+    }
+}
+
+fn for_days(days: u64) -> String {
+    match days {
+        0 => String::new(),
+        1 => "for a day, ".to_owned(),
+        days => format!("for {days} days, "),
+    }
+}
+
+fn days_ago(days: u64) -> String {
+    match days {
+        0 => String::new(),
+        1 => ", a day ago".to_owned(),
+        days => format!(", {days} days ago"),
     }
 }
 

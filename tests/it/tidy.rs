@@ -34,7 +34,7 @@ const LAYERS: [(&str, u8); 18] = [
     ("main", 6),
 ];
 /// Adapters to the same service may share how it is reached.
-const SHARED: [(&str, &str); 2] = [("iam", "aws"), ("secrets", "aws")];
+const SHARED: [(&str, &str); 3] = [("delivery", "aws"), ("iam", "aws"), ("secrets", "aws")];
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::audit::Facts;
-use crate::config::settings::{Access, Auth, DeliverStep, HttpStep, KeyAccess, Users};
+use crate::config::settings::{
+    Access, Auth, DeliverStep, DropOffStep, HttpStep, KeyAccess, Users, Vault, VerifyStep,
+};
 use crate::config::{SecretRef, Settings};
 use crate::ids::{AccountName, IamUserName};
 use crate::policy::generate::Needs;
@@ -30,15 +32,24 @@ pub(super) fn of(
         None => ambient().and_then(|account| account.id.clone()),
     };
     needs.account = facts.map(|facts| facts.account_id.clone()).or(known);
+    let is_here = |of: Option<&AccountName>| match (of, account) {
+        (Some(of), Some(name)) => of == name,
+        // An account without a role is that of the ambient credentials.
+        (Some(of), None) => !is_entered(settings, of),
+        (None, name) => name.is_none(),
+    };
     for access in settings.vendors.values().filter_map(|vendor| key_access(&vendor.access)) {
-        let is_here = match (&access.account, account) {
-            (Some(of), Some(name)) => of == name,
-            // An account without a role is that of the ambient credentials.
-            (Some(of), None) => !is_entered(settings, of),
-            (None, name) => name.is_none(),
-        };
-        if is_here {
+        if is_here(access.account.as_ref()) {
             take_users(&mut needs, access, facts);
+        }
+        for step in
+            access.deliver.iter().filter_map(drop_off).filter(|step| is_here(step.place.account.as_ref()))
+        {
+            let region = step.place.region.clone();
+            match &step.place.vault {
+                Vault::SecretsManager { id } => drop(needs.secret_drops.insert((region, id.clone()))),
+                Vault::ParameterStore { name } => drop(needs.parameter_drops.insert((region, name.clone()))),
+            }
         }
     }
     if account.is_none() {
@@ -75,6 +86,15 @@ fn key_access(access: &Access) -> Option<&KeyAccess> {
     }
 }
 
+fn drop_off(step: &DeliverStep) -> Option<&DropOffStep> {
+    match step {
+        DeliverStep::DropOff(step) => Some(step),
+        DeliverStep::Webhook(_) | DeliverStep::Http(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {
+            None
+        }
+    }
+}
+
 fn take_users(needs: &mut Needs, access: &KeyAccess, facts: Option<&Facts>) {
     match &access.users {
         Users::Named(users) => needs.users.extend(users.iter().map(|user| with_path(user, facts))),
@@ -97,9 +117,12 @@ fn secrets(settings: &Settings) -> BTreeSet<&SecretRef> {
             match step {
                 DeliverStep::Webhook(step) => found.extend(&step.secrets),
                 DeliverStep::Http(step) => found.extend(of_request(step)),
+                DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {}
             }
         }
-        found.extend(access.verify.iter().filter_map(of_request));
+        if let Some(VerifyStep::Http(step)) = &access.verify {
+            found.extend(of_request(step));
+        }
     }
     found
 }

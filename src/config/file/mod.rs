@@ -7,6 +7,8 @@
 mod auth;
 mod body;
 mod claims;
+mod command;
+mod drop_off;
 mod needs;
 mod reader;
 mod report;
@@ -30,17 +32,19 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 75] = [
+const VOCABULARY: [&str; 79] = [
     "account",
     "actions",
     "alert",
     "allow_plaintext",
+    "argv",
     "auth",
     "aws",
     "basic",
     "bearer",
     "body",
     "capture",
+    "carries",
     "client_id",
     "client_secret",
     "concurrency",
@@ -55,12 +59,14 @@ const VOCABULARY: [&str; 75] = [
     "equals",
     "expect",
     "external_id",
+    "fields",
     "form",
     "header",
     "headers",
     "iam_user",
     "iam_users",
     "id",
+    "instructions",
     "jitter",
     "journal",
     "json",

@@ -332,6 +332,7 @@ fn started(bytes: &mut Bytes<'_>, spans_secs: &[u64], at: Timestamp) -> Event {
         require_use: bytes.flag(),
         prove_successes: u32::from(bytes.byte() % 4),
         can_ask_vendor: bytes.flag(),
+        by_hand: false,
         windows,
     };
     Event::Started {
