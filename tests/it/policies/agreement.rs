@@ -143,7 +143,7 @@ const MANAGED: [&str; 40] = [
 #[test]
 fn each_difference_from_another_lint_is_explained() {
     let mut policies = policies();
-    let managed = ask(&json!({ "managed": MANAGED }));
+    let managed = ask(&json!({ "managed": MANAGED.as_slice() }));
     let managed: BTreeMap<String, String> = serde_json::from_value(managed).expect("texts");
     policies.extend(managed.into_iter().map(|(name, text)| (format!("aws-{name}"), text)));
     assert!(policies.len() >= 50, "{}", policies.len());
