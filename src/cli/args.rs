@@ -32,9 +32,9 @@ pub(crate) struct Global {
     /// How results are written to standard output
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub(crate) format: Output,
-    /// How log lines are written to standard error
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
+    /// How log lines are written to standard error [default: text; fields, where that is systemd's journal]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
     /// Log more; can be repeated
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
@@ -172,6 +172,16 @@ pub(crate) enum Command {
         /// Why; kept in the history, so no secrets
         #[arg(long)]
         why: String,
+    },
+    /// Write a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual page, or that of one command
+    Man {
+        /// The command
+        command: Option<String>,
     },
 }
 

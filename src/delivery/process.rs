@@ -54,7 +54,7 @@ impl Programs for LocalPrograms {
         let late = || {
             Fault::unknown(format!("{path} did not end within {} and was killed", in_words(program.timeout)))
         };
-        tokio::time::timeout(program.timeout, running.to_its_end(&program))
+        tokio::time::timeout(program.timeout, running.run_to_end(&program))
             .await
             .unwrap_or_else(|_| Err(late()))
     }
@@ -108,7 +108,7 @@ struct Running {
 }
 
 impl Running {
-    async fn to_its_end(mut self, program: &Program<'_>) -> Answer<Finished> {
+    async fn run_to_end(mut self, program: &Program<'_>) -> Answer<Finished> {
         let broken = || Fault::unknown(format!("{} could not be waited for", program.argv[0]));
         let (mut output, mut complaint) = (Scratch::new(), Scratch::new());
         let (stdin, stdout, stderr) =

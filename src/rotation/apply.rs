@@ -141,8 +141,9 @@ impl Rotation {
         }
         self.not_before = match &stage {
             Stage::Prove { .. } => at + self.plan.prove_every,
-            Stage::Deliver { round, .. } if *round > 1 => {
-                at + retry::wait_after(*round - 1, None).unwrap_or_default()
+            // The first delivery is made at once; each further one waits as after so many failures.
+            Stage::Deliver { round, .. } => {
+                retry::wait_after(*round - 1, None).map_or(Timestamp::EPOCH, |wait| at + wait)
             }
             // One listing decides whether a key is left behind, so it must be one that can be believed.
             Stage::Survey if self.abandoning => {
@@ -152,7 +153,6 @@ impl Rotation {
             | Stage::Create { .. }
             | Stage::Suspect { .. }
             | Stage::Discard { .. }
-            | Stage::Deliver { .. }
             | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
@@ -245,9 +245,6 @@ impl Rotation {
 
     fn after_creation(&mut self, key: AccessKeyId) -> Stage {
         self.doubt_span = None;
-        if self.abandoning {
-            return Stage::Discard { key, inactive: false };
-        }
         Stage::Prove { new: key, successes: 0, not_usable: 0 }
     }
 

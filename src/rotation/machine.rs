@@ -152,6 +152,10 @@ impl Rotation {
             (Some(sentence), _) if self.failures > 0 => {
                 Waiting::Backoff { failures: self.failures, sentence: sentence.clone() }
             }
+            // The vendor accepted so many deliveries, and named another key after each.
+            (Some(sentence), Stage::Deliver { round, .. }) => {
+                Waiting::Backoff { failures: round - 1, sentence: sentence.clone() }
+            }
             (_, Stage::Prove { .. }) => Waiting::Propagation,
             (_, _) => Waiting::Doubt,
         }
@@ -298,21 +302,20 @@ impl Rotation {
             return None;
         }
         let Stage::Soak { accepted_at, .. } = &self.stage else { return None };
-        let (last_used_at, service) = match usage.get(&self.old) {
-            Some(KeyUsage::Used { last_used_at, service }) => (*last_used_at, service.clone()),
-            Some(KeyUsage::Never | KeyUsage::Gone) => (Timestamp::EPOCH, String::new()),
+        let last_use = match usage.get(&self.old) {
+            Some(KeyUsage::Used { last_used_at, service }) => Some((*last_used_at, service.clone())),
+            Some(KeyUsage::Never | KeyUsage::Gone) => None,
             None => return Some((again_later, Waiting::Use)),
         };
+        let quiet_since =
+            last_use.as_ref().map_or(*accepted_at, |(last_used_at, _)| *last_used_at.max(accepted_at));
         // A recorded use may hide later ones of the same quarter of an hour.
-        let quiet_at = last_used_at.max(*accepted_at) + USE_RECORD_GRAIN + self.plan.quiet_for;
+        let quiet_at = quiet_since + USE_RECORD_GRAIN + self.plan.quiet_for;
         if read_at >= quiet_at {
             return None;
         }
-        let why = if last_used_at > *accepted_at {
-            Waiting::Quiet { last_used_at, service }
-        } else {
-            Waiting::Soak
-        };
+        let why = last_use
+            .map_or(Waiting::Soak, |(last_used_at, service)| Waiting::Quiet { last_used_at, service });
         Some((quiet_at, why))
     }
 

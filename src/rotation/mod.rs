@@ -34,6 +34,8 @@ mod plan;
 mod refusal;
 pub mod retry;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use effect::{Effect, Evidence, Outcome};

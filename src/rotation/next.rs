@@ -364,3 +364,141 @@ impl Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn key() -> AccessKeyId {
+        "AKIAIOSFODNN7EXAMPLE".parse().expect("a key id")
+    }
+
+    fn said() -> String {
+        "AWS said no".to_owned()
+    }
+
+    /// Each wait, its code, and what an operator must be able to read in its sentence.
+    fn waits() -> [(Waiting, &'static str, &'static str); 9] {
+        let quiet = Waiting::Quiet { last_used_at: Timestamp::EPOCH, service: "s3".to_owned() };
+        [
+            (Waiting::Propagation, "propagation", "before anybody gets it"),
+            (
+                Waiting::Backoff { failures: 2, sentence: said() },
+                "backoff",
+                "AWS said no (2 in a row); no key is touched",
+            ),
+            (Waiting::Doubt, "unanswered_create", "CreateAccessKey got no answer"),
+            (Waiting::Soak, "soaking", "both keys stay Active"),
+            (Waiting::Use, "awaiting_use", "the old key stays Active until it is"),
+            (quiet, "awaiting_quiet", "last used at 1970-01-01T00:00:00Z for s3"),
+            (Waiting::Window, "window_closed", "the old key stays Active until it opens"),
+            (Waiting::Cool, "cooling", "can be set Active again until it is deleted"),
+            (
+                Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() },
+                "held",
+                "by alex: a freeze",
+            ),
+        ]
+    }
+
+    /// Each blocker, its code, what is safe while it lasts, and what to do.
+    fn blockers() -> [(Blocker, &'static str, &'static str, &'static str); 11] {
+        let failed = Blocker::Exhausted { doing: Doing::Deliver, sentence: said() };
+        [
+            (Blocker::OldKeyGone { key: key() }, "old_key_gone", "nothing was touched", "abandon"),
+            (
+                Blocker::OldKeyNotActive { key: key() },
+                "old_key_not_active",
+                "nothing was touched",
+                "set it Active",
+            ),
+            (
+                Blocker::NoFreeSlot { other: key() },
+                "no_free_slot",
+                "nothing was touched",
+                "find out whose it is",
+            ),
+            (
+                Blocker::UnknownKey { key: key() },
+                "unknown_key",
+                "nothing was touched",
+                "find out whose it is",
+            ),
+            (Blocker::NewKeyGone { key: key() }, "new_key_gone", "the old key was not touched", "abandon"),
+            (
+                Blocker::NewKeyNeverWorked { key: key() },
+                "new_key_never_worked",
+                "still has the old one",
+                "abandon to discard",
+            ),
+            (
+                Blocker::WrongIdentity { sentence: said() },
+                "wrong_identity",
+                "still has the old one",
+                "check the accounts",
+            ),
+            (
+                Blocker::VendorGone { sentence: said() },
+                "vendor_gone",
+                "both keys are Active",
+                "mend the delivery",
+            ),
+            (
+                Blocker::VendorKeepsOldKey { deliveries: 10 },
+                "vendor_keeps_old_key",
+                "both keys are Active",
+                "ask the vendor",
+            ),
+            (
+                Blocker::VendorWentBack { sentence: said() },
+                "vendor_went_back",
+                "the old key is Active again",
+                "ask the vendor",
+            ),
+            (failed, "exhausted", "no key was taken away", "mend the cause"),
+        ]
+    }
+
+    #[test]
+    fn each_wait_says_what_is_waited_for_and_when_that_ends() {
+        let at = Timestamp::EPOCH;
+        for (wait, code, words) in waits() {
+            assert_eq!(wait.code(), code);
+            assert!(wait.to_string().contains(words), "{wait}");
+            assert_eq!(wait.until(at), format!("{wait}; next step at {at}"));
+            assert_eq!(wait.until(Timestamp::NEVER), format!("{wait}, until somebody resumes it"));
+        }
+    }
+
+    #[test]
+    fn each_blocker_says_what_is_safe_and_what_to_do() {
+        let mut sentences = BTreeSet::new();
+        for (blocker, code, safe, advice) in blockers() {
+            assert_eq!(blocker.code(), code);
+            let sentence = blocker.to_string();
+            assert!(sentence.contains(safe) && sentence.contains(advice), "{sentence}");
+            sentences.insert(sentence);
+        }
+        assert_eq!(sentences.len(), blockers().len());
+    }
+
+    #[test]
+    fn what_failed_for_days_is_named_with_what_can_be_relied_on() {
+        for (doing, name, safe) in [
+            (Doing::Deliver, "delivering the new key", "no key was taken away"),
+            (Doing::Reactivate, "setting the old key Active again", "set it Active by hand at once"),
+            (Doing::Delete, "deleting a key", "can still be set Active"),
+        ] {
+            let sentence = Blocker::Exhausted { doing, sentence: said() }.to_string();
+            let begin = format!("{name} failed for days, last with: AWS said no; ");
+            assert!(sentence.starts_with(&begin) && sentence.contains(safe), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn an_ending_has_a_word_for_it() {
+        assert_eq!([Ending::Done, Ending::Abandoned].map(Ending::as_str), ["done", "abandoned"]);
+    }
+}

@@ -241,15 +241,15 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             let state = if matches!(why, Waiting::Held { .. }) { State::Held } else { State::Rotating };
             (state, why.code(), why.until(until), Action::Wait { until })
         }
-        Next::Perform(effect) => match rotation.hand_over(facts.now) {
-            // What is due is only a look: what is waited for is a person.
-            Some(why) => (State::Rotating, why.code(), why.to_string(), Action::Continue),
-            None => {
-                let (old, next) = (rotation.old(), effect.name());
-                let sentence = format!("the key {old} is being replaced; next step: {next}");
-                (State::Rotating, "next_step", sentence, Action::Continue)
-            }
-        },
+        Next::Perform(effect) => {
+            // Where a hand-over is waited for, what is due is only a look.
+            let (old, next) = (rotation.old(), effect.name());
+            let (code, sentence) = rotation.hand_over(facts.now).map_or_else(
+                || ("next_step", format!("the key {old} is being replaced; next step: {next}")),
+                |why| (why.code(), why.to_string()),
+            );
+            (State::Rotating, code, sentence, Action::Continue)
+        }
     };
     let (due_at, overdue_at) = deadlines(rotation.old_created_at(), facts.ages);
     let verdict = Verdict {

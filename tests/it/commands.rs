@@ -211,7 +211,7 @@ async fn an_exit_code_is_a_yes_a_no_or_a_doubt() {
             Fault::Refused(refusal) => Some(refusal.code),
             Fault::Unknown(_) => None,
         };
-        assert_eq!(done.as_ref().map(|()| ()).map_err(code), answer, "{text}");
+        assert_eq!(done.as_ref().copied().map_err(code), answer, "{text}");
         let sentence = done.err().map(|fault| fault.sentence().to_owned()).unwrap_or_default();
         assert!(sentence.contains(words) && !sentence.contains("canary"), "{text}: {sentence}");
     }

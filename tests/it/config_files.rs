@@ -12,6 +12,7 @@ use keyround::config::settings::{
 };
 use keyround::config::{Diagnostics, Environment, Settings, parse};
 use keyround::ids::AccountName;
+use keyround::rotation::Windows;
 use proptest::prelude::*;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -102,7 +103,8 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     let acme = key(&settings, "acme");
     assert_eq!(acme.account.as_ref().map(AccountName::as_str), Some("production"));
     assert_eq!(acme.ages.max_age, 60 * 24 * HOUR);
-    assert_eq!(acme.windows.to_string(), "Mon-Fri 09:00-17:00 UTC");
+    let office_hours = "Mon-Fri 09:00-17:00".parse().expect("a window");
+    assert_eq!(acme.windows, Windows::new("UTC".parse().expect("a zone"), vec![office_hours]));
     assert!(acme.plan.can_ask_vendor);
     let Some(VerifyStep::Http(verify)) = &acme.verify else { panic!("acme is asked by HTTP") };
     assert_eq!(verify.method, "GET");
