@@ -74,7 +74,7 @@ const EXPLAINED: [(&str, Side, &str); 14] = [
     (
         "resources not named",
         Side::Theirs,
-        "parliament accuses actions that only list, and those that a condition narrows, too",
+        "parliament also accuses actions that only list, what a condition narrows, services that our table lacks, and what we call NotAction or no JSON",
     ),
     ("unknown actions", Side::Ours, "names that AWS has since taken back, or never had"),
     (
