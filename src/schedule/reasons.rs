@@ -275,7 +275,9 @@ fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, now: Timestamp) -> V
     Verdict { state: State::Overdue, sentence, ..verdict }
 }
 
-fn vendor_has_new_key(stage: &Stage) -> bool {
+/// Whether the vendor works with the new key, as far as the rotation knows.
+#[must_use]
+pub fn vendor_has_new_key(stage: &Stage) -> bool {
     match stage {
         Stage::Survey
         | Stage::Create { .. }
