@@ -31,7 +31,7 @@
 //! | 1 core, pure | [`rotation`] [`schedule`] [`alert`] | 0 |
 //! | 2 configuration | [`config`] | 0, 1 |
 //! | 3 ports | [`ports`] | 0–2 |
-//! | 4 adapters | [`aws`] [`delivery`] [`iam`] [`journal`] [`rehearsal`] [`secrets`] | 0–3; never each other, but for `aws` below `iam` and `secrets` |
+//! | 4 adapters | [`aws`] [`delivery`] [`iam`] [`journal`] [`notify`] [`outward`] [`rehearsal`] [`secrets`] | 0–3; never each other, but for `aws` below those who call AWS, and `outward` below those who send |
 //! | 5 shell | [`driver`] | 0–3 |
 //! | 6 wiring | [`cli`] | all |
 //!
@@ -54,11 +54,13 @@ pub mod config;
 pub mod ports;
 
 // Layer 4: adapters. They decide nothing and do not know each other; `aws` is the ground that those
-// who call AWS share.
+// who call AWS share, `outward` that of those who send.
 pub mod aws;
 pub mod delivery;
 pub mod iam;
 pub mod journal;
+pub mod notify;
+pub mod outward;
 pub mod rehearsal;
 pub mod secrets;
 

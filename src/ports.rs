@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::alert::{Memory, Policy, Telling};
 use crate::config::SecretRef;
-use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
+use crate::ids::{
+    AccessKeyId, AccountId, AccountName, IamUserName, RotationId, SinkName, Subject, VendorName,
+};
 use crate::rotation::{Doubt, Event, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -141,9 +144,12 @@ pub enum JournalError {
     /// Another process drives rotations with this journal.
     #[error("{0}")]
     InUse(String),
-    /// The journal cannot be believed: damaged, from a newer version, or sealed with another key.
+    /// The journal cannot be believed: damaged, or from a newer version.
     #[error("{0}")]
     Unusable(String),
+    /// The key that seals the journal's secrets is missing, cannot be read, or is another one.
+    #[error("{0}")]
+    SealKey(String),
     /// The journal cannot be reached or written now.
     #[error("{0}")]
     Unavailable(String),
@@ -218,6 +224,20 @@ pub trait Journal: Send + Sync {
     ///
     /// The journal is unusable or unavailable.
     async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError>;
+
+    /// What this sink of alerts was last told, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError>;
+
+    /// Remembers what this sink was last told.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError>;
 }
 
 /// A key that was just made. Its secret exists here and nowhere else.
@@ -385,6 +405,19 @@ pub struct Response {
     pub body: Secret,
 }
 
+impl Response {
+    /// How long the other side asks to be left alone: in seconds, or until a date.
+    #[must_use]
+    pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        let text = self.headers.get("retry-after")?.trim();
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().ok().map(Duration::from_secs);
+        }
+        let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+        Some(Timestamp::from_unix(date.timestamp()).since(now))
+    }
+}
+
 /// The way out to vendors: one request, no redirects, no retries.
 #[async_trait]
 pub trait Egress: Send + Sync {
@@ -392,4 +425,50 @@ pub trait Egress: Send + Sync {
     async fn send(&self, purpose: &Purpose, request: Request) -> Answer<Response>;
     /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
     async fn reach(&self, url: &str, timeout: Duration) -> Answer<()>;
+}
+
+/// The way out to those who are told: as [`Egress`], with nobody's key in the request.
+#[async_trait]
+pub trait Courier: Send + Sync {
+    /// Sends it. Any answer with a status, whichever, is `Ok`.
+    async fn carry(&self, request: Request) -> Answer<Response>;
+    /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
+    async fn find(&self, url: &str, timeout: Duration) -> Answer<()>;
+}
+
+/// Somebody who is told when something is wrong.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Tells it, once. Until `holds_until` nothing more may come, so what a sink keeps it keeps at least so long.
+    async fn tell(&self, telling: &Telling, now: Timestamp, holds_until: Timestamp) -> Answer<()>;
+    /// Whether it could be told, in words, without telling it anything.
+    async fn probe(&self) -> Answer<String>;
+}
+
+/// A sink of the configuration, and what it wants to hear.
+#[derive(Clone)]
+pub struct Listener {
+    /// `[alert.NAME]`
+    pub name: SinkName,
+    /// Of what, how often, in which form.
+    pub policy: Policy,
+    /// The sink.
+    pub sink: Arc<dyn Sink>,
+}
+
+/// Somebody who raises the alarm when nothing is heard.
+#[async_trait]
+pub trait Heartbeat: Send + Sync {
+    /// Says that a full pass was made.
+    async fn beat(&self) -> Answer<()>;
+    /// Whether it could be told, in words, without telling it anything.
+    async fn probe(&self) -> Answer<String>;
+}
+
+/// What sinks were told while the journal could not be asked or told. It is next to nothing, and best effort.
+pub trait SpareMemory: Send + Sync {
+    /// What was kept; nothing when there is none, or none that can be read.
+    fn read(&self) -> BTreeMap<SinkName, Memory>;
+    /// Keeps this instead; nothing: forgets it.
+    fn write(&self, memories: &BTreeMap<SinkName, Memory>);
 }

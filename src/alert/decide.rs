@@ -44,6 +44,8 @@ pub struct Telling {
     pub items: Vec<Item>,
     /// The incident that it opens, repeats or closes.
     pub incident: Option<AlertKey>,
+    /// When it was first tried to tell this: a message that is tried again is the same message.
+    pub at: Timestamp,
 }
 
 /// One thing to tell.
@@ -98,12 +100,8 @@ pub struct Notice {
 impl Telling {
     /// The test that `keyround alert test` sends.
     #[must_use]
-    pub fn test() -> Telling {
-        Telling { items: vec![Item::Test], incident: Some(AlertKey("test".to_owned())) }
-    }
-
-    fn of(items: Vec<Item>, incident: Option<AlertKey>) -> Option<Telling> {
-        (!items.is_empty()).then_some(Telling { items, incident })
+    pub fn test(now: Timestamp) -> Telling {
+        Telling { items: vec![Item::Test], incident: Some(AlertKey("test".to_owned())), at: now }
     }
 }
 
@@ -119,6 +117,22 @@ pub fn decide(
     if now < memory.not_before {
         return Vec::new();
     }
+    let at = memory.trying_since.unwrap_or(now);
+    let told = |(incident, items): (Option<AlertKey>, Vec<Item>)| Telling { items, incident, at };
+    let tellings = sorted_out(policy, memory, picture, notices, now).into_iter();
+    tellings.filter(|(_, items)| !items.is_empty()).map(told).collect()
+}
+
+/// Things to tell that belong together, and the incident that they are about.
+type Batch = (Option<AlertKey>, Vec<Item>);
+
+fn sorted_out(
+    policy: &Policy,
+    memory: &Memory,
+    picture: &Picture,
+    notices: &[Notice],
+    now: Timestamp,
+) -> Vec<Batch> {
     let firing = firing(policy, memory, picture, now);
     let over = over(memory, picture);
     let news = notices
@@ -127,31 +141,45 @@ pub fn decide(
     let news: Vec<Item> = news.cloned().map(Item::News).collect();
     match policy.style {
         Style::Messages => {
-            let items = firing.into_iter().chain(over).chain(news).collect();
-            Telling::of(items, None).into_iter().collect()
+            vec![(None, firing.into_iter().chain(over).chain(news).collect())]
         }
         // What happened and is over is no state.
         Style::State => {
             let ends = over.into_iter().chain(replaced(memory, &firing)).filter(is_end).collect::<Vec<_>>();
-            let items = firing.into_iter().chain(ends).collect();
-            Telling::of(items, None).into_iter().collect()
+            vec![(None, firing.into_iter().chain(ends).collect())]
         }
         Style::Incidents => {
             let ends = over.into_iter().chain(replaced(memory, &firing)).collect();
             let mut tellings = openings(memory, firing);
             tellings.extend(closings(memory, ends));
-            tellings.extend(news.into_iter().filter_map(|item| Telling::of(vec![item], None)));
+            tellings.extend(news.into_iter().map(|item| (None, vec![item])));
             tellings
         }
     }
 }
 
-/// What is wrong and was not told, or was told long enough ago.
-fn firing(policy: &Policy, memory: &Memory, picture: &Picture, now: Timestamp) -> Vec<Item> {
-    let every = match policy.style {
+/// When to decide again, if nothing happens before.
+#[must_use]
+pub fn next_time(policy: &Policy, memory: &Memory, picture: &Picture) -> Timestamp {
+    let every = every(policy);
+    let still = |(key, told): (&AlertKey, &Told)| {
+        let firing = picture.firing.get(key).filter(|alert| policy.on.contains(&alert.condition))?;
+        (!told.quiet && firing.condition == told.alert.condition).then(|| told.at + every)
+    };
+    let repeat = memory.told.iter().filter_map(still).min().unwrap_or(Timestamp::NEVER);
+    if memory.failures > 0 { memory.not_before } else { repeat }
+}
+
+fn every(policy: &Policy) -> Duration {
+    match policy.style {
         Style::Messages | Style::Incidents => policy.repeat,
         Style::State => policy.repeat.min(REFRESH_EVERY),
-    };
+    }
+}
+
+/// What is wrong and was not told, or was told long enough ago.
+fn firing(policy: &Policy, memory: &Memory, picture: &Picture, now: Timestamp) -> Vec<Item> {
+    let every = every(policy);
     let wanted = picture.firing.iter().filter(|(_, alert)| policy.on.contains(&alert.condition));
     let item = |(key, alert): (&AlertKey, &Alert)| match memory.told.get(key) {
         Some(told) if !told.quiet && told.alert.condition == alert.condition => {
@@ -194,7 +222,7 @@ fn is_end(item: &Item) -> bool {
 }
 
 /// Incidents are opened before others are closed: what gets worse is never without one.
-fn openings(memory: &Memory, firing: Vec<Item>) -> Vec<Telling> {
+fn openings(memory: &Memory, firing: Vec<Item>) -> Vec<Batch> {
     let mut open: BTreeMap<AlertKey, Vec<Item>> = BTreeMap::new();
     let mut begun: BTreeMap<Condition, Vec<Alert>> = BTreeMap::new();
     for item in firing {
@@ -215,11 +243,11 @@ fn openings(memory: &Memory, firing: Vec<Item>) -> Vec<Telling> {
             open.entry(incident).or_default().push(Item::Firing { alert, again: false });
         }
     }
-    open.into_iter().filter_map(|(incident, items)| Telling::of(items, Some(incident))).collect()
+    open.into_iter().map(|(incident, items)| (Some(incident), items)).collect()
 }
 
 /// An incident is closed when the last of what it is about is over, and not before.
-fn closings(memory: &Memory, ends: Vec<Item>) -> Vec<Telling> {
+fn closings(memory: &Memory, ends: Vec<Item>) -> Vec<Batch> {
     let mut closed: BTreeMap<AlertKey, Vec<Item>> = BTreeMap::new();
     let mut recovered = Vec::new();
     for item in ends {
@@ -237,7 +265,6 @@ fn closings(memory: &Memory, ends: Vec<Item>) -> Vec<Telling> {
         memory.told.values().filter(|told| !told.quiet && told.incident == *incident).count()
     };
     closed.retain(|incident, items| items.len() == members(incident));
-    let closing = |(incident, items): (AlertKey, Vec<Item>)| Telling::of(items, Some(incident));
-    let recovered = recovered.into_iter().filter_map(|item| Telling::of(vec![item], None));
-    closed.into_iter().filter_map(closing).chain(recovered).collect()
+    let recovered = recovered.into_iter().map(|item| (None, vec![item]));
+    closed.into_iter().map(|(incident, items)| (Some(incident), items)).chain(recovered).collect()
 }

@@ -25,6 +25,8 @@ pub struct Memory {
     pub failures: u32,
     /// It is left alone until then.
     pub not_before: Timestamp,
+    /// Since when it does not take what there is to tell.
+    pub trying_since: Option<Timestamp>,
 }
 
 /// A place in the history.
@@ -58,6 +60,7 @@ impl Memory {
             told: BTreeMap::new(),
             failures: 0,
             not_before: Timestamp::EPOCH,
+            trying_since: None,
         }
     }
 
@@ -82,7 +85,7 @@ impl Memory {
 
     /// The sink took it.
     pub fn took(&mut self, telling: &Telling, now: Timestamp) {
-        (self.failures, self.not_before) = (0, Timestamp::EPOCH);
+        (self.failures, self.not_before, self.trying_since) = (0, Timestamp::EPOCH, None);
         for item in &telling.items {
             match item {
                 Item::Firing { alert, .. } => {
@@ -110,8 +113,9 @@ impl Memory {
     }
 
     /// The sink did not take it, and is left alone for a while.
-    pub fn refused(&mut self, retry_after: Option<Duration>, now: Timestamp) {
+    pub fn refused(&mut self, telling: &Telling, retry_after: Option<Duration>, now: Timestamp) {
         self.failures = self.failures.saturating_add(1);
+        self.trying_since.get_or_insert(telling.at);
         let wait = wait_after(self.failures, retry_after).unwrap_or(SINK_WAIT_MAX);
         self.not_before = now + wait.min(SINK_WAIT_MAX);
     }

@@ -26,7 +26,7 @@ mod words;
 mod tests;
 
 pub use condition::{BadCondition, Condition, Severity};
-pub use decide::{Item, Notice, Policy, Style, Telling, decide};
+pub use decide::{Item, Notice, Policy, Style, Telling, decide, next_time};
 pub use memory::{Cursor, Memory, Told};
 pub use picture::{Alert, AlertKey, Picture, Seen, picture};
 pub use words::{headline, lines};

@@ -141,6 +141,7 @@ pub struct Picture {
     whole: bool,
     reviewed: bool,
     aws_answers: bool,
+    journal_works: bool,
 }
 
 /// What is wrong, from what was seen.
@@ -149,7 +150,7 @@ pub struct Picture {
 /// is not judged: the others of its pass may not have been asked yet.
 #[must_use]
 pub fn picture(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> Picture {
-    let mut picture = Picture { whole, ..Picture::default() };
+    let mut picture = Picture { whole, journal_works: true, ..Picture::default() };
     let silent = seen.iter().filter(|seen| seen.is_silent());
     let asked = seen.iter().filter(|seen| seen.rotation.is_none() && has_key(seen.verdict.state));
     let nobody_answers =
@@ -247,6 +248,14 @@ fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
 }
 
 impl Picture {
+    /// What is known when nobody could be looked at: this, and of everything else nothing.
+    #[must_use]
+    pub fn only(alert: Alert) -> Picture {
+        let mut picture = Picture::default();
+        picture.raise(alert);
+        picture
+    }
+
     /// What is wrong.
     pub fn firing(&self) -> impl Iterator<Item = &Alert> {
         self.firing.values()
@@ -281,8 +290,8 @@ impl Picture {
                 }
             }
             (Topic::Aws, _) => over(self.aws_answers, "AWS answers again"),
-            (Topic::Journal, _) => over(true, "the journal is read and written again"),
-            (Topic::SealKey, _) => over(true, "the seal key is read again"),
+            (Topic::Journal, _) => over(self.journal_works, "the journal is read and written again"),
+            (Topic::SealKey, _) => over(self.journal_works, "the seal key is read again"),
             (Topic::RootKey | Topic::Audit, _) => over(self.reviewed, "the review does not find it any more"),
             (Topic::Age | Topic::Rotation | Topic::Reactivated | Topic::News, None) => {
                 over(true, "there is nothing left of it")

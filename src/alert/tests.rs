@@ -209,12 +209,12 @@ fn a_sink_that_fails_is_left_alone_for_longer_and_longer_but_never_long() {
     let mut memory = Memory::new(now());
     let mut waits = Vec::new();
     for _ in 0..14 {
-        memory.refused(None, now());
+        memory.refused(&Telling::test(now()), None, now());
         waits.push(memory.not_before.since(now()));
     }
     assert!(waits.is_sorted(), "{waits:?}");
     assert_eq!((waits[0], waits[13]), (Duration::from_secs(5), Duration::from_mins(30)));
-    memory.refused(Some(HOUR * 100), now());
+    memory.refused(&Telling::test(now()), Some(HOUR * 100), now());
     assert_eq!(memory.not_before.since(now()), Duration::from_mins(30));
 }
 
@@ -253,7 +253,7 @@ fn every_condition_has_a_word_of_its_own_and_is_read_back() {
 // Whole lives.
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens to eight users and to the sink: what is overdue is told as soon as the sink can be
     /// reached, nothing is told twice within `repeat`, and everything told is told to be over exactly once.
@@ -302,7 +302,7 @@ fn live(style: Style, life: &[Step]) -> Result<(), TestCaseError> {
         let tellings = listener.tellings(&users, true, at);
         prop_assert!(!was_left_alone || tellings.is_empty());
         if !step.accepts && !tellings.is_empty() {
-            listener.memory.refused(None, at);
+            listener.memory.refused(&tellings[0], None, at);
             continue;
         }
         for item in tellings.iter().flat_map(|telling| &telling.items) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::ids::VendorName;
+use crate::ids::{SinkName, VendorName};
 use crate::time::Timestamp;
 
 /// Rotate the AWS access keys of third-party vendors without cutting one of them off.
@@ -76,14 +76,19 @@ pub(crate) enum Command {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
     },
-    /// Check the configuration; online also AWS, rights and vendors
+    /// Check the configuration; online also AWS, rights, vendors and alerts
     Check {
-        /// Ask AWS and the vendors too; nothing is changed
+        /// Ask AWS, the vendors and those who are told too; nothing is changed, nobody is told anything
         #[arg(long)]
         online: bool,
     },
     /// Play the whole life of a rotation with your own configuration, against stand-ins
     Rehearse(Vendors),
+    /// Try out those who are told when something is wrong
+    Alert {
+        #[command(subcommand)]
+        command: AlertCommand,
+    },
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
@@ -172,6 +177,15 @@ pub(crate) struct History {
 pub(crate) enum HistoryCommand {
     /// Recompute the hash chain over the whole history
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertCommand {
+    /// Send a test through each alert, or through this one
+    Test {
+        /// The alert, as in `[alert.NAME]`
+        name: Option<SinkName>,
+    },
 }
 
 fn date(text: &str) -> Result<Timestamp, String> {

@@ -8,7 +8,7 @@ use crate::cli::args::Format;
 use crate::cli::exit::Ended;
 use crate::cli::layout::wrapped;
 use crate::cli::status::code_of;
-use crate::cli::view::{StatusView, sentence, status_word};
+use crate::cli::view::{StatusView, status_word};
 use crate::cli::{Screen, setup};
 use crate::config::settings::{Access, KeyAccess};
 use crate::driver::{self, Step, Visited, World, steps};
@@ -44,7 +44,7 @@ fn in_sentences(world: &World, visited: &Visited, now: Timestamp) -> String {
     let verdict = &visited.verdict;
     let user = visited.iam_user.as_ref().map(|user| format!(" (IAM user {user})")).unwrap_or_default();
     let mut text = format!("{}{user}: {}, {}\n\n", visited.vendor, verdict.state, verdict.reason);
-    say(&mut text, &sentence(visited));
+    say(&mut text, &visited.sentence());
     if !visited.keys.is_empty() {
         text.push_str("\nKeys\n");
     }

@@ -3,6 +3,8 @@
 //! **Invariant:** results go to standard output, logs and progress to standard error, and this is
 //! the only module that prints.
 
+mod alarm;
+mod alert;
 mod args;
 mod check;
 mod core_dumps;
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Color, Command, Format, Global, LogFormat};
+use args::{AlertCommand, Cli, Color, Command, Format, Global, LogFormat};
 use exit::{Code, Ended, Failure};
 
 /// Parses the command line, runs the command, and gives the exit code.
@@ -64,6 +66,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Status(only) => status::status(config, &only.vendors, screen).await,
         Command::Explain { vendor } => explain::explain(config, vendor, screen).await,
         Command::Check { online } => check::check(config, online, screen).await,
+        Command::Alert { command: AlertCommand::Test { name } } => alert::test(config, name, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
         Command::History(history) => history::history(config, history, screen).await,
         Command::Hold { vendor, until, why } => {

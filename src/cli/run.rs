@@ -9,21 +9,26 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::alarm::{self, Alarm};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::progress::Reporter;
 use crate::cli::{Screen, setup};
-use crate::driver::{Cadence, Engine, World};
-use crate::journal::Mode;
+use crate::driver::{Cadence, Engine, Lookout, Tellers, Watchers, World};
 
 pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let (path, settings) = setup::settings(config, screen.color)?;
-    let world = setup::world(settings, Mode::Drive).await?;
+    let (newest_tellers, tellers) = watch::channel(setup::tellers(&settings)?);
+    let world = alarm::world(settings).await?;
     let vendors = world.settings.vendors.len();
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let (newest, worlds) = watch::channel(world);
+    let newest = Newest { world: newest, tellers: newest_tellers };
     let reload = tokio::spawn(reload_on_hangup(listen(SignalKind::hangup())?, path, newest, screen.color));
-    let mut engine = Engine::new(worlds, stop.clone(), Arc::new(Reporter::new(false)));
+    let lookout = Arc::new(Lookout::default());
+    let alarm = Alarm::start(alarm::alerts(worlds.clone(), tellers, &lookout));
+    let watchers = Watchers(vec![Arc::new(Reporter::new(false)), lookout]);
+    let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
     tracing::info!("keyround {} starts; vendors: {vendors}", env!("CARGO_PKG_VERSION"));
     tell_systemd(&[NotifyState::Ready, NotifyState::Status(&format!("vendors: {vendors}"))]);
     let watchdog = tokio::spawn(feed_watchdog());
@@ -31,9 +36,16 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     tell_systemd(&[NotifyState::Stopping]);
     watchdog.abort();
     reload.abort();
+    alarm.end(found.as_ref().err()).await;
     found?;
     tracing::info!("stopped; what is under way goes on from the journal when keyround runs again");
     Ok(Code::Fine)
+}
+
+/// Where what was read again goes.
+struct Newest {
+    world: watch::Sender<World>,
+    tellers: watch::Sender<Tellers>,
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, Failure> {
@@ -61,11 +73,11 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
 }
 
 /// SIGHUP: the configuration is read again. A bad one changes nothing.
-async fn reload_on_hangup(mut hangup: Signal, path: PathBuf, newest: watch::Sender<World>, color: bool) {
+async fn reload_on_hangup(mut hangup: Signal, path: PathBuf, newest: Newest, color: bool) {
     while hangup.recv().await.is_some() {
         tell_systemd(&[NotifyState::Reloading]);
         let (current, journal) = {
-            let world = newest.borrow();
+            let world = newest.world.borrow();
             (Arc::clone(&world.settings), Arc::clone(&world.journal))
         };
         let reloaded = setup::settings(Some(&path), color).and_then(|(_, settings)| {
@@ -73,14 +85,16 @@ async fn reload_on_hangup(mut hangup: Signal, path: PathBuf, newest: watch::Send
                 let message = "the journal cannot be changed while running; restart keyround for that";
                 return Err(Failure::new(Code::Config, message));
             }
-            setup::world_again(settings, journal)
+            let tellers = setup::tellers(&settings)?;
+            Ok((setup::world_again(settings, journal)?, tellers))
         });
         match reloaded {
-            Ok(world) => {
+            Ok((world, tellers)) => {
                 let vendors = world.settings.vendors.len();
                 tracing::info!("the configuration was read again; vendors: {vendors}");
                 tell_systemd(&[NotifyState::Status(&format!("vendors: {vendors}"))]);
-                newest.send_replace(world);
+                newest.world.send_replace(world);
+                newest.tellers.send_replace(tellers);
             }
             Err(failure) => {
                 tracing::error!(

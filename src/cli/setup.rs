@@ -9,11 +9,12 @@ use crate::aws::AwsSession;
 use crate::cli::exit::{Code, Failure};
 use crate::config::{self, ConfigError, SecretRef, Settings};
 use crate::delivery::{ConfiguredVendors, HttpsEgress};
-use crate::driver::World;
+use crate::driver::{Tellers, World};
 use crate::iam::AwsAccounts;
 use crate::ids::VendorName;
 use crate::journal::{self, Mode, SealKey};
-use crate::ports::{Clock, Journal, SecretSource};
+use crate::notify::{HttpHeartbeat, listeners};
+use crate::ports::{Clock, Courier, Heartbeat, Journal, JournalError, SecretSource};
 use crate::secrets::Secrets;
 use crate::time::{SystemClock, Timestamp};
 
@@ -86,6 +87,22 @@ fn world_with(
     })
 }
 
+/// Those who are told. They have a way out of their own, so that no trouble of theirs is a vendor's.
+pub(crate) fn tellers(settings: &Settings) -> Result<Tellers, Failure> {
+    if settings.alerts.is_empty() && settings.heartbeat.is_none() {
+        return Ok(Tellers::default());
+    }
+    let session = Arc::new(AwsSession::new(&settings.aws));
+    let secrets: Arc<dyn SecretSource> = Arc::new(Secrets::new(&session));
+    let egress = HttpsEgress::new().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
+    let courier: Arc<dyn Courier> = Arc::new(egress);
+    let heartbeat = settings.heartbeat.as_ref().map(|heartbeat| {
+        let heartbeat: Arc<dyn Heartbeat> = Arc::new(HttpHeartbeat::new(heartbeat, &courier, &secrets));
+        heartbeat
+    });
+    Ok(Tellers { listeners: listeners(&settings.alerts, &courier, &secrets, &session), heartbeat })
+}
+
 /// The journal, for commands that need nothing else of the world.
 pub(crate) async fn journal_alone(settings: &Settings, mode: Mode) -> Result<Arc<dyn Journal>, Failure> {
     let session = Arc::new(AwsSession::new(&settings.aws));
@@ -106,8 +123,9 @@ async fn journal(
 }
 
 async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) -> Result<SealKey, Failure> {
-    let unusable =
-        |sentence: String| Failure::new(Code::Config, format!("the seal key {reference}: {sentence}"));
+    let unusable = |sentence: String| {
+        Failure::from(JournalError::SealKey(format!("the seal key {reference}: {sentence}")))
+    };
     let text = secrets.resolve(reference).await.map_err(unusable)?;
     SealKey::from_base64(&text).map_err(|bad| unusable(bad.to_string()))
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::layout::{Row, table};
 use crate::driver::Visited;
-use crate::rotation::{Blocker, KeyMetadata, KeyStatus, KeyUsage, Next, Rotation, Stage};
+use crate::rotation::{KeyMetadata, KeyStatus, KeyUsage, Next, Rotation};
 use crate::schedule::Verdict;
 use crate::time::Timestamp;
 
@@ -68,7 +68,7 @@ impl VendorView {
             iam_user: visited.iam_user.as_ref().map(ToString::to_string),
             state: state.as_str(),
             reason,
-            sentence: sentence(visited),
+            sentence: visited.sentence(),
             due_at: *due_at,
             overdue_at: *overdue_at,
             keys: visited.keys.iter().map(|key| KeyView::new(visited, key, now)).collect(),
@@ -142,37 +142,10 @@ pub(crate) fn status_table(found: &[Visited], now: Timestamp, columns: Option<us
             age.unwrap_or_else(dash),
             visited.verdict.due_at.map_or_else(dash, |due_at| due_at.to_string()),
         ];
-        Row { cells, sentence: sentence(visited) }
+        Row { cells, sentence: visited.sentence() }
     };
     let header = ["VENDOR", "IAM USER", "STATE", "STAGE", "AGE", "DUE", "WHY"];
     table(&header, found.iter().map(row).collect(), columns)
-}
-
-/// The verdict's sentence, and for a stuck rotation the command that ends it.
-pub(crate) fn sentence(visited: &Visited) -> String {
-    let sentence = &visited.verdict.sentence;
-    match way_on(visited) {
-        Some(command) => format!("{sentence}; to go on: `{command}`"),
-        None => sentence.clone(),
-    }
-}
-
-fn way_on(visited: &Visited) -> Option<String> {
-    let vendor = &visited.vendor;
-    let Stage::Stuck { blocker, .. } = visited.rotation.as_ref()?.stage() else { return None };
-    Some(match blocker {
-        Blocker::OldKeyGone { .. } | Blocker::NewKeyGone { .. } | Blocker::WrongIdentity { .. } => {
-            format!("keyround abandon {vendor} --why REASON")
-        }
-        Blocker::OldKeyNotActive { .. }
-        | Blocker::NoFreeSlot { .. }
-        | Blocker::UnknownKey { .. }
-        | Blocker::NewKeyNeverWorked { .. }
-        | Blocker::VendorGone { .. }
-        | Blocker::VendorKeepsOldKey { .. }
-        | Blocker::VendorWentBack { .. }
-        | Blocker::Exhausted { .. } => format!("keyround resume {vendor}"),
-    })
 }
 
 pub(crate) fn dash() -> String {

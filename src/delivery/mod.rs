@@ -23,7 +23,6 @@ mod http;
 mod preflight;
 mod reach;
 mod scratch;
-mod target;
 mod template;
 mod vendor;
 mod webhook;

@@ -12,7 +12,8 @@ use crate::config::settings::{DeliverStep, HttpStep};
 use crate::delivery::auth::Credentials;
 use crate::delivery::template::{Captured, Words};
 use crate::delivery::vendor::Vendor;
-use crate::delivery::{auth, http, target, webhook};
+use crate::delivery::{auth, http, webhook};
+use crate::outward::target;
 use crate::ports::{Answer, Check, Offer};
 use crate::secret::Secret;
 

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::delivery::egress::{not_sent, untrusted};
-use crate::delivery::target;
+use crate::outward::target;
 use crate::ports::Answer;
 use crate::time::in_words;
 

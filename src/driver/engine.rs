@@ -3,7 +3,7 @@
 //! One loop serves `run`, `rotate` and the rehearsal; they differ in when it starts a pass and in
 //! how long a wait it waits out.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
 use crate::driver::visit::{Visited, visit};
-use crate::driver::{Rest, Watcher, World};
+use crate::driver::{Pass, Rest, Watcher, World};
 use crate::ids::{IamUserName, Subject, VendorName, Who};
 use crate::ports::JournalError;
 use crate::rotation::Waiting;
@@ -104,6 +104,18 @@ struct Wake {
 
 type Joined = Result<(Id, Back), JoinError>;
 
+/// A vendor, and its user if it has one: what there is one finding of.
+type Place = (VendorName, Option<IamUserName>);
+
+/// The pass that is being made.
+struct PassUnderWay {
+    began_at: Timestamp,
+    whole: bool,
+    found: BTreeSet<Place>,
+    /// Who was not visited yet.
+    awaited: BTreeSet<Who>,
+}
+
 /// Visits users, and remembers what it found.
 pub struct Engine {
     worlds: watch::Receiver<World>,
@@ -117,7 +129,8 @@ pub struct Engine {
     rosters: Vec<Roster>,
     forced: bool,
     calling: bool,
-    found: BTreeMap<(VendorName, Option<IamUserName>), Visited>,
+    found: BTreeMap<Place, Visited>,
+    pass: Option<PassUnderWay>,
     last_tick: Option<Timestamp>,
     next_tick: Timestamp,
 }
@@ -139,6 +152,7 @@ impl Engine {
             forced: false,
             calling: false,
             found: BTreeMap::new(),
+            pass: None,
             last_tick: None,
             next_tick: Timestamp::NEVER,
         }
@@ -182,6 +196,7 @@ impl Engine {
             self.take_due_wakes();
             self.call_roll().await?;
             self.send_out();
+            self.report_pass();
             if self.is_over(cadence) {
                 break;
             }
@@ -254,12 +269,35 @@ impl Engine {
         Ok(())
     }
 
+    /// A pass is over when everybody was visited once, whatever goes on after that.
+    fn report_pass(&mut self) {
+        let is_over = |pass: &PassUnderWay| pass.awaited.is_empty();
+        if self.calling || !self.pass.as_ref().is_some_and(is_over) {
+            return;
+        }
+        let Some(pass) = self.pass.take() else { return };
+        let found = pass.found.iter().filter_map(|place| self.found.get(place)).cloned().collect();
+        let next_at = Some(self.next_tick).filter(|next| *next < Timestamp::NEVER);
+        let (began_at, whole, ended_at) = (pass.began_at, pass.whole, self.world().clock.now());
+        self.watcher.pass_ended(&Pass { began_at, ended_at, whole, found, next_at });
+    }
+
+    fn line_up_for_pass(&mut self, call: Call, forced: bool) {
+        if let Some(pass) = &mut self.pass {
+            pass.awaited.insert(call.subject.who());
+        }
+        self.line_up(Errand::Visit { call, forced });
+    }
+
     /// Calls the roll of these vendors. Where AWS must be asked for the users, that is an errand of its
     /// own, so that a slow answer delays nobody else.
     async fn begin_pass(&mut self, ask: &Ask) -> Result<(), JournalError> {
         let world = self.world();
         self.roll_call = RollCall::new(&ask.vendors, Vec::new());
         (self.forced, self.calling) = (ask.force, true);
+        let (whole, found, awaited) = (ask.vendors.is_empty(), BTreeSet::new(), BTreeSet::new());
+        self.pass = Some(PassUnderWay { began_at: world.clock.now(), whole, found, awaited });
+        self.watcher.pass_begins();
         for vendor in world.settings.vendors.values().filter(|vendor| ask.is_for(&vendor.name)) {
             match must_be_listed(vendor) {
                 true => self.line_up(Errand::List(vendor.name.clone())),
@@ -299,7 +337,7 @@ impl Engine {
             }
             Roster::Users(subjects) => {
                 for call in self.roll_call.call(subjects) {
-                    self.line_up(Errand::Visit { call, forced: self.forced });
+                    self.line_up_for_pass(call, self.forced);
                 }
             }
         }
@@ -309,7 +347,7 @@ impl Engine {
         self.calling = false;
         let (calls, nobodys) = self.roll_call.left_over(&world.settings);
         for call in calls {
-            self.line_up(Errand::Visit { call, forced: false });
+            self.line_up_for_pass(call, false);
         }
         for (known, claim) in nobodys {
             let visited = left_alone(world, &known, &claim).await;
@@ -356,13 +394,14 @@ impl Engine {
     fn take_back(&mut self, joined: Joined, patience: Patience) {
         match joined {
             Ok((task, back)) => {
-                self.on_the_road.remove(&task);
+                let errand = self.on_the_road.remove(&task);
+                self.is_back(errand.as_ref());
                 match back {
                     Back::Listed(roster) => self.rosters.push(roster),
                     Back::Visited(visited) => self.take_visited(*visited, patience),
                 }
             }
-            Err(error) => match self.on_the_road.remove(&error.id()) {
+            Err(error) => match self.back_from_panic(error.id()) {
                 Some(Errand::List(vendor)) => {
                     self.rosters.push(Roster::Unlisted(Box::new(panicked(vendor, None))));
                 }
@@ -373,6 +412,18 @@ impl Engine {
                 }
                 None => {}
             },
+        }
+    }
+
+    fn back_from_panic(&mut self, task: Id) -> Option<Errand> {
+        let errand = self.on_the_road.remove(&task);
+        self.is_back(errand.as_ref());
+        errand
+    }
+
+    fn is_back(&mut self, errand: Option<&Errand>) {
+        if let (Some(pass), Some(Errand::Visit { call, .. })) = (&mut self.pass, errand) {
+            pass.awaited.remove(&call.subject.who());
         }
     }
 
@@ -389,6 +440,9 @@ impl Engine {
     }
 
     fn remember(&mut self, visited: Visited) {
+        if let Some(pass) = &mut self.pass {
+            pass.found.insert((visited.vendor.clone(), visited.iam_user.clone()));
+        }
         self.found.insert((visited.vendor.clone(), visited.iam_user.clone()), visited);
     }
 }

@@ -12,8 +12,10 @@
 //!
 //! **Invariant:** nothing in here sleeps but the engine, between visits.
 
+mod alerts;
 mod drive;
 mod engine;
+mod lookout;
 mod perform;
 mod preview;
 mod roster;
@@ -25,9 +27,12 @@ use crate::config::Settings;
 use crate::ids::Subject;
 use crate::ports::{Accounts, Clock, Journal, Vendors};
 use crate::rotation::{Event, Rotation};
+use crate::time::Timestamp;
 
+pub use alerts::{Alerts, Teller, Tellers, of_journal};
 pub use drive::{Rest, entry_after};
 pub use engine::{Ask, Cadence, Engine, Patience};
+pub use lookout::{Lookout, Sight};
 pub use preview::{Preview, Step, preview, steps};
 pub use roster::owner;
 pub use visit::{Visited, status};
@@ -55,4 +60,48 @@ pub trait Watcher: Send + Sync {
     fn visited(&self, subject: &Subject, visited: &Visited);
     /// Nobody can say in this pass who the users of a vendor are.
     fn unlisted(&self, _visited: &Visited) {}
+    /// A pass begins.
+    fn pass_begins(&self) {}
+    /// A pass is over: everybody was visited once. What is under way goes on.
+    fn pass_ended(&self, _pass: &Pass) {}
+}
+
+/// One pass.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// When it began.
+    pub began_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Timestamp,
+    /// Whether every vendor was looked at, and not only some that were asked for.
+    pub whole: bool,
+    /// What was found.
+    pub found: Vec<Visited>,
+    /// When the next one is due, if one is.
+    pub next_at: Option<Timestamp>,
+}
+
+/// Several watchers, each told of everything.
+pub struct Watchers(pub Vec<Arc<dyn Watcher>>);
+
+impl Watcher for Watchers {
+    fn appended(&self, rotation: &Rotation, event: &Event) {
+        self.0.iter().for_each(|watcher| watcher.appended(rotation, event));
+    }
+
+    fn visited(&self, subject: &Subject, visited: &Visited) {
+        self.0.iter().for_each(|watcher| watcher.visited(subject, visited));
+    }
+
+    fn unlisted(&self, visited: &Visited) {
+        self.0.iter().for_each(|watcher| watcher.unlisted(visited));
+    }
+
+    fn pass_begins(&self) {
+        self.0.iter().for_each(|watcher| watcher.pass_begins());
+    }
+
+    fn pass_ended(&self, pass: &Pass) {
+        self.0.iter().for_each(|watcher| watcher.pass_ended(pass));
+    }
 }

@@ -11,7 +11,7 @@ use crate::driver::roster::{Call, everybody, replayed};
 use crate::driver::{Rest, Watcher, World};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
-use crate::rotation::{Event, KeyMetadata, KeyUsage, Plan, Rotation, Waiting};
+use crate::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
 use crate::schedule::{Action, Facts, Verdict, judge};
 
 /// What one look found, and did.
@@ -53,6 +53,34 @@ impl Visited {
             error: None,
             failed: false,
         }
+    }
+
+    /// The verdict's sentence, and for a stuck rotation the command that ends it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let sentence = &self.verdict.sentence;
+        match self.way_on() {
+            Some(command) => format!("{sentence}; to go on: `{command}`"),
+            None => sentence.clone(),
+        }
+    }
+
+    fn way_on(&self) -> Option<String> {
+        let vendor = &self.vendor;
+        let Stage::Stuck { blocker, .. } = self.rotation.as_ref()?.stage() else { return None };
+        Some(match blocker {
+            Blocker::OldKeyGone { .. } | Blocker::NewKeyGone { .. } | Blocker::WrongIdentity { .. } => {
+                format!("keyround abandon {vendor} --why REASON")
+            }
+            Blocker::OldKeyNotActive { .. }
+            | Blocker::NoFreeSlot { .. }
+            | Blocker::UnknownKey { .. }
+            | Blocker::NewKeyNeverWorked { .. }
+            | Blocker::VendorGone { .. }
+            | Blocker::VendorKeepsOldKey { .. }
+            | Blocker::VendorWentBack { .. }
+            | Blocker::Exhausted { .. } => format!("keyround resume {vendor}"),
+        })
     }
 
     pub(crate) fn broken(

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "what a campaign counted is shown with --nocapture")]
 
+mod alerts;
 mod cli;
 mod config_files;
 mod crash_matrix;

@@ -85,7 +85,7 @@ fn other_kind(kind: Text<'_>) -> Mistake {
     Mistake::new(kind.span, format!("unknown kind {name}")).hint(hint)
 }
 
-fn webhook(mut section: Section<'_>) -> Option<WebhookStep> {
+pub(super) fn webhook(mut section: Section<'_>) -> Option<WebhookStep> {
     let (timeout, allow_plaintext) =
         (timeout(&mut section), section.flag("allow_plaintext").unwrap_or(false));
     let url = section.required("url", "where the webhook is posted to").and_then(|entry| {
@@ -145,11 +145,11 @@ fn get_with_body(place: Span, method: Option<Span>) -> Mistake {
     }
 }
 
-fn plaintext(allowed: bool) -> Plaintext {
+pub(super) fn plaintext(allowed: bool) -> Plaintext {
     if allowed { Plaintext::Allowed } else { Plaintext::Refused { hint: PLAIN_HINT } }
 }
 
-fn timeout(section: &mut Section<'_>) -> Duration {
+pub(super) fn timeout(section: &mut Section<'_>) -> Duration {
     let timeout = section.duration("timeout", Duration::from_secs(1)).unwrap_or(DEFAULT_TIMEOUT);
     if let Some(entry) = section.entry("timeout").filter(|_| timeout > TIMEOUT_MAX) {
         section.report.add(Mistake::new(entry.span(), "this timeout is too long").hint("at most 5m"));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -34,12 +35,32 @@ impl Authority {
         roots
     }
 
+    /// Its own certificate, as a file that others can be told to trust.
+    pub(crate) fn pem(&self) -> String {
+        pem("CERTIFICATE", self.0.der())
+    }
+
+    /// A certificate of this authority for `host`, and its key.
+    pub(crate) fn pems_for(&self, host: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params(host, Validity::Current).signed_by(&key, &self.0).expect("a certificate");
+        (pem("CERTIFICATE", certificate.der()), pem("PRIVATE KEY", &key.serialize_der()))
+    }
+
     /// A server that shows a certificate of this authority for `host`.
     pub(crate) fn server(&self, host: &str, validity: Validity) -> Arc<ServerConfig> {
         let key = KeyPair::generate().expect("a key");
         let certificate = params(host, validity).signed_by(&key, &self.0).expect("a certificate");
         server(certificate.der().clone(), &key)
     }
+}
+
+/// RFC 7468.
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<String> =
+        text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// A server that shows a certificate signed by itself.
