@@ -24,8 +24,11 @@ const NOT_USABLE_MAX: u32 = 100;
 const NOT_USABLE_WAIT_MIN: Duration = Duration::from_secs(5);
 /// How often the vendor is asked before a delivery that it accepted is made afresh.
 const DENIALS_BEFORE_REDELIVERY: u32 = 3;
-/// How often the old key is brought back before a person must look.
-const REACTIVATIONS_MAX: u32 = 3;
+/// How often the old key is brought back for a vendor in trouble before a person must look.
+const TROUBLES_MAX: u32 = 3;
+/// While the old key cools, this many questions in a row without a good answer are trouble: with the waits
+/// between them half an hour. What is wrong cannot be known, and both keys Active is always safe.
+const UNANSWERED_WHILE_COOLING_MAX: u32 = 5;
 
 impl Rotation {
     /// The rotation that a first event begins, if it is one.
@@ -50,6 +53,7 @@ impl Rotation {
             offered_at: None,
             last_probe_at: Timestamp::EPOCH,
             reactivations: 0,
+            troubles: 0,
             hold: None,
             abandoning: false,
         })
@@ -189,7 +193,7 @@ impl Rotation {
             (Stage::Cool { new, .. }, Event::Deleted { .. }) => Stage::Done { new },
             (Stage::Restore { new, accepted_at }, Event::Reactivated { .. }) => {
                 self.reactivations += 1;
-                Stage::Soak { new, accepted_at, asked_at: None, usage: None }
+                self.after_reactivation(Stage::Soak { new, accepted_at, asked_at: None, usage: None })
             }
             // A request to delete may still be under way, and would delete the key that was just brought back.
             (Stage::Cool { .. }, Event::ReactivationAsked { .. }) if self.in_doubt.is_some() => return None,
@@ -379,12 +383,9 @@ impl Rotation {
                 );
             }
             (Stage::Cool { new, accepted_at, .. }, RefusalCode::NotInForce) => {
-                self.enter(Stage::Restore { new, accepted_at }, at);
-                self.last_fault = Some(sentence.to_owned());
+                self.trouble(Stage::Restore { new, accepted_at }, sentence, at);
             }
-            (stage @ Stage::Soak { .. }, RefusalCode::NotInForce)
-                if self.reactivations >= REACTIVATIONS_MAX =>
-            {
+            (stage @ Stage::Soak { .. }, RefusalCode::NotInForce) if self.troubles >= TROUBLES_MAX => {
                 self.enter(stuck(Blocker::VendorWentBack { sentence: sentence.to_owned() }, stage), at);
             }
             (Stage::Restore { .. }, RefusalCode::NoSuchKey) => {
@@ -427,9 +428,32 @@ impl Rotation {
         }
     }
 
+    /// The vendor is in trouble while the old key cools: it gets the old key back, whatever the trouble is.
+    fn trouble(&mut self, restore: Stage, sentence: &str, at: Timestamp) {
+        self.troubles += 1;
+        self.enter(restore, at);
+        self.last_fault = Some(sentence.to_owned());
+    }
+
+    /// The old key is Active again, and the soak begins anew; a vendor that is in trouble each time is for a person.
+    fn after_reactivation(&self, soak: Stage) -> Stage {
+        match &self.last_fault {
+            Some(sentence) if self.troubles > TROUBLES_MAX => {
+                stuck(Blocker::VendorWentBack { sentence: sentence.clone() }, soak)
+            }
+            Some(_) | None => soak,
+        }
+    }
+
     /// Counts a failure: another attempt later, or a person.
     fn fail(&mut self, doing: Doing, sentence: &str, retry_after: Option<Duration>, at: Timestamp) {
         self.failures += 1;
+        if let (Stage::Cool { new, accepted_at, .. }, Doing::Verify) = (&self.stage, doing)
+            && self.failures >= UNANSWERED_WHILE_COOLING_MAX
+        {
+            let restore = Stage::Restore { new: new.clone(), accepted_at: *accepted_at };
+            return self.trouble(restore, sentence, at);
+        }
         self.failing = Some(doing);
         self.last_fault = Some(sentence.to_owned());
         if let Some(wait) = retry::wait_after(self.failures, retry_after) {
@@ -473,7 +497,7 @@ mod tests {
 
     use super::*;
     use crate::ids::Subject;
-    use crate::rotation::{Next, Plan, Verification, Waiting};
+    use crate::rotation::{Effect, Next, Plan, Verification, Waiting};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix(1_800_000_000 + seconds)
@@ -484,6 +508,10 @@ mod tests {
     }
 
     fn rotation(events: &[Event]) -> Rotation {
+        rotation_with(Plan { prove_successes: 1, ..Plan::default() }, events)
+    }
+
+    fn rotation_with(plan: Plan, events: &[Event]) -> Rotation {
         let subject = Subject {
             vendor: "acme".parse().expect("a vendor"),
             account: None,
@@ -494,7 +522,7 @@ mod tests {
             old: key('A'),
             old_created_at: at(-8_000_000),
             reason: "too_old".to_owned(),
-            plan: Plan { prove_successes: 1, ..Plan::default() },
+            plan,
             at: at(0),
         };
         let id = RotationId::new(&subject, &key('A'), at(0));
@@ -533,6 +561,96 @@ mod tests {
             rotation.apply(&unread(1_000_000 + i64::from(failure))).expect("legal");
         }
         assert_eq!(rotation.stage().name(), "stuck");
+    }
+
+    /// A vendor that can be asked has the new key, and the old one cools.
+    fn cooling() -> Rotation {
+        let plan = Plan {
+            prove_successes: 1,
+            require_use: false,
+            quiet_for: Duration::ZERO,
+            can_ask_vendor: true,
+            ..Plan::default()
+        };
+        rotation_with(
+            plan,
+            &[
+                listed(1),
+                Event::Created { key: key('B'), at: at(2), request_id: None },
+                Event::Probed { at: at(10) },
+                Event::Delivered { at: at(11) },
+                Event::Verified { by: Verification::Asked, at: at(12) },
+                Event::Deactivated { at: at(100_000), request_id: None },
+            ],
+        )
+    }
+
+    fn silence(seconds: i64) -> Event {
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        Event::Unanswered { doing: Doing::Verify, doubt, at: at(seconds) }
+    }
+
+    #[test]
+    fn a_vendor_that_falls_silent_while_the_old_key_cools_gets_it_back() {
+        let mut rotation = cooling();
+        for question in 1..UNANSWERED_WHILE_COOLING_MAX {
+            rotation.apply(&silence(110_000 + i64::from(question))).expect("legal");
+            assert!(matches!(rotation.stage(), Stage::Cool { .. }), "silence {question} may be nothing");
+        }
+        rotation.apply(&silence(120_000)).expect("legal");
+        let give_back = Effect::Reactivate { key: key('A') };
+        assert_eq!(rotation.next(at(120_000)), Next::Perform(give_back));
+        rotation.apply(&Event::Reactivated { at: at(120_001) }).expect("legal");
+        assert_eq!(rotation.stage().name(), "soak");
+    }
+
+    #[test]
+    fn a_good_answer_ends_a_row_of_silence() {
+        let mut rotation = cooling();
+        for day in 0..20 {
+            for question in 1..UNANSWERED_WHILE_COOLING_MAX {
+                rotation.apply(&silence(110_000 + day * 1000 + i64::from(question))).expect("legal");
+            }
+            let answer = Event::Verified { by: Verification::Asked, at: at(110_500 + day * 1000) };
+            rotation.apply(&answer).expect("legal");
+        }
+        assert!(matches!(rotation.stage(), Stage::Cool { .. }));
+    }
+
+    #[test]
+    fn a_vendor_that_is_in_trouble_each_time_is_for_a_person_and_has_the_old_key() {
+        let mut rotation = cooling();
+        for time in 0..=i64::from(TROUBLES_MAX) {
+            let refusal = Refusal {
+                code: RefusalCode::NotInForce,
+                sentence: "the vendor names another key".to_owned(),
+                retry_after: None,
+            };
+            let begun = 200_000 + time * 1_000_000;
+            let refused = Event::Refused { doing: Doing::Verify, refusal, at: at(begun) };
+            rotation.apply(&refused).expect("legal");
+            rotation.apply(&Event::Reactivated { at: at(begun + 1) }).expect("legal");
+            if time < i64::from(TROUBLES_MAX) {
+                let answer = Event::Verified { by: Verification::Asked, at: at(begun + 100_000) };
+                rotation.apply(&answer).expect("legal");
+                let retired = Event::Deactivated { at: at(begun + 100_001), request_id: None };
+                rotation.apply(&retired).expect("legal");
+            }
+        }
+        let Next::Stuck(blocker) = rotation.next(at(9_000_000)) else { panic!("{:?}", rotation.stage()) };
+        assert_eq!(blocker.code(), "vendor_went_back");
+    }
+
+    #[test]
+    fn an_answer_from_a_clock_that_was_ahead_takes_no_key_away() {
+        let mut rotation = cooling();
+        let cooled = 100_000 + 7 * 86_400;
+        let ahead = Event::Verified { by: Verification::Asked, at: at(cooled + 5000) };
+        rotation.apply(&ahead).expect("legal");
+        assert_eq!(rotation.next(at(cooled)), Next::Perform(Effect::Verify { key: key('B') }));
+        rotation.apply(&Event::Verified { by: Verification::Asked, at: at(cooled) }).expect("legal");
+        let Next::Perform(effect) = rotation.next(at(cooled)) else { panic!("{:?}", rotation.stage()) };
+        assert_eq!(effect.doing(), Doing::Delete);
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Rotation {
     pub(super) offered_at: Option<Timestamp>,
     pub(super) last_probe_at: Timestamp,
     pub(super) reactivations: u32,
+    /// How often the vendor was in trouble while the old key cooled.
+    pub(super) troubles: u32,
     pub(super) hold: Option<Hold>,
     pub(super) abandoning: bool,
 }
@@ -214,7 +216,7 @@ impl Rotation {
         if let Some(next) = self.next_at_usage_gate(new, usage.as_ref(), now) {
             return next;
         }
-        let asked_lately = asked_at.is_some_and(|asked_at| now.since(asked_at) <= EVIDENCE_FRESH);
+        let asked_lately = asked_at.is_some_and(|asked_at| is_fresh(asked_at, now));
         if self.plan.can_ask_vendor && !asked_lately {
             return Next::Perform(Effect::Verify { key: new.clone() });
         }
@@ -251,7 +253,7 @@ impl Rotation {
         let read = Next::Perform(self.read_usage(new));
         let Some((usage, read_at)) = usage else { return Some(read) };
         let Some((again_at, why)) = self.gate_closed(new, usage, *read_at) else {
-            return (now.since(*read_at) > EVIDENCE_FRESH).then_some(read);
+            return (!is_fresh(*read_at, now)).then_some(read);
         };
         Some(if now < again_at { Next::Wait { until: again_at, why } } else { read })
     }
@@ -316,7 +318,7 @@ impl Rotation {
             let until = ask_at.min(cooled);
             return if now < until { Next::Wait { until, why: Waiting::Cool } } else { ask() };
         }
-        if self.plan.can_ask_vendor && now.since(asked_at) > EVIDENCE_FRESH {
+        if self.plan.can_ask_vendor && !is_fresh(asked_at, now) {
             return ask();
         }
         Next::Perform(delete())
@@ -442,6 +444,12 @@ impl Rotation {
     pub fn last_fault(&self) -> Option<&str> {
         self.last_fault.as_deref()
     }
+}
+
+/// Whether what was seen then still counts. A clock that was ahead wrote times that are yet to come:
+/// how old such evidence is, nobody knows.
+fn is_fresh(seen_at: Timestamp, now: Timestamp) -> bool {
+    seen_at <= now && now.since(seen_at) <= EVIDENCE_FRESH
 }
 
 fn superseded(by: &AccessKeyId, verified_at: Timestamp) -> Evidence {

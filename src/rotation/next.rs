@@ -164,7 +164,7 @@ pub enum Blocker {
         /// How many deliveries it accepted.
         deliveries: u32,
     },
-    /// The vendor had the new key and went back to another one.
+    /// The vendor had the new key, and went back or fell silent each time the old one was taken away.
     VendorWentBack {
         /// What it said.
         sentence: String,
@@ -246,15 +246,33 @@ impl fmt::Display for Blocker {
             ),
             Blocker::VendorWentBack { sentence } => write!(
                 f,
-                "the vendor had the new key and went back: {sentence}; the old key is Active; ask the vendor, then \
-                 resume or abandon"
+                "the vendor was in trouble each time the old key was Inactive: {sentence}; the old key is Active \
+                 again; ask the vendor, then resume or abandon"
             ),
             Blocker::Exhausted { doing, sentence } => write!(
                 f,
-                "{} failed for days, last with: {sentence}; no key was taken away; mend the cause, then resume",
-                doing.in_words()
+                "{} failed for days, last with: {sentence}; {}; mend the cause, then resume",
+                doing.in_words(),
+                safe_after(*doing)
             ),
         }
+    }
+}
+
+/// What can be relied on when this failed for days.
+fn safe_after(doing: Doing) -> &'static str {
+    match doing {
+        Doing::List
+        | Doing::Create
+        | Doing::Probe
+        | Doing::Deliver
+        | Doing::Verify
+        | Doing::ReadUsage
+        | Doing::Deactivate => "no key was taken away",
+        Doing::Reactivate => {
+            "the old key may still be Inactive, and the vendor may need it: set it Active by hand at once"
+        }
+        Doing::Delete => "the key is Inactive and can still be set Active",
     }
 }
 
