@@ -28,10 +28,10 @@
 //! | layer | modules | may import |
 //! |---|---|---|
 //! | 0 words | [`ids`] [`secret`] [`time`] | the standard library, serde, the date crate |
-//! | 1 core, pure | [`rotation`] [`schedule`] [`alert`] | 0 |
+//! | 1 core, pure | [`rotation`] [`schedule`] [`alert`] [`overview`] | 0 |
 //! | 2 configuration | [`config`] | 0, 1 |
 //! | 3 ports | [`ports`] | 0–2 |
-//! | 4 adapters | [`aws`] [`delivery`] [`iam`] [`journal`] [`notify`] [`outward`] [`rehearsal`] [`secrets`] | 0–3; never each other, but for `aws` below those who call AWS, and `outward` below those who send |
+//! | 4 adapters | [`aws`] [`delivery`] [`iam`] [`journal`] [`notify`] [`outward`] [`page`] [`rehearsal`] [`secrets`] [`serve`] [`telemetry`] | 0–3; never each other, but for `aws` below those who call AWS, and `outward` below those who send, `page` and `telemetry` below `serve` |
 //! | 5 shell | [`driver`] | 0–3 |
 //! | 6 wiring | [`cli`] | all |
 //!
@@ -44,6 +44,7 @@ pub mod time;
 
 // Layer 1: the core. Pure: no async, no I/O, no clock, no dice.
 pub mod alert;
+pub mod overview;
 pub mod rotation;
 pub mod schedule;
 
@@ -61,8 +62,11 @@ pub mod iam;
 pub mod journal;
 pub mod notify;
 pub mod outward;
+pub mod page;
 pub mod rehearsal;
 pub mod secrets;
+pub mod serve;
+pub mod telemetry;
 
 // Layer 5: the shell.
 pub mod driver;

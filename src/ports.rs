@@ -15,6 +15,7 @@ use crate::config::SecretRef;
 use crate::ids::{
     AccessKeyId, AccountId, AccountName, IamUserName, RotationId, SinkName, Subject, VendorName,
 };
+use crate::overview::Overview;
 use crate::rotation::{Doubt, Event, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -463,6 +464,13 @@ pub trait Heartbeat: Send + Sync {
     async fn beat(&self) -> Answer<()>;
     /// Whether it could be told, in words, without telling it anything.
     async fn probe(&self) -> Answer<String>;
+}
+
+/// Who knows what there is to show. Asking causes no call to AWS.
+#[async_trait]
+pub trait Shown: Send + Sync {
+    /// All of it, as it is now.
+    async fn overview(&self) -> Overview;
 }
 
 /// What sinks were told while the journal could not be asked or told. It is next to nothing, and best effort.

@@ -92,6 +92,13 @@ pub(crate) enum Command {
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
+    /// Write the page as one file for a period, with evidence
+    Report(Report),
+    /// Print what goes with the metrics that `run` serves
+    Metrics {
+        #[command(subcommand)]
+        command: MetricsCommand,
+    },
     /// Stop a rotation in flight where it is, until resumed
     ///
     /// Only a rotation in flight can be held. To keep one from beginning, write `enabled = false` or
@@ -186,6 +193,27 @@ pub(crate) enum AlertCommand {
         /// The alert, as in `[alert.NAME]`
         name: Option<SinkName>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The file, which only its owner can read
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) output: PathBuf,
+    /// From this time on (RFC 3339), or from this day on [default: 90 days ago]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) since: Option<Timestamp>,
+    /// Until this time (RFC 3339), or until this day begins [default: now]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) until: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum MetricsCommand {
+    /// Alert rules for Prometheus
+    Rules,
+    /// A dashboard for Grafana
+    Dashboard,
 }
 
 fn date(text: &str) -> Result<Timestamp, String> {

@@ -13,8 +13,10 @@ mod explain;
 mod history;
 mod layout;
 mod levers;
+mod metrics;
 mod progress;
 mod rehearse;
+mod report;
 mod rotate;
 mod run;
 mod setup;
@@ -67,6 +69,8 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Explain { vendor } => explain::explain(config, vendor, screen).await,
         Command::Check { online } => check::check(config, online, screen).await,
         Command::Alert { command: AlertCommand::Test { name } } => alert::test(config, name, screen).await,
+        Command::Metrics { command } => metrics::metrics(command, screen),
+        Command::Report(report) => report::report(config, report, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
         Command::History(history) => history::history(config, history, screen).await,
         Command::Hold { vendor, until, why } => {

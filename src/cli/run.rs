@@ -13,19 +13,26 @@ use crate::cli::alarm::{self, Alarm};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::progress::Reporter;
 use crate::cli::{Screen, setup};
-use crate::driver::{Cadence, Engine, Lookout, Tellers, Watchers, World};
+use crate::driver::{Cadence, Engine, Lookout, Observatory, Tellers, Watchers, World};
+use crate::telemetry::Calls;
 
 pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let (path, settings) = setup::settings(config, screen.color)?;
     let (newest_tellers, tellers) = watch::channel(setup::tellers(&settings)?);
-    let world = alarm::world(settings).await?;
+    let calls = Arc::new(Calls::default());
+    let world = setup::counted(alarm::world(settings).await?, &calls);
     let vendors = world.settings.vendors.len();
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let (newest, worlds) = watch::channel(world);
-    let newest = Newest { world: newest, tellers: newest_tellers };
-    let reload = tokio::spawn(reload_on_hangup(listen(SignalKind::hangup())?, path, newest, screen.color));
     let lookout = Arc::new(Lookout::default());
+    let shown = Arc::new(Observatory::new(worlds.clone(), Arc::clone(&lookout)));
+    let settings = Arc::clone(&worlds.borrow().settings);
+    if let Some((server, listener)) = setup::server(&settings, shown, Arc::clone(&calls)).await? {
+        tokio::spawn(server.work(listener, stop.clone()));
+    }
+    let newest = Newest { world: newest, tellers: newest_tellers, calls };
+    let reload = tokio::spawn(reload_on_hangup(listen(SignalKind::hangup())?, path, newest, screen.color));
     let alarm = Alarm::start(alarm::alerts(worlds.clone(), tellers, &lookout));
     let watchers = Watchers(vec![Arc::new(Reporter::new(false)), lookout]);
     let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
@@ -46,6 +53,7 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
 struct Newest {
     world: watch::Sender<World>,
     tellers: watch::Sender<Tellers>,
+    calls: Arc<Calls>,
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, Failure> {
@@ -93,7 +101,7 @@ async fn reload_on_hangup(mut hangup: Signal, path: PathBuf, newest: Newest, col
                 let vendors = world.settings.vendors.len();
                 tracing::info!("the configuration was read again; vendors: {vendors}");
                 tell_systemd(&[NotifyState::Status(&format!("vendors: {vendors}"))]);
-                newest.world.send_replace(world);
+                newest.world.send_replace(setup::counted(world, &newest.calls));
                 newest.tellers.send_replace(tellers);
             }
             Err(failure) => {

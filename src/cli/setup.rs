@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::net::TcpListener;
 
 use crate::aws::AwsSession;
 use crate::cli::exit::{Code, Failure};
@@ -14,8 +15,10 @@ use crate::iam::AwsAccounts;
 use crate::ids::VendorName;
 use crate::journal::{self, Mode, SealKey};
 use crate::notify::{HttpHeartbeat, listeners};
-use crate::ports::{Clock, Courier, Heartbeat, Journal, JournalError, SecretSource};
+use crate::ports::{Accounts, Clock, Courier, Heartbeat, Journal, JournalError, SecretSource, Shown};
 use crate::secrets::Secrets;
+use crate::serve::{self, Server};
+use crate::telemetry::{Calls, CountedAccounts};
 use crate::time::{SystemClock, Timestamp};
 
 /// Sleeping is cut into pieces, so that a clock that is set, or a machine that slept, is noticed.
@@ -77,12 +80,12 @@ fn world_with(
 ) -> Result<World, Failure> {
     let egress = HttpsEgress::new().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
     let vendors = ConfiguredVendors::new(&settings.vendors, Arc::new(egress), secrets);
-    let accounts = AwsAccounts::connect(session, &settings.accounts);
+    let accounts: Arc<dyn Accounts> = Arc::new(AwsAccounts::connect(session, &settings.accounts));
     Ok(World {
         settings: Arc::new(settings),
         clock: Arc::new(SystemClock),
         journal,
-        accounts: Arc::new(accounts),
+        accounts,
         vendors: Arc::new(vendors),
     })
 }
@@ -101,6 +104,33 @@ pub(crate) fn tellers(settings: &Settings) -> Result<Tellers, Failure> {
         heartbeat
     });
     Ok(Tellers { listeners: listeners(&settings.alerts, &courier, &secrets, &session), heartbeat })
+}
+
+/// The same world, with its calls to AWS counted.
+pub(crate) fn counted(world: World, calls: &Arc<Calls>) -> World {
+    let accounts = CountedAccounts { accounts: world.accounts, calls: Arc::clone(calls) };
+    World { accounts: Arc::new(accounts), ..world }
+}
+
+/// What `[serve]` asks for, listening. The address and the token stay as they are until the program is started again.
+pub(crate) async fn server(
+    settings: &Settings,
+    shown: Arc<dyn Shown>,
+    calls: Arc<Calls>,
+) -> Result<Option<(Server, TcpListener)>, Failure> {
+    let Some(serve) = &settings.serve else { return Ok(None) };
+    let token = match &serve.token {
+        None => None,
+        Some(reference) => {
+            let secrets = Secrets::new(&Arc::new(AwsSession::new(&settings.aws)));
+            let unusable = |why: String| Failure::new(Code::Config, format!("the token of [serve] {why}"));
+            Some(secrets.resolve(reference).await.map_err(unusable)?)
+        }
+    };
+    let listener = serve::listen(serve.listen).await;
+    let listener = listener.map_err(|error| Failure::new(Code::TryAgain, error.to_string()))?;
+    tracing::info!("serving the page, /metrics, /healthz and /api/status at http://{}", serve.listen);
+    Ok(Some((Server { shown, calls, token }, listener)))
 }
 
 /// The journal, for commands that need nothing else of the world.

@@ -28,6 +28,7 @@ mod plan;
 pub mod retry;
 mod stage;
 mod window;
+mod words;
 
 pub use effect::{Effect, Evidence, Outcome};
 pub use event::{

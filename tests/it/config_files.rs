@@ -18,10 +18,7 @@ const CANARY: &str = "S3CRET";
 
 #[test]
 fn mistakes_in_the_small_sections_are_all_reported() {
-    check(
-        "sections",
-        "2:7 3:12 6:8 7:12 8:10 11:10 12:11 13:16 14:1 17:6 18:12 22:12 25:1 27:10 31:15 36:2",
-    );
+    check("sections", "2:7 3:12 6:8 7:12 8:10 11:10 12:11 13:16 14:1 17:6 18:12 22:12 25:1 27:10 31:15 36:2");
 }
 
 #[test]
@@ -96,6 +93,9 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert_eq!(settings.journal.path, Path::new("keyround.db"));
     assert_eq!(settings.concurrency, 8);
     assert_eq!(settings.vendors.len(), 5);
+    let kinds = settings.alerts.values().map(|alert| std::mem::discriminant(&alert.sink));
+    assert_eq!(kinds.collect::<std::collections::HashSet<_>>().len(), 7, "one of each kind");
+    assert!(settings.heartbeat.is_some() && settings.serve.is_some());
 
     let acme = key(&settings, "acme");
     assert_eq!(acme.account.as_ref().map(AccountName::as_str), Some("production"));

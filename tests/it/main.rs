@@ -15,5 +15,6 @@ mod kill;
 mod rehearsal_months;
 mod rotate_moto;
 mod run_service;
+mod serve;
 mod support;
 mod tidy;
