@@ -15,8 +15,8 @@ use crate::time::Timestamp;
 const FAILURES_MIN: u32 = 3;
 /// The reasons of a verdict that say no more than that AWS gave no answer.
 const SILENCES: [&str; 2] = ["not_sent", "unanswered"];
-/// The reason of a verdict on a visit that the journal ended.
-const JOURNAL: &str = "journal";
+/// The reasons of a verdict on a visit that the journal ended.
+const JOURNAL: [&str; 2] = ["journal", "journal_unavailable"];
 
 /// What one alert is, for as long as it lasts: a topic and a user.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -162,9 +162,11 @@ pub fn picture(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> Picture {
         picture.raise(Alert::of_house(Condition::Aws, first.verdict.reason, sentence, now));
     }
     for seen in seen {
-        let is_unknown = seen.verdict.reason == JOURNAL || (seen.is_silent() && (nobody_answers || !whole));
-        if seen.verdict.reason == JOURNAL {
-            picture.raise(Alert::of_house(Condition::Journal, JOURNAL, seen.sentence.clone(), now));
+        let is_journal = JOURNAL.contains(&seen.verdict.reason);
+        let is_unknown = is_journal || (seen.is_silent() && (nobody_answers || !whole));
+        if is_journal {
+            let (reason, sentence) = (seen.verdict.reason, seen.sentence.clone());
+            picture.raise(Alert::of_house(Condition::Journal, reason, sentence, now));
         }
         if is_unknown || (seen.iam_user.is_none() && seen.failed) {
             picture.unknown.insert(seen.vendor.clone());

@@ -144,6 +144,11 @@ pub enum Blocker {
         /// The new key.
         key: AccessKeyId,
     },
+    /// The new key was set Inactive by somebody else.
+    NewKeyNotActive {
+        /// The new key.
+        key: AccessKeyId,
+    },
     /// AWS never accepted the new key.
     NewKeyNeverWorked {
         /// The new key.
@@ -188,6 +193,7 @@ impl Blocker {
             Blocker::NoFreeSlot { .. } => "no_free_slot",
             Blocker::UnknownKey { .. } => "unknown_key",
             Blocker::NewKeyGone { .. } => "new_key_gone",
+            Blocker::NewKeyNotActive { .. } => "new_key_not_active",
             Blocker::NewKeyNeverWorked { .. } => "new_key_never_worked",
             Blocker::WrongIdentity { .. } => "wrong_identity",
             Blocker::VendorGone { .. } => "vendor_gone",
@@ -223,6 +229,11 @@ impl fmt::Display for Blocker {
                 f,
                 "the new key {key} was deleted by somebody else; the old key was not touched; abandon this rotation \
                  and check that the vendor works"
+            ),
+            Blocker::NewKeyNotActive { key } => write!(
+                f,
+                "the new key {key} is not Active: somebody switched it off; the old key was not touched; set the new \
+                 one Active and resume, or abandon"
             ),
             Blocker::NewKeyNeverWorked { key } => write!(
                 f,
@@ -262,13 +273,8 @@ impl fmt::Display for Blocker {
 /// What can be relied on when this failed for days.
 fn safe_after(doing: Doing) -> &'static str {
     match doing {
-        Doing::List
-        | Doing::Create
-        | Doing::Probe
-        | Doing::Deliver
-        | Doing::Verify
-        | Doing::ReadUsage
-        | Doing::Deactivate => "no key was taken away",
+        Doing::Create | Doing::Probe | Doing::Deliver | Doing::ReadUsage => "no key was taken away",
+        Doing::List | Doing::Verify | Doing::Deactivate => "no key was deleted",
         Doing::Reactivate => {
             "the old key may still be Inactive, and the vendor may need it: set it Active by hand at once"
         }

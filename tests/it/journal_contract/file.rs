@@ -264,6 +264,20 @@ async fn a_journal_from_an_older_version_is_not_brought_up_to_date_by_a_reader()
 }
 
 #[tokio::test]
+async fn a_journal_of_the_first_schema_is_brought_up_to_date_by_whoever_drives() {
+    let place = Place::with_history().await;
+    place.tell("DROP TABLE alert_sink").await;
+    place.tell("DELETE FROM _sqlx_migrations WHERE version = 2").await;
+    place.tell("PRAGMA user_version = 1").await;
+    place.untouched(&refusal(&place, Mode::Read).await, "from an older version of keyround");
+    let journal = open(&place.journal()).await;
+    let (pager, memory) = ("pager".parse().expect("a name"), keyround::alert::Memory::new(at(0)));
+    assert_eq!(journal.sink_memory(&pager).await.expect("an answer"), None);
+    journal.remember_sink(&pager, &memory).await.expect("remembered");
+    assert!(journal.verify_history().await.expect("a whole history").0 > 0);
+}
+
+#[tokio::test]
 async fn the_log_of_a_journal_that_is_missing_is_not_played_into_a_new_one() {
     let place = Place::new();
     let journal = open(&place.journal()).await;

@@ -20,9 +20,14 @@ pub(crate) enum Validity {
 
 impl Authority {
     pub(crate) fn new() -> Authority {
+        Authority::named("authority of a test")
+    }
+
+    /// Two of one name are taken for one whose certificates are forged.
+    pub(crate) fn named(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         // Certificates without a name of their own have rcgen's, and would seem to be of this authority.
-        params.distinguished_name.push(DnType::CommonName, "authority of a test");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Authority(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
@@ -35,7 +40,7 @@ impl Authority {
         roots
     }
 
-    /// Its own certificate, as a file that others can be told to trust.
+    /// Its certificate, for a program that is to trust it.
     pub(crate) fn pem(&self) -> String {
         pem("CERTIFICATE", self.0.der())
     }
