@@ -134,6 +134,7 @@ impl Seen<'_> {
 
 /// What is wrong, and of whom that is known.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says of another thing whether it is known")]
 pub struct Picture {
     pub(super) firing: BTreeMap<AlertKey, Alert>,
     known: BTreeMap<(VendorName, Option<IamUserName>), String>,

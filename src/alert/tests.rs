@@ -345,7 +345,7 @@ fn live(style: Style, life: &[Step]) -> Result<(), TestCaseError> {
 
 struct User {
     vendor: VendorName,
-    iam_user: IamUserName,
+    name: IamUserName,
     rotation: Option<Rotation>,
     verdict: Verdict,
 }
@@ -363,7 +363,7 @@ impl User {
             old: None,
             action: Action::Nothing,
         };
-        User { vendor: name(vendor), iam_user: user(vendor), rotation: None, verdict }
+        User { vendor: name(vendor), name: user(vendor), rotation: None, verdict }
     }
 
     /// A stuck one, for this reason.
@@ -375,7 +375,7 @@ impl User {
     fn seen(&self) -> Seen<'_> {
         Seen {
             vendor: &self.vendor,
-            iam_user: Some(&self.iam_user),
+            iam_user: Some(&self.name),
             account: None,
             owner: Some("platform@example.com"),
             verdict: &self.verdict,

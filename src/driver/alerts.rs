@@ -184,9 +184,10 @@ fn refused(name: &SinkName, memory: &mut Memory, (telling, fault): (&Telling, &F
     let until = memory.not_before;
     let line =
         format!("the alert sink {name} was not told: {sentence}; tried again at {until}, rotations go on");
-    match memory.failures {
-        1 => tracing::warn!(alert.name = %name, "{line}"),
-        _ => tracing::debug!(alert.name = %name, "{line}"),
+    if memory.failures == 1 {
+        tracing::warn!(alert.name = %name, "{line}");
+    } else {
+        tracing::debug!(alert.name = %name, "{line}");
     }
 }
 

@@ -4,6 +4,9 @@
 //! rotation that is under way, or judges the user's keys and begins one. `roster` says whom there is
 //! to visit. `engine` visits all of them, side by side, and knows when to come back.
 //!
+//! Beside the engine stand those who watch it: the `lookout` remembers what was seen last, `alerts` tells of it, and the
+//! `observatory` shows it. Each is made of what the visits saw and of the journal, and none is waited for.
+//!
 //! **Invariant:** carrying on is starting: before each effect the rotation is replayed from the
 //! journal. There is no other state that could be wrong after a crash.
 //!

@@ -255,7 +255,11 @@ fn configured(settings: &Settings, visited: &Visited, status: VendorStatus) -> V
     let is_over =
         status.rotation.as_ref().is_some_and(|rotation| ["done", "abandoned"].contains(&rotation.stage));
     let rotation = status.rotation.filter(|_| !is_over);
-    VendorStatus { owner, account_id, rotation, max_age: Some(access.ages.max_age), ..status }
+    let mut keys = status.keys;
+    for key in keys.iter_mut().filter(|key| is_over && key.role == "new") {
+        key.role = "old";
+    }
+    VendorStatus { owner, account_id, keys, rotation, max_age: Some(access.ages.max_age), ..status }
 }
 
 fn unready(sight: &Sight, journal: Option<JournalError>, now: Timestamp) -> Vec<String> {

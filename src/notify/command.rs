@@ -29,13 +29,11 @@ pub(super) struct Program {
 impl Sink for Program {
     async fn tell(&self, telling: &Telling, _now: Timestamp, _holds_until: Timestamp) -> Answer<()> {
         let document = Document::new(telling).to_json();
-        match tokio::time::timeout(self.timeout, self.run(&document)).await {
-            Ok(ran) => ran,
-            Err(_) => {
-                let limit = in_words(self.timeout);
-                Err(Fault::unknown(format!("{} did not end within {limit} and was killed", self.program()?)))
-            }
-        }
+        let ran = tokio::time::timeout(self.timeout, self.run(&document)).await;
+        ran.unwrap_or_else(|_| {
+            let limit = in_words(self.timeout);
+            Err(Fault::unknown(format!("{} did not end within {limit} and was killed", self.program()?)))
+        })
     }
 
     async fn probe(&self) -> Answer<String> {

@@ -37,7 +37,8 @@ impl Sink for Sns {
             .subject(subject(telling))
             .message(lines(telling).join("\n\n"))
             .message_attributes("condition", attribute(worst(telling).map_or("test", Condition::as_str))?);
-        if self.topic_arn.ends_with(".fifo") {
+        // In small letters, and nothing else: so SNS names them.
+        if self.topic_arn.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "fifo") {
             let id = Document::new(telling).message_id();
             publish = publish.message_group_id("keyround").message_deduplication_id(id);
         }

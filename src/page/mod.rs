@@ -66,7 +66,7 @@ pub fn page(overview: &Overview) -> String {
 #[must_use]
 pub fn report(overview: &Overview, period: &Period) -> String {
     let mut view = View::new(overview);
-    view.heading = "keyround report".to_owned();
+    "keyround report".clone_into(&mut view.heading);
     view.title = format!("keyround report, {} to {}", day(period.from), day(period.to));
     view.policy = Some(policy());
     view.times = vec![Time::new("made at", overview.status.generated_at)];

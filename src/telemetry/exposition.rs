@@ -88,9 +88,8 @@ pub(super) fn exposed(families: &[Family], form: Form) -> String {
 
 fn head(family: &Family, form: Form) -> (&'static str, &'static str) {
     match (form, family.kind) {
-        (_, Kind::Gauge) => (family.name, "gauge"),
+        (_, Kind::Gauge) | (Form::Prometheus, Kind::Info) => (family.name, "gauge"),
         (Form::Prometheus, Kind::Counter) => (family.name, "counter"),
-        (Form::Prometheus, Kind::Info) => (family.name, "gauge"),
         (Form::OpenMetrics, Kind::Counter) => (family.name.trim_end_matches("_total"), "counter"),
         (Form::OpenMetrics, Kind::Info) => (family.name.trim_end_matches("_info"), "info"),
     }

@@ -71,19 +71,16 @@ fn conditions(section: &mut Section<'_>) -> BTreeSet<Condition> {
     let texts = section.strings("on", &hint).unwrap_or_default();
     let mut on = BTreeSet::new();
     for text in texts {
-        match text.text.parse() {
-            Ok(condition) => {
-                on.insert(condition);
-            }
-            Err(_) => {
-                let hint = match values::nearest(text.text, all.into_iter()) {
-                    Some(meant) => format!("did you mean {meant}?"),
-                    None => hint.clone(),
-                };
-                let message = format!("{} is nothing that one can be told of", quoted(text.text));
-                section.report.add(Mistake::new(text.span, message).hint(hint));
-            }
+        if let Ok(condition) = text.text.parse() {
+            on.insert(condition);
+            continue;
         }
+        let hint = match values::nearest(text.text, all.into_iter()) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => hint.clone(),
+        };
+        let message = format!("{} is nothing that one can be told of", quoted(text.text));
+        section.report.add(Mistake::new(text.span, message).hint(hint));
     }
     on
 }
@@ -109,12 +106,11 @@ fn alertmanager(mut section: Section<'_>) -> Option<SinkSettings> {
     let plaintext = steps::plaintext(allow_plaintext);
     let hint = "such as http://127.0.0.1:9093, or urls = [\"…\", \"…\"] for each instance of a cluster";
     let many = section.strings("urls", hint);
-    let one = match section.place_of("urls") {
-        Some(_) => section.string("url"),
-        None => {
-            let entry = section.required("url", hint);
-            entry.and_then(|entry| reader::string(section.report, "url", entry.value))
-        }
+    let one = if section.place_of("urls").is_some() {
+        section.string("url")
+    } else {
+        let entry = section.required("url", hint);
+        entry.and_then(|entry| reader::string(section.report, "url", entry.value))
     };
     let texts: Vec<Text<'_>> = one.into_iter().chain(many.into_iter().flatten()).collect();
     let address = |text: &Text<'_>| values::address(section.report, *text, plaintext);
@@ -169,7 +165,7 @@ fn email(mut section: Section<'_>) -> Option<SinkSettings> {
         MailTls::StartTls => 587,
         MailTls::None => 25,
     });
-    let email = EmailSettings { host: host?, port, tls, from: from?, to: to?, login: login? };
+    let email = EmailSettings { host: host?, port, tls, from: from?, to: to?, login: login.ok()? };
     Some(SinkSettings::Email(Box::new(email)))
 }
 
@@ -214,23 +210,25 @@ fn mailbox(report: &Report<'_>, text: Text<'_>) -> Option<String> {
     None
 }
 
-/// The outer `None`: a mistake was reported.
-fn login(section: &mut Section<'_>) -> Option<Option<(String, SecretRef)>> {
+/// A mistake that was reported.
+struct Reported;
+
+fn login(section: &mut Section<'_>) -> Result<Option<(String, SecretRef)>, Reported> {
     let user = section.string("user").map(|text| text.text.to_owned());
     let place = section.place_of("password");
     let password = section.secret("password");
     match (user, place) {
-        (None, None) => Some(None),
-        (Some(user), Some(_)) => password.map(|password| Some((user, password))),
+        (None, None) => Ok(None),
+        (Some(user), Some(_)) => password.map(|password| Some((user, password))).ok_or(Reported),
         (Some(_), None) => {
             let place = section.place_of("user").unwrap_or(section.span);
             let mistake = Mistake::new(place, "user without a password");
             section.report.add(mistake.hint("password = \"credential:smtp-password\""));
-            None
+            Err(Reported)
         }
         (None, Some(place)) => {
             section.report.add(Mistake::new(place, "password without a user").hint("user = \"keyround\""));
-            None
+            Err(Reported)
         }
     }
 }

@@ -33,13 +33,13 @@ pub(super) fn serve(mut section: Section<'_>) -> Option<ServeSettings> {
     let entry = section.required("listen", hint);
     let text = entry.and_then(|entry| reader::string(section.report, "listen", entry.value));
     let token = section.secret("token");
-    let listen = text.and_then(|text| match text.text.parse::<SocketAddr>() {
-        Ok(listen) => Some((listen, text.span)),
-        Err(_) => {
+    let listen = text.and_then(|text| {
+        let listen = text.text.parse::<SocketAddr>().ok();
+        if listen.is_none() {
             let message = format!("{} is not an IP address and a port", quoted(text.text));
             section.report.add(Mistake::new(text.span, message).hint(hint));
-            None
         }
+        listen.map(|listen| (listen, text.span))
     });
     if let Some((listen, span)) = listen
         && !listen.ip().is_loopback()
