@@ -228,7 +228,9 @@ fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
     let rotation = seen.rotation?;
     let went_back = match rotation.stage() {
         Stage::Restore { .. } => true,
-        Stage::Soak { .. } | Stage::Deliver { .. } | Stage::Verify { .. } => rotation.reactivations() > 0,
+        Stage::Soak { .. } | Stage::Deliver { .. } | Stage::HandOver { .. } | Stage::Verify { .. } => {
+            rotation.reactivations() > 0
+        }
         Stage::Survey
         | Stage::Create { .. }
         | Stage::Suspect { .. }

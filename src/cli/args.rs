@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::ids::{SinkName, VendorName};
+use crate::config::Recipient;
+use crate::ids::{IamUserName, SinkName, VendorName};
 use crate::time::Timestamp;
 
 /// Rotate the AWS access keys of third-party vendors without cutting one of them off.
@@ -99,6 +100,21 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: MetricsCommand,
     },
+    /// Show the new key of a delivery by hand, once, to the person who takes it to the vendor
+    ///
+    /// That it is shown is written down first. From then on the key is not taken back, also when the rotation is given
+    /// up.
+    Reveal(Reveal),
+    /// Say that the vendor has the new key of a delivery by hand
+    ///
+    /// Its secret is then erased. The old key stays Active until the new one was seen in use.
+    Ack {
+        /// The vendor, as in `[vendor.NAME]`
+        vendor: VendorName,
+        /// Of a vendor with several users, this one
+        #[arg(long, value_name = "NAME")]
+        user: Option<IamUserName>,
+    },
     /// Stop a rotation in flight where it is, until resumed
     ///
     /// Only a rotation in flight can be held. To keep one from beginning, write `enabled = false` or
@@ -167,6 +183,27 @@ pub(crate) struct Rotate {
     /// Exit with 2 when work is due or under way
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reveal {
+    /// The vendor, as in `[vendor.NAME]`
+    pub(crate) vendor: VendorName,
+    /// Of a vendor with several users, this one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<IamUserName>,
+    /// Encrypt it to this age recipient (age1…), so that only its identity opens it
+    #[arg(long = "for", value_name = "RECIPIENT")]
+    pub(crate) recipient: Option<Recipient>,
+    /// Write what is encrypted to this new file, mode 0600
+    #[arg(long, value_name = "FILE", requires = "recipient")]
+    pub(crate) output: Option<PathBuf>,
+    /// Show it although it was shown before
+    #[arg(long, requires = "why")]
+    pub(crate) again: bool,
+    /// Why again; kept in the history, so no secrets
+    #[arg(long, requires = "again")]
+    pub(crate) why: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ mod metrics;
 mod progress;
 mod rehearse;
 mod report;
+mod reveal;
 mod rotate;
 mod run;
 mod setup;
@@ -36,6 +37,8 @@ use tracing_subscriber::{EnvFilter, registry};
 
 use args::{AlertCommand, Cli, Color, Command, Format, Global, LogFormat};
 use exit::{Code, Ended, Failure};
+
+use crate::secret::Secret;
 
 /// Parses the command line, runs the command, and gives the exit code.
 #[must_use]
@@ -85,6 +88,10 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Reactivate { vendor, why } => {
             levers::pull(config, &vendor, levers::Lever::Reactivate { why }, screen).await
         }
+        Command::Reveal(reveal) => reveal::reveal(config, reveal, screen).await,
+        Command::Ack { vendor, user } => {
+            levers::pull(config, &vendor, levers::Lever::Acknowledge { user }, screen).await
+        }
         Command::Abandon { vendor, why } => {
             levers::pull(config, &vendor, levers::Lever::Abandon { why }, screen).await
         }
@@ -121,6 +128,14 @@ impl Screen {
     pub(crate) fn show(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         drop(writeln!(out, "{}", text.trim_end()));
+    }
+
+    /// Writes a result that is a secret. Here a reader that went away is a failure: nobody saw it.
+    #[expect(clippy::unused_self, reason = "results go through the screen, so that they can be found")]
+    pub(crate) fn show_secret(&self, text: &Secret) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", text.expose().trim_end())?;
+        out.flush()
     }
 
     /// Writes a result as JSON.
@@ -164,6 +179,7 @@ fn start_logging(global: &Global, color: bool) {
 
 /// What is logged: what was asked for, or if that cannot be understood, this. At TRACE the SDK quotes the answers of AWS
 /// and its messages, in which there can be session tokens, and whatever a broken answer brought; that is never logged.
+#[must_use]
 pub fn log_filter<S>(asked: &str, otherwise: &str) -> impl Filter<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::cli::history::in_words;
 use crate::driver::{Rest, Visited, Watcher};
 use crate::ids::{IamUserName, RotationId, Subject, Who};
-use crate::rotation::{Event, RefusalCode, Rotation, Stage};
+use crate::rotation::{Event, RefusalCode, Rotation, Stage, Waiting};
 use crate::schedule::State;
 
 /// Logs what happens, remembers it, and shows it on a terminal.
@@ -100,6 +100,10 @@ fn trouble(visited: &Visited) -> Option<Trouble> {
         None if visited.failed || visited.rotation.is_some() || visited.verdict.state == State::Stuck => {
             Some(Trouble::Warning)
         }
+        // The sentence counts the days, so whoever is waited for is reminded once a day.
+        Some(Rest::Wait { why: Waiting::Reveal { .. } | Waiting::HandOver { .. }, .. }) => {
+            Some(Trouble::Warning)
+        }
         Some(Rest::Wait { .. } | Rest::Ended(_) | Rest::Stopped) | None => None,
     }
 }
@@ -140,6 +144,8 @@ fn log(rotation: &Rotation, event: &Event) {
         | Event::Created { .. }
         | Event::Probed { .. }
         | Event::Delivered { .. }
+        | Event::Revealed { .. }
+        | Event::Acknowledged { .. }
         | Event::Verified { .. }
         | Event::Deactivated { .. }
         | Event::Reactivated { .. }
@@ -174,6 +180,8 @@ fn in_a_line(event: &Event, user: &IamUserName) -> String {
         Event::Abandoned { .. } => format!("given up {what}"),
         Event::Probed { .. }
         | Event::Delivered { .. }
+        | Event::Revealed { .. }
+        | Event::Acknowledged { .. }
         | Event::Verified { .. }
         | Event::UsageRead { .. }
         | Event::Reactivated { .. }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::aws::AwsSession;
 use crate::cli::exit::{Code, Failure};
 use crate::config::{self, ConfigError, SecretRef, Settings};
-use crate::delivery::{ConfiguredVendors, HttpsEgress};
+use crate::delivery::{AwsDropOffs, ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
 use crate::driver::{Tellers, World};
 use crate::iam::AwsAccounts;
 use crate::ids::VendorName;
@@ -79,7 +79,12 @@ fn world_with(
     journal: Arc<dyn Journal>,
 ) -> Result<World, Failure> {
     let egress = HttpsEgress::new().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
-    let vendors = ConfiguredVendors::new(&settings.vendors, Arc::new(egress), secrets);
+    let ways = Ways {
+        egress: Arc::new(egress),
+        drop_offs: Arc::new(AwsDropOffs::new(session, &settings.accounts)),
+        programs: Arc::new(LocalPrograms),
+    };
+    let vendors = ConfiguredVendors::new(&settings.vendors, ways, secrets);
     let accounts: Arc<dyn Accounts> = Arc::new(AwsAccounts::connect(session, &settings.accounts));
     Ok(World {
         settings: Arc::new(settings),

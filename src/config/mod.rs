@@ -7,10 +7,12 @@
 mod diagnostic;
 mod file;
 mod load;
+mod recipient;
 pub mod secret_ref;
 pub mod settings;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use load::{ConfigError, Environment, find, load, parse};
+pub use recipient::{BadRecipient, Recipient};
 pub use secret_ref::SecretRef;
 pub use settings::Settings;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::alert::Policy;
-use crate::config::SecretRef;
+use crate::config::{Recipient, SecretRef};
 use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::rotation::{Plan, Windows};
 pub use crate::schedule::{Ages, Cron};
@@ -119,7 +119,7 @@ pub struct KeyAccess {
     /// The steps of a delivery, in order; at least one.
     pub deliver: Vec<DeliverStep>,
     /// How the vendor is asked which key is in force.
-    pub verify: Option<HttpStep>,
+    pub verify: Option<VerifyStep>,
 }
 
 /// Whose keys are rotated.
@@ -138,6 +138,21 @@ pub enum DeliverStep {
     Webhook(WebhookStep),
     /// `kind = "http"`
     Http(Box<HttpStep>),
+    /// `kind = "secrets-manager"` and `kind = "ssm"`
+    DropOff(DropOffStep),
+    /// `kind = "command"`
+    Command(CommandStep),
+    /// `kind = "manual"`; then it is the only step.
+    Manual(ManualStep),
+}
+
+/// How a vendor is asked.
+#[derive(Clone, Debug)]
+pub enum VerifyStep {
+    /// By a request.
+    Http(Box<HttpStep>),
+    /// By a program that knows how.
+    Command(CommandStep),
 }
 
 /// `kind = "webhook"`: Standard Webhooks 1.0.
@@ -147,10 +162,91 @@ pub struct WebhookStep {
     pub url: String,
     /// The signing secrets, newest first; at least one. Each signs, so that the vendor can change over.
     pub secrets: Vec<SecretRef>,
+    /// What of the new key is in the message.
+    pub carries: Carries,
+    /// The message's data is encrypted to this recipient.
+    pub encrypt_to: Option<Recipient>,
     /// How long one attempt may take.
     pub timeout: Duration,
     /// `http://` to a host that is not loopback was allowed out loud.
     pub allow_plaintext: bool,
+}
+
+/// What of a new key a message carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Carries {
+    /// Its secret half.
+    Secret,
+    /// Where an earlier step put it.
+    Reference,
+}
+
+/// `kind = "secrets-manager"` and `kind = "ssm"`: the pair is put where the vendor fetches it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DropOffStep {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub content: Content,
+}
+
+/// A place at AWS that holds a secret text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// Which.
+    pub vault: Vault,
+    /// `[account.NAME]`, or `None` for the account of the ambient credentials.
+    pub account: Option<AccountName>,
+    /// The region; `None`: that of `[aws]`.
+    pub region: Option<String>,
+}
+
+/// What a place is called, and by which service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Vault {
+    /// AWS Secrets Manager.
+    SecretsManager {
+        /// The secret's name or ARN.
+        id: String,
+    },
+    /// SSM Parameter Store, a `SecureString`.
+    ParameterStore {
+        /// The parameter's name or ARN.
+        name: String,
+    },
+}
+
+/// What is put there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// `fields = { … }`: these members of a JSON document, each value a template; its other members are kept.
+    Fields(BTreeMap<String, String>),
+    /// `body = "…"`: a template of all of it.
+    Text(String),
+    /// `json = { … }`: all of it; each string in it is a template.
+    Json(serde_json::Value),
+}
+
+/// `kind = "command"`: a program, given the pair as JSON on its standard input.
+#[derive(Clone, Debug)]
+pub struct CommandStep {
+    /// The program, by its absolute path, and its arguments. Not templates.
+    pub argv: Vec<String>,
+    /// What must stand in its output, beside an exit code of 0.
+    pub expect: Expect,
+    /// Values kept for later steps of the same delivery: name -> JSON pointer into its output.
+    pub capture: BTreeMap<String, String>,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// The data is encrypted to this recipient.
+    pub encrypt_to: Option<Recipient>,
+}
+
+/// `kind = "manual"`: a person takes the new key to the vendor.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ManualStep {
+    /// What that person is to do.
+    pub instructions: Option<String>,
 }
 
 /// `kind = "http"`, and `[vendor.NAME.verify]`: one request, from templates.

@@ -159,7 +159,7 @@ fn put(to: &mut Scratch, text: &str) -> Answer<()> {
 }
 
 /// Writes a document whose strings are templates. A rendered string stays one string, whatever is in it.
-fn write_json(tools: &Tools, value: &Value, words: &Words, to: &mut Scratch) -> Answer<()> {
+pub(super) fn write_json(tools: &Tools, value: &Value, words: &Words, to: &mut Scratch) -> Answer<()> {
     match value {
         Value::String(source) => {
             let text = tools.render("json", source, words)?;
@@ -263,7 +263,7 @@ impl Asked {
 }
 
 /// A value as a template would write it; lists, objects and null are none.
-fn text_of(value: &Value) -> Option<Secret> {
+pub(super) fn text_of(value: &Value) -> Option<Secret> {
     match value {
         Value::String(text) => Some(Secret::from(text.as_str())),
         Value::Number(_) | Value::Bool(_) => Some(Secret::new(value.to_string())),

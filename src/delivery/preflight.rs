@@ -1,20 +1,22 @@
 //! Whether a delivery could be made, found out without one.
 //!
-//! Secrets are read, requests are made from a pair that does not exist, and hosts are connected to.
+//! Secrets and drop-offs are read, requests are made from a pair that does not exist, hosts are connected to, and
+//! programs are looked for.
 //!
-//! **Invariant:** nothing is sent: no request, no token asked for, and never a real pair.
+//! **Invariant:** nothing is sent or run: no request, no token asked for, no program, and never a real pair.
 
 use std::collections::BTreeSet;
 
 use url::Url;
 
-use crate::config::settings::{DeliverStep, HttpStep};
+use crate::config::settings::{CommandStep, DeliverStep, DropOffStep, HttpStep, VerifyStep};
 use crate::delivery::auth::Credentials;
 use crate::delivery::template::{Captured, Words};
 use crate::delivery::vendor::Vendor;
-use crate::delivery::{auth, http, webhook};
+use crate::delivery::webhook::Carried;
+use crate::delivery::{auth, command, drop_off, http, webhook};
 use crate::outward::target;
-use crate::ports::{Answer, Check, Offer};
+use crate::ports::{Answer, Check, Offer, Reference};
 use crate::secret::Secret;
 
 /// As long as a real one, and with the characters that break careless templates.
@@ -33,22 +35,49 @@ pub(super) async fn checks(vendor: &Vendor, offer: &Offer) -> Vec<Check> {
         let part = format!("step {number}");
         match step {
             DeliverStep::Webhook(step) => {
-                let request = webhook::request(&vendor.tools, step, number, offer, &secret).await;
+                let carried = Carried { secret: &secret, reference: Some(&placeholder_reference()) };
+                let request = webhook::request(&vendor.tools, step, number, offer, carried).await;
                 let found = request.map(|request| vec![request.target]);
                 preflight.endpoints(&part, "secret", found, step.timeout).await;
             }
             DeliverStep::Http(step) => {
                 let words = Words::new(offer, Some(&secret), &captured);
                 preflight.http(&part, step, &words).await;
-                let names = step.capture.keys().cloned();
-                captured.extend(names.map(|name| (name, Secret::from(PLACEHOLDER_CAPTURED))));
+                captured.extend(placeholders(step.capture.keys()));
+            }
+            DeliverStep::DropOff(step) => {
+                let words = Words::new(offer, Some(&secret), &captured);
+                preflight.drop_off(&part, step, number, &words).await;
+            }
+            DeliverStep::Command(step) => {
+                preflight.command(&part, step, &Words::new(offer, Some(&secret), &captured)).await;
+                captured.extend(placeholders(step.capture.keys()));
+            }
+            DeliverStep::Manual(_) => {
+                preflight.add(
+                    &part,
+                    "manual",
+                    Ok("a person hands the key over; there is nothing to reach".to_owned()),
+                );
             }
         }
     }
-    if let Some(step) = &vendor.verify {
-        preflight.http("verify", step, &Words::new(offer, None, &Captured::new())).await;
+    let words = Words::new(offer, None, &Captured::new());
+    match &vendor.verify {
+        Some(VerifyStep::Http(step)) => preflight.http("verify", step, &words).await,
+        Some(VerifyStep::Command(step)) => preflight.command("verify", step, &words).await,
+        None => {}
     }
     preflight.checks
+}
+
+fn placeholders<'n>(names: impl Iterator<Item = &'n String>) -> impl Iterator<Item = (String, Secret)> {
+    names.map(|name| (name.clone(), Secret::from(PLACEHOLDER_CAPTURED)))
+}
+
+fn placeholder_reference() -> Reference {
+    let arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:placeholder".to_owned();
+    Reference { service: "secretsmanager", arn, version_id: "0".repeat(32) }
 }
 
 struct Preflight<'a> {
@@ -74,6 +103,24 @@ impl Preflight<'_> {
         let request = request.and_then(|request| http::equals(tools, step, words).map(|_| request));
         let targets = request.map(|request| token_target.into_iter().chain([request.target]).collect());
         self.endpoints(part, "template", targets, step.timeout).await;
+    }
+
+    async fn drop_off(&mut self, part: &str, step: &DropOffStep, number: usize, words: &Words) {
+        let looked = drop_off::look(&self.vendor.tools, step, number, self.offer, words).await;
+        let found =
+            looked.map(|()| format!("{} is there, and the pair fits into it", drop_off::named(&step.place)));
+        self.add(part, "drop-off", found);
+    }
+
+    async fn command(&mut self, part: &str, step: &CommandStep, words: &Words) {
+        let tools = &self.vendor.tools;
+        let equals = step.expect.equals.as_deref();
+        let rendered = equals.map(|source| tools.render("expect.equals", source, words)).transpose();
+        let found = match rendered {
+            Ok(_) => tools.programs.find(&step.argv).await,
+            Err(fault) => Err(fault),
+        };
+        self.add(part, "command", found.map(|()| format!("{} can be run", command::named(step))));
     }
 
     /// Records whether the request could be made, and connects to the hosts that it needs.

@@ -164,8 +164,8 @@ fn invalid(detail: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::message::tests::offer;
     use crate::delivery::scratch::TEXT_BYTES_MAX;
-    use crate::delivery::webhook::tests::offer;
 
     fn render(source: &str) -> Result<String, String> {
         let captured = Captured::from([("key_id".to_owned(), Secret::from("568250167242549743"))]);

@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 
-use crate::config::settings::{DeliverStep, HttpStep, KeyAccess};
+use crate::config::settings::{DeliverStep, KeyAccess, VerifyStep};
 use crate::delivery::template::Captured;
-use crate::delivery::{Tools, http, preflight, webhook};
+use crate::delivery::webhook::Carried;
+use crate::delivery::{Tools, command, drop_off, http, misconfigured, preflight, webhook};
 use crate::ids::VendorName;
-use crate::ports::{Answer, Check, Delivery, Fault, Offer};
+use crate::ports::{Answer, Check, Delivery, Fault, Offer, Reference};
 use crate::rotation::{Doubt, Refusal, RefusalCode, Verification};
 use crate::secret::Secret;
 
@@ -14,7 +15,7 @@ use crate::secret::Secret;
 pub(super) struct Vendor {
     pub(super) name: VendorName,
     pub(super) steps: Vec<DeliverStep>,
-    pub(super) verify: Option<HttpStep>,
+    pub(super) verify: Option<VerifyStep>,
     pub(super) tools: Tools,
 }
 
@@ -32,15 +33,10 @@ impl Vendor {
 #[async_trait]
 impl Delivery for Vendor {
     async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()> {
-        let mut captured = Captured::new();
+        let mut so_far = SoFar::default();
         let mut changed = false;
         for (number, step) in (1..).zip(&self.steps) {
-            let done = match step {
-                DeliverStep::Webhook(step) => webhook::send(&self.tools, step, number, offer, secret).await,
-                DeliverStep::Http(step) => {
-                    http::send(&self.tools, step, number, offer, secret, &mut captured).await
-                }
-            };
+            let done = self.take(step, number, offer, secret, &mut so_far).await;
             done.map_err(|fault| if changed { after_a_change(fault) } else { fault })
                 .map_err(|fault| in_step(fault, number, self.steps.len()))?;
             changed |= changes(step);
@@ -51,7 +47,8 @@ impl Delivery for Vendor {
     async fn verify(&self, offer: &Offer) -> Answer<Verification> {
         match &self.verify {
             None => Ok(Verification::Acceptance),
-            Some(step) => http::verify(&self.tools, step, offer).await.map_err(as_question),
+            Some(VerifyStep::Http(step)) => http::verify(&self.tools, step, offer).await.map_err(as_question),
+            Some(VerifyStep::Command(step)) => command::verify(&self.tools, step, offer).await,
         }
     }
 
@@ -60,10 +57,51 @@ impl Delivery for Vendor {
     }
 }
 
+/// What the steps before have left.
+#[derive(Default)]
+struct SoFar {
+    captured: Captured,
+    reference: Option<Reference>,
+}
+
+impl Vendor {
+    async fn take(
+        &self,
+        step: &DeliverStep,
+        number: usize,
+        offer: &Offer,
+        secret: &Secret,
+        so_far: &mut SoFar,
+    ) -> Answer<()> {
+        let (tools, captured) = (&self.tools, &mut so_far.captured);
+        match step {
+            DeliverStep::Webhook(step) => {
+                let carried = Carried { secret, reference: so_far.reference.as_ref() };
+                webhook::send(tools, step, number, offer, carried).await
+            }
+            DeliverStep::Http(step) => http::send(tools, step, number, offer, secret, captured).await,
+            DeliverStep::DropOff(step) => {
+                so_far.reference = Some(drop_off::put(tools, step, number, offer, secret, captured).await?);
+                Ok(())
+            }
+            DeliverStep::Command(step) => {
+                command::deliver(tools, step, number, offer, secret, captured).await
+            }
+            DeliverStep::Manual(_) => Err(misconfigured(
+                "this vendor's key is handed over by a person, and was not when this rotation began; abandon it, or let \
+                 the configuration say again how the vendor gets its key",
+            )),
+        }
+    }
+}
+
 /// Whether the step, once accepted, may have changed what the vendor holds.
 fn changes(step: &DeliverStep) -> bool {
     match step {
-        DeliverStep::Webhook(_) => true,
+        DeliverStep::Webhook(_)
+        | DeliverStep::DropOff(_)
+        | DeliverStep::Command(_)
+        | DeliverStep::Manual(_) => true,
         DeliverStep::Http(step) => step.method != "GET",
     }
 }

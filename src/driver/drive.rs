@@ -156,9 +156,9 @@ pub fn entry_after<'a>(
     let needed_secret = rotation.needs_secret();
     rotation.apply(event)?;
     let secret = match new_secret {
-        Some(secret) if rotation.needs_secret() => SecretChange::Seal(secret),
+        Some(secret) => SecretChange::Seal(secret),
         None if needed_secret && !rotation.needs_secret() => SecretChange::Erase,
-        Some(_) | None => SecretChange::Keep,
+        None => SecretChange::Keep,
     };
     let ends = matches!(rotation.next(Timestamp::NEVER), Next::Ended(_));
     Ok(Entry { rotation: rotation.id(), number: rotation.events(), event, secret, ends })

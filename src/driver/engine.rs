@@ -54,7 +54,7 @@ impl Patience {
     fn covers(self, until: Timestamp, why: &Waiting, now: Timestamp) -> bool {
         // When a vendor uses its key is the vendor's own affair: no single pass waits for that.
         let is_short = until.since(now) <= SHORT_WAIT && *why != Waiting::Use;
-        until < Timestamp::NEVER && (self == Patience::Unlimited || is_short)
+        until < Timestamp::NEVER && !why.is_for_person() && (self == Patience::Unlimited || is_short)
     }
 }
 

@@ -137,12 +137,13 @@ impl Projection {
                 self.made.insert(key.clone(), *at);
             }
             Event::UsageRead { usage, .. } => self.usage.extend(usage.clone()),
-            Event::Delivered { .. } => self.delivered(vendor, "accepted"),
+            Event::Delivered { .. } | Event::Acknowledged { .. } => self.delivered(vendor, "accepted"),
             Event::Refused { doing: Doing::Deliver, .. } => self.delivered(vendor, "refused"),
             Event::Unanswered { doing: Doing::Deliver, .. } => self.delivered(vendor, "unknown"),
             Event::Started { .. }
             | Event::Intended { .. }
             | Event::Listed { .. }
+            | Event::Revealed { .. }
             | Event::Probed { .. }
             | Event::Verified { .. }
             | Event::Deactivated { .. }
@@ -194,6 +195,7 @@ fn old_status(stage: &Stage) -> KeyStatus {
         | Stage::Discard { .. }
         | Stage::Prove { .. }
         | Stage::Deliver { .. }
+        | Stage::HandOver { .. }
         | Stage::Verify { .. }
         | Stage::Soak { .. }
         | Stage::Done { .. }

@@ -13,6 +13,11 @@ use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, Vendo
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
 use crate::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
 use crate::schedule::{Action, Facts, Verdict, judge};
+use crate::time::Timestamp;
+
+/// The waits for a person, for their codes.
+const REVEAL: Waiting = Waiting::Reveal { since: Timestamp::EPOCH, days: 0 };
+const HAND_OVER: Waiting = Waiting::HandOver { revealed_at: Timestamp::EPOCH, days: 0 };
 
 /// What one look found, and did.
 #[derive(Clone, Debug)]
@@ -55,7 +60,7 @@ impl Visited {
         }
     }
 
-    /// The verdict's sentence, and for a stuck rotation the command that ends it.
+    /// The verdict's sentence, and where only a person can go on, the command.
     #[must_use]
     pub fn sentence(&self) -> String {
         let sentence = &self.verdict.sentence;
@@ -67,6 +72,11 @@ impl Visited {
 
     fn way_on(&self) -> Option<String> {
         let vendor = &self.vendor;
+        match self.verdict.reason {
+            reason if reason == REVEAL.code() => return Some(format!("keyround reveal {vendor}")),
+            reason if reason == HAND_OVER.code() => return Some(format!("keyround ack {vendor}")),
+            _ => {}
+        }
         let Stage::Stuck { blocker, .. } = self.rotation.as_ref()?.stage() else { return None };
         Some(match blocker {
             Blocker::OldKeyGone { .. } | Blocker::NewKeyGone { .. } | Blocker::WrongIdentity { .. } => {
@@ -228,13 +238,8 @@ fn rested(
         }),
     };
     let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
-    let failed =
-        matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some_and(|_| !is_propagation(&rest));
+    let failed = matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some();
     Visited { keys, rotation: Some(rotation), rest: Some(rest), failed, ..visited }
-}
-
-fn is_propagation(rest: &Rest) -> bool {
-    matches!(rest, Rest::Wait { why: Waiting::Propagation, .. })
 }
 
 /// How each user of these vendors is, without changing anything: keys, last uses, verdicts, rotations.

@@ -9,6 +9,7 @@
 
 mod clock;
 mod iam;
+mod shelf;
 mod vendor;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use crate::time::Timestamp;
 
 pub use clock::JumpingClock;
 pub use iam::StandInAccounts;
-pub use vendor::{Exchange, PlaceholderSecrets, StandInVendors};
+pub use vendor::{Exchange, PlaceholderSecrets, Reply, StandInVendors};
 
 /// What stands where the secret half of an access key would be.
 pub const SECRET_ACCESS_KEY: &str = "<secret_access_key>";
@@ -105,6 +106,14 @@ impl Stage {
         let state = self.lock();
         let held = state.users.get(&subject.who()).and_then(|user| user.held.clone());
         held.map(String::from).unwrap_or_default()
+    }
+
+    /// The key that was made last for the vendor, as text: the one that is being given to it.
+    #[must_use]
+    pub fn newest(&self, subject: &Subject) -> String {
+        let state = self.lock();
+        let newest = state.users.get(&subject.who()).and_then(|user| user.keys.last());
+        newest.map(|key| key.metadata.id.to_string()).unwrap_or_default()
     }
 
     /// What time it is in the rehearsal.

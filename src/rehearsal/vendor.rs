@@ -1,6 +1,7 @@
 //! The stand-ins for the vendors: they answer as the configuration says that a yes looks like.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::config::SecretRef;
-use crate::config::settings::{Access, DeliverStep, Expect, HttpStep, VendorSettings};
+use crate::config::settings::{Access, DeliverStep, Expect, VendorSettings, VerifyStep};
 use crate::ids::VendorName;
 use crate::ports::{Answer, Egress, Errand, Purpose, Request, Response, SecretSource};
 use crate::rehearsal::Stage;
+use crate::rehearsal::shelf::Shelves;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -31,8 +33,29 @@ pub struct Exchange {
     pub headers: Vec<(String, String)>,
     /// The body, if there is one.
     pub body: Option<String>,
-    /// The status of the answer.
-    pub status: u16,
+    /// What came of it.
+    pub reply: Reply,
+}
+
+/// What came of a request, of a run, of putting something somewhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// This status.
+    Status(u16),
+    /// This exit code.
+    Exit(i32),
+    /// It is there now.
+    Stored,
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Status(status) => write!(f, "is answered with {status}"),
+            Reply::Exit(code) => write!(f, "ends with exit code {code}"),
+            Reply::Stored => f.write_str("is there from now on"),
+        }
+    }
 }
 
 /// What one vendor's answers must look like.
@@ -48,6 +71,7 @@ pub struct StandInVendors {
     stage: Stage,
     manners: Arc<BTreeMap<VendorName, Manner>>,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
+    pub(super) shelves: Arc<Mutex<Shelves>>,
 }
 
 impl StandInVendors {
@@ -55,13 +79,32 @@ impl StandInVendors {
     #[must_use]
     pub fn new(stage: Stage, vendors: &BTreeMap<VendorName, VendorSettings>) -> StandInVendors {
         let manners = vendors.iter().map(|(name, vendor)| (name.clone(), manner(vendor))).collect();
-        StandInVendors { stage, manners: Arc::new(manners), exchanges: Arc::default() }
+        StandInVendors {
+            stage,
+            manners: Arc::new(manners),
+            exchanges: Arc::default(),
+            shelves: Arc::default(),
+        }
     }
 
     /// The requests since this was asked last.
     #[must_use]
     pub fn take_exchanges(&self) -> Vec<Exchange> {
         std::mem::take(&mut *self.exchanges.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn record(&self, purpose: &Purpose, line: String, body: Option<String>, reply: Reply) {
+        let (at, purpose) = (self.stage.now(), purpose.clone());
+        self.note(Exchange { at, purpose, line, headers: Vec::new(), body, reply });
+    }
+
+    fn note(&self, exchange: Exchange) {
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+    }
+
+    /// What a program says that is asked, or told: what is hoped for.
+    pub(super) fn output(&self, purpose: &Purpose) -> Secret {
+        self.answer(purpose).body
     }
 
     fn expected(&self, purpose: &Purpose) -> Option<&(Expect, Vec<String>)> {
@@ -76,7 +119,11 @@ impl StandInVendors {
     fn answer(&self, purpose: &Purpose) -> Response {
         let (status, body) = match self.expected(purpose) {
             Some((expect, captures)) => {
-                (status_of(expect), body_of(expect, captures, &self.stage.held(&purpose.subject)))
+                let named = match purpose.errand {
+                    Errand::Deliver { .. } => self.stage.newest(&purpose.subject),
+                    Errand::Verify | Errand::Token => self.stage.held(&purpose.subject),
+                };
+                (status_of(expect), body_of(expect, captures, &named))
             }
             None if purpose.errand == Errand::Token => {
                 (200, serde_json::json!({ "access_token": "<access_token>", "token_type": "Bearer" }))
@@ -88,7 +135,9 @@ impl StandInVendors {
 }
 
 fn manner(vendor: &VendorSettings) -> Manner {
-    let of_step = |step: &HttpStep| (step.expect.clone(), step.capture.values().cloned().collect());
+    let of = |expect: &Expect, capture: &BTreeMap<String, String>| {
+        (expect.clone(), capture.values().cloned().collect())
+    };
     match &vendor.access {
         Access::Role { .. } => Manner::default(),
         Access::Key(access) => Manner {
@@ -96,11 +145,17 @@ fn manner(vendor: &VendorSettings) -> Manner {
                 .deliver
                 .iter()
                 .map(|step| match step {
-                    DeliverStep::Webhook(_) => (Expect::default(), Vec::new()),
-                    DeliverStep::Http(step) => of_step(step),
+                    DeliverStep::Http(step) => of(&step.expect, &step.capture),
+                    DeliverStep::Command(step) => of(&step.expect, &step.capture),
+                    DeliverStep::Webhook(_) | DeliverStep::DropOff(_) | DeliverStep::Manual(_) => {
+                        (Expect::default(), Vec::new())
+                    }
                 })
                 .collect(),
-            verify: access.verify.as_ref().map(of_step),
+            verify: access.verify.as_ref().map(|verify| match verify {
+                VerifyStep::Http(step) => of(&step.expect, &step.capture),
+                VerifyStep::Command(step) => of(&step.expect, &step.capture),
+            }),
         },
     }
 }
@@ -110,14 +165,14 @@ fn status_of(expect: &Expect) -> u16 {
 }
 
 /// A document in which every pointer of the configuration leads to what is hoped for there.
-fn body_of(expect: &Expect, captures: &[String], held: &str) -> Value {
+fn body_of(expect: &Expect, captures: &[String], named: &str) -> Value {
     let mut document = Value::Object(Map::new());
     // A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
     for pointer in captures.iter().chain(&expect.pointer) {
         place(&mut document, pointer, Value::String(STANDARD.encode(digest(&SHA256, pointer.as_bytes()))));
     }
     if let (Some(pointer), Some(equals)) = (&expect.pointer, &expect.equals) {
-        let hoped_for = if equals.contains("{{") { held } else { equals };
+        let hoped_for = if equals.contains("{{") { named } else { equals };
         place(&mut document, pointer, Value::String(hoped_for.to_owned()));
     }
     document
@@ -170,10 +225,10 @@ impl Egress for StandInVendors {
                 .map(|(name, value)| (name.clone(), value.expose().to_owned()))
                 .collect(),
             body: request.body.as_ref().map(|body| body.expose().to_owned()),
-            status: response.status,
+            reply: Reply::Status(response.status),
             purpose: purpose.clone(),
         };
-        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+        self.note(exchange);
         Ok(response)
     }
 
@@ -199,7 +254,10 @@ impl PlaceholderSecrets {
         let steps = keyed.flat_map(|access| &access.deliver);
         let signing = steps.filter_map(|step| match step {
             DeliverStep::Webhook(webhook) => Some(webhook.secrets.clone()),
-            DeliverStep::Http(_) => None,
+            DeliverStep::Http(_)
+            | DeliverStep::DropOff(_)
+            | DeliverStep::Command(_)
+            | DeliverStep::Manual(_) => None,
         });
         PlaceholderSecrets { signing: signing.flatten().collect() }
     }

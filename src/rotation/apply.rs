@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId};
-use crate::rotation::event::{Doing, Doubt, Event, Intent, KeyUsage, Refusal, RefusalCode};
+use crate::rotation::event::{Doing, Event, Intent, KeyUsage};
 use crate::rotation::machine::{DoubtSpan, Hold, IllegalEvent, InDoubt, Rotation};
 use crate::rotation::next::Blocker;
+use crate::rotation::refusal::{Doubt, Refusal, RefusalCode};
 use crate::rotation::retry;
 use crate::rotation::stage::{Stage, stuck};
 use crate::time::Timestamp;
@@ -50,6 +51,7 @@ impl Rotation {
             failing: None,
             last_fault: None,
             offered_at: None,
+            revealed_at: None,
             last_probe_at: Timestamp::EPOCH,
             reactivations: 0,
             troubles: 0,
@@ -84,6 +86,8 @@ impl Rotation {
             | Event::Created { .. }
             | Event::Probed { .. }
             | Event::Delivered { .. }
+            | Event::Revealed { .. }
+            | Event::Acknowledged { .. }
             | Event::Verified { .. }
             | Event::UsageRead { .. }
             | Event::Deactivated { .. }
@@ -137,8 +141,9 @@ impl Rotation {
         }
         self.not_before = match &stage {
             Stage::Prove { .. } => at + self.plan.prove_every,
-            Stage::Deliver { round, .. } if *round > 1 => {
-                at + retry::wait_after(*round - 1, None).unwrap_or_default()
+            // The first delivery is made at once; each further one waits as after so many failures.
+            Stage::Deliver { round, .. } => {
+                retry::wait_after(*round - 1, None).map_or(Timestamp::EPOCH, |wait| at + wait)
             }
             // One listing decides whether a key is left behind, so it must be one that can be believed.
             Stage::Survey if self.abandoning => {
@@ -148,7 +153,7 @@ impl Rotation {
             | Stage::Create { .. }
             | Stage::Suspect { .. }
             | Stage::Discard { .. }
-            | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
@@ -183,6 +188,10 @@ impl Rotation {
             (Stage::Deliver { new, round }, Event::Delivered { at }) => {
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }
             }
+            (
+                Stage::HandOver { new, round, .. },
+                Event::Revealed { .. } | Event::Acknowledged { .. } | Event::UsageRead { .. },
+            ) => self.after_hand_over(new, round, event)?,
             (Stage::Verify { new, accepted_at, .. }, Event::Verified { at, .. }) => {
                 Stage::Soak { new, accepted_at, asked_at: Some(*at), listed_at: None, usage: None }
             }
@@ -205,7 +214,7 @@ impl Rotation {
             }
             // A request to delete may still be under way, and would delete the key that was just brought back.
             (Stage::Cool { .. }, Event::ReactivationAsked { .. }) if self.in_doubt.is_some() => return None,
-            (stage, Event::ReactivationAsked { .. }) => restore(&stage)?,
+            (stage, Event::ReactivationAsked { .. }) => stage.restored()?,
             (stage, Event::Abandoned { .. }) => self.after_abandoning(stage)?,
             (
                 _,
@@ -214,6 +223,8 @@ impl Rotation {
                 | Event::Created { .. }
                 | Event::Probed { .. }
                 | Event::Delivered { .. }
+                | Event::Revealed { .. }
+                | Event::Acknowledged { .. }
                 | Event::Verified { .. }
                 | Event::UsageRead { .. }
                 | Event::Deactivated { .. }
@@ -234,9 +245,6 @@ impl Rotation {
 
     fn after_creation(&mut self, key: AccessKeyId) -> Stage {
         self.doubt_span = None;
-        if self.abandoning {
-            return Stage::Discard { key, inactive: false };
-        }
         Stage::Prove { new: key, successes: 0, not_usable: 0 }
     }
 
@@ -244,7 +252,7 @@ impl Rotation {
         self.last_probe_at = at;
         match successes < self.plan.prove_successes {
             true => Stage::Prove { new, successes, not_usable },
-            false => Stage::Deliver { new, round: 1 },
+            false => self.to_be_delivered(new, 1),
         }
     }
 
@@ -270,12 +278,13 @@ impl Rotation {
             Stage::Survey | Stage::Create { .. } if self.doubt_span.is_some() => Stage::Survey,
             stage @ (Stage::Suspect { .. } | Stage::Discard { .. }) => stage,
             Stage::Prove { new, .. } => Stage::Discard { key: new, inactive: false },
-            Stage::Deliver { new, .. } if self.offered_at.is_none() => {
+            Stage::Deliver { new, .. } | Stage::HandOver { new, .. } if self.offered_at.is_none() => {
                 Stage::Discard { key: new, inactive: false }
             }
             Stage::Survey
             | Stage::Create { .. }
             | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
@@ -401,10 +410,10 @@ impl Rotation {
             self.stage = verify;
             self.fail(Doing::Verify, &refusal.sentence, refusal.retry_after, at);
         } else if *round < retry::ATTEMPTS_MAX {
-            self.enter(Stage::Deliver { new: new.clone(), round: round + 1 }, at);
+            self.enter(self.to_be_delivered(new.clone(), round + 1), at);
             self.last_fault = Some(refusal.sentence.clone());
         } else {
-            let again = Stage::Deliver { new: new.clone(), round: round + 1 };
+            let again = self.to_be_delivered(new.clone(), round + 1);
             self.enter(stuck(Blocker::VendorKeepsOldKey { deliveries: *round }, again), at);
         }
     }
@@ -442,7 +451,7 @@ impl Rotation {
         if doing == Doing::Verify
             && self.failures >= UNANSWERED_WHILE_COOLING_MAX
             && self.old_key_may_be_inactive()
-            && let Some(stage) = restore(&self.stage)
+            && let Some(stage) = self.stage.restored()
         {
             return self.trouble(stage, sentence, at);
         }
@@ -460,27 +469,6 @@ impl Rotation {
 
 pub(super) fn soak_anew(new: AccessKeyId, accepted_at: Timestamp) -> Stage {
     Stage::Soak { new, accepted_at, asked_at: None, listed_at: None, usage: None }
-}
-
-/// The old key can be brought back from the moment its end was intended until it is deleted.
-fn restore(stage: &Stage) -> Option<Stage> {
-    match stage {
-        Stage::Soak { new, accepted_at, .. }
-        | Stage::Cool { new, accepted_at, .. }
-        | Stage::Restore { new, accepted_at } => {
-            Some(Stage::Restore { new: new.clone(), accepted_at: *accepted_at })
-        }
-        Stage::Stuck { resume, .. } => restore(resume),
-        Stage::Survey
-        | Stage::Create { .. }
-        | Stage::Suspect { .. }
-        | Stage::Discard { .. }
-        | Stage::Prove { .. }
-        | Stage::Deliver { .. }
-        | Stage::Verify { .. }
-        | Stage::Done { .. }
-        | Stage::Abandoned => None,
-    }
 }
 
 #[cfg(test)]

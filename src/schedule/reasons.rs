@@ -241,11 +241,15 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             let state = if matches!(why, Waiting::Held { .. }) { State::Held } else { State::Rotating };
             (state, why.code(), why.until(until), Action::Wait { until })
         }
-        Next::Perform(effect) => {
-            let sentence =
-                format!("the key {} is being replaced; next step: {}", rotation.old(), effect.name());
-            (State::Rotating, "next_step", sentence, Action::Continue)
-        }
+        Next::Perform(effect) => match rotation.hand_over(facts.now) {
+            // What is due is only a look: what is waited for is a person.
+            Some(why) => (State::Rotating, why.code(), why.to_string(), Action::Continue),
+            None => {
+                let (old, next) = (rotation.old(), effect.name());
+                let sentence = format!("the key {old} is being replaced; next step: {next}");
+                (State::Rotating, "next_step", sentence, Action::Continue)
+            }
+        },
     };
     let (due_at, overdue_at) = deadlines(rotation.old_created_at(), facts.ages);
     let verdict = Verdict {
@@ -274,6 +278,7 @@ fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -
         | Stage::Discard { .. }
         | Stage::Prove { .. }
         | Stage::Deliver { .. }
+        | Stage::HandOver { .. }
         | Stage::Verify { .. }
         | Stage::Stuck { .. }
         | Stage::Abandoned => "the vendor does not have the new one yet",
@@ -293,6 +298,7 @@ pub fn vendor_has_new_key(stage: &Stage) -> bool {
         | Stage::Discard { .. }
         | Stage::Prove { .. }
         | Stage::Deliver { .. }
+        | Stage::HandOver { .. }
         | Stage::Verify { .. }
         | Stage::Abandoned => false,
         Stage::Soak { .. } | Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => true,

@@ -146,6 +146,7 @@ impl Verdict {
             | Stage::Discard { .. }
             | Stage::Prove { .. }
             | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }

@@ -7,9 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyround::config::settings::{Access, Auth, Body, DeliverStep, KeyAccess, Users};
+use keyround::config::settings::{
+    Access, Auth, Body, Carries, Content, DeliverStep, KeyAccess, Users, VerifyStep,
+};
 use keyround::config::{Diagnostics, Environment, Settings, parse};
 use keyround::ids::AccountName;
+use keyround::rotation::Windows;
 use proptest::prelude::*;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -46,10 +49,18 @@ fn mistakes_about_who_is_told_are_all_reported() {
 }
 
 #[test]
+fn mistakes_in_drop_offs_commands_and_hand_overs_are_all_reported() {
+    check(
+        "drop_offs",
+        "10:11 11:14 12:1 14:1 17:6 18:11 19:10 20:16 21:1 23:1 24:14 25:1 26:1 31:11 32:14 38:8 39:16 40:1 43:58 46:9 46:31 46:58 47:1 47:36 48:1 49:11 50:1 53:8 58:8 61:8 62:1",
+    );
+}
+
+#[test]
 fn mistakes_in_steps_are_all_reported() {
     check(
         "steps",
-        "5:8 8:8 12:8 16:1 21:7 22:10 23:1 24:11 25:1 27:1 27:1 32:10 33:7 34:13 34:28 34:55 34:70 34:115 34:118 36:1 37:13 37:37 37:50 38:22 38:26 38:33 38:47 39:11 44:7 45:1 45:17 45:35 45:46 46:21 49:1 50:7 51:22",
+        "5:8 12:8 16:1 21:7 22:10 23:14 24:11 25:1 27:1 27:1 32:10 33:7 34:13 34:28 34:55 34:70 34:115 34:118 36:1 37:13 37:37 37:50 38:22 38:26 38:33 38:47 39:11 44:7 45:1 45:17 45:35 45:46 46:21 50:7 51:22",
     );
 }
 
@@ -92,7 +103,7 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert_eq!(settings.warnings, Vec::<String>::new());
     assert_eq!(settings.journal.path, Path::new("keyround.db"));
     assert_eq!(settings.concurrency, 8);
-    assert_eq!(settings.vendors.len(), 5);
+    assert_eq!(settings.vendors.len(), 9);
     let kinds = settings.alerts.values().map(|alert| std::mem::discriminant(&alert.sink));
     assert_eq!(kinds.collect::<std::collections::HashSet<_>>().len(), 7, "one of each kind");
     assert!(settings.heartbeat.is_some() && settings.serve.is_some());
@@ -100,9 +111,11 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     let acme = key(&settings, "acme");
     assert_eq!(acme.account.as_ref().map(AccountName::as_str), Some("production"));
     assert_eq!(acme.ages.max_age, 60 * 24 * HOUR);
-    assert_eq!(acme.windows.to_string(), "Mon-Fri 09:00-17:00 UTC");
+    let office_hours = "Mon-Fri 09:00-17:00".parse().expect("a window");
+    assert_eq!(acme.windows, Windows::new("UTC".parse().expect("a zone"), vec![office_hours]));
     assert!(acme.plan.can_ask_vendor);
-    assert_eq!(acme.verify.as_ref().map(|step| step.method.as_str()), Some("GET"));
+    let Some(VerifyStep::Http(verify)) = &acme.verify else { panic!("acme is asked by HTTP") };
+    assert_eq!(verify.method, "GET");
     assert!(matches!(&acme.deliver[..], [DeliverStep::Webhook(step)] if step.secrets.len() == 1));
 
     let globex = key(&settings, "globex");
@@ -124,6 +137,30 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert!(matches!(&initech.deliver[..], [DeliverStep::Http(step)]
         if matches!(&step.auth, Some(Auth::OAuth2 { scope: Some(_), .. })) && step.method == "POST"));
     assert!(matches!(settings.vendors[&"billing".parse().expect("a name")].access, Access::Role { .. }));
+}
+
+#[test]
+fn the_example_shows_the_other_ways_to_a_vendor() {
+    let settings = example();
+    let [DeliverStep::DropOff(manager), DeliverStep::DropOff(ssm), DeliverStep::Webhook(webhook)] =
+        &key(&settings, "umbrella").deliver[..]
+    else {
+        panic!("two drop-offs and a webhook");
+    };
+    assert_eq!(manager.place.account.as_ref().map(AccountName::as_str), Some("production"));
+    assert!(matches!(&manager.content, Content::Fields(fields) if fields.len() == 2));
+    assert!(matches!(&ssm.content, Content::Text(text) if text == "{{ access_key_id }}"));
+    assert_eq!(webhook.carries, Carries::Reference);
+    assert!(matches!(&key(&settings, "massive").deliver[..], [DeliverStep::Webhook(step)]
+        if step.encrypt_to.is_some() && step.carries == Carries::Secret));
+    let soylent = key(&settings, "soylent");
+    assert!(
+        matches!(&soylent.deliver[..], [DeliverStep::Command(step)] if step.timeout == Duration::from_mins(1))
+    );
+    assert!(matches!(&soylent.verify, Some(VerifyStep::Command(step)) if step.argv[1] == "which"));
+    let wonka = key(&settings, "wonka");
+    assert!(wonka.plan.by_hand && wonka.plan.requires_use());
+    assert!(matches!(&wonka.deliver[..], [DeliverStep::Manual(step)] if step.instructions.is_some()));
 }
 
 #[test]

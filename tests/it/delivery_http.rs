@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use keyround::aws::AwsSession;
 use keyround::config::SecretRef;
 use keyround::config::settings::{
-    Access, Ages, Body, DeliverStep, Expect, HttpStep, KeyAccess, Users, VendorSettings, WebhookStep,
+    Access, Ages, AwsSettings, Body, Carries, DeliverStep, Expect, HttpStep, KeyAccess, Users,
+    VendorSettings, VerifyStep, WebhookStep,
 };
-use keyround::delivery::{ConfiguredVendors, HttpsEgress};
+use keyround::delivery::{AwsDropOffs, ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
 use keyround::ids::{AccessKeyId, RotationId, Subject};
 use keyround::ports::{Delivery, Fault, Offer, SecretSource, Vendors as _};
 use keyround::rotation::{Plan, Refusal, RefusalCode, Windows};
@@ -70,14 +72,20 @@ fn delivery_trusting(
         windows: Windows::any_time(),
         plan: Plan::default(),
         deliver,
-        verify,
+        verify: verify.map(|step| VerifyStep::Http(Box::new(step))),
     };
     let access = Access::Key(Box::new(access));
     let name: keyround::ids::VendorName = "acme".parse().expect("a vendor");
     let vendor = VendorSettings { name: name.clone(), enabled: true, owner: None, access };
     let egress = HttpsEgress::trusting(roots).expect("a client");
     let vendors = BTreeMap::from([(name.clone(), vendor)]);
-    let vendors = ConfiguredVendors::new(&vendors, Arc::new(egress), Arc::new(secrets));
+    let session = Arc::new(AwsSession::new(&AwsSettings::default()));
+    let ways = Ways {
+        egress: Arc::new(egress),
+        drop_offs: Arc::new(AwsDropOffs::new(&session, &BTreeMap::new())),
+        programs: Arc::new(LocalPrograms),
+    };
+    let vendors = ConfiguredVendors::new(&vendors, ways, Arc::new(secrets));
     vendors.delivery(&name).expect("the vendor")
 }
 
@@ -93,7 +101,14 @@ fn webhook(url: &str) -> Arc<dyn Delivery> {
 
 fn webhook_step(url: &str) -> WebhookStep {
     let secrets = vec![reference("env:SIGNING")];
-    WebhookStep { url: url.to_owned(), secrets, timeout: PATIENT, allow_plaintext: false }
+    WebhookStep {
+        url: url.to_owned(),
+        secrets,
+        carries: Carries::Secret,
+        encrypt_to: None,
+        timeout: PATIENT,
+        allow_plaintext: false,
+    }
 }
 
 /// A request without anything.

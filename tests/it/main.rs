@@ -2,12 +2,16 @@
 
 #![expect(clippy::print_stdout, reason = "what a campaign counted is shown with --nocapture")]
 
+mod age_files;
 mod alerts;
+mod by_hand;
 mod cli;
+mod commands;
 mod config_files;
 mod crash_matrix;
 mod delivery_http;
 mod driver_engine;
+mod drop_offs_moto;
 mod events;
 mod faults;
 mod fuzzing;

@@ -41,7 +41,8 @@ const LAYERS: [(&str, u8); 25] = [
     ("main", 6),
 ];
 /// Adapters to the same service may share how it is reached.
-const SHARED: [(&str, &str); 7] = [
+const SHARED: [(&str, &str); 8] = [
+    ("delivery", "aws"),
     ("iam", "aws"),
     ("secrets", "aws"),
     ("notify", "aws"),

@@ -47,7 +47,7 @@ fn form(step: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn template_of(
+pub(super) fn template_of(
     report: &Report<'_>,
     key: &str,
     value: &Spanned<DeValue<'_>>,
@@ -59,7 +59,7 @@ fn template_of(
 }
 
 /// The document as it will be sent. Depth is bounded by the TOML parser.
-fn json(report: &Report<'_>, value: &Spanned<DeValue<'_>>, scope: &Scope) -> Option<Value> {
+pub(super) fn json(report: &Report<'_>, value: &Spanned<DeValue<'_>>, scope: &Scope) -> Option<Value> {
     match value.get_ref() {
         DeValue::String(_) => template_of(report, "json", value, scope).map(Value::String),
         DeValue::Boolean(flag) => Some(Value::Bool(*flag)),

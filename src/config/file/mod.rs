@@ -8,6 +8,8 @@ mod alerts;
 mod auth;
 mod body;
 mod claims;
+mod command;
+mod drop_off;
 mod reader;
 mod report;
 mod sections;
@@ -30,16 +32,18 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 83] = [
+const VOCABULARY: [&str; 87] = [
     "account",
     "alert",
     "allow_plaintext",
+    "argv",
     "auth",
     "aws",
     "basic",
     "bearer",
     "body",
     "capture",
+    "carries",
     "client_id",
     "client_secret",
     "command",
@@ -55,6 +59,7 @@ const VOCABULARY: [&str; 83] = [
     "equals",
     "expect",
     "external_id",
+    "fields",
     "form",
     "from",
     "header",
@@ -64,6 +69,7 @@ const VOCABULARY: [&str; 83] = [
     "iam_user",
     "iam_users",
     "id",
+    "instructions",
     "jitter",
     "journal",
     "json",

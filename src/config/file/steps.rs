@@ -8,20 +8,25 @@ use toml::de::DeValue;
 
 use super::auth;
 use super::body;
+use super::command;
+use super::drop_off;
 use super::reader::{self, Entry, Section, Text, not_built, quoted};
 use super::report::{Mistake, Span};
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
-use crate::config::SecretRef;
-use crate::config::settings::{Body, DeliverStep, Expect, HttpStep, WebhookStep};
+use crate::config::settings::{
+    AccountSettings, Body, Carries, DeliverStep, Expect, HttpStep, ManualStep, VerifyStep, WebhookStep,
+};
+use crate::config::{BadRecipient, Recipient, SecretRef};
+use crate::ids::AccountName;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A vendor that takes longer than this has not answered.
 const TIMEOUT_MAX: Duration = Duration::from_mins(5);
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "PATCH", "DELETE"];
-const BUILT: [&str; 2] = ["webhook", "http"];
+const BUILT: [&str; 6] = ["webhook", "http", "secrets-manager", "ssm", "command", "manual"];
 /// Documented, and not part of this version.
-const NOT_BUILT: [&str; 5] = ["preset", "secrets-manager", "ssm", "command", "manual"];
+const NOT_BUILT: [&str; 1] = ["preset"];
 /// These frame the message, so they are ours.
 const OUR_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
 /// These carry secrets.
@@ -32,8 +37,18 @@ fn title(vendor: &str, part: &str) -> String {
     reader::title("vendor", &format!("{vendor}.{part}"))
 }
 
+/// What the steps of one vendor refer to.
+pub(super) struct Recipe<'r> {
+    /// The vendor's name.
+    pub(super) name: &'r str,
+    pub(super) accounts: &'r BTreeMap<AccountName, AccountSettings>,
+    /// The vendor's own.
+    pub(super) account: Option<&'r AccountName>,
+}
+
 /// The steps of one delivery, in order.
-pub(super) fn deliver(vendor: &mut Section<'_>, name: &str) -> Option<Vec<DeliverStep>> {
+pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<Vec<DeliverStep>> {
+    let name = recipe.name;
     let hint = format!("at least one [{}] says how the vendor gets a new key", title(name, "deliver"));
     let entry = vendor.required("deliver", &hint)?;
     if entry.value.get_ref().is_table() {
@@ -42,29 +57,67 @@ pub(super) fn deliver(vendor: &mut Section<'_>, name: &str) -> Option<Vec<Delive
         return None;
     }
     let list = reader::list(vendor.report, "deliver", entry.value, &hint)?;
-    let mut scope = Scope { captured: BTreeSet::new(), has_secret: true };
+    let mut earlier = Earlier::default();
     let steps: Vec<Option<DeliverStep>> =
-        list.iter().map(|value| deliver_step(vendor, name, value, &mut scope)).collect();
+        list.iter().map(|value| deliver_step(vendor, recipe, value, &mut earlier, list.len())).collect();
     steps.into_iter().collect()
+}
+
+/// Whether a person takes the key to the vendor, whatever else is wrong with the steps.
+pub(super) fn is_by_hand(vendor: &mut Section<'_>) -> bool {
+    let steps = vendor.entry("deliver").and_then(|entry| entry.value.get_ref().as_array());
+    let kind = |step: &Spanned<DeValue<'_>>| -> bool {
+        let kind = step.get_ref().as_table().and_then(|table| table.get("kind"));
+        kind.is_some_and(|kind| kind.get_ref().as_str() == Some("manual"))
+    };
+    steps.is_some_and(|steps| steps.iter().any(kind))
+}
+
+/// What the steps before this one have left for it.
+struct Earlier {
+    scope: Scope,
+    dropped_off: bool,
+}
+
+impl Default for Earlier {
+    fn default() -> Earlier {
+        Earlier { scope: Scope { captured: BTreeSet::new(), has_secret: true }, dropped_off: false }
+    }
 }
 
 fn deliver_step<'a>(
     vendor: &Section<'a>,
-    name: &str,
+    recipe: &Recipe<'_>,
     value: &'a Spanned<DeValue<'a>>,
-    scope: &mut Scope,
+    earlier: &mut Earlier,
+    steps: usize,
 ) -> Option<DeliverStep> {
-    let title = format!("[{}]", title(name, "deliver"));
+    let title = format!("[{}]", title(recipe.name, "deliver"));
     let mut section = reader::section(vendor.report, "deliver", title, value)?;
-    let kind = section.required("kind", "kind = \"webhook\" or kind = \"http\"")?;
+    let kind = section.required("kind", &format!("one of {}", BUILT.join(", ")))?;
     let kind = reader::string(section.report, "kind", kind.value)?;
+    let scope = &mut earlier.scope;
     match kind.text {
-        "webhook" => webhook(section).map(DeliverStep::Webhook),
+        "webhook" => webhook(section, earlier.dropped_off).map(DeliverStep::Webhook),
         "http" => {
             let step = http(section, "POST", scope)?;
             scope.captured.extend(step.capture.keys().cloned());
             Some(DeliverStep::Http(Box::new(step)))
         }
+        "secrets-manager" => {
+            earlier.dropped_off = true;
+            drop_off::secrets_manager(section, recipe, &earlier.scope).map(DeliverStep::DropOff)
+        }
+        "ssm" => {
+            earlier.dropped_off = true;
+            drop_off::ssm(section, recipe, &earlier.scope).map(DeliverStep::DropOff)
+        }
+        "command" => {
+            let step = command::command(section, scope)?;
+            scope.captured.extend(step.capture.keys().cloned());
+            Some(DeliverStep::Command(step))
+        }
+        "manual" => Some(DeliverStep::Manual(manual(section, kind.span, steps))),
         _ => {
             section.report.add(other_kind(kind));
             None
@@ -76,16 +129,27 @@ fn other_kind(kind: Text<'_>) -> Mistake {
     let name = quoted(kind.text);
     if NOT_BUILT.contains(&kind.text) {
         let mistake = not_built(kind.span, &format!("the delivery kind {name}"));
-        return mistake.hint("this version delivers with kind = \"webhook\" and kind = \"http\"");
+        return mistake.hint(format!("this version delivers with {}", BUILT.join(", ")));
     }
     let hint = match values::nearest(kind.text, BUILT.into_iter()) {
         Some(meant) => format!("did you mean {meant}?"),
-        None => "the kinds are webhook and http".to_owned(),
+        None => format!("the kinds are {}", BUILT.join(", ")),
     };
     Mistake::new(kind.span, format!("unknown kind {name}")).hint(hint)
 }
 
-pub(super) fn webhook(mut section: Section<'_>) -> Option<WebhookStep> {
+/// A person does the whole of it: before or after a step of ours, nobody could say how far a delivery has come.
+fn manual(mut section: Section<'_>, kind: Span, steps: usize) -> ManualStep {
+    if steps > 1 {
+        let mistake = Mistake::new(kind, "a delivery by hand has no other steps");
+        section.report.add(mistake.hint("say in instructions what else that person is to do"));
+    }
+    let instructions = section.string("instructions").map(|text| text.text.to_owned());
+    section.finish();
+    ManualStep { instructions }
+}
+
+pub(super) fn webhook(mut section: Section<'_>, dropped_off: bool) -> Option<WebhookStep> {
     let (timeout, allow_plaintext) =
         (timeout(&mut section), section.flag("allow_plaintext").unwrap_or(false));
     let url = section.required("url", "where the webhook is posted to").and_then(|entry| {
@@ -93,9 +157,49 @@ pub(super) fn webhook(mut section: Section<'_>) -> Option<WebhookStep> {
         values::address(section.report, text, plaintext(allow_plaintext))
     });
     let secrets = webhook_secrets(&mut section);
-    section.not_built("encrypt_to", "leave it out: the body then goes over TLS, signed, as it is");
+    let carries = carries(&mut section, dropped_off);
+    let encrypt_to = encrypt_to(&mut section);
     section.finish();
-    Some(WebhookStep { url: url?, secrets: secrets?, timeout, allow_plaintext })
+    Some(WebhookStep { url: url?, secrets: secrets?, carries, encrypt_to, timeout, allow_plaintext })
+}
+
+/// To whom a message is encrypted. What is no recipient may be an identity, which is secret, and is not shown.
+pub(super) fn encrypt_to(section: &mut Section<'_>) -> Option<Recipient> {
+    let entry = section.entry("encrypt_to")?;
+    let text = reader::unseen_string(section.report, "encrypt_to", entry.value)?;
+    let recipient: Result<Recipient, BadRecipient> = text.text.parse();
+    match &recipient {
+        Ok(_) => section.report.clear(text.span),
+        Err(bad) => {
+            section.report.hide(text.span);
+            section.report.add(Mistake::new(text.span, format!("{bad}")));
+        }
+    }
+    recipient.ok()
+}
+
+fn carries(section: &mut Section<'_>, dropped_off: bool) -> Carries {
+    let Some(text) = section.string("carries") else { return Carries::Secret };
+    match text.text {
+        "secret" => Carries::Secret,
+        "reference" => {
+            if !dropped_off {
+                let mistake =
+                    Mistake::new(text.span, "no earlier step puts the key where a reference could lead");
+                section
+                    .report
+                    .add(mistake.hint("kind = \"secrets-manager\" or kind = \"ssm\" goes before it"));
+            }
+            Carries::Reference
+        }
+        other => {
+            let mistake = Mistake::new(text.span, format!("a webhook cannot carry {}", quoted(other)));
+            section
+                .report
+                .add(mistake.hint("\"secret\", or \"reference\" after a step that drops the key off"));
+            Carries::Secret
+        }
+    }
 }
 
 fn webhook_secrets(section: &mut Section<'_>) -> Option<Vec<SecretRef>> {
@@ -110,9 +214,20 @@ fn webhook_secrets(section: &mut Section<'_>) -> Option<Vec<SecretRef>> {
 }
 
 /// How the vendor is asked which key is in force.
-pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<HttpStep> {
-    let section = vendor.section("verify", title(name, "verify"))?;
-    http(section, "GET", &Scope { captured: BTreeSet::new(), has_secret: false })
+pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<VerifyStep> {
+    let mut section = vendor.section("verify", title(name, "verify"))?;
+    let scope = Scope { captured: BTreeSet::new(), has_secret: false };
+    let kind = section.string("kind");
+    match kind.map_or("http", |kind| kind.text) {
+        "http" => http(section, "GET", &scope).map(|step| VerifyStep::Http(Box::new(step))),
+        "command" => command::command(section, &scope).map(VerifyStep::Command),
+        other => {
+            let place = kind.map_or(section.span, |kind| kind.span);
+            let mistake = Mistake::new(place, format!("a vendor cannot be asked by {}", quoted(other)));
+            section.report.add(mistake.hint("\"http\" or \"command\""));
+            None
+        }
+    }
 }
 
 /// One request from templates, which may speak of what earlier steps have captured.
@@ -218,7 +333,7 @@ fn judge_header(entry: &Entry<'_>) -> Option<Mistake> {
     }
 }
 
-fn expect(section: &mut Section<'_>, scope: &Scope) -> Expect {
+pub(super) fn expect(section: &mut Section<'_>, scope: &Scope) -> Expect {
     let Some(mut section) = section.section("expect", "expect".to_owned()) else { return Expect::default() };
     let status = statuses(&mut section);
     let pointer = section.string("pointer").and_then(|text| values::pointer(section.report, text));
@@ -246,7 +361,7 @@ fn statuses(section: &mut Section<'_>) -> Vec<u16> {
     statuses.filter_map(|status| u16::try_from(status).ok()).collect()
 }
 
-fn capture(section: &mut Section<'_>) -> BTreeMap<String, String> {
+pub(super) fn capture(section: &mut Section<'_>) -> BTreeMap<String, String> {
     let mut captures = BTreeMap::new();
     for entry in section.named("capture", "capture") {
         if !values::is_identifier(entry.key) {

@@ -6,7 +6,7 @@ use super::claims::{Claim, Claimed};
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report, Span};
 use super::sections::not_empty;
-use super::steps;
+use super::steps::{self, Recipe};
 use super::terms::{self, Terms};
 use super::values;
 use crate::config::settings::{Access, AccountSettings, KeyAccess, Users, VendorSettings};
@@ -135,10 +135,15 @@ impl<'a> Vendor<'_, 'a> {
     }
 
     fn key(&mut self) -> Option<Access> {
-        let account = self.account();
+        let account = account(&mut self.section, self.context.accounts);
         let users = self.users(account.as_ref());
         let terms = terms::read(&mut self.section, self.context.terms, self.context.zone);
-        let deliver = steps::deliver(&mut self.section, self.name);
+        let recipe = Recipe { name: self.name, accounts: self.context.accounts, account: account.as_ref() };
+        let deliver = steps::deliver(&mut self.section, &recipe);
+        let by_hand = steps::is_by_hand(&mut self.section);
+        if by_hand {
+            self.demand_use();
+        }
         let verify = steps::verify(&mut self.section, self.name);
         let said_verify = self.section.place_of("verify").is_some();
         if let Some(entry) = self.section.entry("vendor_account_id")
@@ -152,25 +157,22 @@ impl<'a> Vendor<'_, 'a> {
         }
         let Terms { ages, mut plan, .. } = terms;
         plan.can_ask_vendor = verify.is_some();
+        plan.by_hand = by_hand;
         let windows = plan.windows.clone();
         let (users, deliver) = (users?, deliver?);
         Some(Access::Key(Box::new(KeyAccess { account, users, ages, windows, plan, deliver, verify })))
     }
 
-    fn account(&mut self) -> Option<AccountName> {
-        let text = self.section.string("account")?;
-        let known = self.context.accounts;
-        let name = known.keys().find(|name| name.as_str() == text.text).cloned();
-        if name.is_none() {
+    /// Whoever hands a key over may be mistaken, or interrupted: only a use shows that the vendor has it.
+    fn demand_use(&mut self) {
+        let said_no =
+            self.section.entry("require_use").filter(|said| said.value.get_ref().as_bool() == Some(false));
+        if let Some(entry) = said_no {
             let mistake =
-                Mistake::new(text.span, format!("there is no [account.{}]", reader::unquoted(text.text)));
-            let hint = match values::nearest(text.text, known.keys().map(AccountName::as_str)) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => "leave it out for the account of the ambient credentials".to_owned(),
-            };
+                Mistake::new(entry.span(), "require_use = false does not go with a delivery by hand");
+            let hint = "leave it out: the old key then stays Active until the new one was seen in use";
             self.section.report.add(mistake.hint(hint));
         }
-        name
     }
 
     fn users(&mut self, account: Option<&AccountName>) -> Option<Users> {
@@ -208,6 +210,25 @@ impl<'a> Vendor<'_, 'a> {
             self.claims.push(Claim { vendor, account, what, span });
         }
     }
+}
+
+/// The account that a section names.
+pub(super) fn account(
+    section: &mut Section<'_>,
+    known: &BTreeMap<AccountName, AccountSettings>,
+) -> Option<AccountName> {
+    let text = section.string("account")?;
+    let name = known.keys().find(|name| name.as_str() == text.text).cloned();
+    if name.is_none() {
+        let mistake =
+            Mistake::new(text.span, format!("there is no [account.{}]", reader::unquoted(text.text)));
+        let hint = match values::nearest(text.text, known.keys().map(AccountName::as_str)) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => "leave it out for the account of the ambient credentials".to_owned(),
+        };
+        section.report.add(mistake.hint(hint));
+    }
+    name
 }
 
 /// IAM's model: `/`, or printable ASCII between two slashes, 512 in all.

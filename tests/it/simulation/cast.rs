@@ -192,7 +192,8 @@ impl Part {
 /// The vendors of a cast by user, for the world.
 pub(super) fn consumers(cast: &Cast, dice: &mut Dice) -> BTreeMap<IamUserName, super::consumers::Consumer> {
     let consumer = |part: &Part, dice: &mut Dice| {
-        super::consumers::Consumer::new(part.can_be_asked, part.uses_every(dice))
+        let uses_every = part.uses_every(dice);
+        super::consumers::Consumer::new(part.can_be_asked, uses_every, dice)
     };
     cast.parts.iter().map(|part| (part.user.clone(), consumer(part, dice))).collect()
 }

@@ -34,8 +34,8 @@ impl State {
             .values()
             .any(|rotation| rotation.subject().iam_user == *user && rotation.old() == id);
         if key.maker == Maker::Stranger && !is_replaced {
-            let published = now.minus(self.user(user).usage_lag + Duration::from_hours(1));
-            let unseen_use = key.usage(published) == KeyUsage::Never;
+            let (read_at, lag) = (self.user(user).usage_read_at, self.user(user).usage_lag);
+            let unseen_use = key.usage(read_at.minus(lag)) == KeyUsage::Never;
             let in_doubt = self.user(user).doubts.iter().any(|(from, until)| {
                 key.created_at + DOUBT_SLACK >= *from && key.created_at <= *until + DOUBT_SLACK
             });
@@ -57,7 +57,9 @@ impl State {
         let Some(key) = self.key(user, id) else { return };
         let cooling = if key.offered { cool } else { Duration::ZERO };
         let cooled = key.inactive_since.is_some_and(|since| since + cooling <= now + SKEW);
-        if !cooled {
+        // Somebody set it Active and Inactive again, of which no listing tells; or it is a key whose secret nobody has.
+        let is_unseen = key.meddled_with && (key.inactive_since.is_some() || !key.offered);
+        if !cooled && !is_unseen {
             let since = key.inactive_since;
             self.break_with(format!("{id} of {user} was deleted, Inactive since {since:?}"));
         }
@@ -69,6 +71,12 @@ impl State {
         if secret.is_some() && !rotation.needs_secret() {
             self.break_with(format!("the secret of {user} outlives {}", event.name()));
         }
+        if let Event::Started { reason, .. } = event {
+            self.mark_code(reason);
+        }
+        if let Event::UsageRead { .. } = event {
+            self.user(&user).usage_read_at = self.now();
+        }
         let code = match rotation.next(self.clock()) {
             Next::Perform(effect) => effect.name(),
             Next::Wait { why, .. } => why.code(),
@@ -77,6 +85,21 @@ impl State {
         };
         self.mark_code(code);
         self.mark_code(event.name());
+    }
+
+    /// A visit is over, and no rotation is under way: then no key is left that we made and offered nobody.
+    pub(super) fn check_nothing_left_over(&mut self, user: &IamUserName) {
+        let now = self.now();
+        if self.place(user) != "idle" {
+            return;
+        }
+        let is_left = |key: &&super::cloud::Key| {
+            let is_ours = key.maker == Maker::Program && !key.offered && !key.meddled_with;
+            is_ours && key.status().is_some() && key.created_at + SKEW < now
+        };
+        if let Some(id) = self.user(user).keys.iter().find(is_left).map(|key| key.id.clone()) {
+            self.break_with(format!("{id}, which nobody was offered, is left over at {user}"));
+        }
     }
 
     /// After a month in which nothing went wrong, and people did what they were told.

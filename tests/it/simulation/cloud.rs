@@ -72,6 +72,8 @@ pub(super) struct User {
     pub(super) lag_max: Duration,
     /// How long dates of last use lag.
     pub(super) usage_lag: Duration,
+    /// When the program last read dates of last use.
+    pub(super) usage_read_at: Timestamp,
     /// When creations of the program may have been without an answer: from and until.
     pub(super) doubts: Vec<(Timestamp, Timestamp)>,
     /// Nothing but refusals of rights until then.
@@ -417,6 +419,7 @@ impl Iam for SimIam {
     async fn create_key(&self, user: &IamUserName) -> Answer<NewKey> {
         let (name, from) = (user.clone(), self.0.true_now());
         self.0.lock().user(user).doubts.push((from, from + NO_ANSWER_AFTER + LATE_MAX));
+        self.tempt_a_stranger(user);
         self.call(user, "create", move |state| state.create(&name)).await
     }
 
@@ -458,6 +461,26 @@ impl Iam for SimIam {
 }
 
 impl SimIam {
+    /// At the worst time: while a creation of the program may be without an answer.
+    fn tempt_a_stranger(&self, user: &IamUserName) {
+        let mut state = self.0.lock();
+        let State { weather, dice, .. } = &mut *state;
+        if !weather.strikes(Fault::StrangerMakesKey, dice) {
+            return;
+        }
+        let (sim, user, after) = (self.0.clone(), user.clone(), dice.span(Duration::from_secs(1), LATE_MAX));
+        drop(tokio::spawn(async move {
+            sim.pass(after).await;
+            let mut state = sim.lock();
+            if state.slots_taken(&user) < QUOTA {
+                state.mark(&user, Fault::StrangerMakesKey);
+                let now = state.now();
+                let id = state.make_key(&user, Maker::Stranger, now);
+                state.key(&user, &id).expect("just made").uses.push((now, None, USE_GRAIN));
+            }
+        }));
+    }
+
     fn owner(&self, key: &AccessKeyId) -> IamUserName {
         let state = self.0.lock();
         let owns = |user: &&User| user.keys.iter().any(|known| known.id == *key);

@@ -8,5 +8,6 @@ pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod python;
+pub(crate) mod recipe;
 pub(crate) mod vendor;
 pub(crate) mod webhook_reference;
