@@ -56,7 +56,9 @@ impl fmt::Display for Call {
 impl Call {
     /// These words, if it changes something: of what only reads it does not matter whether it was done.
     fn in_doubt(&self, words: &'static str) -> &'static str {
-        let reads = ["Get", "List", "Simulate", "Assume"].iter().any(|verb| self.operation.starts_with(verb));
+        let reads = ["Get", "List", "Describe", "Simulate", "Assume"]
+            .iter()
+            .any(|verb| self.operation.starts_with(verb));
         if reads { "" } else { words }
     }
 }

@@ -31,9 +31,9 @@ pub(crate) struct Global {
     /// How results are written to standard output
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
-    /// How log lines are written to standard error
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
+    /// How log lines are written to standard error [default: text; fields, where that is systemd's journal]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
     /// Log more; can be repeated
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
@@ -100,7 +100,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: MetricsCommand,
     },
-    /// Show the new key of a delivery by hand, once, to the person who takes it to the vendor
+    /// Show the new key of a delivery by hand, once, to whoever takes it there
     ///
     /// That it is shown is written down first. From then on the key is not taken back, also when the rotation is given
     /// up.
@@ -156,6 +156,16 @@ pub(crate) enum Command {
         /// Why; kept in the history, so no secrets
         #[arg(long)]
         why: String,
+    },
+    /// Write a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual page, or that of one command
+    Man {
+        /// The command
+        command: Option<String>,
     },
 }
 

@@ -1,10 +1,8 @@
-//! `run`: the long-running scheduler, its signals, and what it tells systemd.
+//! `run`: the long-running scheduler and its signals.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::alarm::{self, Alarm};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::progress::Reporter;
+use crate::cli::systemd::{self, Supervised};
 use crate::cli::{Screen, setup};
 use crate::driver::{Cadence, Engine, Lookout, Observatory, Tellers, Watchers, World};
 use crate::telemetry::Calls;
@@ -32,16 +31,15 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
         tokio::spawn(server.work(listener, stop.clone()));
     }
     let newest = Newest { world: newest, tellers: newest_tellers, calls };
-    let reload = tokio::spawn(reload_on_hangup(listen(SignalKind::hangup())?, path, newest, screen.color));
+    let supervised = Arc::new(Supervised::new(Reporter::new(false)));
+    let hangup = listen(SignalKind::hangup())?;
+    let reload = tokio::spawn(reload_on_hangup(hangup, path, newest, screen.color, Arc::clone(&supervised)));
     let alarm = Alarm::start(alarm::alerts(worlds.clone(), tellers, &lookout));
-    let watchers = Watchers(vec![Arc::new(Reporter::new(false)), lookout]);
-    let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
+    let watchers = Watchers(vec![Arc::clone(&supervised) as _, lookout]);
+    let mut engine = Engine::new(worlds, stop, Arc::new(watchers)).with_pulse(systemd::pulse());
     tracing::info!("keyround {} starts; vendors: {vendors}", env!("CARGO_PKG_VERSION"));
-    tell_systemd(&[NotifyState::Ready, NotifyState::Status(&format!("vendors: {vendors}"))]);
-    let watchdog = tokio::spawn(feed_watchdog());
     let found = engine.work(&Cadence::Scheduled).await;
-    tell_systemd(&[NotifyState::Stopping]);
-    watchdog.abort();
+    supervised.stopping();
     reload.abort();
     alarm.end(found.as_ref().err()).await;
     found?;
@@ -81,12 +79,18 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
 }
 
 /// SIGHUP: the configuration is read again. A bad one changes nothing.
-async fn reload_on_hangup(mut hangup: Signal, path: PathBuf, newest: Newest, color: bool) {
+async fn reload_on_hangup(
+    mut hangup: Signal,
+    path: PathBuf,
+    newest: Newest,
+    color: bool,
+    supervised: Arc<Supervised>,
+) {
     while hangup.recv().await.is_some() {
-        tell_systemd(&[NotifyState::Reloading]);
-        let (current, journal) = {
+        supervised.reloading();
+        let (current, journal, now) = {
             let world = newest.world.borrow();
-            (Arc::clone(&world.settings), Arc::clone(&world.journal))
+            (Arc::clone(&world.settings), Arc::clone(&world.journal), world.clock.now())
         };
         let reloaded = setup::settings(Some(&path), color).and_then(|(_, settings)| {
             if settings.journal != current.journal {
@@ -100,31 +104,16 @@ async fn reload_on_hangup(mut hangup: Signal, path: PathBuf, newest: Newest, col
             Ok((world, tellers)) => {
                 let vendors = world.settings.vendors.len();
                 tracing::info!("the configuration was read again; vendors: {vendors}");
-                tell_systemd(&[NotifyState::Status(&format!("vendors: {vendors}"))]);
                 newest.world.send_replace(setup::counted(world, &newest.calls));
                 newest.tellers.send_replace(tellers);
+                supervised.reloaded(None);
             }
             Err(failure) => {
                 tracing::error!(
                     "the old configuration stays in force, because the new one is bad: {failure}"
                 );
+                supervised.reloaded(Some(now));
             }
         }
-        tell_systemd(&[NotifyState::Ready]);
-    }
-}
-
-/// Whoever started this may not be systemd, and then nobody listens.
-fn tell_systemd(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!("systemd was not told: {error}");
-    }
-}
-
-async fn feed_watchdog() {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
-    loop {
-        tell_systemd(&[NotifyState::Watchdog]);
-        tokio::time::sleep((limit / 2).max(Duration::from_millis(100))).await;
     }
 }

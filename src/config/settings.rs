@@ -1,6 +1,7 @@
 //! The configuration as the program may rely on it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -199,6 +200,16 @@ pub struct Place {
     pub account: Option<AccountName>,
     /// The region; `None`: that of `[aws]`.
     pub region: Option<String>,
+}
+
+/// As sentences name it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.vault {
+            Vault::SecretsManager { id } => write!(f, "the secret {id}"),
+            Vault::ParameterStore { name } => write!(f, "the parameter {name}"),
+        }
+    }
 }
 
 /// What a place is called, and by which service.

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::config::settings::{Content, DropOffStep, Place, Vault};
+use crate::config::settings::{Content, DropOffStep, Vault};
 use crate::delivery::scratch::Scratch;
 use crate::delivery::template::{Captured, Words};
 use crate::delivery::{Tools, http, misconfigured};
@@ -36,7 +36,7 @@ pub(super) async fn put(
     let token = token(step, number, offer, &version);
     let reference = tools.drop_offs.write(&purpose, &step.place, &text, &token).await?;
     tracing::debug!(
-        vendor.name = %offer.subject.vendor, delivery.step = number, "the pair was put into {}", named(&step.place)
+        vendor.name = %offer.subject.vendor, delivery.step = number, "the pair was put into {}", step.place
     );
     Ok(reference)
 }
@@ -56,14 +56,6 @@ pub(super) async fn look(
 
 fn purpose(offer: &Offer, number: usize) -> Purpose {
     Purpose { subject: offer.subject.clone(), errand: Errand::Deliver { step: number - 1 } }
-}
-
-/// The place as sentences name it.
-pub(super) fn named(place: &Place) -> String {
-    match &place.vault {
-        Vault::SecretsManager { id } => format!("the secret {id}"),
-        Vault::ParameterStore { name } => format!("the parameter {name}"),
-    }
 }
 
 enum Prepared {
@@ -92,8 +84,7 @@ async fn prepared(tools: &Tools, step: &DropOffStep, purpose: &Purpose, words: &
         (_, Some(text)) => (text != stored.text).then_some(text),
         (Content::Fields(fields), None) => {
             let wanted = rendered(tools, fields, words)?;
-            changed(&stored.text, &wanted)
-                .map_err(|bad| misconfigured(format!("{} {bad}", named(&step.place))))?
+            changed(&stored.text, &wanted).map_err(|bad| misconfigured(format!("{} {bad}", step.place)))?
         }
         (Content::Text(_) | Content::Json(_), None) => None,
     };
@@ -226,6 +217,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Place;
     use crate::delivery::message::tests::offer;
 
     fn wanted(pairs: &[(&str, &str)]) -> BTreeMap<String, Secret> {

@@ -20,7 +20,6 @@
 pub mod age;
 mod answer;
 mod auth;
-mod aws;
 mod command;
 mod drop_off;
 mod egress;
@@ -46,7 +45,6 @@ use crate::ports::{Answer, Delivery, DropOffs, Egress, Fault, Programs, Request,
 use crate::rotation::RefusalCode;
 use crate::secret::Secret;
 
-pub use aws::AwsDropOffs;
 pub use command::REFUSED as COMMAND_REFUSED;
 pub use egress::{EgressError, HttpsEgress};
 pub use process::LocalPrograms;

@@ -107,8 +107,7 @@ impl Preflight<'_> {
 
     async fn drop_off(&mut self, part: &str, step: &DropOffStep, number: usize, words: &Words) {
         let looked = drop_off::look(&self.vendor.tools, step, number, self.offer, words).await;
-        let found =
-            looked.map(|()| format!("{} is there, and the pair fits into it", drop_off::named(&step.place)));
+        let found = looked.map(|()| format!("{} is there, and the pair fits into it", step.place));
         self.add(part, "drop-off", found);
     }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::driver::perform::perform;
-use crate::driver::{Watcher, World};
+use crate::driver::{Watcher, World, rotation_span};
 use crate::ids::{RotationId, Subject};
 use crate::ports::{Entry, JournalError, SecretChange};
 use crate::rotation::{
@@ -81,6 +82,16 @@ impl DriveError {
 ///
 /// The journal did not take part, or cannot be believed.
 pub(crate) async fn drive(
+    world: &World,
+    subject: &Subject,
+    id: RotationId,
+    stop: &CancellationToken,
+    watcher: &dyn Watcher,
+) -> Result<(Rotation, Rest), DriveError> {
+    drive_on(world, subject, id, stop, watcher).instrument(rotation_span(&subject.vendor, id)).await
+}
+
+async fn drive_on(
     world: &World,
     subject: &Subject,
     id: RotationId,

@@ -15,7 +15,7 @@ use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
 use crate::driver::visit::{Visited, visit};
-use crate::driver::{Pass, Rest, Watcher, World};
+use crate::driver::{Pass, Rest, Turn, Watcher, World};
 use crate::ids::{IamUserName, Subject, VendorName, Who};
 use crate::ports::JournalError;
 use crate::rotation::{Rotation, Waiting};
@@ -121,6 +121,7 @@ pub struct Engine {
     worlds: watch::Receiver<World>,
     stop: CancellationToken,
     watcher: Arc<dyn Watcher>,
+    pulse: Option<Duration>,
     ready: VecDeque<Errand>,
     wakes: BTreeMap<Who, Wake>,
     running: JoinSet<Back>,
@@ -143,6 +144,7 @@ impl Engine {
             worlds,
             stop,
             watcher,
+            pulse: None,
             ready: VecDeque::new(),
             wakes: BTreeMap::new(),
             running: JoinSet::new(),
@@ -156,6 +158,12 @@ impl Engine {
             last_tick: None,
             next_tick: Timestamp::NEVER,
         }
+    }
+
+    /// Lets the loop come by at least this often, so that somebody can notice when it does not.
+    #[must_use]
+    pub fn with_pulse(self, pulse: Option<Duration>) -> Engine {
+        Engine { pulse, ..self }
     }
 
     fn world(&self) -> World {
@@ -173,8 +181,13 @@ impl Engine {
         if worked.is_err() {
             self.stop.cancel();
         }
-        while let Some(joined) = self.running.join_next_with_id().await {
-            self.take_back(joined, Patience::Short);
+        while !self.running.is_empty() {
+            self.tell_watcher();
+            tokio::select! {
+                biased;
+                Some(joined) = self.running.join_next_with_id() => self.take_back(joined, Patience::Short),
+                () = pulse(self.pulse) => {}
+            }
         }
         worked?;
         Ok(self.found.values().cloned().collect())
@@ -200,6 +213,7 @@ impl Engine {
             if self.is_over(cadence) {
                 break;
             }
+            self.tell_watcher();
             self.turn(patience).await;
         }
         Ok(())
@@ -210,7 +224,18 @@ impl Engine {
         matches!(cadence, Cadence::Once(..)) && idle && !self.calling
     }
 
-    /// Waits for whatever comes first: a visit that ends, a time to be somewhere, a new world, the stop.
+    fn tell_watcher(&self) {
+        let world = self.world();
+        self.watcher.turned(&Turn {
+            now: world.clock.now(),
+            settings: world.settings,
+            next_pass: self.next_tick,
+            visits: self.on_the_road.len(),
+            stopping: self.stop.is_cancelled(),
+        });
+    }
+
+    /// Waits for whatever comes first: a visit that ends, a time to be somewhere, a new world, the stop, the pulse.
     async fn turn(&mut self, patience: Patience) {
         let clock = self.world().clock;
         let first_wake = self.wakes.values().map(|wake| wake.at).min().unwrap_or(Timestamp::NEVER);
@@ -225,6 +250,7 @@ impl Engine {
             }
             Ok(()) = self.worlds.changed() => self.schedule_next_tick(),
             () = clock.sleep_until(until), if may_sleep => {}
+            () = pulse(self.pulse) => {}
         }
     }
 
@@ -397,7 +423,12 @@ impl Engine {
                 let errand = self.on_the_road.remove(&task);
                 self.is_back(errand.as_ref());
                 match (back, errand) {
-                    (Back::Listed(roster), _) => self.rosters.push(roster),
+                    (Back::Listed(roster), errand) => {
+                        if let (Some(Errand::List(vendor)), Roster::Users(_)) = (&errand, &roster) {
+                            self.watcher.listed(vendor);
+                        }
+                        self.rosters.push(roster);
+                    }
                     (Back::Visited(visited), Some(Errand::Visit { call, .. })) => {
                         self.take_visited(call.subject, *visited, patience);
                     }
@@ -456,6 +487,13 @@ impl Engine {
             pass.found.insert((visited.vendor.clone(), visited.iam_user.clone()));
         }
         self.found.insert((visited.vendor.clone(), visited.iam_user.clone()), visited);
+    }
+}
+
+async fn pulse(every: Option<Duration>) {
+    match every {
+        Some(every) => tokio::time::sleep(every).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -28,7 +28,7 @@ mod visit;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::ids::Subject;
+use crate::ids::{RotationId, Subject, VendorName};
 use crate::ports::{Accounts, Clock, Journal, Vendors};
 use crate::rotation::{Event, Rotation};
 use crate::time::Timestamp;
@@ -69,6 +69,10 @@ pub trait Watcher: Send + Sync {
     fn pass_begins(&self) {}
     /// A pass is over: everybody was visited once. What is under way goes on.
     fn pass_ended(&self, _pass: &Pass) {}
+    /// AWS said who the users of a vendor are.
+    fn listed(&self, _vendor: &VendorName) {}
+    /// The engine's loop came by, and everything that is due now was begun. A loop that hangs calls this no more.
+    fn turned(&self, _turn: &Turn) {}
 }
 
 /// One pass.
@@ -109,4 +113,34 @@ impl Watcher for Watchers {
     fn pass_ended(&self, pass: &Pass) {
         self.0.iter().for_each(|watcher| watcher.pass_ended(pass));
     }
+
+    fn listed(&self, vendor: &VendorName) {
+        self.0.iter().for_each(|watcher| watcher.listed(vendor));
+    }
+
+    fn turned(&self, turn: &Turn) {
+        self.0.iter().for_each(|watcher| watcher.turned(turn));
+    }
+}
+
+/// What the engine knows each time its loop comes by.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// The configuration that is in force.
+    pub settings: Arc<Settings>,
+    /// What time it is.
+    pub now: Timestamp,
+    /// When the next pass is due.
+    pub next_pass: Timestamp,
+    /// How many visits are under way.
+    pub visits: usize,
+    /// Whether nothing more is begun.
+    pub stopping: bool,
+}
+
+/// What every line that is logged on behalf of one rotation carries, whoever logs it. It is an error's span because a
+/// span of a lower level would be missing from the errors of a log that shows nothing else.
+#[must_use]
+pub fn rotation_span(vendor: &VendorName, id: RotationId) -> tracing::Span {
+    tracing::error_span!("rotation", vendor.name = %vendor, rotation.id = %id)
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::config::settings::{Access, KeyAccess};
 use crate::driver::drive::{DriveError, append, drive};
 use crate::driver::roster::{Call, everybody, replayed};
-use crate::driver::{Rest, Watcher, World};
+use crate::driver::{Rest, Watcher, World, rotation_span};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
 use crate::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
@@ -202,6 +203,19 @@ async fn start(
 ) -> Result<Rotation, DriveError> {
     let at = world.clock.now();
     let id = RotationId::new(subject, &old.id, at);
+    write_start(world, subject, old, (looked, plan), (id, at), watcher)
+        .instrument(rotation_span(&subject.vendor, id))
+        .await
+}
+
+async fn write_start(
+    world: &World,
+    subject: &Subject,
+    old: &KeyMetadata,
+    (looked, plan): (&Visited, &Plan),
+    (id, at): (RotationId, Timestamp),
+    watcher: &dyn Watcher,
+) -> Result<Rotation, DriveError> {
     let started = Event::Started {
         subject: subject.clone(),
         old: old.id.clone(),

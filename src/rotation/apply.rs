@@ -172,11 +172,9 @@ impl Rotation {
             (Stage::Survey | Stage::Create { .. }, Event::Listed { keys, at }) => {
                 self.after_listing(keys, *at)
             }
-            (Stage::Suspect { key }, Event::UsageRead { usage, .. }) => match usage.get(&key)? {
-                KeyUsage::Never => Stage::Discard { key, inactive: false },
-                KeyUsage::Gone => Stage::Survey,
-                KeyUsage::Used { .. } => stuck(Blocker::UnknownKey { key }, Stage::Survey),
-            },
+            (Stage::Suspect { key }, Event::UsageRead { usage, .. }) => {
+                after_suspicion(usage.get(&key)?, key)
+            }
             (Stage::Discard { key, inactive: false }, Event::Deactivated { .. }) => {
                 Stage::Discard { key, inactive: true }
             }
@@ -188,10 +186,6 @@ impl Rotation {
             (Stage::Deliver { new, round }, Event::Delivered { at }) => {
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }
             }
-            (
-                Stage::HandOver { new, round, .. },
-                Event::Revealed { .. } | Event::Acknowledged { .. } | Event::UsageRead { .. },
-            ) => self.after_hand_over(new, round, event)?,
             (Stage::Verify { new, accepted_at, .. }, Event::Verified { at, .. }) => {
                 Stage::Soak { new, accepted_at, asked_at: Some(*at), listed_at: None, usage: None }
             }
@@ -216,6 +210,7 @@ impl Rotation {
             (Stage::Cool { .. }, Event::ReactivationAsked { .. }) if self.in_doubt.is_some() => return None,
             (stage, Event::ReactivationAsked { .. }) => stage.restored()?,
             (stage, Event::Abandoned { .. }) => self.after_abandoning(stage)?,
+            (Stage::HandOver { new, round, .. }, event) => self.after_hand_over(new, round, event)?,
             (
                 _,
                 Event::Started { .. }
@@ -464,6 +459,15 @@ impl Rotation {
             self.stage = stuck(blocker, self.stage.clone());
             self.since = at;
         }
+    }
+}
+
+/// What turned up in doubt is ours when nobody ever used it: nobody but us was told its secret.
+fn after_suspicion(usage: &KeyUsage, key: AccessKeyId) -> Stage {
+    match usage {
+        KeyUsage::Never => Stage::Discard { key, inactive: false },
+        KeyUsage::Gone => Stage::Survey,
+        KeyUsage::Used { .. } => stuck(Blocker::UnknownKey { key }, Stage::Survey),
     }
 }
 

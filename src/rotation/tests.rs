@@ -336,7 +336,7 @@ fn our_own_probe_is_no_use_by_the_vendor() {
     let plan = || Plan { quiet_for: Duration::ZERO, ..Plan::default() };
     let is_seen = |usage| {
         let rotation = read(soaking(plan()), (KeyUsage::Never, usage), DAY + 100);
-        matches!(rotation.next(at(DAY + 100)), Next::Perform(Effect::Deactivate { .. }))
+        rotation.next(at(DAY + 100)) == Next::Perform(Effect::ListKeys)
     };
     // The last probe is at 10, and hides what follows it for a quarter of an hour.
     assert!(!is_seen(used(10, "sts")) && !is_seen(used(10 + 15 * MINUTE, "sts")));
@@ -353,7 +353,7 @@ fn the_old_key_must_be_quiet_for_its_time_and_a_grain_of_the_record_more() {
         rotation.next(at(read_at))
     };
     let latest = read_at - DAY - 15 * MINUTE;
-    assert!(matches!(after(latest), Next::Perform(Effect::Deactivate { .. })));
+    assert_eq!(after(latest), Next::Perform(Effect::ListKeys));
     let why = Waiting::Quiet { last_used_at: at(latest + 1), service: "ec2".to_owned() };
     assert_eq!(after(latest + 1), Next::Wait { until: at(read_at + 1), why });
 }
@@ -366,12 +366,14 @@ fn evidence_is_good_for_a_quarter_of_an_hour() {
         key: key('A'),
         evidence: Evidence::new(Because::Superseded { by: key('B'), verified_at: at(12) }),
     };
-    check(&rotation, read_at + 15 * MINUTE, &Next::Perform(retire));
+    let next = after_a_look(&rotation, KeyStatus::Active, read_at + 15 * MINUTE);
+    assert_eq!(next, Next::Perform(retire));
     let again = Effect::ReadUsage { keys: vec![key('A'), key('B')] };
     check(&rotation, read_at + 15 * MINUTE + 1, &Next::Perform(again));
     let asked = soaking(Plan { can_ask_vendor: true, ..ungated() });
-    check(&asked, 12 + 15 * MINUTE, &Next::Perform(retired_by(12)));
-    check(&asked, 13 + 15 * MINUTE, &Next::Perform(Effect::Verify { key: key('B') }));
+    let next = |seconds| after_a_look(&asked, KeyStatus::Active, seconds);
+    assert_eq!(next(12 + 15 * MINUTE), Next::Perform(retired_by(12)));
+    assert_eq!(next(13 + 15 * MINUTE), Next::Perform(Effect::Verify { key: key('B') }));
 }
 
 #[test]
@@ -380,24 +382,48 @@ fn a_key_is_retired_in_its_window_only_and_made_at_any_hour() {
     let windows = Windows::new(chrono_tz::UTC, vec!["Fri 09:00-10:00".parse().expect("a window")]);
     let rotation = soaking(Plan { windows, ..ungated() });
     check(&rotation, HOUR - 1, &Next::Wait { until: at(HOUR), why: Waiting::Window });
-    check(&rotation, HOUR, &Next::Perform(retired_by(12)));
+    assert_eq!(after_a_look(&rotation, KeyStatus::Active, HOUR), Next::Perform(retired_by(12)));
     check(&rotation, 2 * HOUR, &Next::Wait { until: at(7 * DAY + HOUR), why: Waiting::Window });
 }
 
 #[test]
 fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
-    let Effect::Deactivate { key, evidence } = retired_by(12) else { panic!("it deactivates") };
-    let intent = Intent::Deactivate { key, because: evidence.because().clone() };
-    let mut rotation = soaking(Plan::default());
-    rotation.apply(&Event::Intended { intent, at: at(20) }).expect("legal");
+    let mut rotation = in_doubt_of_deactivating();
     rotation.apply(&unanswered(Doing::Deactivate, 30)).expect("legal");
-    check(&rotation, 35, &Next::Perform(retired_by(12)));
-    rotation.apply(&refused(Doing::ReadUsage, RefusalCode::Throttled, 36)).expect("legal");
-    check(&rotation, 80, &Next::Perform(retired_by(12)));
+    assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 35), Next::Perform(retired_by(12)));
+    rotation.apply(&refused(Doing::List, RefusalCode::Throttled, 36)).expect("legal");
+    assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 80), Next::Perform(retired_by(12)));
     // A no to itself settles it: it certainly did not happen.
     rotation.apply(&refused(Doing::Deactivate, RefusalCode::AccessDenied, 81)).expect("legal");
     let soaked = at(11 + 15 * MINUTE + DAY);
     check(&rotation, DAY, &Next::Wait { until: soaked, why: Waiting::Soak });
+}
+
+#[test]
+fn a_question_settles_nothing_that_was_intended() {
+    let mut rotation = in_doubt_of_deactivating();
+    rotation.apply(&verified(30)).expect("legal");
+    let rotation = read(rotation, (KeyUsage::Never, KeyUsage::Never), 31);
+    let next = after_a_look(&rotation, KeyStatus::Inactive, 40);
+    assert_eq!(next, Next::Perform(retired_by(30)), "whatever the gates say");
+}
+
+#[test]
+fn a_vendor_in_trouble_while_the_old_key_may_be_inactive_gets_it_back() {
+    let trouble = [
+        vec![refused(Doing::Verify, RefusalCode::NotInForce, 30)],
+        (30..35).map(|seconds| unanswered(Doing::Verify, seconds)).collect(),
+    ];
+    for events in trouble {
+        let after = |mut rotation: Rotation| {
+            for event in &events {
+                rotation.apply(event).expect("legal");
+            }
+            rotation
+        };
+        check(&after(in_doubt_of_deactivating()), 40, &Next::Perform(Effect::Reactivate { key: key('A') }));
+        assert_eq!(after(soaking(asking())).stage().name(), "soak", "both keys are Active");
+    }
 }
 
 #[test]
@@ -414,14 +440,15 @@ fn a_vendor_that_cannot_be_asked_is_let_cool_to_the_end() {
     let cooled = 100 + 7 * DAY;
     check(&rotation, 101, &Next::Wait { until: at(cooled), why: Waiting::Cool });
     check(&rotation, cooled - 1, &Next::Wait { until: at(cooled), why: Waiting::Cool });
-    let Next::Perform(effect) = rotation.next(at(cooled)) else { panic!("{:?}", rotation.next(at(cooled))) };
+    let next = after_a_look(&rotation, KeyStatus::Inactive, cooled);
+    let Next::Perform(effect) = next else { panic!("{next:?}") };
     assert_eq!((effect.doing(), effect.name()), (Doing::Delete, "DeleteAccessKey"));
 }
 
 #[test]
 fn while_the_old_key_cools_the_vendor_is_asked_eight_times_and_at_most_each_hour() {
     let ask = Next::Perform(Effect::Verify { key: key('B') });
-    for (cool, asked_at) in [(7 * DAY, 12 + 21 * HOUR), (4 * HOUR, 12 + HOUR), (HOUR / 2, 100 + HOUR / 2)] {
+    for (cool, asked_at) in [(7 * DAY, 12 + 21 * HOUR), (4 * HOUR, 12 + HOUR)] {
         let cool = Duration::from_secs(cool.unsigned_abs());
         let rotation = cooling(Plan { cool, can_ask_vendor: true, ..ungated() });
         check(&rotation, asked_at - 1, &Next::Wait { until: at(asked_at), why: Waiting::Cool });
@@ -433,15 +460,16 @@ fn while_the_old_key_cools_the_vendor_is_asked_eight_times_and_at_most_each_hour
 fn before_the_old_key_is_deleted_the_vendor_is_asked_once_more() {
     let plan = Plan { can_ask_vendor: true, cool: Duration::from_hours(2), ..ungated() };
     let mut rotation = cooling(plan);
-    let cooled = 100 + 2 * HOUR;
-    check(&rotation, cooled, &Next::Perform(Effect::Verify { key: key('B') }));
+    let (cooled, ask) = (100 + 2 * HOUR, Next::Perform(Effect::Verify { key: key('B') }));
+    assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, cooled), ask);
     rotation.apply(&verified(cooled)).expect("legal");
-    let next = |seconds| match rotation.next(at(seconds)) {
+    let next = |seconds| match looked(&rotation, KeyStatus::Inactive, cooled + 10).next(at(seconds)) {
         Next::Perform(effect) => effect.name(),
         other => panic!("{other:?}"),
     };
     assert_eq!(next(cooled + 15 * MINUTE), "DeleteAccessKey");
     assert_eq!(next(cooled + 15 * MINUTE + 1), "verify");
+    assert_eq!(next(cooled + 15 * MINUTE + 11), "ListAccessKeys");
 }
 
 #[test]
@@ -453,7 +481,11 @@ fn after_a_reactivation_only_what_happened_since_counts() {
         rotation.apply(&asked_for).expect("legal");
         check(&rotation, 2000, &Next::Perform(Effect::Reactivate { key: key('A') }));
         rotation.apply(&Event::Reactivated { at: at(2001) }).expect("legal");
-        read(rotation, (used(0, "s3"), used(last_used, "s3")), 2010).next(at(2010))
+        // A request to set it Inactive may be under way for as long.
+        check(&rotation, 2300, &Next::Wait { until: at(2301), why: Waiting::Soak });
+        check(&rotation, 2301, &Next::Perform(Effect::ListKeys));
+        let rotation = looked(&rotation, KeyStatus::Active, 2301);
+        read(rotation, (used(0, "s3"), used(last_used, "s3")), 2310).next(at(2310))
     };
     assert!(matches!(back(2000), Next::Wait { why: Waiting::Use, .. }));
     assert_eq!(back(2001), Next::Perform(retired_by(2001)));
@@ -482,6 +514,16 @@ fn an_old_key_that_is_gone_when_it_is_wanted_back_is_for_a_person() {
     rotation.apply(&asked_for).expect("legal");
     rotation.apply(&refused(Doing::Reactivate, RefusalCode::NoSuchKey, 201)).expect("legal");
     check(&rotation, 201, &Next::Stuck(Blocker::OldKeyGone { key: key('A') }));
+}
+
+#[test]
+fn the_new_key_is_named_from_its_creation_to_the_end() {
+    let named = |rotation: &Rotation| rotation.stage().new_key().cloned();
+    assert_eq!(named(&rotation(asking(), &[listed(1)])), None);
+    assert_eq!(named(&rotation(asking(), &[listed(1), created(2)])), Some(key('B')));
+    assert_eq!(named(&soaking(asking())), Some(key('B')));
+    let stuck = read(soaking(Plan::default()), (used(0, "s3"), KeyUsage::Gone), 3 * DAY);
+    assert_eq!((stuck.stage().name(), named(&stuck)), ("stuck", Some(key('B'))));
 }
 
 // Giving up.
@@ -670,7 +712,16 @@ fn soaking(plan: Plan) -> Rotation {
     rotation(plan, &events)
 }
 
-/// And retired at 100.
+/// And is being retired since 20, a day before its time.
+fn in_doubt_of_deactivating() -> Rotation {
+    let Effect::Deactivate { key, evidence } = retired_by(12) else { panic!("it deactivates") };
+    let intent = Intent::Deactivate { key, because: evidence.because().clone() };
+    let mut rotation = soaking(asking());
+    rotation.apply(&Event::Intended { intent, at: at(20) }).expect("legal");
+    rotation
+}
+
+/// Probed at 10, accepted at 11, verified at 12, retired at 100.
 fn cooling(plan: Plan) -> Rotation {
     let mut rotation = soaking(plan);
     rotation.apply(&Event::Deactivated { at: at(100), request_id: None }).expect("legal");
@@ -681,6 +732,20 @@ fn read(mut rotation: Rotation, (old, new): (KeyUsage, KeyUsage), seconds: i64) 
     let usage = BTreeMap::from([(key('A'), old), (key('B'), new)]);
     rotation.apply(&Event::UsageRead { usage, at: at(seconds) }).expect("legal");
     rotation
+}
+
+fn looked(rotation: &Rotation, old: KeyStatus, seconds: i64) -> Rotation {
+    let old = KeyMetadata { status: old, ..metadata('A', -100 * DAY) };
+    let mut rotation = rotation.clone();
+    rotation.apply(&Event::Listed { keys: vec![old, metadata('B', 2)], at: at(seconds) }).expect("legal");
+    rotation
+}
+
+/// What comes next when all that is left to do is to look whether both keys are as the journal says.
+#[track_caller]
+fn after_a_look(rotation: &Rotation, old: KeyStatus, seconds: i64) -> Next {
+    check(rotation, seconds, &Next::Perform(Effect::ListKeys));
+    looked(rotation, old, seconds).next(at(seconds))
 }
 
 fn retired_by(verified_at: i64) -> Effect {

@@ -241,15 +241,16 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             let state = if matches!(why, Waiting::Held { .. }) { State::Held } else { State::Rotating };
             (state, why.code(), why.until(until), Action::Wait { until })
         }
-        Next::Perform(effect) => match rotation.hand_over(facts.now) {
-            // What is due is only a look: what is waited for is a person.
-            Some(why) => (State::Rotating, why.code(), why.to_string(), Action::Continue),
-            None => {
+        Next::Perform(effect) => {
+            if let Some(why) = rotation.hand_over(facts.now) {
+                // What is due is only a look: what is waited for is a person.
+                (State::Rotating, why.code(), why.to_string(), Action::Continue)
+            } else {
                 let (old, next) = (rotation.old(), effect.name());
                 let sentence = format!("the key {old} is being replaced; next step: {next}");
                 (State::Rotating, "next_step", sentence, Action::Continue)
             }
-        },
+        }
     };
     let (due_at, overdue_at) = deadlines(rotation.old_created_at(), facts.ages);
     let verdict = Verdict {

@@ -1,5 +1,6 @@
 //! A vendor without an API: the new key is shown to a person, once, and the old one stays until the new one is used.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
@@ -248,7 +249,6 @@ fn a_key_can_be_encrypted_for_somebody_and_is_then_seen_nowhere() {
     let path = scene.program.path("acme.age");
     assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
     let file = fs::read(&path).expect("it is there");
-    use base64::prelude::{BASE64_STANDARD, Engine};
     let question =
         json!({ "do": "open", "identity": made["identity"], "file": BASE64_STANDARD.encode(&file) });
     let opened = python::ask("open_age.py", &question).unwrap_or_else(|error| panic!("{error}"));

@@ -211,7 +211,7 @@ async fn an_exit_code_is_a_yes_a_no_or_a_doubt() {
             Fault::Refused(refusal) => Some(refusal.code),
             Fault::Unknown(_) => None,
         };
-        assert_eq!(done.as_ref().map(|()| ()).map_err(code), answer, "{text}");
+        assert_eq!(done.as_ref().copied().map_err(code), answer, "{text}");
         let sentence = done.err().map(|fault| fault.sentence().to_owned()).unwrap_or_default();
         assert!(sentence.contains(words) && !sentence.contains("canary"), "{text}: {sentence}");
     }
@@ -247,7 +247,7 @@ fn a_dry_run_runs_no_program() {
         &folder,
         &[("hand-over", "touch FOLDER/ran"), ("activate", "touch FOLDER/ran")],
     );
-    let shown = keyround.json(0, &["rotate", "--dry-run"]);
+    let shown = keyround.json(1, &["rotate", "--dry-run"]);
     let checks = shown["vendors"][0]["preflight"].as_array().expect("checks").clone();
     let ok = |name: &str| checks.iter().find(|check| check["check"] == name).map(|check| check["ok"].clone());
     assert_eq!(ok("step 1: command"), Some(json!(true)));

@@ -17,7 +17,8 @@ use keyround::config::settings::{
     Access, Ages, AwsSettings, Body, Carries, DeliverStep, Expect, HttpStep, KeyAccess, Users,
     VendorSettings, VerifyStep, WebhookStep,
 };
-use keyround::delivery::{AwsDropOffs, ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
+use keyround::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
+use keyround::drop_offs::AwsDropOffs;
 use keyround::ids::{AccessKeyId, RotationId, Subject};
 use keyround::ports::{Delivery, Fault, Offer, SecretSource, Vendors as _};
 use keyround::rotation::{Plan, Refusal, RefusalCode, Windows};

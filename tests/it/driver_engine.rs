@@ -4,6 +4,7 @@
 //! Time is tokio's, paused, or the rehearsal's, which jumps: nothing here takes any.
 
 mod passes;
+mod pulse;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -2,10 +2,11 @@
 //! order. Each test has its own places.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_ssm::types::{ParameterTier, ParameterType};
-use keyround::aws::AwsSession;
+use keyround::aws::{AwsSession, Deadlines};
 use keyround::config::settings::AwsSettings;
 use keyround::ports::{Check, Delivery, Fault, SecretSource as _};
 use keyround::rotation::{Refusal, RefusalCode};
@@ -274,7 +275,10 @@ fn session() -> Arc<AwsSession> {
         endpoint_url: Some(emulator().url()),
     };
     let rotator = Credentials::new("testing", "testing", None, None, "test");
-    Arc::new(AwsSession::new(&settings).with_credentials(rotator))
+    // The emulator's first answer of a service takes long on a machine that is busy.
+    let minute = Duration::from_mins(1);
+    let deadlines = Deadlines { connect: minute, attempt: minute, call: 2 * minute };
+    Arc::new(AwsSession::new(&settings).with_credentials(rotator).with_deadlines(deadlines))
 }
 
 async fn read(reference: &str) -> String {

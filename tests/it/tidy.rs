@@ -13,7 +13,7 @@ use std::process::Command;
 /// What each module may know of. The table of `src/lib.rs`.
 ///
 /// 0 words, 1 the pure core, 2 configuration, 3 ports, 4 adapters, 5 the driver, 6 wiring.
-const LAYERS: [(&str, u8); 25] = [
+const LAYERS: [(&str, u8); 26] = [
     ("ids", 0),
     ("secret", 0),
     ("time", 0),
@@ -27,6 +27,7 @@ const LAYERS: [(&str, u8); 25] = [
     ("ports", 3),
     ("aws", 4),
     ("delivery", 4),
+    ("drop_offs", 4),
     ("iam", 4),
     ("journal", 4),
     ("notify", 4),
@@ -42,7 +43,7 @@ const LAYERS: [(&str, u8); 25] = [
 ];
 /// Adapters to the same service may share how it is reached.
 const SHARED: [(&str, &str); 8] = [
-    ("delivery", "aws"),
+    ("drop_offs", "aws"),
     ("iam", "aws"),
     ("secrets", "aws"),
     ("notify", "aws"),

@@ -95,7 +95,7 @@ fn fields(step: &mut Section<'_>, scope: &Scope) -> Option<BTreeMap<String, Stri
         return None;
     }
     for entry in entries {
-        let text = reader::unseen_string(step.report, entry.key, entry.value)?;
+        let Some(text) = reader::unseen_string(step.report, entry.key, entry.value) else { continue };
         template::check(step.report, text, scope);
         fields.insert(entry.key.to_owned(), text.text.to_owned());
     }

@@ -15,7 +15,7 @@ use super::bytes::Bytes;
 const TIMES: u32 = 4;
 /// Until then every expression that names no year has a next time.
 const FAR_SECS: u32 = 4_000_000_000;
-/// 2024. No rotation is older, and in earlier years some zones were not whole quarters of an hour apart, or changed
+/// The year 2024. No rotation is older, and in earlier years some zones were not whole quarters of an hour apart, or changed
 /// their clocks a minute after midnight.
 const FIRST_ROTATION_SECS: i64 = 1_704_067_200;
 const SPAN_MAX: Duration = Duration::from_hours(3650 * 24);

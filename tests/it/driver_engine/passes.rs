@@ -54,7 +54,7 @@ async fn users_that_only_aws_knows_are_asked_for_once_a_pass_and_visited() {
     house.configure(&load(&format!("[defaults]\n{HASTE}\n{by_path}")));
     let found = house.once(Patience::Short).await;
     let users: Vec<&str> =
-        found.iter().flat_map(|visited| &visited.iam_user).map(|user| user.as_str()).collect();
+        found.iter().flat_map(|visited| &visited.iam_user).map(keyround::ids::IamUserName::as_str).collect();
     assert_eq!(users, ["user-a", "user-b"]);
     assert!(found.iter().all(|visited| visited.verdict.reason == "rotated"), "{found:?}");
     assert_eq!(house.stage.calls()["ListUsers"], 1);
@@ -114,8 +114,7 @@ async fn a_secret_is_sealed_with_its_key_and_erased_when_nothing_needs_it() {
 #[tokio::test]
 async fn what_is_under_way_is_shown_with_its_keys_whether_or_not_they_can_be_listed() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
-    let found = by_name(house.once(Patience::Short).await);
-    assert_eq!(found["acme"].keys.len(), 1, "as they were when it began");
+    house.once(Patience::Short).await;
     let nobody = subject("nobody");
     let old = house.old_key("acme");
     let Event::Started { old_created_at, reason, plan, at, .. } = started(&subject("acme"), &house) else {

@@ -18,6 +18,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// What the configuration says of one vendor.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(super) struct Part {
     pub(super) user: IamUserName,
     pub(super) name: String,

@@ -39,6 +39,7 @@ use keyround::rehearsal::{Stage, StandInVendors};
 use keyround::rotation::{Event, Rotation};
 use keyround::schedule::State as KeyState;
 use keyround::time::Timestamp;
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -207,11 +208,8 @@ impl Theatre {
         let mut state = sim.lock();
         state.cool_min = cast.cool_min();
         for (name, consumer) in consumers {
-            let lag_max = state.dice.one_of(&[
-                Duration::from_secs(2),
-                Duration::from_secs(15),
-                Duration::from_secs(120),
-            ]);
+            let lag_max =
+                state.dice.one_of(&[Duration::from_secs(2), Duration::from_secs(15), Duration::from_mins(2)]);
             let usage_lag = state.dice.one_of(&[Duration::ZERO, Duration::from_mins(20), 4 * HOUR]);
             let user = User {
                 name: name.clone(),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyround::aws::AwsSession;
 use keyround::config::{Environment, SecretRef, parse};
-use keyround::delivery::{AwsDropOffs, ConfiguredVendors, LocalPrograms, Ways};
+use keyround::delivery::{ConfiguredVendors, LocalPrograms, Ways};
+use keyround::drop_offs::AwsDropOffs;
 use keyround::ids::{RotationId, Subject};
 use keyround::ports::{
     Answer, Delivery, Egress, Offer, Purpose, Request, Response, SecretSource, Vendors as _,

@@ -17,11 +17,9 @@ use tokio::sync::Mutex;
 use crate::aws::refusal::{self, Call};
 use crate::aws::{self, AwsSession};
 use crate::config::settings::{AccountSettings, Place, Vault};
-use crate::delivery::drop_off::named;
-use crate::delivery::misconfigured;
 use crate::ids::AccountName;
 use crate::ports::{Answer, DropOffs, Fault, Purpose, Reference, Stored};
-use crate::rotation::Doubt;
+use crate::rotation::{Doubt, RefusalCode};
 use crate::secret::Secret;
 
 /// The label of the version that is in force.
@@ -125,7 +123,7 @@ fn not_read_back(place: &Place, fault: Fault) -> Fault {
         Fault::Refused(refusal) => (refusal.sentence, refusal.retry_after),
         Fault::Unknown(doubt) => (doubt.sentence, doubt.retry_after),
     };
-    let sentence = format!("{} was written and could not be read back: {sentence}", named(place));
+    let sentence = format!("{place} was written and could not be read back: {sentence}");
     Fault::Unknown(Doubt { sentence, retry_after })
 }
 
@@ -252,6 +250,11 @@ fn plain_name(name: &str) -> String {
         Some((_, path)) => path.to_owned(),
         None => name.to_owned(),
     }
+}
+
+/// A mistake in the configuration; the sentence holds no secret.
+fn misconfigured(sentence: impl Into<String>) -> Fault {
+    Fault::refused(RefusalCode::Misconfigured, sentence)
 }
 
 #[cfg(test)]
