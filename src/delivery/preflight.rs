@@ -2,17 +2,17 @@
 //!
 //! Secrets are read, requests are made from a pair that does not exist, and hosts are connected to.
 //!
-//! **Invariant:** nothing is sent: no request, no token asked for, and never a real pair.
+//! **Invariant:** nothing is sent but a preset's probe, which changes nothing, and what that needs; and never a real
+//! pair.
 
 use std::collections::BTreeSet;
 
 use url::Url;
 
-use crate::config::settings::{DeliverStep, HttpStep};
-use crate::delivery::auth::Credentials;
-use crate::delivery::template::{Captured, Words};
+use crate::config::settings::{Body, DeliverStep, HttpStep, Place};
+use crate::delivery::template::{Captured, Kept, Words};
 use crate::delivery::vendor::Vendor;
-use crate::delivery::{auth, http, target, webhook};
+use crate::delivery::{auth, http, params, target, webhook};
 use crate::ports::{Answer, Check, Offer};
 use crate::secret::Secret;
 
@@ -37,16 +37,15 @@ pub(super) async fn checks(vendor: &Vendor, offer: &Offer) -> Vec<Check> {
                 preflight.endpoints(&part, "secret", found, step.timeout).await;
             }
             DeliverStep::Http(step) => {
-                let words = Words::new(offer, Some(&secret), &captured);
-                preflight.http(&part, step, &words).await;
-                let names = step.capture.keys().cloned();
-                captured.extend(names.map(|name| (name, Secret::from(PLACEHOLDER_CAPTURED))));
+                preflight.http(&part, step, Some(&secret), &mut captured).await;
             }
         }
     }
-    if let Some(step) = &vendor.verify {
-        preflight.http("verify", step, &Words::new(offer, None, &Captured::new())).await;
+    let mut captured = Captured::new();
+    for step in &vendor.verify {
+        preflight.http("verify", step, None, &mut captured).await;
     }
+    preflight.probe().await;
     preflight.checks
 }
 
@@ -59,20 +58,44 @@ struct Preflight<'a> {
 }
 
 impl Preflight<'_> {
-    async fn http(&mut self, part: &str, step: &HttpStep, words: &Words) {
+    async fn http(&mut self, part: &str, step: &HttpStep, secret: Option<&Secret>, captured: &mut Captured) {
         let tools = &self.vendor.tools;
-        let credentials = auth::credentials(tools, step).await;
-        let token_target = match &credentials {
-            Ok(Credentials::Token(request)) => Some(request.target.clone()),
-            Ok(Credentials::Nothing | Credentials::Header(_)) | Err(_) => None,
+        let words = match params::read(tools, step).await {
+            Ok(params) => Words::new(self.offer, secret, &params, captured),
+            Err(fault) => return self.add(part, "secret", Err(fault)),
         };
+        if let Ok(false) = http::wanted(tools, step, &words) {
+            return placeholders(step, captured);
+        }
+        let credentials = auth::credentials(tools, step, &words, self.offer.now).await;
+        let request = http::request(tools, step, &words, captured);
+        let request = request.and_then(|request| http::equals(tools, step, &words).map(|_| request));
+        let targets = request.map(|request| http::targets(&credentials, &request));
         if step.auth.is_some() {
             self.add(part, "secret", credentials.map(|_| "its secrets can be read".to_owned()));
         }
-        let request = http::request(tools, step, words);
-        let request = request.and_then(|request| http::equals(tools, step, words).map(|_| request));
-        let targets = request.map(|request| token_target.into_iter().chain([request.target]).collect());
-        self.endpoints(part, "template", targets, step.timeout).await;
+        match speaks_of_a_document(step, captured) {
+            // Only the vendor knows what stands in there.
+            true if targets.is_err() => {
+                self.add(part, "template", Ok("its request depends on what the vendor answers".to_owned()));
+            }
+            true | false => self.endpoints(part, "template", targets, step.timeout).await,
+        }
+        placeholders(step, captured);
+    }
+
+    /// Asks the harmless questions of the presets, up to the first that is not answered as it should be.
+    async fn probe(&mut self) {
+        let mut captured = Captured::new();
+        for step in &self.vendor.probe {
+            let answered = http::probe(&self.vendor.tools, step, self.offer, &mut captured).await;
+            let Some(answered) = answered.transpose() else { continue };
+            let failed = answered.is_err();
+            self.add("vendor", "probe", answered.map(|host| format!("{host} knows us, and what we ask for")));
+            if failed {
+                return;
+            }
+        }
     }
 
     /// Records whether the request could be made, and connects to the hosts that it needs.
@@ -108,4 +131,22 @@ impl Preflight<'_> {
         );
         self.checks.push(Check { check: format!("{part}: {what}"), ok, sentence });
     }
+}
+
+/// What the steps that follow are given for answers that are not there yet.
+fn placeholders(step: &HttpStep, captured: &mut Captured) {
+    for (name, capture) in &step.capture {
+        let kept = match &capture.place {
+            Place::Document(_) => Kept::Document(Secret::from("{}")),
+            Place::Pointer(_) | Place::Header(_) | Place::Search { .. } => {
+                Kept::Text(Secret::from(PLACEHOLDER_CAPTURED))
+            }
+        };
+        captured.insert(name.clone(), kept);
+    }
+}
+
+fn speaks_of_a_document(step: &HttpStep, captured: &Captured) -> bool {
+    let has_document = captured.values().any(|kept| matches!(kept, Kept::Document(_)));
+    has_document && matches!(step.body, Body::Edit { .. } | Body::Json(_) | Body::Text(_))
 }

@@ -14,7 +14,8 @@ use crate::secret::Secret;
 pub(super) struct Vendor {
     pub(super) name: VendorName,
     pub(super) steps: Vec<DeliverStep>,
-    pub(super) verify: Option<HttpStep>,
+    pub(super) verify: Vec<HttpStep>,
+    pub(super) probe: Vec<HttpStep>,
     pub(super) tools: Tools,
 }
 
@@ -24,23 +25,28 @@ impl Vendor {
             name: name.clone(),
             steps: access.deliver.clone(),
             verify: access.verify.clone(),
+            probe: access.probe.clone(),
             tools: tools.clone(),
         }
     }
 }
+
+/// How often a write that completes a pair is sent again at once.
+const SECOND_WRITE_REPEATS: u32 = 2;
 
 #[async_trait]
 impl Delivery for Vendor {
     async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()> {
         let mut captured = Captured::new();
         let mut changed = false;
-        for (number, step) in (1..).zip(&self.steps) {
-            let done = match step {
-                DeliverStep::Webhook(step) => webhook::send(&self.tools, step, number, offer, secret).await,
-                DeliverStep::Http(step) => {
-                    http::send(&self.tools, step, number, offer, secret, &mut captured).await
+        for index in order(&self.steps, offer.now > offer.offered_at) {
+            let (step, number) = (&self.steps[index], index + 1);
+            let mut done = self.take(step, number, offer, secret, &mut captured).await;
+            for _ in 0..SECOND_WRITE_REPEATS {
+                if changed && completes_pair(step) && matches!(done, Err(Fault::Unknown(_))) {
+                    done = self.take(step, number, offer, secret, &mut captured).await;
                 }
-            };
+            }
             done.map_err(|fault| if changed { after_a_change(fault) } else { fault })
                 .map_err(|fault| in_step(fault, number, self.steps.len()))?;
             changed |= changes(step);
@@ -49,9 +55,9 @@ impl Delivery for Vendor {
     }
 
     async fn verify(&self, offer: &Offer) -> Answer<Verification> {
-        match &self.verify {
-            None => Ok(Verification::Acceptance),
-            Some(step) => http::verify(&self.tools, step, offer).await.map_err(as_question),
+        match self.verify.is_empty() {
+            true => Ok(Verification::Acceptance),
+            false => http::verify(&self.tools, &self.verify, offer).await.map_err(as_question),
         }
     }
 
@@ -60,11 +66,43 @@ impl Delivery for Vendor {
     }
 }
 
+impl Vendor {
+    async fn take(
+        &self,
+        step: &DeliverStep,
+        number: usize,
+        offer: &Offer,
+        secret: &Secret,
+        captured: &mut Captured,
+    ) -> Answer<()> {
+        match step {
+            DeliverStep::Webhook(step) => webhook::send(&self.tools, step, number, offer, secret).await,
+            DeliverStep::Http(step) => http::send(&self.tools, step, number, offer, secret, captured).await,
+        }
+    }
+}
+
+/// The steps in the order in which they are taken. When a delivery is repeated, the vendor may hold the first half of a
+/// pair without the second: then the second goes first.
+fn order(steps: &[DeliverStep], repeated: bool) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..steps.len()).collect();
+    for index in 1..steps.len() {
+        if repeated && completes_pair(&steps[index]) {
+            order.swap(index - 1, index);
+        }
+    }
+    order
+}
+
+fn completes_pair(step: &DeliverStep) -> bool {
+    matches!(step, DeliverStep::Http(step) if step.completes_pair)
+}
+
 /// Whether the step, once accepted, may have changed what the vendor holds.
 fn changes(step: &DeliverStep) -> bool {
     match step {
         DeliverStep::Webhook(_) => true,
-        DeliverStep::Http(step) => step.method != "GET",
+        DeliverStep::Http(step) => step.changes,
     }
 }
 

@@ -7,6 +7,7 @@
 //! **Invariant:** no real secret is read here. Where one would be, a text that names it stands, so
 //! a request can be shown as it would be sent and there is nothing in it to be masked.
 
+mod answer;
 mod clock;
 mod iam;
 mod vendor;
@@ -105,6 +106,14 @@ impl Stage {
         let state = self.lock();
         let held = state.users.get(&subject.who()).and_then(|user| user.held.clone());
         held.map(String::from).unwrap_or_default()
+    }
+
+    /// The key of the user that was made last, as text; empty when it has none.
+    #[must_use]
+    pub fn newest(&self, subject: &Subject) -> String {
+        let state = self.lock();
+        let newest = state.users.get(&subject.who()).and_then(|user| user.keys.last());
+        newest.map(|key| key.metadata.id.to_string()).unwrap_or_default()
     }
 
     /// What time it is in the rehearsal.

@@ -4,19 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::config::SecretRef;
+use crate::config::settings::{Access, DeliverStep, HttpStep, VendorSettings};
+use crate::ids::VendorName;
+use crate::ports::{Answer, Egress, Errand, Purpose, Request, Response, SecretSource};
+use crate::rehearsal::Stage;
+use crate::rehearsal::answer::hoped_for;
+use crate::secret::Secret;
+use crate::time::Timestamp;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
-
-use crate::config::SecretRef;
-use crate::config::settings::{Access, DeliverStep, Expect, HttpStep, VendorSettings};
-use crate::ids::VendorName;
-use crate::ports::{Answer, Egress, Errand, Purpose, Request, Response, SecretSource};
-use crate::rehearsal::Stage;
-use crate::secret::Secret;
-use crate::time::Timestamp;
 
 /// One request as it would be sent, and what the stand-in answered. There is no real secret in it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,11 +34,11 @@ pub struct Exchange {
     pub status: u16,
 }
 
-/// What one vendor's answers must look like.
+/// The requests of one vendor's ways; `None` for a webhook.
 #[derive(Clone, Debug, Default)]
 struct Manner {
-    deliver: Vec<(Expect, Vec<String>)>,
-    verify: Option<(Expect, Vec<String>)>,
+    deliver: Vec<Option<HttpStep>>,
+    verify: Vec<HttpStep>,
 }
 
 /// The way out to the stand-in vendors.
@@ -64,97 +63,42 @@ impl StandInVendors {
         std::mem::take(&mut *self.exchanges.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn expected(&self, purpose: &Purpose) -> Option<&(Expect, Vec<String>)> {
+    fn expected(&self, purpose: &Purpose) -> Option<&HttpStep> {
         let manner = self.manners.get(&purpose.subject.vendor)?;
         match purpose.errand {
-            Errand::Deliver { step } => manner.deliver.get(step),
-            Errand::Verify => manner.verify.as_ref(),
-            Errand::Token => None,
+            Errand::Deliver { step } => manner.deliver.get(step)?.as_ref(),
+            Errand::Verify { step } => manner.verify.get(step),
+            Errand::Probe | Errand::Token => None,
         }
     }
 
     fn answer(&self, purpose: &Purpose) -> Response {
-        let (status, body) = match self.expected(purpose) {
-            Some((expect, captures)) => {
-                (status_of(expect), body_of(expect, captures, &self.stage.held(&purpose.subject)))
-            }
-            None if purpose.errand == Errand::Token => {
-                (200, serde_json::json!({ "access_token": "<access_token>", "token_type": "Bearer" }))
-            }
-            None => (200, Value::Object(Map::new())),
+        if purpose.errand == Errand::Token {
+            let token = serde_json::json!({ "access_token": "<access_token>", "token_type": "Bearer" });
+            return Response { status: 200, headers: BTreeMap::new(), body: Secret::new(token.to_string()) };
+        }
+        let key = match purpose.errand {
+            Errand::Deliver { .. } => self.stage.newest(&purpose.subject),
+            Errand::Verify { .. } | Errand::Probe | Errand::Token => self.stage.held(&purpose.subject),
         };
-        Response { status, headers: BTreeMap::new(), body: Secret::new(body.to_string()) }
+        match self.expected(purpose) {
+            Some(step) => hoped_for(step, &purpose.subject, &key),
+            None => Response { status: 200, headers: BTreeMap::new(), body: Secret::from("{}") },
+        }
     }
 }
 
 fn manner(vendor: &VendorSettings) -> Manner {
-    let of_step = |step: &HttpStep| (step.expect.clone(), step.capture.values().cloned().collect());
+    let request = |step: &DeliverStep| match step {
+        DeliverStep::Webhook(_) => None,
+        DeliverStep::Http(step) => Some((**step).clone()),
+    };
     match &vendor.access {
         Access::Role { .. } => Manner::default(),
-        Access::Key(access) => Manner {
-            deliver: access
-                .deliver
-                .iter()
-                .map(|step| match step {
-                    DeliverStep::Webhook(_) => (Expect::default(), Vec::new()),
-                    DeliverStep::Http(step) => of_step(step),
-                })
-                .collect(),
-            verify: access.verify.as_ref().map(of_step),
-        },
+        Access::Key(access) => {
+            Manner { deliver: access.deliver.iter().map(request).collect(), verify: access.verify.clone() }
+        }
     }
-}
-
-fn status_of(expect: &Expect) -> u16 {
-    expect.status.first().copied().unwrap_or(200)
-}
-
-/// A document in which every pointer of the configuration leads to what is hoped for there.
-fn body_of(expect: &Expect, captures: &[String], held: &str) -> Value {
-    let mut document = Value::Object(Map::new());
-    // A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
-    for pointer in captures.iter().chain(&expect.pointer) {
-        place(&mut document, pointer, Value::String(STANDARD.encode(digest(&SHA256, pointer.as_bytes()))));
-    }
-    if let (Some(pointer), Some(equals)) = (&expect.pointer, &expect.equals) {
-        let hoped_for = if equals.contains("{{") { held } else { equals };
-        place(&mut document, pointer, Value::String(hoped_for.to_owned()));
-    }
-    document
-}
-
-/// Puts a value where an RFC 6901 pointer leads; steps that are numbers become array items.
-fn place(document: &mut Value, pointer: &str, value: Value) {
-    let mut here = document;
-    for step in pointer.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        here = match step.parse::<usize>() {
-            Ok(index) if index < 16 && !matches!(here, Value::Object(map) if !map.is_empty()) => {
-                item(here, index)
-            }
-            _ => member(here, step),
-        };
-    }
-    *here = value;
-}
-
-fn item(here: &mut Value, index: usize) -> &mut Value {
-    if !here.is_array() {
-        *here = Value::Array(Vec::new());
-    }
-    let Value::Array(items) = here else { unreachable!("it was made an array above") };
-    while items.len() <= index {
-        items.push(Value::Object(Map::new()));
-    }
-    &mut items[index]
-}
-
-fn member(here: &mut Value, name: String) -> &mut Value {
-    if !here.is_object() {
-        *here = Value::Object(Map::new());
-    }
-    let Value::Object(members) = here else { unreachable!("it was made an object above") };
-    members.entry(name).or_insert(Value::Null)
 }
 
 #[async_trait]

@@ -1,27 +1,29 @@
 //! `[[vendor.NAME.deliver]]` and `[vendor.NAME.verify]`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::answer;
 use super::auth;
 use super::body;
+use super::preset::{self, Presets};
 use super::reader::{self, Entry, Section, Text, not_built, quoted};
 use super::report::{Mistake, Span};
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
 use crate::config::SecretRef;
-use crate::config::settings::{Body, DeliverStep, Expect, HttpStep, WebhookStep};
+use crate::config::settings::{Body, DeliverStep, HttpStep, WebhookStep};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A vendor that takes longer than this has not answered.
 const TIMEOUT_MAX: Duration = Duration::from_mins(5);
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "PATCH", "DELETE"];
-const BUILT: [&str; 2] = ["webhook", "http"];
+const BUILT: [&str; 3] = ["webhook", "http", "preset"];
 /// Documented, and not part of this version.
-const NOT_BUILT: [&str; 5] = ["preset", "secrets-manager", "ssm", "command", "manual"];
+const NOT_BUILT: [&str; 4] = ["secrets-manager", "ssm", "command", "manual"];
 /// These frame the message, so they are ours.
 const OUR_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
 /// These carry secrets.
@@ -32,8 +34,16 @@ fn title(vendor: &str, part: &str) -> String {
     reader::title("vendor", &format!("{vendor}.{part}"))
 }
 
-/// The steps of one delivery, in order.
-pub(super) fn deliver(vendor: &mut Section<'_>, name: &str) -> Option<Vec<DeliverStep>> {
+/// How a vendor is given a key, and asked about it.
+#[derive(Default)]
+pub(super) struct Ways {
+    pub(super) deliver: Vec<DeliverStep>,
+    pub(super) verify: Vec<HttpStep>,
+    pub(super) probe: Vec<HttpStep>,
+}
+
+/// The steps of one delivery, in order, and what the presets among them bring.
+pub(super) fn deliver(vendor: &mut Section<'_>, name: &str, presets: &Presets) -> Option<Ways> {
     let hint = format!("at least one [{}] says how the vendor gets a new key", title(name, "deliver"));
     let entry = vendor.required("deliver", &hint)?;
     if entry.value.get_ref().is_table() {
@@ -42,10 +52,19 @@ pub(super) fn deliver(vendor: &mut Section<'_>, name: &str) -> Option<Vec<Delive
         return None;
     }
     let list = reader::list(vendor.report, "deliver", entry.value, &hint)?;
-    let mut scope = Scope { captured: BTreeSet::new(), has_secret: true };
-    let steps: Vec<Option<DeliverStep>> =
-        list.iter().map(|value| deliver_step(vendor, name, value, &mut scope)).collect();
-    steps.into_iter().collect()
+    let mut scope = Scope { has_secret: true, ..Scope::default() };
+    let mut ways = Some(Ways::default());
+    for value in list {
+        let step = deliver_step(vendor, name, value, &mut scope, presets);
+        // Each step is read, so that the mistakes of all are found.
+        ways = ways.zip(step).map(|(mut ways, step)| {
+            ways.deliver.extend(step.deliver);
+            ways.verify.extend(step.verify);
+            ways.probe.extend(step.probe);
+            ways
+        });
+    }
+    ways
 }
 
 fn deliver_step<'a>(
@@ -53,18 +72,21 @@ fn deliver_step<'a>(
     name: &str,
     value: &'a Spanned<DeValue<'a>>,
     scope: &mut Scope,
-) -> Option<DeliverStep> {
+    presets: &Presets,
+) -> Option<Ways> {
     let title = format!("[{}]", title(name, "deliver"));
     let mut section = reader::section(vendor.report, "deliver", title, value)?;
     let kind = section.required("kind", "kind = \"webhook\" or kind = \"http\"")?;
     let kind = reader::string(section.report, "kind", kind.value)?;
+    let one = |step| Ways { deliver: vec![step], ..Ways::default() };
     match kind.text {
-        "webhook" => webhook(section).map(DeliverStep::Webhook),
+        "webhook" => webhook(section).map(DeliverStep::Webhook).map(one),
         "http" => {
             let step = http(section, "POST", scope)?;
             scope.captured.extend(step.capture.keys().cloned());
-            Some(DeliverStep::Http(Box::new(step)))
+            Some(one(DeliverStep::Http(Box::new(step))))
         }
+        "preset" => preset::expand(section, presets),
         _ => {
             section.report.add(other_kind(kind));
             None
@@ -76,11 +98,11 @@ fn other_kind(kind: Text<'_>) -> Mistake {
     let name = quoted(kind.text);
     if NOT_BUILT.contains(&kind.text) {
         let mistake = not_built(kind.span, &format!("the delivery kind {name}"));
-        return mistake.hint("this version delivers with kind = \"webhook\" and kind = \"http\"");
+        return mistake.hint("this version delivers with kind = \"webhook\", \"http\" or \"preset\"");
     }
     let hint = match values::nearest(kind.text, BUILT.into_iter()) {
         Some(meant) => format!("did you mean {meant}?"),
-        None => "the kinds are webhook and http".to_owned(),
+        None => "the kinds are webhook, http and preset".to_owned(),
     };
     Mistake::new(kind.span, format!("unknown kind {name}")).hint(hint)
 }
@@ -109,31 +131,81 @@ fn webhook_secrets(section: &mut Section<'_>) -> Option<Vec<SecretRef>> {
     secrets.into_iter().collect()
 }
 
-/// How the vendor is asked which key is in force.
-pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<HttpStep> {
-    let section = vendor.section("verify", title(name, "verify"))?;
-    http(section, "GET", &Scope { captured: BTreeSet::new(), has_secret: false })
+/// How the vendor is asked which key is in force: one request, or several in order.
+pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<Vec<HttpStep>> {
+    let entry = vendor.entry("verify")?;
+    let values = match entry.value.get_ref().as_array() {
+        Some(_) => reader::list(vendor.report, "verify", entry.value, "leave it out: not every vendor says")?,
+        None => std::slice::from_ref(entry.value),
+    };
+    let sections =
+        values.iter().map(|value| reader::section(vendor.report, "verify", title(name, "verify"), value));
+    questions(sections.collect(), Scope::default())
+}
+
+/// Requests in order, none of which may speak of the new key's secret half.
+pub(super) fn questions(sections: Vec<Option<Section<'_>>>, mut scope: Scope) -> Option<Vec<HttpStep>> {
+    let steps: Vec<Option<HttpStep>> = sections
+        .into_iter()
+        .map(|section| {
+            let step = http(section?, "GET", &scope)?;
+            scope.captured.extend(step.capture.keys().cloned());
+            Some(step)
+        })
+        .collect();
+    steps.into_iter().collect()
 }
 
 /// One request from templates, which may speak of what earlier steps have captured.
-fn http(mut section: Section<'_>, default_method: &str, scope: &Scope) -> Option<HttpStep> {
+pub(super) fn http(mut section: Section<'_>, default_method: &str, scope: &Scope) -> Option<HttpStep> {
     let method = method(&mut section, default_method);
     let (timeout, allow_plaintext) =
         (timeout(&mut section), section.flag("allow_plaintext").unwrap_or(false));
     let url = url(&mut section, plaintext(allow_plaintext), scope);
-    let headers = headers(&mut section, scope);
-    let auth = auth::read(&mut section, plaintext(allow_plaintext));
+    let mut headers = headers(&mut section, scope);
+    let auth = auth::read(&mut section, plaintext(allow_plaintext), scope);
     let body = body::read(&mut section, scope);
     if method == "GET"
         && let Some(place) = body.place
     {
         section.report.add(get_with_body(place, section.place_of("method")));
     }
-    let expect = expect(&mut section, scope);
-    let capture = capture(&mut section);
+    if let Some(content_type) = body.content_type
+        && !headers.keys().any(|name| name.eq_ignore_ascii_case("content-type"))
+    {
+        headers.insert("Content-Type".to_owned(), content_type.to_owned());
+    }
+    let mut expect = answer::expect(&mut section, scope);
+    expect.absent.extend(body.absent.map(str::to_owned));
+    let capture = answer::capture(&mut section, scope);
+    let pages = answer::pages(&mut section);
+    let when = template(&mut section, "when", scope);
+    let changes = section.flag("changes").unwrap_or(method != "GET");
+    let completes_pair = section.flag("completes_pair").unwrap_or(false);
+    let sample = section.entry("sample").and_then(|entry| body::json(section.report, entry.value, scope));
     section.finish();
     let body = body.value.unwrap_or(Body::Empty);
-    Some(HttpStep { method, url: url?, headers, auth, body, expect, capture, timeout, allow_plaintext })
+    let url = url?;
+    Some(HttpStep {
+        headers,
+        auth,
+        body,
+        expect,
+        capture,
+        pages,
+        when,
+        changes,
+        completes_pair,
+        sample,
+        allow_plaintext,
+        ..HttpStep::new(&method, &url, timeout)
+    })
+}
+
+fn template(section: &mut Section<'_>, key: &'static str, scope: &Scope) -> Option<String> {
+    let text = section.string(key)?;
+    template::check(section.report, text, scope);
+    Some(text.text.to_owned())
 }
 
 fn get_with_body(place: Span, method: Option<Span>) -> Mistake {
@@ -149,7 +221,7 @@ fn plaintext(allowed: bool) -> Plaintext {
     if allowed { Plaintext::Allowed } else { Plaintext::Refused { hint: PLAIN_HINT } }
 }
 
-fn timeout(section: &mut Section<'_>) -> Duration {
+pub(super) fn timeout(section: &mut Section<'_>) -> Duration {
     let timeout = section.duration("timeout", Duration::from_secs(1)).unwrap_or(DEFAULT_TIMEOUT);
     if let Some(entry) = section.entry("timeout").filter(|_| timeout > TIMEOUT_MAX) {
         section.report.add(Mistake::new(entry.span(), "this timeout is too long").hint("at most 5m"));
@@ -216,49 +288,4 @@ fn judge_header(entry: &Entry<'_>) -> Option<Mistake> {
     } else {
         None
     }
-}
-
-fn expect(section: &mut Section<'_>, scope: &Scope) -> Expect {
-    let Some(mut section) = section.section("expect", "expect".to_owned()) else { return Expect::default() };
-    let status = statuses(&mut section);
-    let pointer = section.string("pointer").and_then(|text| values::pointer(section.report, text));
-    let equals = section.entry("equals").and_then(|entry| {
-        let text = reader::string(section.report, "equals", entry.value)?;
-        template::check(section.report, text, scope);
-        Some(text.text.to_owned())
-    });
-    if let (Some(place), None) = (section.place_of("equals"), section.place_of("pointer")) {
-        let hint = "pointer = \"/json/pointer\" says what is compared";
-        section.report.add(Mistake::new(place, "equals without a pointer").hint(hint));
-    }
-    section.finish();
-    Expect { status, pointer, equals }
-}
-
-fn statuses(section: &mut Section<'_>) -> Vec<u16> {
-    let Some(entry) = section.entry("status") else { return Vec::new() };
-    let values = match entry.value.get_ref().as_array() {
-        Some(_) => reader::list(section.report, "status", entry.value, "leave it out for any 2xx"),
-        None => Some(std::slice::from_ref(entry.value)),
-    };
-    let numbers = values.unwrap_or_default().iter();
-    let statuses = numbers.filter_map(|value| reader::number(section.report, "status", value, 100..=599));
-    statuses.filter_map(|status| u16::try_from(status).ok()).collect()
-}
-
-fn capture(section: &mut Section<'_>) -> BTreeMap<String, String> {
-    let mut captures = BTreeMap::new();
-    for entry in section.named("capture", "capture") {
-        if !values::is_identifier(entry.key) {
-            let message = format!("{} is not a name that a template can say", quoted(entry.key));
-            let hint = "letters, digits and _, not a digit first: {{ captured.site_id }}";
-            section.report.add(Mistake::new(entry.key_span, message).hint(hint));
-        }
-        let text = reader::string(section.report, entry.key, entry.value);
-        let pointer = text.and_then(|text| values::pointer(section.report, text));
-        if let Some(pointer) = pointer {
-            captures.insert(entry.key.to_owned(), pointer);
-        }
-    }
-    captures
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::claims::{Claim, Claimed};
+use super::preset::Presets;
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report, Span};
 use super::sections::not_empty;
@@ -37,6 +38,7 @@ pub(super) struct Context<'c> {
     pub(super) zone: chrono_tz::Tz,
     pub(super) terms: &'c Terms,
     pub(super) accounts: &'c BTreeMap<AccountName, AccountSettings>,
+    pub(super) presets: &'c Presets,
 }
 
 impl Context<'_> {
@@ -138,7 +140,7 @@ impl<'a> Vendor<'_, 'a> {
         let account = self.account();
         let users = self.users(account.as_ref());
         let terms = terms::read(&mut self.section, self.context.terms, self.context.zone);
-        let deliver = steps::deliver(&mut self.section, self.name);
+        let ways = steps::deliver(&mut self.section, self.name, self.context.presets);
         let verify = steps::verify(&mut self.section, self.name);
         let said_verify = self.section.place_of("verify").is_some();
         if let Some(entry) = self.section.entry("vendor_account_id")
@@ -151,10 +153,13 @@ impl<'a> Vendor<'_, 'a> {
             return None;
         }
         let Terms { ages, mut plan, .. } = terms;
-        plan.can_ask_vendor = verify.is_some();
         let windows = plan.windows.clone();
-        let (users, deliver) = (users?, deliver?);
-        Some(Access::Key(Box::new(KeyAccess { account, users, ages, windows, plan, deliver, verify })))
+        let (users, ways) = (users?, ways?);
+        // What the vendor's own section says goes before what a preset brings.
+        let (deliver, verify, probe) = (ways.deliver, verify.unwrap_or(ways.verify), ways.probe);
+        plan.can_ask_vendor = !verify.is_empty();
+        let access = KeyAccess { account, users, ages, windows, plan, deliver, verify, probe };
+        Some(Access::Key(Box::new(access)))
     }
 
     fn account(&mut self) -> Option<AccountName> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use keyround::config::settings::{Auth, Body, DeliverStep, Expect, HttpStep, WebhookStep};
+use keyround::config::settings::{Auth, Body, DeliverStep, HttpStep, WebhookStep};
 use keyround::ports::{Fault, Offer};
 use keyround::secret::Secret;
 use rustls::RootCertStore;
@@ -11,7 +11,8 @@ use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
-    IMPATIENT, Secrets, delivery, delivery_trusting, http, http_step, offer, reference, texts, webhook_step,
+    IMPATIENT, Secrets, captures, delivery, delivery_trusting, expecting, http, http_step, offer, reference,
+    texts, webhook_step,
 };
 use crate::support::authority::{Authority, Validity, self_signed_server};
 use crate::support::vendor::{Answer, Vendor};
@@ -144,14 +145,15 @@ fn recipes(base: &str) -> Vec<(DeliverStep, HttpStep)> {
     step.headers = texts([("x-key", "{{ secret_access_key }}")]);
     step.auth = Some(Auth::Bearer(reference("env:TOKEN")));
     step.body = Body::Json(json!({"secret": "{{ secret_access_key }}"}));
-    let capturing = HttpStep { capture: texts([("it", "/missing")]), ..step.clone() };
-    let expecting =
-        Expect { pointer: Some("/it".to_owned()), equals: Some("x".to_owned()), ..Expect::default() };
+    let capturing = HttpStep { capture: captures([("it", "/missing")]), ..step.clone() };
+    let expecting = expecting("/it", Some("x"));
     let oauth2 = Auth::OAuth2 {
         token_url: format!("{base}/CANARY-token"),
         client_id: "keyround".to_owned(),
         client_secret: reference("env:TOKEN"),
         scope: None,
+        audience: None,
+        in_body: false,
     };
     let asking = HttpStep {
         timeout: IMPATIENT,

@@ -1,0 +1,140 @@
+//! What a vendor would answer if all went well: the sample of the recipe, or what its expectations describe.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::value::Value as Word;
+use minijinja::{Environment, UndefinedBehavior};
+use serde_json::{Map, Value};
+
+use crate::config::settings::{Capture, HttpStep, Param, Place};
+use crate::ids::Subject;
+use crate::ports::Response;
+use crate::secret::Secret;
+
+/// The answer to this step that is a yes; `key` is the access key id that the vendor would name in it.
+pub(super) fn hoped_for(step: &HttpStep, subject: &Subject, key: &str) -> Response {
+    let words = Words::new(step, subject, key);
+    let mut headers = BTreeMap::new();
+    let mut document = match &step.sample {
+        Some(sample) => words.filled(sample),
+        None => Value::Object(Map::new()),
+    };
+    for Capture { place, default } in step.capture.values() {
+        match place {
+            Place::Header(name) => drop(headers.insert(name.clone(), "\"1\"".to_owned())),
+            other if step.sample.is_none() && default.is_none() => words.place(&mut document, other, None),
+            Place::Pointer(_) | Place::Document(_) | Place::Search { .. } => {}
+        }
+    }
+    if let Some(place) = step.expect.place.as_ref().filter(|_| step.sample.is_none()) {
+        words.place(&mut document, place, step.expect.equals.as_deref());
+    }
+    let status = step.expect.status.first().copied().unwrap_or(200);
+    Response { status, headers, body: Secret::new(document.to_string()) }
+}
+
+/// What the strings of a recipe are rendered with, leniently: what has no value comes out empty.
+struct Words {
+    engine: Environment<'static>,
+    context: Word,
+}
+
+impl Words {
+    fn new(step: &HttpStep, subject: &Subject, key: &str) -> Words {
+        let mut engine = Environment::new();
+        engine.set_undefined_behavior(UndefinedBehavior::Chainable);
+        engine.add_filter("urlencode", |text: Word| text);
+        let params = step.params.iter().map(|(name, param)| (name.clone(), word(param)));
+        let context = Word::from_pairs([
+            ("access_key_id", Word::from(key)),
+            ("vendor", Word::from(subject.vendor.as_str())),
+            ("iam_user", Word::from(subject.iam_user.as_str())),
+            ("params", Word::from_pairs(params)),
+        ]);
+        Words { engine, context }
+    }
+
+    fn rendered(&self, source: &str) -> String {
+        self.engine.render_str(source, &self.context).unwrap_or_default()
+    }
+
+    fn filled(&self, value: &Value) -> Value {
+        match value {
+            Value::String(source) => Value::String(self.rendered(source)),
+            Value::Array(items) => Value::Array(items.iter().map(|item| self.filled(item)).collect()),
+            Value::Object(fields) => {
+                Value::Object(fields.iter().map(|(name, item)| (name.clone(), self.filled(item))).collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
+    }
+
+    /// Puts what is hoped for where it is looked for.
+    fn place(&self, document: &mut Value, place: &Place, equals: Option<&str>) {
+        let hoped_for = |pointer: &str| match equals {
+            Some(source) => Value::String(self.rendered(source)),
+            // A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
+            None => Value::String(STANDARD.encode(digest(&SHA256, pointer.as_bytes()))),
+        };
+        match place {
+            Place::Header(_) => {}
+            Place::Pointer(pointer) => put(document, pointer, hoped_for(pointer)),
+            Place::Document(pointer) => put(document, pointer, Value::Object(Map::new())),
+            Place::Search { list, matching, take } => {
+                let mut item = Value::Object(Map::new());
+                put(&mut item, take, hoped_for(take));
+                for (pointer, source) in matching {
+                    put(&mut item, pointer, Value::String(self.rendered(source)));
+                }
+                put(document, list, Value::Array(vec![item]));
+            }
+        }
+    }
+}
+
+fn word(param: &Param) -> Word {
+    match param {
+        Param::Text(text) => Word::from(text.as_str()),
+        Param::Number(number) => Word::from(*number),
+        Param::Flag(flag) => Word::from(*flag),
+        Param::Texts(texts) => Word::from(texts.clone()),
+        Param::Secret(reference) => Word::from(format!("<{reference}>")),
+    }
+}
+
+/// Puts a value where an RFC 6901 pointer leads; steps that are numbers become array items.
+fn put(document: &mut Value, pointer: &str, value: Value) {
+    let mut here = document;
+    for step in pointer.split('/').skip(1) {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        here = match step.parse::<usize>() {
+            Ok(index) if index < 16 && !matches!(here, Value::Object(map) if !map.is_empty()) => {
+                item(here, index)
+            }
+            _ => member(here, step),
+        };
+    }
+    *here = value;
+}
+
+fn item(here: &mut Value, index: usize) -> &mut Value {
+    if !here.is_array() {
+        *here = Value::Array(Vec::new());
+    }
+    let Value::Array(items) = here else { unreachable!("it was made an array above") };
+    while items.len() <= index {
+        items.push(Value::Object(Map::new()));
+    }
+    &mut items[index]
+}
+
+fn member(here: &mut Value, name: String) -> &mut Value {
+    if !here.is_object() {
+        *here = Value::Object(Map::new());
+    }
+    let Value::Object(members) = here else { unreachable!("it was made an object above") };
+    members.entry(name).or_insert(Value::Null)
+}
