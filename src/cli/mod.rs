@@ -17,6 +17,7 @@ mod rotate;
 mod run;
 mod setup;
 mod status;
+mod vendors;
 mod view;
 
 use std::io::{IsTerminal, Write};
@@ -65,6 +66,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Explain { vendor } => explain::explain(config, vendor, screen).await,
         Command::Check { online } => check::check(config, online, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
+        Command::Vendors(catalogue) => vendors::vendors(&catalogue, screen),
         Command::History(history) => history::history(config, history, screen).await,
         Command::Hold { vendor, until, why } => {
             levers::pull(config, &vendor, levers::Lever::Hold { until, why }, screen).await

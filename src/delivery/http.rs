@@ -42,12 +42,14 @@ pub(super) async fn send(
     }
 }
 
-/// Asks the vendor which key is in force.
+/// Asks the vendor which key is in force. Where no question is for this delivery, it has only been accepted.
 pub(super) async fn verify(tools: &Tools, steps: &[HttpStep], offer: &Offer) -> Answer<Verification> {
     let mut captured = Captured::new();
+    let mut by = Verification::Acceptance;
     for (number, step) in steps.iter().enumerate() {
         let errand = Errand::Verify { step: number };
         let Some(asked) = ask(tools, step, offer, None, &captured, errand).await? else { continue };
+        by = Verification::Asked;
         let host = asked.answered.host.clone();
         tracing::debug!(
             vendor.name = %offer.subject.vendor, delivery.host = %host,
@@ -64,7 +66,7 @@ pub(super) async fn verify(tools: &Tools, steps: &[HttpStep], offer: &Offer) -> 
             return Err(Fault::refused(RefusalCode::NotInForce, sentence));
         }
     }
-    Ok(Verification::Asked)
+    Ok(by)
 }
 
 /// Sends a request that changes nothing; gives the host that answered as it should.

@@ -14,9 +14,9 @@ use crate::ids::Subject;
 use crate::ports::Response;
 use crate::secret::Secret;
 
-/// The answer to this step that is a yes; `key` is the access key id that the vendor would name in it.
-pub(super) fn hoped_for(step: &HttpStep, subject: &Subject, key: &str) -> Response {
-    let words = Words::new(step, subject, key);
+/// The answer to one of these steps that is a yes; `key` is the access key id that the vendor would name in it.
+pub(super) fn hoped_for(steps: &[&HttpStep], step: &HttpStep, subject: &Subject, key: &str) -> Response {
+    let words = Words::new(step, subject, key, &captured(steps, subject, key));
     let mut headers = BTreeMap::new();
     let mut document = match &step.sample {
         Some(sample) => words.filled(sample),
@@ -36,6 +36,32 @@ pub(super) fn hoped_for(step: &HttpStep, subject: &Subject, key: &str) -> Respon
     Response { status, headers, body: Secret::new(document.to_string()) }
 }
 
+/// What the answers of these steps will have been captured as.
+fn captured(steps: &[&HttpStep], subject: &Subject, key: &str) -> BTreeMap<String, String> {
+    let mut captured = BTreeMap::new();
+    for step in steps {
+        let words = Words::new(step, subject, key, &captured);
+        let sample = step.sample.as_ref().map(|sample| words.filled(sample));
+        for (name, Capture { place, default }) in &step.capture {
+            let text = match (place, &sample, default) {
+                (Place::Pointer(pointer), Some(sample), _) => {
+                    sample.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+                }
+                (_, None, Some(default)) => default.clone(),
+                (Place::Pointer(pointer) | Place::Search { take: pointer, .. }, _, _) => made_up(pointer),
+                (Place::Header(_) | Place::Document(_), _, _) => continue,
+            };
+            captured.insert(name.clone(), text);
+        }
+    }
+    captured
+}
+
+/// A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
+fn made_up(pointer: &str) -> String {
+    STANDARD.encode(digest(&SHA256, pointer.as_bytes()))
+}
+
 /// What the strings of a recipe are rendered with, leniently: what has no value comes out empty.
 struct Words {
     engine: Environment<'static>,
@@ -43,16 +69,18 @@ struct Words {
 }
 
 impl Words {
-    fn new(step: &HttpStep, subject: &Subject, key: &str) -> Words {
+    fn new(step: &HttpStep, subject: &Subject, key: &str, captured: &BTreeMap<String, String>) -> Words {
         let mut engine = Environment::new();
         engine.set_undefined_behavior(UndefinedBehavior::Chainable);
         engine.add_filter("urlencode", |text: Word| text);
+        engine.add_filter("b64encode", |text: &str| STANDARD.encode(text));
         let params = step.params.iter().map(|(name, param)| (name.clone(), word(param)));
         let context = Word::from_pairs([
             ("access_key_id", Word::from(key)),
             ("vendor", Word::from(subject.vendor.as_str())),
             ("iam_user", Word::from(subject.iam_user.as_str())),
             ("params", Word::from_pairs(params)),
+            ("captured", Word::from_pairs(captured.iter().map(|(name, text)| (name.clone(), text.clone())))),
         ]);
         Words { engine, context }
     }
@@ -76,8 +104,7 @@ impl Words {
     fn place(&self, document: &mut Value, place: &Place, equals: Option<&str>) {
         let hoped_for = |pointer: &str| match equals {
             Some(source) => Value::String(self.rendered(source)),
-            // A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
-            None => Value::String(STANDARD.encode(digest(&SHA256, pointer.as_bytes()))),
+            None => Value::String(made_up(pointer)),
         };
         match place {
             Place::Header(_) => {}
@@ -89,7 +116,9 @@ impl Words {
                 for (pointer, source) in matching {
                     put(&mut item, pointer, Value::String(self.rendered(source)));
                 }
-                put(document, list, Value::Array(vec![item]));
+                let mut items = document.pointer(list).and_then(Value::as_array).cloned().unwrap_or_default();
+                items.push(item);
+                put(document, list, Value::Array(items));
             }
         }
     }

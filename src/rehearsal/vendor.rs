@@ -63,11 +63,14 @@ impl StandInVendors {
         std::mem::take(&mut *self.exchanges.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn expected(&self, purpose: &Purpose) -> Option<&HttpStep> {
+    /// The steps of the errand, and the one that was sent.
+    fn expected(&self, purpose: &Purpose) -> Option<(Vec<&HttpStep>, &HttpStep)> {
         let manner = self.manners.get(&purpose.subject.vendor)?;
         match purpose.errand {
-            Errand::Deliver { step } => manner.deliver.get(step)?.as_ref(),
-            Errand::Verify { step } => manner.verify.get(step),
+            Errand::Deliver { step } => {
+                Some((manner.deliver.iter().flatten().collect(), manner.deliver.get(step)?.as_ref()?))
+            }
+            Errand::Verify { step } => Some((manner.verify.iter().collect(), manner.verify.get(step)?)),
             Errand::Probe | Errand::Token => None,
         }
     }
@@ -82,7 +85,7 @@ impl StandInVendors {
             Errand::Verify { .. } | Errand::Probe | Errand::Token => self.stage.held(&purpose.subject),
         };
         match self.expected(purpose) {
-            Some(step) => hoped_for(step, &purpose.subject, &key),
+            Some((steps, step)) => hoped_for(&steps, step, &purpose.subject, &key),
             None => Response { status: 200, headers: BTreeMap::new(), body: Secret::from("{}") },
         }
     }

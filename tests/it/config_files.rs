@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyround::config::settings::{Access, Auth, Body, DeliverStep, KeyAccess, Place, Users};
+use keyround::config::settings::{Access, Auth, Body, DeliverStep, KeyAccess, Param, Place, Users};
 use keyround::config::{Diagnostics, Environment, Settings, parse};
 use keyround::ids::AccountName;
 use proptest::prelude::*;
@@ -103,7 +103,7 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert_eq!(settings.warnings, Vec::<String>::new());
     assert_eq!(settings.journal.path, Path::new("keyround.db"));
     assert_eq!(settings.concurrency, 8);
-    assert_eq!(settings.vendors.len(), 5);
+    assert_eq!(settings.vendors.len(), 6);
 
     let acme = key(&settings, "acme");
     assert_eq!(acme.account.as_ref().map(AccountName::as_str), Some("production"));
@@ -112,6 +112,10 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert!(acme.plan.can_ask_vendor);
     assert_eq!(acme.verify.iter().map(|step| step.method.as_str()).collect::<Vec<_>>(), ["GET"]);
     assert!(matches!(&acme.deliver[..], [DeliverStep::Webhook(step)] if step.secrets.len() == 1));
+
+    let fastly = key(&settings, "fastly");
+    assert_eq!((fastly.deliver.len(), fastly.verify.len(), fastly.probe.len()), (6, 2, 2));
+    assert!(fastly.plan.can_ask_vendor);
 
     let globex = key(&settings, "globex");
     assert!(matches!(&globex.users, Users::Named(users) if users.len() == 2));
@@ -133,6 +137,48 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
         if matches!(&step.auth, Some(Auth::OAuth2 { scope: Some(_), .. })) && step.method == "POST"));
     assert!(matches!(settings.vendors[&"billing".parse().expect("a name")].access, Access::Role { .. }));
 }
+
+#[test]
+fn presets_of_ones_own_stand_beside_those_of_the_program_and_their_mistakes_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    write("acme.toml", OWN_PRESET);
+    write("skeddly.toml", OWN_PRESET);
+    write("notes.txt", "not a preset");
+    let config = folder.path().join("rotation.toml").display().to_string();
+    let text = "[presets]\nfolder = \".\"\n[vendor.acme]\niam_user = \"a\"\n[[vendor.acme.deliver]]\n\
+                kind = \"preset\"\npreset = \"acme\"\nparams = { site = \"eu\", token = \"env:TOKEN\" }";
+    let settings = read_as(&config, text).expect("settings");
+    assert_eq!(
+        settings.warnings,
+        ["the preset skeddly of your folder stands in for the one that comes with keyround"]
+    );
+    let acme = key(&settings, "acme");
+    assert!(matches!(&acme.deliver[..], [DeliverStep::Http(step)]
+        if step.params["site"] == Param::Text("eu".to_owned()) && step.auth.is_some()));
+
+    write("broken.toml", &OWN_PRESET.replace("params.site", "params.sight").replace("R5", "R9"));
+    let mistakes = read_as(&config, text).expect_err("mistakes").to_string();
+    assert!(mistakes.contains("broken.toml:3:13: \"R9\" is not one of its words"), "{mistakes}");
+    assert!(mistakes.contains("broken.toml:13:7: the preset has no parameter \"sight\""), "{mistakes}");
+}
+
+const OWN_PRESET: &str = r#"title = "Acme"
+evidence = "docs"
+read_back = "R5"
+source = "https://acme.example/docs"
+
+[parameters.site]
+doc = "the site"
+[parameters.token]
+doc = "a token"
+secret = true
+
+[[deliver]]
+url = "https://{{ params.site }}.acme.example/keys"
+auth = { bearer = "params.token" }
+json = { id = "{{ access_key_id }}", secret = "{{ secret_access_key }}" }
+"#;
 
 #[test]
 fn what_is_not_said_has_the_documented_value() {

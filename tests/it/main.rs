@@ -11,6 +11,7 @@ mod events;
 mod iam_moto;
 mod journal_contract;
 mod kill;
+mod presets;
 mod rehearsal_months;
 mod rotate_moto;
 mod run_service;

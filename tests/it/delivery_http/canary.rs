@@ -1,20 +1,19 @@
 //! A canary goes down every path that can fail, and is looked for in everything that people can read.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use keyround::config::settings::{Auth, Body, DeliverStep, HttpStep, WebhookStep};
 use keyround::ports::{Fault, Offer};
 use keyround::secret::Secret;
 use rustls::RootCertStore;
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     IMPATIENT, Secrets, captures, delivery, delivery_trusting, expecting, http, http_step, offer, reference,
     texts, webhook_step,
 };
 use crate::support::authority::{Authority, Validity, self_signed_server};
+use crate::support::log::Log;
 use crate::support::vendor::{Answer, Vendor};
 
 /// In every secret and in everything that a vendor says.
@@ -23,12 +22,7 @@ const CANARY: &str = "CANARY";
 #[tokio::test]
 async fn no_secret_is_found_in_a_sentence_a_debug_or_a_log_line() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let listening = tracing::subscriber::set_default(subscriber);
+    let listening = log.listen();
     let mut seen = Vec::new();
     every_answer_to_every_recipe(&mut seen).await;
     every_mistake_in_a_recipe(&mut seen).await;
@@ -191,33 +185,4 @@ fn answers() -> Vec<Answer> {
         Answer::Says { status: 200, headers: Vec::new(), body: "<html>CANARY</html>".to_owned() },
     ]);
     answers
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("the log")).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("the log").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
 }

@@ -2,6 +2,8 @@
 //! any, the program itself, and the Python that the emulator and the reference implementations run in.
 
 pub(crate) mod authority;
+pub(crate) mod description;
+pub(crate) mod log;
 pub(crate) mod moto;
 pub(crate) mod process;
 pub(crate) mod program;
