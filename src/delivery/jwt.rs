@@ -81,3 +81,56 @@ impl SigningKey {
         Secret::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(&signature)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::Pkcs8V1Der;
+    use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pem(size: KeySize) -> Secret {
+        let pair = KeyPair::generate(size).expect("a key");
+        let der: Pkcs8V1Der<'_> = pair.as_der().expect("PKCS #8");
+        let text = STANDARD.encode(der.as_ref());
+        Secret::new(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
+    }
+
+    #[test]
+    fn a_token_says_who_asks_and_is_signed_by_the_key_of_the_fingerprint() {
+        let key = SigningKey::parse(&pem(KeySize::Rsa2048)).expect("a key");
+        let now: Timestamp = "2026-11-23T03:00:00Z".parse().expect("a time");
+        let token = key.sign("ACME.KEYROUND.SHA256:x", "ACME.KEYROUND", now);
+        let (signed, signature) = token.expose().rsplit_once('.').expect("three parts");
+        let (header, claims) = signed.split_once('.').expect("three parts");
+        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).expect("base64url without padding");
+        let json_of = |part: &str| serde_json::from_slice::<Value>(&decoded(part)).expect("JSON");
+        assert_eq!(json_of(header), json!({"alg": "RS256", "typ": "JWT"}));
+        let claims = json_of(claims);
+        assert_eq!(
+            (&claims["iss"], &claims["sub"]),
+            (&json!("ACME.KEYROUND.SHA256:x"), &json!("ACME.KEYROUND"))
+        );
+        assert_eq!(claims["iat"], json!(now.unix_seconds()));
+        assert_eq!(claims["exp"], json!(now.unix_seconds() + 300));
+        let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.pair.public_key().as_ref());
+        public.verify(signed.as_bytes(), &decoded(signature)).expect("the signature is that of the key");
+        assert_eq!(key.fingerprint().len(), 44);
+    }
+
+    #[test]
+    fn a_text_that_is_no_such_key_is_refused_and_not_repeated() {
+        let parse = |text: &str| SigningKey::parse(&Secret::from(text)).err();
+        assert_eq!(parse("canary"), Some(BadKey::Form));
+        assert_eq!(
+            parse("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"),
+            Some(BadKey::Form)
+        );
+        assert_eq!(
+            parse("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            Some(BadKey::Kind)
+        );
+    }
+}

@@ -138,6 +138,7 @@ fn placeholders(step: &HttpStep, captured: &mut Captured) {
     for (name, capture) in &step.capture {
         let kept = match &capture.place {
             Place::Document(_) => Kept::Document(Secret::from("{}")),
+            Place::Search { take, .. } if take.is_empty() => Kept::Document(Secret::from("{}")),
             Place::Pointer(_) | Place::Header(_) | Place::Search { .. } => {
                 Kept::Text(Secret::from(PLACEHOLDER_CAPTURED))
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::SecretRef;
-use crate::config::settings::{Access, DeliverStep, HttpStep, VendorSettings};
+use crate::config::settings::{Access, Auth, DeliverStep, HttpStep, VendorSettings};
 use crate::ids::VendorName;
 use crate::ports::{Answer, Egress, Errand, Purpose, Request, Response, SecretSource};
 use crate::rehearsal::Stage;
@@ -14,6 +14,8 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -133,22 +135,32 @@ impl Egress for StandInVendors {
 #[derive(Clone, Debug, Default)]
 pub struct PlaceholderSecrets {
     signing: BTreeSet<SecretRef>,
+    private_keys: BTreeSet<SecretRef>,
 }
 
 impl PlaceholderSecrets {
     /// Placeholders for the secrets of these vendors.
     #[must_use]
     pub fn new(vendors: &BTreeMap<VendorName, VendorSettings>) -> PlaceholderSecrets {
-        let keyed = vendors.values().filter_map(|vendor| match &vendor.access {
-            Access::Key(access) => Some(access),
-            Access::Role { .. } => None,
-        });
-        let steps = keyed.flat_map(|access| &access.deliver);
-        let signing = steps.filter_map(|step| match step {
-            DeliverStep::Webhook(webhook) => Some(webhook.secrets.clone()),
-            DeliverStep::Http(_) => None,
-        });
-        PlaceholderSecrets { signing: signing.flatten().collect() }
+        let mut placeholders = PlaceholderSecrets::default();
+        for vendor in vendors.values() {
+            let Access::Key(access) = &vendor.access else { continue };
+            for step in &access.deliver {
+                match step {
+                    DeliverStep::Webhook(webhook) => placeholders.signing.extend(webhook.secrets.clone()),
+                    DeliverStep::Http(step) => placeholders.private_keys.extend(private_key(step)),
+                }
+            }
+            placeholders.private_keys.extend(access.verify.iter().filter_map(private_key));
+        }
+        placeholders
+    }
+}
+
+fn private_key(step: &HttpStep) -> Option<SecretRef> {
+    match &step.auth {
+        Some(Auth::Jwt { private_key, .. }) => Some(private_key.clone()),
+        Some(Auth::Bearer(_) | Auth::Basic { .. } | Auth::Header { .. } | Auth::OAuth2 { .. }) | None => None,
     }
 }
 
@@ -159,6 +171,18 @@ impl SecretSource for PlaceholderSecrets {
         if self.signing.contains(reference) {
             return Ok(Secret::new(format!("whsec_{}", STANDARD.encode(digest(&SHA256, name.as_bytes())))));
         }
+        if self.private_keys.contains(reference) {
+            return new_private_key();
+        }
         Ok(Secret::new(name))
     }
+}
+
+/// A key that signs and that nobody knows: it is made for the rehearsal and forgotten with it.
+fn new_private_key() -> Result<Secret, String> {
+    let not_made = |_| "no private key could be made for the rehearsal".to_owned();
+    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(not_made)?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(not_made)?;
+    let text = STANDARD.encode(der.as_ref());
+    Ok(Secret::new(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")))
 }

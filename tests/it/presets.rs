@@ -95,6 +95,13 @@ async fn every_preset_delivers_the_pair_and_a_repeat_is_harmless() {
             let offer = offer(attempt);
             assert_eq!(acme.deliver(&offer, &Secret::from(NEW_SECRET)).await, Ok(()), "attempt {attempt}");
             vendor.holds_the_pair(&format!("after the attempt at minute {attempt}"));
+            for pointer in &conversation.stays {
+                assert_eq!(
+                    vendor.lock().conversation.state.pointer(pointer),
+                    conversation.state.pointer(pointer),
+                    "{pointer}"
+                );
+            }
             if attempt > 0 {
                 assert_eq!(vendor.state_that_stays(), vendor.remembered(), "a repeat changes nothing");
             }
@@ -164,6 +171,47 @@ async fn what_is_no_acceptance_is_not_taken_for_one_and_no_secret_is_shown() {
 
 fn note(seen: &Arc<Mutex<String>>, fault: &Fault) {
     writeln!(seen.lock().expect("the notes"), "{fault:?}").expect("a string takes it");
+}
+
+/// The program itself, with a vendor for each preset.
+#[test]
+fn every_preset_can_be_rehearsed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("rotation.toml");
+    let text: Vec<String> = catalogue().iter().map(Preset::configuration).collect();
+    fs::write(&config, text.join("\n")).expect("written");
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_keyround"))
+        .args(["--format", "json", "rehearse", "-c"])
+        .arg(&config)
+        .current_dir(folder.path())
+        .output()
+        .expect("keyround runs");
+    let plays: Value = serde_json::from_slice(&run.stdout).expect("a rehearsal");
+    let plays = plays.as_array().expect("a list");
+    let bad: Vec<&Value> = plays.iter().filter(|play| play["ended"] != json!(true)).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+    assert_eq!((plays.len(), run.status.code()), (catalogue().len(), Some(0)));
+}
+
+#[test]
+fn the_program_lists_its_presets_and_shows_one() {
+    let keyround = |arguments: &[&str]| {
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_keyround")).args(arguments).output();
+        let run = run.expect("keyround runs");
+        (run.status.code(), String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned())
+    };
+    let (code, listed) = keyround(&["vendors", "--format", "json"]);
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let fastly = listed.as_array().expect("a list").iter().find(|preset| preset["preset"] == "fastly-s3");
+    let fastly = fastly.expect("the preset of the contract");
+    assert_eq!((code, &fastly["evidence"], &fastly["read_back"]), (Some(0), &json!("docs"), &json!("R2")));
+    let token = fastly["parameters"].as_array().expect("a list").iter().find(|one| one["name"] == "token");
+    let token = token.expect("its secret");
+    assert_eq!((&token["secret"], &token["required"]), (&json!(true), &json!(true)));
+    let (code, shown) = keyround(&["vendors", "show", "fastly-s3"]);
+    assert!(code == Some(0) && shown.contains("[[vendor.fastly-s3.deliver]]"), "{shown}");
+    let (code, missed) = keyround(&["vendors", "show", "fastly"]);
+    assert!(code == Some(64) && missed.contains("did you mean fastly-"), "{missed}");
 }
 
 #[tokio::test]

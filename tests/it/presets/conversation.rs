@@ -10,6 +10,7 @@
 //! | `routes` | `METHOD URL`: `when` (pairs that must be equal, or it is answered with `otherwise`), `set`, `drop`, `bump`, and the answer |
 //! | `holds` | where in the state the pair is in the end: `id`, `secret`, `file`, `json` |
 //! | `moves` | what of the state a repeated delivery may change |
+//! | `stays` | what of the state no delivery may change |
 //! | `variants` | the same with other `params`, `state` and `holds` |
 //! | `no` | answers that are 2xx and no acceptance, and words of what is said about them |
 //! | `openapi` | the vendor's descriptions: the package that has one, the file, and the server that its paths begin at |
@@ -43,6 +44,8 @@ pub(super) struct Conversation {
     pub(super) holds: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) moves: Vec<String>,
+    #[serde(default)]
+    pub(super) stays: Vec<String>,
     #[serde(default)]
     pub(super) variants: Vec<Variant>,
     #[serde(default)]
@@ -114,6 +117,8 @@ impl Conversation {
         let mut other = self.clone();
         other.params.extend(variant.params.clone());
         other.holds = variant.holds.clone();
+        // A variant may take other routes.
+        other.no = Vec::new();
         if let Some(state) = &variant.state {
             other.state = state.clone();
         }
