@@ -150,3 +150,8 @@ fn http_client() -> SharedHttpClient {
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .build_https()
 }
+
+/// AWS's codes and request ids are words. What is not one came from somebody else, and is not repeated.
+pub(crate) fn is_plain(word: &str) -> bool {
+    word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+}

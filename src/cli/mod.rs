@@ -24,7 +24,12 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Filter, Layer as _, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, registry};
 
 use args::{Cli, Color, Command, Format, Global, LogFormat};
 use exit::{Code, Ended, Failure};
@@ -143,11 +148,23 @@ fn start_logging(global: &Global, color: bool) {
         (false, 1) => "warn,keyround=debug",
         (false, _) => "info,keyround=trace,aws_config=warn,aws_sdk_iam=warn",
     };
-    let filter = EnvFilter::try_from_env("KEYROUND_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    let asked = std::env::var("KEYROUND_LOG").ok();
+    let filter = log_filter(asked.as_deref().unwrap_or(level), level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(color);
     match global.log_format {
-        LogFormat::Text => lines.with_target(false).init(),
-        LogFormat::Json => lines.json().init(),
+        LogFormat::Text => registry().with(lines.with_target(false).with_filter(filter)).init(),
+        LogFormat::Json => registry().with(lines.json().with_filter(filter)).init(),
     }
+}
+
+/// What is logged: what was asked for, or if that cannot be understood, this. At TRACE the SDK quotes the answers of AWS
+/// and its messages, in which there can be session tokens, and whatever a broken answer brought; that is never logged.
+pub fn log_filter<S>(asked: &str, otherwise: &str) -> impl Filter<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    const QUOTES: &str = "aws_smithy_runtime::client::orchestrator";
+    let filter = EnvFilter::try_new(asked).unwrap_or_else(|_| EnvFilter::new(otherwise));
+    let is_quote = |line: &Metadata<'_>| *line.level() == Level::TRACE && line.target().starts_with(QUOTES);
+    filter.and(filter_fn(move |line| !is_quote(line)))
 }

@@ -106,10 +106,9 @@ async fn journal(
 }
 
 async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) -> Result<SealKey, Failure> {
-    let unusable =
-        |sentence: String| Failure::new(Code::Config, format!("the seal key {reference}: {sentence}"));
+    let unusable = |sentence: String| Failure::new(Code::Config, format!("[journal] seal_key: {sentence}"));
     let text = secrets.resolve(reference).await.map_err(unusable)?;
-    SealKey::from_base64(&text).map_err(|bad| unusable(bad.to_string()))
+    SealKey::from_base64(&text).map_err(|bad| unusable(format!("{reference}: {bad}; nothing was touched")))
 }
 
 /// Names that are less alike than this are not taken for a typing error.

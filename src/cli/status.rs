@@ -24,10 +24,13 @@ pub(crate) async fn status(config: Option<&Path>, vendors: &[VendorName], screen
     Ok(code_of(&found))
 }
 
-/// 75 when nobody's keys could be listed for want of an answer; 1 when somebody is stuck.
+/// 75 when nobody's keys could be listed for want of an answer, or nobody's rotation could be written down; 1 when
+/// somebody is stuck.
 pub(crate) fn code_of(found: &[Visited]) -> Code {
     let asked = found.iter().filter(|visited| visited.iam_user.is_some());
-    let unanswered = |visited: &&Visited| matches!(visited.verdict.reason, "not_sent" | "unanswered");
+    let unanswered = |visited: &&Visited| {
+        matches!(visited.verdict.reason, "not_sent" | "unanswered" | "journal_unavailable")
+    };
     let silent = asked.clone().filter(unanswered).count();
     if silent > 0 && silent == asked.count() {
         return Code::TryAgain;

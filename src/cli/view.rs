@@ -167,6 +167,7 @@ fn way_on(visited: &Visited) -> Option<String> {
         Blocker::OldKeyNotActive { .. }
         | Blocker::NoFreeSlot { .. }
         | Blocker::UnknownKey { .. }
+        | Blocker::NewKeyNotActive { .. }
         | Blocker::NewKeyNeverWorked { .. }
         | Blocker::VendorGone { .. }
         | Blocker::VendorKeepsOldKey { .. }

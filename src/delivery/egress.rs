@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,12 +177,14 @@ fn fault(host: &str, error: &reqwest::Error, timeout: Duration) -> Fault {
         return misconfigured("the request cannot be made");
     }
     if error.is_dns() {
-        return not_sent(format!("the name {host} does not resolve"));
+        return not_sent(unresolved(host));
     }
     if error.is_connect() {
         return not_sent(match tls_error(error) {
             Some(tls) => untrusted(host, tls),
-            None => format!("{host} cannot be connected to"),
+            None if error.is_timeout() => silent(host, CONNECT_TIMEOUT),
+            None if broke_off(error) => broken_off(host),
+            None => unconnected(host),
         });
     }
     Fault::unknown(match error.is_timeout() {
@@ -195,33 +197,66 @@ pub(super) fn not_sent(sentence: impl Into<String>) -> Fault {
     Fault::refused(RefusalCode::NotSent, sentence)
 }
 
-/// rustls reports through `io::Error`, whose `source` passes over the error it was made of.
-fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = cause {
+/// What an error was made of, down to the first cause. The `source` of an `io::Error` passes over the error in it.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&error| {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
-        if tls.is_some() {
-            return tls;
-        }
-        cause = inner.map(|inner| inner as _).or_else(|| error.source());
-    }
-    None
+        inner.map(|inner| inner as _).or_else(|| error.source())
+    })
 }
 
-/// Why TLS with this host came to nothing.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// Whether there was a connection, and then none: the other side hung up on the TLS handshake.
+fn broke_off(error: &reqwest::Error) -> bool {
+    let mut kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.any(|kind| {
+        matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+    })
+}
+
+pub(super) fn broken_off(host: &str) -> String {
+    format!("{host} broke the connection off during TLS; check the url: its scheme, and its port")
+}
+
+pub(super) fn unresolved(host: &str) -> String {
+    format!("the name {host} does not resolve; check the url, and this machine's name servers")
+}
+
+pub(super) fn unconnected(host: &str) -> String {
+    format!("{host} cannot be connected to; check the url, and whether a firewall lets this machine out")
+}
+
+/// No connection, or no TLS in it.
+pub(super) fn silent(host: &str, waited: Duration) -> String {
+    let waited = in_words(waited);
+    format!(
+        "{host} did not answer within {waited}, before anything was sent; check the url, and ask the vendor"
+    )
+}
+
+/// Why TLS with this host came to nothing, and what to do about it.
 pub(super) fn untrusted(host: &str, error: &rustls::Error) -> String {
     use CertificateError as Bad;
     let rustls::Error::InvalidCertificate(bad) = error else {
-        return format!("{host} does not speak TLS as it should");
+        return format!("{host} does not speak TLS as it should; check the url: its scheme, and its port");
     };
     let why = match bad {
-        Bad::Expired | Bad::ExpiredContext { .. } => "has expired",
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => "is not valid yet",
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "is for another host",
-        Bad::UnknownIssuer => "is not from a certificate authority that this machine trusts",
-        Bad::Revoked => "is revoked",
-        _ => "is not valid",
+        Bad::Expired | Bad::ExpiredContext { .. } => "has expired; ask the vendor to renew it",
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "is not valid yet; check this machine's clock, or ask the vendor"
+        }
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+            "is for another host; check the url, or ask the vendor"
+        }
+        Bad::Revoked => "is revoked; ask the vendor for a good one",
+        Bad::UnknownIssuer => {
+            "is not from a certificate authority that this machine trusts; check the url, or let SSL_CERT_FILE name \
+             the vendor's own authority"
+        }
+        _ => "is not valid; ask the vendor for a good one",
     };
     format!("{host} is not trusted: its certificate {why}")
 }

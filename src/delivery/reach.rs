@@ -17,10 +17,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use crate::delivery::egress::{not_sent, untrusted};
+use crate::delivery::egress::{broken_off, not_sent, silent, unconnected, unresolved, untrusted};
 use crate::delivery::target;
 use crate::ports::Answer;
-use crate::time::in_words;
 
 /// A proxy's answer to CONNECT is a status line and a few headers.
 const PROXY_ANSWER_BYTES_MAX: usize = 8 * 1024;
@@ -39,7 +38,7 @@ impl Reach {
     /// Whether `url`'s host and port are there, and trusted if it is `https`.
     pub(super) async fn connect(&self, url: &Url, timeout: Duration) -> Answer<()> {
         let host = target::host_of(url);
-        let late = || not_sent(format!("{host} did not answer within {}", in_words(timeout)));
+        let late = || not_sent(silent(&host, timeout));
         tokio::time::timeout(timeout, self.connected(url, &host)).await.unwrap_or_else(|_| Err(late()))
     }
 
@@ -72,10 +71,10 @@ async fn tcp(host: &str, port: Option<u16>) -> Answer<TcpStream> {
     let found = tokio::net::lookup_host(address).await;
     let addresses: Vec<_> = found.into_iter().flatten().collect();
     if addresses.is_empty() {
-        return Err(not_sent(format!("the name {host} does not resolve")));
+        return Err(not_sent(unresolved(host)));
     }
     let stream = TcpStream::connect(addresses.as_slice()).await;
-    stream.map_err(|_| not_sent(format!("{host} cannot be connected to")))
+    stream.map_err(|_| not_sent(unconnected(host)))
 }
 
 /// A tunnel to the host of `url`, for TLS; for plain text, the connection to the proxy is all that can be tried.
@@ -112,7 +111,7 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Intercept, url: &Url, host: &str
 fn tls_sentence(host: &str, error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(tls) => untrusted(host, tls),
-        None => format!("{host} broke the connection off during TLS"),
+        None => broken_off(host),
     }
 }
 
@@ -167,7 +166,7 @@ mod tests {
         assert!(asked.starts_with("CONNECT hooks.acme.invalid:443 HTTP/1.1\r\n"), "{asked}");
         assert!(asked.contains("Proxy-Authorization: Basic "), "{asked}");
         assert!(!asked.contains("/secret"), "{asked}");
-        assert_eq!(sentence, "hooks.acme.invalid broke the connection off during TLS");
+        assert_eq!(sentence, broken_off("hooks.acme.invalid"));
 
         let (_, sentence) =
             through_proxy("HTTP/1.1 407 No\r\n\r\n", "https://hooks.acme.invalid:8443/").await;

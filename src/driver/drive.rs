@@ -56,6 +56,22 @@ pub(crate) enum DriveError {
     Restless,
 }
 
+impl DriveError {
+    /// The reason code. A journal that is not there now may be there later; one that cannot be believed needs a person.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            DriveError::Journal(
+                JournalError::Unavailable(_)
+                | JournalError::InUse(_)
+                | JournalError::Conflict { .. }
+                | JournalError::AlreadyRotating { .. },
+            ) => "journal_unavailable",
+            DriveError::Journal(JournalError::Unusable(_)) | DriveError::Illegal(_) => "journal",
+            DriveError::Restless => "restless",
+        }
+    }
+}
+
 /// Drives one rotation until it waits, is stuck, or is over.
 ///
 /// `subject`: whose it is now. The journal has the name that the vendor had when it began.

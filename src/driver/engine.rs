@@ -18,8 +18,8 @@ use crate::driver::visit::{Visited, visit};
 use crate::driver::{Rest, Watcher, World};
 use crate::ids::{IamUserName, Subject, VendorName, Who};
 use crate::ports::JournalError;
-use crate::rotation::Waiting;
-use crate::schedule::jitter_for;
+use crate::rotation::{Rotation, Waiting};
+use crate::schedule::{Action, jitter_for};
 use crate::time::Timestamp;
 
 /// A wait that `rotate` without `--wait` still waits out: the propagation of a new key, a first
@@ -356,10 +356,13 @@ impl Engine {
     fn take_back(&mut self, joined: Joined, patience: Patience) {
         match joined {
             Ok((task, back)) => {
-                self.on_the_road.remove(&task);
-                match back {
-                    Back::Listed(roster) => self.rosters.push(roster),
-                    Back::Visited(visited) => self.take_visited(*visited, patience),
+                let errand = self.on_the_road.remove(&task);
+                match (back, errand) {
+                    (Back::Listed(roster), _) => self.rosters.push(roster),
+                    (Back::Visited(visited), Some(Errand::Visit { call, .. })) => {
+                        self.take_visited(call.subject, *visited, patience);
+                    }
+                    (Back::Visited(_), Some(Errand::List(_)) | None) => {}
                 }
             }
             Err(error) => match self.on_the_road.remove(&error.id()) {
@@ -376,16 +379,25 @@ impl Engine {
         }
     }
 
-    fn take_visited(&mut self, visited: Visited, patience: Patience) {
-        if let (Some(rotation), Some(Rest::Wait { until, why })) = (&visited.rotation, &visited.rest)
-            && patience.covers(*until, why, self.world().clock.now())
-        {
-            let vendor = visited.vendor.clone();
-            let subject = Subject { vendor, ..rotation.subject().clone() };
-            let call = Call { subject, rotation: Some(rotation.id()) };
-            self.wakes.insert(call.subject.who(), Wake { at: *until, call });
+    fn take_visited(&mut self, subject: Subject, visited: Visited, patience: Patience) {
+        if let Some(at) = self.again_at(&visited, patience) {
+            let rotation = visited.rotation.as_ref().map(Rotation::id);
+            self.wakes.insert(subject.who(), Wake { at, call: Call { subject, rotation } });
         }
         self.remember(visited);
+    }
+
+    /// When a user is looked at before the next pass: when its rotation wants it, or when the window opens that a
+    /// key is due for, as no pass may ever fall into that window.
+    fn again_at(&self, visited: &Visited, patience: Patience) -> Option<Timestamp> {
+        match (&visited.rest, &visited.verdict.action) {
+            (Some(Rest::Wait { until, why }), _) => {
+                patience.covers(*until, why, self.world().clock.now()).then_some(*until)
+            }
+            (None, Action::Wait { until }) => (self.next_tick < Timestamp::NEVER).then_some(*until),
+            (Some(Rest::Stuck(_) | Rest::Ended(_) | Rest::Stopped), _)
+            | (None, Action::Nothing | Action::Start { .. } | Action::Continue) => None,
+        }
     }
 
     fn remember(&mut self, visited: Visited) {

@@ -188,7 +188,7 @@ pub(crate) async fn left_alone(world: &World, known: &Known, claim: &Claim) -> V
     let subject = Subject { vendor, ..known.subject.clone() };
     let rotation = match replayed(world, known.rotation).await {
         Ok(rotation) => rotation,
-        Err(error) => return Visited::without_journal(&subject, error.to_string()),
+        Err(error) => return Visited::without_journal(&subject, &error.into()),
     };
     let verdict = match claim {
         Claim::Disabled(_) => Verdict::switched_off(rotation.id()),

@@ -65,8 +65,9 @@ impl Visited {
         Visited { error: Some(sentence), failed: true, ..visited }
     }
 
-    pub(crate) fn without_journal(subject: &Subject, sentence: String) -> Visited {
-        Visited::broken(subject.vendor.clone(), Some(subject.iam_user.clone()), "journal", sentence)
+    pub(crate) fn without_journal(subject: &Subject, error: &DriveError) -> Visited {
+        let (vendor, user) = (subject.vendor.clone(), Some(subject.iam_user.clone()));
+        Visited::broken(vendor, user, error.reason(), error.to_string())
     }
 }
 
@@ -98,7 +99,7 @@ pub(crate) async fn visit(
         Some(id) => carry_on(world, subject, id, stop, watcher).await,
         None => survey_and_start(world, subject, forced, stop, watcher).await,
     };
-    let visited = visited.unwrap_or_else(|error| Visited::without_journal(subject, error.to_string()));
+    let visited = visited.unwrap_or_else(|error| Visited::without_journal(subject, &error));
     watcher.visited(subject, &visited);
     visited
 }
@@ -240,7 +241,7 @@ pub(crate) async fn look_at(world: &World, call: &Call, forced: bool) -> Visited
         None => None,
         Some(id) => match replayed(world, id).await {
             Ok(rotation) => Some(rotation),
-            Err(error) => return Visited::without_journal(&call.subject, error.to_string()),
+            Err(error) => return Visited::without_journal(&call.subject, &error.into()),
         },
     };
     look(world, &call.subject, rotation, forced).await

@@ -152,7 +152,7 @@ impl Iam for AwsIam {
         let request = iam.update_access_key().user_name(user.as_str()).access_key_id(key.as_str());
         let request = request.status(wanted).customize().config_override(once());
         let answer = self.perform(&call, request.send()).await?;
-        Ok(answer.request_id().map(str::to_owned))
+        said_by_aws(&call, answer.request_id()).map(Some)
     }
 
     async fn delete_key(&self, user: &IamUserName, key: &AccessKeyId) -> Answer<Option<String>> {
@@ -160,7 +160,7 @@ impl Iam for AwsIam {
         let call = Call::by_rotator("iam", "DeleteAccessKey", format!("key {key} of user {user}"));
         let request = iam.delete_access_key().user_name(user.as_str()).access_key_id(key.as_str());
         let answer = self.perform(&call, request.customize().config_override(once()).send()).await?;
-        Ok(answer.request_id().map(str::to_owned))
+        said_by_aws(&call, answer.request_id()).map(Some)
     }
 
     async fn usage(&self, key: &AccessKeyId) -> Answer<KeyUsage> {
@@ -285,6 +285,14 @@ fn identity(call: &Call, account: Option<String>, arn: Option<String>) -> Answer
 
 fn incomplete(call: &Call) -> Fault {
     Fault::unknown(format!("{call} was answered, but the answer lacks what it must have"))
+}
+
+/// Where nothing is to be read from the answer, any 200 would do, also one by somebody on the way. AWS gives each answer
+/// a request id.
+fn said_by_aws(call: &Call, request_id: Option<&str>) -> Answer<String> {
+    let nobodys =
+        || format!("{call} was answered without a request id, so not by AWS; it may have been done");
+    request_id.map(str::to_owned).ok_or_else(|| Fault::unknown(nobodys()))
 }
 
 fn endless(call: &Call) -> Fault {

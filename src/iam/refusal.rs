@@ -16,6 +16,7 @@ use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
 
+use crate::aws::is_plain;
 use crate::ports::Fault;
 use crate::rotation::{Doubt, Refusal, RefusalCode};
 
@@ -42,6 +43,14 @@ impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.service, self.operation)?;
         if self.on.is_empty() { Ok(()) } else { write!(f, " on {}", self.on) }
+    }
+}
+
+impl Call {
+    /// These words, if it changes something: of what only reads it does not matter whether it was done.
+    fn in_doubt(&self, words: &'static str) -> &'static str {
+        let reads = ["Get", "List", "Simulate", "Assume"].iter().any(|verb| self.operation.starts_with(verb));
+        if reads { "" } else { words }
     }
 }
 
@@ -72,8 +81,9 @@ where
         SdkError::ConstructionFailure(_) => not_sent(call, error),
         SdkError::DispatchFailure(failure) if failure.is_user() || never_left(error) => not_sent(call, error),
         _ => Fault::unknown(format!(
-            "{call} got no answer that can be believed ({}); it may have been done",
-            shape(error)
+            "{call} got no answer that can be believed ({}){}",
+            shape(error),
+            call.in_doubt("; it may have been done")
         )),
     }
 }
@@ -81,9 +91,11 @@ where
 fn unbelievable(call: &Call, status: u16, code: Option<&str>, retry_after: Option<Duration>) -> Fault {
     let code = code.filter(|code| is_plain(code)).map(|code| format!(" {code}")).unwrap_or_default();
     let sentence = if status < 300 {
-        format!("{call} was answered {status} with something that cannot be read; it may have been done")
+        let doubt = call.in_doubt("; it may have been done");
+        format!("{call} was answered {status} with something that cannot be read{doubt}")
     } else {
-        format!("{call} was answered {status}{code}, which does not say whether it was done")
+        let doubt = call.in_doubt(", which does not say whether it was done");
+        format!("{call} was answered {status}{code}{doubt}")
     };
     Fault::Unknown(Doubt { sentence, retry_after })
 }
@@ -223,11 +235,6 @@ fn shape<E>(error: &SdkError<E, HttpResponse>) -> &'static str {
 fn retry_after(answer: &HttpResponse) -> Option<Duration> {
     let number = |name| answer.headers().get(name).and_then(|text| text.trim().parse().ok());
     number("x-amz-retry-after").map(Duration::from_millis).or(number("retry-after").map(Duration::from_secs))
-}
-
-/// AWS's codes and request ids are words. What is not one came from somebody else, and is not repeated.
-fn is_plain(word: &str) -> bool {
-    word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
 
 fn plain_or<'a>(word: &'a str, otherwise: &'a str) -> &'a str {

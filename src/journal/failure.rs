@@ -34,6 +34,11 @@ impl Doing {
     }
 }
 
+/// `SQLITE_FULL`
+pub(super) const FULL: i32 = 13;
+/// `SQLITE_IOERR_SHMSIZE`
+const IOERR_SHMSIZE: i32 = 4874;
+
 /// A judgement that is in words already, or an error of SQLite that is not yet.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -42,11 +47,12 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// SQLite's primary result code.
+    /// SQLite's primary result code; that of a full disk also where SQLite only says that the file which readers
+    /// share could not be made large enough.
     pub(super) fn sqlite_code(&self) -> Option<i32> {
         let Failure::Sqlite(sqlx::Error::Database(error)) = self else { return None };
         let extended: i32 = error.code()?.parse().ok()?;
-        Some(extended & 0xff)
+        Some(if extended == IOERR_SHMSIZE { FULL } else { extended & 0xff })
     }
 
     pub(super) fn in_words(self, path: &Path, doing: Doing) -> JournalError {
@@ -75,14 +81,14 @@ impl Failure {
             Some(8) => "the file or its folder is read-only for this user".to_owned(),
             // SQLITE_IOERR
             Some(10) => format!("the disk answered with an error ({error})"),
-            // SQLITE_CORRUPT, SQLITE_NOTADB
-            Some(11 | 26) => {
+            // SQLITE_CORRUPT, SQLITE_NOTADB; and what our own questions cannot lead to in a schema of ours: SQLITE_ERROR,
+            // SQLITE_SCHEMA, SQLITE_CONSTRAINT, SQLITE_MISMATCH
+            Some(11 | 26 | 1 | 17 | 19 | 20) => {
                 return JournalError::Unusable(format!(
                     "the journal {journal} is damaged, SQLite says ({error}){safe}; restore it from a backup"
                 ));
             }
-            // SQLITE_FULL
-            Some(13) => "the disk is full; make room".to_owned(),
+            Some(FULL) => "the disk is full; make room".to_owned(),
             // SQLITE_CANTOPEN
             Some(14) => {
                 "the file, or the ones that SQLite keeps beside it, cannot be opened by this user".to_owned()

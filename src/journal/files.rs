@@ -8,8 +8,10 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::chain::hex;
-use super::seal::{SealKey, random_bytes};
+use super::seal::{BadSealKey, SealKey, random_bytes};
 use crate::ports::JournalError;
 use crate::secret::Secret;
 
@@ -269,11 +271,14 @@ fn read_seal_key(path: &Path) -> Result<Option<SealKey>, JournalError> {
             mode & 0o7777
         )));
     }
-    let mut text = String::with_capacity(usize::try_from(SEAL_KEY_BYTES_MAX).unwrap_or(0));
+    let mut bytes =
+        Zeroizing::new(Vec::with_capacity(usize::try_from(SEAL_KEY_BYTES_MAX).unwrap_or_default()));
     file.take(SEAL_KEY_BYTES_MAX)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(|error| unavailable(path, "cannot be read", &error))?;
-    SealKey::from_base64(&Secret::new(text))
+    std::str::from_utf8(&bytes)
+        .map_err(|_| BadSealKey::NotBase64)
+        .and_then(|text| SealKey::from_base64(&Secret::from(text)))
         .map(Some)
         .map_err(|bad| JournalError::Unusable(format!("{}: {bad}; nothing was touched", path.display())))
 }

@@ -11,15 +11,17 @@ use sqlx::{
 
 use super::Mode;
 use super::chain::GENESIS;
-use super::failure::{Doing, Failure};
+use super::failure::{Doing, FULL, Failure};
 use super::files::{self, APPLICATION_ID, Draft, SCHEMA};
 use super::seal::{SALT_LEN, SealKey, random_bytes};
+use super::verify::verify;
 use crate::ports::JournalError;
 
 /// How long one process waits for another one's transaction, which takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// A folder that cannot be written to has no room for the files that readers share (`SQLITE_READONLY`, `SQLITE_CANTOPEN`).
-const NO_ROOM_FOR_SHARED_FILES: [i32; 2] = [8, 14];
+/// A folder that cannot be written to has no room for the files that readers share (`SQLITE_READONLY`, `SQLITE_CANTOPEN`),
+/// and neither has a full disk.
+const NO_ROOM_FOR_SHARED_FILES: [i32; 3] = [8, 14, FULL];
 
 /// Makes a journal, whole or not at all. If another process was faster, its journal stands.
 pub(super) async fn create(path: &Path, seal_key: &SealKey) -> Result<(), JournalError> {
@@ -56,8 +58,18 @@ pub(super) async fn connect(
         Mode::Drive | Mode::Operate => writing(path).connect().await.map_err(|error| failed(error.into()))?,
         Mode::Read => connect_reader(path).await.map_err(failed)?,
     };
-    check(&mut connection, path, seal_key, mode).await.map_err(failed)?;
-    Ok(connection)
+    match check(&mut connection, path, seal_key, mode).await {
+        Ok(()) => Ok(connection),
+        Err(failure) => Err(failed(left(connection, failure).await)),
+    }
+}
+
+/// Takes the shared files away before the refusal is told: a connection that is only dropped is closed some time later,
+/// or never, when the process ends with the refusal.
+async fn left(connection: SqliteConnection, failure: Failure) -> Failure {
+    // Whatever closing has to say, it is not why the journal was refused.
+    drop(connection.close().await);
+    failure
 }
 
 async fn check(
@@ -80,7 +92,7 @@ async fn check(
         check_seal_key(connection, path, seal_key).await?;
     }
     if mode == Mode::Drive {
-        check_end(connection, path).await?;
+        check_history(connection, path).await?;
     }
     if old {
         migrate(connection).await?;
@@ -143,15 +155,22 @@ async fn connect_reader(path: &Path) -> Result<SqliteConnection, Failure> {
 
 async fn begin_reading(options: SqliteConnectOptions) -> Result<SqliteConnection, Failure> {
     let mut connection = options.connect().await?;
-    query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
-    Ok(connection)
+    match query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await {
+        Ok(_) => Ok(connection),
+        Err(error) => Err(left(connection, error.into()).await),
+    }
 }
 
 async fn check_pages(connection: &mut SqliteConnection, path: &Path) -> Result<(), Failure> {
-    let found: String = query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
+    // Not quick_check: an index that says something else than its table leads to another row, or to none.
+    let found: String = query_scalar("PRAGMA integrity_check(1)").fetch_one(connection).await?;
     match found.as_str() {
         "ok" => Ok(()),
-        trouble => Err(unusable(path, &format!("is damaged ({trouble}); restore it from a backup"))),
+        trouble => {
+            // SQLite's report has a title above it.
+            let trouble = trouble.lines().last().unwrap_or_default();
+            Err(unusable(path, &format!("is damaged ({trouble}); restore it from a backup")))
+        }
     }
 }
 
@@ -184,21 +203,13 @@ async fn check_seal_key(
     ))
 }
 
-/// A journal that lost its end would have things done again that were done. That is seen here,
-/// before anything is driven; `verify_history` looks at all of it.
-async fn check_end(connection: &mut SqliteConnection, path: &Path) -> Result<(), Failure> {
-    let (told, kept, last): (i64, i64, i64) = query_as(
-        "SELECT events, (SELECT count(*) FROM event), (SELECT ifnull(max(position), 0) FROM event) FROM journal",
-    )
-    .fetch_one(connection)
-    .await?;
-    if told == kept && told == last {
-        return Ok(());
+/// A journal that lost its end would have things done again that were done, and one changed letter in it would have
+/// done to one key what is meant for another. So every event is looked at before anything is driven.
+async fn check_history(connection: &mut SqliteConnection, path: &Path) -> Result<(), Failure> {
+    match verify(connection).await? {
+        Ok(_) => Ok(()),
+        Err(why) => Err(unusable(path, &format!("is damaged: {why}; restore it from a backup"))),
     }
-    Err(unusable(
-        path,
-        &format!("should hold {told} events and holds {kept}: some are missing; restore it from a backup"),
-    ))
 }
 
 fn unusable(path: &Path, what: &str) -> Failure {

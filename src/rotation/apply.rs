@@ -3,29 +3,31 @@
 //! **Invariant:** an event that the stage forbids is an error, never ignored: a journal that says
 //! so was damaged, or written by a machine with other rules.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId};
-use crate::rotation::event::{
-    Doing, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode,
-};
+use crate::rotation::event::{Doing, Doubt, Event, Intent, KeyUsage, Refusal, RefusalCode};
 use crate::rotation::machine::{DoubtSpan, Hold, IllegalEvent, InDoubt, Rotation};
 use crate::rotation::next::Blocker;
 use crate::rotation::retry;
-use crate::rotation::stage::Stage;
+use crate::rotation::stage::{Stage, stuck};
 use crate::time::Timestamp;
 
 /// AWS refuses a request whose clock is further away than this (`SigV4`), so its dates and ours are
 /// at most this far apart, and a request cannot arrive later than this after it was signed.
-const CLOCK_SKEW_MAX: Duration = Duration::from_mins(5);
+pub(super) const CLOCK_SKEW_MAX: Duration = Duration::from_mins(5);
 /// AWS answers "no such key" for seconds, seldom minutes; ten minutes of it is not propagation.
 const NOT_USABLE_MAX: u32 = 100;
 /// However closely proofs are set, a key that AWS does not know yet is not worn out with questions.
 const NOT_USABLE_WAIT_MIN: Duration = Duration::from_secs(5);
 /// How often the vendor is asked before a delivery that it accepted is made afresh.
 const DENIALS_BEFORE_REDELIVERY: u32 = 3;
-/// How often the old key is brought back before a person must look.
-const REACTIVATIONS_MAX: u32 = 3;
+/// How often the old key is brought back for a vendor in trouble before a person must look.
+const TROUBLES_MAX: u32 = 3;
+/// While the old key cools, this many questions in a row without a good answer are trouble: with the waits
+/// between them half an hour. What is wrong cannot be known, and both keys Active is always safe.
+const UNANSWERED_WHILE_COOLING_MAX: u32 = 5;
 
 impl Rotation {
     /// The rotation that a first event begins, if it is one.
@@ -50,6 +52,7 @@ impl Rotation {
             offered_at: None,
             last_probe_at: Timestamp::EPOCH,
             reactivations: 0,
+            troubles: 0,
             hold: None,
             abandoning: false,
         })
@@ -62,6 +65,9 @@ impl Rotation {
     /// The event cannot follow the ones before it.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         self.events += 1;
+        if matches!(self.stage, Stage::Done { .. } | Stage::Abandoned) {
+            return Err(self.illegal(event));
+        }
         match event {
             Event::Intended { intent, at } => self.intended(intent, *at),
             Event::Refused { doing, refusal, at } => self.refused(*doing, refusal, *at),
@@ -70,6 +76,9 @@ impl Rotation {
                 self.hold = Some(Hold { until: *until, by: by.clone(), why: why.clone() });
             }
             Event::Resumed { at, .. } => self.resumed(*at),
+            Event::Listed { keys, at } if matches!(self.stage, Stage::Soak { .. } | Stage::Cool { .. }) => {
+                self.looked_again(keys, *at);
+            }
             Event::Started { .. }
             | Event::Listed { .. }
             | Event::Created { .. }
@@ -83,7 +92,10 @@ impl Rotation {
             | Event::ReactivationAsked { .. }
             | Event::Abandoned { .. } => {
                 let stage = self.stage_after(event).ok_or_else(|| self.illegal(event))?;
-                self.in_doubt = None;
+                // A question settles nothing that was intended: only a listing can tell whether a key was made.
+                if !matches!(event, Event::Verified { .. } | Event::UsageRead { .. }) {
+                    self.in_doubt = None;
+                }
                 self.end_row_of_failures(event);
                 self.enter(stage, event.at());
             }
@@ -96,13 +108,13 @@ impl Rotation {
     }
 
     /// Failures are counted in a row: in a stage that lasts for weeks, a success ends those of its own kind.
-    fn end_row_of_failures(&mut self, event: &Event) {
+    pub(super) fn end_row_of_failures(&mut self, event: &Event) {
         let ended = match self.failing {
             Some(Doing::Verify) => matches!(event, Event::Verified { .. }),
             Some(Doing::ReadUsage) => matches!(event, Event::UsageRead { .. }),
+            Some(Doing::List) => matches!(event, Event::Listed { .. }),
             Some(
-                Doing::List
-                | Doing::Create
+                Doing::Create
                 | Doing::Probe
                 | Doing::Deliver
                 | Doing::Deactivate
@@ -118,7 +130,7 @@ impl Rotation {
 
     /// Takes a stage on. What was counted for the last one is forgotten; a reading or an answer
     /// within a stage is not a new one.
-    fn enter(&mut self, stage: Stage, at: Timestamp) {
+    pub(super) fn enter(&mut self, stage: Stage, at: Timestamp) {
         if std::mem::discriminant(&stage) != std::mem::discriminant(&self.stage) {
             self.since = at;
             (self.failures, self.failing, self.last_fault) = (0, None, None);
@@ -172,24 +184,24 @@ impl Rotation {
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }
             }
             (Stage::Verify { new, accepted_at, .. }, Event::Verified { at, .. }) => {
-                Stage::Soak { new, accepted_at, asked_at: Some(*at), usage: None }
+                Stage::Soak { new, accepted_at, asked_at: Some(*at), listed_at: None, usage: None }
             }
-            (Stage::Soak { new, accepted_at, usage, .. }, Event::Verified { at, .. }) => {
-                Stage::Soak { new, accepted_at, asked_at: Some(*at), usage }
+            (Stage::Soak { new, accepted_at, listed_at, usage, .. }, Event::Verified { at, .. }) => {
+                Stage::Soak { new, accepted_at, asked_at: Some(*at), listed_at, usage }
             }
-            (Stage::Soak { new, accepted_at, asked_at, .. }, Event::UsageRead { usage, at }) => {
-                Self::after_soak_reading(new, accepted_at, asked_at, usage, *at)
+            (soak @ Stage::Soak { .. }, Event::UsageRead { usage, at }) => {
+                Self::after_soak_reading(soak, usage, *at)?
             }
             (Stage::Soak { new, accepted_at, asked_at, .. }, Event::Deactivated { at, .. }) => {
-                Stage::Cool { new, accepted_at, asked_at: asked_at.unwrap_or(*at) }
+                Stage::Cool { new, accepted_at, asked_at: asked_at.unwrap_or(*at), listed_at: None }
             }
-            (Stage::Cool { new, accepted_at, .. }, Event::Verified { at, .. }) => {
-                Stage::Cool { new, accepted_at, asked_at: *at }
+            (Stage::Cool { new, accepted_at, listed_at, .. }, Event::Verified { at, .. }) => {
+                Stage::Cool { new, accepted_at, asked_at: *at, listed_at }
             }
             (Stage::Cool { new, .. }, Event::Deleted { .. }) => Stage::Done { new },
             (Stage::Restore { new, accepted_at }, Event::Reactivated { .. }) => {
                 self.reactivations += 1;
-                Stage::Soak { new, accepted_at, asked_at: None, usage: None }
+                self.after_reactivation(soak_anew(new, accepted_at))
             }
             // A request to delete may still be under way, and would delete the key that was just brought back.
             (Stage::Cool { .. }, Event::ReactivationAsked { .. }) if self.in_doubt.is_some() => return None,
@@ -216,38 +228,6 @@ impl Rotation {
         })
     }
 
-    /// What a complete listing means, at the start and after an unanswered CreateAccessKey.
-    fn after_listing(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Stage {
-        self.remember_doubt();
-        let key = self.old.clone();
-        match keys.iter().find(|key| key.id == self.old).map(|key| key.status) {
-            None => return stuck(Blocker::OldKeyGone { key }, Stage::Survey),
-            Some(KeyStatus::Active) => {}
-            Some(KeyStatus::Inactive | KeyStatus::Expired) => {
-                return stuck(Blocker::OldKeyNotActive { key }, Stage::Survey);
-            }
-        }
-        let mut others = keys.iter().filter(|key| key.id != self.old);
-        match (others.next(), others.next()) {
-            (None, _) if self.abandoning => Stage::Abandoned,
-            (None, _) => Stage::Create { surveyed_at: at },
-            (Some(other), None) if self.may_be_ours(other) => Stage::Suspect { key: other.id.clone() },
-            (Some(_), _) if self.abandoning => Stage::Abandoned,
-            (Some(other), _) => stuck(Blocker::NoFreeSlot { other: other.id.clone() }, Stage::Survey),
-        }
-    }
-
-    /// Whether a CreateAccessKey of ours that got no answer can have made this key.
-    ///
-    /// IAM does not say who made a key. A stranger who makes one for this very user within these
-    /// minutes, and whose first use AWS has not published yet, cannot be told from us.
-    fn may_be_ours(&self, key: &KeyMetadata) -> bool {
-        self.doubt_span.is_some_and(|span| {
-            let slack = CLOCK_SKEW_MAX + self.plan.doubt_window;
-            key.created_at + CLOCK_SKEW_MAX >= span.from && key.created_at <= span.to + slack
-        })
-    }
-
     fn after_discarding(&self) -> Stage {
         if self.abandoning { Stage::Abandoned } else { Stage::Survey }
     }
@@ -269,15 +249,15 @@ impl Rotation {
     }
 
     fn after_soak_reading(
-        new: AccessKeyId,
-        accepted_at: Timestamp,
-        asked_at: Option<Timestamp>,
-        usage: &std::collections::BTreeMap<AccessKeyId, KeyUsage>,
+        soak: Stage,
+        usage: &BTreeMap<AccessKeyId, KeyUsage>,
         at: Timestamp,
-    ) -> Stage {
+    ) -> Option<Stage> {
+        let Stage::Soak { new, accepted_at, asked_at, listed_at, .. } = soak else { return None };
         let gone = usage.get(&new) == Some(&KeyUsage::Gone);
-        let soak = Stage::Soak { new: new.clone(), accepted_at, asked_at, usage: Some((usage.clone(), at)) };
-        if gone { stuck(Blocker::NewKeyGone { key: new }, soak) } else { soak }
+        let usage = Some((usage.clone(), at));
+        let soak = Stage::Soak { new: new.clone(), accepted_at, asked_at, listed_at, usage };
+        Some(if gone { stuck(Blocker::NewKeyGone { key: new }, soak) } else { soak })
     }
 
     /// A new key that nobody was offered is discarded; one that was offered stays, with the old one.
@@ -306,7 +286,7 @@ impl Rotation {
     }
 
     /// Keeps the time in which an unanswered CreateAccessKey may make a key, when the intent is forgotten.
-    fn remember_doubt(&mut self) {
+    pub(super) fn remember_doubt(&mut self) {
         let Some(doubt) = self.in_doubt.as_ref().filter(|doubt| doubt.intent == Intent::Create) else {
             return;
         };
@@ -379,12 +359,14 @@ impl Rotation {
                 );
             }
             (Stage::Cool { new, accepted_at, .. }, RefusalCode::NotInForce) => {
-                self.enter(Stage::Restore { new, accepted_at }, at);
-                self.last_fault = Some(sentence.to_owned());
+                self.trouble(Stage::Restore { new, accepted_at }, sentence, at);
             }
-            (stage @ Stage::Soak { .. }, RefusalCode::NotInForce)
-                if self.reactivations >= REACTIVATIONS_MAX =>
+            (Stage::Soak { new, accepted_at, .. }, RefusalCode::NotInForce)
+                if self.is_in_doubt_of_deactivating() =>
             {
+                self.trouble(Stage::Restore { new, accepted_at }, sentence, at);
+            }
+            (stage @ Stage::Soak { .. }, RefusalCode::NotInForce) if self.troubles >= TROUBLES_MAX => {
                 self.enter(stuck(Blocker::VendorWentBack { sentence: sentence.to_owned() }, stage), at);
             }
             (Stage::Restore { .. }, RefusalCode::NoSuchKey) => {
@@ -427,9 +409,43 @@ impl Rotation {
         }
     }
 
+    /// The vendor is in trouble while the old key cools: it gets the old key back, whatever the trouble is.
+    pub(super) fn trouble(&mut self, restore: Stage, sentence: &str, at: Timestamp) {
+        self.troubles += 1;
+        self.enter(restore, at);
+        self.last_fault = Some(sentence.to_owned());
+    }
+
+    /// The old key is Active again, and the soak begins anew; a vendor that is in trouble each time is for a person.
+    fn after_reactivation(&self, soak: Stage) -> Stage {
+        match &self.last_fault {
+            Some(sentence) if self.troubles > TROUBLES_MAX => {
+                stuck(Blocker::VendorWentBack { sentence: sentence.clone() }, soak)
+            }
+            Some(_) | None => soak,
+        }
+    }
+
+    fn old_key_may_be_inactive(&self) -> bool {
+        matches!(self.stage, Stage::Cool { .. }) || self.is_in_doubt_of_deactivating()
+    }
+
     /// Counts a failure: another attempt later, or a person.
-    fn fail(&mut self, doing: Doing, sentence: &str, retry_after: Option<Duration>, at: Timestamp) {
+    pub(super) fn fail(
+        &mut self,
+        doing: Doing,
+        sentence: &str,
+        retry_after: Option<Duration>,
+        at: Timestamp,
+    ) {
         self.failures += 1;
+        if doing == Doing::Verify
+            && self.failures >= UNANSWERED_WHILE_COOLING_MAX
+            && self.old_key_may_be_inactive()
+            && let Some(stage) = restore(&self.stage)
+        {
+            return self.trouble(stage, sentence, at);
+        }
         self.failing = Some(doing);
         self.last_fault = Some(sentence.to_owned());
         if let Some(wait) = retry::wait_after(self.failures, retry_after) {
@@ -442,8 +458,8 @@ impl Rotation {
     }
 }
 
-fn stuck(blocker: Blocker, resume: Stage) -> Stage {
-    Stage::Stuck { blocker, resume: Box::new(resume) }
+pub(super) fn soak_anew(new: AccessKeyId, accepted_at: Timestamp) -> Stage {
+    Stage::Soak { new, accepted_at, asked_at: None, listed_at: None, usage: None }
 }
 
 /// The old key can be brought back from the moment its end was intended until it is deleted.
@@ -473,7 +489,9 @@ mod tests {
 
     use super::*;
     use crate::ids::Subject;
-    use crate::rotation::{Next, Plan, Verification, Waiting};
+    use crate::rotation::event::{KeyMetadata, KeyStatus};
+    use crate::rotation::listing::LISTING_SETTLES;
+    use crate::rotation::{Effect, Next, Plan, Verification, Waiting};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix(1_800_000_000 + seconds)
@@ -484,6 +502,10 @@ mod tests {
     }
 
     fn rotation(events: &[Event]) -> Rotation {
+        rotation_with(Plan { prove_successes: 1, ..Plan::default() }, events)
+    }
+
+    fn rotation_with(plan: Plan, events: &[Event]) -> Rotation {
         let subject = Subject {
             vendor: "acme".parse().expect("a vendor"),
             account: None,
@@ -494,7 +516,7 @@ mod tests {
             old: key('A'),
             old_created_at: at(-8_000_000),
             reason: "too_old".to_owned(),
-            plan: Plan { prove_successes: 1, ..Plan::default() },
+            plan,
             at: at(0),
         };
         let id = RotationId::new(&subject, &key('A'), at(0));
@@ -533,6 +555,205 @@ mod tests {
             rotation.apply(&unread(1_000_000 + i64::from(failure))).expect("legal");
         }
         assert_eq!(rotation.stage().name(), "stuck");
+    }
+
+    /// A vendor that can be asked has the new key, and the old one cools.
+    fn cooling() -> Rotation {
+        let plan = Plan {
+            prove_successes: 1,
+            require_use: false,
+            quiet_for: Duration::ZERO,
+            can_ask_vendor: true,
+            ..Plan::default()
+        };
+        rotation_with(
+            plan,
+            &[
+                listed(1),
+                Event::Created { key: key('B'), at: at(2), request_id: None },
+                Event::Probed { at: at(10) },
+                Event::Delivered { at: at(11) },
+                Event::Verified { by: Verification::Asked, at: at(12) },
+                Event::Deactivated { at: at(100_000), request_id: None },
+            ],
+        )
+    }
+
+    fn both(seconds: i64, old: KeyStatus) -> Event {
+        let row = |id, status| KeyMetadata { id, status, created_at: at(-8_000_000) };
+        Event::Listed { keys: vec![row(key('A'), old), row(key('B'), KeyStatus::Active)], at: at(seconds) }
+    }
+
+    fn silence(seconds: i64) -> Event {
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        Event::Unanswered { doing: Doing::Verify, doubt, at: at(seconds) }
+    }
+
+    #[test]
+    fn a_vendor_that_falls_silent_while_the_old_key_cools_gets_it_back() {
+        let mut rotation = cooling();
+        for question in 1..UNANSWERED_WHILE_COOLING_MAX {
+            rotation.apply(&silence(110_000 + i64::from(question))).expect("legal");
+            assert!(matches!(rotation.stage(), Stage::Cool { .. }), "silence {question} may be nothing");
+        }
+        rotation.apply(&silence(120_000)).expect("legal");
+        let give_back = Effect::Reactivate { key: key('A') };
+        assert_eq!(rotation.next(at(120_000)), Next::Perform(give_back));
+        rotation.apply(&Event::Reactivated { at: at(120_001) }).expect("legal");
+        assert_eq!(rotation.stage().name(), "soak");
+    }
+
+    #[test]
+    fn a_good_answer_ends_a_row_of_silence() {
+        let mut rotation = cooling();
+        for day in 0..20 {
+            for question in 1..UNANSWERED_WHILE_COOLING_MAX {
+                rotation.apply(&silence(110_000 + day * 1000 + i64::from(question))).expect("legal");
+            }
+            let answer = Event::Verified { by: Verification::Asked, at: at(110_500 + day * 1000) };
+            rotation.apply(&answer).expect("legal");
+        }
+        assert!(matches!(rotation.stage(), Stage::Cool { .. }));
+    }
+
+    #[test]
+    fn a_vendor_that_is_in_trouble_each_time_is_for_a_person_and_has_the_old_key() {
+        let mut rotation = cooling();
+        for time in 0..=i64::from(TROUBLES_MAX) {
+            let refusal = Refusal {
+                code: RefusalCode::NotInForce,
+                sentence: "the vendor names another key".to_owned(),
+                retry_after: None,
+            };
+            let begun = 200_000 + time * 1_000_000;
+            let refused = Event::Refused { doing: Doing::Verify, refusal, at: at(begun) };
+            rotation.apply(&refused).expect("legal");
+            rotation.apply(&Event::Reactivated { at: at(begun + 1) }).expect("legal");
+            if time < i64::from(TROUBLES_MAX) {
+                let answer = Event::Verified { by: Verification::Asked, at: at(begun + 100_000) };
+                rotation.apply(&answer).expect("legal");
+                let retired = Event::Deactivated { at: at(begun + 100_001), request_id: None };
+                rotation.apply(&retired).expect("legal");
+            }
+        }
+        let Next::Stuck(blocker) = rotation.next(at(9_000_000)) else { panic!("{:?}", rotation.stage()) };
+        assert_eq!(blocker.code(), "vendor_went_back");
+    }
+
+    #[test]
+    fn an_old_key_that_somebody_set_active_again_is_not_deleted() {
+        let mut rotation = cooling();
+        let cooled = 100_000 + 7 * 86_400;
+        assert_eq!(rotation.next(at(cooled)), Next::Perform(Effect::ListKeys), "others were not looked at");
+        rotation.apply(&both(cooled, KeyStatus::Active)).expect("legal");
+        assert_eq!(rotation.stage().name(), "soak");
+    }
+
+    #[test]
+    fn a_new_key_that_somebody_took_away_while_the_old_one_cools_gives_the_old_one_back() {
+        let mut rotation = cooling();
+        let cooled = 100_000 + 7 * 86_400;
+        let old = KeyMetadata { id: key('A'), status: KeyStatus::Inactive, created_at: at(-8_000_000) };
+        rotation.apply(&Event::Listed { keys: vec![old], at: at(cooled) }).expect("legal");
+        assert_eq!(rotation.next(at(cooled)), Next::Perform(Effect::Reactivate { key: key('A') }));
+        rotation.apply(&Event::Reactivated { at: at(cooled + 1) }).expect("legal");
+        let looks_at = at(cooled + 1) + LISTING_SETTLES;
+        assert_eq!(rotation.next(looks_at), Next::Perform(Effect::ListKeys), "it may have been undone");
+        rotation.apply(&both(cooled + 400, KeyStatus::Inactive)).expect("legal");
+        assert_eq!(rotation.next(looks_at), Next::Perform(Effect::Reactivate { key: key('A') }));
+    }
+
+    #[test]
+    fn a_new_key_that_is_switched_off_keeps_the_old_one() {
+        let plan =
+            Plan { require_use: false, quiet_for: Duration::ZERO, soak: Duration::ZERO, ..Plan::default() };
+        let mut rotation = rotation_with(
+            Plan { prove_successes: 1, ..plan },
+            &[
+                listed(1),
+                Event::Created { key: key('B'), at: at(2), request_id: None },
+                Event::Probed { at: at(10) },
+                Event::Delivered { at: at(11) },
+                Event::Verified { by: Verification::Acceptance, at: at(12) },
+            ],
+        );
+        assert_eq!(rotation.next(at(12)), Next::Perform(Effect::ListKeys));
+        rotation.apply(&listed(13)).expect("legal");
+        assert!(
+            matches!(rotation.next(at(13)), Next::Wait { .. }),
+            "a listing may be late, and is asked again"
+        );
+        let row = |id, status| KeyMetadata { id, status, created_at: at(-8_000_000) };
+        let keys = vec![row(key('A'), KeyStatus::Active), row(key('B'), KeyStatus::Inactive)];
+        rotation.apply(&Event::Listed { keys, at: at(20) }).expect("legal");
+        let Next::Stuck(blocker) = rotation.next(at(20)) else { panic!("{:?}", rotation.stage()) };
+        assert_eq!(blocker.code(), "new_key_not_active");
+    }
+
+    #[test]
+    fn giving_up_ends_whatever_became_of_the_old_key() {
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        let mut rotation = rotation(&[
+            listed(1),
+            Event::Intended { intent: Intent::Create, at: at(2) },
+            Event::Unanswered { doing: Doing::Create, doubt, at: at(30) },
+            Event::Abandoned { by: "somebody".to_owned(), why: "a test".to_owned(), at: at(40) },
+        ]);
+        rotation.apply(&Event::Listed { keys: Vec::new(), at: at(400) }).expect("legal");
+        assert_eq!(rotation.stage(), &Stage::Abandoned);
+    }
+
+    #[test]
+    fn an_answer_from_a_clock_that_was_ahead_takes_no_key_away() {
+        let mut rotation = cooling();
+        let cooled = 100_000 + 7 * 86_400;
+        let ahead = Event::Verified { by: Verification::Asked, at: at(cooled + 5000) };
+        rotation.apply(&ahead).expect("legal");
+        rotation.apply(&both(cooled, KeyStatus::Inactive)).expect("legal");
+        assert_eq!(rotation.next(at(cooled)), Next::Perform(Effect::Verify { key: key('B') }));
+        rotation.apply(&Event::Verified { by: Verification::Asked, at: at(cooled) }).expect("legal");
+        let Next::Perform(effect) = rotation.next(at(cooled)) else { panic!("{:?}", rotation.stage()) };
+        assert_eq!(effect.doing(), Doing::Delete);
+    }
+
+    #[test]
+    fn a_plan_without_bounds_is_no_reason_to_panic() {
+        let stranger = KeyMetadata { id: key('C'), status: KeyStatus::Active, created_at: at(3) };
+        let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-8_000_000) };
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        let rotation = rotation_with(
+            Plan { doubt_window: Duration::from_secs(u64::MAX), ..Plan::default() },
+            &[
+                listed(1),
+                Event::Intended { intent: Intent::Create, at: at(2) },
+                Event::Unanswered { doing: Doing::Create, doubt, at: at(30) },
+                Event::Listed { keys: vec![old, stranger], at: at(40) },
+            ],
+        );
+        assert!(matches!(rotation.stage(), Stage::Suspect { .. }), "{:?}", rotation.stage());
+    }
+
+    #[test]
+    fn being_stuck_again_and_again_is_being_stuck() {
+        let mut rotation = rotation(&[listed(1)]);
+        for failure in 0..200_000 {
+            rotation.apply(&unread(failure)).expect("legal");
+        }
+        rotation.apply(&Event::Resumed { by: "somebody".to_owned(), at: at(300_000) }).expect("legal");
+        assert_eq!(rotation.stage(), &Stage::Create { surveyed_at: at(1) });
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let mut rotation =
+            rotation(&[Event::Abandoned { by: "somebody".to_owned(), why: "a test".to_owned(), at: at(1) }]);
+        assert_eq!(rotation.stage(), &Stage::Abandoned);
+        let held =
+            Event::Held { until: None, by: "somebody".to_owned(), why: "a test".to_owned(), at: at(2) };
+        for event in [unread(2), held, Event::Intended { intent: Intent::Create, at: at(2) }] {
+            assert!(rotation.clone().apply(&event).is_err(), "{}", event.name());
+        }
+        assert!(rotation.apply(&Event::Resumed { by: "somebody".to_owned(), at: at(3) }).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::ids::{AccessKeyId, RotationId, Subject};
 use crate::rotation::effect::{Effect, Evidence, Outcome};
 use crate::rotation::event::{Because, Doing, Event, Intent, KeyUsage, RefusalCode};
+use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::next::{Ending, Next, Waiting};
 use crate::rotation::plan::Plan;
 use crate::rotation::stage::Stage;
@@ -70,6 +71,8 @@ pub struct Rotation {
     pub(super) offered_at: Option<Timestamp>,
     pub(super) last_probe_at: Timestamp,
     pub(super) reactivations: u32,
+    /// How often the vendor was in trouble while the old key cooled.
+    pub(super) troubles: u32,
     pub(super) hold: Option<Hold>,
     pub(super) abandoning: bool,
 }
@@ -170,7 +173,9 @@ impl Rotation {
             }
             Stage::Verify { new, .. } => Next::Perform(Effect::Verify { key: new.clone() }),
             Stage::Soak { .. } => self.next_in_soak(now),
-            Stage::Cool { new, asked_at, .. } => self.next_in_cool(new, *asked_at, now),
+            Stage::Cool { new, asked_at, listed_at, .. } => {
+                self.next_in_cool(new, *asked_at, *listed_at, now)
+            }
             Stage::Restore { .. } => Next::Perform(Effect::Reactivate { key: self.old.clone() }),
             Stage::Done { .. } => Next::Ended(Ending::Done),
             Stage::Stuck { blocker, .. } => Next::Stuck(blocker.clone()),
@@ -195,30 +200,51 @@ impl Rotation {
     }
 
     fn next_in_soak(&self, now: Timestamp) -> Next {
-        let Stage::Soak { new, accepted_at, asked_at, usage } = &self.stage else {
+        let Stage::Soak { new, accepted_at, asked_at, listed_at, usage } = &self.stage else {
             return self.next_in_stage(now);
         };
-        let retire = || self.retire(new, asked_at.unwrap_or(self.since));
-        if self.is_in_doubt_of_deactivating() {
-            // The gates were passed when this was intended, and the old key may be Inactive already.
-            return Next::Perform(retire());
+        if self.reactivations > 0 && listed_at.is_none() {
+            // A request to set it Inactive may still have been under way when it was set Active.
+            let settled = self.since + LISTING_SETTLES;
+            return match now < settled {
+                true => Next::Wait { until: settled, why: Waiting::Soak },
+                false => Next::Perform(Effect::ListKeys),
+            };
         }
-        let soaked = self.soaked_at(*accepted_at);
-        if now < soaked {
-            return Next::Wait { until: soaked, why: Waiting::Soak };
-        }
-        let opening = self.plan.windows.opening(now);
-        if now < opening {
-            return Next::Wait { until: opening, why: Waiting::Window };
-        }
-        if let Some(next) = self.next_at_usage_gate(new, usage.as_ref(), now) {
+        // In doubt, the gates were passed when the end of the old key was intended, and it may be Inactive already.
+        if !self.is_in_doubt_of_deactivating()
+            && let Some(next) = self.next_at_gates(new, *accepted_at, usage.as_ref(), now)
+        {
             return next;
         }
-        let asked_lately = asked_at.is_some_and(|asked_at| now.since(asked_at) <= EVIDENCE_FRESH);
+        if !listed_at.is_some_and(|listed_at| is_fresh(listed_at, now)) {
+            return Next::Perform(Effect::ListKeys);
+        }
+        let asked_lately = asked_at.is_some_and(|asked_at| is_fresh(asked_at, now));
         if self.plan.can_ask_vendor && !asked_lately {
             return Next::Perform(Effect::Verify { key: new.clone() });
         }
-        Next::Perform(retire())
+        let evidence = superseded(new, asked_at.unwrap_or(self.since));
+        Next::Perform(Effect::Deactivate { key: self.old.clone(), evidence })
+    }
+
+    /// `None`: soaked, in a window, the new key in use and the old one quiet.
+    fn next_at_gates(
+        &self,
+        new: &AccessKeyId,
+        accepted_at: Timestamp,
+        usage: Option<&(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
+        now: Timestamp,
+    ) -> Option<Next> {
+        let soaked = self.soaked_at(accepted_at);
+        if now < soaked {
+            return Some(Next::Wait { until: soaked, why: Waiting::Soak });
+        }
+        let opening = self.plan.windows.opening(now);
+        if now < opening {
+            return Some(Next::Wait { until: opening, why: Waiting::Window });
+        }
+        self.next_at_usage_gate(new, usage, now)
     }
 
     /// Before this, no reading of last-used can open the gates, so none is taken.
@@ -230,12 +256,8 @@ impl Rotation {
         }
     }
 
-    fn is_in_doubt_of_deactivating(&self) -> bool {
+    pub(super) fn is_in_doubt_of_deactivating(&self) -> bool {
         self.in_doubt.as_ref().is_some_and(|doubt| matches!(doubt.intent, Intent::Deactivate { .. }))
-    }
-
-    fn retire(&self, new: &AccessKeyId, verified_at: Timestamp) -> Effect {
-        Effect::Deactivate { key: self.old.clone(), evidence: superseded(new, verified_at) }
     }
 
     /// `None`: the gate is passed, on a reading that is fresh.
@@ -251,7 +273,7 @@ impl Rotation {
         let read = Next::Perform(self.read_usage(new));
         let Some((usage, read_at)) = usage else { return Some(read) };
         let Some((again_at, why)) = self.gate_closed(new, usage, *read_at) else {
-            return (now.since(*read_at) > EVIDENCE_FRESH).then_some(read);
+            return (!is_fresh(*read_at, now)).then_some(read);
         };
         Some(if now < again_at { Next::Wait { until: again_at, why } } else { read })
     }
@@ -303,11 +325,13 @@ impl Rotation {
         }
     }
 
-    fn next_in_cool(&self, new: &AccessKeyId, asked_at: Timestamp, now: Timestamp) -> Next {
-        let delete = || Effect::Delete { key: self.old.clone(), evidence: superseded(new, asked_at) };
-        if self.in_doubt.is_some() {
-            return Next::Perform(delete());
-        }
+    fn next_in_cool(
+        &self,
+        new: &AccessKeyId,
+        asked_at: Timestamp,
+        listed_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Next {
         let cooled = self.since + self.plan.cool;
         let ask = || Next::Perform(Effect::Verify { key: new.clone() });
         if now < cooled {
@@ -316,10 +340,14 @@ impl Rotation {
             let until = ask_at.min(cooled);
             return if now < until { Next::Wait { until, why: Waiting::Cool } } else { ask() };
         }
-        if self.plan.can_ask_vendor && now.since(asked_at) > EVIDENCE_FRESH {
+        // The journal says that the old key is Inactive, and only a listing that it still is.
+        if !listed_at.is_some_and(|listed_at| is_fresh(listed_at, now)) {
+            return Next::Perform(Effect::ListKeys);
+        }
+        if self.plan.can_ask_vendor && !is_fresh(asked_at, now) {
             return ask();
         }
-        Next::Perform(delete())
+        Next::Perform(Effect::Delete { key: self.old.clone(), evidence: superseded(new, asked_at) })
     }
 
     /// What must be written down before `effect` is performed. `None`: it only reads, or it is
@@ -436,6 +464,12 @@ impl Rotation {
     pub fn last_fault(&self) -> Option<&str> {
         self.last_fault.as_deref()
     }
+}
+
+/// Whether what was seen then still counts. A clock that was ahead wrote times that are yet to come:
+/// how old such evidence is, nobody knows.
+fn is_fresh(seen_at: Timestamp, now: Timestamp) -> bool {
+    seen_at <= now && now.since(seen_at) <= EVIDENCE_FRESH
 }
 
 fn superseded(by: &AccessKeyId, verified_at: Timestamp) -> Evidence {

@@ -22,6 +22,7 @@
 mod apply;
 mod effect;
 mod event;
+mod listing;
 mod machine;
 mod next;
 mod plan;

@@ -144,6 +144,11 @@ pub enum Blocker {
         /// The new key.
         key: AccessKeyId,
     },
+    /// The new key was set Inactive by somebody else.
+    NewKeyNotActive {
+        /// The new key.
+        key: AccessKeyId,
+    },
     /// AWS never accepted the new key.
     NewKeyNeverWorked {
         /// The new key.
@@ -164,7 +169,7 @@ pub enum Blocker {
         /// How many deliveries it accepted.
         deliveries: u32,
     },
-    /// The vendor had the new key and went back to another one.
+    /// The vendor had the new key, and went back or fell silent each time the old one was taken away.
     VendorWentBack {
         /// What it said.
         sentence: String,
@@ -188,6 +193,7 @@ impl Blocker {
             Blocker::NoFreeSlot { .. } => "no_free_slot",
             Blocker::UnknownKey { .. } => "unknown_key",
             Blocker::NewKeyGone { .. } => "new_key_gone",
+            Blocker::NewKeyNotActive { .. } => "new_key_not_active",
             Blocker::NewKeyNeverWorked { .. } => "new_key_never_worked",
             Blocker::WrongIdentity { .. } => "wrong_identity",
             Blocker::VendorGone { .. } => "vendor_gone",
@@ -224,6 +230,11 @@ impl fmt::Display for Blocker {
                 "the new key {key} was deleted by somebody else; the old key was not touched; abandon this rotation \
                  and check that the vendor works"
             ),
+            Blocker::NewKeyNotActive { key } => write!(
+                f,
+                "the new key {key} is not Active: somebody switched it off; the old key was not touched; set the new \
+                 one Active and resume, or abandon"
+            ),
             Blocker::NewKeyNeverWorked { key } => write!(
                 f,
                 "AWS never accepted the new key {key}; the vendor was not offered it and still has the old one; resume, \
@@ -246,15 +257,28 @@ impl fmt::Display for Blocker {
             ),
             Blocker::VendorWentBack { sentence } => write!(
                 f,
-                "the vendor had the new key and went back: {sentence}; the old key is Active; ask the vendor, then \
-                 resume or abandon"
+                "the vendor was in trouble each time the old key was Inactive: {sentence}; the old key is Active \
+                 again; ask the vendor, then resume or abandon"
             ),
             Blocker::Exhausted { doing, sentence } => write!(
                 f,
-                "{} failed for days, last with: {sentence}; no key was taken away; mend the cause, then resume",
-                doing.in_words()
+                "{} failed for days, last with: {sentence}; {}; mend the cause, then resume",
+                doing.in_words(),
+                safe_after(*doing)
             ),
         }
+    }
+}
+
+/// What can be relied on when this failed for days.
+fn safe_after(doing: Doing) -> &'static str {
+    match doing {
+        Doing::Create | Doing::Probe | Doing::Deliver | Doing::ReadUsage => "no key was taken away",
+        Doing::List | Doing::Verify | Doing::Deactivate => "no key was deleted",
+        Doing::Reactivate => {
+            "the old key may still be Inactive, and the vendor may need it: set it Active by hand at once"
+        }
+        Doing::Delete => "the key is Inactive and can still be set Active",
     }
 }
 

@@ -64,6 +64,8 @@ pub enum Stage {
         accepted_at: Timestamp,
         /// When the vendor was last known to hold it; `None` after a reactivation.
         asked_at: Option<Timestamp>,
+        /// When a listing last showed the new key Active beside the old one.
+        listed_at: Option<Timestamp>,
         /// The last reading of last-used, and when it was taken.
         usage: Option<(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
     },
@@ -75,6 +77,8 @@ pub enum Stage {
         accepted_at: Timestamp,
         /// When the vendor was last known to hold it.
         asked_at: Timestamp,
+        /// When a listing last showed the old key Inactive and the new one Active.
+        listed_at: Option<Timestamp>,
     },
     /// The vendor went back: the old key is to be set Active again.
     Restore {
@@ -132,5 +136,13 @@ impl Stage {
             | Stage::Done { new } => Some(new),
             Stage::Stuck { resume, .. } => resume.new_key(),
         }
+    }
+}
+
+/// However often it gets stuck, what is resumed is where it was before.
+pub(super) fn stuck(blocker: Blocker, resume: Stage) -> Stage {
+    match resume {
+        Stage::Stuck { resume, .. } => Stage::Stuck { blocker, resume },
+        resume => Stage::Stuck { blocker, resume: Box::new(resume) },
     }
 }

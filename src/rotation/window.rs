@@ -19,8 +19,7 @@ const WEEKDAYS: [(&str, Weekday); 7] = [
     ("Sun", Weekday::Sun),
 ];
 const MINUTES_A_DAY: u32 = 24 * 60;
-/// Windows open and close on whole minutes, so looking once a minute finds every opening. Two weeks,
-/// because a window that lies in the hour that spring leaves out does not open that week.
+/// Two weeks, because a window that lies in the hour that spring leaves out does not open that week.
 const MINUTES_OF_SEARCH: u32 = 14 * MINUTES_A_DAY;
 
 /// One window of the week, written `Mon-Fri 09:00-17:00`, `Sat,Sun 22:00-06:00` or `00:00-24:00`.
@@ -147,17 +146,27 @@ impl Windows {
         if self.is_open(now) {
             return now;
         }
-        let whole_minute = now.minus(Duration::from_secs(now.unix_seconds().unsigned_abs() % 60));
-        (1..=MINUTES_OF_SEARCH)
-            .map(|minutes| whole_minute + Duration::from_secs(u64::from(minutes) * 60))
+        let step = Duration::from_mins(u64::from(self.minutes_apart()));
+        let before = now.minus(Duration::from_secs(now.unix_seconds().unsigned_abs() % step.as_secs()));
+        (1..=MINUTES_OF_SEARCH / self.minutes_apart())
+            .map(|steps| before + step * steps)
             .find(|at| self.is_open(*at))
             .unwrap_or(Timestamp::NEVER)
+    }
+
+    /// Each opening lies on a multiple of this many minutes, in UTC too: zones are whole quarters of an hour apart.
+    fn minutes_apart(&self) -> u32 {
+        self.windows.iter().fold(15, |apart, window| gcd(apart, window.from_minute))
     }
 
     fn is_open(&self, at: Timestamp) -> bool {
         let local = self.zone.from_utc_datetime(&at.to_chrono().naive_utc()).naive_local();
         self.windows.is_empty() || self.windows.iter().any(|window| window.contains(local))
     }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl fmt::Display for Windows {

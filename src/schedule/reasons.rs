@@ -257,26 +257,17 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
         old: Some(rotation.old().clone()),
         action,
     };
-    Some(overdue_in_flight(verdict, rotation, facts.now))
+    Some(overdue_in_flight(verdict, rotation, facts))
 }
 
-/// A rotation that does not get its key to the vendor is no excuse: then overdue is overdue. What
-/// follows once the vendor has the new key takes days by design.
-fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, now: Timestamp) -> Verdict {
-    let Some(overdue_at) = verdict.overdue_at.filter(|overdue_at| now >= *overdue_at) else { return verdict };
-    if verdict.state != State::Rotating || vendor_has_new_key(rotation.stage()) {
-        return verdict;
-    }
-    let sentence = format!(
-        "{}; the key {} is overdue since {overdue_at} and the vendor does not have the new one yet",
-        verdict.sentence,
-        rotation.old()
-    );
-    Verdict { state: State::Overdue, sentence, ..verdict }
-}
-
-fn vendor_has_new_key(stage: &Stage) -> bool {
-    match stage {
+/// A rotation under way is no excuse for a key that is overdue, but for as long as its plan takes.
+fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -> Verdict {
+    let overdue_at = verdict.overdue_at.filter(|overdue_at| facts.now >= *overdue_at);
+    let Some(overdue_at) = overdue_at.filter(|_| verdict.state == State::Rotating) else { return verdict };
+    let why = match rotation.stage() {
+        Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => return verdict,
+        Stage::Soak { .. } if facts.now < soaks_until(rotation) + facts.ages.overdue_after => return verdict,
+        Stage::Soak { .. } => "still Active; ask the vendor whether it uses the new key",
         Stage::Survey
         | Stage::Create { .. }
         | Stage::Suspect { .. }
@@ -284,10 +275,18 @@ fn vendor_has_new_key(stage: &Stage) -> bool {
         | Stage::Prove { .. }
         | Stage::Deliver { .. }
         | Stage::Verify { .. }
-        | Stage::Abandoned => false,
-        Stage::Soak { .. } | Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => true,
-        Stage::Stuck { resume, .. } => vendor_has_new_key(resume),
-    }
+        | Stage::Stuck { .. }
+        | Stage::Abandoned => "the vendor does not have the new one yet",
+    };
+    let sentence =
+        format!("{}; the key {} is overdue since {overdue_at} and {why}", verdict.sentence, rotation.old());
+    Verdict { state: State::Overdue, sentence, ..verdict }
+}
+
+/// When the plan lets a soak end, if the vendor uses the new key and nobody the old one.
+fn soaks_until(rotation: &Rotation) -> Timestamp {
+    let plan = rotation.plan();
+    rotation.since() + plan.soak.max(plan.quiet_for)
 }
 
 fn deadlines(created_at: Timestamp, ages: Ages) -> (Timestamp, Timestamp) {

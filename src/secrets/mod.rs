@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::aws::AwsSession;
+use crate::aws::{AwsSession, is_plain};
 use crate::config::SecretRef;
 use crate::ports::SecretSource;
 use crate::secret::Secret;
@@ -205,8 +205,8 @@ where
         SdkError::ServiceError(answer) => match answer.err().code() {
             Some("ResourceNotFoundException" | "ParameterNotFound") => "AWS has no such secret".to_owned(),
             Some("AccessDeniedException") => "the rotator may not read it (AccessDeniedException)".to_owned(),
-            Some(code) => format!("AWS refused: {}", code.chars().take(64).collect::<String>()),
-            None => "AWS's answer cannot be read".to_owned(),
+            Some(code) if is_plain(code) => format!("AWS refused: {code}"),
+            Some(_) | None => "AWS's answer cannot be read".to_owned(),
         },
         SdkError::TimeoutError(_) => "AWS did not answer in time".to_owned(),
         SdkError::DispatchFailure(_) => "AWS was not reached, or the rotator has no credentials".to_owned(),

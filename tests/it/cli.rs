@@ -100,8 +100,8 @@ fn rotate_says_what_the_contract_says_that_it_says() {
             format!("started: {name}: <key> of {user} is to be replaced: overdue"), "listed: <key>",
             "created: <key> (request <id>)", "probed: AWS knows the new key", "probed: AWS knows the new key",
             "probed: AWS knows the new key", "delivered: the vendor accepted the new key",
-            "verified: the vendor cannot be asked", "deactivated: Inactive (request <id>)",
-            "deleted: deleted (request <id>)",
+            "verified: the vendor cannot be asked", "listed: <key>, <key>", "deactivated: Inactive (request <id>)",
+            "listed: <key>, <key>", "deleted: deleted (request <id>)",
         ],
         "preflight": [], "error": null,
     }]});
@@ -151,8 +151,10 @@ fn history_is_one_line_an_event_and_is_kept_when_the_vendor_left() {
         "intended",
         "delivered",
         "verified",
+        "listed",
         "intended",
         "deactivated",
+        "listed",
         "intended",
         "deleted",
     ];
@@ -337,7 +339,11 @@ fn the_old_key_can_be_asked_back_while_it_cools() {
     assert_eq!(house.statuses(), ["Inactive", "Active"]);
     house.program.json(0, &["resume", name]);
     house.program.json(0, &["rotate"]);
-    assert_eq!(house.state().1, "cooling", "without a soak, it cools again");
+    assert_eq!(
+        (house.state().1.as_str(), house.statuses()),
+        ("soaking", vec!["Active".to_owned(), "Active".to_owned()]),
+        "however short the soak, a look at the keys must find it Active first"
+    );
     let history = house.program.run(&["history", name]);
     assert!(history.stdout.contains("the old key is Active again"), "{history}");
     assert!(history.stdout.contains("the vendor fell back"), "{history}");

@@ -135,6 +135,16 @@ async fn a_wait_for_a_person_is_not_waited_out_by_anybody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_window_that_no_pass_falls_into_is_met_all_the_same() {
+    let house = House::new(&format!("{HASTE}windows = [\"Mon-Fri 09:30-09:40\"]\n"), &["acme"]);
+    let end = house.stage.now() + 4 * DAY;
+    house.scheduled(end).await;
+    assert_eq!(house.events("acme").await.last().map(Event::name), Some("deleted"));
+    let lists = house.stage.calls()["ListAccessKeys"];
+    assert!(lists <= 4 * 24 + 4, "a pass an hour, and a look when the window opens: {lists}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn however_many_ticks_were_missed_one_pass_makes_up_for_them() {
     let house = House::young(HASTE, &["acme"]);
     let now = house.stage.now();

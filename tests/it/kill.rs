@@ -9,12 +9,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use crate::support::campaign::{Dice, campaign};
 use crate::support::moto::{Emulator, Release, Rule};
 use crate::support::process::{Corner, Place, VENDOR_REGION};
 use crate::support::vendor::Moment;
@@ -26,8 +25,8 @@ const WORKERS: usize = 4;
 #[test]
 fn a_kill_at_any_call_costs_the_vendor_nothing() {
     let kills = every_kill();
-    assert_eq!(kills.len(), 3 * 11, "{kills:?}");
-    campaign("killed at a call", &kills, |number, kill| {
+    assert_eq!(kills.len(), 3 * 13, "{kills:?}");
+    campaign("killed at a call", WORKERS, &kills, |number, kill| {
         let corner = Corner::new(emulator(), &format!("kill-one-{number}"));
         let old = corner.held().access_key_id;
         assert!(kill_at(&corner, kill), "the call never came");
@@ -48,7 +47,7 @@ fn a_kill_of_the_restart_costs_the_vendor_nothing_either() {
     for first in kills.iter().filter(|kill| kill.call == "CreateAccessKey") {
         pairs.extend((0..5).map(|skip| Pair::at(first.clone(), skip, dice.one_of(&How::ALL))));
     }
-    campaign("killed twice", &pairs, |number, Pair(first, second)| {
+    campaign("killed twice", WORKERS, &pairs, |number, Pair(first, second)| {
         let corner = Corner::new(emulator(), &format!("kill-two-{number}"));
         let old = corner.held().access_key_id;
         assert!(kill_at(&corner, first), "the call never came");
@@ -67,7 +66,7 @@ fn a_kill_of_the_restart_costs_the_vendor_nothing_either() {
 fn a_kill_at_no_chosen_moment_costs_the_vendor_nothing() {
     let mut dice = Dice(0x0067_6464);
     let fates: Vec<Moments> = (0..12).map(|_| Moments((0..4).map(|_| dice.below(700)).collect())).collect();
-    campaign("killed after so many ms, again and again", &fates, |number, Moments(millis)| {
+    campaign("killed after so many ms, again and again", WORKERS, &fates, |number, Moments(millis)| {
         let corner = Corner::new(emulator(), &format!("kill-any-{number}"));
         let old = corner.held().access_key_id;
         for millis in millis {
@@ -82,7 +81,7 @@ fn a_kill_at_no_chosen_moment_costs_the_vendor_nothing() {
 #[test]
 fn a_kill_while_the_journal_is_made_leaves_one_that_opens() {
     let moments: Vec<Moments> = (1..=16).map(|step| Moments(vec![step * 8])).collect();
-    campaign("killed so many ms after the first start", &moments, |number, Moments(millis)| {
+    campaign("killed so many ms after the first start", WORKERS, &moments, |number, Moments(millis)| {
         let corner = Corner::new(emulator(), &format!("kill-new-{number}"));
         let old = corner.held().access_key_id;
         kill_after(&corner, millis[0]);
@@ -342,48 +341,7 @@ fn assert_well_ended(corner: &Corner, old: &str) {
     assert_eq!(messages.len(), paths.len(), "a repeat is no new message");
 }
 
-/// Plays all cases, some side by side; prints what each one says; fails with all that failed.
-fn campaign<T: fmt::Display + Sync>(title: &str, cases: &[T], play: impl Fn(usize, &T) -> String + Sync) {
-    let (next, rows) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    let begun = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(case) = cases.get(number) else { return };
-                    let said = catch_unwind(AssertUnwindSafe(|| play(number, case)));
-                    rows.lock().expect("the rows").insert(number, said.ok());
-                }
-            });
-        }
-    });
-    let rows = rows.into_inner().expect("the rows");
-    println!("{title}: {} cases in {:.1} s", cases.len(), begun.elapsed().as_secs_f32());
-    for (number, said) in &rows {
-        println!("  {number:>2}  {}  {}", cases[*number], said.as_deref().unwrap_or("FAILED"));
-    }
-    assert!(rows.values().all(Option::is_some), "see the table, and the panics above it");
-}
-
 fn emulator() -> &'static Emulator {
     static EMULATOR: LazyLock<Emulator> = LazyLock::new(Emulator::start);
     &EMULATOR
-}
-
-/// A small generator with a seed: the same cases each time (xorshift64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-
-    fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
-        let index = usize::try_from(self.below(all.len() as u64)).expect("it is small");
-        all[index].clone()
-    }
 }

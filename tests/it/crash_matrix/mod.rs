@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use keyround::ids::{RotationId, Subject};
 use keyround::rotation::{
-    Blocker, Effect, Ending, Event, KeyUsage, Next, Outcome, Plan, RefusalCode, Rotation, Stage,
+    Blocker, Effect, Ending, Event, KeyUsage, Next, Outcome, Plan, RefusalCode, Rotation, Stage, Verification,
 };
 use keyround::time::Timestamp;
 
@@ -126,10 +126,12 @@ enum Mistake {
     DeleteWithoutCooling,
     /// A fresh delivery has the webhook id of the one that the vendor lost.
     ReuseWebhookId,
+    /// While the old key cools, a vendor that does not answer is taken for one that is content.
+    SilenceIsConsent,
 }
 
 impl Mistake {
-    const ALL: [Mistake; 12] = [
+    const ALL: [Mistake; 13] = [
         Mistake::ForgetIntent,
         Mistake::TimeoutIsRefusal,
         Mistake::RetryCreate,
@@ -142,6 +144,7 @@ impl Mistake {
         Mistake::DiscardUsedKey,
         Mistake::DeleteWithoutCooling,
         Mistake::ReuseWebhookId,
+        Mistake::SilenceIsConsent,
     ];
 
     /// What the mistaken program is configured with, where that is the mistake.
@@ -161,7 +164,7 @@ impl Mistake {
         match (self, effect) {
             (Mistake::DeliverUnproved, Effect::Probe { .. }) => Outcome::Happened(Event::Probed { at }),
             (Mistake::BelieveAcceptance, Effect::Verify { .. }) => {
-                Outcome::Happened(Event::Verified { by: keyround::rotation::Verification::Acceptance, at })
+                Outcome::Happened(Event::Verified { by: Verification::Acceptance, at })
             }
             (Mistake::ReuseWebhookId, Effect::Deliver { key, .. }) => {
                 world.perform(&Effect::Deliver { key: key.clone(), round: 1 })
@@ -171,8 +174,11 @@ impl Mistake {
     }
 
     /// What the mistaken program believes it saw.
-    fn believe(self, effect: &Effect, seen: Outcome) -> Outcome {
+    fn believe(self, effect: &Effect, seen: Outcome, at: Timestamp) -> Outcome {
         match (self, effect, seen) {
+            (Mistake::SilenceIsConsent, Effect::Verify { .. }, Outcome::Unknown(_)) => {
+                Outcome::Happened(Event::Verified { by: Verification::Asked, at })
+            }
             (Mistake::TimeoutIsRefusal, _, Outcome::Unknown(_)) => no(RefusalCode::Other),
             (
                 Mistake::DiscardUsedKey | Mistake::ProbeIsUse,
@@ -237,6 +243,7 @@ fn all_worlds() -> impl Iterator<Item = (Plan, Climate)> {
         Habit::Forgets,
         Habit::GoesBack(30 * MINUTE),
         Habit::GoesBack(6 * HOUR),
+        Habit::GoesBackInSilence(6 * HOUR),
     ];
     let strangers = [None, Some(1), Some(2), Some(4)];
     plans()
@@ -261,6 +268,10 @@ fn all_worlds() -> impl Iterator<Item = (Plan, Climate)> {
         // A vendor that cannot be asked and is only seen in use cannot be seen to have forgotten: it
         // waits, safely, for ever.
         .filter(|(plan, climate)| plan.can_ask_vendor || climate.habit != Habit::Forgets)
+        // Nobody would ask the silent one.
+        .filter(|(plan, climate)| {
+            plan.can_ask_vendor || !matches!(climate.habit, Habit::GoesBackInSilence(_))
+        })
 }
 
 #[derive(Default)]
@@ -458,7 +469,7 @@ impl Run {
                 no_answer()
             }
         };
-        let believed = self.mistake.believe(effect, seen);
+        let believed = self.mistake.believe(effect, seen, self.world.now);
         let event = self.rotation.settle(effect, believed, self.world.now);
         self.append(event);
         if self.mistake == Mistake::TakeBackOnFailure {

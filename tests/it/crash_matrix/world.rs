@@ -15,6 +15,9 @@ use keyround::time::Timestamp;
 const QUOTA: usize = 2;
 /// A request of a paused process arrives this much later.
 const LATE: Duration = Duration::from_secs(45);
+/// A vendor that can be asked has the old key back after this long at the latest, when it needs it: an interval of
+/// questions, and half an hour of questions without an answer.
+const WITHOUT_KEY_MAX: Duration = Duration::from_hours(2);
 /// Of several uses within this span IAM records the first.
 const USE_GRAIN_SECS: i64 = 15 * 60;
 
@@ -29,6 +32,8 @@ pub(crate) enum Habit {
     Forgets,
     /// Restores a backup with the old key this long after it took the new one.
     GoesBack(Duration),
+    /// The same, and answers no question until it has put that right.
+    GoesBackInSilence(Duration),
 }
 
 /// How this world differs from the next one.
@@ -58,6 +63,7 @@ struct Key {
 enum Later {
     Perform(Effect),
     Adopt(AccessKeyId),
+    FallSilent,
 }
 
 pub(crate) struct World {
@@ -72,6 +78,8 @@ pub(crate) struct World {
     held: AccessKeyId,
     deliveries: Vec<u32>,
     went_back: bool,
+    is_silent: bool,
+    without_key_since: Option<Timestamp>,
     later: Vec<(Timestamp, Later)>,
 }
 
@@ -90,6 +98,8 @@ impl World {
             held: key_id(1),
             deliveries: Vec::new(),
             went_back: false,
+            is_silent: false,
+            without_key_since: None,
             later: Vec::new(),
         };
         let old = world.make(now.minus(Duration::from_hours(24 * 120)), false);
@@ -135,9 +145,24 @@ impl World {
             match what {
                 Later::Perform(effect) => drop(self.perform(&effect)),
                 Later::Adopt(key) => self.adopt(key),
+                Later::FallSilent => self.is_silent = true,
             }
+            self.watch_over();
         }
         self.now = self.now.max(until);
+        self.watch_over();
+    }
+
+    /// A vendor that went back needs the old key, and nobody can prevent that: but it must get it back.
+    fn watch_over(&mut self) {
+        if self.works(&self.held) || !self.can_ask_vendor {
+            self.without_key_since = None;
+            return;
+        }
+        let since = *self.without_key_since.get_or_insert(self.now);
+        if since + WITHOUT_KEY_MAX < self.now {
+            self.break_with("a vendor that went back did not get its key back");
+        }
     }
 
     fn earliest_before(&self, until: Timestamp) -> Option<usize> {
@@ -168,6 +193,7 @@ impl World {
             Effect::Verify { .. } if !self.can_ask_vendor => {
                 Outcome::Happened(Event::Verified { by: Verification::Acceptance, at })
             }
+            Effect::Verify { .. } if self.is_silent => no_answer(),
             Effect::Verify { key } if self.held == *key => {
                 Outcome::Happened(Event::Verified { by: Verification::Asked, at })
             }
@@ -219,9 +245,12 @@ impl World {
             Habit::Forgets if round == first => {}
             Habit::Prompt | Habit::Forgets => self.adopt(id.clone()),
             Habit::Slow(lag) => self.later.push((self.now + lag, Later::Adopt(id.clone()))),
-            Habit::GoesBack(lag) => {
+            Habit::GoesBack(lag) | Habit::GoesBackInSilence(lag) => {
                 self.adopt(id.clone());
                 if !std::mem::replace(&mut self.went_back, true) {
+                    if let Habit::GoesBackInSilence(_) = self.climate.habit {
+                        self.later.push((self.now + lag, Later::FallSilent));
+                    }
                     self.later.push((self.now + lag, Later::Adopt(key_id(1))));
                     // And notices, and puts it right, in its own time.
                     self.later.push((self.now + 2 * lag, Later::Adopt(id.clone())));
@@ -231,6 +260,8 @@ impl World {
     }
 
     fn adopt(&mut self, id: AccessKeyId) {
+        // Who goes back falls silent in the same moment, and speaks again once that is put right.
+        self.is_silent &= id == key_id(1);
         if self.held == id || !self.keys.contains_key(&id) {
             return;
         }

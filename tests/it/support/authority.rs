@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,9 +20,14 @@ pub(crate) enum Validity {
 
 impl Authority {
     pub(crate) fn new() -> Authority {
+        Authority::named("authority of a test")
+    }
+
+    /// Two of one name are taken for one whose certificates are forged.
+    pub(crate) fn named(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         // Certificates without a name of their own have rcgen's, and would seem to be of this authority.
-        params.distinguished_name.push(DnType::CommonName, "authority of a test");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Authority(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
@@ -32,6 +38,12 @@ impl Authority {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("a root");
         roots
+    }
+
+    /// Its certificate, for a program that is to trust it.
+    pub(crate) fn pem(&self) -> String {
+        let text = BASE64_STANDARD.encode(self.0.der());
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
     }
 
     /// A server that shows a certificate of this authority for `host`.

@@ -2,11 +2,13 @@
 //! any, the program itself, and the Python that the emulator and the reference implementations run in.
 
 pub(crate) mod authority;
+pub(crate) mod campaign;
 pub(crate) mod description;
 pub(crate) mod log;
 pub(crate) mod moto;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod vendor;
 pub(crate) mod webhook_reference;

@@ -3,13 +3,14 @@
 //! **Invariant:** all that the program leaves behind, its output included, lies in one folder, so that one search
 //! finds a secret wherever it went.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
@@ -18,6 +19,7 @@ use keyround::config::settings::AwsSettings;
 use keyround::iam::AwsAccounts;
 use keyround::ports::Accounts;
 use keyround::secret::Secret;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -52,6 +54,7 @@ pub(crate) struct Corner {
     folder: TempDir,
     processes: Cell<u32>,
     log: Cell<&'static str>,
+    env: RefCell<BTreeMap<&'static str, String>>,
 }
 
 impl Corner {
@@ -67,8 +70,9 @@ impl Corner {
         vendor.hold(Pair { access_key_id, secret_access_key });
         vendor.on_taking(|pair| emulator.set_used(&pair.access_key_id, "s3", 0.0));
         let folder = tempfile::tempdir().expect("a folder");
-        let log = Cell::new("warn,keyround=trace");
-        let corner = Corner { emulator, vendor, user: user.to_owned(), folder, processes: Cell::new(0), log };
+        let (log, env) = (Cell::new("warn,keyround=trace"), RefCell::default());
+        let processes = Cell::new(0);
+        let corner = Corner { emulator, vendor, user: user.to_owned(), folder, processes, log, env };
         corner.configure(&[NO_WAITS, &corner.vendor_section("acme", user, paths)].concat());
         corner
     }
@@ -109,25 +113,36 @@ impl Corner {
         self.log.set("trace");
     }
 
-    /// Starts the program, with all of its own log.
+    /// Sets a variable of the program's environment.
+    pub(crate) fn set_env(&self, name: &'static str, value: &str) {
+        self.env.borrow_mut().insert(name, value.to_owned());
+    }
+
+    /// Starts the program, with all of its own log. A file that may not grow any more is an error to it, and no end
+    /// of it (SIGXFSZ is ignored, as under some shells and supervisors).
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Process {
         self.processes.set(self.processes.get() + 1);
         let base = self.path(&format!("process-{}", self.processes.get()));
         let (out, err) = (base.with_extension("out"), base.with_extension("err"));
-        let file = |path: &Path| File::create(path).expect("the folder can be written");
-        let child = Command::new(env!("CARGO_BIN_EXE_keyround"))
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_keyround")])
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
             .envs(self.emulator.env())
             .env("SIGNING", WEBHOOK_SECRET)
             .env("KEYROUND_LOG", self.log.get())
-            .stdin(std::process::Stdio::null())
-            .stdout(file(&out))
-            .stderr(file(&err))
+            .envs(&*self.env.borrow())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        Process { child, out, err }
+        let copiers = vec![
+            copy(child.stdout.take().expect("it is piped"), &out),
+            copy(child.stderr.take().expect("it is piped"), &err),
+        ];
+        Process { child, out, err, copiers }
     }
 
     /// Runs the program to its end.
@@ -306,6 +321,8 @@ pub(crate) struct Process {
     child: Child,
     out: PathBuf,
     err: PathBuf,
+    /// Its output goes through pipes into files: a limit to its files is none to what it says.
+    copiers: Vec<JoinHandle<()>>,
 }
 
 /// A program that ended.
@@ -354,10 +371,27 @@ impl Process {
         self.child.try_wait().expect("it is our child")
     }
 
-    /// SIGKILL: it does nothing any more when this returns.
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// From now on no file of it can grow beyond this.
+    pub(crate) fn limit_files(&self, bytes: u64) {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        prlimit(pid, Resource::Fsize, limit).expect("it is our child");
+    }
+
+    /// SIGKILL: it does nothing any more, and all that it said is in its files, when this returns.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
+        self.hear_out();
+    }
+
+    fn hear_out(&mut self) {
+        self.copiers.drain(..).for_each(|copier| copier.join().expect("output can be copied"));
     }
 
     /// Such as `TERM`.
@@ -377,6 +411,7 @@ impl Process {
             assert!(begun.elapsed() < PROCESS_MAX, "it does not end: {}", self.err());
             thread::sleep(LOOK_EVERY);
         };
+        self.hear_out();
         let out = fs::read_to_string(&self.out).expect("its output is a file");
         Finished { code: status.code(), out, err: self.err() }
     }
@@ -387,4 +422,9 @@ impl Drop for Process {
         // It may have ended already.
         drop(self.child.kill().and_then(|()| self.child.wait()));
     }
+}
+
+fn copy(mut from: impl Read + Send + 'static, path: &Path) -> JoinHandle<()> {
+    let mut to = File::create(path).expect("the folder can be written");
+    thread::spawn(move || drop(io::copy(&mut from, &mut to)))
 }

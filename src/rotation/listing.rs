@@ -1,0 +1,135 @@
+//! What a listing of the user's keys means: at the start, in doubt, and before a key is taken away.
+//!
+//! **Invariant:** the journal knows what this program did; only a listing knows what others did. So nothing is
+//! created, set Inactive or deleted for a vendor that holds a key without a listing that fits.
+
+use std::time::Duration;
+
+use crate::ids::AccessKeyId;
+use crate::rotation::apply::{CLOCK_SKEW_MAX, soak_anew};
+use crate::rotation::event::{Doing, Event, KeyMetadata, KeyStatus};
+use crate::rotation::machine::Rotation;
+use crate::rotation::next::Blocker;
+use crate::rotation::stage::{Stage, stuck};
+use crate::time::Timestamp;
+
+/// A listing is believed to show what was done to a key this long ago.
+pub(super) const LISTING_SETTLES: Duration = CLOCK_SKEW_MAX;
+
+impl Rotation {
+    /// What a complete listing means, at the start and after an unanswered CreateAccessKey.
+    pub(super) fn after_listing(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Stage {
+        self.remember_doubt();
+        let mut others = keys.iter().filter(|key| key.id != self.old);
+        let (other, third) = (others.next(), others.next());
+        if self.abandoning {
+            // Whatever became of the old key: only what may be ours is still to be cleared away.
+            return match other.filter(|other| third.is_none() && self.may_be_ours(other)) {
+                Some(other) => Stage::Suspect { key: other.id.clone() },
+                None => Stage::Abandoned,
+            };
+        }
+        let key = self.old.clone();
+        match keys.iter().find(|key| key.id == self.old).map(|key| key.status) {
+            None => return stuck(Blocker::OldKeyGone { key }, Stage::Survey),
+            Some(KeyStatus::Active) => {}
+            Some(KeyStatus::Inactive | KeyStatus::Expired) => {
+                return stuck(Blocker::OldKeyNotActive { key }, Stage::Survey);
+            }
+        }
+        match (other, third) {
+            (None, _) => Stage::Create { surveyed_at: at },
+            (Some(other), None) if self.may_be_ours(other) => Stage::Suspect { key: other.id.clone() },
+            (Some(other), _) => stuck(Blocker::NoFreeSlot { other: other.id.clone() }, Stage::Survey),
+        }
+    }
+
+    /// Whether a CreateAccessKey of ours that got no answer can have made this key.
+    ///
+    /// IAM does not say who made a key. A stranger who makes one for this very user within these
+    /// minutes, and whose first use AWS has not published yet, cannot be told from us.
+    fn may_be_ours(&self, key: &KeyMetadata) -> bool {
+        self.doubt_span.is_some_and(|span| {
+            // A plan comes from the journal: two of its spans may have no sum, two steps from a time do.
+            let latest = span.to + CLOCK_SKEW_MAX + self.plan.doubt_window;
+            key.created_at + CLOCK_SKEW_MAX >= span.from && key.created_at <= latest
+        })
+    }
+
+    /// A look at the keys before one is taken away for good or for now: the journal does not know what
+    /// others did to them meanwhile.
+    pub(super) fn looked_again(&mut self, keys: &[KeyMetadata], at: Timestamp) {
+        let status = |id: &AccessKeyId| keys.iter().find(|key| key.id == *id).map(|key| key.status);
+        let old = status(&self.old);
+        match self.stage.clone() {
+            Stage::Soak { ref new, .. } => self.looked_while_soaking(old, status(new), at),
+            Stage::Cool { ref new, .. } => self.looked_while_cooling(old, status(new), at),
+            Stage::Survey
+            | Stage::Create { .. }
+            | Stage::Suspect { .. }
+            | Stage::Discard { .. }
+            | Stage::Prove { .. }
+            | Stage::Deliver { .. }
+            | Stage::Verify { .. }
+            | Stage::Restore { .. }
+            | Stage::Done { .. }
+            | Stage::Stuck { .. }
+            | Stage::Abandoned => {}
+        }
+    }
+
+    fn looked_while_soaking(&mut self, old: Option<KeyStatus>, new: Option<KeyStatus>, at: Timestamp) {
+        let Stage::Soak { new: key, accepted_at, asked_at, usage, .. } = self.stage.clone() else { return };
+        let soak = |listed_at| Stage::Soak { new: key.clone(), accepted_at, asked_at, listed_at, usage };
+        let stage = match (old, new) {
+            (None, _) => stuck(Blocker::OldKeyGone { key: self.old.clone() }, soak(None)),
+            (Some(_), None) if at < self.last_probe_at + LISTING_SETTLES => {
+                return self.fail(Doing::List, "the listing does not show the new key yet", None, at);
+            }
+            (Some(_), None) => stuck(Blocker::NewKeyGone { key: key.clone() }, soak(None)),
+            (Some(_), Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
+                stuck(Blocker::NewKeyNotActive { key: key.clone() }, soak(None))
+            }
+            // It was set Active, and a request to set it Inactive came after that.
+            (Some(KeyStatus::Inactive), Some(KeyStatus::Active))
+                if self.reactivations > 0 && !self.is_in_doubt_of_deactivating() =>
+            {
+                Stage::Restore { new: key, accepted_at }
+            }
+            (Some(_), Some(KeyStatus::Active)) => soak(Some(at)),
+        };
+        self.end_row_of_failures(&Event::Listed { keys: Vec::new(), at });
+        self.enter(stage, at);
+    }
+
+    fn looked_while_cooling(&mut self, old: Option<KeyStatus>, new: Option<KeyStatus>, at: Timestamp) {
+        let Stage::Cool { new: key, accepted_at, asked_at, .. } = self.stage.clone() else { return };
+        let stage = match (old, new) {
+            // Somebody was faster, or the answer to our own request got lost.
+            (None, _) => Stage::Done { new: key },
+            (Some(KeyStatus::Active), _) if at < self.since + LISTING_SETTLES => {
+                return self.fail(
+                    Doing::List,
+                    "the listing does not show the old key Inactive yet",
+                    None,
+                    at,
+                );
+            }
+            (Some(KeyStatus::Active), _) => {
+                // Somebody set it Active, and will have had a reason.
+                self.reactivations += 1;
+                self.in_doubt = None;
+                soak_anew(key, accepted_at)
+            }
+            (Some(_), None | Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
+                let sentence = format!("the new key {key} was taken away by somebody else");
+                return self.trouble(Stage::Restore { new: key, accepted_at }, &sentence, at);
+            }
+            (Some(KeyStatus::Inactive | KeyStatus::Expired), Some(KeyStatus::Active)) => {
+                Stage::Cool { new: key, accepted_at, asked_at, listed_at: Some(at) }
+            }
+        };
+        self.end_row_of_failures(&Event::Listed { keys: Vec::new(), at });
+        self.enter(stage, at);
+    }
+}

@@ -1,0 +1,4 @@
+//! `rotation.toml`. See `tests/fuzz/targets/`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| keyround::targets::configuration(data));

@@ -1,0 +1,4 @@
+//! Stored events, as text. See `tests/fuzz/targets/`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| keyround::targets::events(data));

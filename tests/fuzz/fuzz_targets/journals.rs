@@ -1,0 +1,4 @@
+//! Journal files. See `tests/fuzz/targets/`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| keyround::targets::journals(data));

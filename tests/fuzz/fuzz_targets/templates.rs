@@ -1,0 +1,4 @@
+//! Templates of requests. See `tests/fuzz/targets/`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| keyround::targets::templates(data));

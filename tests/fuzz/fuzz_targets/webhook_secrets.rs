@@ -1,0 +1,4 @@
+//! Secrets that sign webhooks. See `tests/fuzz/targets/`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| keyround::targets::webhook_secrets(data));

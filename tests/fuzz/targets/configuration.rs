@@ -1,0 +1,133 @@
+//! `rotation.toml`, as an operator writes it, with all mistakes there are.
+
+use std::collections::BTreeSet;
+
+use keyround::config::settings::{Access, KeyAccess, Users};
+use keyround::config::{Diagnostics, Environment, Settings, parse};
+use keyround::ids::{AccountName, Subject};
+use keyround::journal::{decode, encode};
+use keyround::rotation::Event;
+use keyround::time::Timestamp;
+
+const NAME: &str = "rotation.toml";
+/// Ten years, beyond which the configuration takes no span.
+const SPAN_SECS_MAX: u64 = 3650 * 86_400;
+/// What a literal secret looks like here, in the place of one.
+const CANARY: &str = "Xq7canaryZ9";
+/// The keys whose value is a reference to a secret, wherever they stand.
+const OF_SECRETS: [&str; 5] = ["secret", "bearer", "password", "client_secret", "seal_key"];
+
+/// A configuration that is accepted can be relied on; one that is refused is pointed at, and gives no secret away.
+pub fn configuration(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    match read(&text) {
+        Ok(settings) => accepted(&text, &settings),
+        Err(diagnostics) => refused(&text, &diagnostics),
+    }
+    keeps_literal_secrets(&text);
+}
+
+fn read(text: &str) -> Result<Settings, Diagnostics> {
+    parse(NAME, text, &Environment::default())
+}
+
+fn accepted(text: &str, settings: &Settings) {
+    let again = read(&format!("{text}\n# the end\n")).expect("a comment at the end changes nothing");
+    assert_eq!(format!("{settings:?}"), format!("{again:?}"), "the same text is the same settings");
+    assert!((1..=256).contains(&settings.concurrency));
+    let mut users = BTreeSet::new();
+    for (name, vendor) in &settings.vendors {
+        let Access::Key(access) = &vendor.access else { continue };
+        can_be_relied_on(access);
+        for user in named(&access.users) {
+            let is_first = users.insert((access.account.clone(), user.to_lowercase()));
+            assert!(is_first, "{name} has the user {user}, which somebody has already");
+        }
+        frozen_plan_survives(access, &vendor.name.to_string());
+    }
+}
+
+fn named(users: &Users) -> Vec<&str> {
+    match users {
+        Users::Named(users) => users.iter().map(keyround::ids::IamUserName::as_str).collect(),
+        Users::Path(_) => Vec::new(),
+    }
+}
+
+fn can_be_relied_on(access: &KeyAccess) {
+    assert!(!access.deliver.is_empty(), "a vendor that is told nothing");
+    assert!(access.ages.warn_before < access.ages.max_age, "warned about from the first day");
+    let plan = &access.plan;
+    for span in [plan.soak, plan.quiet_for, plan.cool, plan.prove_every, plan.doubt_window] {
+        assert!(span.as_secs() <= SPAN_SECS_MAX && span.subsec_nanos() == 0, "{span:?}");
+    }
+    assert!(plan.prove_successes > 0 && !plan.doubt_window.is_zero());
+    assert_eq!(plan.can_ask_vendor, access.verify.is_some());
+}
+
+/// The plan goes into the journal with the rotation's first event, and comes out as it went in.
+fn frozen_plan_survives(access: &KeyAccess, vendor: &str) {
+    let started = Event::Started {
+        subject: Subject {
+            vendor: vendor.parse().expect("it was one"),
+            account: None::<AccountName>,
+            iam_user: "vendor-acme".parse().expect("a user"),
+        },
+        old: "AKIAOLD0000000000001".parse().expect("a key id"),
+        old_created_at: Timestamp::EPOCH,
+        reason: "too_old".to_owned(),
+        plan: access.plan.clone(),
+        at: Timestamp::EPOCH,
+    };
+    assert_eq!(decode(&encode(&started)), Ok(started));
+}
+
+fn refused(text: &str, diagnostics: &Diagnostics) {
+    let lines: Vec<&str> = text.split('\n').collect();
+    assert!(!diagnostics.list().is_empty(), "a refusal that names no mistake");
+    assert!(diagnostics.list().is_sorted_by_key(keyround::config::Diagnostic::line));
+    for diagnostic in diagnostics.list() {
+        let (line, column) = (diagnostic.line(), diagnostic.column());
+        let pointed_at = lines.get(line - 1).unwrap_or_else(|| panic!("line {line} of {}", lines.len()));
+        assert!((1..=pointed_at.chars().count() + 1).contains(&column), "column {column} of {pointed_at:?}");
+        assert_eq!(&*diagnostic.path, NAME);
+    }
+    // Who reads a log line by line, or a terminal that obeys control characters, is not led astray by a file.
+    let shown = diagnostics.to_string();
+    assert_eq!(shown.lines().count(), diagnostics.list().len() + 1, "{shown:?}");
+    let rendered = diagnostics.render(false);
+    for text in [&shown, &rendered] {
+        let unruly = text.chars().find(|letter| letter.is_control() && !matches!(letter, '\n' | '\t'));
+        assert_eq!(unruly, None, "{text:?}");
+    }
+    drop(diagnostics.render(true));
+}
+
+/// Puts a secret where a reference to one belongs. Whatever else is wrong with the file, the
+/// secret is not repeated. That it is refused is for the target `secret_references`: this may be another's table.
+fn keeps_literal_secrets(text: &str) {
+    // A text of several lines can hold what only looks like a key, and a captured value may have any name.
+    let is_unclear = ["\"\"\"", "'''", "capture", CANARY].iter().any(|mark| text.contains(mark));
+    if is_unclear {
+        return;
+    }
+    let lines = text.split_inclusive('\n');
+    let starts = lines.clone().scan(0, |start, line| Some(std::mem::replace(start, *start + line.len())));
+    let values = starts.zip(lines).filter_map(|(start, line)| Some((start, value_of_secret(line)?)));
+    let values: Vec<_> = values.collect();
+    // One place for each text: another text has another length.
+    let Some((start, value)) = values.get(text.len() % values.len().max(1)) else { return };
+    let (before, after) = (&text[..start + value.start], &text[start + value.end..]);
+    let diagnostics = read(&format!("{before}{CANARY}{after}")).err();
+    let shown = diagnostics.map(|diagnostics| diagnostics.render(false) + &diagnostics.to_string());
+    assert!(!shown.as_ref().is_some_and(|shown| shown.contains(CANARY)), "{shown:?}");
+}
+
+/// Where the value stands on a line such as `secret = "…"`.
+fn value_of_secret(line: &str) -> Option<std::ops::Range<usize>> {
+    let (key, value) = line.split_once('=')?;
+    let is_secret = OF_SECRETS.contains(&key.trim_matches([' ', '\t']));
+    let begin = line.len() - value.trim_start_matches([' ', '\t']).strip_prefix('"')?.len();
+    let length = line[begin..].find(['"', '\n']).unwrap_or(line.len() - begin);
+    is_secret.then_some(begin..begin + length)
+}

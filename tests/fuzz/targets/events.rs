@@ -1,0 +1,42 @@
+//! Stored events: what a journal holds, whoever wrote it, and whatever became of it since.
+
+use keyround::ids::RotationId;
+use keyround::journal::{Unreadable, decode, encode};
+use keyround::rotation::{Event, Rotation};
+use keyround::time::Timestamp;
+
+use super::rotations::look_at;
+
+/// What a newer version calls an event is named up to here.
+const KIND_CHARS_MAX: usize = 40;
+
+/// A line is an event that is written back as it was understood, or it is refused; a sequence of them is a
+/// rotation that can be asked anything, or it is refused.
+pub fn events(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let events: Vec<Event> = text.lines().filter_map(event).collect();
+    let id: RotationId = "01a34c24-fb08-8c11-9188-d17c45fbb284".parse().expect("a rotation id");
+    let Ok(rotation) = Rotation::replay(id, &events) else { return };
+    assert_eq!(rotation.events(), events.len() as u64);
+    let times = events.iter().map(Event::at).chain([Timestamp::EPOCH, rotation.since()]);
+    for at in times {
+        look_at(&rotation, at);
+    }
+}
+
+fn event(line: &str) -> Option<Event> {
+    match decode(line) {
+        Ok(event) => {
+            let stored = encode(&event);
+            assert_eq!(decode(&stored).as_ref(), Ok(&event), "{stored}");
+            assert_eq!(encode(&event), stored);
+            assert!(!stored.contains('\n'), "a history is lines");
+            Some(event)
+        }
+        Err(Unreadable::Newer { kind }) => {
+            assert!(kind.chars().count() <= KIND_CHARS_MAX);
+            None
+        }
+        Err(Unreadable::Damaged) => None,
+    }
+}

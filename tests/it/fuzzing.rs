@@ -1,0 +1,251 @@
+//! What is fuzzed, in the everyday suite: the corpus, everything that was ever found, and some thousands of mutations.
+//!
+//! `tests/fuzz/run` looks further, for as long as it is told to, steered by what each input reaches. Here nothing is
+//! compiled for it, and the mutations are the same ones each time. What is found there is put into
+//! `tests/fuzz/corpus/`, and is played here for ever.
+
+#[path = "../fuzz/targets/mod.rs"]
+#[expect(unreachable_pub, reason = "the library of the fuzzers is compiled from the same files")]
+mod targets;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use targets::{TARGETS, Target};
+
+#[test]
+fn no_answer_of_a_vendor_breaks_a_promise() {
+    play("answers", 1000);
+}
+
+#[test]
+fn no_configuration_breaks_a_promise() {
+    play("configuration", 500);
+}
+
+#[test]
+fn no_stored_event_breaks_a_promise() {
+    play("events", 1000);
+}
+
+#[test]
+fn no_journal_file_breaks_a_promise() {
+    play("journals", 200);
+}
+
+#[test]
+fn no_course_of_a_rotation_breaks_a_promise() {
+    play("rotations", 500);
+}
+
+#[test]
+fn no_schedule_breaks_a_promise() {
+    play("schedules", 500);
+}
+
+#[test]
+fn no_secret_reference_breaks_a_promise() {
+    play("secret_references", 300);
+}
+
+#[test]
+fn no_template_breaks_a_promise() {
+    play("templates", 500);
+}
+
+#[test]
+fn no_webhook_secret_breaks_a_promise() {
+    play("webhook_secrets", 1000);
+}
+
+#[test]
+fn every_target_has_a_binary_and_a_corpus() {
+    let names: BTreeSet<String> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
+    let manifest = read("tests/fuzz/Cargo.toml");
+    let binaries = manifest.split("[[bin]]").skip(1).filter_map(|binary| binary.split('"').nth(1));
+    assert_eq!(binaries.map(str::to_owned).collect::<BTreeSet<_>>(), names);
+    let folders = names_in(&root().join("tests/fuzz/corpus"));
+    assert_eq!(folders.into_iter().collect::<BTreeSet<_>>(), names);
+    for target in TARGETS {
+        assert!(!seeds(target.name).is_empty(), "{} begins with nothing", target.name);
+    }
+}
+
+/// The library of the fuzzers leaves out the modules that call AWS. It must have whatever the others use.
+#[test]
+fn the_fuzzers_have_every_module_that_they_use() {
+    let library = read("tests/fuzz/keyround.rs");
+    let paths = library.split("#[path = \"../../").skip(1).filter_map(|rest| rest.split('"').next());
+    let paths: Vec<&str> = paths.filter(|path| path.starts_with("src/")).collect();
+    let has = |module: &str| library.contains(&format!("pub mod {module};"));
+    assert!(paths.len() > 5, "the modules were not found");
+    for path in paths {
+        for file in files_of_module(&root().join(path)) {
+            let text = fs::read_to_string(&file).expect("a source");
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let used = code
+                .split("crate::")
+                .skip(1)
+                .map(|rest| rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
+            let missing: Vec<&str> = used
+                .filter_map(|mut words| words.next())
+                .filter(|module| !module.is_empty() && !has(module))
+                .collect();
+            let file = file.display();
+            assert!(missing.is_empty(), "{file} uses {missing:?}: add them to tests/fuzz/keyround.rs");
+        }
+    }
+}
+
+#[test]
+fn the_fuzzers_link_the_versions_that_are_shipped() {
+    let (shipped, fuzzed) = (versions("Cargo.lock"), versions("tests/fuzz/Cargo.lock"));
+    let differ = |(name, versions): &(&String, &BTreeSet<String>)| {
+        shipped.get(*name).is_some_and(|shipped| !versions.is_subset(shipped))
+    };
+    let stale: Vec<&String> = fuzzed.iter().filter(differ).map(|(name, _)| name).collect();
+    assert!(
+        stale.is_empty(),
+        "other versions than in Cargo.lock: {stale:?}; cp Cargo.lock tests/fuzz/ && cargo metadata --manifest-path \
+         tests/fuzz/Cargo.toml >/dev/null"
+    );
+}
+
+/// Plays all seeds of a target and so many mutations of them.
+fn play(name: &str, mutations: u32) {
+    let target = TARGETS.into_iter().find(|target| target.name == name).expect("a target");
+    let seeds = seeds(name);
+    for seed in &seeds {
+        keep_promises(target, seed);
+    }
+    let mut dice = Dice::new(name);
+    for _ in 0..mutations {
+        keep_promises(target, &mutated(&seeds, &mut dice));
+    }
+}
+
+fn keep_promises(target: Target, input: &[u8]) {
+    let kept = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
+    assert!(
+        kept.is_ok(),
+        "{} breaks a promise, as said above, with b\"{}\"",
+        target.name,
+        input.escape_ascii()
+    );
+}
+
+/// The corpus, and what other tests have of the same kind.
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let corpus = root().join("tests/fuzz/corpus").join(name);
+    let mut files: Vec<PathBuf> = names_in(&corpus).iter().map(|name| corpus.join(name)).collect();
+    match name {
+        "configuration" => {
+            let config = root().join("tests/config");
+            let is_toml = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "toml");
+            files.extend(names_in(&config).iter().map(|name| config.join(name)).filter(is_toml));
+            files.push(root().join("rotation.toml.example"));
+        }
+        "events" => files.push(root().join("tests/events/v1.jsonl")),
+        _ => {}
+    }
+    files.iter().map(|file| fs::read(file).expect("a seed")).collect()
+}
+
+/// Some seed with some changes: what a careless or a malicious hand makes of it.
+fn mutated(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
+    let mut input = seeds[dice.below(seeds.len())].clone();
+    for _ in 0..=dice.below(6) {
+        let at = dice.below(input.len() + 1);
+        let end = at + dice.below((input.len() - at + 1).min(64));
+        match dice.below(7) {
+            0 => drop(input.drain(at..end)),
+            1 => input.insert(at, dice.byte()),
+            2 => drop(input.splice(at..at, input[at..end].to_vec())),
+            3 => input.truncate(at.max(1)),
+            4 => {
+                let other = &seeds[dice.below(seeds.len())];
+                let from = dice.below(other.len() + 1);
+                let to = from + dice.below((other.len() - from + 1).min(64));
+                drop(input.splice(at..end, other[from..to].iter().copied()));
+            }
+            5 => input.iter_mut().skip(at).take(4).for_each(|byte| *byte = dice.byte()),
+            _ => input.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << dice.below(8)),
+        }
+    }
+    input
+}
+
+/// The same throws each time: xorshift, from the name of the target.
+struct Dice(u64);
+
+impl Dice {
+    fn new(name: &str) -> Dice {
+        Dice(name.bytes().fold(0x9e37_79b9_7f4a_7c15, |seed, byte| {
+            (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        }))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).expect("it is below a usize")
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_be_bytes()[0]
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect("a file of the repository")
+}
+
+/// The names of what is in a folder, in order.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The file of a module, or all files of its folder.
+fn files_of_module(file: &Path) -> Vec<PathBuf> {
+    if !file.ends_with("mod.rs") {
+        return vec![file.to_owned()];
+    }
+    let (mut files, mut folders) = (Vec::new(), vec![file.parent().expect("a folder").to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for path in names_in(&folder).iter().map(|name| folder.join(name)) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|extension| extension == "rs") => files.push(path),
+                false => {}
+            }
+        }
+    }
+    files
+}
+
+/// The versions of each crate in a lock file.
+fn versions(lock: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let text = read(lock);
+    let lock: toml::Table = text.parse().expect("a lock file");
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in lock["package"].as_array().expect("packages") {
+        let word = |key: &str| package[key].as_str().expect("a word").to_owned();
+        versions.entry(word("name")).or_default().insert(word("version"));
+    }
+    versions
+}

@@ -1,0 +1,489 @@
+//! IAM and STS: a quota of two, replicas that lag and disagree, dates of last use that come late, and
+//! answers that get lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyround::ids::{AccessKeyId, AccountId, AccountName, IamUserName};
+use keyround::ports::{Accounts, Answer, Fault as Failed, Iam, Identity, NewKey};
+use keyround::rotation::{KeyMetadata, KeyStatus, KeyUsage, RefusalCode};
+use keyround::secret::Secret;
+use keyround::time::Timestamp;
+
+use super::Mistake;
+use super::consumers::Consumer;
+use super::faults::{AT_AWS, Fault};
+use super::world::{Sim, State};
+
+/// Access keys per user, Inactive ones included (IAM quotas).
+pub(super) const QUOTA: usize = 2;
+pub(super) const REPLICAS: usize = 3;
+/// Of several uses within this span IAM records the first (IAM User Guide).
+const USE_GRAIN: Duration = Duration::from_mins(15);
+/// AWS refuses a request whose signature is dated further away than this (SigV4).
+const SKEW_SECS_MAX: u64 = 300;
+/// A signed request that is stuck on the way arrives at most this much later.
+const LATE_MAX: Duration = Duration::from_mins(4);
+const NO_ANSWER_AFTER: Duration = Duration::from_secs(30);
+
+/// One change of a key, and from when each replica shows it.
+#[derive(Clone, Debug)]
+struct Change {
+    /// `None`: deleted.
+    status: Option<KeyStatus>,
+    shown_from: [Timestamp; REPLICAS],
+}
+
+/// Who made a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Maker {
+    /// Whoever set the vendor up.
+    First,
+    /// The program.
+    Program,
+    Stranger,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) id: AccessKeyId,
+    pub(super) secret: String,
+    pub(super) maker: Maker,
+    pub(super) created_at: Timestamp,
+    pub(super) inactive_since: Option<Timestamp>,
+    pub(super) offered: bool,
+    /// Somebody else switched or deleted it: what follows is not the program's doing.
+    pub(super) meddled_with: bool,
+    pub(super) probed_at: Option<Timestamp>,
+    worked_for_probe: bool,
+    /// Uses: from, until (`None`: still), and how far apart.
+    pub(super) uses: Vec<(Timestamp, Option<Timestamp>, Duration)>,
+    changes: Vec<Change>,
+}
+
+/// An IAM user, and the vendor that works with its key.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) name: IamUserName,
+    pub(super) keys: Vec<Key>,
+    pub(super) consumer: Consumer,
+    /// How long replicas lag in this play, at most.
+    pub(super) lag_max: Duration,
+    /// How long dates of last use lag.
+    pub(super) usage_lag: Duration,
+    /// When the program last read dates of last use.
+    pub(super) usage_read_at: Timestamp,
+    /// When creations of the program may have been without an answer: from and until.
+    pub(super) doubts: Vec<(Timestamp, Timestamp)>,
+    /// Nothing but refusals of rights until then.
+    pub(super) denied_until: Timestamp,
+}
+
+impl Key {
+    /// What is true, whatever the replicas show.
+    pub(super) fn status(&self) -> Option<KeyStatus> {
+        self.changes.last().and_then(|change| change.status)
+    }
+
+    pub(super) fn works(&self) -> bool {
+        self.status() == Some(KeyStatus::Active)
+    }
+
+    fn shown(&self, replica: usize, now: Timestamp) -> Option<KeyStatus> {
+        let known = self.changes.iter().rev().find(|change| change.shown_from[replica] <= now);
+        known.and_then(|change| change.status)
+    }
+
+    /// Whether some replica knows the key as Active.
+    pub(super) fn is_known_somewhere(&self, now: Timestamp) -> bool {
+        (0..REPLICAS).any(|replica| self.shown(replica, now) == Some(KeyStatus::Active))
+    }
+
+    fn last_use(&self, published: Timestamp) -> Option<Timestamp> {
+        let until_published = |&(from, until, every): &(Timestamp, Option<Timestamp>, Duration)| {
+            let last = until.unwrap_or(published).min(published);
+            let every = every.max(USE_GRAIN).as_secs();
+            (from <= last).then(|| from + Duration::from_secs(last.since(from).as_secs() / every * every))
+        };
+        self.uses.iter().filter_map(until_published).max()
+    }
+
+    /// As GetAccessKeyLastUsed says it: late, and a use soon after a recorded one is hidden behind that.
+    pub(super) fn usage(&self, published: Timestamp) -> KeyUsage {
+        let by_probe = self.probed_at.filter(|at| *at <= published);
+        let (last_used_at, service) = match (self.last_use(published), by_probe) {
+            (None, None) => return KeyUsage::Never,
+            (Some(used), Some(probed)) if used.since(probed) > USE_GRAIN => (used, "s3"),
+            (_, Some(probed)) => (probed, "sts"),
+            (Some(used), None) => (used, "s3"),
+        };
+        KeyUsage::Used { last_used_at, service: service.to_owned() }
+    }
+}
+
+impl State {
+    pub(super) fn make_key(
+        &mut self,
+        user: &IamUserName,
+        maker: Maker,
+        created_at: Timestamp,
+    ) -> AccessKeyId {
+        let id = self.new_key_id();
+        let key = Key {
+            id: id.clone(),
+            secret: format!("canary-secret-of-{id}"),
+            maker,
+            created_at,
+            inactive_since: None,
+            offered: maker == Maker::First,
+            meddled_with: false,
+            probed_at: None,
+            worked_for_probe: false,
+            uses: Vec::new(),
+            changes: Vec::new(),
+        };
+        self.user(user).keys.push(key);
+        self.change(user, &id, Some(KeyStatus::Active));
+        id
+    }
+
+    /// Changes a key; the replicas follow in their own time, and never backwards.
+    pub(super) fn change(&mut self, user: &IamUserName, id: &AccessKeyId, status: Option<KeyStatus>) {
+        let now = self.now();
+        let lag_max = if self.weather.is_calm { Duration::from_secs(2) } else { self.user(user).lag_max };
+        let lags: [Duration; REPLICAS] =
+            std::array::from_fn(|_| self.dice.span(Duration::from_secs(1), lag_max));
+        let key = self.key(user, id).expect("somebody just found it");
+        let before = key.changes.last().map(|change| change.shown_from);
+        let shown_from = std::array::from_fn(|replica| {
+            (now + lags[replica]).max(before.map_or(now, |shown| shown[replica]))
+        });
+        key.changes.push(Change { status, shown_from });
+        key.inactive_since = match status {
+            Some(KeyStatus::Inactive) => key.inactive_since.or(Some(now)),
+            Some(KeyStatus::Active | KeyStatus::Expired) | None => None,
+        };
+        self.note(format!("{user}: {id} is {status:?}"));
+    }
+
+    /// A key that exists.
+    pub(super) fn key(&mut self, user: &IamUserName, id: &AccessKeyId) -> Option<&mut Key> {
+        self.user(user)
+            .keys
+            .iter_mut()
+            .find(|key| key.id == *id && (key.status().is_some() || key.changes.is_empty()))
+    }
+
+    pub(super) fn slots_taken(&mut self, user: &IamUserName) -> usize {
+        self.user(user).keys.iter().filter(|key| key.status().is_some()).count()
+    }
+
+    fn list(&mut self, user: &IamUserName) -> Vec<KeyMetadata> {
+        let (now, replica) = (self.now(), self.dice.up_to(REPLICAS));
+        let row = |key: &Key| {
+            let status = key.shown(replica, now)?;
+            Some(KeyMetadata { id: key.id.clone(), status, created_at: key.created_at })
+        };
+        self.user(user).keys.iter().filter_map(row).collect()
+    }
+
+    fn create(&mut self, user: &IamUserName) -> Answer<NewKey> {
+        if self.slots_taken(user) >= QUOTA {
+            if self.mistake == Mistake::DeletesOtherAtQuota {
+                self.make_room(user);
+                return self.create(user);
+            }
+            return Err(Failed::refused(RefusalCode::LimitExceeded, "two keys already"));
+        }
+        let now = self.now();
+        let id = self.make_key(user, Maker::Program, now);
+        let secret = Secret::new(self.key(user, &id).expect("just made").secret.clone());
+        Ok(NewKey { id, secret, request_id: None })
+    }
+
+    /// What a popular peer does when both slots are taken.
+    fn make_room(&mut self, user: &IamUserName) {
+        let oldest = self.user(user).keys.iter().find(|key| key.status().is_some()).map(|key| key.id.clone());
+        let oldest = oldest.expect("both slots are taken");
+        self.check_taking(user, &oldest, "deleted");
+        self.change(user, &oldest, None);
+    }
+
+    fn set_status(
+        &mut self,
+        user: &IamUserName,
+        id: &AccessKeyId,
+        status: KeyStatus,
+    ) -> Answer<Option<String>> {
+        if self.key(user, id).is_none() {
+            return Err(Failed::refused(RefusalCode::NoSuchKey, "no such key"));
+        }
+        if status == KeyStatus::Inactive {
+            self.check_taking(user, id, "set Inactive");
+            if self.mistake == Mistake::InactiveIsNotSent {
+                return Ok(None);
+            }
+        }
+        self.change(user, id, Some(status));
+        Ok(None)
+    }
+
+    fn delete(&mut self, user: &IamUserName, id: &AccessKeyId) -> Answer<Option<String>> {
+        if self.key(user, id).is_none() {
+            return Err(Failed::refused(RefusalCode::NoSuchKey, "no such key"));
+        }
+        self.check_deleting(user, id);
+        self.change(user, id, None);
+        Ok(None)
+    }
+
+    fn last_used(&mut self, user: &IamUserName, id: &AccessKeyId) -> KeyUsage {
+        let now = self.now();
+        let lag = self.user(user).usage_lag;
+        let usage = self.key(user, id).map_or(KeyUsage::Gone, |key| key.usage(now.minus(lag)));
+        match (self.mistake, usage) {
+            (Mistake::ProbeIsUse, KeyUsage::Used { last_used_at, .. }) => {
+                KeyUsage::Used { last_used_at, service: "s3".to_owned() }
+            }
+            (Mistake::UseIsOverlooked, KeyUsage::Used { .. }) => KeyUsage::Never,
+            (_, usage) => usage,
+        }
+    }
+
+    fn identify(&mut self, user: &IamUserName, id: &AccessKeyId, secret: &str) -> Answer<Identity> {
+        let (now, replica) = (self.now(), self.dice.up_to(REPLICAS));
+        let is_believed = self.mistake == Mistake::ProofIsSkipped;
+        let known = self.user(user).keys.iter_mut().find(|key| key.id == *id);
+        let known = known.filter(|key| key.secret == secret);
+        let Some(key) = known else {
+            return Err(Failed::refused(RefusalCode::NotUsable, "no such pair"));
+        };
+        if key.shown(replica, now) != Some(KeyStatus::Active) && !is_believed {
+            if key.worked_for_probe {
+                self.mark(user, Fault::ReplicaFlaps);
+            }
+            return Err(Failed::refused(RefusalCode::NotUsable, "AWS does not know the key"));
+        }
+        (key.probed_at, key.worked_for_probe) = (Some(now), true);
+        Ok(Identity { account_id: account_id(), arn: format!("arn:aws:iam::{}:user/{user}", account_id()) })
+    }
+}
+
+pub(super) fn account_id() -> AccountId {
+    "111122223333".parse().expect("twelve digits")
+}
+
+/// IAM, as the program calls it.
+pub(super) struct SimAccounts(pub(super) Sim);
+
+impl Accounts for SimAccounts {
+    fn iam(&self, _account: Option<&AccountName>) -> Arc<dyn Iam> {
+        Arc::new(SimIam(self.0.clone()))
+    }
+}
+
+struct SimIam(Sim);
+
+impl SimIam {
+    /// One call: how long it takes, what goes wrong with it, and what comes back.
+    async fn call<T: Send>(
+        &self,
+        user: &IamUserName,
+        what: &'static str,
+        act: impl Fn(&mut State) -> Answer<T> + Send + 'static,
+    ) -> Answer<T> {
+        let changes = !matches!(what, "list" | "last used" | "identify");
+        let (fault, travels) = {
+            let mut state = self.0.lock();
+            state.count_call(user);
+            (
+                self.draw(&mut state, user, what, changes),
+                state.dice.span(Duration::from_secs(1), Duration::from_secs(4)),
+            )
+        };
+        self.0.pass(travels).await;
+        let answer = self.answer(user, fault, act).await;
+        let mut state = self.0.lock();
+        let heard = match &answer {
+            Ok(_) => "done",
+            Err(Failed::Refused(refusal)) => refusal.code.as_str(),
+            Err(Failed::Unknown(_)) => "no answer",
+        };
+        state.note(format!("{user}: {what}: {heard}"));
+        let taken_for_a_no = state.mistake == Mistake::SilenceIsRefusal;
+        drop(state);
+        match answer {
+            Err(Failed::Unknown(_)) if taken_for_a_no => {
+                Err(Failed::refused(RefusalCode::Other, "no answer"))
+            }
+            answer => answer,
+        }
+    }
+
+    fn draw(&self, state: &mut State, user: &IamUserName, what: &str, changes: bool) -> Option<Fault> {
+        if state.clock_off_secs.unsigned_abs() > SKEW_SECS_MAX {
+            return Some(Fault::ClockSteps);
+        }
+        // Most calls are listings of users for whom nothing is due: they get their share of faults, not all.
+        if what == "list" && state.place(user) == "idle" && !state.dice.per_mille(100) {
+            return None;
+        }
+        if state.now() < state.user(user).denied_until && !state.weather.is_calm {
+            state.mark(user, Fault::Denied);
+            return Some(Fault::Denied);
+        }
+        let fault = state.strike(user, &AT_AWS)?;
+        match fault {
+            // Rights are missing for as long as it takes somebody to notice.
+            Fault::Denied => {
+                let until = state.dice.span(Duration::from_secs(1), Duration::from_hours(60));
+                let until = state.now() + until;
+                state.user(user).denied_until = until;
+            }
+            // What only reads is the same before and after, and late.
+            Fault::KilledInFlight | Fault::KilledAfter if !changes => return Some(Fault::KilledBefore),
+            Fault::Late | Fault::AnswerLost if !changes => return Some(Fault::ServerError),
+            _ => {}
+        }
+        Some(fault)
+    }
+
+    async fn answer<T: Send>(
+        &self,
+        user: &IamUserName,
+        fault: Option<Fault>,
+        act: impl Fn(&mut State) -> Answer<T> + Send + 'static,
+    ) -> Answer<T> {
+        let retries = {
+            let state = self.0.lock();
+            state.mistake == Mistake::SdkRetriesCreate
+        };
+        match fault {
+            None => act(&mut self.0.lock()),
+            Some(Fault::KilledBefore) => self.0.die().await,
+            Some(Fault::KilledAfter) => {
+                drop(act(&mut self.0.lock()));
+                self.0.die().await
+            }
+            Some(Fault::KilledInFlight) => {
+                self.perform_late(act);
+                self.0.die().await
+            }
+            Some(Fault::Late) => {
+                self.perform_late(act);
+                self.0.pass(NO_ANSWER_AFTER).await;
+                Err(Failed::unknown("no answer"))
+            }
+            Some(Fault::AnswerLost) => {
+                drop(act(&mut self.0.lock()));
+                self.0.pass(NO_ANSWER_AFTER).await;
+                if retries {
+                    return act(&mut self.0.lock());
+                }
+                Err(Failed::unknown("no answer"))
+            }
+            Some(Fault::ServerError) => Err(Failed::unknown("500")),
+            Some(Fault::Throttled) => Err(Failed::refused(RefusalCode::Throttled, "slow down")),
+            Some(Fault::Denied) => Err(Failed::refused(RefusalCode::AccessDenied, "rights are missing")),
+            Some(Fault::Unreachable) => Err(Failed::refused(RefusalCode::NotSent, "no connection")),
+            Some(_) => {
+                Err(Failed::refused(RefusalCode::Other, format!("the request of {user} is dated wrongly")))
+            }
+        }
+    }
+
+    fn perform_late<T>(&self, act: impl Fn(&mut State) -> Answer<T> + Send + 'static) {
+        let sim = self.0.clone();
+        let late = sim.lock().dice.span(Duration::from_secs(5), LATE_MAX);
+        drop(tokio::spawn(async move {
+            sim.pass(late).await;
+            drop(act(&mut sim.lock()));
+        }));
+    }
+}
+
+#[async_trait]
+impl Iam for SimIam {
+    async fn account_id(&self) -> Answer<AccountId> {
+        Ok(account_id())
+    }
+
+    async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
+        let name = user.clone();
+        let listed = self.call(user, "list", move |state| Ok(state.list(&name))).await;
+        let is_believed = self.0.lock().mistake == Mistake::NoListingIsNoKeys;
+        if is_believed { Ok(listed.unwrap_or_default()) } else { listed }
+    }
+
+    async fn create_key(&self, user: &IamUserName) -> Answer<NewKey> {
+        let (name, from) = (user.clone(), self.0.true_now());
+        self.0.lock().user(user).doubts.push((from, from + NO_ANSWER_AFTER + LATE_MAX));
+        self.tempt_a_stranger(user);
+        self.call(user, "create", move |state| state.create(&name)).await
+    }
+
+    async fn set_status(
+        &self,
+        user: &IamUserName,
+        key: &AccessKeyId,
+        status: KeyStatus,
+    ) -> Answer<Option<String>> {
+        let (name, id) = (user.clone(), key.clone());
+        let what = if status == KeyStatus::Active { "set Active" } else { "set Inactive" };
+        self.call(user, what, move |state| state.set_status(&name, &id, status)).await
+    }
+
+    async fn delete_key(&self, user: &IamUserName, key: &AccessKeyId) -> Answer<Option<String>> {
+        let (name, id) = (user.clone(), key.clone());
+        self.call(user, "delete", move |state| state.delete(&name, &id)).await
+    }
+
+    async fn usage(&self, key: &AccessKeyId) -> Answer<KeyUsage> {
+        let (user, id) = (self.owner(key), key.clone());
+        let name = user.clone();
+        self.call(&user, "last used", move |state| Ok(state.last_used(&name, &id))).await
+    }
+
+    async fn identify(&self, key: &AccessKeyId, secret: &Secret) -> Answer<Identity> {
+        let (user, id, secret) = (self.owner(key), key.clone(), secret.clone());
+        let name = user.clone();
+        self.call(&user, "identify", move |state| state.identify(&name, &id, secret.expose())).await
+    }
+
+    async fn users_under(&self, _path: &str) -> Answer<Vec<IamUserName>> {
+        Ok(self.0.lock().users.keys().cloned().collect())
+    }
+
+    async fn missing_rights(&self, _user: &IamUserName) -> Answer<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+impl SimIam {
+    /// At the worst time: while a creation of the program may be without an answer.
+    fn tempt_a_stranger(&self, user: &IamUserName) {
+        let mut state = self.0.lock();
+        let State { weather, dice, .. } = &mut *state;
+        if !weather.strikes(Fault::StrangerMakesKey, dice) {
+            return;
+        }
+        let (sim, user, after) = (self.0.clone(), user.clone(), dice.span(Duration::from_secs(1), LATE_MAX));
+        drop(tokio::spawn(async move {
+            sim.pass(after).await;
+            let mut state = sim.lock();
+            if state.slots_taken(&user) < QUOTA {
+                state.mark(&user, Fault::StrangerMakesKey);
+                let now = state.now();
+                let id = state.make_key(&user, Maker::Stranger, now);
+                state.key(&user, &id).expect("just made").uses.push((now, None, USE_GRAIN));
+            }
+        }));
+    }
+
+    fn owner(&self, key: &AccessKeyId) -> IamUserName {
+        let state = self.0.lock();
+        let owns = |user: &&User| user.keys.iter().any(|known| known.id == *key);
+        state.users.values().find(owns).expect("only keys of the cast are asked for").name.clone()
+    }
+}

@@ -1,0 +1,368 @@
+//! The vendors: each holds a pair and works with it, and each has its own way to be given one and to be
+//! asked for it. They err, forget, dawdle, vanish for days and restore backups.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyround::config::SecretRef;
+use keyround::ids::{AccessKeyId, IamUserName};
+use keyround::ports::{Answer, Egress, Errand, Fault as Failed, Purpose, Request, Response, SecretSource};
+use keyround::rotation::RefusalCode;
+use keyround::secret::Secret;
+use keyround::time::Timestamp;
+use serde_json::{Value, json};
+
+use super::Mistake;
+use super::faults::{AT_VENDOR, Fault};
+use super::world::{Sim, State};
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const NO_ANSWER_AFTER: Duration = Duration::from_secs(30);
+
+/// How a vendor is given a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Door {
+    /// A signed webhook; repeats of one message are duplicates.
+    Webhook,
+    /// One request that says the pair, and an answer that says which key was taken.
+    Json,
+    /// Two settings, two requests.
+    TwoWrites,
+}
+
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) can_be_asked: bool,
+    pub(super) uses_every: Duration,
+    /// The pair it holds. After one of two writes the halves are of different pairs.
+    pub(super) id: String,
+    secret: String,
+    /// The pair before: what a backup holds.
+    backup: Option<(String, String)>,
+    messages: BTreeSet<String>,
+    pub(super) away_until: Timestamp,
+    pub(super) went_back_at: Option<Timestamp>,
+}
+
+impl Consumer {
+    pub(super) fn new(can_be_asked: bool, uses_every: Duration) -> Consumer {
+        Consumer {
+            can_be_asked,
+            uses_every,
+            id: String::new(),
+            secret: String::new(),
+            backup: None,
+            messages: BTreeSet::new(),
+            away_until: Timestamp::EPOCH,
+            went_back_at: None,
+        }
+    }
+}
+
+/// A pair, or half of one.
+type Halves = (Option<String>, Option<String>);
+
+impl State {
+    /// The key that the vendor works with; `None` while its halves do not fit.
+    pub(super) fn held(&mut self, user: &IamUserName) -> Option<AccessKeyId> {
+        let user = self.user(user);
+        let fits = |key: &&super::cloud::Key| {
+            key.id.as_str() == user.consumer.id && key.secret == user.consumer.secret
+        };
+        user.keys.iter().find(fits).map(|key| key.id.clone())
+    }
+
+    /// Whether the vendor's working depends on this key, whole or by half.
+    pub(super) fn leans_on(&mut self, user: &IamUserName, id: &AccessKeyId) -> bool {
+        let user = self.user(user);
+        let secret = user.keys.iter().find(|key| key.id == *id).map(|key| key.secret.as_str());
+        user.consumer.id == id.as_str() || secret == Some(user.consumer.secret.as_str())
+    }
+
+    /// The vendor takes a pair, or half of one, and works with it once it is whole.
+    pub(super) fn take(&mut self, user: &IamUserName, (id, secret): Halves) {
+        let (before, now) = (self.held(user), self.now());
+        let consumer = &mut self.user(user).consumer;
+        let pair = (consumer.id.clone(), consumer.secret.clone());
+        consumer.id = id.unwrap_or(pair.0.clone());
+        consumer.secret = secret.unwrap_or(pair.1.clone());
+        if before.is_some() && before.as_ref().map(AccessKeyId::as_str) != Some(consumer.id.as_str()) {
+            consumer.backup = Some(pair);
+        }
+        let every = consumer.uses_every;
+        let after = self.held(user);
+        if after == before {
+            return;
+        }
+        for key in &mut self.user(user).keys {
+            if let Some((_, until @ None, _)) = key.uses.last_mut() {
+                *until = Some(now);
+            }
+            if Some(&key.id) == after.as_ref() {
+                key.uses.push((now, None, every));
+            }
+        }
+        self.note(format!("{user}: the vendor works with {after:?}"));
+    }
+
+    fn holds_offered(&mut self, user: &IamUserName) -> Value {
+        let id = self.user(user).consumer.id.clone();
+        let offered = self.in_flight(user).and_then(|rotation| rotation.stage().new_key().cloned());
+        match (self.mistake, offered) {
+            (Mistake::YesToEverything, Some(offered)) => json!({ "id": offered }),
+            _ => json!({ "id": id }),
+        }
+    }
+
+    /// The vendor is offered what is in this request, before anything else can go wrong with it.
+    fn offer(&mut self, user: &IamUserName, halves: &Halves) {
+        let now = self.now();
+        let Some(id) = halves.0.clone().or_else(|| self.id_of_secret(user, halves.1.as_deref())) else {
+            return;
+        };
+        let id: AccessKeyId = id.parse().expect("only access key ids are offered");
+        let Some(key) = self.key(user, &id) else { return };
+        key.offered = true;
+        // Deleted or switched off by somebody else since it was proved: no proof could know that.
+        if !key.is_known_somewhere(now) && !key.meddled_with {
+            self.break_with(format!("{user} was offered {id}, which AWS does not know yet"));
+        }
+    }
+
+    fn id_of_secret(&mut self, user: &IamUserName, secret: Option<&str>) -> Option<String> {
+        let secret = secret?;
+        self.user(user).keys.iter().find(|key| key.secret == secret).map(|key| key.id.to_string())
+    }
+}
+
+/// The way to the vendors, as the program goes it.
+pub(super) struct SimEgress(pub(super) Sim);
+
+#[async_trait]
+impl Egress for SimEgress {
+    async fn send(&self, purpose: &Purpose, request: Request) -> Answer<Response> {
+        let user = &purpose.subject.iam_user;
+        let (fault, travels) = {
+            let mut state = self.0.lock();
+            state.count_call(user);
+            (
+                draw(&mut state, user, purpose.errand),
+                state.dice.span(Duration::from_secs(1), Duration::from_secs(9)),
+            )
+        };
+        self.0.pass(travels).await;
+        let answer = match purpose.errand {
+            Errand::Deliver { .. } => self.deliver(user, &request, fault).await,
+            Errand::Verify | Errand::Token => self.ask(user, fault).await,
+        };
+        let mut state = self.0.lock();
+        let heard =
+            answer.as_ref().map_or_else(|fault| fault.sentence().to_owned(), |got| got.status.to_string());
+        state.note(format!("{user}: {:?}: {heard}", purpose.errand));
+        let is_consent = state.mistake == Mistake::SilenceIsConsent;
+        match (answer, purpose.errand) {
+            (answer, Errand::Verify)
+                if is_consent
+                    && state.place(user) == "cool"
+                    && answer.as_ref().map_or(true, |got| got.status >= 500) =>
+            {
+                let new = state.in_flight(user).and_then(|rotation| rotation.stage().new_key().cloned());
+                Ok(response(200, &json!({ "id": new })))
+            }
+            (Err(Failed::Unknown(_)), Errand::Deliver { .. })
+                if state.mistake == Mistake::SilenceIsAcceptance =>
+            {
+                let (id, _) = halves(&request);
+                Ok(response(200, &json!({ "taken": id })))
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    async fn reach(&self, _url: &str, _timeout: Duration) -> Answer<()> {
+        Ok(())
+    }
+}
+
+/// What goes wrong with a request. Nobody is there, or one of the faults of a request strikes.
+fn draw(state: &mut State, user: &IamUserName, errand: Errand) -> Option<Fault> {
+    if state.now() < state.user(user).consumer.away_until && !state.weather.is_calm {
+        return Some(state.dice.one_of(&[Fault::VendorUnreachable, Fault::VendorError]));
+    }
+    match (state.strike(user, &AT_VENDOR)?, errand) {
+        // Nothing can be forgotten or come late of a question.
+        (Fault::VendorForgets, Errand::Verify) => None,
+        (Fault::VendorLate | Fault::KilledAfter, Errand::Verify) => Some(Fault::VendorAnswerLost),
+        (fault, _) => Some(fault),
+    }
+}
+
+impl SimEgress {
+    async fn deliver(&self, user: &IamUserName, request: &Request, fault: Option<Fault>) -> Answer<Response> {
+        let halves = halves(request);
+        let message = request.headers.iter().find(|(name, _)| name == "webhook-id");
+        let message = message.map(|(_, id)| id.expose().to_owned());
+        let taken = json!({ "taken": halves.0 });
+        if let Some(answer) = failed(fault, &mut self.0.lock()) {
+            return answer;
+        }
+        self.0.lock().offer(user, &halves);
+        match fault {
+            Some(Fault::KilledBefore) => self.0.die().await,
+            Some(Fault::KilledAfter) => {
+                self.accept(user, message, halves);
+                self.0.die().await
+            }
+            Some(Fault::VendorAnswerLost) => {
+                self.accept(user, message, halves);
+                self.0.pass(NO_ANSWER_AFTER).await;
+                Err(Failed::unknown("no answer"))
+            }
+            Some(Fault::VendorLate) => {
+                let late = self.0.lock().dice.span(Duration::from_mins(1), Duration::from_mins(30));
+                self.accept_after(late, user, message, halves);
+                self.0.pass(NO_ANSWER_AFTER).await;
+                Err(Failed::unknown("no answer"))
+            }
+            Some(Fault::VendorForgets) => {
+                self.remember(user, message);
+                Ok(response(200, &taken))
+            }
+            Some(Fault::VendorAnswersGarbage) => Ok(response(200, &json!("<html>welcome</html>"))),
+            _ => {
+                let dawdles = self.0.lock().dice.per_mille(150);
+                let after = self.0.lock().dice.span(Duration::from_mins(1), 3 * HOUR);
+                match dawdles {
+                    true => self.accept_after(after, user, message, halves),
+                    false => self.accept(user, message, halves),
+                }
+                Ok(response(200, &taken))
+            }
+        }
+    }
+
+    async fn ask(&self, user: &IamUserName, fault: Option<Fault>) -> Answer<Response> {
+        if let Some(answer) = failed(fault, &mut self.0.lock()) {
+            return answer;
+        }
+        match fault {
+            Some(Fault::KilledBefore) => self.0.die().await,
+            Some(Fault::VendorAnswerLost) => {
+                self.0.pass(NO_ANSWER_AFTER).await;
+                Err(Failed::unknown("no answer"))
+            }
+            Some(Fault::VendorAnswersGarbage) => Ok(response(200, &json!(["?"]))),
+            _ => Ok(response(200, &self.0.lock().holds_offered(user))),
+        }
+    }
+
+    /// Whether the message is new; a repeat is a duplicate, whatever became of the first.
+    fn remember(&self, user: &IamUserName, message: Option<String>) -> bool {
+        message.is_none_or(|id| self.0.lock().user(user).consumer.messages.insert(id))
+    }
+
+    fn accept(&self, user: &IamUserName, message: Option<String>, halves: Halves) {
+        if !self.remember(user, message) {
+            return;
+        }
+        let mut state = self.0.lock();
+        let before = state.held(user);
+        state.take(user, halves);
+        let taken = state.held(user);
+        let State { weather, dice, .. } = &mut *state;
+        if taken.is_some() && taken != before && weather.strikes(Fault::VendorGoesBack, dice) {
+            let after = dice.span(Duration::from_mins(1), 10 * DAY);
+            drop(state);
+            self.go_back_after(after, user.clone());
+        }
+    }
+
+    fn accept_after(&self, after: Duration, user: &IamUserName, message: Option<String>, halves: Halves) {
+        let (egress, user) = (SimEgress(self.0.clone()), user.clone());
+        drop(tokio::spawn(async move {
+            egress.0.pass(after).await;
+            egress.accept(&user, message, halves);
+        }));
+    }
+
+    /// Restores the pair before, and puts that right in its own time. A vendor that cannot be asked cannot be
+    /// seen to do so, and one that restores a key that is deleted cuts itself off.
+    fn go_back_after(&self, after: Duration, user: IamUserName) {
+        let sim = self.0.clone();
+        drop(tokio::spawn(async move {
+            sim.pass(after).await;
+            let (pair, puts_right_after) = {
+                let mut state = sim.lock();
+                let Some(backup) = state.user(&user).consumer.backup.clone() else { return };
+                let still_there =
+                    backup.0.parse().is_ok_and(|id: AccessKeyId| state.key(&user, &id).is_some());
+                if state.weather.is_calm || !still_there || !state.user(&user).consumer.can_be_asked {
+                    return;
+                }
+                state.mark(&user, Fault::VendorGoesBack);
+                let now = state.now();
+                let consumer = &mut state.user(&user).consumer;
+                let pair = (consumer.id.clone(), consumer.secret.clone());
+                consumer.went_back_at = Some(now);
+                state.take(&user, (Some(backup.0), Some(backup.1)));
+                let puts_right_after = state.dice.span(HOUR, 4 * DAY);
+                if state.dice.per_mille(400) {
+                    state.user(&user).consumer.away_until = now + puts_right_after;
+                }
+                (pair, puts_right_after)
+            };
+            sim.pass(puts_right_after).await;
+            let mut state = sim.lock();
+            let works = pair
+                .0
+                .parse()
+                .is_ok_and(|id: AccessKeyId| state.key(&user, &id).is_some_and(|key| key.works()));
+            if works {
+                state.take(&user, (Some(pair.0), Some(pair.1)));
+            }
+        }));
+    }
+}
+
+/// Answers that say no, or nothing, and have done nothing.
+fn failed(fault: Option<Fault>, state: &mut State) -> Option<Answer<Response>> {
+    let status = match fault? {
+        Fault::VendorError => state.dice.one_of(&[500, 502, 503]),
+        Fault::VendorRefuses => state.dice.one_of(&[400, 401, 404, 429]),
+        Fault::VendorGone => 410,
+        Fault::VendorRedirects => 302,
+        Fault::VendorUnreachable => return Some(Err(Failed::refused(RefusalCode::NotSent, "no connection"))),
+        _ => return None,
+    };
+    let mut answer = response(status, &json!({}));
+    if state.dice.per_mille(300) {
+        let wait = state.dice.one_of(&["0", "120", "7200", "Wed, 21 Oct 2015 07:28:00 GMT", "soon"]);
+        answer.headers = BTreeMap::from([("retry-after".to_owned(), wait.to_owned())]);
+    }
+    Some(Ok(answer))
+}
+
+fn halves(request: &Request) -> Halves {
+    let body = request.body.as_ref().map(|body| body.expose().to_owned()).unwrap_or_default();
+    let body: Value = serde_json::from_str(&body).expect("the program sends JSON");
+    let text = |pointers: [&str; 2]| {
+        pointers.iter().find_map(|pointer| body.pointer(pointer)?.as_str()).map(str::to_owned)
+    };
+    (text(["/data/access_key_id", "/id"]), text(["/data/secret_access_key", "/secret"]))
+}
+
+fn response(status: u16, body: &Value) -> Response {
+    Response { status, headers: BTreeMap::new(), body: Secret::new(body.to_string()) }
+}
+
+/// The secrets of the recipes.
+pub(super) struct SimSecrets;
+
+#[async_trait]
+impl SecretSource for SimSecrets {
+    async fn resolve(&self, _reference: &SecretRef) -> Result<Secret, String> {
+        Ok(Secret::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    }
+}

@@ -1,0 +1,144 @@
+//! The journal of a play: the one in memory, behind a disk that is busy, full, or silent at the wrong time.
+//!
+//! It is what the program trusts, so it is also where the checkers look.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use keyround::ids::{IamUserName, RotationId, VendorName};
+use keyround::journal::MemoryJournal;
+use keyround::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
+use keyround::rotation::{Event, Rotation};
+use keyround::secret::Secret;
+use keyround::time::Timestamp;
+
+use super::Mistake;
+use super::faults::{AT_JOURNAL, Fault};
+use super::world::Sim;
+
+/// The journal that the program sees, and the people who act beside it.
+#[derive(Clone)]
+pub(super) struct SimJournal {
+    sim: Sim,
+    pub(super) inner: Arc<MemoryJournal>,
+}
+
+impl SimJournal {
+    pub(super) fn new(sim: Sim) -> SimJournal {
+        SimJournal { sim, inner: Arc::default() }
+    }
+
+    /// Appends without anything going wrong: what people do is not the disk's affair.
+    pub(super) async fn write(&self, mut entry: Entry<'_>) -> Result<(), JournalError> {
+        if self.sim.lock().mistake == Mistake::SecretIsKept && entry.secret == SecretChange::Erase {
+            entry.secret = SecretChange::Keep;
+        }
+        let (id, number, event) = (entry.rotation, entry.number, entry.event.clone());
+        self.inner.append(entry).await?;
+        let secret = self.inner.secret(id).await?;
+        let mut state = self.sim.lock();
+        let rotation = match state.rotations.remove(&id) {
+            None => Rotation::replay(id, [&event]),
+            Some(mut rotation) => rotation.apply(&event).map(|()| rotation),
+        };
+        match rotation {
+            Ok(rotation) => {
+                state.note(format!("{}: event {number}: {}", rotation.subject().iam_user, event.name()));
+                state.check_event(&rotation, &event, secret.as_ref());
+                drop(state.rotations.insert(id, rotation));
+            }
+            Err(illegal) => state.break_with(illegal.to_string()),
+        }
+        Ok(())
+    }
+
+    fn user(&self, entry: &Entry<'_>) -> IamUserName {
+        if let Event::Started { subject, .. } = entry.event {
+            return subject.iam_user.clone();
+        }
+        self.sim.lock().rotations[&entry.rotation].subject().iam_user.clone()
+    }
+
+    fn is_readable(&self) -> Result<(), JournalError> {
+        let mut state = self.sim.lock();
+        let super::world::State { weather, dice, .. } = &mut *state;
+        match dice.per_mille(20) && weather.strikes(Fault::Busy, dice) {
+            true => Err(unavailable("the journal is locked")),
+            false => Ok(()),
+        }
+    }
+}
+
+fn unavailable(sentence: &str) -> JournalError {
+    JournalError::Unavailable(sentence.to_owned())
+}
+
+#[async_trait]
+impl Journal for SimJournal {
+    async fn append(&self, entry: Entry<'_>) -> Result<(), JournalError> {
+        let user = self.user(&entry);
+        let fault = {
+            let mut state = self.sim.lock();
+            let is_full = state.now() < state.disk_full_until && !state.weather.is_calm;
+            if is_full {
+                state.mark(&user, Fault::DiskFull);
+            }
+            if is_full { Some(Fault::DiskFull) } else { state.strike(&user, &AT_JOURNAL) }
+        };
+        match fault {
+            Some(Fault::KilledBefore) => self.sim.die().await,
+            Some(Fault::KilledAfter) => {
+                self.write(entry).await?;
+                self.sim.die().await
+            }
+            Some(Fault::Busy) => Err(unavailable("the journal is locked")),
+            Some(Fault::DiskFull) => Err(unavailable("no space left on device")),
+            Some(Fault::CommitInDoubt) => {
+                self.write(entry).await?;
+                Err(unavailable("the disk did not answer"))
+            }
+            _ => self.write(entry).await,
+        }
+    }
+
+    async fn read(&self, rotation: RotationId) -> Result<Vec<Event>, JournalError> {
+        self.is_readable()?;
+        self.inner.read(rotation).await
+    }
+
+    async fn secret(&self, rotation: RotationId) -> Result<Option<Secret>, JournalError> {
+        self.is_readable()?;
+        self.inner.secret(rotation).await
+    }
+
+    async fn in_flight(&self) -> Result<Vec<Known>, JournalError> {
+        self.is_readable()?;
+        self.inner.in_flight().await
+    }
+
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError> {
+        self.inner.rotations(vendor).await
+    }
+
+    async fn history(
+        &self,
+        vendor: Option<&VendorName>,
+        since: Timestamp,
+    ) -> Result<Vec<Recorded>, JournalError> {
+        self.inner.history(vendor, since).await
+    }
+
+    async fn verify_history(&self) -> Result<(u64, String), JournalError> {
+        self.inner.verify_history().await
+    }
+
+    async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError> {
+        self.is_readable()?;
+        self.inner.last_tick().await
+    }
+
+    async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError> {
+        self.is_readable()?;
+        self.inner.record_tick(at).await
+    }
+}

@@ -1,0 +1,234 @@
+//! The world of one play: true time, and everything outside the program, behind one lock.
+//!
+//! The adapters of the play ([`super::cloud`], [`super::consumers`], [`super::ledger`]) speak to the
+//! program; strangers and operators ([`super::people`]) act beside it. [`super::checks`] looks at every
+//! change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyround::ids::{AccessKeyId, IamUserName, RotationId};
+use keyround::ports::Clock;
+use keyround::rotation::{Rotation, Stage};
+use keyround::time::Timestamp;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Mistake;
+use super::cloud::User;
+use super::dice::Dice;
+use super::faults::{Fault, Seen, Weather};
+
+pub(super) struct State {
+    pub(super) dice: Dice,
+    pub(super) weather: Weather,
+    pub(super) mistake: Mistake,
+    /// How far the program's clock is from the truth, in seconds.
+    pub(super) clock_off_secs: i64,
+    pub(super) users: BTreeMap<IamUserName, User>,
+    pub(super) keys_made: u32,
+    /// Every rotation as its journal has it.
+    pub(super) rotations: BTreeMap<RotationId, Rotation>,
+    /// Users whose last visit said that their key is overdue.
+    pub(super) told_overdue: BTreeSet<IamUserName>,
+    /// Nothing can be written before this.
+    pub(super) disk_full_until: Timestamp,
+    /// No key that was offered is deleted that cooled for less than this.
+    pub(super) cool_min: Duration,
+    pub(super) seen: Seen,
+    pub(super) broken: Option<String>,
+    /// Keys of strangers that were taken for ours in the way that the README names as a limit.
+    pub(super) known_limit_met: u32,
+    pub(super) calls: BTreeMap<IamUserName, (u64, u32)>,
+    pub(super) calls_a_day_max: u32,
+    trace: Vec<(Timestamp, String)>,
+    trace_hash: DefaultHasher,
+    epoch: Timestamp,
+    origin: Instant,
+}
+
+/// Shared by all that play.
+#[derive(Clone)]
+pub(super) struct Sim {
+    state: Arc<Mutex<State>>,
+    pub(super) crashed: Arc<Notify>,
+    clock_moved: Arc<Notify>,
+}
+
+impl Sim {
+    pub(super) fn new(dice: Dice, weather: Weather, mistake: Mistake, epoch: Timestamp) -> Sim {
+        let state = State {
+            dice,
+            weather,
+            mistake,
+            clock_off_secs: 0,
+            users: BTreeMap::new(),
+            keys_made: 0,
+            rotations: BTreeMap::new(),
+            told_overdue: BTreeSet::new(),
+            disk_full_until: Timestamp::EPOCH,
+            cool_min: Duration::ZERO,
+            seen: Seen::default(),
+            broken: None,
+            known_limit_met: 0,
+            calls: BTreeMap::new(),
+            calls_a_day_max: 0,
+            trace: Vec::new(),
+            trace_hash: DefaultHasher::new(),
+            epoch,
+            origin: Instant::now(),
+        };
+        Sim { state: Arc::new(Mutex::new(state)), crashed: Arc::default(), clock_moved: Arc::default() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no play panicked with it")
+    }
+
+    pub(super) async fn pass(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+
+    /// The process is killed here: whoever called never hears back.
+    pub(super) async fn die<T>(&self) -> T {
+        self.crashed.notify_one();
+        std::future::pending().await
+    }
+
+    /// The program's clock is set to another time.
+    pub(super) fn step_clock(&self, off_secs: i64) {
+        let mut state = self.lock();
+        state.clock_off_secs = off_secs;
+        state.note(format!("the clock is {off_secs}s off"));
+        drop(state);
+        self.clock_moved.notify_waiters();
+    }
+
+    pub(super) fn true_now(&self) -> Timestamp {
+        self.lock().now()
+    }
+}
+
+impl State {
+    /// The true time: IAM's, the vendors' and the strangers'.
+    pub(super) fn now(&self) -> Timestamp {
+        self.epoch + self.origin.elapsed()
+    }
+
+    /// What the program takes for the time.
+    pub(super) fn clock(&self) -> Timestamp {
+        Timestamp::from_unix(self.now().unix_seconds() + self.clock_off_secs)
+    }
+
+    pub(super) fn note(&mut self, what: String) {
+        let at = self.now();
+        (at, &what).hash(&mut self.trace_hash);
+        self.trace.push((at, what));
+    }
+
+    pub(super) fn trace_hash(&self) -> u64 {
+        self.trace_hash.finish()
+    }
+
+    pub(super) fn story(&self) -> String {
+        self.trace.iter().map(|(at, what)| format!("{at} {what}\n")).collect()
+    }
+
+    pub(super) fn break_with(&mut self, why: String) {
+        self.note(format!("BROKEN: {why}"));
+        self.broken.get_or_insert(why);
+    }
+
+    pub(super) fn user(&mut self, name: &IamUserName) -> &mut User {
+        self.users.get_mut(name).expect("the cast is fixed")
+    }
+
+    /// The rotation of this user that is not over.
+    pub(super) fn in_flight(&self, user: &IamUserName) -> Option<&Rotation> {
+        self.rotations
+            .values()
+            .rev()
+            .find(|rotation| rotation.subject().iam_user == *user && !is_over(rotation.stage()))
+    }
+
+    /// Where this user's rotation is, with the inner stages told apart.
+    pub(super) fn place(&self, user: &IamUserName) -> &'static str {
+        self.in_flight(user).map_or("idle", |rotation| place(rotation.stage()))
+    }
+
+    pub(super) fn mark(&mut self, user: &IamUserName, fault: Fault) {
+        let place = self.place(user);
+        *self.seen.faults.entry((place, fault)).or_default() += 1;
+        self.note(format!("{user} in {place}: {fault:?}"));
+    }
+
+    pub(super) fn mark_code(&mut self, code: &str) {
+        match self.seen.codes.get_mut(code) {
+            Some(times) => *times += 1,
+            None => drop(self.seen.codes.insert(code.to_owned(), 1)),
+        }
+    }
+
+    /// Draws a fault for a call, and marks it.
+    pub(super) fn strike(&mut self, user: &IamUserName, faults: &[Fault]) -> Option<Fault> {
+        let State { weather, dice, .. } = self;
+        let fault = weather.pick(faults, dice)?;
+        self.mark(user, fault);
+        Some(fault)
+    }
+
+    /// Counts a call for the bound on calls a day.
+    pub(super) fn count_call(&mut self, user: &IamUserName) {
+        let day = self.now().unix_seconds().unsigned_abs() / 86_400;
+        let counted = self.calls.entry(user.clone()).or_default();
+        *counted = if counted.0 == day { (day, counted.1 + 1) } else { (day, 1) };
+        self.calls_a_day_max = self.calls_a_day_max.max(counted.1);
+    }
+
+    pub(super) fn new_key_id(&mut self) -> AccessKeyId {
+        self.keys_made += 1;
+        format!("AKIASIMULATED{:07}", self.keys_made).parse().expect("an access key id")
+    }
+}
+
+fn is_over(stage: &Stage) -> bool {
+    matches!(stage, Stage::Done { .. } | Stage::Abandoned)
+}
+
+fn place(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Suspect { .. } => "suspect",
+        Stage::Discard { .. } => "discard",
+        Stage::Restore { .. } => "restore",
+        Stage::Survey => "create",
+        other => other.name(),
+    }
+}
+
+/// The program's clock: it can be wrong, and it can be set.
+pub(super) struct SimClock(pub(super) Sim);
+
+#[async_trait]
+impl Clock for SimClock {
+    fn now(&self) -> Timestamp {
+        self.0.lock().clock()
+    }
+
+    async fn sleep_until(&self, until: Timestamp) {
+        loop {
+            let moved = self.0.clock_moved.notified();
+            let left = until.since(self.now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = moved => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+}
