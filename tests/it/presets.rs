@@ -6,11 +6,13 @@ mod described;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use keyround::config::catalogue::{Evidence, Preset, catalogue};
 use keyround::config::settings::{Access, DeliverStep, KeyAccess};
 use keyround::config::{Environment, SecretRef, Settings, parse};
@@ -254,17 +256,20 @@ async fn the_second_write_of_a_pair_goes_first_when_the_delivery_is_repeated() {
     assert_eq!(names, [id, secret, secret, id]);
 }
 
-/// Goes through every preset and each variant of its conversation.
+/// Goes through every preset and each variant of its conversation; the failures of all of them are told.
 async fn for_each(mut check: impl AsyncFnMut(&Preset, &Conversation)) {
+    let mut failed = Vec::new();
     for preset in catalogue() {
         let conversation = conversation(&preset.name);
         let variants: Vec<Conversation> =
             conversation.variants.iter().map(|variant| conversation.with(variant)).collect();
         for (number, variant) in std::iter::once(&conversation).chain(&variants).enumerate() {
-            println!("{} {number}", preset.name);
-            check(&preset, variant).await;
+            if AssertUnwindSafe(check(&preset, variant)).catch_unwind().await.is_err() {
+                failed.push(format!("{} {number}", preset.name));
+            }
         }
     }
+    assert!(failed.is_empty(), "these have failed, as is said above: {failed:?}");
 }
 
 fn conversation(name: &str) -> Conversation {

@@ -96,7 +96,7 @@ pub(super) fn built_in() -> Vec<Preset> {
 /// Reads a preset with its own examples in place of what it would be given.
 fn describe(path: &str, name: &str, text: &str) -> Result<Preset, Diagnostics> {
     let (report, document) = open(text, BTreeMap::new());
-    let known = head(&report, &document, name).map(|(preset, _)| preset.parameters).unwrap_or_default();
+    let (_, known, _) = head(&report, &document, name);
     let placeholder = SecretRef::Env("EXAMPLE".to_owned());
     let secrets = known.iter().filter(|parameter| parameter.secret);
     let secrets = secrets.map(|parameter| (parameter.name.clone(), placeholder.clone())).collect();
@@ -126,20 +126,18 @@ struct Given {
 /// Reads a preset that was given this.
 fn read(path: &str, name: &str, text: &str, given: Given) -> Result<(Preset, Ways), Diagnostics> {
     let (report, document) = open(text, given.secrets.clone());
-    let read = head(&report, &document, name).and_then(|(preset, section)| {
-        let ways = ways(section, &given)?;
-        Some((preset, ways))
-    });
+    let (preset, _, section) = head(&report, &document, name);
+    let ways = ways(section, &given);
     report.into_diagnostics(path)?;
-    Ok(read.expect("a preset that cannot be read has mistakes"))
+    Ok(preset.zip(ways).expect("a preset that cannot be read has mistakes"))
 }
 
-/// What stands above the steps.
+/// What stands above the steps, and the parameters that could be read.
 fn head<'a>(
     report: &'a Report<'a>,
     document: &'a Spanned<DeTable<'a>>,
     name: &str,
-) -> Option<(Preset, Section<'a>)> {
+) -> (Option<Preset>, Vec<Parameter>, Section<'a>) {
     let start = Span { start: 0, end: 0 };
     let mut section = Section::new(report, "the preset".to_owned(), start, document.get_ref());
     let title = required(&mut section, "title", "what it is for, in a line");
@@ -157,20 +155,23 @@ fn head<'a>(
     };
     let (notes, permissions) = (texts("notes"), texts("permissions"));
     let entries = section.named("parameters", "[parameters.NAME]");
-    let parameters = entries.iter().map(|entry| parameter(report, entry)).collect::<Vec<_>>();
-    let preset = Preset {
-        name: name.to_owned(),
-        title: title?.text.to_owned(),
-        evidence: evidence?,
-        read_back: read_back?.to_owned(),
-        source: source?.text.to_owned(),
-        notes,
-        permissions,
-        parameters: parameters.into_iter().collect::<Option<_>>()?,
-        can_verify: false,
-        can_probe: false,
+    let parameters: Vec<Option<Parameter>> = entries.iter().map(|entry| parameter(report, entry)).collect();
+    let known: Vec<Parameter> = parameters.iter().flatten().cloned().collect();
+    let preset = || {
+        Some(Preset {
+            name: name.to_owned(),
+            title: title?.text.to_owned(),
+            evidence: evidence?,
+            read_back: read_back?.to_owned(),
+            source: source?.text.to_owned(),
+            notes,
+            permissions,
+            parameters: parameters.into_iter().collect::<Option<_>>()?,
+            can_verify: false,
+            can_probe: false,
+        })
     };
-    Some((preset, section))
+    (preset(), known, section)
 }
 
 fn required<'a>(section: &mut Section<'a>, key: &'static str, hint: &str) -> Option<Text<'a>> {
