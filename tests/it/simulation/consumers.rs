@@ -155,7 +155,7 @@ impl Egress for SimEgress {
         self.0.pass(travels).await;
         let answer = match purpose.errand {
             Errand::Deliver { .. } => self.deliver(user, &request, fault).await,
-            Errand::Verify | Errand::Token => self.ask(user, fault).await,
+            Errand::Verify { .. } | Errand::Probe | Errand::Token => self.ask(user, fault).await,
         };
         let mut state = self.0.lock();
         let heard =
@@ -163,7 +163,7 @@ impl Egress for SimEgress {
         state.note(format!("{user}: {:?}: {heard}", purpose.errand));
         let is_consent = state.mistake == Mistake::SilenceIsConsent;
         match (answer, purpose.errand) {
-            (answer, Errand::Verify)
+            (answer, Errand::Verify { .. })
                 if is_consent
                     && state.place(user) == "cool"
                     && answer.as_ref().map_or(true, |got| got.status >= 500) =>
@@ -193,8 +193,8 @@ fn draw(state: &mut State, user: &IamUserName, errand: Errand) -> Option<Fault> 
     }
     match (state.strike(user, &AT_VENDOR)?, errand) {
         // Nothing can be forgotten or come late of a question.
-        (Fault::VendorForgets, Errand::Verify) => None,
-        (Fault::VendorLate | Fault::KilledAfter, Errand::Verify) => Some(Fault::VendorAnswerLost),
+        (Fault::VendorForgets, Errand::Verify { .. }) => None,
+        (Fault::VendorLate | Fault::KilledAfter, Errand::Verify { .. }) => Some(Fault::VendorAnswerLost),
         (fault, _) => Some(fault),
     }
 }
