@@ -31,7 +31,7 @@
 //! | 1 core, pure | [`rotation`] [`schedule`] | 0 |
 //! | 2 configuration | [`config`] | 0, 1 |
 //! | 3 ports | [`ports`] | 0–2 |
-//! | 4 adapters | [`aws`] [`delivery`] [`iam`] [`journal`] [`rehearsal`] [`secrets`] | 0–3; never each other, but for `aws` below `iam` and `secrets` |
+//! | 4 adapters | [`aws`] [`delivery`] [`drop_offs`] [`iam`] [`journal`] [`rehearsal`] [`secrets`] | 0–3; never each other, but for `aws` below `drop_offs`, `iam` and `secrets` |
 //! | 5 shell | [`driver`] | 0–3 |
 //! | 6 wiring | [`cli`] | all |
 //!
@@ -56,6 +56,7 @@ pub mod ports;
 // who call AWS share.
 pub mod aws;
 pub mod delivery;
+pub mod drop_offs;
 pub mod iam;
 pub mod journal;
 pub mod rehearsal;

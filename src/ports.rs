@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use crate::config::SecretRef;
+use crate::config::settings::Place;
 use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
 use crate::rotation::{Doubt, Event, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification};
 use crate::secret::Secret;
@@ -398,4 +400,62 @@ pub trait Egress: Send + Sync {
     async fn send(&self, purpose: &Purpose, request: Request) -> Answer<Response>;
     /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
     async fn reach(&self, url: &str, timeout: Duration) -> Answer<()>;
+}
+
+/// What stands at a drop-off.
+pub struct Stored {
+    /// All of it.
+    pub text: Secret,
+    /// How others find it.
+    pub reference: Reference,
+}
+
+/// How others find what was dropped off. None of it is secret.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Reference {
+    /// `secretsmanager` or `ssm`.
+    pub service: &'static str,
+    /// The ARN of the secret or the parameter.
+    pub arn: String,
+    /// Which version of it.
+    pub version_id: String,
+}
+
+/// The places at AWS where a vendor fetches its pair.
+#[async_trait]
+pub trait DropOffs: Send + Sync {
+    /// What stands there now. A place that is not there, or holds no secret text, is a refusal.
+    async fn read(&self, purpose: &Purpose, place: &Place) -> Answer<Stored>;
+    /// Puts a text there, sent once, and reads back that it is the one in force. Repeated under the same `token`, which
+    /// is 32 to 64 letters, digits and dashes, it is the same version.
+    async fn write(&self, purpose: &Purpose, place: &Place, text: &Secret, token: &str) -> Answer<Reference>;
+}
+
+/// A program to be run.
+pub struct Program<'a> {
+    /// Its absolute path, and its arguments.
+    pub argv: &'a [String],
+    /// What it finds on its standard input.
+    pub input: Secret,
+    /// How long it may run.
+    pub timeout: Duration,
+}
+
+/// How a program ended, and what it said. Both texts are bounded, and may hold secrets.
+pub struct Finished {
+    /// Its exit code; `None`: a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to its standard output.
+    pub output: Secret,
+    /// What it wrote to its standard error.
+    pub complaint: Secret,
+}
+
+/// The way to programs on this machine: one run, in an environment with nothing in it.
+#[async_trait]
+pub trait Programs: Send + Sync {
+    /// Runs it to its end. Not started is a refusal; not ended in time is unknown, and nothing of it runs on.
+    async fn run(&self, purpose: &Purpose, program: Program<'_>) -> Answer<Finished>;
+    /// Whether there is such a program, and nobody else could change it.
+    async fn find(&self, argv: &[String]) -> Answer<()>;
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::ids::VendorName;
+use crate::config::Recipient;
+use crate::ids::{IamUserName, VendorName};
 use crate::time::Timestamp;
 
 /// Rotate the AWS access keys of third-party vendors without cutting one of them off.
@@ -30,9 +31,9 @@ pub(crate) struct Global {
     /// How results are written to standard output
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
-    /// How log lines are written to standard error
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
+    /// How log lines are written to standard error [default: text; fields, where that is systemd's journal]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
     /// Log more; can be repeated
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
@@ -90,6 +91,21 @@ pub(crate) enum Command {
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
+    /// Show the new key of a delivery by hand, once, to whoever takes it there
+    ///
+    /// That it is shown is written down first. From then on the key is not taken back, also when the rotation is given
+    /// up.
+    Reveal(Reveal),
+    /// Say that the vendor has the new key of a delivery by hand
+    ///
+    /// Its secret is then erased. The old key stays Active until the new one was seen in use.
+    Ack {
+        /// The vendor, as in `[vendor.NAME]`
+        vendor: VendorName,
+        /// Of a vendor with several users, this one
+        #[arg(long, value_name = "NAME")]
+        user: Option<IamUserName>,
+    },
     /// Stop a rotation in flight where it is, until resumed
     ///
     /// Only a rotation in flight can be held. To keep one from beginning, write `enabled = false` or
@@ -131,6 +147,16 @@ pub(crate) enum Command {
         /// Why; kept in the history, so no secrets
         #[arg(long)]
         why: String,
+    },
+    /// Write a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual page, or that of one command
+    Man {
+        /// The command
+        command: Option<String>,
     },
 }
 
@@ -174,6 +200,27 @@ pub(crate) enum CatalogueCommand {
         #[arg(value_name = "PRESET")]
         preset: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reveal {
+    /// The vendor, as in `[vendor.NAME]`
+    pub(crate) vendor: VendorName,
+    /// Of a vendor with several users, this one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<IamUserName>,
+    /// Encrypt it to this age recipient (age1…), so that only its identity opens it
+    #[arg(long = "for", value_name = "RECIPIENT")]
+    pub(crate) recipient: Option<Recipient>,
+    /// Write what is encrypted to this new file, mode 0600
+    #[arg(long, value_name = "FILE", requires = "recipient")]
+    pub(crate) output: Option<PathBuf>,
+    /// Show it although it was shown before
+    #[arg(long, requires = "why")]
+    pub(crate) again: bool,
+    /// Why again; kept in the history, so no secrets
+    #[arg(long, requires = "again")]
+    pub(crate) why: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -102,6 +102,12 @@ pub(crate) fn in_words(event: &Event) -> String {
         Event::Created { key, request_id, .. } => with_request(key.as_str(), request_id),
         Event::Probed { .. } => "AWS knows the new key".to_owned(),
         Event::Delivered { .. } => "the vendor accepted the new key".to_owned(),
+        Event::Revealed { by, why, recipient, .. } => {
+            let to = recipient.as_ref().map(|to| format!(", encrypted to {to}")).unwrap_or_default();
+            let why = why.as_ref().map(|why| format!(", again: {why}")).unwrap_or_default();
+            format!("the new key is shown to {by}{to}{why}")
+        }
+        Event::Acknowledged { by, .. } => format!("the vendor has the new key, says {by}"),
         Event::Verified { by: Verification::Asked, .. } => {
             "the vendor says that the new key is in force".to_owned()
         }

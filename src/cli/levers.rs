@@ -13,20 +13,21 @@ use crate::cli::layout::wrapped;
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::driver::{entry_after, owner};
-use crate::ids::VendorName;
+use crate::ids::{IamUserName, VendorName};
 use crate::journal::Mode;
 use crate::ports::{Journal, JournalError, Known};
-use crate::rotation::{Event, Next, Rotation};
+use crate::rotation::{Event, Next, Rotation, Stage};
 use crate::time::{SystemClock, Timestamp};
 
 /// How often another writer may be faster before this gives up.
-const ATTEMPTS_MAX: u32 = 20;
+pub(super) const ATTEMPTS_MAX: u32 = 20;
 
 pub(crate) enum Lever {
     Hold { until: Option<Timestamp>, why: String },
     Resume,
     Reactivate { why: String },
     Abandon { why: String },
+    Acknowledge { user: Option<IamUserName> },
 }
 
 impl Lever {
@@ -37,12 +38,24 @@ impl Lever {
             Lever::Resume => Event::Resumed { by, at },
             Lever::Reactivate { why } => Event::ReactivationAsked { by, why: why.clone(), at },
             Lever::Abandon { why } => Event::Abandoned { by, why: why.clone(), at },
+            Lever::Acknowledge { .. } => Event::Acknowledged { by, at },
+        }
+    }
+
+    fn is_for(&self, user: &IamUserName) -> bool {
+        match self {
+            Lever::Acknowledge { user: Some(only) } => only == user,
+            Lever::Acknowledge { user: None }
+            | Lever::Hold { .. }
+            | Lever::Resume
+            | Lever::Reactivate { .. }
+            | Lever::Abandon { .. } => true,
         }
     }
 }
 
 /// Who pulls the lever: the user behind sudo, if there is one.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     let names = ["SUDO_USER", "USER", "LOGNAME"];
     names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
 }
@@ -63,7 +76,7 @@ pub(crate) async fn pull(config: Option<&Path>, vendor: &VendorName, lever: Leve
     let journal = setup::journal_alone(&settings, Mode::Operate).await?;
     let theirs = of_vendor(&settings, journal.in_flight().await?, vendor)?;
     let mut pulled = Vec::new();
-    for known in &theirs {
+    for known in theirs.iter().filter(|known| lever.is_for(&known.subject.iam_user)) {
         let one = pull_one(journal.as_ref(), known, &lever).await;
         pulled.push(Pulled {
             vendor: vendor.to_string(),
@@ -72,6 +85,10 @@ pub(crate) async fn pull(config: Option<&Path>, vendor: &VendorName, lever: Leve
             done: one.is_ok(),
             sentence: one.unwrap_or_else(|failure| failure.to_string()),
         });
+    }
+    if pulled.is_empty() {
+        let message = format!("{vendor} has no rotation in flight for that user; nothing was changed");
+        return Err(Failure::new(Code::Failed, message));
     }
     let code = if pulled.iter().all(|one| one.done) { Code::Fine } else { Code::Failed };
     show(&pulled, screen);
@@ -90,7 +107,11 @@ fn show(pulled: &[Pulled], screen: &Screen) {
 
 /// The rotations of the users that this vendor has now; of users that nobody has any more, it is
 /// the vendor that had them when the rotation began.
-fn of_vendor(settings: &Settings, in_flight: Vec<Known>, vendor: &VendorName) -> Result<Vec<Known>, Failure> {
+pub(super) fn of_vendor(
+    settings: &Settings,
+    in_flight: Vec<Known>,
+    vendor: &VendorName,
+) -> Result<Vec<Known>, Failure> {
     let owner = |known: &Known| owner(settings, &known.subject).unwrap_or(known.subject.vendor.clone());
     let (theirs, others): (Vec<Known>, Vec<Known>) =
         in_flight.into_iter().partition(|known| owner(known) == *vendor);
@@ -115,9 +136,16 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
         let replayed = Rotation::replay(known.rotation, &events);
         let mut rotation = replayed.map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))?;
         let stage = rotation.stage().name();
+        let is_hidden =
+            matches!(rotation.stage(), Stage::HandOver { .. }) && rotation.revealed_at().is_none();
         let event = lever.event(SystemClock.now());
         let entry = entry_after(&mut rotation, &event, None).map_err(|_| {
-            let message = format!("{} is not possible in stage {stage}; nothing was changed", event.name());
+            let message = match (&event, is_hidden) {
+                (Event::Acknowledged { .. }, true) => {
+                    "nobody was shown the new key yet, so the vendor cannot have it; `keyround reveal` shows it".to_owned()
+                }
+                (_, _) => format!("{} is not possible in stage {stage}; nothing was changed", event.name()),
+            };
             Failure::new(Code::Failed, message)
         })?;
         match journal.append(entry).await {

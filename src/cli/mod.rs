@@ -11,12 +11,17 @@ mod explain;
 mod history;
 mod layout;
 mod levers;
+mod logging;
+mod manual;
 mod progress;
 mod rehearse;
+mod reveal;
 mod rotate;
 mod run;
 mod setup;
+mod standing;
 mod status;
+mod systemd;
 mod vendors;
 mod view;
 
@@ -24,15 +29,15 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
-use tracing_subscriber::layer::{Filter, Layer as _, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, registry};
+use tracing::Level;
 
-use args::{Cli, Color, Command, Format, Global, LogFormat};
+use args::{Cli, Color, Command, Format, Global};
 use exit::{Code, Ended, Failure};
+use logging::Lines;
+
+pub use logging::log_filter;
+
+use crate::secret::Secret;
 
 /// Parses the command line, runs the command, and gives the exit code.
 #[must_use]
@@ -46,7 +51,6 @@ pub fn main() -> ExitCode {
         }
     };
     let screen = Screen::new(&cli.global);
-    start_logging(&cli.global, screen.color);
     if let Err(error) = core_dumps::forbid() {
         tracing::warn!("core dumps could not be switched off ({error}); a crash may write secrets to disk");
     }
@@ -80,9 +84,15 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Reactivate { vendor, why } => {
             levers::pull(config, &vendor, levers::Lever::Reactivate { why }, screen).await
         }
+        Command::Reveal(reveal) => reveal::reveal(config, reveal, screen).await,
+        Command::Ack { vendor, user } => {
+            levers::pull(config, &vendor, levers::Lever::Acknowledge { user }, screen).await
+        }
         Command::Abandon { vendor, why } => {
             levers::pull(config, &vendor, levers::Lever::Abandon { why }, screen).await
         }
+        Command::Completions { shell } => Ok(manual::completions(shell, screen)),
+        Command::Man { command } => manual::man(command.as_deref(), screen),
     }
 }
 
@@ -91,11 +101,14 @@ pub(crate) struct Screen {
     pub(crate) format: Format,
     pub(crate) color: bool,
     pub(crate) progress: bool,
+    /// How log lines are written.
+    log: Lines,
     /// How wide tables and texts may be; `None`: as wide as they are.
     pub(crate) columns: Option<usize>,
 }
 
 impl Screen {
+    /// Starts logging, too.
     fn new(global: &Global) -> Screen {
         let terminal = std::io::stderr().is_terminal();
         let color = match global.color {
@@ -107,6 +120,7 @@ impl Screen {
             format: global.format,
             color,
             progress: terminal && !global.quiet,
+            log: logging::start(global, color),
             columns: layout::columns(),
         }
     }
@@ -118,6 +132,14 @@ impl Screen {
         drop(writeln!(out, "{}", text.trim_end()));
     }
 
+    /// Writes a result that is a secret. Here a reader that went away is a failure: nobody saw it.
+    #[expect(clippy::unused_self, reason = "results go through the screen, so that they can be found")]
+    pub(crate) fn show_secret(&self, text: &Secret) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", text.expose().trim_end())?;
+        out.flush()
+    }
+
     /// Writes a result as JSON.
     pub(crate) fn show_json(&self, value: &impl serde::Serialize) {
         match serde_json::to_string_pretty(value) {
@@ -126,45 +148,22 @@ impl Screen {
         }
     }
 
+    /// Where only machines listen, what ended the program is a log entry like any other.
     fn fail(&self, failure: &Failure) -> Code {
-        let (bold, plain) = if self.color { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
-        let mut err = std::io::stderr().lock();
-        match failure.message.starts_with("error") {
-            true => drop(writeln!(err, "{}", failure.message)),
-            false => drop(writeln!(err, "{bold}error{plain}: {}", failure.message)),
+        let hint = failure.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        if logging::say_last(self.log, &format!("{}{hint}", failure.message)) {
+            return failure.code;
         }
-        if let Some(hint) = &failure.hint {
-            drop(writeln!(err, "hint: {hint}"));
+        let (bold, plain) = if self.color { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
+        let words = match failure.message.starts_with("error") {
+            true => format!("{}{hint}", failure.message),
+            false => format!("{bold}error{plain}: {}{hint}", failure.message),
+        };
+        let mut err = std::io::stderr().lock();
+        match self.log {
+            Lines::Prefixed => drop(writeln!(err, "{}", logging::prefixed(&words, Level::ERROR))),
+            Lines::Text | Lines::Json | Lines::Journal => drop(writeln!(err, "{words}")),
         }
         failure.code
     }
-}
-
-/// Logs go to standard error. The SDK's own lines at INFO name access keys, so they start at WARN.
-fn start_logging(global: &Global, color: bool) {
-    let level = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn,keyround=info",
-        (false, 1) => "warn,keyround=debug",
-        (false, _) => "info,keyround=trace,aws_config=warn,aws_sdk_iam=warn",
-    };
-    let asked = std::env::var("KEYROUND_LOG").ok();
-    let filter = log_filter(asked.as_deref().unwrap_or(level), level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(color);
-    match global.log_format {
-        LogFormat::Text => registry().with(lines.with_target(false).with_filter(filter)).init(),
-        LogFormat::Json => registry().with(lines.json().with_filter(filter)).init(),
-    }
-}
-
-/// What is logged: what was asked for, or if that cannot be understood, this. At TRACE the SDK quotes the answers of AWS
-/// and its messages, in which there can be session tokens, and whatever a broken answer brought; that is never logged.
-pub fn log_filter<S>(asked: &str, otherwise: &str) -> impl Filter<S> + use<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    const QUOTES: &str = "aws_smithy_runtime::client::orchestrator";
-    let filter = EnvFilter::try_new(asked).unwrap_or_else(|_| EnvFilter::new(otherwise));
-    let is_quote = |line: &Metadata<'_>| *line.level() == Level::TRACE && line.target().starts_with(QUOTES);
-    filter.and(filter_fn(move |line| !is_quote(line)))
 }

@@ -7,9 +7,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::cli::history::in_words;
 use crate::cli::view::sentence;
-use crate::driver::{Rest, Visited, Watcher};
-use crate::ids::{IamUserName, RotationId, Subject, Who};
-use crate::rotation::{Event, RefusalCode, Rotation, Stage};
+use crate::driver::{Rest, Visited, Watcher, rotation_span};
+use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
+use crate::rotation::{Event, RefusalCode, Rotation, Stage, Waiting};
 use crate::schedule::State;
 
 /// Logs what happens, remembers it, and shows it on a terminal.
@@ -22,8 +22,11 @@ pub(crate) struct Reporter {
 struct Notes {
     bars: BTreeMap<Who, ProgressBar>,
     steps: BTreeMap<RotationId, Vec<String>>,
-    /// What was said of each user's trouble last, so that it is logged once and not at every pass.
-    troubles: BTreeMap<Who, String>,
+    /// What each user's trouble was last, so that it is logged once and not at every pass. By its reason: the sentence has
+    /// the id of a request, which is another one each time.
+    troubles: BTreeMap<Who, &'static str>,
+    /// The same of vendors whose users could not be listed.
+    unlisted: BTreeMap<VendorName, &'static str>,
 }
 
 impl Reporter {
@@ -66,9 +69,9 @@ impl Watcher for Reporter {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = match trouble(visited) {
             None => notes.troubles.remove(&subject.who()),
-            Some(_) => notes.troubles.insert(subject.who(), sentence.clone()),
+            Some(_) => notes.troubles.insert(subject.who(), visited.verdict.reason),
         };
-        let is_news = known.as_ref() != Some(&sentence);
+        let is_news = known != Some(visited.verdict.reason);
         log_visit(visited, &sentence, trouble(visited).filter(|_| is_news));
         self.show(&mut notes, subject, format!("{}: {sentence}", visited.verdict.state));
         if let (Some(bar), Some(Rest::Ended(_) | Rest::Stuck(_))) =
@@ -79,7 +82,15 @@ impl Watcher for Reporter {
     }
 
     fn unlisted(&self, visited: &Visited) {
-        log_visit(visited, &visited.verdict.sentence, trouble(visited));
+        let (vendor, sentence) = (&visited.vendor, &visited.verdict.sentence);
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = visited.verdict.reason;
+        let is_news = notes.unlisted.insert(vendor.clone(), reason) != Some(reason);
+        log_visit(visited, sentence, trouble(visited).filter(|_| is_news));
+    }
+
+    fn listed(&self, vendor: &VendorName) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).unlisted.remove(vendor);
     }
 }
 
@@ -101,46 +112,50 @@ fn trouble(visited: &Visited) -> Option<Trouble> {
         None if visited.failed || visited.rotation.is_some() || visited.verdict.state == State::Stuck => {
             Some(Trouble::Warning)
         }
+        // The sentence counts the days, so whoever is waited for is reminded once a day.
+        Some(Rest::Wait { why: Waiting::Reveal { .. } | Waiting::HandOver { .. }, .. }) => {
+            Some(Trouble::Warning)
+        }
         Some(Rest::Wait { .. } | Rest::Ended(_) | Rest::Stopped) | None => None,
     }
 }
 
 fn log_visit(visited: &Visited, sentence: &str, trouble: Option<Trouble>) {
     let (vendor, state, reason) = (&visited.vendor, visited.verdict.state, visited.verdict.reason);
-    match trouble {
-        Some(Trouble::Error) => {
-            tracing::error!(vendor.name = %vendor, reason, "{vendor} is {state}: {sentence}");
-        }
-        Some(Trouble::Warning) => {
-            tracing::warn!(vendor.name = %vendor, reason, "{vendor} is {state}: {sentence}");
-        }
-        None => tracing::debug!(vendor.name = %vendor, reason, "{vendor} is {state}: {sentence}"),
-    }
+    let of_rotation = visited.rotation.as_ref().map(|rotation| rotation_span(vendor, rotation.id()));
+    let span = of_rotation.unwrap_or_else(|| tracing::error_span!("visit", vendor.name = %vendor));
+    span.in_scope(|| match trouble {
+        Some(Trouble::Error) => tracing::error!(reason, "{vendor} is {state}: {sentence}"),
+        Some(Trouble::Warning) => tracing::warn!(reason, "{vendor} is {state}: {sentence}"),
+        None => tracing::debug!(reason, "{vendor} is {state}: {sentence}"),
+    });
 }
 
 /// INFO: the stage changed, or an operator spoke. WARN: a step failed. Everything else is for the curious.
 fn log(rotation: &Rotation, event: &Event) {
     let (vendor, user) = (&rotation.subject().vendor, &rotation.subject().iam_user);
-    let (id, stage) = (rotation.id(), rotation.stage().name());
+    let stage = rotation.stage().name();
     let line = format!("{vendor}: {}", in_a_line(event, user));
     match event {
         Event::Refused { refusal, .. } if refusal.code == RefusalCode::NotUsable => {
             // Every new key is unknown to AWS for some seconds.
-            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::debug!(rotation.stage = stage, "{line}");
         }
         Event::Refused { .. } | Event::Unanswered { .. } => {
-            tracing::warn!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::warn!(rotation.stage = stage, "{line}");
         }
         Event::Probed { .. } if matches!(rotation.stage(), Stage::Prove { .. }) => {
-            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::debug!(rotation.stage = stage, "{line}");
         }
         Event::Verified { .. } if rotation.since() != event.at() => {
-            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::debug!(rotation.stage = stage, "{line}");
         }
         Event::Started { .. }
         | Event::Created { .. }
         | Event::Probed { .. }
         | Event::Delivered { .. }
+        | Event::Revealed { .. }
+        | Event::Acknowledged { .. }
         | Event::Verified { .. }
         | Event::Deactivated { .. }
         | Event::Reactivated { .. }
@@ -149,10 +164,10 @@ fn log(rotation: &Rotation, event: &Event) {
         | Event::Resumed { .. }
         | Event::ReactivationAsked { .. }
         | Event::Abandoned { .. } => {
-            tracing::info!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::info!(rotation.stage = stage, "{line}");
         }
         Event::Intended { .. } | Event::Listed { .. } | Event::UsageRead { .. } => {
-            tracing::debug!(vendor.name = %vendor, rotation.id = %id, rotation.stage = stage, "{line}");
+            tracing::debug!(rotation.stage = stage, "{line}");
         }
     }
 }
@@ -175,6 +190,8 @@ fn in_a_line(event: &Event, user: &IamUserName) -> String {
         Event::Abandoned { .. } => format!("given up {what}"),
         Event::Probed { .. }
         | Event::Delivered { .. }
+        | Event::Revealed { .. }
+        | Event::Acknowledged { .. }
         | Event::Verified { .. }
         | Event::UsageRead { .. }
         | Event::Reactivated { .. }

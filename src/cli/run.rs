@@ -1,18 +1,17 @@
-//! `run`: the long-running scheduler, its signals, and what it tells systemd.
+//! `run`: the long-running scheduler and its signals.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::progress::Reporter;
+use crate::cli::systemd::{self, Supervised};
 use crate::cli::{Screen, setup};
-use crate::driver::{Cadence, Engine, World};
+use crate::driver::{Cadence, Engine, Watcher, World};
 use crate::journal::Mode;
 
 pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
@@ -22,14 +21,14 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let (newest, worlds) = watch::channel(world);
-    let reload = tokio::spawn(reload_on_hangup(listen(SignalKind::hangup())?, path, newest, screen.color));
-    let mut engine = Engine::new(worlds, stop.clone(), Arc::new(Reporter::new(false)));
+    let supervised = Arc::new(Supervised::new(Reporter::new(false)));
+    let hangup = listen(SignalKind::hangup())?;
+    let reload = tokio::spawn(reload_on_hangup(hangup, path, newest, screen.color, Arc::clone(&supervised)));
+    let watcher = Arc::clone(&supervised) as Arc<dyn Watcher>;
+    let mut engine = Engine::new(worlds, stop, watcher).with_pulse(systemd::pulse());
     tracing::info!("keyround {} starts; vendors: {vendors}", env!("CARGO_PKG_VERSION"));
-    tell_systemd(&[NotifyState::Ready, NotifyState::Status(&format!("vendors: {vendors}"))]);
-    let watchdog = tokio::spawn(feed_watchdog());
     let found = engine.work(&Cadence::Scheduled).await;
-    tell_systemd(&[NotifyState::Stopping]);
-    watchdog.abort();
+    supervised.stopping();
     reload.abort();
     found?;
     tracing::info!("stopped; what is under way goes on from the journal when keyround runs again");
@@ -61,12 +60,18 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
 }
 
 /// SIGHUP: the configuration is read again. A bad one changes nothing.
-async fn reload_on_hangup(mut hangup: Signal, path: PathBuf, newest: watch::Sender<World>, color: bool) {
+async fn reload_on_hangup(
+    mut hangup: Signal,
+    path: PathBuf,
+    newest: watch::Sender<World>,
+    color: bool,
+    supervised: Arc<Supervised>,
+) {
     while hangup.recv().await.is_some() {
-        tell_systemd(&[NotifyState::Reloading]);
-        let (current, journal) = {
+        supervised.reloading();
+        let (current, journal, now) = {
             let world = newest.borrow();
-            (Arc::clone(&world.settings), Arc::clone(&world.journal))
+            (Arc::clone(&world.settings), Arc::clone(&world.journal), world.clock.now())
         };
         let reloaded = setup::settings(Some(&path), color).and_then(|(_, settings)| {
             if settings.journal != current.journal {
@@ -79,30 +84,15 @@ async fn reload_on_hangup(mut hangup: Signal, path: PathBuf, newest: watch::Send
             Ok(world) => {
                 let vendors = world.settings.vendors.len();
                 tracing::info!("the configuration was read again; vendors: {vendors}");
-                tell_systemd(&[NotifyState::Status(&format!("vendors: {vendors}"))]);
                 newest.send_replace(world);
+                supervised.reloaded(None);
             }
             Err(failure) => {
                 tracing::error!(
                     "the old configuration stays in force, because the new one is bad: {failure}"
                 );
+                supervised.reloaded(Some(now));
             }
         }
-        tell_systemd(&[NotifyState::Ready]);
-    }
-}
-
-/// Whoever started this may not be systemd, and then nobody listens.
-fn tell_systemd(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!("systemd was not told: {error}");
-    }
-}
-
-async fn feed_watchdog() {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
-    loop {
-        tell_systemd(&[NotifyState::Watchdog]);
-        tokio::time::sleep((limit / 2).max(Duration::from_millis(100))).await;
     }
 }

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use crate::aws::AwsSession;
 use crate::cli::exit::{Code, Failure};
 use crate::config::{self, ConfigError, SecretRef, Settings};
-use crate::delivery::{ConfiguredVendors, HttpsEgress};
+use crate::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
 use crate::driver::World;
+use crate::drop_offs::AwsDropOffs;
 use crate::iam::AwsAccounts;
 use crate::ids::VendorName;
 use crate::journal::{self, Mode, SealKey};
@@ -75,7 +76,12 @@ fn world_with(
     journal: Arc<dyn Journal>,
 ) -> Result<World, Failure> {
     let egress = HttpsEgress::new().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
-    let vendors = ConfiguredVendors::new(&settings.vendors, Arc::new(egress), secrets);
+    let ways = Ways {
+        egress: Arc::new(egress),
+        drop_offs: Arc::new(AwsDropOffs::new(session, &settings.accounts)),
+        programs: Arc::new(LocalPrograms),
+    };
+    let vendors = ConfiguredVendors::new(&settings.vendors, ways, secrets);
     let accounts = AwsAccounts::connect(session, &settings.accounts);
     Ok(World {
         settings: Arc::new(settings),
@@ -98,11 +104,17 @@ async fn journal(
     secrets: &dyn SecretSource,
     mode: Mode,
 ) -> Result<Arc<dyn Journal>, Failure> {
-    let seal_key = match &settings.journal.seal_key {
-        None => None,
-        Some(reference) => Some(seal_key(reference, secrets).await?),
+    let path = &settings.journal.path;
+    let Some(reference) = &settings.journal.seal_key else {
+        return Ok(journal::open(path, None, mode).await?);
     };
-    Ok(journal::open(&settings.journal.path, seal_key, mode).await?)
+    match (seal_key(reference, secrets).await, mode) {
+        (Ok(key), _) => Ok(journal::open(path, Some(key), mode).await?),
+        // A credential of the service is out of an operator's reach, and needed neither to look nor to pull a lever.
+        (Err(_), Mode::Read) => Ok(journal::open(path, None, mode).await?),
+        (Err(_), Mode::Operate) if path.exists() => Ok(journal::open_without_key(path).await?),
+        (Err(failure), Mode::Drive | Mode::Operate) => Err(failure),
+    }
 }
 
 async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) -> Result<SealKey, Failure> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::layout::{Row, table};
 use crate::driver::Visited;
-use crate::rotation::{Blocker, KeyMetadata, KeyStatus, KeyUsage, Next, Rotation, Stage};
+use crate::rotation::{Blocker, KeyMetadata, KeyStatus, KeyUsage, Next, Rotation, Stage, Waiting};
 use crate::schedule::Verdict;
 use crate::time::Timestamp;
 
@@ -148,7 +148,7 @@ pub(crate) fn status_table(found: &[Visited], now: Timestamp, columns: Option<us
     table(&header, found.iter().map(row).collect(), columns)
 }
 
-/// The verdict's sentence, and for a stuck rotation the command that ends it.
+/// The verdict's sentence, and where only a person can go on, the command.
 pub(crate) fn sentence(visited: &Visited) -> String {
     let sentence = &visited.verdict.sentence;
     match way_on(visited) {
@@ -157,8 +157,17 @@ pub(crate) fn sentence(visited: &Visited) -> String {
     }
 }
 
+/// The waits for a person, for their codes.
+const REVEAL: Waiting = Waiting::Reveal { since: Timestamp::EPOCH, days: 0 };
+const HAND_OVER: Waiting = Waiting::HandOver { revealed_at: Timestamp::EPOCH, days: 0 };
+
 fn way_on(visited: &Visited) -> Option<String> {
     let vendor = &visited.vendor;
+    match visited.verdict.reason {
+        reason if reason == REVEAL.code() => return Some(format!("keyround reveal {vendor}")),
+        reason if reason == HAND_OVER.code() => return Some(format!("keyround ack {vendor}")),
+        _ => {}
+    }
     let Stage::Stuck { blocker, .. } = visited.rotation.as_ref()?.stage() else { return None };
     Some(match blocker {
         Blocker::OldKeyGone { .. } | Blocker::NewKeyGone { .. } | Blocker::WrongIdentity { .. } => {

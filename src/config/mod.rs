@@ -8,10 +8,12 @@ pub mod catalogue;
 mod diagnostic;
 mod file;
 mod load;
+mod recipient;
 pub mod secret_ref;
 pub mod settings;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use load::{ConfigError, Environment, find, load, parse};
+pub use recipient::{BadRecipient, Recipient};
 pub use secret_ref::SecretRef;
 pub use settings::Settings;

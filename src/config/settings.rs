@@ -1,11 +1,12 @@
 //! The configuration as the program may rely on it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::SecretRef;
+use crate::config::{Recipient, SecretRef};
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 use crate::rotation::{Plan, Windows};
 pub use crate::schedule::{Ages, Cron};
@@ -112,7 +113,7 @@ pub struct KeyAccess {
     /// The steps of a delivery, in order; at least one.
     pub deliver: Vec<DeliverStep>,
     /// How the vendor is asked which key is in force: each of these must say so. None: it cannot be asked.
-    pub verify: Vec<HttpStep>,
+    pub verify: Vec<VerifyStep>,
     /// Requests that change nothing and show whether the vendor knows us, in order.
     pub probe: Vec<HttpStep>,
 }
@@ -133,6 +134,21 @@ pub enum DeliverStep {
     Webhook(WebhookStep),
     /// `kind = "http"`
     Http(Box<HttpStep>),
+    /// `kind = "secrets-manager"` and `kind = "ssm"`
+    DropOff(DropOffStep),
+    /// `kind = "command"`
+    Command(CommandStep),
+    /// `kind = "manual"`; then it is the only step.
+    Manual(ManualStep),
+}
+
+/// One question to a vendor.
+#[derive(Clone, Debug)]
+pub enum VerifyStep {
+    /// By a request.
+    Http(Box<HttpStep>),
+    /// By a program that knows how.
+    Command(CommandStep),
 }
 
 /// `kind = "webhook"`: Standard Webhooks 1.0.
@@ -142,10 +158,110 @@ pub struct WebhookStep {
     pub url: String,
     /// The signing secrets, newest first; at least one. Each signs, so that the vendor can change over.
     pub secrets: Vec<SecretRef>,
+    /// What of the new key is in the message.
+    pub carries: Carries,
+    /// The message's data is encrypted to this recipient.
+    pub encrypt_to: Option<Recipient>,
     /// How long one attempt may take.
     pub timeout: Duration,
     /// `http://` to a host that is not loopback was allowed out loud.
     pub allow_plaintext: bool,
+}
+
+/// What of a new key a message carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Carries {
+    /// Its secret half.
+    Secret,
+    /// Where an earlier step put it.
+    Reference,
+}
+
+/// `kind = "secrets-manager"` and `kind = "ssm"`: the pair is put where the vendor fetches it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DropOffStep {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub content: Content,
+}
+
+/// A place at AWS that holds a secret text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// Which.
+    pub vault: Vault,
+    /// `[account.NAME]`, or `None` for the account of the ambient credentials.
+    pub account: Option<AccountName>,
+    /// The region; `None`: that of `[aws]`.
+    pub region: Option<String>,
+}
+
+/// As sentences name it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.vault {
+            Vault::SecretsManager { id } => write!(f, "the secret {id}"),
+            Vault::ParameterStore { name } => write!(f, "the parameter {name}"),
+        }
+    }
+}
+
+/// What a place is called, and by which service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Vault {
+    /// AWS Secrets Manager.
+    SecretsManager {
+        /// The secret's name or ARN.
+        id: String,
+    },
+    /// SSM Parameter Store, a `SecureString`.
+    ParameterStore {
+        /// The parameter's name or ARN.
+        name: String,
+    },
+}
+
+/// What is put there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// `fields = { … }`: these members of a JSON document, each value a template; its other members are kept.
+    Fields(BTreeMap<String, String>),
+    /// `body = "…"`: a template of all of it.
+    Text(String),
+    /// `json = { … }`: all of it; each string in it is a template.
+    Json(serde_json::Value),
+}
+
+/// `kind = "command"`: a program, given the pair as JSON on its standard input.
+#[derive(Clone, Debug)]
+pub struct CommandStep {
+    /// The program, by its absolute path, and its arguments. Not templates.
+    pub argv: Vec<String>,
+    /// What must stand in its output, beside an exit code of 0.
+    pub expect: ExpectOutput,
+    /// Values kept for later steps of the same delivery: name -> JSON pointer into its output.
+    pub capture: BTreeMap<String, String>,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// The data is encrypted to this recipient.
+    pub encrypt_to: Option<Recipient>,
+}
+
+/// What must stand in the output of a program.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ExpectOutput {
+    /// At this JSON pointer…
+    pub pointer: Option<String>,
+    /// …this text stands; a template. Without it, something must stand there.
+    pub equals: Option<String>,
+}
+
+/// `kind = "manual"`: a person takes the new key to the vendor.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ManualStep {
+    /// What that person is to do.
+    pub instructions: Option<String>,
 }
 
 /// `kind = "http"`, `[vendor.NAME.verify]`, and the steps of a preset: one request, from templates.
@@ -226,14 +342,14 @@ pub enum Param {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Capture {
     /// Where it stands.
-    pub place: Place,
+    pub place: AnswerPlace,
     /// What is kept when nothing stands there; without it, that is a refusal.
     pub default: Option<String>,
 }
 
 /// Where in an answer a value stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum AnswerPlace {
     /// A text, a number or a flag, at an RFC 6901 pointer; `""` is the whole document.
     Pointer(String),
     /// A whole part of the document.
@@ -350,7 +466,7 @@ pub struct Expect {
     /// These statuses; empty: any 2xx.
     pub status: Vec<u16>,
     /// And here in the answer…
-    pub place: Option<Place>,
+    pub place: Option<AnswerPlace>,
     /// …this text stands; a template. Without it, something must stand there.
     pub equals: Option<String>,
     /// And nothing stands at these JSON pointers, or null, or an empty list.

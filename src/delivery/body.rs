@@ -56,7 +56,7 @@ fn put(to: &mut Scratch, text: &str) -> Answer<()> {
 }
 
 /// Writes a document whose strings are templates. A rendered string stays one string, whatever is in it.
-fn write_json(tools: &Tools, value: &Value, words: &Words, to: &mut Scratch) -> Answer<()> {
+pub(super) fn write_json(tools: &Tools, value: &Value, words: &Words, to: &mut Scratch) -> Answer<()> {
     match value {
         Value::String(source) => {
             let text = tools.render("json", source, words)?;

@@ -5,7 +5,7 @@
 use minijinja::value::{Serde, Value as Word};
 use serde_json::Value;
 
-use crate::config::settings::{Capture, HttpStep, Place};
+use crate::config::settings::{AnswerPlace, Capture, HttpStep};
 use crate::delivery::Tools;
 use crate::delivery::template::{Captured, Kept, Words};
 use crate::ports::{Answer, Fault, Response};
@@ -87,7 +87,7 @@ impl Answered {
                 return Ok(self.differs(step, None, &sentence));
             }
         }
-        let whole = Place::Pointer(String::new());
+        let whole = AnswerPlace::Pointer(String::new());
         let place = match (&expect.place, equals) {
             (Some(place), _) => place,
             (None, Some(_)) => &whole,
@@ -95,8 +95,10 @@ impl Answered {
         };
         let found = match place {
             // What stands there and is no text is another value, not none.
-            Place::Pointer(pointer) => self.document(self.first())?.pointer(pointer).map(any),
-            Place::Document(_) | Place::Header(_) | Place::Search { .. } => self.at(tools, place, words)?,
+            AnswerPlace::Pointer(pointer) => self.document(self.first())?.pointer(pointer).map(any),
+            AnswerPlace::Document(_) | AnswerPlace::Header(_) | AnswerPlace::Search { .. } => {
+                self.at(tools, place, words)?
+            }
         };
         Ok(match (found, equals) {
             (None, _) => return Err(self.nothing_at(place)),
@@ -149,22 +151,22 @@ impl Answered {
         Ok(())
     }
 
-    fn at(&self, tools: &Tools, place: &Place, words: &Words) -> Answer<Option<Kept>> {
+    fn at(&self, tools: &Tools, place: &AnswerPlace, words: &Words) -> Answer<Option<Kept>> {
         match place {
-            Place::Header(name) => {
+            AnswerPlace::Header(name) => {
                 let value = self.first().headers.get(name);
                 Ok(value.map(|text| Kept::Text(Secret::from(text.as_str()))))
             }
-            Place::Pointer(pointer) => {
+            AnswerPlace::Pointer(pointer) => {
                 let document = self.document(self.first())?;
                 Ok(document.pointer(pointer).and_then(text_of).map(Kept::Text))
             }
-            Place::Document(pointer) => {
+            AnswerPlace::Document(pointer) => {
                 let document = self.document(self.first())?;
                 let part = document.pointer(pointer).filter(|value| !value.is_null());
                 Ok(part.map(|value| Kept::Document(Secret::new(value.to_string()))))
             }
-            Place::Search { list, matching, take } => {
+            AnswerPlace::Search { list, matching, take } => {
                 let rendered = matching
                     .iter()
                     .map(|(pointer, source)| Ok((pointer.as_str(), tools.render("where", source, words)?)));
@@ -213,22 +215,22 @@ impl Answered {
         Finding::Differs { held, sentence }
     }
 
-    fn nothing_at(&self, place: &Place) -> Fault {
+    fn nothing_at(&self, place: &AnswerPlace) -> Fault {
         let (host, status) = (&self.host, self.status());
         let sentence = format!("{host} answered {status}, but its answer has no value {}", shown(place));
         Fault::refused(RefusalCode::VendorRefused, sentence)
     }
 
     fn nothing_at_pointer(&self, pointer: &str) -> Fault {
-        self.nothing_at(&Place::Pointer(pointer.to_owned()))
+        self.nothing_at(&AnswerPlace::Pointer(pointer.to_owned()))
     }
 }
 
-fn shown(place: &Place) -> String {
+fn shown(place: &AnswerPlace) -> String {
     match place {
-        Place::Pointer(pointer) | Place::Document(pointer) => format!("at {pointer:?}"),
-        Place::Header(name) => format!("in the header {name}"),
-        Place::Search { list, .. } => format!("of that name in the list at {list:?}"),
+        AnswerPlace::Pointer(pointer) | AnswerPlace::Document(pointer) => format!("at {pointer:?}"),
+        AnswerPlace::Header(name) => format!("in the header {name}"),
+        AnswerPlace::Search { list, .. } => format!("of that name in the list at {list:?}"),
     }
 }
 
@@ -251,7 +253,7 @@ fn any(value: &Value) -> Kept {
 }
 
 /// A value as a template would write it; lists, objects and null are none.
-fn text_of(value: &Value) -> Option<Secret> {
+pub(super) fn text_of(value: &Value) -> Option<Secret> {
     match value {
         Value::String(text) => Some(Secret::from(text.as_str())),
         Value::Number(_) | Value::Bool(_) => Some(Secret::new(value.to_string())),

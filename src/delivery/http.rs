@@ -42,31 +42,35 @@ pub(super) async fn send(
     }
 }
 
-/// Asks the vendor which key is in force. Where no question is for this delivery, it has only been accepted.
-pub(super) async fn verify(tools: &Tools, steps: &[HttpStep], offer: &Offer) -> Answer<Verification> {
-    let mut captured = Captured::new();
-    let mut by = Verification::Acceptance;
-    for (number, step) in steps.iter().enumerate() {
-        let errand = Errand::Verify { step: number };
-        let Some(asked) = ask(tools, step, offer, None, &captured, errand).await? else { continue };
-        by = Verification::Asked;
-        let host = asked.answered.host.clone();
-        tracing::debug!(
-            vendor.name = %offer.subject.vendor, delivery.host = %host,
-            delivery.status = asked.answered.status(), "the vendor was asked which key is in force"
-        );
-        if let Finding::Differs { held, sentence } = asked.finding(tools, step, &mut captured)? {
-            let sentence = match held {
-                Some(held) => {
-                    let held = shown_as_key_id(&held);
-                    format!("{host} says that {held} is in force, not {}", offer.access_key_id)
-                }
-                None => sentence,
-            };
-            return Err(Fault::refused(RefusalCode::NotInForce, sentence));
+/// Asks the vendor which key is in force. Where the question is not for this delivery, it has only been accepted.
+pub(super) async fn verify(
+    tools: &Tools,
+    step: &HttpStep,
+    number: usize,
+    offer: &Offer,
+    captured: &mut Captured,
+) -> Answer<Verification> {
+    let errand = Errand::Verify { step: number };
+    let Some(asked) = ask(tools, step, offer, None, captured, errand).await? else {
+        return Ok(Verification::Acceptance);
+    };
+    let host = asked.answered.host.clone();
+    tracing::debug!(
+        vendor.name = %offer.subject.vendor, delivery.host = %host,
+        delivery.status = asked.answered.status(), "the vendor was asked which key is in force"
+    );
+    let (held, sentence) = match asked.finding(tools, step, captured)? {
+        Finding::AsExpected => return Ok(Verification::Asked),
+        Finding::Differs { held, sentence } => (held, sentence),
+    };
+    let sentence = match held {
+        Some(held) => {
+            let held = shown_as_key_id(&held);
+            format!("{host} says that {held} is in force, not {}", offer.access_key_id)
         }
-    }
-    Ok(by)
+        None => sentence,
+    };
+    Err(Fault::refused(RefusalCode::NotInForce, sentence))
 }
 
 /// Sends a request that changes nothing; gives the host that answered as it should.

@@ -1,12 +1,13 @@
 //! How a vendor is given a key, and asked which one it has.
 //!
-//! A delivery is one or more steps, in order, each safe to repeat: a signed webhook or an HTTP request made from
-//! templates. The steps are taken from the configuration as it stands, so a wrong address can be mended in the middle
+//! A delivery is one or more steps, in order, each safe to repeat: a signed webhook, an HTTP request made from
+//! templates, a place at AWS where the vendor fetches the pair, a program. Or it is one step that only a person can
+//! take. The steps are taken from the configuration as it stands, so a wrong address can be mended in the middle
 //! of a rotation; a webhook's message is a function of the [`Offer`] and is the same at every attempt.
 //!
-//! **Invariant:** one request a step, no redirects followed, no retries. Whoever repeats, repeats the whole delivery. But
-//! where a pair is two writes, half of it is worse than nothing: the second write is sent again at once when it is in
-//! doubt, and goes first when the delivery is repeated.
+//! **Invariant:** one request a step that changes something, no redirects followed, no retries. Whoever repeats,
+//! repeats the whole delivery. But where a pair is two writes, half of it is worse than nothing: the second write is
+//! sent again at once when it is in doubt, and goes first when the delivery is repeated.
 //!
 //! **Invariant:** what may have been done is never called refused. `Refused` is a vendor's own clear no, in its status
 //! or where the recipe looks for one, or a request that never left; everything between is `Unknown`, and so is a
@@ -18,15 +19,20 @@
 //!
 //! **Invariant:** a secret goes out under TLS, or to this machine, or where the configuration said `allow_plaintext`.
 
+pub mod age;
 mod answer;
 mod auth;
 mod body;
+mod command;
+mod drop_off;
 mod egress;
 mod found;
 mod http;
 mod jwt;
+mod message;
 mod params;
 mod preflight;
+mod process;
 mod reach;
 mod scratch;
 mod target;
@@ -42,11 +48,13 @@ use url::Url;
 use crate::config::SecretRef;
 use crate::config::settings::{Access, VendorSettings};
 use crate::ids::VendorName;
-use crate::ports::{Answer, Delivery, Egress, Fault, Request, SecretSource, Vendors};
+use crate::ports::{Answer, Delivery, DropOffs, Egress, Fault, Programs, Request, SecretSource, Vendors};
 use crate::rotation::RefusalCode;
 use crate::secret::Secret;
 
+pub use command::REFUSED as COMMAND_REFUSED;
 pub use egress::{EgressError, HttpsEgress};
+pub use process::LocalPrograms;
 
 use template::{Templates, Words};
 use vendor::Vendor;
@@ -54,22 +62,34 @@ use vendor::Vendor;
 #[cfg(doc)]
 use crate::ports::Offer;
 
+/// The ways from here to the vendors.
+#[derive(Clone)]
+pub struct Ways {
+    /// To what they serve.
+    pub egress: Arc<dyn Egress>,
+    /// To the places at AWS where they fetch their pairs.
+    pub drop_offs: Arc<dyn DropOffs>,
+    /// To the programs that know others.
+    pub programs: Arc<dyn Programs>,
+}
+
 /// The vendors of the configuration that hold an access key.
 pub struct ConfiguredVendors {
     vendors: BTreeMap<VendorName, Arc<Vendor>>,
 }
 
 impl ConfiguredVendors {
-    /// Those vendors, reached through `egress`, with the secrets of their recipes from `secrets`.
+    /// Those vendors, reached by `ways`, with the secrets of their recipes from `secrets`.
     ///
     /// Nothing is read or sent yet.
     #[must_use]
     pub fn new(
         settings: &BTreeMap<VendorName, VendorSettings>,
-        egress: Arc<dyn Egress>,
+        ways: Ways,
         secrets: Arc<dyn SecretSource>,
     ) -> ConfiguredVendors {
-        let tools = Tools { egress, secrets, templates: Arc::new(Templates::new()) };
+        let Ways { egress, drop_offs, programs } = ways;
+        let tools = Tools { egress, drop_offs, programs, secrets, templates: Arc::new(Templates::new()) };
         let with_a_key = |(name, vendor): (&VendorName, &VendorSettings)| match &vendor.access {
             Access::Key(access) => Some((name.clone(), Arc::new(Vendor::new(name, access, &tools)))),
             Access::Role { .. } => None,
@@ -89,6 +109,8 @@ impl Vendors for ConfiguredVendors {
 #[derive(Clone)]
 struct Tools {
     egress: Arc<dyn Egress>,
+    drop_offs: Arc<dyn DropOffs>,
+    programs: Arc<dyn Programs>,
     secrets: Arc<dyn SecretSource>,
     templates: Arc<Templates>,
 }

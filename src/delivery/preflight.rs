@@ -1,19 +1,23 @@
 //! Whether a delivery could be made, found out without one.
 //!
-//! Secrets are read, requests are made from a pair that does not exist, and hosts are connected to.
+//! Secrets and drop-offs are read, requests are made from a pair that does not exist, hosts are connected to, and
+//! programs are looked for.
 //!
-//! **Invariant:** nothing is sent but a preset's probe, which changes nothing, and what that needs; and never a real
-//! pair.
+//! **Invariant:** nothing is sent or run but a preset's probe, which changes nothing, and what that needs; no program,
+//! and never a real pair.
 
 use std::collections::BTreeSet;
 
 use url::Url;
 
-use crate::config::settings::{Body, DeliverStep, HttpStep, Place};
-use crate::delivery::template::{Captured, Kept, Words};
+use crate::config::settings::{
+    AnswerPlace, Body, CommandStep, DeliverStep, DropOffStep, HttpStep, VerifyStep,
+};
+use crate::delivery::template::{Captured, Kept, Params, Words};
 use crate::delivery::vendor::Vendor;
-use crate::delivery::{auth, http, params, target, webhook};
-use crate::ports::{Answer, Check, Offer};
+use crate::delivery::webhook::Carried;
+use crate::delivery::{auth, command, drop_off, http, params, target, webhook};
+use crate::ports::{Answer, Check, Offer, Reference};
 use crate::secret::Secret;
 
 /// As long as a real one, and with the characters that break careless templates.
@@ -32,21 +36,44 @@ pub(super) async fn checks(vendor: &Vendor, offer: &Offer) -> Vec<Check> {
         let part = format!("step {number}");
         match step {
             DeliverStep::Webhook(step) => {
-                let request = webhook::request(&vendor.tools, step, number, offer, &secret).await;
+                let carried = Carried { secret: &secret, reference: Some(&placeholder_reference()) };
+                let request = webhook::request(&vendor.tools, step, number, offer, carried).await;
                 let found = request.map(|request| vec![request.target]);
                 preflight.endpoints(&part, "secret", found, step.timeout).await;
             }
             DeliverStep::Http(step) => {
                 preflight.http(&part, step, Some(&secret), &mut captured).await;
             }
+            DeliverStep::DropOff(step) => {
+                let words = Words::new(offer, Some(&secret), &Params::default(), &captured);
+                preflight.drop_off(&part, step, number, &words).await;
+            }
+            DeliverStep::Command(step) => {
+                preflight.command(&part, step, Some(&secret), &mut captured).await;
+            }
+            DeliverStep::Manual(_) => {
+                preflight.add(
+                    &part,
+                    "manual",
+                    Ok("a person hands the key over; there is nothing to reach".to_owned()),
+                );
+            }
         }
     }
     let mut captured = Captured::new();
     for step in &vendor.verify {
-        preflight.http("verify", step, None, &mut captured).await;
+        match step {
+            VerifyStep::Http(step) => preflight.http("verify", step, None, &mut captured).await,
+            VerifyStep::Command(step) => preflight.command("verify", step, None, &mut captured).await,
+        }
     }
     preflight.probe().await;
     preflight.checks
+}
+
+fn placeholder_reference() -> Reference {
+    let arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:placeholder".to_owned();
+    Reference { service: "secretsmanager", arn, version_id: "0".repeat(32) }
 }
 
 struct Preflight<'a> {
@@ -98,6 +125,32 @@ impl Preflight<'_> {
         }
     }
 
+    async fn drop_off(&mut self, part: &str, step: &DropOffStep, number: usize, words: &Words) {
+        let looked = drop_off::look(&self.vendor.tools, step, number, self.offer, words).await;
+        let found = looked.map(|()| format!("{} is there, and the pair fits into it", step.place));
+        self.add(part, "drop-off", found);
+    }
+
+    async fn command(
+        &mut self,
+        part: &str,
+        step: &CommandStep,
+        secret: Option<&Secret>,
+        captured: &mut Captured,
+    ) {
+        let tools = &self.vendor.tools;
+        let words = Words::new(self.offer, secret, &Params::default(), captured);
+        let equals = step.expect.equals.as_deref();
+        let rendered = equals.map(|source| tools.render("expect.equals", source, &words)).transpose();
+        let found = match rendered {
+            Ok(_) => tools.programs.find(&step.argv).await,
+            Err(fault) => Err(fault),
+        };
+        self.add(part, "command", found.map(|()| format!("{} can be run", command::named(step))));
+        let kept = || Kept::Text(Secret::from(PLACEHOLDER_CAPTURED));
+        captured.extend(step.capture.keys().map(|name| (name.clone(), kept())));
+    }
+
     /// Records whether the request could be made, and connects to the hosts that it needs.
     async fn endpoints(
         &mut self,
@@ -137,9 +190,9 @@ impl Preflight<'_> {
 fn placeholders(step: &HttpStep, captured: &mut Captured) {
     for (name, capture) in &step.capture {
         let kept = match &capture.place {
-            Place::Document(_) => Kept::Document(Secret::from("{}")),
-            Place::Search { take, .. } if take.is_empty() => Kept::Document(Secret::from("{}")),
-            Place::Pointer(_) | Place::Header(_) | Place::Search { .. } => {
+            AnswerPlace::Document(_) => Kept::Document(Secret::from("{}")),
+            AnswerPlace::Search { take, .. } if take.is_empty() => Kept::Document(Secret::from("{}")),
+            AnswerPlace::Pointer(_) | AnswerPlace::Header(_) | AnswerPlace::Search { .. } => {
                 Kept::Text(Secret::from(PLACEHOLDER_CAPTURED))
             }
         };

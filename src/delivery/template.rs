@@ -36,6 +36,13 @@ pub(super) enum Kept {
 }
 
 impl Kept {
+    /// As it was captured.
+    pub(super) fn text(&self) -> &Secret {
+        match self {
+            Kept::Text(text) | Kept::Document(text) => text,
+        }
+    }
+
     fn value(&self) -> Value {
         match self {
             Kept::Text(text) => Value::from(text.expose()),
@@ -252,8 +259,8 @@ fn invalid(detail: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::message::tests::offer;
     use crate::delivery::scratch::TEXT_BYTES_MAX;
-    use crate::delivery::webhook::tests::offer;
 
     fn render(source: &str) -> Result<String, String> {
         let document = Secret::from(r#"{"ids": [{"id": 7}, {"id": 9}], "note": "canary"}"#);

@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 
-use crate::config::settings::{DeliverStep, HttpStep, KeyAccess};
+use crate::config::settings::{DeliverStep, HttpStep, KeyAccess, VerifyStep};
 use crate::delivery::template::Captured;
-use crate::delivery::{Tools, http, preflight, webhook};
+use crate::delivery::webhook::Carried;
+use crate::delivery::{Tools, command, drop_off, http, misconfigured, preflight, webhook};
 use crate::ids::VendorName;
-use crate::ports::{Answer, Check, Delivery, Fault, Offer};
+use crate::ports::{Answer, Check, Delivery, Fault, Offer, Reference};
 use crate::rotation::{Doubt, Refusal, RefusalCode, Verification};
 use crate::secret::Secret;
 
@@ -14,7 +15,7 @@ use crate::secret::Secret;
 pub(super) struct Vendor {
     pub(super) name: VendorName,
     pub(super) steps: Vec<DeliverStep>,
-    pub(super) verify: Vec<HttpStep>,
+    pub(super) verify: Vec<VerifyStep>,
     pub(super) probe: Vec<HttpStep>,
     pub(super) tools: Tools,
 }
@@ -37,14 +38,14 @@ const SECOND_WRITE_REPEATS: u32 = 2;
 #[async_trait]
 impl Delivery for Vendor {
     async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()> {
-        let mut captured = Captured::new();
+        let mut so_far = SoFar::default();
         let mut changed = false;
         for index in order(&self.steps, offer.now > offer.offered_at) {
             let (step, number) = (&self.steps[index], index + 1);
-            let mut done = self.take(step, number, offer, secret, &mut captured).await;
+            let mut done = self.take(step, number, offer, secret, &mut so_far).await;
             for _ in 0..SECOND_WRITE_REPEATS {
                 if changed && completes_pair(step) && matches!(done, Err(Fault::Unknown(_))) {
-                    done = self.take(step, number, offer, secret, &mut captured).await;
+                    done = self.take(step, number, offer, secret, &mut so_far).await;
                 }
             }
             done.map_err(|fault| if changed { after_a_change(fault) } else { fault })
@@ -55,15 +56,35 @@ impl Delivery for Vendor {
     }
 
     async fn verify(&self, offer: &Offer) -> Answer<Verification> {
-        match self.verify.is_empty() {
-            true => Ok(Verification::Acceptance),
-            false => http::verify(&self.tools, &self.verify, offer).await.map_err(as_question),
+        let mut captured = Captured::new();
+        // Where no question is for this delivery, it has only been accepted.
+        let mut by = Verification::Acceptance;
+        for (number, step) in self.verify.iter().enumerate() {
+            let said = match step {
+                VerifyStep::Http(step) => http::verify(&self.tools, step, number, offer, &mut captured)
+                    .await
+                    .map_err(as_question)?,
+                VerifyStep::Command(step) => {
+                    command::verify(&self.tools, step, number, offer, &mut captured).await?
+                }
+            };
+            if said == Verification::Asked {
+                by = said;
+            }
         }
+        Ok(by)
     }
 
     async fn preflight(&self, offer: &Offer) -> Vec<Check> {
         preflight::checks(self, offer).await
     }
+}
+
+/// What the steps before have left.
+#[derive(Default)]
+struct SoFar {
+    captured: Captured,
+    reference: Option<Reference>,
 }
 
 impl Vendor {
@@ -73,11 +94,26 @@ impl Vendor {
         number: usize,
         offer: &Offer,
         secret: &Secret,
-        captured: &mut Captured,
+        so_far: &mut SoFar,
     ) -> Answer<()> {
+        let (tools, captured) = (&self.tools, &mut so_far.captured);
         match step {
-            DeliverStep::Webhook(step) => webhook::send(&self.tools, step, number, offer, secret).await,
-            DeliverStep::Http(step) => http::send(&self.tools, step, number, offer, secret, captured).await,
+            DeliverStep::Webhook(step) => {
+                let carried = Carried { secret, reference: so_far.reference.as_ref() };
+                webhook::send(tools, step, number, offer, carried).await
+            }
+            DeliverStep::Http(step) => http::send(tools, step, number, offer, secret, captured).await,
+            DeliverStep::DropOff(step) => {
+                so_far.reference = Some(drop_off::put(tools, step, number, offer, secret, captured).await?);
+                Ok(())
+            }
+            DeliverStep::Command(step) => {
+                command::deliver(tools, step, number, offer, secret, captured).await
+            }
+            DeliverStep::Manual(_) => Err(misconfigured(
+                "this vendor's key is handed over by a person, and was not when this rotation began; abandon it, or let \
+                 the configuration say again how the vendor gets its key",
+            )),
         }
     }
 }
@@ -101,7 +137,10 @@ fn completes_pair(step: &DeliverStep) -> bool {
 /// Whether the step, once accepted, may have changed what the vendor holds.
 fn changes(step: &DeliverStep) -> bool {
     match step {
-        DeliverStep::Webhook(_) => true,
+        DeliverStep::Webhook(_)
+        | DeliverStep::DropOff(_)
+        | DeliverStep::Command(_)
+        | DeliverStep::Manual(_) => true,
         DeliverStep::Http(step) => step.changes,
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::driver::perform::perform;
-use crate::driver::{Watcher, World};
+use crate::driver::{Watcher, World, rotation_span};
 use crate::ids::{RotationId, Subject};
 use crate::ports::{Entry, JournalError, SecretChange};
 use crate::rotation::{
@@ -86,6 +87,16 @@ pub(crate) async fn drive(
     stop: &CancellationToken,
     watcher: &dyn Watcher,
 ) -> Result<(Rotation, Rest), DriveError> {
+    drive_on(world, subject, id, stop, watcher).instrument(rotation_span(&subject.vendor, id)).await
+}
+
+async fn drive_on(
+    world: &World,
+    subject: &Subject,
+    id: RotationId,
+    stop: &CancellationToken,
+    watcher: &dyn Watcher,
+) -> Result<(Rotation, Rest), DriveError> {
     for _ in 0..EFFECTS_MAX {
         let events = world.journal.read(id).await?;
         let mut rotation = Rotation::replay(id, &events)?;
@@ -155,9 +166,9 @@ pub fn entry_after<'a>(
     let needed_secret = rotation.needs_secret();
     rotation.apply(event)?;
     let secret = match new_secret {
-        Some(secret) if rotation.needs_secret() => SecretChange::Seal(secret),
+        Some(secret) => SecretChange::Seal(secret),
         None if needed_secret && !rotation.needs_secret() => SecretChange::Erase,
-        Some(_) | None => SecretChange::Keep,
+        None => SecretChange::Keep,
     };
     let ends = matches!(rotation.next(Timestamp::NEVER), Next::Ended(_));
     Ok(Entry { rotation: rotation.id(), number: rotation.events(), event, secret, ends })

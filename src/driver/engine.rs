@@ -15,7 +15,7 @@ use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
 use crate::driver::visit::{Visited, visit};
-use crate::driver::{Rest, Watcher, World};
+use crate::driver::{Rest, Turn, Watcher, World};
 use crate::ids::{IamUserName, Subject, VendorName, Who};
 use crate::ports::JournalError;
 use crate::rotation::{Rotation, Waiting};
@@ -54,7 +54,7 @@ impl Patience {
     fn covers(self, until: Timestamp, why: &Waiting, now: Timestamp) -> bool {
         // When a vendor uses its key is the vendor's own affair: no single pass waits for that.
         let is_short = until.since(now) <= SHORT_WAIT && *why != Waiting::Use;
-        until < Timestamp::NEVER && (self == Patience::Unlimited || is_short)
+        until < Timestamp::NEVER && !why.is_for_person() && (self == Patience::Unlimited || is_short)
     }
 }
 
@@ -109,6 +109,7 @@ pub struct Engine {
     worlds: watch::Receiver<World>,
     stop: CancellationToken,
     watcher: Arc<dyn Watcher>,
+    pulse: Option<Duration>,
     ready: VecDeque<Errand>,
     wakes: BTreeMap<Who, Wake>,
     running: JoinSet<Back>,
@@ -130,6 +131,7 @@ impl Engine {
             worlds,
             stop,
             watcher,
+            pulse: None,
             ready: VecDeque::new(),
             wakes: BTreeMap::new(),
             running: JoinSet::new(),
@@ -142,6 +144,12 @@ impl Engine {
             last_tick: None,
             next_tick: Timestamp::NEVER,
         }
+    }
+
+    /// Lets the loop come by at least this often, so that somebody can notice when it does not.
+    #[must_use]
+    pub fn with_pulse(self, pulse: Option<Duration>) -> Engine {
+        Engine { pulse, ..self }
     }
 
     fn world(&self) -> World {
@@ -159,8 +167,13 @@ impl Engine {
         if worked.is_err() {
             self.stop.cancel();
         }
-        while let Some(joined) = self.running.join_next_with_id().await {
-            self.take_back(joined, Patience::Short);
+        while !self.running.is_empty() {
+            self.tell_watcher();
+            tokio::select! {
+                biased;
+                Some(joined) = self.running.join_next_with_id() => self.take_back(joined, Patience::Short),
+                () = pulse(self.pulse) => {}
+            }
         }
         worked?;
         Ok(self.found.values().cloned().collect())
@@ -185,6 +198,7 @@ impl Engine {
             if self.is_over(cadence) {
                 break;
             }
+            self.tell_watcher();
             self.turn(patience).await;
         }
         Ok(())
@@ -195,7 +209,18 @@ impl Engine {
         matches!(cadence, Cadence::Once(..)) && idle && !self.calling
     }
 
-    /// Waits for whatever comes first: a visit that ends, a time to be somewhere, a new world, the stop.
+    fn tell_watcher(&self) {
+        let world = self.world();
+        self.watcher.turned(&Turn {
+            now: world.clock.now(),
+            settings: world.settings,
+            next_pass: self.next_tick,
+            visits: self.on_the_road.len(),
+            stopping: self.stop.is_cancelled(),
+        });
+    }
+
+    /// Waits for whatever comes first: a visit that ends, a time to be somewhere, a new world, the stop, the pulse.
     async fn turn(&mut self, patience: Patience) {
         let clock = self.world().clock;
         let first_wake = self.wakes.values().map(|wake| wake.at).min().unwrap_or(Timestamp::NEVER);
@@ -210,6 +235,7 @@ impl Engine {
             }
             Ok(()) = self.worlds.changed() => self.schedule_next_tick(),
             () = clock.sleep_until(until), if may_sleep => {}
+            () = pulse(self.pulse) => {}
         }
     }
 
@@ -358,7 +384,12 @@ impl Engine {
             Ok((task, back)) => {
                 let errand = self.on_the_road.remove(&task);
                 match (back, errand) {
-                    (Back::Listed(roster), _) => self.rosters.push(roster),
+                    (Back::Listed(roster), errand) => {
+                        if let (Some(Errand::List(vendor)), Roster::Users(_)) = (&errand, &roster) {
+                            self.watcher.listed(vendor);
+                        }
+                        self.rosters.push(roster);
+                    }
                     (Back::Visited(visited), Some(Errand::Visit { call, .. })) => {
                         self.take_visited(call.subject, *visited, patience);
                     }
@@ -402,6 +433,13 @@ impl Engine {
 
     fn remember(&mut self, visited: Visited) {
         self.found.insert((visited.vendor.clone(), visited.iam_user.clone()), visited);
+    }
+}
+
+async fn pulse(every: Option<Duration>) {
+    match every {
+        Some(every) => tokio::time::sleep(every).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -22,9 +22,10 @@ mod visit;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::ids::Subject;
+use crate::ids::{RotationId, Subject, VendorName};
 use crate::ports::{Accounts, Clock, Journal, Vendors};
 use crate::rotation::{Event, Rotation};
+use crate::time::Timestamp;
 
 pub use drive::{Rest, entry_after};
 pub use engine::{Ask, Cadence, Engine, Patience};
@@ -55,4 +56,30 @@ pub trait Watcher: Send + Sync {
     fn visited(&self, subject: &Subject, visited: &Visited);
     /// Nobody can say in this pass who the users of a vendor are.
     fn unlisted(&self, _visited: &Visited) {}
+    /// AWS said who the users of a vendor are.
+    fn listed(&self, _vendor: &VendorName) {}
+    /// The engine's loop came by, and everything that is due now was begun. A loop that hangs calls this no more.
+    fn turned(&self, _turn: &Turn) {}
+}
+
+/// What the engine knows each time its loop comes by.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// The configuration that is in force.
+    pub settings: Arc<Settings>,
+    /// What time it is.
+    pub now: Timestamp,
+    /// When the next pass is due.
+    pub next_pass: Timestamp,
+    /// How many visits are under way.
+    pub visits: usize,
+    /// Whether nothing more is begun.
+    pub stopping: bool,
+}
+
+/// What every line that is logged on behalf of one rotation carries, whoever logs it. It is an error's span because a
+/// span of a lower level would be missing from the errors of a log that shows nothing else.
+#[must_use]
+pub fn rotation_span(vendor: &VendorName, id: RotationId) -> tracing::Span {
+    tracing::error_span!("rotation", vendor.name = %vendor, rotation.id = %id)
 }

@@ -1,7 +1,7 @@
 //! Effects, as calls of the ports. Each answer becomes an outcome; nothing is decided here.
 
 use crate::driver::World;
-use crate::ids::{AccessKeyId, Subject};
+use crate::ids::{AccessKeyId, AccountId, Subject};
 use crate::ports::{Answer, Delivery, Fault, Iam, Identity, Offer};
 use crate::rotation::{Effect, Event, KeyStatus, KeyUsage, Outcome, RefusalCode, Rotation};
 use crate::secret::Secret;
@@ -93,7 +93,7 @@ impl Performance<'_> {
         let identity = iam.identify(key, &secret).await?;
         let account_id = iam.account_id().await?;
         let user = &self.subject.iam_user;
-        if identity.account_id != account_id || !is_user(&identity, user.as_str()) {
+        if !is_user_of(&identity, user.as_str(), &account_id) {
             let sentence = format!(
                 "the new key {key} signs as {}, and not as the user {user} of account {account_id}",
                 identity.arn
@@ -160,10 +160,11 @@ impl Performance<'_> {
     }
 }
 
-/// Whether that is the user of this name, under whatever path.
-fn is_user(identity: &Identity, user: &str) -> bool {
+/// Whether that is the user of this name in this account, under whatever path.
+fn is_user_of(identity: &Identity, user: &str, account_id: &AccountId) -> bool {
     let resource = identity.arn.split_once(":user/").map(|(_, path_and_name)| path_and_name);
-    resource.and_then(|path_and_name| path_and_name.rsplit('/').next()) == Some(user)
+    let name = resource.and_then(|path_and_name| path_and_name.rsplit('/').next());
+    identity.account_id == *account_id && name == Some(user)
 }
 
 #[cfg(test)]
@@ -171,16 +172,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_known_by_the_last_part_of_its_path() {
-        let identity = |arn: &str| Identity {
-            account_id: "111122223333".parse().expect("an account"),
-            arn: arn.to_owned(),
+    fn a_user_is_known_by_its_account_and_the_last_part_of_its_path() {
+        let account = || "111122223333".parse().expect("an account");
+        let is_acme = |arn: &str| {
+            is_user_of(&Identity { account_id: account(), arn: arn.to_owned() }, "acme", &account())
         };
-        assert!(is_user(&identity("arn:aws:iam::111122223333:user/acme"), "acme"));
-        assert!(is_user(&identity("arn:aws-cn:iam::111122223333:user/vendors/eu/acme"), "acme"));
-        assert!(!is_user(&identity("arn:aws:iam::111122223333:user/acme/other"), "acme"));
-        assert!(!is_user(&identity("arn:aws:iam::111122223333:user/not-acme"), "acme"));
-        assert!(!is_user(&identity("arn:aws:sts::111122223333:assumed-role/acme/acme"), "acme"));
-        assert!(!is_user(&identity("arn:aws:iam::111122223333:root"), "acme"));
+        assert!(is_acme("arn:aws:iam::111122223333:user/acme"));
+        assert!(is_acme("arn:aws-cn:iam::111122223333:user/vendors/eu/acme"));
+        assert!(!is_acme("arn:aws:iam::111122223333:user/acme/other"));
+        assert!(!is_acme("arn:aws:iam::111122223333:user/not-acme"));
+        assert!(!is_acme("arn:aws:sts::111122223333:assumed-role/acme/acme"));
+        assert!(!is_acme("arn:aws:iam::111122223333:root"));
+        let elsewhere = "444455556666".parse().expect("an account");
+        let arn = "arn:aws:iam::444455556666:user/acme".to_owned();
+        assert!(!is_user_of(&Identity { account_id: elsewhere, arn }, "acme", &account()));
     }
 }

@@ -135,16 +135,18 @@ pub fn steps(plan: &Plan, deliveries: usize) -> Vec<Step> {
         plan.prove_successes,
         in_words(plan.prove_every)
     );
-    let mut steps = vec![
-        step("create", "create a new access key (sent once)"),
-        step("prove", &prove),
-        step("deliver", &format!("deliver it to the vendor in {times}")),
-    ];
+    let mut steps = vec![step("create", "create a new access key (sent once)"), step("prove", &prove)];
+    if plan.by_hand {
+        steps.push(step("deliver", "wait until somebody was shown it: `keyround reveal VENDOR`, once"));
+        steps.push(step("deliver", "wait until the vendor has it: `keyround ack VENDOR`, or a use is seen"));
+    } else {
+        steps.push(step("deliver", &format!("deliver it to the vendor in {times}")));
+    }
     if plan.can_ask_vendor {
         steps.push(step("verify", "ask the vendor which key is in force"));
     }
     steps.push(step("soak", &format!("let both keys work for at least {}", in_words(plan.soak))));
-    if plan.require_use {
+    if plan.requires_use() {
         steps.push(step("soak", "wait until IAM has seen the new key in use"));
     }
     if !plan.quiet_for.is_zero() {

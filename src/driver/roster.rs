@@ -233,3 +233,127 @@ pub(crate) async fn everybody(
     }
     Ok((calls, others))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{self, Environment};
+    use crate::time::Timestamp;
+
+    /// Vendors with a user, with one in another account, with a path, and switched off.
+    fn settings() -> Settings {
+        let vendors = [
+            ("acme", "iam_user = \"user-a\""),
+            ("elsewhere", "iam_user = \"user-a\"\naccount = \"production\""),
+            ("fleet", "path = \"/fleet/\""),
+            ("off", "iam_user = \"user-off\"\nenabled = false"),
+            ("off-fleet", "path = \"/off/\"\nenabled = false"),
+        ];
+        let vendors = vendors.map(|(name, users)| {
+            format!(
+                "[vendor.{name}]\n{users}\n[[vendor.{name}.deliver]]\nkind = \"webhook\"\n\
+                 url = \"https://{name}.example/\"\nsecret = \"env:SECRET\"\n"
+            )
+        });
+        let account = "[account.production]\nid = \"444455556666\"\n\
+                       role_arn = \"arn:aws:iam::444455556666:role/keyround\"\n";
+        let text = format!("{account}{}", vendors.concat());
+        let environment = Environment { state_directory: Some(PathBuf::from("/nowhere")) };
+        config::parse("test.toml", &text, &environment).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    }
+
+    fn name(text: &str) -> VendorName {
+        text.parse().expect("a name")
+    }
+
+    fn subject(vendor: &str, account: Option<&str>, user: &str) -> Subject {
+        let account = account.map(|account| account.parse().expect("an account"));
+        Subject { vendor: name(vendor), account, iam_user: user.parse().expect("a user") }
+    }
+
+    fn known(vendor: &str, user: &str) -> Known {
+        let (subject, at) = (subject(vendor, None, user), Timestamp::EPOCH);
+        let rotation = RotationId::new(&subject, &"AKIAIOSFODNN7EXAMPLE".parse().expect("a key"), at);
+        Known { rotation, subject, started_at: at, ended: false }
+    }
+
+    #[test]
+    fn a_user_is_that_vendors_which_names_it_in_its_account_or_had_it_by_a_path() {
+        let settings = settings();
+        for (vendor, account, user, expect) in [
+            ("acme", None, "user-a", Claim::Vendor(name("acme"))),
+            ("renamed", None, "user-a", Claim::Vendor(name("acme"))),
+            ("acme", Some("production"), "user-a", Claim::Vendor(name("elsewhere"))),
+            ("acme", None, "user-b", Claim::Nobody),
+            ("fleet", None, "user-b", Claim::Vendor(name("fleet"))),
+            ("fleet", Some("production"), "user-b", Claim::Nobody),
+            ("renamed", None, "user-b", Claim::Nobody),
+            ("renamed", None, "user-off", Claim::Disabled(name("off"))),
+            ("off-fleet", None, "user-b", Claim::Disabled(name("off-fleet"))),
+        ] {
+            let began_as = subject(vendor, account, user);
+            assert_eq!(claim(&settings, &began_as), expect, "{began_as:?}");
+            assert_eq!(owner(&settings, &began_as).as_ref(), expect.vendor());
+        }
+    }
+
+    #[test]
+    fn a_rotation_is_carried_on_under_the_name_that_its_vendor_has_now() {
+        let call = call_for(&settings(), &known("renamed", "user-a")).expect("acme has the user");
+        assert_eq!(call.subject, subject("acme", None, "user-a"));
+        assert_eq!(call.rotation, Some(known("renamed", "user-a").rotation));
+        assert!(call_for(&settings(), &known("off", "user-off")).is_none());
+    }
+
+    #[test]
+    fn only_a_path_that_is_switched_on_must_be_listed() {
+        let settings = settings();
+        let listed = settings.vendors.values().filter(|vendor| must_be_listed(vendor));
+        assert_eq!(listed.map(|vendor| vendor.name.as_str()).collect::<Vec<_>>(), ["fleet"]);
+    }
+
+    /// The vendors that are asked for, those whose users AWS did not list; whose rotations are carried on
+    /// all the same, and of which users' rotations it is said that they are nobody's.
+    #[track_caller]
+    fn check(asked: &[&str], unlisted: &[&str], carried_on: &[&str], nobodys: &[&str]) {
+        let asked: Vec<VendorName> = asked.iter().map(|asked| name(asked)).collect();
+        let in_flight = [("acme", "user-a"), ("fleet", "user-f"), ("gone", "user-g"), ("former", "user-off")];
+        let in_flight = in_flight.map(|(vendor, user)| known(vendor, user)).to_vec();
+        let mut roll_call = RollCall::new(&asked, in_flight);
+        for vendor in unlisted {
+            roll_call.without_roster(name(vendor));
+        }
+        let (calls, left) = roll_call.left_over(&settings());
+        let called: Vec<&str> = calls.iter().map(|call| call.subject.iam_user.as_str()).collect();
+        assert_eq!(called, carried_on);
+        let left: Vec<&str> = left.iter().map(|(known, _)| known.subject.iam_user.as_str()).collect();
+        assert_eq!(left, nobodys);
+    }
+
+    #[test]
+    fn what_no_roster_claims_is_carried_on_only_if_its_vendor_could_not_be_listed() {
+        check(&[], &["fleet"], &["user-f"], &["user-a", "user-g", "user-off"]);
+        check(&[], &[], &[], &["user-a", "user-f", "user-g", "user-off"]);
+        check(&["gone"], &[], &[], &["user-g"]);
+        check(&["off"], &[], &[], &["user-off"]);
+        check(&["former"], &[], &[], &[]);
+    }
+
+    #[test]
+    fn what_a_roster_claims_is_called_with_its_rotation_and_not_left_over() {
+        let mut roll_call = RollCall::new(&[], vec![known("before", "user-a")]);
+        let calls = roll_call.call(vec![subject("acme", None, "user-a"), subject("acme", None, "user-b")]);
+        let rotations: Vec<_> = calls.iter().map(|call| call.rotation).collect();
+        assert_eq!(rotations, [Some(known("before", "user-a").rotation), None]);
+        assert!(roll_call.left_over(&settings()).1.is_empty());
+    }
+
+    #[test]
+    fn of_a_user_that_another_vendor_has_nothing_is_said_to_the_vendor_that_had_it() {
+        let roll_call = RollCall::new(&[name("before")], vec![known("before", "user-a")]);
+        let (calls, left) = roll_call.left_over(&settings());
+        assert!(calls.is_empty() && left.is_empty());
+    }
+}

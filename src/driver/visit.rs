@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::config::settings::{Access, KeyAccess};
 use crate::driver::drive::{DriveError, append, drive};
 use crate::driver::roster::{Call, everybody, replayed};
-use crate::driver::{Rest, Watcher, World};
+use crate::driver::{Rest, Watcher, World, rotation_span};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
-use crate::rotation::{Event, KeyMetadata, KeyUsage, Plan, Rotation, Waiting};
+use crate::rotation::{Event, KeyMetadata, KeyUsage, Plan, Rotation};
 use crate::schedule::{Action, Facts, Verdict, judge};
+use crate::time::Timestamp;
 
 /// What one look found, and did.
 #[derive(Clone, Debug)]
@@ -163,6 +165,19 @@ async fn start(
 ) -> Result<Rotation, DriveError> {
     let at = world.clock.now();
     let id = RotationId::new(subject, &old.id, at);
+    write_start(world, subject, old, (looked, plan), (id, at), watcher)
+        .instrument(rotation_span(&subject.vendor, id))
+        .await
+}
+
+async fn write_start(
+    world: &World,
+    subject: &Subject,
+    old: &KeyMetadata,
+    (looked, plan): (&Visited, &Plan),
+    (id, at): (RotationId, Timestamp),
+    watcher: &dyn Watcher,
+) -> Result<Rotation, DriveError> {
     let started = Event::Started {
         subject: subject.clone(),
         old: old.id.clone(),
@@ -199,13 +214,8 @@ fn rested(
         }),
     };
     let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
-    let failed =
-        matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some_and(|_| !is_propagation(&rest));
+    let failed = matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some();
     Visited { keys, rotation: Some(rotation), rest: Some(rest), failed, ..visited }
-}
-
-fn is_propagation(rest: &Rest) -> bool {
-    matches!(rest, Rest::Wait { why: Waiting::Propagation, .. })
 }
 
 /// How each user of these vendors is, without changing anything: keys, last uses, verdicts, rotations.

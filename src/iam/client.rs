@@ -14,9 +14,9 @@ use aws_types::request_id::RequestId;
 use tokio::sync::OnceCell;
 
 use crate::aws::AwsSession;
+use crate::aws::refusal::{self, Call, Signer};
 use crate::iam::account::{Account, Clients};
 use crate::iam::pacing::{Pace, TooMany};
-use crate::iam::refusal::{self, Call, Signer};
 use crate::ids::{AccessKeyId, AccountId, IamUserName};
 use crate::ports::{Answer, Fault, Iam, Identity, NewKey};
 use crate::rotation::{KeyMetadata, KeyStatus, KeyUsage, RefusalCode};
@@ -222,13 +222,6 @@ impl Iam for AwsIam {
 
     async fn missing_rights(&self, user: &IamUserName) -> Answer<Vec<String>> {
         self.simulate_rights(user).await
-    }
-}
-
-impl Call {
-    /// A call with the rotator's own credentials.
-    pub(super) fn by_rotator(service: &'static str, operation: &'static str, on: String) -> Call {
-        Call { service, operation, on, signer: Signer::Rotator }
     }
 }
 

@@ -13,7 +13,6 @@
 mod account;
 mod client;
 mod pacing;
-mod refusal;
 mod rights;
 
 use std::collections::BTreeMap;

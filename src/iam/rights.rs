@@ -5,8 +5,8 @@
 
 use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 
+use crate::aws::refusal::Call;
 use crate::iam::client::AwsIam;
-use crate::iam::refusal::Call;
 use crate::ids::IamUserName;
 use crate::ports::Answer;
 

@@ -68,6 +68,15 @@ pub async fn open(
     Ok(Arc::new(SqliteJournal::open(path, seal_key, mode).await?))
 }
 
+/// Opens the SQLite journal at `path`, which must exist, for an operator who cannot read its seal key.
+///
+/// # Errors
+///
+/// The journal is unusable, unavailable, or not there.
+pub async fn open_without_key(path: &Path) -> Result<Arc<dyn Journal>, JournalError> {
+    Ok(Arc::new(SqliteJournal::open_without_key(path).await?))
+}
+
 fn read_only() -> JournalError {
     JournalError::Unavailable("the journal was opened for reading only; nothing was appended".to_owned())
 }

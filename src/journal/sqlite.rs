@@ -34,6 +34,15 @@ pub struct SqliteJournal {
     _lock: Option<InstanceLock>,
 }
 
+/// Where the seal key is.
+enum KeyFrom {
+    Given(SealKey),
+    /// In the file `seal.key` beside the journal.
+    Beside,
+    /// Out of reach.
+    Nowhere,
+}
+
 impl SqliteJournal {
     /// Opens the journal at `path`; to drive or operate, it is made if there is none. Without a seal
     /// key, the file `seal.key` beside the journal is used; a reader then opens no secrets.
@@ -47,8 +56,22 @@ impl SqliteJournal {
         seal_key: Option<SealKey>,
         mode: Mode,
     ) -> Result<SqliteJournal, JournalError> {
+        SqliteJournal::open_with(path, seal_key.map_or(KeyFrom::Beside, KeyFrom::Given), mode).await
+    }
+
+    /// Opens a journal that exists, for an operator who cannot read its seal key: what operators say seals nothing.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable, unavailable, or not there.
+    pub async fn open_without_key(path: &Path) -> Result<SqliteJournal, JournalError> {
+        SqliteJournal::open_with(path, KeyFrom::Nowhere, Mode::Operate).await
+    }
+
+    async fn open_with(path: &Path, key: KeyFrom, mode: Mode) -> Result<SqliteJournal, JournalError> {
         let found = files::inspect(path)?;
-        if mode == Mode::Read && found == Found::Nothing {
+        let makes_one = mode != Mode::Read && !matches!(key, KeyFrom::Nowhere);
+        if !makes_one && found == Found::Nothing {
             return Err(JournalError::Unavailable(format!("there is no journal at {}", path.display())));
         }
         if found == Found::Nothing {
@@ -61,11 +84,13 @@ impl SqliteJournal {
         };
         // Looked at again: until it was locked, another process may have made it.
         let found = files::inspect(path)?;
-        let seal_key = match (seal_key, mode, found) {
-            (Some(key), _, _) => Some(key),
-            (None, Mode::Read, _) => None,
-            (None, Mode::Drive | Mode::Operate, Found::Journal) => Some(files::seal_key_of(path)?),
-            (None, Mode::Drive | Mode::Operate, Found::Nothing) => Some(files::seal_key_for_new(path)?),
+        let seal_key = match (key, mode, found) {
+            (KeyFrom::Given(key), _, _) => Some(key),
+            (KeyFrom::Nowhere, _, _) | (KeyFrom::Beside, Mode::Read, _) => None,
+            (KeyFrom::Beside, Mode::Drive | Mode::Operate, Found::Journal) => Some(files::seal_key_of(path)?),
+            (KeyFrom::Beside, Mode::Drive | Mode::Operate, Found::Nothing) => {
+                Some(files::seal_key_for_new(path)?)
+            }
         };
         if let (Found::Nothing, Some(key)) = (found, &seal_key) {
             opening::create(path, key).await?;
@@ -109,7 +134,7 @@ impl SqliteJournal {
     fn seal_key(&self) -> Result<&SealKey, JournalError> {
         self.seal_key.as_ref().ok_or_else(|| {
             JournalError::Unavailable(
-                "the journal was opened for reading without its seal key: no secret can be opened".to_owned(),
+                "the journal was opened without its seal key: no secret can be sealed or opened".to_owned(),
             )
         })
     }

@@ -9,7 +9,7 @@ use minijinja::value::Value as Word;
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value};
 
-use crate::config::settings::{Capture, HttpStep, Param, Place};
+use crate::config::settings::{AnswerPlace, Capture, HttpStep, Param};
 use crate::ids::Subject;
 use crate::ports::Response;
 use crate::secret::Secret;
@@ -24,9 +24,9 @@ pub(super) fn hoped_for(steps: &[&HttpStep], step: &HttpStep, subject: &Subject,
     };
     for Capture { place, default } in step.capture.values() {
         match place {
-            Place::Header(name) => drop(headers.insert(name.clone(), "\"1\"".to_owned())),
+            AnswerPlace::Header(name) => drop(headers.insert(name.clone(), "\"1\"".to_owned())),
             other if step.sample.is_none() && default.is_none() => words.place(&mut document, other, None),
-            Place::Pointer(_) | Place::Document(_) | Place::Search { .. } => {}
+            AnswerPlace::Pointer(_) | AnswerPlace::Document(_) | AnswerPlace::Search { .. } => {}
         }
     }
     if let Some(place) = step.expect.place.as_ref().filter(|_| step.sample.is_none()) {
@@ -44,12 +44,14 @@ fn captured(steps: &[&HttpStep], subject: &Subject, key: &str) -> BTreeMap<Strin
         let sample = step.sample.as_ref().map(|sample| words.filled(sample));
         for (name, Capture { place, default }) in &step.capture {
             let text = match (place, &sample, default) {
-                (Place::Pointer(pointer), Some(sample), _) => {
+                (AnswerPlace::Pointer(pointer), Some(sample), _) => {
                     sample.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
                 }
                 (_, None, Some(default)) => default.clone(),
-                (Place::Pointer(pointer) | Place::Search { take: pointer, .. }, _, _) => made_up(pointer),
-                (Place::Header(_) | Place::Document(_), _, _) => continue,
+                (AnswerPlace::Pointer(pointer) | AnswerPlace::Search { take: pointer, .. }, _, _) => {
+                    made_up(pointer)
+                }
+                (AnswerPlace::Header(_) | AnswerPlace::Document(_), _, _) => continue,
             };
             captured.insert(name.clone(), text);
         }
@@ -101,16 +103,16 @@ impl Words {
     }
 
     /// Puts what is hoped for where it is looked for.
-    fn place(&self, document: &mut Value, place: &Place, equals: Option<&str>) {
+    fn place(&self, document: &mut Value, place: &AnswerPlace, equals: Option<&str>) {
         let hoped_for = |pointer: &str| match equals {
             Some(source) => Value::String(self.rendered(source)),
             None => Value::String(made_up(pointer)),
         };
         match place {
-            Place::Header(_) => {}
-            Place::Pointer(pointer) => put(document, pointer, hoped_for(pointer)),
-            Place::Document(pointer) => put(document, pointer, Value::Object(Map::new())),
-            Place::Search { list, matching, take } => {
+            AnswerPlace::Header(_) => {}
+            AnswerPlace::Pointer(pointer) => put(document, pointer, hoped_for(pointer)),
+            AnswerPlace::Document(pointer) => put(document, pointer, Value::Object(Map::new())),
+            AnswerPlace::Search { list, matching, take } => {
                 let mut item = Value::Object(Map::new());
                 put(&mut item, take, hoped_for(take));
                 for (pointer, source) in matching {

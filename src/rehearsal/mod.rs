@@ -10,6 +10,7 @@
 mod answer;
 mod clock;
 mod iam;
+mod shelf;
 mod vendor;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use crate::time::Timestamp;
 
 pub use clock::JumpingClock;
 pub use iam::StandInAccounts;
-pub use vendor::{Exchange, PlaceholderSecrets, StandInVendors};
+pub use vendor::{Exchange, PlaceholderSecrets, Reply, StandInVendors};
 
 /// What stands where the secret half of an access key would be.
 pub const SECRET_ACCESS_KEY: &str = "<secret_access_key>";
@@ -108,7 +109,7 @@ impl Stage {
         held.map(String::from).unwrap_or_default()
     }
 
-    /// The key of the user that was made last, as text; empty when it has none.
+    /// The key that was made last for the vendor, as text: the one that is being given to it.
     #[must_use]
     pub fn newest(&self, subject: &Subject) -> String {
         let state = self.lock();

@@ -1,15 +1,20 @@
 //! The stand-ins for the vendors: they answer as the configuration says that a yes looks like.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::SecretRef;
-use crate::config::settings::{Access, Auth, DeliverStep, HttpStep, VendorSettings};
+use crate::config::settings::{
+    Access, AnswerPlace, Auth, Capture, CommandStep, DeliverStep, Expect, HttpStep, VendorSettings,
+    VerifyStep,
+};
 use crate::ids::VendorName;
 use crate::ports::{Answer, Egress, Errand, Purpose, Request, Response, SecretSource};
 use crate::rehearsal::Stage;
 use crate::rehearsal::answer::hoped_for;
+use crate::rehearsal::shelf::Shelves;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use async_trait::async_trait;
@@ -32,8 +37,29 @@ pub struct Exchange {
     pub headers: Vec<(String, String)>,
     /// The body, if there is one.
     pub body: Option<String>,
-    /// The status of the answer.
-    pub status: u16,
+    /// What came of it.
+    pub reply: Reply,
+}
+
+/// What came of a request, of a run, of putting something somewhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// This status.
+    Status(u16),
+    /// This exit code.
+    Exit(i32),
+    /// It is there now.
+    Stored,
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Status(status) => write!(f, "is answered with {status}"),
+            Reply::Exit(code) => write!(f, "ends with exit code {code}"),
+            Reply::Stored => f.write_str("is there from now on"),
+        }
+    }
 }
 
 /// The requests of one vendor's ways; `None` for a webhook.
@@ -49,6 +75,7 @@ pub struct StandInVendors {
     stage: Stage,
     manners: Arc<BTreeMap<VendorName, Manner>>,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
+    pub(super) shelves: Arc<Mutex<Shelves>>,
 }
 
 impl StandInVendors {
@@ -56,13 +83,32 @@ impl StandInVendors {
     #[must_use]
     pub fn new(stage: Stage, vendors: &BTreeMap<VendorName, VendorSettings>) -> StandInVendors {
         let manners = vendors.iter().map(|(name, vendor)| (name.clone(), manner(vendor))).collect();
-        StandInVendors { stage, manners: Arc::new(manners), exchanges: Arc::default() }
+        StandInVendors {
+            stage,
+            manners: Arc::new(manners),
+            exchanges: Arc::default(),
+            shelves: Arc::default(),
+        }
     }
 
     /// The requests since this was asked last.
     #[must_use]
     pub fn take_exchanges(&self) -> Vec<Exchange> {
         std::mem::take(&mut *self.exchanges.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn record(&self, purpose: &Purpose, line: String, body: Option<String>, reply: Reply) {
+        let (at, purpose) = (self.stage.now(), purpose.clone());
+        self.note(Exchange { at, purpose, line, headers: Vec::new(), body, reply });
+    }
+
+    fn note(&self, exchange: Exchange) {
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+    }
+
+    /// What a program says that is asked, or told: what is hoped for.
+    pub(super) fn output(&self, purpose: &Purpose) -> Secret {
+        self.answer(purpose).body
     }
 
     /// The steps of the errand, and the one that was sent.
@@ -94,15 +140,32 @@ impl StandInVendors {
 }
 
 fn manner(vendor: &VendorSettings) -> Manner {
-    let request = |step: &DeliverStep| match step {
-        DeliverStep::Webhook(_) => None,
+    let told = |step: &DeliverStep| match step {
         DeliverStep::Http(step) => Some((**step).clone()),
+        DeliverStep::Command(step) => Some(as_request(step)),
+        DeliverStep::Webhook(_) | DeliverStep::DropOff(_) | DeliverStep::Manual(_) => None,
+    };
+    let asked = |step: &VerifyStep| match step {
+        VerifyStep::Http(step) => (**step).clone(),
+        VerifyStep::Command(step) => as_request(step),
     };
     match &vendor.access {
         Access::Role { .. } => Manner::default(),
-        Access::Key(access) => {
-            Manner { deliver: access.deliver.iter().map(request).collect(), verify: access.verify.clone() }
-        }
+        Access::Key(access) => Manner {
+            deliver: access.deliver.iter().map(told).collect(),
+            verify: access.verify.iter().map(asked).collect(),
+        },
+    }
+}
+
+/// What is hoped for of a program's output is hoped for as of an answer.
+fn as_request(step: &CommandStep) -> HttpStep {
+    let place = step.expect.pointer.clone().map(AnswerPlace::Pointer);
+    let captured = |pointer: &String| Capture { place: AnswerPlace::Pointer(pointer.clone()), default: None };
+    HttpStep {
+        expect: Expect { place, equals: step.expect.equals.clone(), ..Expect::default() },
+        capture: step.capture.iter().map(|(name, pointer)| (name.clone(), captured(pointer))).collect(),
+        ..HttpStep::new("POST", "", step.timeout)
     }
 }
 
@@ -119,10 +182,10 @@ impl Egress for StandInVendors {
                 .map(|(name, value)| (name.clone(), value.expose().to_owned()))
                 .collect(),
             body: request.body.as_ref().map(|body| body.expose().to_owned()),
-            status: response.status,
+            reply: Reply::Status(response.status),
             purpose: purpose.clone(),
         };
-        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+        self.note(exchange);
         Ok(response)
     }
 
@@ -149,9 +212,15 @@ impl PlaceholderSecrets {
                 match step {
                     DeliverStep::Webhook(webhook) => placeholders.signing.extend(webhook.secrets.clone()),
                     DeliverStep::Http(step) => placeholders.private_keys.extend(private_key(step)),
+                    DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {}
                 }
             }
-            placeholders.private_keys.extend(access.verify.iter().filter_map(private_key));
+            for step in &access.verify {
+                match step {
+                    VerifyStep::Http(step) => placeholders.private_keys.extend(private_key(step)),
+                    VerifyStep::Command(_) => {}
+                }
+            }
         }
         placeholders
     }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId};
-use crate::rotation::event::{Doing, Doubt, Event, Intent, KeyUsage, Refusal, RefusalCode};
+use crate::rotation::event::{Doing, Event, Intent, KeyUsage};
 use crate::rotation::machine::{DoubtSpan, Hold, IllegalEvent, InDoubt, Rotation};
 use crate::rotation::next::Blocker;
+use crate::rotation::refusal::{Doubt, Refusal, RefusalCode};
 use crate::rotation::retry;
 use crate::rotation::stage::{Stage, stuck};
 use crate::time::Timestamp;
@@ -50,6 +51,7 @@ impl Rotation {
             failing: None,
             last_fault: None,
             offered_at: None,
+            revealed_at: None,
             last_probe_at: Timestamp::EPOCH,
             reactivations: 0,
             troubles: 0,
@@ -84,6 +86,8 @@ impl Rotation {
             | Event::Created { .. }
             | Event::Probed { .. }
             | Event::Delivered { .. }
+            | Event::Revealed { .. }
+            | Event::Acknowledged { .. }
             | Event::Verified { .. }
             | Event::UsageRead { .. }
             | Event::Deactivated { .. }
@@ -137,8 +141,9 @@ impl Rotation {
         }
         self.not_before = match &stage {
             Stage::Prove { .. } => at + self.plan.prove_every,
-            Stage::Deliver { round, .. } if *round > 1 => {
-                at + retry::wait_after(*round - 1, None).unwrap_or_default()
+            // The first delivery is made at once; each further one waits as after so many failures.
+            Stage::Deliver { round, .. } => {
+                retry::wait_after(*round - 1, None).map_or(Timestamp::EPOCH, |wait| at + wait)
             }
             // One listing decides whether a key is left behind, so it must be one that can be believed.
             Stage::Survey if self.abandoning => {
@@ -148,7 +153,7 @@ impl Rotation {
             | Stage::Create { .. }
             | Stage::Suspect { .. }
             | Stage::Discard { .. }
-            | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
@@ -167,11 +172,9 @@ impl Rotation {
             (Stage::Survey | Stage::Create { .. }, Event::Listed { keys, at }) => {
                 self.after_listing(keys, *at)
             }
-            (Stage::Suspect { key }, Event::UsageRead { usage, .. }) => match usage.get(&key)? {
-                KeyUsage::Never => Stage::Discard { key, inactive: false },
-                KeyUsage::Gone => Stage::Survey,
-                KeyUsage::Used { .. } => stuck(Blocker::UnknownKey { key }, Stage::Survey),
-            },
+            (Stage::Suspect { key }, Event::UsageRead { usage, .. }) => {
+                after_suspicion(usage.get(&key)?, key)
+            }
             (Stage::Discard { key, inactive: false }, Event::Deactivated { .. }) => {
                 Stage::Discard { key, inactive: true }
             }
@@ -205,8 +208,9 @@ impl Rotation {
             }
             // A request to delete may still be under way, and would delete the key that was just brought back.
             (Stage::Cool { .. }, Event::ReactivationAsked { .. }) if self.in_doubt.is_some() => return None,
-            (stage, Event::ReactivationAsked { .. }) => restore(&stage)?,
+            (stage, Event::ReactivationAsked { .. }) => stage.restored()?,
             (stage, Event::Abandoned { .. }) => self.after_abandoning(stage)?,
+            (Stage::HandOver { new, round, .. }, event) => self.after_hand_over(new, round, event)?,
             (
                 _,
                 Event::Started { .. }
@@ -214,6 +218,8 @@ impl Rotation {
                 | Event::Created { .. }
                 | Event::Probed { .. }
                 | Event::Delivered { .. }
+                | Event::Revealed { .. }
+                | Event::Acknowledged { .. }
                 | Event::Verified { .. }
                 | Event::UsageRead { .. }
                 | Event::Deactivated { .. }
@@ -234,9 +240,6 @@ impl Rotation {
 
     fn after_creation(&mut self, key: AccessKeyId) -> Stage {
         self.doubt_span = None;
-        if self.abandoning {
-            return Stage::Discard { key, inactive: false };
-        }
         Stage::Prove { new: key, successes: 0, not_usable: 0 }
     }
 
@@ -244,7 +247,7 @@ impl Rotation {
         self.last_probe_at = at;
         match successes < self.plan.prove_successes {
             true => Stage::Prove { new, successes, not_usable },
-            false => Stage::Deliver { new, round: 1 },
+            false => self.to_be_delivered(new, 1),
         }
     }
 
@@ -270,12 +273,13 @@ impl Rotation {
             Stage::Survey | Stage::Create { .. } if self.doubt_span.is_some() => Stage::Survey,
             stage @ (Stage::Suspect { .. } | Stage::Discard { .. }) => stage,
             Stage::Prove { new, .. } => Stage::Discard { key: new, inactive: false },
-            Stage::Deliver { new, .. } if self.offered_at.is_none() => {
+            Stage::Deliver { new, .. } | Stage::HandOver { new, .. } if self.offered_at.is_none() => {
                 Stage::Discard { key: new, inactive: false }
             }
             Stage::Survey
             | Stage::Create { .. }
             | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
@@ -401,10 +405,10 @@ impl Rotation {
             self.stage = verify;
             self.fail(Doing::Verify, &refusal.sentence, refusal.retry_after, at);
         } else if *round < retry::ATTEMPTS_MAX {
-            self.enter(Stage::Deliver { new: new.clone(), round: round + 1 }, at);
+            self.enter(self.to_be_delivered(new.clone(), round + 1), at);
             self.last_fault = Some(refusal.sentence.clone());
         } else {
-            let again = Stage::Deliver { new: new.clone(), round: round + 1 };
+            let again = self.to_be_delivered(new.clone(), round + 1);
             self.enter(stuck(Blocker::VendorKeepsOldKey { deliveries: *round }, again), at);
         }
     }
@@ -442,7 +446,7 @@ impl Rotation {
         if doing == Doing::Verify
             && self.failures >= UNANSWERED_WHILE_COOLING_MAX
             && self.old_key_may_be_inactive()
-            && let Some(stage) = restore(&self.stage)
+            && let Some(stage) = self.stage.restored()
         {
             return self.trouble(stage, sentence, at);
         }
@@ -458,29 +462,17 @@ impl Rotation {
     }
 }
 
-pub(super) fn soak_anew(new: AccessKeyId, accepted_at: Timestamp) -> Stage {
-    Stage::Soak { new, accepted_at, asked_at: None, listed_at: None, usage: None }
+/// What turned up in doubt is ours when nobody ever used it: nobody but us was told its secret.
+fn after_suspicion(usage: &KeyUsage, key: AccessKeyId) -> Stage {
+    match usage {
+        KeyUsage::Never => Stage::Discard { key, inactive: false },
+        KeyUsage::Gone => Stage::Survey,
+        KeyUsage::Used { .. } => stuck(Blocker::UnknownKey { key }, Stage::Survey),
+    }
 }
 
-/// The old key can be brought back from the moment its end was intended until it is deleted.
-fn restore(stage: &Stage) -> Option<Stage> {
-    match stage {
-        Stage::Soak { new, accepted_at, .. }
-        | Stage::Cool { new, accepted_at, .. }
-        | Stage::Restore { new, accepted_at } => {
-            Some(Stage::Restore { new: new.clone(), accepted_at: *accepted_at })
-        }
-        Stage::Stuck { resume, .. } => restore(resume),
-        Stage::Survey
-        | Stage::Create { .. }
-        | Stage::Suspect { .. }
-        | Stage::Discard { .. }
-        | Stage::Prove { .. }
-        | Stage::Deliver { .. }
-        | Stage::Verify { .. }
-        | Stage::Done { .. }
-        | Stage::Abandoned => None,
-    }
+pub(super) fn soak_anew(new: AccessKeyId, accepted_at: Timestamp) -> Stage {
+    Stage::Soak { new, accepted_at, asked_at: None, listed_at: None, usage: None }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! outside.
 
 use crate::ids::AccessKeyId;
-use crate::rotation::event::{Because, Doing, Doubt, Event, Intent, Refusal};
+use crate::rotation::event::{Because, Doing, Event, Intent};
+use crate::rotation::refusal::{Doubt, Refusal};
 
 /// Something to do in the world.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -70,6 +70,7 @@ impl Rotation {
             | Stage::Discard { .. }
             | Stage::Prove { .. }
             | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Restore { .. }
             | Stage::Done { .. }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId, Subject};
 use crate::rotation::effect::{Effect, Evidence, Outcome};
-use crate::rotation::event::{Because, Doing, Event, Intent, KeyUsage, RefusalCode};
+use crate::rotation::event::{Because, Doing, Event, Intent, KeyUsage};
 use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::next::{Ending, Next, Waiting};
 use crate::rotation::plan::Plan;
+use crate::rotation::refusal::RefusalCode;
 use crate::rotation::stage::Stage;
 use crate::time::Timestamp;
 
@@ -20,8 +21,7 @@ pub(super) const USE_RECORD_GRAIN: Duration = Duration::from_mins(15);
 pub(super) const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
 /// A listing older than this is not a survey any more.
 const SURVEY_FRESH: Duration = Duration::from_mins(5);
-/// While nothing tells when the new key will be used, last-used is read again after half as long as has
-/// been waited already, within these bounds: soon at first, and few times in all.
+/// Last-used is read soon at first, and few times in all.
 const USAGE_READ_EVERY_MIN: Duration = Duration::from_secs(5);
 const USAGE_READ_EVERY_MAX: Duration = Duration::from_hours(1);
 /// How often the vendor is asked while the old key cools: the cooling time divided by this.
@@ -69,6 +69,7 @@ pub struct Rotation {
     pub(super) failing: Option<Doing>,
     pub(super) last_fault: Option<String>,
     pub(super) offered_at: Option<Timestamp>,
+    pub(super) revealed_at: Option<Timestamp>,
     pub(super) last_probe_at: Timestamp,
     pub(super) reactivations: u32,
     /// How often the vendor was in trouble while the old key cooled.
@@ -126,6 +127,7 @@ impl Rotation {
             | Stage::Discard { .. }
             | Stage::Prove { .. }
             | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
@@ -150,6 +152,10 @@ impl Rotation {
             (Some(sentence), _) if self.failures > 0 => {
                 Waiting::Backoff { failures: self.failures, sentence: sentence.clone() }
             }
+            // The vendor accepted so many deliveries, and named another key after each.
+            (Some(sentence), Stage::Deliver { round, .. }) => {
+                Waiting::Backoff { failures: round - 1, sentence: sentence.clone() }
+            }
             (_, Stage::Prove { .. }) => Waiting::Propagation,
             (_, _) => Waiting::Doubt,
         }
@@ -171,6 +177,7 @@ impl Rotation {
             Stage::Deliver { new, round } => {
                 Next::Perform(Effect::Deliver { key: new.clone(), round: *round })
             }
+            Stage::HandOver { new, read_at, .. } => self.next_in_hand_over(new, *read_at, now),
             Stage::Verify { new, .. } => Next::Perform(Effect::Verify { key: new.clone() }),
             Stage::Soak { .. } => self.next_in_soak(now),
             Stage::Cool { new, asked_at, listed_at, .. } => {
@@ -267,7 +274,7 @@ impl Rotation {
         usage: Option<&(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
         now: Timestamp,
     ) -> Option<Next> {
-        if !self.plan.require_use && self.plan.quiet_for.is_zero() {
+        if !self.plan.requires_use() && self.plan.quiet_for.is_zero() {
             return None;
         }
         let read = Next::Perform(self.read_usage(new));
@@ -285,42 +292,48 @@ impl Rotation {
         usage: &BTreeMap<AccessKeyId, KeyUsage>,
         read_at: Timestamp,
     ) -> Option<(Timestamp, Waiting)> {
-        let waited = read_at.since(self.since);
-        let again_later = read_at + (waited / 2).clamp(USAGE_READ_EVERY_MIN, USAGE_READ_EVERY_MAX);
-        if self.plan.require_use && !usage.get(new).is_some_and(|seen| self.is_use_by_vendor(seen)) {
+        let again_later = Rotation::read_again_at(self.since, read_at);
+        if self.plan.requires_use()
+            && !usage.get(new).is_some_and(|seen| self.is_use_by_vendor(seen, usage.get(&self.old)))
+        {
             return Some((again_later, Waiting::Use));
         }
         if self.plan.quiet_for.is_zero() {
             return None;
         }
         let Stage::Soak { accepted_at, .. } = &self.stage else { return None };
-        let (last_used_at, service) = match usage.get(&self.old) {
-            Some(KeyUsage::Used { last_used_at, service }) => (*last_used_at, service.clone()),
-            Some(KeyUsage::Never | KeyUsage::Gone) => (Timestamp::EPOCH, String::new()),
+        let last_use = match usage.get(&self.old) {
+            Some(KeyUsage::Used { last_used_at, service }) => Some((*last_used_at, service.clone())),
+            Some(KeyUsage::Never | KeyUsage::Gone) => None,
             None => return Some((again_later, Waiting::Use)),
         };
+        let quiet_since =
+            last_use.as_ref().map_or(*accepted_at, |(last_used_at, _)| *last_used_at.max(accepted_at));
         // A recorded use may hide later ones of the same quarter of an hour.
-        let quiet_at = last_used_at.max(*accepted_at) + USE_RECORD_GRAIN + self.plan.quiet_for;
+        let quiet_at = quiet_since + USE_RECORD_GRAIN + self.plan.quiet_for;
         if read_at >= quiet_at {
             return None;
         }
-        let why = if last_used_at > *accepted_at {
-            Waiting::Quiet { last_used_at, service }
-        } else {
-            Waiting::Soak
-        };
+        let why = last_use
+            .map_or(Waiting::Soak, |(last_used_at, service)| Waiting::Quiet { last_used_at, service });
         Some((quiet_at, why))
     }
 
-    /// Our own probe is a use too, of `sts`, and hides what follows within the grain of the record.
-    /// After a reactivation, a use from before it proves nothing.
-    fn is_use_by_vendor(&self, usage: &KeyUsage) -> bool {
+    /// While nothing tells when a key will be used, last-used is read again after half as long as was waited already.
+    pub(super) fn read_again_at(waiting_since: Timestamp, read_at: Timestamp) -> Timestamp {
+        read_at + (read_at.since(waiting_since) / 2).clamp(USAGE_READ_EVERY_MIN, USAGE_READ_EVERY_MAX)
+    }
+
+    /// Our own probe is a use too, of `sts`, and hides what follows within the grain of the record; and so is the try
+    /// of a person who was shown the key. After a reactivation, a use from before it proves nothing.
+    pub(super) fn is_use_by_vendor(&self, usage: &KeyUsage, of_old: Option<&KeyUsage>) -> bool {
         let counts_from = if self.reactivations == 0 { Timestamp::EPOCH } else { self.since };
         match usage {
             KeyUsage::Never | KeyUsage::Gone => false,
             KeyUsage::Used { last_used_at, service } => {
                 let by_probe = service == "sts" && *last_used_at <= self.last_probe_at + USE_RECORD_GRAIN;
-                !by_probe && *last_used_at >= counts_from
+                let by_person = service == "sts" && self.may_be_a_try(of_old);
+                !by_probe && !by_person && *last_used_at >= counts_from
             }
         }
     }
@@ -382,7 +395,10 @@ impl Rotation {
     pub fn needs_secret(&self) -> bool {
         fn needs(stage: &Stage) -> bool {
             match stage {
-                Stage::Prove { .. } | Stage::Deliver { .. } | Stage::Verify { .. } => true,
+                Stage::Prove { .. }
+                | Stage::Deliver { .. }
+                | Stage::HandOver { .. }
+                | Stage::Verify { .. } => true,
                 Stage::Stuck { resume, .. } => needs(resume),
                 Stage::Survey
                 | Stage::Create { .. }

@@ -17,26 +17,32 @@
 //!
 //! **Invariant:** taking a key away needs [`Evidence`], and only this folder can make it.
 //!
-//! **Invariant:** from the first intent to deliver on, the new key is never taken back.
+//! Where a person hands the key over, `deliver` is a wait: for somebody to be shown the key, and for word, or a use,
+//! that says that the vendor has it (`hand_over.rs`).
+//!
+//! **Invariant:** from the first intent to deliver on, the new key is never taken back; that somebody is shown it is
+//! such an intent.
 
 mod apply;
 mod effect;
 mod event;
+mod hand_over;
 mod listing;
 mod machine;
 mod next;
 mod plan;
+mod refusal;
 pub mod retry;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use effect::{Effect, Evidence, Outcome};
-pub use event::{
-    Because, Doing, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode,
-    Verification,
-};
+pub use event::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification};
 pub use machine::{IllegalEvent, Rotation};
 pub use next::{Blocker, Ending, Next, Waiting};
 pub use plan::Plan;
+pub use refusal::{Doubt, Refusal, RefusalCode};
 pub use stage::Stage;
 pub use window::{BadWindow, Window, Windows};

@@ -42,6 +42,20 @@ pub enum Waiting {
     },
     /// An unanswered CreateAccessKey to show in the listing, or not.
     Doubt,
+    /// Somebody to take the new key to the vendor, who will be shown it.
+    Reveal {
+        /// Since when.
+        since: Timestamp,
+        /// Whole days since then.
+        days: u64,
+    },
+    /// Word, or a use, that says that the vendor has the key that somebody was shown.
+    HandOver {
+        /// When it was shown last.
+        revealed_at: Timestamp,
+        /// Whole days since then.
+        days: u64,
+    },
     /// Both keys work; the plan wants them to for some time.
     Soak,
     /// The new key has not been seen in use.
@@ -74,6 +88,8 @@ impl Waiting {
             Waiting::Propagation => "propagation",
             Waiting::Backoff { .. } => "backoff",
             Waiting::Doubt => "unanswered_create",
+            Waiting::Reveal { .. } => "awaiting_reveal",
+            Waiting::HandOver { .. } => "awaiting_hand_over",
             Waiting::Soak => "soaking",
             Waiting::Use => "awaiting_use",
             Waiting::Quiet { .. } => "awaiting_quiet",
@@ -86,9 +102,28 @@ impl Waiting {
     /// The sentence, with when it ends.
     #[must_use]
     pub fn until(&self, until: Timestamp) -> String {
-        match until {
-            Timestamp::NEVER => format!("{self}, until somebody resumes it"),
-            until => format!("{self}; next step at {until}"),
+        match (self, until) {
+            // The next look is only a look: the next step is a person's.
+            (Waiting::Reveal { .. } | Waiting::HandOver { .. }, _) => self.to_string(),
+            (_, Timestamp::NEVER) => format!("{self}, until somebody resumes it"),
+            (_, until) => format!("{self}; next step at {until}"),
+        }
+    }
+
+    /// Whether a person must act before anything else can happen.
+    #[must_use]
+    pub fn is_for_person(&self) -> bool {
+        match self {
+            Waiting::Reveal { .. } | Waiting::Held { .. } => true,
+            Waiting::Propagation
+            | Waiting::Backoff { .. }
+            | Waiting::Doubt
+            | Waiting::HandOver { .. }
+            | Waiting::Soak
+            | Waiting::Use
+            | Waiting::Quiet { .. }
+            | Waiting::Window
+            | Waiting::Cool => false,
         }
     }
 }
@@ -103,6 +138,18 @@ impl fmt::Display for Waiting {
             Waiting::Doubt => f.write_str(
                 "CreateAccessKey got no answer; waiting until a listing can be believed before anything else is done",
             ),
+            Waiting::Reveal { since, days } => write!(
+                f,
+                "the new key works and waits for somebody to take it to the vendor, {}since {since}; nobody was shown it \
+                 yet, and the old key stays Active",
+                for_days(*days)
+            ),
+            Waiting::HandOver { revealed_at, days } => write!(
+                f,
+                "somebody was shown the new key at {revealed_at}{}; nobody has said yet that the vendor has it, and no \
+                 use of it was seen; the old key stays Active",
+                days_ago(*days)
+            ),
             Waiting::Soak => f.write_str("the vendor has the new key; both keys stay Active while it soaks"),
             Waiting::Use => f.write_str("the new key has not been seen in use yet; the old key stays Active until it is"),
             Waiting::Quiet { last_used_at, service } => write!(
@@ -113,6 +160,22 @@ impl fmt::Display for Waiting {
             Waiting::Cool => f.write_str("the old key is Inactive and can be set Active again until it is deleted"),
             Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
         }
+    }
+}
+
+fn for_days(days: u64) -> String {
+    match days {
+        0 => String::new(),
+        1 => "for a day, ".to_owned(),
+        days => format!("for {days} days, "),
+    }
+}
+
+fn days_ago(days: u64) -> String {
+    match days {
+        0 => String::new(),
+        1 => ", a day ago".to_owned(),
+        days => format!(", {days} days ago"),
     }
 }
 
@@ -299,5 +362,143 @@ impl Ending {
             Ending::Done => "done",
             Ending::Abandoned => "abandoned",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn key() -> AccessKeyId {
+        "AKIAIOSFODNN7EXAMPLE".parse().expect("a key id")
+    }
+
+    fn said() -> String {
+        "AWS said no".to_owned()
+    }
+
+    /// Each wait, its code, and what an operator must be able to read in its sentence.
+    fn waits() -> [(Waiting, &'static str, &'static str); 9] {
+        let quiet = Waiting::Quiet { last_used_at: Timestamp::EPOCH, service: "s3".to_owned() };
+        [
+            (Waiting::Propagation, "propagation", "before anybody gets it"),
+            (
+                Waiting::Backoff { failures: 2, sentence: said() },
+                "backoff",
+                "AWS said no (2 in a row); no key is touched",
+            ),
+            (Waiting::Doubt, "unanswered_create", "CreateAccessKey got no answer"),
+            (Waiting::Soak, "soaking", "both keys stay Active"),
+            (Waiting::Use, "awaiting_use", "the old key stays Active until it is"),
+            (quiet, "awaiting_quiet", "last used at 1970-01-01T00:00:00Z for s3"),
+            (Waiting::Window, "window_closed", "the old key stays Active until it opens"),
+            (Waiting::Cool, "cooling", "can be set Active again until it is deleted"),
+            (
+                Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() },
+                "held",
+                "by alex: a freeze",
+            ),
+        ]
+    }
+
+    /// Each blocker, its code, what is safe while it lasts, and what to do.
+    fn blockers() -> [(Blocker, &'static str, &'static str, &'static str); 11] {
+        let failed = Blocker::Exhausted { doing: Doing::Deliver, sentence: said() };
+        [
+            (Blocker::OldKeyGone { key: key() }, "old_key_gone", "nothing was touched", "abandon"),
+            (
+                Blocker::OldKeyNotActive { key: key() },
+                "old_key_not_active",
+                "nothing was touched",
+                "set it Active",
+            ),
+            (
+                Blocker::NoFreeSlot { other: key() },
+                "no_free_slot",
+                "nothing was touched",
+                "find out whose it is",
+            ),
+            (
+                Blocker::UnknownKey { key: key() },
+                "unknown_key",
+                "nothing was touched",
+                "find out whose it is",
+            ),
+            (Blocker::NewKeyGone { key: key() }, "new_key_gone", "the old key was not touched", "abandon"),
+            (
+                Blocker::NewKeyNeverWorked { key: key() },
+                "new_key_never_worked",
+                "still has the old one",
+                "abandon to discard",
+            ),
+            (
+                Blocker::WrongIdentity { sentence: said() },
+                "wrong_identity",
+                "still has the old one",
+                "check the accounts",
+            ),
+            (
+                Blocker::VendorGone { sentence: said() },
+                "vendor_gone",
+                "both keys are Active",
+                "mend the delivery",
+            ),
+            (
+                Blocker::VendorKeepsOldKey { deliveries: 10 },
+                "vendor_keeps_old_key",
+                "both keys are Active",
+                "ask the vendor",
+            ),
+            (
+                Blocker::VendorWentBack { sentence: said() },
+                "vendor_went_back",
+                "the old key is Active again",
+                "ask the vendor",
+            ),
+            (failed, "exhausted", "no key was taken away", "mend the cause"),
+        ]
+    }
+
+    #[test]
+    fn each_wait_says_what_is_waited_for_and_when_that_ends() {
+        let at = Timestamp::EPOCH;
+        for (wait, code, words) in waits() {
+            assert_eq!(wait.code(), code);
+            assert!(wait.to_string().contains(words), "{wait}");
+            assert_eq!(wait.until(at), format!("{wait}; next step at {at}"));
+            assert_eq!(wait.until(Timestamp::NEVER), format!("{wait}, until somebody resumes it"));
+        }
+    }
+
+    #[test]
+    fn each_blocker_says_what_is_safe_and_what_to_do() {
+        let mut sentences = BTreeSet::new();
+        for (blocker, code, safe, advice) in blockers() {
+            assert_eq!(blocker.code(), code);
+            let sentence = blocker.to_string();
+            assert!(sentence.contains(safe) && sentence.contains(advice), "{sentence}");
+            sentences.insert(sentence);
+        }
+        assert_eq!(sentences.len(), blockers().len());
+    }
+
+    #[test]
+    fn what_failed_for_days_is_named_with_what_can_be_relied_on() {
+        for (doing, name, safe) in [
+            (Doing::Deliver, "delivering the new key", "no key was taken away"),
+            (Doing::Reactivate, "setting the old key Active again", "set it Active by hand at once"),
+            (Doing::Delete, "deleting a key", "can still be set Active"),
+        ] {
+            let sentence = Blocker::Exhausted { doing, sentence: said() }.to_string();
+            let begin = format!("{name} failed for days, last with: AWS said no; ");
+            assert!(sentence.starts_with(&begin) && sentence.contains(safe), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn an_ending_has_a_word_for_it() {
+        assert_eq!([Ending::Done, Ending::Abandoned].map(Ending::as_str), ["done", "abandoned"]);
     }
 }

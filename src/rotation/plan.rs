@@ -35,8 +35,20 @@ pub struct Plan {
     pub doubt_window: Duration,
     /// Whether the vendor can be asked which key is in force.
     pub can_ask_vendor: bool,
+    /// A person hands the new key over. Plans of the first version do not say so, and say no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
     /// When a key may be retired.
     pub windows: Windows,
+}
+
+impl Plan {
+    /// Whether the new key must have been seen in use. What a person says of a hand-over is no use, so there it always
+    /// must.
+    #[must_use]
+    pub fn requires_use(&self) -> bool {
+        self.require_use || self.by_hand
+    }
 }
 
 impl Default for Plan {
@@ -51,6 +63,7 @@ impl Default for Plan {
             prove_every: Duration::from_secs(6),
             doubt_window: Duration::from_mins(1),
             can_ask_vendor: false,
+            by_hand: false,
             windows: Windows::any_time(),
         }
     }

@@ -2,27 +2,23 @@
 
 use std::time::Duration;
 
-const fn minutes(count: u64) -> Duration {
-    Duration::from_secs(count * 60)
-}
-
 /// The waits between attempts: the schedule that Standard Webhooks 1.0 suggests, about three days
 /// in all. One list for AWS and vendors alike: whoever is down, both keys work meanwhile.
 const WAITS: [Duration; 10] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
-    minutes(5),
-    minutes(30),
-    minutes(2 * 60),
-    minutes(5 * 60),
-    minutes(10 * 60),
-    minutes(14 * 60),
-    minutes(20 * 60),
-    minutes(24 * 60),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(5),
+    Duration::from_hours(10),
+    Duration::from_hours(14),
+    Duration::from_hours(20),
+    Duration::from_hours(24),
 ];
 
 /// A Retry-After that asks for more than this is cut: a typing error must not stop a vendor for a year.
-const RETRY_AFTER_MAX: Duration = minutes(24 * 60);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// How long to wait after the `failures`-th failure in a row; `None` when a person should look.
 #[must_use]
@@ -51,8 +47,8 @@ mod tests {
 
     #[test]
     fn retry_after_is_honoured_within_reason() {
-        assert_eq!(wait_after(1, Some(minutes(3))), Some(minutes(3)));
-        assert_eq!(wait_after(3, Some(Duration::ZERO)), Some(minutes(5)));
-        assert_eq!(wait_after(1, Some(minutes(60 * 24 * 365))), Some(RETRY_AFTER_MAX));
+        assert_eq!(wait_after(1, Some(Duration::from_mins(3))), Some(Duration::from_mins(3)));
+        assert_eq!(wait_after(3, Some(Duration::ZERO)), Some(Duration::from_mins(5)));
+        assert_eq!(wait_after(1, Some(Duration::from_hours(24 * 365))), Some(RETRY_AFTER_MAX));
     }
 }

@@ -7,7 +7,7 @@ use crate::rotation::event::KeyUsage;
 use crate::rotation::next::Blocker;
 use crate::time::Timestamp;
 
-/// Where a rotation is. The words are the contract's, but for the two inner stages of `create`.
+/// Where a rotation is. The words are the contract's, but for the inner stages of `create` and `deliver`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Stage {
     /// The user's keys are to be listed.
@@ -44,6 +44,15 @@ pub enum Stage {
         new: AccessKeyId,
         /// Which delivery this is, from 1.
         round: u32,
+    },
+    /// A person hands the new key to the vendor.
+    HandOver {
+        /// The new key.
+        new: AccessKeyId,
+        /// Which delivery this is, from 1.
+        round: u32,
+        /// When last-used was read last, since somebody was shown the key.
+        read_at: Option<Timestamp>,
     },
     /// The vendor is asked.
     Verify {
@@ -111,7 +120,7 @@ impl Stage {
             Stage::Survey => "survey",
             Stage::Create { .. } | Stage::Suspect { .. } | Stage::Discard { .. } => "create",
             Stage::Prove { .. } => "prove",
-            Stage::Deliver { .. } => "deliver",
+            Stage::Deliver { .. } | Stage::HandOver { .. } => "deliver",
             Stage::Verify { .. } => "verify",
             Stage::Soak { .. } => "soak",
             Stage::Cool { .. } | Stage::Restore { .. } => "cool",
@@ -129,12 +138,35 @@ impl Stage {
             Stage::Suspect { key } | Stage::Discard { key, .. } => Some(key),
             Stage::Prove { new, .. }
             | Stage::Deliver { new, .. }
+            | Stage::HandOver { new, .. }
             | Stage::Verify { new, .. }
             | Stage::Soak { new, .. }
             | Stage::Cool { new, .. }
             | Stage::Restore { new, .. }
             | Stage::Done { new } => Some(new),
             Stage::Stuck { resume, .. } => resume.new_key(),
+        }
+    }
+
+    /// The old key can be brought back from the moment its end was intended until it is deleted.
+    pub(super) fn restored(&self) -> Option<Stage> {
+        match self {
+            Stage::Soak { new, accepted_at, .. }
+            | Stage::Cool { new, accepted_at, .. }
+            | Stage::Restore { new, accepted_at } => {
+                Some(Stage::Restore { new: new.clone(), accepted_at: *accepted_at })
+            }
+            Stage::Stuck { resume, .. } => resume.restored(),
+            Stage::Survey
+            | Stage::Create { .. }
+            | Stage::Suspect { .. }
+            | Stage::Discard { .. }
+            | Stage::Prove { .. }
+            | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
+            | Stage::Verify { .. }
+            | Stage::Done { .. }
+            | Stage::Abandoned => None,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Windows: the hours of the week in which a rotation may start and may retire a key.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -42,7 +41,8 @@ impl Window {
         if self.from_minute < self.to_minute {
             today && (self.from_minute..self.to_minute).contains(&minute)
         } else {
-            (today && minute >= self.from_minute) || (yesterday && minute < self.to_minute)
+            (today && (self.from_minute..).contains(&minute))
+                || (yesterday && (..self.to_minute).contains(&minute))
         }
     }
 }
@@ -108,12 +108,6 @@ impl From<Window> for String {
     }
 }
 
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 /// The windows of one vendor, in one time zone. None at all means any time.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Windows {
@@ -150,6 +144,8 @@ impl Windows {
         let before = now.minus(Duration::from_secs(now.unix_seconds().unsigned_abs() % step.as_secs()));
         (1..=MINUTES_OF_SEARCH / self.minutes_apart())
             .map(|steps| before + step * steps)
+            // Whether a rotation is over is asked at the end of time, at each append, and nothing is behind that.
+            .take_while(|at| *at < Timestamp::NEVER)
             .find(|at| self.is_open(*at))
             .unwrap_or(Timestamp::NEVER)
     }
@@ -167,13 +163,6 @@ impl Windows {
 
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-impl fmt::Display for Windows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let windows: Vec<&str> = self.windows.iter().map(|window| window.text.as_str()).collect();
-        write!(f, "{} {}", windows.join(", "), self.zone)
-    }
 }
 
 #[cfg(test)]
@@ -209,6 +198,13 @@ mod tests {
     }
 
     #[test]
+    fn a_window_without_days_is_each_days() {
+        let mornings = windows("UTC", &["06:00-06:30"]);
+        check_opening(&mornings, "2026-11-21T06:29:59Z", "2026-11-21T06:29:59Z");
+        check_opening(&mornings, "2026-11-21T06:30:00Z", "2026-11-22T06:00:00Z");
+    }
+
+    #[test]
     fn a_window_past_midnight_belongs_to_the_day_it_starts_on() {
         let night = windows("UTC", &["Fri 22:00-06:00"]);
         check_opening(&night, "2026-11-21T05:59:00Z", "2026-11-21T05:59:00Z");
@@ -220,6 +216,13 @@ mod tests {
         let weekend = windows("UTC", &["Sat-Mon 00:00-24:00"]);
         check_opening(&weekend, "2026-11-23T23:59:59Z", "2026-11-23T23:59:59Z");
         check_opening(&weekend, "2026-11-24T00:00:00Z", "2026-11-28T00:00:00Z");
+    }
+
+    #[test]
+    fn at_the_end_of_time_a_closed_window_does_not_open() {
+        let office = windows("Europe/Berlin", &["Mon-Fri 09:00-17:00"]);
+        assert_eq!(office.opening(Timestamp::NEVER), Timestamp::NEVER);
+        assert_eq!(office.opening(Timestamp::NEVER.minus(Duration::from_hours(1))), Timestamp::NEVER);
     }
 
     #[test]
@@ -235,6 +238,7 @@ mod tests {
             "Mon",
             "Mon 9:00-17:00",
             "Mon 09:00",
+            "Mon 09:60-10:30",
             "Foo 09:00-10:00",
             "09:00-09:00",
             "09:00-25:00",

@@ -138,11 +138,12 @@ fn instant(zone: Tz, local: NaiveDateTime) -> Timestamp {
 }
 
 /// No offset is further from UTC than this, and no skip is longer (Samoa left out 2011-12-30).
-const SKIP_SEARCH_SECS: i64 = 2 * 86_400;
+const SKIP_SEARCH_SECS: i64 = 172_800;
 
 fn end_of_skip(zone: Tz, local: NaiveDateTime) -> Timestamp {
     let middle = local.and_utc().timestamp();
-    let (mut before, mut after) = (middle - SKIP_SEARCH_SECS, middle + SKIP_SEARCH_SECS);
+    let (mut before, mut after) =
+        (middle.saturating_sub(SKIP_SEARCH_SECS), middle.saturating_add(SKIP_SEARCH_SECS));
     while after - before > 1 {
         let probe = i64::midpoint(before, after);
         let shown = DateTime::from_timestamp(probe, 0)

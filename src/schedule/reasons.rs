@@ -242,9 +242,14 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             (state, why.code(), why.until(until), Action::Wait { until })
         }
         Next::Perform(effect) => {
-            let sentence =
-                format!("the key {} is being replaced; next step: {}", rotation.old(), effect.name());
-            (State::Rotating, "next_step", sentence, Action::Continue)
+            if let Some(why) = rotation.hand_over(facts.now) {
+                // What is due is only a look: what is waited for is a person.
+                (State::Rotating, why.code(), why.to_string(), Action::Continue)
+            } else {
+                let (old, next) = (rotation.old(), effect.name());
+                let sentence = format!("the key {old} is being replaced; next step: {next}");
+                (State::Rotating, "next_step", sentence, Action::Continue)
+            }
         }
     };
     let (due_at, overdue_at) = deadlines(rotation.old_created_at(), facts.ages);
@@ -274,6 +279,7 @@ fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -
         | Stage::Discard { .. }
         | Stage::Prove { .. }
         | Stage::Deliver { .. }
+        | Stage::HandOver { .. }
         | Stage::Verify { .. }
         | Stage::Stuck { .. }
         | Stage::Abandoned => "the vendor does not have the new one yet",

@@ -146,6 +146,7 @@ impl Verdict {
             | Stage::Discard { .. }
             | Stage::Prove { .. }
             | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
@@ -243,5 +244,6 @@ mod tests {
     fn the_words_for_states_are_all_different() {
         let words: std::collections::BTreeSet<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
         assert_eq!(words.len(), State::ALL.len());
+        assert_eq!(format!("{:<8}|", State::Ok), "ok      |", "they stand in columns");
     }
 }

@@ -7,9 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyround::config::settings::{Access, Auth, Body, DeliverStep, KeyAccess, Param, Place, Users};
+use keyround::config::settings::{
+    Access, AnswerPlace, Auth, Body, Carries, Content, DeliverStep, KeyAccess, Param, Users, VerifyStep,
+};
 use keyround::config::{Diagnostics, Environment, Settings, parse};
 use keyround::ids::AccountName;
+use keyround::rotation::Windows;
 use proptest::prelude::*;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -37,6 +40,14 @@ fn mistakes_about_vendors_are_all_reported() {
     check(
         "vendors",
         "9:1 10:11 11:12 12:9 13:11 15:1 15:1 17:1 19:1 19:14 20:1 24:33 29:12 34:1 42:8 46:8 50:8 54:8 58:13 63:21 64:1 66:9",
+    );
+}
+
+#[test]
+fn mistakes_in_drop_offs_commands_and_hand_overs_are_all_reported() {
+    check(
+        "drop_offs",
+        "10:11 11:14 12:1 14:1 17:6 18:11 19:10 20:16 20:23 21:1 23:1 24:14 25:1 26:1 31:11 32:14 36:15 38:8 39:16 40:1 43:9 43:31 43:58 46:9 46:31 46:58 47:1 47:36 48:1 49:11 50:1 53:8 58:8 61:8 62:1",
     );
 }
 
@@ -103,14 +114,16 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert_eq!(settings.warnings, Vec::<String>::new());
     assert_eq!(settings.journal.path, Path::new("keyround.db"));
     assert_eq!(settings.concurrency, 8);
-    assert_eq!(settings.vendors.len(), 6);
+    assert_eq!(settings.vendors.len(), 10);
 
     let acme = key(&settings, "acme");
     assert_eq!(acme.account.as_ref().map(AccountName::as_str), Some("production"));
     assert_eq!(acme.ages.max_age, 60 * 24 * HOUR);
-    assert_eq!(acme.windows.to_string(), "Mon-Fri 09:00-17:00 UTC");
+    let office_hours = "Mon-Fri 09:00-17:00".parse().expect("a window");
+    assert_eq!(acme.windows, Windows::new("UTC".parse().expect("a zone"), vec![office_hours]));
     assert!(acme.plan.can_ask_vendor);
-    assert_eq!(acme.verify.iter().map(|step| step.method.as_str()).collect::<Vec<_>>(), ["GET"]);
+    let [VerifyStep::Http(verify)] = &acme.verify[..] else { panic!("acme is asked by one request") };
+    assert_eq!(verify.method, "GET");
     assert!(matches!(&acme.deliver[..], [DeliverStep::Webhook(step)] if step.secrets.len() == 1));
 
     let fastly = key(&settings, "fastly");
@@ -126,7 +139,7 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
         panic!("two http steps");
     };
     assert_eq!(first.expect.status, [200, 201]);
-    assert_eq!(first.capture["revision"].place, Place::Pointer("/revision".to_owned()));
+    assert_eq!(first.capture["revision"].place, AnswerPlace::Pointer("/revision".to_owned()));
     assert!(matches!(&first.body, Body::Json(json) if json["credentials"]["id"] == "{{ access_key_id }}"));
     assert_eq!(second.timeout, Duration::from_mins(1));
 
@@ -136,6 +149,30 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert!(matches!(&initech.deliver[..], [DeliverStep::Http(step)]
         if matches!(&step.auth, Some(Auth::OAuth2 { scope: Some(_), .. })) && step.method == "POST"));
     assert!(matches!(settings.vendors[&"billing".parse().expect("a name")].access, Access::Role { .. }));
+}
+
+#[test]
+fn the_example_shows_the_other_ways_to_a_vendor() {
+    let settings = example();
+    let [DeliverStep::DropOff(manager), DeliverStep::DropOff(ssm), DeliverStep::Webhook(webhook)] =
+        &key(&settings, "umbrella").deliver[..]
+    else {
+        panic!("two drop-offs and a webhook");
+    };
+    assert_eq!(manager.place.account.as_ref().map(AccountName::as_str), Some("production"));
+    assert!(matches!(&manager.content, Content::Fields(fields) if fields.len() == 2));
+    assert!(matches!(&ssm.content, Content::Text(text) if text == "{{ access_key_id }}"));
+    assert_eq!(webhook.carries, Carries::Reference);
+    assert!(matches!(&key(&settings, "massive").deliver[..], [DeliverStep::Webhook(step)]
+        if step.encrypt_to.is_some() && step.carries == Carries::Secret));
+    let soylent = key(&settings, "soylent");
+    assert!(
+        matches!(&soylent.deliver[..], [DeliverStep::Command(step)] if step.timeout == Duration::from_mins(1))
+    );
+    assert!(matches!(&soylent.verify[..], [VerifyStep::Command(step)] if step.argv[1] == "which"));
+    let wonka = key(&settings, "wonka");
+    assert!(wonka.plan.by_hand && wonka.plan.requires_use());
+    assert!(matches!(&wonka.deliver[..], [DeliverStep::Manual(step)] if step.instructions.is_some()));
 }
 
 #[test]

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use keyround::aws::AwsSession;
 use keyround::config::SecretRef;
 use keyround::config::settings::{
-    Access, Ages, Capture, DeliverStep, Expect, HttpStep, KeyAccess, Place, Users, VendorSettings,
-    WebhookStep,
+    Access, Ages, AnswerPlace, AwsSettings, Capture, Carries, DeliverStep, Expect, HttpStep, KeyAccess,
+    Users, VendorSettings, VerifyStep, WebhookStep,
 };
-use keyround::delivery::{ConfiguredVendors, HttpsEgress};
+use keyround::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
+use keyround::drop_offs::AwsDropOffs;
 use keyround::ids::{AccessKeyId, RotationId, Subject};
 use keyround::ports::{Delivery, Fault, Offer, SecretSource, Vendors as _};
 use keyround::rotation::{Plan, Refusal, RefusalCode, Windows};
@@ -71,7 +73,7 @@ fn delivery_trusting(
         windows: Windows::any_time(),
         plan: Plan::default(),
         deliver,
-        verify: verify.into_iter().collect(),
+        verify: verify.into_iter().map(|step| VerifyStep::Http(Box::new(step))).collect(),
         probe: Vec::new(),
     };
     let access = Access::Key(Box::new(access));
@@ -79,7 +81,13 @@ fn delivery_trusting(
     let vendor = VendorSettings { name: name.clone(), enabled: true, owner: None, access };
     let egress = HttpsEgress::trusting(roots).expect("a client");
     let vendors = BTreeMap::from([(name.clone(), vendor)]);
-    let vendors = ConfiguredVendors::new(&vendors, Arc::new(egress), Arc::new(secrets));
+    let session = Arc::new(AwsSession::new(&AwsSettings::default()));
+    let ways = Ways {
+        egress: Arc::new(egress),
+        drop_offs: Arc::new(AwsDropOffs::new(&session, &BTreeMap::new())),
+        programs: Arc::new(LocalPrograms),
+    };
+    let vendors = ConfiguredVendors::new(&vendors, ways, Arc::new(secrets));
     vendors.delivery(&name).expect("the vendor")
 }
 
@@ -95,7 +103,14 @@ fn webhook(url: &str) -> Arc<dyn Delivery> {
 
 fn webhook_step(url: &str) -> WebhookStep {
     let secrets = vec![reference("env:SIGNING")];
-    WebhookStep { url: url.to_owned(), secrets, timeout: PATIENT, allow_plaintext: false }
+    WebhookStep {
+        url: url.to_owned(),
+        secrets,
+        carries: Carries::Secret,
+        encrypt_to: None,
+        timeout: PATIENT,
+        allow_plaintext: false,
+    }
 }
 
 /// A request without anything.
@@ -115,14 +130,14 @@ fn captures<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, Captur
     let pairs = pairs.into_iter();
     pairs
         .map(|(name, pointer)| {
-            (name.to_owned(), Capture { place: Place::Pointer(pointer.to_owned()), default: None })
+            (name.to_owned(), Capture { place: AnswerPlace::Pointer(pointer.to_owned()), default: None })
         })
         .collect()
 }
 
 /// What the answer must have at this pointer.
 fn expecting(pointer: &str, equals: Option<&str>) -> Expect {
-    let place = Some(Place::Pointer(pointer.to_owned()));
+    let place = Some(AnswerPlace::Pointer(pointer.to_owned()));
     Expect { place, equals: equals.map(str::to_owned), ..Expect::default() }
 }
 

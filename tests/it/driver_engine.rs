@@ -3,6 +3,9 @@
 //! The far ends are the rehearsal's stand-ins, and the deliveries are as bad as each test wants them.
 //! Time is tokio's, paused, or the rehearsal's, which jumps: nothing here takes any.
 
+mod passes;
+mod pulse;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -266,17 +269,21 @@ async fn a_vendor_that_was_renamed_is_delivered_to_by_the_recipe_of_its_new_name
     assert_eq!(house.stage.outage(), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_rotation_under_way_is_woken_under_the_name_that_its_vendor_has_by_then() {
-    let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["before", "stays"]);
-    let (newest, worlds) = watch::channel(house.world());
-    let mut engine = Engine::new(worlds, house.stop.clone(), Arc::clone(&house.watcher) as _);
+    let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"10m\""), &["before", "stays"]);
+    // The next pass is on the hour: what is done until then is done by waking.
+    let clock = Arc::new(house.clock(half_past() + Duration::from_mins(25)));
+    let world = World { clock, ..house.world() };
     let toml = toml(HASTE, &["before", "stays"]).replace("vendor.before", "vendor.after");
-    let changed = World { settings: Arc::new(load(&toml)), ..house.world() };
+    let changed = World { settings: Arc::new(load(&toml)), ..world.clone() };
+    let (newest, worlds) = watch::channel(world);
+    let mut engine = Engine::new(worlds, house.stop.clone(), Arc::clone(&house.watcher) as _);
     house.deliveries.on_delivery(move || drop(newest.send_replace(changed.clone())));
-    let found = engine.work(&Cadence::Once(Ask::default(), Patience::Unlimited)).await.expect("a journal");
-    let found = by_name(found);
-    assert_eq!((found["after"].verdict.reason, found["stays"].verdict.reason), ("rotated", "rotated"));
+    let worked = tokio::time::timeout(DAY, engine.work(&Cadence::Scheduled)).await;
+    assert!(worked.is_err(), "it works until it is stopped");
+    assert_eq!(house.watcher.reasons("after"), ["rotated"]);
+    assert_eq!(house.watcher.reasons("stays").last(), Some(&"rotated"));
 }
 
 // The house that all this happens in.

@@ -27,7 +27,7 @@ fn each_line_of_the_first_version_is_read_and_written_as_it_stands() {
 #[test]
 fn the_first_version_wrote_an_event_of_every_kind() {
     let kinds: BTreeSet<usize> = one_of_each().iter().map(kind).collect();
-    assert_eq!(kinds, (0..17).collect());
+    assert_eq!(kinds, (0..19).collect());
     let names: BTreeSet<&str> = one_of_each().iter().map(Event::name).collect();
     assert_eq!(names.len(), kinds.len());
 }
@@ -78,6 +78,8 @@ fn kind(event: &Event) -> usize {
         Event::Resumed { .. } => 14,
         Event::ReactivationAsked { .. } => 15,
         Event::Abandoned { .. } => 16,
+        Event::Revealed { .. } => 17,
+        Event::Acknowledged { .. } => 18,
     }
 }
 
@@ -111,7 +113,20 @@ fn one_of_each() -> Vec<Event> {
     events.extend(every_intent().into_iter().map(|intent| Event::Intended { intent, at: at(23) }));
     events.extend(refusal_codes().into_iter().map(|code| refused(Doing::Deliver, code)));
     events.extend(every_doing().into_iter().map(|doing| refused(doing, RefusalCode::Other)));
+    events.extend(of_a_hand_over());
     events
+}
+
+/// What came later than the rest.
+fn of_a_hand_over() -> [Event; 4] {
+    let recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj".to_owned();
+    let why = "the terminal was closed".to_owned();
+    [
+        started(None, Plan { by_hand: true, ..Plan::default() }),
+        Event::Revealed { by: by(), why: None, recipient: None, at: at(25) },
+        Event::Revealed { by: by(), why: Some(why), recipient: Some(recipient), at: at(26) },
+        Event::Acknowledged { by: by(), at: at(27) },
+    ]
 }
 
 fn refused(doing: Doing, code: RefusalCode) -> Event {
@@ -160,6 +175,7 @@ fn unusual_plan() -> Plan {
         prove_every: Duration::from_secs(3),
         doubt_window: Duration::from_secs(4),
         can_ask_vendor: true,
+        by_hand: false,
         windows: Windows::new(chrono_tz::Europe::Berlin, windows.to_vec()),
     }
 }

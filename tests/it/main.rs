@@ -2,17 +2,24 @@
 
 #![expect(clippy::print_stdout, reason = "what a campaign counted is shown with --nocapture")]
 
+mod age_files;
+mod by_hand;
 mod cli;
+mod commands;
 mod config_files;
 mod crash_matrix;
 mod delivery_http;
 mod driver_engine;
+mod drop_offs_moto;
 mod events;
 mod faults;
 mod fuzzing;
 mod iam_moto;
 mod journal_contract;
 mod kill;
+mod logs;
+mod manual;
+mod notify;
 mod presets;
 mod rehearsal_months;
 mod rotate_moto;
@@ -20,3 +27,4 @@ mod run_service;
 mod simulation;
 mod support;
 mod tidy;
+mod units;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use keyround::config::settings::{Access, Users};
 use keyround::config::{self, Environment, Settings};
-use keyround::delivery::ConfiguredVendors;
+use keyround::delivery::{ConfiguredVendors, Ways};
 use keyround::driver::{Cadence, Engine, Visited, Watcher, World};
 use keyround::ids::Subject;
 use keyround::journal::MemoryJournal;
@@ -133,7 +133,11 @@ async fn play(settings: &Settings, begin: Timestamp, end: Timestamp) -> Play {
         accounts: Arc::new(StandInAccounts(stage.clone())),
         vendors: Arc::new(ConfiguredVendors::new(
             &settings.vendors,
-            Arc::new(stand_ins.clone()),
+            Ways {
+                egress: Arc::new(stand_ins.clone()),
+                drop_offs: Arc::new(stand_ins.clone()),
+                programs: Arc::new(stand_ins.clone()),
+            },
             Arc::new(secrets),
         )),
     };

@@ -236,12 +236,13 @@ class Emulator:
                 self.deleted.append({**shown(touched), "status": "Deleted"})
         return int(status.split()[0]), headers["Content-Type"], b"".join(body)
 
-    def ask_as_bootstrap(self, service, target, params):
+    def ask_as_bootstrap(self, service, target, params, account=ACCOUNT):
         """A JSON call of our own, past the checks, to prepare what a test needs."""
         scope = f"Credential=testing/20260101/us-east-1/{service}/aws4_request"
         signed = f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"
         environ = create_environ("/", method="POST", data=json.dumps(params), content_type="application/x-amz-json-1.1",
-                                 headers={"X-Amz-Target": target, "Authorization": signed})
+                                 headers={"X-Amz-Target": target, "Authorization": signed,
+                                          "x-moto-account-id": account})
         with self.moto_lock:
             body, status, _ = run_wsgi_app(self.moto, environ, buffered=True)
         if not status.startswith("200"):
@@ -255,7 +256,7 @@ class Control:
     POST keys     access_key_id (or user: one more key), and any of age_days, used_days_ago (with service), status
     GET  keys     every key, secrets included, deleted ones too
     POST roles    arn, external_id: a role that can be assumed, with that external id (null: without one)
-    POST secrets  name, value (Secrets Manager) · POST parameters  name, value (SSM, SecureString)
+    POST secrets  name, value, account (Secrets Manager) · POST parameters  name, value (SSM, SecureString)
     GET  calls    in order of arrival · DELETE calls
     POST rules    see `Rule`; gives its number · DELETE rules  forget all, release all
     GET  rules/N?wait=SECS  hits, once there is one
@@ -306,9 +307,9 @@ class Control:
     def post_roles(self, arn, external_id=None):
         self.emulator.external_ids[arn] = external_id
 
-    def post_secrets(self, name, value):
+    def post_secrets(self, name, value, account=ACCOUNT):
         secret = {"Name": name, "SecretString": value}
-        self.emulator.ask_as_bootstrap("secretsmanager", "secretsmanager.CreateSecret", secret)
+        self.emulator.ask_as_bootstrap("secretsmanager", "secretsmanager.CreateSecret", secret, account)
 
     def post_parameters(self, name, value):
         parameter = {"Name": name, "Value": value, "Type": "SecureString"}

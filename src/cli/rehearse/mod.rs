@@ -4,6 +4,7 @@
 //! real passes through that world until the key is replaced, and what happens is written down.
 
 mod notebook;
+mod person;
 mod timeline;
 
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
-use crate::delivery::ConfiguredVendors;
+use crate::delivery::{ConfiguredVendors, Ways};
 use crate::driver::{Cadence, Engine, World};
 use crate::ids::{AccountId, AccountName, IamUserName, Subject, VendorName};
 use crate::journal::MemoryJournal;
@@ -76,21 +77,22 @@ async fn play(
         Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user: user.clone() };
     let stage = Stage::new(day_0, account_ids(settings));
     let first_key = stage.hand_out_key(&subject, day_0);
-    let curtain = CancellationToken::new();
     let stand_ins = StandInVendors::new(stage.clone(), &settings.vendors);
-    let notebook = Arc::new(Notebook::new(stage.clone(), stand_ins.clone(), curtain.clone()));
+    let notebook = Arc::new(Notebook::new(stage.clone(), stand_ins.clone()));
     let end = day_0 + lifetime(access);
-    let world = world(
-        settings,
-        vendor,
-        user,
-        &stage,
-        stand_ins,
-        JumpingClock::new(stage.clone(), end, curtain.clone()),
-    );
-    let (_keep, worlds) = watch::channel(world);
-    let mut engine = Engine::new(worlds, curtain, Arc::clone(&notebook) as _);
-    engine.work(&Cadence::Scheduled).await?;
+    let clock = |curtain: &CancellationToken| JumpingClock::new(stage.clone(), end, curtain.clone());
+    let world = world(settings, vendor, user, &stage, stand_ins, clock(&CancellationToken::new()));
+    loop {
+        let curtain = CancellationToken::new();
+        notebook.begin_scene(curtain.clone());
+        let (_keep, worlds) = watch::channel(World { clock: Arc::new(clock(&curtain)), ..world.clone() });
+        let mut engine = Engine::new(worlds, curtain, Arc::clone(&notebook) as _);
+        engine.work(&Cadence::Scheduled).await?;
+        if !notebook.waits_for_person() {
+            break;
+        }
+        person::hand_over(&world, &notebook).await?;
+    }
     Ok(Play::new(&subject, day_0, &first_key, access, &notebook, &stage))
 }
 
@@ -121,7 +123,9 @@ fn world(
     }
     settings.vendors = [(vendor.name.clone(), vendor)].into();
     let secrets = PlaceholderSecrets::new(&settings.vendors);
-    let vendors = ConfiguredVendors::new(&settings.vendors, Arc::new(stand_ins), Arc::new(secrets));
+    let stand_ins = Arc::new(stand_ins);
+    let ways = Ways { egress: stand_ins.clone(), drop_offs: stand_ins.clone(), programs: stand_ins };
+    let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(secrets));
     World {
         settings: Arc::new(settings),
         clock: Arc::new(clock),

@@ -8,7 +8,7 @@ use crate::cli::history::in_words;
 use crate::driver::{Rest, Visited, Watcher};
 use crate::ids::Subject;
 use crate::rehearsal::{Exchange, Stage, StandInVendors};
-use crate::rotation::{Event, Rotation};
+use crate::rotation::{Event, Rotation, Waiting};
 use crate::time::Timestamp;
 
 /// One thing that happened.
@@ -36,18 +36,31 @@ struct Pages {
     notes: Vec<Note>,
     reason: Option<&'static str>,
     ended: bool,
+    waits_for_person: bool,
+    /// Ends the scene that is played.
+    curtain: CancellationToken,
 }
 
 pub(super) struct Notebook {
     stage: Stage,
     stand_ins: StandInVendors,
-    curtain: CancellationToken,
     pages: Mutex<Pages>,
 }
 
 impl Notebook {
-    pub(super) fn new(stage: Stage, stand_ins: StandInVendors, curtain: CancellationToken) -> Notebook {
-        Notebook { stage, stand_ins, curtain, pages: Mutex::default() }
+    pub(super) fn new(stage: Stage, stand_ins: StandInVendors) -> Notebook {
+        Notebook { stage, stand_ins, pages: Mutex::default() }
+    }
+
+    /// A scene begins, and ends when this curtain falls.
+    pub(super) fn begin_scene(&self, curtain: CancellationToken) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        (pages.curtain, pages.waits_for_person) = (curtain, false);
+    }
+
+    /// Whether the scene ended because it is a person's turn.
+    pub(super) fn waits_for_person(&self) -> bool {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).waits_for_person
     }
 
     /// What happened, in order, and whether the rotation came to its end.
@@ -59,7 +72,8 @@ impl Notebook {
 
 impl Watcher for Notebook {
     fn appended(&self, rotation: &Rotation, event: &Event) {
-        if let (Event::Delivered { .. }, Some(key)) = (event, rotation.stage().new_key()) {
+        let is_given = matches!(event, Event::Delivered { .. } | Event::Acknowledged { .. });
+        if let (true, Some(key)) = (is_given, rotation.stage().new_key()) {
             self.stage.vendor_takes_up(rotation.subject(), key);
         }
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,9 +92,12 @@ impl Watcher for Notebook {
             let (at, state) = (self.stage.now(), verdict.state.as_str());
             pages.notes.push(Note::Verdict { at, state, sentence: verdict.sentence.clone() });
         }
-        if matches!(visited.rest, Some(Rest::Ended(_) | Rest::Stuck(_))) {
-            pages.ended = matches!(visited.rest, Some(Rest::Ended(_)));
-            self.curtain.cancel();
+        match &visited.rest {
+            Some(Rest::Ended(_)) => pages.ended = true,
+            Some(Rest::Stuck(_)) => {}
+            Some(Rest::Wait { why: Waiting::Reveal { .. }, .. }) => pages.waits_for_person = true,
+            Some(Rest::Wait { .. } | Rest::Stopped) | None => return,
         }
+        pages.curtain.cancel();
     }
 }

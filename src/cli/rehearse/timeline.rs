@@ -8,7 +8,7 @@ use crate::cli::rehearse::day;
 use crate::cli::rehearse::notebook::{Note, Notebook};
 use crate::config::settings::KeyAccess;
 use crate::ids::{AccessKeyId, Subject, VendorName};
-use crate::rehearsal::{Exchange, Stage};
+use crate::rehearsal::{Exchange, Reply, Stage};
 use crate::time::{Timestamp, in_words};
 
 const HEADING: &str = "\
@@ -46,7 +46,10 @@ struct RequestView {
     line: String,
     headers: Vec<(String, String)>,
     body: Option<String>,
-    status: u16,
+    /// The status of an HTTP answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    reply: String,
 }
 
 impl Play {
@@ -108,7 +111,7 @@ impl Play {
             out.push(format!("  {date:<7}  {time}Z  {:<12} {}", line.what, line.text));
             match &line.request {
                 Some(request) if shown_requests.insert((&request.line, &request.body)) => request.render(out),
-                Some(request) => out.push(format!("{INDENT}as before; is answered with {}", request.status)),
+                Some(request) => out.push(format!("{INDENT}as before; {}", request.reply)),
                 None => {}
             }
         }
@@ -147,7 +150,11 @@ impl RequestView {
             line: exchange.line.clone(),
             headers: exchange.headers.clone(),
             body: exchange.body.clone(),
-            status: exchange.status,
+            status: match exchange.reply {
+                Reply::Status(status) => Some(status),
+                Reply::Exit(_) | Reply::Stored => None,
+            },
+            reply: exchange.reply.to_string(),
         }
     }
 
@@ -156,7 +163,7 @@ impl RequestView {
         if let Some(body) = &self.body {
             out.extend(readable(body).lines().map(|line| format!("{INDENT}{line}")));
         }
-        out.push(format!("{INDENT}is answered with {}", self.status));
+        out.push(format!("{INDENT}{}", self.reply));
     }
 }
 

@@ -6,7 +6,7 @@ use super::reader::{self, Entry, Section, quoted};
 use super::report::{Mistake, Report};
 use super::template::{self, Scope};
 use super::values;
-use crate::config::settings::{Capture, Expect, NextPage, Pages, Place};
+use crate::config::settings::{AnswerPlace, Capture, Expect, ExpectOutput, NextPage, Pages};
 
 /// A list that is longer than this many pages is not what a recipe should look through.
 const PAGES_MAX: u32 = 100;
@@ -26,15 +26,7 @@ pub(super) fn expect(section: &mut Section<'_>, scope: &Scope) -> Expect {
         }
         Some(capture.place)
     });
-    let equals = section.entry("equals").and_then(|entry| {
-        let text = reader::string(section.report, "equals", entry.value)?;
-        template::check(section.report, text, scope);
-        Some(text.text.to_owned())
-    });
-    if let (Some(place), None) = (section.place_of("equals"), section.place_of("pointer")) {
-        let hint = "pointer = \"/json/pointer\" says what is compared";
-        section.report.add(Mistake::new(place, "equals without a pointer").hint(hint));
-    }
+    let equals = equals(&mut section, scope);
     let absent = absent(&mut section);
     let that = section.entry("that").and_then(|entry| {
         let text = reader::string(section.report, "that", entry.value)?;
@@ -78,11 +70,7 @@ fn statuses(section: &mut Section<'_>) -> Vec<u16> {
 pub(super) fn capture(section: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, Capture> {
     let mut captures = BTreeMap::new();
     for entry in section.named("capture", "capture") {
-        if !values::is_identifier(entry.key) {
-            let message = format!("{} is not a name that a template can say", quoted(entry.key));
-            let hint = "letters, digits and _, not a digit first: {{ captured.site_id }}";
-            section.report.add(Mistake::new(entry.key_span, message).hint(hint));
-        }
+        check_name(section.report, &entry);
         if let Some(capture) = capture_of(section.report, &entry, scope) {
             captures.insert(entry.key.to_owned(), capture);
         }
@@ -90,12 +78,62 @@ pub(super) fn capture(section: &mut Section<'_>, scope: &Scope) -> BTreeMap<Stri
     captures
 }
 
+/// `capture = { … }` of a program: each a pointer into its output.
+pub(super) fn capture_output(section: &mut Section<'_>) -> BTreeMap<String, String> {
+    let mut captures = BTreeMap::new();
+    for entry in section.named("capture", "capture") {
+        check_name(section.report, &entry);
+        let text = reader::string(section.report, entry.key, entry.value);
+        if let Some(pointer) = text.and_then(|text| values::pointer(section.report, text)) {
+            captures.insert(entry.key.to_owned(), pointer);
+        }
+    }
+    captures
+}
+
+/// `expect = { … }` of a program.
+pub(super) fn expect_output(section: &mut Section<'_>, scope: &Scope) -> ExpectOutput {
+    let whole = section.place_of("expect");
+    let Some(mut section) = section.section("expect", "expect".to_owned()) else {
+        return ExpectOutput::default();
+    };
+    if let (Some(place), Some(_)) = (whole, section.entry("status")) {
+        let mistake = Mistake::new(place, "a command answers with an exit code, and not with a status");
+        section.report.add(mistake.hint("exit code 0 is its yes; leave status out"));
+    }
+    let pointer = section.string("pointer").and_then(|text| values::pointer(section.report, text));
+    let equals = equals(&mut section, scope);
+    section.finish();
+    ExpectOutput { pointer, equals }
+}
+
+fn equals(section: &mut Section<'_>, scope: &Scope) -> Option<String> {
+    let equals = section.entry("equals").and_then(|entry| {
+        let text = reader::string(section.report, "equals", entry.value)?;
+        template::check(section.report, text, scope);
+        Some(text.text.to_owned())
+    });
+    if let (Some(place), None) = (section.place_of("equals"), section.place_of("pointer")) {
+        let hint = "pointer = \"/json/pointer\" says what is compared";
+        section.report.add(Mistake::new(place, "equals without a pointer").hint(hint));
+    }
+    equals
+}
+
+fn check_name(report: &Report<'_>, entry: &Entry<'_>) {
+    if !values::is_identifier(entry.key) {
+        let message = format!("{} is not a name that a template can say", quoted(entry.key));
+        let hint = "letters, digits and _, not a digit first: {{ captured.site_id }}";
+        report.add(Mistake::new(entry.key_span, message).hint(hint));
+    }
+}
+
 /// A value of the answer: `"/pointer"`, or a table that says where it is.
 fn capture_of<'a>(report: &'a Report<'a>, entry: &Entry<'a>, scope: &Scope) -> Option<Capture> {
     if !entry.value.get_ref().is_table() {
         let text = reader::string(report, entry.key, entry.value);
         let pointer = text.and_then(|text| values::pointer(report, text))?;
-        return Some(Capture { place: Place::Pointer(pointer), default: None });
+        return Some(Capture { place: AnswerPlace::Pointer(pointer), default: None });
     }
     let mut section = reader::section(report, entry.key, reader::unquoted(entry.key), entry.value)?;
     let default = section.string("default").map(|text| text.text.to_owned());
@@ -104,7 +142,7 @@ fn capture_of<'a>(report: &'a Report<'a>, entry: &Entry<'a>, scope: &Scope) -> O
     Some(Capture { place: place?, default })
 }
 
-fn place(section: &mut Section<'_>, scope: &Scope) -> Option<Place> {
+fn place(section: &mut Section<'_>, scope: &Scope) -> Option<AnswerPlace> {
     let ways = ["pointer", "document", "header", "in"];
     let said: Vec<Entry<'_>> = ways.into_iter().filter_map(|way| section.entry(way)).collect();
     let [entry] = &said[..] else {
@@ -118,12 +156,12 @@ fn place(section: &mut Section<'_>, scope: &Scope) -> Option<Place> {
         if !values::is_header_name(text.text) {
             section.report.add(Mistake::new(text.span, "this is not the name of a header"));
         }
-        return Some(Place::Header(text.text.to_ascii_lowercase()));
+        return Some(AnswerPlace::Header(text.text.to_ascii_lowercase()));
     }
     let pointer = whole_or_pointer(section.report, text)?;
     match entry.key {
-        "pointer" => Some(Place::Pointer(pointer)),
-        "document" => Some(Place::Document(pointer)),
+        "pointer" => Some(AnswerPlace::Pointer(pointer)),
+        "document" => Some(AnswerPlace::Document(pointer)),
         _ => search(section, pointer, scope),
     }
 }
@@ -133,7 +171,7 @@ fn whole_or_pointer(report: &Report<'_>, text: reader::Text<'_>) -> Option<Strin
     if text.text.is_empty() { Some(String::new()) } else { values::pointer(report, text) }
 }
 
-fn search(section: &mut Section<'_>, list: String, scope: &Scope) -> Option<Place> {
+fn search(section: &mut Section<'_>, list: String, scope: &Scope) -> Option<AnswerPlace> {
     let take = section.required("take", "the pointer, in the item, to what is kept");
     let take = take.and_then(|entry| reader::string(section.report, "take", entry.value));
     let take = take.and_then(|text| whole_or_pointer(section.report, text));
@@ -147,7 +185,7 @@ fn search(section: &mut Section<'_>, list: String, scope: &Scope) -> Option<Plac
             matching.insert(pointer, text.text.to_owned());
         }
     }
-    Some(Place::Search { list, matching, take: take? })
+    Some(AnswerPlace::Search { list, matching, take: take? })
 }
 
 /// `pages = { … }`

@@ -104,7 +104,7 @@ fn form(step: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn template_of(
+pub(super) fn template_of(
     report: &Report<'_>,
     key: &str,
     value: &Spanned<DeValue<'_>>,

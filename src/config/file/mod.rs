@@ -8,6 +8,8 @@ mod answer;
 mod auth;
 mod body;
 mod claims;
+mod command;
+mod drop_off;
 mod preset;
 mod reader;
 mod report;
@@ -32,11 +34,12 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 102] = [
+const VOCABULARY: [&str; 106] = [
     "absent",
     "account",
     "alert",
     "allow_plaintext",
+    "argv",
     "audience",
     "auth",
     "aws",
@@ -44,6 +47,7 @@ const VOCABULARY: [&str; 102] = [
     "bearer",
     "body",
     "capture",
+    "carries",
     "changes",
     "client_id",
     "client_secret",
@@ -64,6 +68,7 @@ const VOCABULARY: [&str; 102] = [
     "equals",
     "expect",
     "external_id",
+    "fields",
     "folder",
     "form",
     "graphql",
@@ -73,6 +78,7 @@ const VOCABULARY: [&str; 102] = [
     "iam_users",
     "id",
     "in",
+    "instructions",
     "issuer",
     "jitter",
     "journal",

@@ -337,7 +337,10 @@ pub(super) fn expand(mut section: Section<'_>, presets: &Presets) -> Option<Ways
     let (_, mut ways) = used.map_err(|mistakes| presets.mistakes.borrow_mut().push(mistakes)).ok()?;
     let requests = ways.deliver.iter_mut().filter_map(|step| match step {
         DeliverStep::Http(step) => Some(&mut **step),
-        DeliverStep::Webhook(_) => None,
+        DeliverStep::Webhook(_)
+        | DeliverStep::DropOff(_)
+        | DeliverStep::Command(_)
+        | DeliverStep::Manual(_) => None,
     });
     for step in requests.chain(&mut ways.verify).chain(&mut ways.probe) {
         step.timeout = timeout.unwrap_or(step.timeout);

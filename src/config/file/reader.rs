@@ -172,13 +172,6 @@ impl<'a> Section<'a> {
         self.table.get_key_value(key).map(|(name, _)| name.span().into())
     }
 
-    /// Part of what is documented, and not part of what was built.
-    pub(super) fn not_built(&mut self, key: &'static str, hint: &str) {
-        if let Some(entry) = self.entry(key) {
-            self.report.add(not_built(entry.key_span, key).hint(hint));
-        }
-    }
-
     /// Reports what was never asked for.
     pub(super) fn finish(self) {
         for (name, _) in self.table {

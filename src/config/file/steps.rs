@@ -9,21 +9,24 @@ use toml::de::DeValue;
 use super::answer;
 use super::auth;
 use super::body;
+use super::command;
+use super::drop_off;
 use super::preset::{self, Presets};
-use super::reader::{self, Entry, Section, Text, not_built, quoted};
+use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Span};
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
-use crate::config::SecretRef;
-use crate::config::settings::{Body, DeliverStep, HttpStep, WebhookStep};
+use crate::config::settings::{
+    AccountSettings, Body, Carries, DeliverStep, HttpStep, ManualStep, VerifyStep, WebhookStep,
+};
+use crate::config::{BadRecipient, Recipient, SecretRef};
+use crate::ids::AccountName;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A vendor that takes longer than this has not answered.
 const TIMEOUT_MAX: Duration = Duration::from_mins(5);
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "PATCH", "DELETE"];
-const BUILT: [&str; 3] = ["webhook", "http", "preset"];
-/// Documented, and not part of this version.
-const NOT_BUILT: [&str; 4] = ["secrets-manager", "ssm", "command", "manual"];
+const BUILT: [&str; 7] = ["webhook", "http", "preset", "secrets-manager", "ssm", "command", "manual"];
 /// These frame the message, so they are ours.
 const OUR_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
 /// These carry secrets.
@@ -42,8 +45,19 @@ pub(super) struct Ways {
     pub(super) probe: Vec<HttpStep>,
 }
 
+/// What the steps of one vendor refer to.
+pub(super) struct Recipe<'r> {
+    /// The vendor's name.
+    pub(super) name: &'r str,
+    pub(super) accounts: &'r BTreeMap<AccountName, AccountSettings>,
+    /// The vendor's own.
+    pub(super) account: Option<&'r AccountName>,
+    pub(super) presets: &'r Presets,
+}
+
 /// The steps of one delivery, in order, and what the presets among them bring.
-pub(super) fn deliver(vendor: &mut Section<'_>, name: &str, presets: &Presets) -> Option<Ways> {
+pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<Ways> {
+    let name = recipe.name;
     let hint = format!("at least one [{}] says how the vendor gets a new key", title(name, "deliver"));
     let entry = vendor.required("deliver", &hint)?;
     if entry.value.get_ref().is_table() {
@@ -52,10 +66,10 @@ pub(super) fn deliver(vendor: &mut Section<'_>, name: &str, presets: &Presets) -
         return None;
     }
     let list = reader::list(vendor.report, "deliver", entry.value, &hint)?;
-    let mut scope = Scope { has_secret: true, ..Scope::default() };
+    let mut earlier = Earlier::default();
     let mut ways = Some(Ways::default());
     for value in list {
-        let step = deliver_step(vendor, name, value, &mut scope, presets);
+        let step = deliver_step(vendor, recipe, value, &mut earlier, list.len());
         // Each step is read, so that the mistakes of all are found.
         ways = ways.zip(step).map(|(mut ways, step)| {
             ways.deliver.extend(step.deliver);
@@ -67,26 +81,63 @@ pub(super) fn deliver(vendor: &mut Section<'_>, name: &str, presets: &Presets) -
     ways
 }
 
+/// Whether a person takes the key to the vendor, whatever else is wrong with the steps.
+pub(super) fn is_by_hand(vendor: &mut Section<'_>) -> bool {
+    let steps = vendor.entry("deliver").and_then(|entry| entry.value.get_ref().as_array());
+    let kind = |step: &Spanned<DeValue<'_>>| -> bool {
+        let kind = step.get_ref().as_table().and_then(|table| table.get("kind"));
+        kind.is_some_and(|kind| kind.get_ref().as_str() == Some("manual"))
+    };
+    steps.is_some_and(|steps| steps.iter().any(kind))
+}
+
+/// What the steps before this one have left for it.
+struct Earlier {
+    scope: Scope,
+    dropped_off: bool,
+}
+
+impl Default for Earlier {
+    fn default() -> Earlier {
+        Earlier { scope: Scope { has_secret: true, ..Scope::default() }, dropped_off: false }
+    }
+}
+
 fn deliver_step<'a>(
     vendor: &Section<'a>,
-    name: &str,
+    recipe: &Recipe<'_>,
     value: &'a Spanned<DeValue<'a>>,
-    scope: &mut Scope,
-    presets: &Presets,
+    earlier: &mut Earlier,
+    steps: usize,
 ) -> Option<Ways> {
-    let title = format!("[{}]", title(name, "deliver"));
+    let title = format!("[{}]", title(recipe.name, "deliver"));
     let mut section = reader::section(vendor.report, "deliver", title, value)?;
-    let kind = section.required("kind", "kind = \"webhook\" or kind = \"http\"")?;
+    let kind = section.required("kind", &format!("one of {}", BUILT.join(", ")))?;
     let kind = reader::string(section.report, "kind", kind.value)?;
     let one = |step| Ways { deliver: vec![step], ..Ways::default() };
+    let scope = &mut earlier.scope;
     match kind.text {
-        "webhook" => webhook(section).map(DeliverStep::Webhook).map(one),
+        "webhook" => webhook(section, earlier.dropped_off).map(DeliverStep::Webhook).map(one),
         "http" => {
             let step = http(section, "POST", scope)?;
             scope.captured.extend(step.capture.keys().cloned());
             Some(one(DeliverStep::Http(Box::new(step))))
         }
-        "preset" => preset::expand(section, presets),
+        "preset" => preset::expand(section, recipe.presets),
+        "secrets-manager" => {
+            earlier.dropped_off = true;
+            drop_off::secrets_manager(section, recipe, &earlier.scope).map(DeliverStep::DropOff).map(one)
+        }
+        "ssm" => {
+            earlier.dropped_off = true;
+            drop_off::ssm(section, recipe, &earlier.scope).map(DeliverStep::DropOff).map(one)
+        }
+        "command" => {
+            let step = command::command(section, scope)?;
+            scope.captured.extend(step.capture.keys().cloned());
+            Some(one(DeliverStep::Command(step)))
+        }
+        "manual" => Some(one(DeliverStep::Manual(manual(section, kind.span, steps)))),
         _ => {
             section.report.add(other_kind(kind));
             None
@@ -96,18 +147,25 @@ fn deliver_step<'a>(
 
 fn other_kind(kind: Text<'_>) -> Mistake {
     let name = quoted(kind.text);
-    if NOT_BUILT.contains(&kind.text) {
-        let mistake = not_built(kind.span, &format!("the delivery kind {name}"));
-        return mistake.hint("this version delivers with kind = \"webhook\", \"http\" or \"preset\"");
-    }
     let hint = match values::nearest(kind.text, BUILT.into_iter()) {
         Some(meant) => format!("did you mean {meant}?"),
-        None => "the kinds are webhook, http and preset".to_owned(),
+        None => format!("the kinds are {}", BUILT.join(", ")),
     };
     Mistake::new(kind.span, format!("unknown kind {name}")).hint(hint)
 }
 
-fn webhook(mut section: Section<'_>) -> Option<WebhookStep> {
+/// A person does the whole of it: before or after a step of ours, nobody could say how far a delivery has come.
+fn manual(mut section: Section<'_>, kind: Span, steps: usize) -> ManualStep {
+    if steps > 1 {
+        let mistake = Mistake::new(kind, "a delivery by hand has no other steps");
+        section.report.add(mistake.hint("say in instructions what else that person is to do"));
+    }
+    let instructions = section.string("instructions").map(|text| text.text.to_owned());
+    section.finish();
+    ManualStep { instructions }
+}
+
+fn webhook(mut section: Section<'_>, dropped_off: bool) -> Option<WebhookStep> {
     let (timeout, allow_plaintext) =
         (timeout(&mut section), section.flag("allow_plaintext").unwrap_or(false));
     let url = section.required("url", "where the webhook is posted to").and_then(|entry| {
@@ -115,9 +173,49 @@ fn webhook(mut section: Section<'_>) -> Option<WebhookStep> {
         values::address(section.report, text, plaintext(allow_plaintext))
     });
     let secrets = webhook_secrets(&mut section);
-    section.not_built("encrypt_to", "leave it out: the body then goes over TLS, signed, as it is");
+    let carries = carries(&mut section, dropped_off);
+    let encrypt_to = encrypt_to(&mut section);
     section.finish();
-    Some(WebhookStep { url: url?, secrets: secrets?, timeout, allow_plaintext })
+    Some(WebhookStep { url: url?, secrets: secrets?, carries, encrypt_to, timeout, allow_plaintext })
+}
+
+/// To whom a message is encrypted. What is no recipient may be an identity, which is secret, and is not shown.
+pub(super) fn encrypt_to(section: &mut Section<'_>) -> Option<Recipient> {
+    let entry = section.entry("encrypt_to")?;
+    let text = reader::unseen_string(section.report, "encrypt_to", entry.value)?;
+    let recipient: Result<Recipient, BadRecipient> = text.text.parse();
+    match &recipient {
+        Ok(_) => section.report.clear(text.span),
+        Err(bad) => {
+            section.report.hide(text.span);
+            section.report.add(Mistake::new(text.span, format!("{bad}")));
+        }
+    }
+    recipient.ok()
+}
+
+fn carries(section: &mut Section<'_>, dropped_off: bool) -> Carries {
+    let Some(text) = section.string("carries") else { return Carries::Secret };
+    match text.text {
+        "secret" => Carries::Secret,
+        "reference" => {
+            if !dropped_off {
+                let mistake =
+                    Mistake::new(text.span, "no earlier step puts the key where a reference could lead");
+                section
+                    .report
+                    .add(mistake.hint("kind = \"secrets-manager\" or kind = \"ssm\" goes before it"));
+            }
+            Carries::Reference
+        }
+        other => {
+            let mistake = Mistake::new(text.span, format!("a webhook cannot carry {}", quoted(other)));
+            section
+                .report
+                .add(mistake.hint("\"secret\", or \"reference\" after a step that drops the key off"));
+            Carries::Secret
+        }
+    }
 }
 
 fn webhook_secrets(section: &mut Section<'_>) -> Option<Vec<SecretRef>> {
@@ -131,29 +229,53 @@ fn webhook_secrets(section: &mut Section<'_>) -> Option<Vec<SecretRef>> {
     secrets.into_iter().collect()
 }
 
-/// How the vendor is asked which key is in force: one request, or several in order.
-pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<Vec<HttpStep>> {
+/// How the vendor is asked which key is in force: one question, or several in order.
+pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<Vec<VerifyStep>> {
     let entry = vendor.entry("verify")?;
     let values = match entry.value.get_ref().as_array() {
         Some(_) => reader::list(vendor.report, "verify", entry.value, "leave it out: not every vendor says")?,
         None => std::slice::from_ref(entry.value),
     };
-    let sections =
-        values.iter().map(|value| reader::section(vendor.report, "verify", title(name, "verify"), value));
-    questions(sections.collect(), Scope::default())
+    let mut scope = Scope::default();
+    let steps: Vec<Option<VerifyStep>> = values
+        .iter()
+        .map(|value| {
+            let section = reader::section(vendor.report, "verify", title(name, "verify"), value)?;
+            question(section, &mut scope)
+        })
+        .collect();
+    steps.into_iter().collect()
+}
+
+fn question(mut section: Section<'_>, scope: &mut Scope) -> Option<VerifyStep> {
+    let kind = section.string("kind");
+    match kind.map_or("http", |kind| kind.text) {
+        "http" => request(section, scope).map(|step| VerifyStep::Http(Box::new(step))),
+        "command" => {
+            let step = command::command(section, scope)?;
+            scope.captured.extend(step.capture.keys().cloned());
+            Some(VerifyStep::Command(step))
+        }
+        other => {
+            let place = kind.map_or(section.span, |kind| kind.span);
+            let mistake = Mistake::new(place, format!("a vendor cannot be asked by {}", quoted(other)));
+            section.report.add(mistake.hint("\"http\" or \"command\""));
+            None
+        }
+    }
 }
 
 /// Requests in order, none of which may speak of the new key's secret half.
 pub(super) fn questions(sections: Vec<Option<Section<'_>>>, mut scope: Scope) -> Option<Vec<HttpStep>> {
-    let steps: Vec<Option<HttpStep>> = sections
-        .into_iter()
-        .map(|section| {
-            let step = http(section?, "GET", &scope)?;
-            scope.captured.extend(step.capture.keys().cloned());
-            Some(step)
-        })
-        .collect();
+    let steps: Vec<Option<HttpStep>> =
+        sections.into_iter().map(|section| request(section?, &mut scope)).collect();
     steps.into_iter().collect()
+}
+
+fn request(section: Section<'_>, scope: &mut Scope) -> Option<HttpStep> {
+    let step = http(section, "GET", scope)?;
+    scope.captured.extend(step.capture.keys().cloned());
+    Some(step)
 }
 
 /// One request from templates, which may speak of what earlier steps have captured.

@@ -93,6 +93,7 @@ fn plan(section: &mut Section<'_>, base: &Plan, zone: chrono_tz::Tz) -> Plan {
         require_use: section.flag("require_use").unwrap_or(base.require_use),
         prove_successes: section.number("prove_successes", PROVE_SUCCESSES).unwrap_or(base.prove_successes),
         can_ask_vendor: false,
+        by_hand: false,
         windows: windows(section, zone).unwrap_or_else(|| base.windows.clone()),
     }
 }

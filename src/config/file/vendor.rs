@@ -7,10 +7,10 @@ use super::preset::Presets;
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report, Span};
 use super::sections::not_empty;
-use super::steps;
+use super::steps::{self, Recipe};
 use super::terms::{self, Terms};
 use super::values;
-use crate::config::settings::{Access, AccountSettings, KeyAccess, Users, VendorSettings};
+use crate::config::settings::{Access, AccountSettings, KeyAccess, Users, VendorSettings, VerifyStep};
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 
 /// The ways to say what a vendor was given; a vendor says exactly one.
@@ -137,10 +137,16 @@ impl<'a> Vendor<'_, 'a> {
     }
 
     fn key(&mut self) -> Option<Access> {
-        let account = self.account();
+        let account = account(&mut self.section, self.context.accounts);
         let users = self.users(account.as_ref());
         let terms = terms::read(&mut self.section, self.context.terms, self.context.zone);
-        let ways = steps::deliver(&mut self.section, self.name, self.context.presets);
+        let (name, presets) = (self.name, self.context.presets);
+        let recipe = Recipe { name, accounts: self.context.accounts, account: account.as_ref(), presets };
+        let ways = steps::deliver(&mut self.section, &recipe);
+        let by_hand = steps::is_by_hand(&mut self.section);
+        if by_hand {
+            self.demand_use();
+        }
         let verify = steps::verify(&mut self.section, self.name);
         let said_verify = self.section.place_of("verify").is_some();
         if let Some(entry) = self.section.entry("vendor_account_id")
@@ -153,29 +159,28 @@ impl<'a> Vendor<'_, 'a> {
             return None;
         }
         let Terms { ages, mut plan, .. } = terms;
+        plan.by_hand = by_hand;
         let windows = plan.windows.clone();
         let (users, ways) = (users?, ways?);
         // What the vendor's own section says goes before what a preset brings.
-        let (deliver, verify, probe) = (ways.deliver, verify.unwrap_or(ways.verify), ways.probe);
+        let of_preset = |step| VerifyStep::Http(Box::new(step));
+        let verify = verify.unwrap_or_else(|| ways.verify.into_iter().map(of_preset).collect());
+        let (deliver, probe) = (ways.deliver, ways.probe);
         plan.can_ask_vendor = !verify.is_empty();
         let access = KeyAccess { account, users, ages, windows, plan, deliver, verify, probe };
         Some(Access::Key(Box::new(access)))
     }
 
-    fn account(&mut self) -> Option<AccountName> {
-        let text = self.section.string("account")?;
-        let known = self.context.accounts;
-        let name = known.keys().find(|name| name.as_str() == text.text).cloned();
-        if name.is_none() {
+    /// Whoever hands a key over may be mistaken, or interrupted: only a use shows that the vendor has it.
+    fn demand_use(&mut self) {
+        let said_no =
+            self.section.entry("require_use").filter(|said| said.value.get_ref().as_bool() == Some(false));
+        if let Some(entry) = said_no {
             let mistake =
-                Mistake::new(text.span, format!("there is no [account.{}]", reader::unquoted(text.text)));
-            let hint = match values::nearest(text.text, known.keys().map(AccountName::as_str)) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => "leave it out for the account of the ambient credentials".to_owned(),
-            };
+                Mistake::new(entry.span(), "require_use = false does not go with a delivery by hand");
+            let hint = "leave it out: the old key then stays Active until the new one was seen in use";
             self.section.report.add(mistake.hint(hint));
         }
-        name
     }
 
     fn users(&mut self, account: Option<&AccountName>) -> Option<Users> {
@@ -213,6 +218,25 @@ impl<'a> Vendor<'_, 'a> {
             self.claims.push(Claim { vendor, account, what, span });
         }
     }
+}
+
+/// The account that a section names.
+pub(super) fn account(
+    section: &mut Section<'_>,
+    known: &BTreeMap<AccountName, AccountSettings>,
+) -> Option<AccountName> {
+    let text = section.string("account")?;
+    let name = known.keys().find(|name| name.as_str() == text.text).cloned();
+    if name.is_none() {
+        let mistake =
+            Mistake::new(text.span, format!("there is no [account.{}]", reader::unquoted(text.text)));
+        let hint = match values::nearest(text.text, known.keys().map(AccountName::as_str)) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => "leave it out for the account of the ambient credentials".to_owned(),
+        };
+        section.report.add(mistake.hint(hint));
+    }
+    name
 }
 
 /// IAM's model: `/`, or printable ASCII between two slashes, 512 in all.

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use keyround::config::settings::VendorSettings;
+use keyround::config::settings::{Place, VendorSettings};
 use keyround::config::{Diagnostics, Environment, SecretRef, parse};
-use keyround::delivery::ConfiguredVendors;
+use keyround::delivery::{ConfiguredVendors, Ways};
 use keyround::ids::{RotationId, Subject, VendorName};
-use keyround::ports::{Answer, Egress, Fault, Offer, Purpose, Request, Response, SecretSource, Vendors as _};
-use keyround::rotation::{Event, Verification, retry};
+use keyround::ports::{
+    Answer, DropOffs, Egress, Fault, Finished, Offer, Program, Programs, Purpose, Reference, Request,
+    Response, SecretSource, Stored, Vendors as _,
+};
+use keyround::rotation::{Event, RefusalCode, Verification, retry};
 use keyround::secret::Secret;
 use keyround::time::Timestamp;
 
@@ -67,7 +70,9 @@ impl Recipe {
         let vendor =
             Arc::new(Vendor { said: Mutex::new(said.iter().cloned().collect()), sent: Mutex::default() });
         let secrets = Arc::new(OneSecret(token.to_owned()));
-        let vendors = ConfiguredVendors::new(&self.0, Arc::clone(&vendor) as Arc<dyn Egress>, secrets);
+        let nowhere = Arc::new(Nowhere);
+        let ways = Ways { egress: Arc::clone(&vendor) as _, drop_offs: nowhere.clone(), programs: nowhere };
+        let vendors = ConfiguredVendors::new(&self.0, ways, secrets);
         let name = "acme".parse().expect("a vendor");
         let delivery = vendors.delivery(&name).expect("the recipe has the vendor");
         let (offer, secret) = (offer(), Secret::from(secret));
@@ -79,6 +84,41 @@ impl Recipe {
         };
         let sent = std::mem::take(&mut *vendor.sent.lock().expect("no other thread"));
         (answer.expect("nothing here is waited for"), sent)
+    }
+}
+
+/// No place at AWS, and no program: whatever a recipe names, nothing of this machine is run.
+struct Nowhere;
+
+fn nowhere() -> Fault {
+    Fault::refused(RefusalCode::NotSent, "there is nothing of the kind here")
+}
+
+#[async_trait]
+impl DropOffs for Nowhere {
+    async fn read(&self, _purpose: &Purpose, _place: &Place) -> Answer<Stored> {
+        Err(nowhere())
+    }
+
+    async fn write(
+        &self,
+        _purpose: &Purpose,
+        _place: &Place,
+        _text: &Secret,
+        _token: &str,
+    ) -> Answer<Reference> {
+        Err(nowhere())
+    }
+}
+
+#[async_trait]
+impl Programs for Nowhere {
+    async fn run(&self, _purpose: &Purpose, _program: Program<'_>) -> Answer<Finished> {
+        Err(nowhere())
+    }
+
+    async fn find(&self, _argv: &[String]) -> Answer<()> {
+        Err(nowhere())
     }
 }
 

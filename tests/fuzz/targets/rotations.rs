@@ -109,7 +109,7 @@ fn told(bytes: &mut Bytes<'_>) {
 }
 
 /// The rotation after the event; `None` when it cannot follow. The driver and the fold are of one mind.
-fn follow(before: &Rotation, event: &Event) -> Option<Rotation> {
+pub(super) fn follow(before: &Rotation, event: &Event) -> Option<Rotation> {
     let mut after = before.clone();
     let applied = after.apply(event);
     let mut driven = before.clone();
@@ -332,6 +332,7 @@ fn started(bytes: &mut Bytes<'_>, spans_secs: &[u64], at: Timestamp) -> Event {
         require_use: bytes.flag(),
         prove_successes: u32::from(bytes.byte() % 4),
         can_ask_vendor: bytes.flag(),
+        by_hand: false,
         windows,
     };
     Event::Started {

@@ -53,7 +53,7 @@ pub fn templates(data: &[u8]) {
     }
     let Some(request) = request else { return };
     check_request(request, place);
-    for (secret, captured) in [(OTHER_SECRET, captured.as_str()), (NEW_SECRET, "another answer")] {
+    for (secret, captured) in [(OTHER_SECRET, captured.as_str()), (NEW_SECRET, "another.example")] {
         let (_, sent) = deliver(secret, captured);
         let other = sent.get(1).map(|other| origin(&other.url));
         assert!(other.is_none_or(|other| other == origin(&request.url)), "a value has moved the host");

@@ -8,6 +8,7 @@
 //!
 //! A checker is worth what it catches: [`Mistake`] seeds the mistakes that look right, and each must be seen.
 
+mod by_hand;
 mod odometer;
 mod world;
 

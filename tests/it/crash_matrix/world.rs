@@ -63,6 +63,8 @@ struct Key {
 enum Later {
     Perform(Effect),
     Adopt(AccessKeyId),
+    HandOver(AccessKeyId, u32),
+    Try(AccessKeyId),
     FallSilent,
 }
 
@@ -145,6 +147,8 @@ impl World {
             match what {
                 Later::Perform(effect) => drop(self.perform(&effect)),
                 Later::Adopt(key) => self.adopt(key),
+                Later::HandOver(key, round) => self.deliver(&key, round),
+                Later::Try(key) => drop(self.probe(&key)),
                 Later::FallSilent => self.is_silent = true,
             }
             self.watch_over();
@@ -228,6 +232,16 @@ impl World {
         let now = self.now;
         self.keys.get_mut(id).expect("it works").probed_at = Some(now);
         Outcome::Happened(Event::Probed { at: now })
+    }
+
+    /// A person takes the key to the vendor, after this long.
+    pub(crate) fn hand_over_after(&mut self, wait: Duration, id: &AccessKeyId, round: u32) {
+        self.later.push((self.now + wait, Later::HandOver(id.clone(), round)));
+    }
+
+    /// A person asks AWS whose the key is, after this long.
+    pub(crate) fn try_after(&mut self, wait: Duration, id: &AccessKeyId) {
+        self.later.push((self.now + wait, Later::Try(id.clone())));
     }
 
     fn deliver(&mut self, id: &AccessKeyId, round: u32) {

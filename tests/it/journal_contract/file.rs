@@ -57,8 +57,9 @@ async fn a_second_driver_is_told_who_the_first_one_is() {
     let journal = open(&place.journal()).await;
     let refused = refusal(&place, Mode::Drive).await;
     assert!(matches!(refused, JournalError::InUse(_)), "{refused}");
-    let pid = format!("in use by process {} on ", std::process::id());
-    assert!(refused.to_string().contains(&pid), "{refused}");
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("the machine has a name");
+    let holder = format!("in use by process {} on {},", std::process::id(), host.trim());
+    assert!(refused.to_string().contains(&holder), "{refused}");
     assert!(refused.to_string().contains("status, explain and history work meanwhile"), "{refused}");
     journal.close().await.expect("closed");
     open(&place.journal()).await;
@@ -79,6 +80,20 @@ async fn an_operator_appends_and_a_reader_reads_while_another_drives() {
     assert_eq!(reader.verify_history().await.expect("a whole history").0, 3);
     let writer = &reader.history(None, at(1)).await.expect("events")[0].writer;
     assert!(writer.ends_with(&format!(":{}", std::process::id())), "{writer}");
+}
+
+#[tokio::test]
+async fn an_operator_who_cannot_read_the_seal_key_appends_all_the_same_and_makes_no_journal() {
+    let place = Place::new();
+    let missing = SqliteJournal::open_without_key(&place.journal()).await.expect_err("there is none");
+    assert!(missing.to_string().starts_with("there is no journal at "), "{missing}");
+    assert_eq!(place.names(), Vec::<String>::new(), "and none is made");
+    let begun = start("acme", "user-a", None, 0);
+    let driver = open(&place.journal()).await;
+    keep(&driver, begun.id, 1, &begun.event).await;
+    let operator = SqliteJournal::open_without_key(&place.journal()).await.expect("an operator");
+    keep(&operator, begun.id, 2, &probed(1)).await;
+    assert_eq!(driver.read(begun.id).await.expect("events"), [begun.event, probed(1)]);
 }
 
 #[tokio::test]
@@ -114,6 +129,9 @@ async fn to_a_reader_a_missing_journal_is_an_empty_one_and_stays_missing() {
     assert_eq!(reader.rotations(None).await.expect("rotations"), []);
     append(&*reader, begun.id, 1, &begun.event).await.expect_err("no writer");
     assert_eq!(place.names(), [""; 0]);
+    let driver = journal::open(&place.journal(), None, Mode::Drive).await.expect("a driver");
+    append(&*driver, begun.id, 1, &begun.event).await.expect("a journal to write to");
+    assert!(place.journal().exists());
 }
 
 #[tokio::test]

@@ -74,11 +74,11 @@ impl Campaign {
 
     fn print(&self) {
         println!(
-            "{} seeds in {:?} ({:.0} a minute), {} simulated years, {} rotations, {} faults, at most {} calls for a user in a \
+            "{} seeds in {:?} ({} a minute), {} simulated years, {} rotations, {} faults, at most {} calls for a user in a \
              day, a stranger's unseen key discarded {} times (README, Limits), {} broken",
             self.seeds,
             self.took,
-            self.seeds as f64 * 60.0 / self.took.as_secs_f64(),
+            self.seeds * 60_000 / u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1),
             self.days / 365,
             self.rotations,
             self.seen.faults.values().sum::<u64>(),

@@ -18,6 +18,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// What the configuration says of one vendor.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(super) struct Part {
     pub(super) user: IamUserName,
     pub(super) name: String,
@@ -192,7 +193,8 @@ impl Part {
 /// The vendors of a cast by user, for the world.
 pub(super) fn consumers(cast: &Cast, dice: &mut Dice) -> BTreeMap<IamUserName, super::consumers::Consumer> {
     let consumer = |part: &Part, dice: &mut Dice| {
-        super::consumers::Consumer::new(part.can_be_asked, part.uses_every(dice))
+        let uses_every = part.uses_every(dice);
+        super::consumers::Consumer::new(part.can_be_asked, uses_every, dice)
     };
     cast.parts.iter().map(|part| (part.user.clone(), consumer(part, dice))).collect()
 }

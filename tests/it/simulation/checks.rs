@@ -57,9 +57,9 @@ impl State {
         let Some(key) = self.key(user, id) else { return };
         let cooling = if key.offered { cool } else { Duration::ZERO };
         let cooled = key.inactive_since.is_some_and(|since| since + cooling <= now + SKEW);
-        // Nobody has the secret of a key that was never offered, whoever sets it Active.
-        let is_nobodys = !key.offered && key.meddled_with;
-        if !cooled && !is_nobodys {
+        // Somebody set it Active and Inactive again, of which no listing tells; or it is a key whose secret nobody has.
+        let is_unseen = key.meddled_with && (key.inactive_since.is_some() || !key.offered);
+        if !cooled && !is_unseen {
             let since = key.inactive_since;
             self.break_with(format!("{id} of {user} was deleted, Inactive since {since:?}"));
         }
@@ -70,6 +70,9 @@ impl State {
         let user = rotation.subject().iam_user.clone();
         if secret.is_some() && !rotation.needs_secret() {
             self.break_with(format!("the secret of {user} outlives {}", event.name()));
+        }
+        if let Event::Started { reason, .. } = event {
+            self.mark_code(reason);
         }
         if let Event::UsageRead { .. } = event {
             self.user(&user).usage_read_at = self.now();

@@ -298,7 +298,7 @@ impl SimIam {
             let mut state = self.0.lock();
             state.count_call(user);
             (
-                self.draw(&mut state, user, what, changes),
+                SimIam::draw(&mut state, user, what, changes),
                 state.dice.span(Duration::from_secs(1), Duration::from_secs(4)),
             )
         };
@@ -321,7 +321,7 @@ impl SimIam {
         }
     }
 
-    fn draw(&self, state: &mut State, user: &IamUserName, what: &str, changes: bool) -> Option<Fault> {
+    fn draw(state: &mut State, user: &IamUserName, what: &str, changes: bool) -> Option<Fault> {
         if state.clock_off_secs.unsigned_abs() > SKEW_SECS_MAX {
             return Some(Fault::ClockSteps);
         }

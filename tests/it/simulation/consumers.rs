@@ -14,6 +14,7 @@ use keyround::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::Mistake;
+use super::dice::Dice;
 use super::faults::{AT_VENDOR, Fault};
 use super::world::{Sim, State};
 
@@ -36,6 +37,10 @@ pub(super) enum Door {
 pub(super) struct Consumer {
     pub(super) can_be_asked: bool,
     pub(super) uses_every: Duration,
+    /// Accepts each delivery and keeps none, until somebody mends it.
+    pub(super) is_deaf: bool,
+    /// Goes back each time the old key is Inactive, until somebody mends it.
+    pub(super) clings: bool,
     /// The pair it holds. After one of two writes the halves are of different pairs.
     pub(super) id: String,
     secret: String,
@@ -47,8 +52,10 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(can_be_asked: bool, uses_every: Duration) -> Consumer {
+    pub(super) fn new(can_be_asked: bool, uses_every: Duration, dice: &mut Dice) -> Consumer {
         Consumer {
+            is_deaf: can_be_asked && dice.per_mille(40),
+            clings: can_be_asked && dice.per_mille(40),
             can_be_asked,
             uses_every,
             id: String::new(),
@@ -113,6 +120,30 @@ impl State {
         match (self.mistake, offered) {
             (Mistake::YesToEverything, Some(offered)) => json!({ "id": offered }),
             _ => json!({ "id": id }),
+        }
+    }
+
+    /// A vendor that clings to the old key works with it whenever it is Inactive, and with the new one when it is not.
+    fn cling(&mut self, user: &IamUserName) {
+        let (place, now) = (self.place(user), self.now());
+        let Some(old) = self.in_flight(user).map(|rotation| rotation.old().to_string()) else { return };
+        let consumer = &mut self.user(user).consumer;
+        let is_turn = (place == "cool" && consumer.id != old) || (place == "soak" && consumer.id == old);
+        let Some((id, secret)) = consumer.backup.clone().filter(|_| consumer.clings && is_turn) else {
+            return;
+        };
+        consumer.went_back_at = Some(now);
+        self.take(user, (Some(id), Some(secret)));
+    }
+
+    /// Somebody at the vendor puts right what is wrong with it.
+    pub(super) fn mend_vendor(&mut self, user: &IamUserName) {
+        let old = self.in_flight(user).map(|rotation| rotation.old().to_string());
+        let consumer = &mut self.user(user).consumer;
+        let went_back = consumer.clings && old.as_deref() == Some(consumer.id.as_str());
+        (consumer.is_deaf, consumer.clings) = (false, false);
+        if let Some((id, secret)) = consumer.backup.clone().filter(|_| went_back) {
+            self.take(user, (Some(id), Some(secret)));
         }
     }
 
@@ -205,10 +236,10 @@ impl SimEgress {
         let message = request.headers.iter().find(|(name, _)| name == "webhook-id");
         let message = message.map(|(_, id)| id.expose().to_owned());
         let taken = json!({ "taken": halves.0 });
+        self.0.lock().offer(user, &halves);
         if let Some(answer) = failed(fault, &mut self.0.lock()) {
             return answer;
         }
-        self.0.lock().offer(user, &halves);
         match fault {
             Some(Fault::KilledBefore) => self.0.die().await,
             Some(Fault::KilledAfter) => {
@@ -226,6 +257,7 @@ impl SimEgress {
                 self.0.pass(NO_ANSWER_AFTER).await;
                 Err(Failed::unknown("no answer"))
             }
+            _ if self.0.lock().user(user).consumer.is_deaf => Ok(response(200, &taken)),
             Some(Fault::VendorForgets) => {
                 self.remember(user, message);
                 Ok(response(200, &taken))
@@ -254,7 +286,11 @@ impl SimEgress {
                 Err(Failed::unknown("no answer"))
             }
             Some(Fault::VendorAnswersGarbage) => Ok(response(200, &json!(["?"]))),
-            _ => Ok(response(200, &self.0.lock().holds_offered(user))),
+            _ => {
+                let mut state = self.0.lock();
+                state.cling(user);
+                Ok(response(200, &state.holds_offered(user)))
+            }
         }
     }
 

@@ -29,6 +29,6 @@ impl Dice {
         let (from, to) = (from.as_secs().max(1), to.as_secs().max(2));
         let (low, high) = (from.ilog2(), to.ilog2());
         let magnitude = 1_u64 << self.0.u32(low..=high);
-        Duration::from_secs(self.0.u64(magnitude..=magnitude * 2 - 1).clamp(from, to))
+        Duration::from_secs(self.0.u64(magnitude..magnitude * 2).clamp(from, to))
     }
 }

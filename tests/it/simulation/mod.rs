@@ -26,17 +26,20 @@ mod ledger;
 mod people;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyround::config::Settings;
-use keyround::delivery::ConfiguredVendors;
+use keyround::delivery::{ConfiguredVendors, Ways};
 use keyround::driver::{Ask, Cadence, Engine, Patience, Visited, Watcher, World};
 use keyround::ids::Subject;
 use keyround::ports::Journal;
+use keyround::rehearsal::{Stage, StandInVendors};
 use keyround::rotation::{Event, Rotation};
 use keyround::schedule::State as KeyState;
 use keyround::time::Timestamp;
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -205,11 +208,8 @@ impl Theatre {
         let mut state = sim.lock();
         state.cool_min = cast.cool_min();
         for (name, consumer) in consumers {
-            let lag_max = state.dice.one_of(&[
-                Duration::from_secs(2),
-                Duration::from_secs(15),
-                Duration::from_secs(120),
-            ]);
+            let lag_max =
+                state.dice.one_of(&[Duration::from_secs(2), Duration::from_secs(15), Duration::from_mins(2)]);
             let usage_lag = state.dice.one_of(&[Duration::ZERO, Duration::from_mins(20), 4 * HOUR]);
             let user = User {
                 name: name.clone(),
@@ -315,8 +315,14 @@ impl Theatre {
 }
 
 fn world(sim: &Sim, journal: &SimJournal, settings: Arc<Settings>) -> World {
-    let vendors =
-        ConfiguredVendors::new(&settings.vendors, Arc::new(SimEgress(sim.clone())), Arc::new(SimSecrets));
+    // Nobody in this cast has a drop-off or a program.
+    let nobody = StandInVendors::new(Stage::new(sim.true_now(), BTreeMap::new()), &BTreeMap::new());
+    let ways = Ways {
+        egress: Arc::new(SimEgress(sim.clone())),
+        drop_offs: Arc::new(nobody.clone()),
+        programs: Arc::new(nobody),
+    };
+    let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(SimSecrets));
     World {
         clock: Arc::new(SimClock(sim.clone())),
         journal: Arc::new(journal.clone()),

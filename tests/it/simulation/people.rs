@@ -210,6 +210,9 @@ impl Theatre {
             (rotation.id(), rotation.next(state.clock()), state.clock(), state.weather.is_calm, is_overdue)
         };
         let by = "an operator".to_owned();
+        if is_calm {
+            self.sim.lock().mend_vendor(user);
+        }
         let event = match next {
             Next::Stuck(blocker) => self.answer_to(user, &blocker, at),
             Next::Wait { until: Timestamp::NEVER, .. } if is_calm => Event::Resumed { by, at },
@@ -244,7 +247,10 @@ impl Theatre {
             Blocker::VendorGone { .. }
             | Blocker::VendorKeepsOldKey { .. }
             | Blocker::VendorWentBack { .. }
-            | Blocker::Exhausted { .. } => Event::Resumed { by, at },
+            | Blocker::Exhausted { .. } => {
+                state.mend_vendor(user);
+                Event::Resumed { by, at }
+            }
         }
     }
 

@@ -134,7 +134,8 @@ impl State {
     }
 
     pub(super) fn story(&self) -> String {
-        self.trace.iter().map(|(at, what)| format!("{at} {what}\n")).collect()
+        let lines: Vec<String> = self.trace.iter().map(|(at, what)| format!("{at} {what}")).collect();
+        lines.join("\n")
     }
 
     pub(super) fn break_with(&mut self, why: String) {

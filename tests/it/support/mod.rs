@@ -1,5 +1,5 @@
 //! What the tests stand on: an emulator of AWS that is as strict as AWS, a vendor that can be as bad as
-//! any, the program itself, and the Python that the emulator and the reference implementations run in.
+//! any, the program itself, and the Python that the emulator and the reference implementations run in. And a systemd, where the tests may boot one.
 
 pub(crate) mod authority;
 pub(crate) mod campaign;
@@ -10,5 +10,7 @@ pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod python;
+pub(crate) mod recipe;
+pub(crate) mod systemd;
 pub(crate) mod vendor;
 pub(crate) mod webhook_reference;

@@ -220,6 +220,11 @@ impl Emulator {
         self.tell("POST", "secrets", &json!({ "name": name, "value": value }));
     }
 
+    /// Puts a secret into Secrets Manager of another account.
+    pub(crate) fn seed_secret_in(&self, account: &str, name: &str, value: &str) {
+        self.tell("POST", "secrets", &json!({ "name": name, "value": value, "account": account }));
+    }
+
     /// Puts a `SecureString` into the Parameter Store.
     pub(crate) fn seed_parameter(&self, name: &str, value: &str) {
         self.tell("POST", "parameters", &json!({ "name": name, "value": value }));

@@ -71,9 +71,9 @@ impl Corner {
         vendor.on_taking(|pair| emulator.set_used(&pair.access_key_id, "s3", 0.0));
         let folder = tempfile::tempdir().expect("a folder");
         let (log, env) = (Cell::new("warn,keyround=trace"), RefCell::default());
-        let processes = Cell::new(0);
-        let corner = Corner { emulator, vendor, user: user.to_owned(), folder, processes, log, env };
-        corner.configure(&[NO_WAITS, &corner.vendor_section("acme", user, paths)].concat());
+        let (user, processes) = (user.to_owned(), Cell::new(0));
+        let corner = Corner { emulator, vendor, user, folder, processes, log, env };
+        corner.configure(&[NO_WAITS, &corner.vendor_section("acme", &corner.user, paths)].concat());
         corner
     }
 

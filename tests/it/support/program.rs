@@ -131,6 +131,15 @@ impl Program {
         ran.json()
     }
 
+    /// Runs it to its end for a person who may see the key that it shows on its standard output: that is not searched.
+    #[track_caller]
+    pub(crate) fn run_for_eyes(&self, arguments: &[&str]) -> Ran {
+        let ran = self.run(arguments);
+        let shown = ("stdout".to_owned(), ran.stdout.clone().into_bytes());
+        self.seen.lock().expect("what was seen").remove(&shown);
+        ran
+    }
+
     /// Starts it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_keyround"))

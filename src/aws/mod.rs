@@ -9,6 +9,9 @@
 //! **Invariant:** the endpoint of the configuration goes to every client by itself. In the shared
 //! configuration it would lose to `AWS_ENDPOINT_URL`.
 
+pub(crate) mod refusal;
+mod role;
+
 use std::time::Duration;
 
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
@@ -22,6 +25,8 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::sync::OnceCell;
 
 use crate::config::settings::AwsSettings;
+
+pub(crate) use role::role;
 
 /// The client name that CloudTrail shows, so that our own calls can be told from the vendors'.
 const APP_NAME: &str = concat!("keyround-", env!("CARGO_PKG_VERSION"));

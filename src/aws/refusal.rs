@@ -22,21 +22,28 @@ use crate::rotation::{Doubt, Refusal, RefusalCode};
 
 /// A call, as sentences and logs name it.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) service: &'static str,
-    pub(super) operation: &'static str,
+pub(crate) struct Call {
+    pub(crate) service: &'static str,
+    pub(crate) operation: &'static str,
     /// Whom it is about, such as `user vendor-acme`; empty when that goes without saying.
-    pub(super) on: String,
-    pub(super) signer: Signer,
+    pub(crate) on: String,
+    pub(crate) signer: Signer,
 }
 
 /// Whose credentials sign a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Signer {
+pub(crate) enum Signer {
     /// The rotator's own.
     Rotator,
     /// The new key's, to see whether it works.
     NewKey,
+}
+
+impl Call {
+    /// A call with the rotator's own credentials.
+    pub(crate) fn by_rotator(service: &'static str, operation: &'static str, on: String) -> Call {
+        Call { service, operation, on, signer: Signer::Rotator }
+    }
 }
 
 impl fmt::Display for Call {
@@ -49,7 +56,9 @@ impl fmt::Display for Call {
 impl Call {
     /// These words, if it changes something: of what only reads it does not matter whether it was done.
     fn in_doubt(&self, words: &'static str) -> &'static str {
-        let reads = ["Get", "List", "Simulate", "Assume"].iter().any(|verb| self.operation.starts_with(verb));
+        let reads = ["Get", "List", "Describe", "Simulate", "Assume"]
+            .iter()
+            .any(|verb| self.operation.starts_with(verb));
         if reads { "" } else { words }
     }
 }
@@ -59,10 +68,10 @@ impl Call {
 /// It travels inside the SDK's credentials error, which hides its own source from sentences.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct NoRole(pub(super) String);
+pub(crate) struct NoRole(pub(crate) String);
 
 /// What an error of the SDK means for this call.
-pub(super) fn fault<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
+pub(crate) fn fault<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -128,6 +137,7 @@ fn kind(call: &Call, code: &str, message: &str) -> RefusalCode {
         "NoSuchEntity" if message.starts_with("The Access Key with id") => RefusalCode::NoSuchKey,
         "NoSuchEntity" if message.starts_with("The user with name") => RefusalCode::NoSuchUser,
         "LimitExceeded" => RefusalCode::LimitExceeded,
+        _ if is_absent(code) => RefusalCode::Misconfigured,
         _ => RefusalCode::Other,
     }
 }
@@ -149,12 +159,22 @@ fn advice(call: &Call, kind: RefusalCode, code: &str) -> String {
         }
         RefusalCode::Throttled => format!("{call}: AWS asks to be called more slowly"),
         RefusalCode::NotUsable => format!("the new key does not sign yet: {call} was refused"),
+        RefusalCode::Misconfigured if is_absent(code) => {
+            format!(
+                "{call}: AWS has no such secret, or it has no value yet; make it, or correct the configuration"
+            )
+        }
         _ => format!("{call} was refused"),
     }
 }
 
 fn is_denial(code: &str) -> bool {
     matches!(code, "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized")
+}
+
+/// Secrets Manager's and the Parameter Store's words for "there is none".
+fn is_absent(code: &str) -> bool {
+    matches!(code, "ResourceNotFoundException" | "ParameterNotFound")
 }
 
 /// AWS's words for "I do not know you", in the query protocol and in the JSON protocol.

@@ -1,0 +1,103 @@
+//! `man` and `completions`: what packages ship beside the program. Both are made from the command line's own
+//! description, so they cannot say anything else than `--help`.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use crate::cli::Screen;
+use crate::cli::args::Cli;
+use crate::cli::exit::{Code, Ended, Failure};
+
+/// The sections of the main page that the command line's description has no place for: heading, and pairs of a word
+/// and what it stands for.
+const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "Fine; also when nothing was due."),
+            ("1", "An operation failed or a vendor is stuck; the others went on."),
+            ("2", "Only with --detailed-exitcode: work is due or under way."),
+            ("64", "The command line is wrong."),
+            ("75", "The journal or AWS cannot be reached; try again later."),
+            ("78", "The configuration, or the content of the journal, is wrong."),
+        ],
+    ),
+    (
+        "SIGNALS",
+        &[
+            (
+                "SIGTERM, SIGINT",
+                "No effect is begun any more, those under way are let finish, then the program ends.",
+            ),
+            ("SIGHUP", "run reads the configuration again. A bad one changes nothing."),
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &[
+            ("KEYROUND_CONFIG", "The configuration, when --config does not name it."),
+            ("KEYROUND_LOG", "A filter for log lines, such as warn,keyround=debug."),
+            ("CREDENTIALS_DIRECTORY", "Where credential:NAME is read; systemd sets it."),
+            (
+                "STATE_DIRECTORY",
+                "Where the journal is, when the configuration does not say it; systemd sets it.",
+            ),
+            ("NO_COLOR", "When it is set, nothing is coloured unless --color says so."),
+        ],
+    ),
+    (
+        "FILES",
+        &[
+            ("/etc/keyround/rotation.toml", "The configuration, when there is no ./rotation.toml."),
+            (
+                "/var/lib/keyround/",
+                "The journal of the service and, unless the configuration names another, its seal key.",
+            ),
+        ],
+    ),
+];
+
+/// Writes the completion script of that shell.
+pub(crate) fn completions(shell: Shell, screen: &Screen) -> Code {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "keyround", &mut script);
+    screen.show(&String::from_utf8_lossy(&script));
+    Code::Fine
+}
+
+/// Writes the manual page of the program, or of one command.
+pub(crate) fn man(command: Option<&str>, screen: &Screen) -> Ended {
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    let page = match command {
+        None => rendered(&Man::new(program), &SECTIONS),
+        Some(name) => {
+            let Some(found) = program.find_subcommand(name) else {
+                let failure = Failure::new(Code::Usage, format!("there is no command {name}"));
+                return Err(failure.hinted("`keyround --help` shows the commands that there are"));
+            };
+            rendered(&Man::new(found.clone().display_name(format!("keyround-{name}"))), &[])
+        }
+    };
+    let page = page.map_err(|error| Failure::new(Code::Failed, format!("no manual page: {error}")))?;
+    screen.show(&String::from_utf8_lossy(&page));
+    Ok(Code::Fine)
+}
+
+fn rendered(man: &Man, sections: &[(&str, &[(&str, &str)])]) -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    let mut more = Roff::new();
+    for (heading, entries) in sections {
+        more.control("SH", [*heading]);
+        for (word, meaning) in *entries {
+            more.control("TP", []);
+            more.text([bold(*word)]);
+            more.text([roman(*meaning)]);
+        }
+    }
+    more.to_writer(&mut page)?;
+    Ok(page)
+}

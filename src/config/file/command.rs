@@ -1,0 +1,45 @@
+//! `kind = "command"`: a program that is given the pair on its standard input.
+
+use super::answer;
+use super::reader::{self, Section};
+use super::report::Mistake;
+use super::steps;
+use super::template::Scope;
+use crate::config::settings::CommandStep;
+
+const ARGV_HINT: &str = "such as argv = [\"/usr/local/bin/hand-over\", \"acme\"]";
+
+/// The program, and how its output is read.
+pub(super) fn command(mut section: Section<'_>, scope: &Scope) -> Option<CommandStep> {
+    let argv = argv(&mut section);
+    let timeout = steps::timeout(&mut section);
+    let expect = answer::expect_output(&mut section, scope);
+    let capture = answer::capture_output(&mut section);
+    let encrypt_to = match scope.has_secret {
+        true => steps::encrypt_to(&mut section),
+        false => None,
+    };
+    section.finish();
+    Some(CommandStep { argv: argv?, expect, capture, timeout, encrypt_to })
+}
+
+fn argv(section: &mut Section<'_>) -> Option<Vec<String>> {
+    let entry = section.required("argv", ARGV_HINT)?;
+    let list = reader::list(section.report, "argv", entry.value, ARGV_HINT)?;
+    let texts: Vec<_> = list.iter().map(|value| reader::string(section.report, "argv", value)).collect();
+    if let Some(program) = texts.iter().flatten().next().filter(|program| !program.text.starts_with('/')) {
+        let mistake = Mistake::new(program.span, "the program is not named by an absolute path");
+        section
+            .report
+            .add(mistake.hint("a search path can be changed by others, and this program gets a secret"));
+    }
+    for text in texts.iter().flatten().filter(|text| text.text.contains("{{") || text.text.contains("{%")) {
+        let mistake =
+            Mistake::new(text.span, "an argument is no template: everybody on the machine can read it");
+        section.report.add(mistake.hint("the program finds all of it, as JSON, on its standard input"));
+    }
+    for text in texts.iter().flatten().filter(|text| text.text.contains('\0')) {
+        section.report.add(Mistake::new(text.span, "an argument cannot hold a NUL"));
+    }
+    texts.into_iter().map(|text| text.map(|text| text.text.to_owned())).collect()
+}

@@ -1,0 +1,109 @@
+//! What is not a yes: a refusal, which is certain, and a doubt. Stored for ever, as events are.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A no: AWS or the vendor certainly did nothing.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What kind of no.
+    pub code: RefusalCode,
+    /// A sentence for people, without any secret and without the body of an answer.
+    pub sentence: String,
+    /// How long the other side asked to be left alone, from Retry-After.
+    #[serde(
+        rename = "retry_after_secs",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_secs"
+    )]
+    pub retry_after: Option<Duration>,
+}
+
+/// The kinds of no that the machine tells apart.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The rotator's own rights are missing.
+    AccessDenied,
+    /// There is no such IAM user.
+    NoSuchUser,
+    /// There is no such key.
+    NoSuchKey,
+    /// The user has two keys already.
+    LimitExceeded,
+    /// Too many calls.
+    Throttled,
+    /// The request never left: no connection, no credentials, a name that does not resolve.
+    NotSent,
+    /// The new key does not sign yet (or not any more).
+    NotUsable,
+    /// The new key signs as somebody else.
+    WrongIdentity,
+    /// The vendor answered, and not with acceptance.
+    VendorRefused,
+    /// The vendor said that this address is gone for good (410).
+    VendorGone,
+    /// The vendor was asked, and holds another key.
+    NotInForce,
+    /// This program could not build the request: a template, a secret reference, a setting.
+    Misconfigured,
+    /// Any other refusal by AWS.
+    Other,
+}
+
+impl RefusalCode {
+    /// The code as it appears in logs, metrics and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusalCode::AccessDenied => "access_denied",
+            RefusalCode::NoSuchUser => "no_such_user",
+            RefusalCode::NoSuchKey => "no_such_key",
+            RefusalCode::LimitExceeded => "limit_exceeded",
+            RefusalCode::Throttled => "throttled",
+            RefusalCode::NotSent => "not_sent",
+            RefusalCode::NotUsable => "not_usable",
+            RefusalCode::WrongIdentity => "wrong_identity",
+            RefusalCode::VendorRefused => "vendor_refused",
+            RefusalCode::VendorGone => "vendor_gone",
+            RefusalCode::NotInForce => "not_in_force",
+            RefusalCode::Misconfigured => "misconfigured",
+            RefusalCode::Other => "other",
+        }
+    }
+}
+
+/// Neither yes nor no: a time-out, a broken connection, an answer that cannot be believed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// A sentence for people, without any secret and without the body of an answer.
+    pub sentence: String,
+    /// How long the other side asked to be left alone, from Retry-After.
+    #[serde(
+        rename = "retry_after_secs",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_secs"
+    )]
+    pub retry_after: Option<Duration>,
+}
+
+mod optional_secs {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => to.serialize_some(&span.as_secs()),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Option::<u64>::deserialize(from).map(|secs| secs.map(Duration::from_secs))
+    }
+}

@@ -1,0 +1,759 @@
+//! The machine's decisions one by one, and where each of them turns: the crash matrix goes through
+//! millions of them, and cares for what must never happen; this is about when, and why.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::ids::{AccessKeyId, RotationId, Subject};
+use crate::time::Timestamp;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3600;
+const DAY: i64 = 86_400;
+
+// Replaying.
+
+#[test]
+fn a_journal_that_does_not_begin_with_started_names_what_it_begins_with() {
+    let refused = |events: &[Event]| Rotation::replay(id(), events).expect_err("no beginning");
+    let none = |event| IllegalEvent { id: id(), number: 1, stage: "none", event };
+    assert_eq!(refused(&[]), none("nothing"));
+    assert_eq!(refused(&[listed(1)]), none("listed"));
+}
+
+#[test]
+fn an_event_that_cannot_follow_is_named_with_its_number_and_its_stage() {
+    let events = [started(Plan::default()), listed(1), Event::Delivered { at: at(2) }];
+    let refused = Rotation::replay(id(), &events).expect_err("nothing to deliver");
+    assert_eq!(refused, IllegalEvent { id: id(), number: 3, stage: "create", event: "delivered" });
+}
+
+#[test]
+fn a_rotation_knows_what_it_was_begun_with() {
+    let rotation = rotation(asking(), &[listed(1)]);
+    assert_eq!((rotation.id(), rotation.events()), (id(), 2));
+    assert_eq!((rotation.old(), rotation.old_created_at()), (&key('A'), at(-100 * DAY)));
+    assert_eq!((rotation.started_at(), rotation.since()), (at(0), at(1)));
+    assert_eq!(rotation.subject(), &subject());
+    assert_eq!(rotation.plan(), &asking());
+}
+
+// Waiting.
+
+#[test]
+fn a_hold_lasts_until_its_time_or_until_somebody_ends_it() {
+    let held = |until| {
+        let held = Event::Held { until, by: "alex".to_owned(), why: "a freeze".to_owned(), at: at(1) };
+        rotation(Plan::default(), &[held])
+    };
+    let why = || Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() };
+    let for_a_while = held(Some(at(500)));
+    check(&for_a_while, 499, &Next::Wait { until: at(500), why: why() });
+    check(&for_a_while, 500, &Next::Perform(Effect::ListKeys));
+    check(&held(None), 400 * DAY, &Next::Wait { until: Timestamp::NEVER, why: why() });
+}
+
+#[test]
+fn a_failure_is_followed_by_a_wait_that_names_it_and_a_resume_ends_it() {
+    let mut rotation = rotation(Plan::default(), &[refused(Doing::List, RefusalCode::AccessDenied, 10)]);
+    let why = Waiting::Backoff { failures: 1, sentence: "access_denied".to_owned() };
+    check(&rotation, 14, &Next::Wait { until: at(15), why });
+    check(&rotation, 15, &Next::Perform(Effect::ListKeys));
+    rotation.apply(&refused(Doing::List, RefusalCode::AccessDenied, 15)).expect("legal");
+    let why = Waiting::Backoff { failures: 2, sentence: "access_denied".to_owned() };
+    check(&rotation, 16, &Next::Wait { until: at(45), why });
+    rotation.apply(&Event::Resumed { by: "alex".to_owned(), at: at(17) }).expect("legal");
+    check(&rotation, 17, &Next::Perform(Effect::ListKeys));
+}
+
+#[test]
+fn a_retry_after_is_waited_out_whether_it_came_with_a_no_or_without_an_answer() {
+    let refusal = Refusal {
+        code: RefusalCode::Throttled,
+        sentence: "slow down".to_owned(),
+        retry_after: Some(Duration::from_mins(2)),
+    };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: Some(Duration::from_mins(3)) };
+    let after = |event| rotation(Plan::default(), &[event]).next(at(11));
+    let no = after(Event::Refused { doing: Doing::List, refusal, at: at(10) });
+    assert!(matches!(no, Next::Wait { until, .. } if until == at(10 + 2 * MINUTE)), "{no:?}");
+    let silence = after(Event::Unanswered { doing: Doing::List, doubt, at: at(10) });
+    assert!(matches!(silence, Next::Wait { until, .. } if until == at(10 + 3 * MINUTE)), "{silence:?}");
+}
+
+// Making a key.
+
+#[test]
+fn a_survey_is_good_for_five_minutes() {
+    let surveyed = rotation(Plan::default(), &[listed(1)]);
+    check(&surveyed, 1 + 5 * MINUTE, &Next::Perform(Effect::CreateKey));
+    check(&surveyed, 2 + 5 * MINUTE, &Next::Perform(Effect::ListKeys));
+}
+
+#[test]
+fn after_a_creation_without_an_answer_a_listing_is_believed_a_minute_later() {
+    let intended = Event::Intended { intent: Intent::Create, at: at(2) };
+    let killed = rotation(Plan::default(), &[listed(1), intended.clone()]);
+    check(&killed, 61, &Next::Wait { until: at(62), why: Waiting::Doubt });
+    check(&killed, 62, &Next::Perform(Effect::ListKeys));
+    let unanswered = rotation(Plan::default(), &[listed(1), intended, unanswered(Doing::Create, 20)]);
+    check(&unanswered, 79, &Next::Wait { until: at(80), why: Waiting::Doubt });
+    check(&unanswered, 80, &Next::Perform(Effect::ListKeys));
+}
+
+#[test]
+fn at_the_quota_the_keys_are_listed_again_when_a_listing_can_be_believed() {
+    let full = refused(Doing::Create, RefusalCode::LimitExceeded, 10);
+    let rotation = rotation(Plan::default(), &[listed(1), full]);
+    assert_eq!(rotation.stage(), &Stage::Survey);
+    let why = Waiting::Backoff { failures: 1, sentence: "limit_exceeded".to_owned() };
+    check(&rotation, 69, &Next::Wait { until: at(70), why });
+    check(&rotation, 70, &Next::Perform(Effect::ListKeys));
+}
+
+#[test]
+fn the_old_key_must_be_there_and_active() {
+    let after = |keys| rotation(Plan::default(), &[Event::Listed { keys, at: at(1) }]);
+    check(&after(vec![]), 1, &Next::Stuck(Blocker::OldKeyGone { key: key('A') }));
+    for status in [KeyStatus::Inactive, KeyStatus::Expired] {
+        let keys = vec![KeyMetadata { status, ..metadata('A', -100 * DAY) }];
+        check(&after(keys), 1, &Next::Stuck(Blocker::OldKeyNotActive { key: key('A') }));
+    }
+}
+
+#[test]
+fn a_second_key_is_a_suspect_only_if_it_was_made_in_the_minutes_of_an_own_doubt() {
+    let found = |created_at| {
+        let rotation = rotation(
+            Plan::default(),
+            &[
+                listed(1),
+                Event::Intended { intent: Intent::Create, at: at(1000) },
+                unanswered(Doing::Create, 1020),
+                Event::Listed {
+                    keys: vec![metadata('A', -100 * DAY), metadata('X', created_at)],
+                    at: at(1090),
+                },
+            ],
+        );
+        rotation.stage().clone()
+    };
+    let suspect = Stage::Suspect { key: key('X') };
+    // The clocks of AWS and here may be five minutes apart, and the request a minute on its way.
+    assert_eq!(found(1000 - 300), suspect);
+    assert_eq!(found(1020 + 60 + 300), suspect);
+    for strange in [1000 - 301, 1020 + 60 + 301] {
+        assert_eq!(found(strange).name(), "stuck", "made at {strange}");
+    }
+}
+
+#[test]
+fn two_creations_without_an_answer_are_one_long_doubt() {
+    let intended = |seconds| Event::Intended { intent: Intent::Create, at: at(seconds) };
+    let doubts = [
+        listed(1),
+        intended(1000),
+        unanswered(Doing::Create, 1020),
+        listed(1100),
+        intended(5000),
+        unanswered(Doing::Create, 5020),
+    ];
+    for created_at in [800, 5300] {
+        let mut rotation = rotation(Plan::default(), &doubts);
+        let keys = vec![metadata('A', -100 * DAY), metadata('X', created_at)];
+        rotation.apply(&Event::Listed { keys, at: at(5400) }).expect("legal");
+        assert_eq!(rotation.stage(), &Stage::Suspect { key: key('X') }, "made at {created_at}");
+    }
+}
+
+#[test]
+fn a_suspect_is_discarded_only_if_nobody_ever_used_it() {
+    let suspected = |usage| {
+        let rotation = rotation(
+            Plan::default(),
+            &[
+                listed(1),
+                Event::Intended { intent: Intent::Create, at: at(2) },
+                Event::Listed { keys: vec![metadata('A', -100 * DAY), metadata('X', 3)], at: at(70) },
+                Event::UsageRead { usage: BTreeMap::from([(key('X'), usage)]), at: at(71) },
+            ],
+        );
+        rotation.stage().clone()
+    };
+    assert_eq!(suspected(KeyUsage::Never), Stage::Discard { key: key('X'), inactive: false });
+    assert_eq!(suspected(KeyUsage::Gone), Stage::Survey);
+    assert_eq!(suspected(used(72, "s3")).name(), "stuck");
+}
+
+#[test]
+fn when_a_lost_key_is_discarded_the_survey_is_repeated_at_once() {
+    let rotation = rotation(
+        Plan::default(),
+        &[
+            listed(1),
+            Event::Intended { intent: Intent::Create, at: at(2) },
+            Event::Listed { keys: vec![metadata('A', -100 * DAY), metadata('X', 3)], at: at(70) },
+            Event::UsageRead { usage: BTreeMap::from([(key('X'), KeyUsage::Never)]), at: at(71) },
+            Event::Deactivated { at: at(72), request_id: None },
+            Event::Deleted { at: at(73), request_id: None },
+        ],
+    );
+    check(&rotation, 73, &Next::Perform(Effect::ListKeys));
+}
+
+// Proving it.
+
+#[test]
+fn the_new_key_must_sign_in_a_row_and_at_a_distance() {
+    let mut rotation = rotation(Plan::default(), &[listed(1), created(2)]);
+    let probe = Next::Perform(Effect::Probe { key: key('B') });
+    check(&rotation, 7, &Next::Wait { until: at(8), why: Waiting::Propagation });
+    check(&rotation, 8, &probe);
+    let slip = |doing, seconds| {
+        [refused(doing, RefusalCode::NotUsable, seconds), refused(doing, RefusalCode::Other, seconds)]
+            .into_iter()
+            .chain([unanswered(doing, seconds)])
+    };
+    for slip in slip(Doing::Probe, 100) {
+        for seconds in [10, 20] {
+            rotation.apply(&Event::Probed { at: at(seconds) }).expect("legal");
+        }
+        rotation.apply(&slip).expect("legal");
+        assert_eq!(rotation.stage().name(), "prove");
+    }
+    for (seconds, stage) in [(200, "prove"), (206, "prove"), (212, "deliver")] {
+        rotation.apply(&Event::Probed { at: at(seconds) }).expect("legal");
+        assert_eq!(rotation.stage().name(), stage, "after {seconds} s");
+    }
+}
+
+#[test]
+fn a_key_that_aws_does_not_know_yet_is_asked_for_a_hundred_times_and_no_faster_than_every_five_seconds() {
+    let hasty = Plan { prove_every: Duration::ZERO, ..Plan::default() };
+    let mut rotation = rotation(hasty, &[listed(1), created(2)]);
+    let not_yet = |count: i64| refused(Doing::Probe, RefusalCode::NotUsable, count * 10);
+    for count in 1..100 {
+        rotation.apply(&not_yet(count)).expect("legal");
+        check(&rotation, count * 10, &Next::Wait { until: at(count * 10 + 5), why: Waiting::Propagation });
+    }
+    rotation.apply(&not_yet(100)).expect("legal");
+    check(&rotation, 1000, &Next::Stuck(Blocker::NewKeyNeverWorked { key: key('B') }));
+    assert!(rotation.needs_secret(), "it may be resumed");
+    rotation.apply(&Event::Resumed { by: "alex".to_owned(), at: at(2000) }).expect("legal");
+    rotation.apply(&not_yet(201)).expect("legal");
+    assert_eq!(rotation.stage().name(), "prove", "it is counted anew");
+}
+
+// Delivering it.
+
+#[test]
+fn a_vendor_that_names_another_key_is_asked_three_times_and_then_given_the_key_afresh() {
+    let mut rotation = rotation(asking(), &[listed(1), created(2), Event::Probed { at: at(3) }]);
+    let (mut now, mut deliveries) = (10, 0);
+    let blocker = loop {
+        deliveries += 1;
+        let deliver = Effect::Deliver { key: key('B'), round: deliveries };
+        check(&rotation, now, &Next::Perform(deliver));
+        rotation.apply(&Event::Delivered { at: at(now) }).expect("legal");
+        for _ in 0..3 {
+            assert_eq!(rotation.stage().name(), "verify");
+            rotation.apply(&refused(Doing::Verify, RefusalCode::NotInForce, now)).expect("legal");
+        }
+        now = match rotation.next(at(now)) {
+            Next::Stuck(blocker) => break blocker,
+            Next::Wait { until, why } => {
+                let sentence = "not_in_force".to_owned();
+                assert_eq!(why, Waiting::Backoff { failures: deliveries, sentence });
+                until.unix_seconds() - at(0).unix_seconds()
+            }
+            other => panic!("{other:?}"),
+        };
+    };
+    assert_eq!((deliveries, blocker), (10, Blocker::VendorKeepsOldKey { deliveries: 10 }));
+    // The waits of Standard Webhooks, all but the last: fifty hours.
+    assert!((50 * HOUR..52 * HOUR).contains(&now), "{now}");
+    rotation.apply(&Event::Resumed { by: "alex".to_owned(), at: at(now) }).expect("legal");
+    check(&rotation, now, &Next::Perform(Effect::Deliver { key: key('B'), round: 11 }));
+}
+
+#[test]
+fn what_is_in_doubt_is_not_intended_twice_and_another_delivery_is() {
+    let intent = Intent::Deliver { key: key('B'), round: 1 };
+    let events = [listed(1), created(2), Event::Probed { at: at(3) }, Event::Intended { intent, at: at(4) }];
+    let rotation = rotation(asking(), &events);
+    let deliver = |round| Effect::Deliver { key: key('B'), round };
+    assert_eq!(rotation.intend(&deliver(1), at(5)), None);
+    let intent = Intent::Deliver { key: key('B'), round: 2 };
+    assert_eq!(rotation.intend(&deliver(2), at(5)), Some(Event::Intended { intent, at: at(5) }));
+    assert_eq!(rotation.intend(&Effect::ListKeys, at(5)), None, "it only reads");
+    assert_eq!(rotation.offered_at(), Some(at(4)));
+}
+
+#[test]
+fn a_key_that_is_away_already_was_taken_away_and_any_other_no_is_a_no() {
+    let rotation = soaking(Plan::default());
+    let evidence = || Evidence::new(Because::NeverOffered);
+    let deactivate = Effect::Deactivate { key: key('A'), evidence: evidence() };
+    let delete = Effect::Delete { key: key('A'), evidence: evidence() };
+    let settled =
+        |effect: &Effect, code| rotation.settle(effect, Outcome::Refused(refusal(code)), at(9)).name();
+    assert_eq!(settled(&deactivate, RefusalCode::NoSuchKey), "deactivated");
+    assert_eq!(settled(&delete, RefusalCode::NoSuchKey), "deleted");
+    for effect in [&deactivate, &delete] {
+        assert_eq!(settled(effect, RefusalCode::AccessDenied), "refused");
+    }
+    assert_eq!(settled(&Effect::Reactivate { key: key('A') }, RefusalCode::NoSuchKey), "refused");
+}
+
+// Soaking.
+
+#[test]
+fn nothing_is_read_before_a_reading_could_open_the_gates() {
+    let read = Next::Perform(Effect::ReadUsage { keys: vec![key('A'), key('B')] });
+    let with_quiet = soaking(Plan::default());
+    let soaked = 11 + 15 * MINUTE + DAY;
+    check(&with_quiet, soaked - 1, &Next::Wait { until: at(soaked), why: Waiting::Soak });
+    check(&with_quiet, soaked, &read);
+    let without = soaking(Plan { quiet_for: Duration::ZERO, ..Plan::default() });
+    check(&without, 12 + DAY - 1, &Next::Wait { until: at(12 + DAY), why: Waiting::Soak });
+    check(&without, 12 + DAY, &read);
+}
+
+#[test]
+fn a_reading_without_a_use_is_repeated_soon_at_first_and_each_hour_at_last() {
+    let hasty = || Plan { soak: Duration::ZERO, quiet_for: Duration::ZERO, ..Plan::default() };
+    for (read_at, again_at) in [(14, 19), (112, 162), (12 + 2 * HOUR, 12 + 3 * HOUR), (DAY, DAY + HOUR)] {
+        let rotation = read(soaking(hasty()), (used(0, "s3"), KeyUsage::Never), read_at);
+        check(&rotation, again_at - 1, &Next::Wait { until: at(again_at), why: Waiting::Use });
+        let again = Effect::ReadUsage { keys: vec![key('A'), key('B')] };
+        check(&rotation, again_at, &Next::Perform(again));
+    }
+}
+
+#[test]
+fn our_own_probe_is_no_use_by_the_vendor() {
+    let plan = || Plan { quiet_for: Duration::ZERO, ..Plan::default() };
+    let is_seen = |usage| {
+        let rotation = read(soaking(plan()), (KeyUsage::Never, usage), DAY + 100);
+        rotation.next(at(DAY + 100)) == Next::Perform(Effect::ListKeys)
+    };
+    // The last probe is at 10, and hides what follows it for a quarter of an hour.
+    assert!(!is_seen(used(10, "sts")) && !is_seen(used(10 + 15 * MINUTE, "sts")));
+    assert!(is_seen(used(11 + 15 * MINUTE, "sts")));
+    assert!(is_seen(used(11, "s3")) && is_seen(used(-5, "s3")), "AWS's clock may be behind");
+    assert!(!is_seen(KeyUsage::Never));
+}
+
+#[test]
+fn the_old_key_must_be_quiet_for_its_time_and_a_grain_of_the_record_more() {
+    let read_at = 3 * DAY;
+    let after = |last_used| {
+        let rotation = read(soaking(Plan::default()), (used(last_used, "ec2"), used(DAY, "s3")), read_at);
+        rotation.next(at(read_at))
+    };
+    let latest = read_at - DAY - 15 * MINUTE;
+    assert_eq!(after(latest), Next::Perform(Effect::ListKeys));
+    let why = Waiting::Quiet { last_used_at: at(latest + 1), service: "ec2".to_owned() };
+    assert_eq!(after(latest + 1), Next::Wait { until: at(read_at + 1), why });
+}
+
+#[test]
+fn evidence_is_good_for_a_quarter_of_an_hour() {
+    let read_at = 3 * DAY;
+    let rotation = read(soaking(Plan::default()), (used(0, "s3"), used(DAY, "s3")), read_at);
+    let retire = Effect::Deactivate {
+        key: key('A'),
+        evidence: Evidence::new(Because::Superseded { by: key('B'), verified_at: at(12) }),
+    };
+    let next = after_a_look(&rotation, KeyStatus::Active, read_at + 15 * MINUTE);
+    assert_eq!(next, Next::Perform(retire));
+    let again = Effect::ReadUsage { keys: vec![key('A'), key('B')] };
+    check(&rotation, read_at + 15 * MINUTE + 1, &Next::Perform(again));
+    let asked = soaking(Plan { can_ask_vendor: true, ..ungated() });
+    let next = |seconds| after_a_look(&asked, KeyStatus::Active, seconds);
+    assert_eq!(next(12 + 15 * MINUTE), Next::Perform(retired_by(12)));
+    assert_eq!(next(13 + 15 * MINUTE), Next::Perform(Effect::Verify { key: key('B') }));
+}
+
+#[test]
+fn a_key_is_retired_in_its_window_only_and_made_at_any_hour() {
+    // 2027-01-15T08:00:00Z, a Friday.
+    let windows = Windows::new(chrono_tz::UTC, vec!["Fri 09:00-10:00".parse().expect("a window")]);
+    let rotation = soaking(Plan { windows, ..ungated() });
+    check(&rotation, HOUR - 1, &Next::Wait { until: at(HOUR), why: Waiting::Window });
+    assert_eq!(after_a_look(&rotation, KeyStatus::Active, HOUR), Next::Perform(retired_by(12)));
+    check(&rotation, 2 * HOUR, &Next::Wait { until: at(7 * DAY + HOUR), why: Waiting::Window });
+}
+
+#[test]
+fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
+    let mut rotation = in_doubt_of_deactivating();
+    rotation.apply(&unanswered(Doing::Deactivate, 30)).expect("legal");
+    assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 35), Next::Perform(retired_by(12)));
+    rotation.apply(&refused(Doing::List, RefusalCode::Throttled, 36)).expect("legal");
+    assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 80), Next::Perform(retired_by(12)));
+    // A no to itself settles it: it certainly did not happen.
+    rotation.apply(&refused(Doing::Deactivate, RefusalCode::AccessDenied, 81)).expect("legal");
+    let soaked = at(11 + 15 * MINUTE + DAY);
+    check(&rotation, DAY, &Next::Wait { until: soaked, why: Waiting::Soak });
+}
+
+#[test]
+fn a_question_settles_nothing_that_was_intended() {
+    let mut rotation = in_doubt_of_deactivating();
+    rotation.apply(&verified(30)).expect("legal");
+    let rotation = read(rotation, (KeyUsage::Never, KeyUsage::Never), 31);
+    let next = after_a_look(&rotation, KeyStatus::Inactive, 40);
+    assert_eq!(next, Next::Perform(retired_by(30)), "whatever the gates say");
+}
+
+#[test]
+fn a_vendor_in_trouble_while_the_old_key_may_be_inactive_gets_it_back() {
+    let trouble = [
+        vec![refused(Doing::Verify, RefusalCode::NotInForce, 30)],
+        (30..35).map(|seconds| unanswered(Doing::Verify, seconds)).collect(),
+    ];
+    for events in trouble {
+        let after = |mut rotation: Rotation| {
+            for event in &events {
+                rotation.apply(event).expect("legal");
+            }
+            rotation
+        };
+        check(&after(in_doubt_of_deactivating()), 40, &Next::Perform(Effect::Reactivate { key: key('A') }));
+        assert_eq!(after(soaking(asking())).stage().name(), "soak", "both keys are Active");
+    }
+}
+
+#[test]
+fn a_new_key_that_somebody_deleted_is_for_a_person() {
+    let rotation = read(soaking(Plan::default()), (used(0, "s3"), KeyUsage::Gone), 3 * DAY);
+    check(&rotation, 3 * DAY, &Next::Stuck(Blocker::NewKeyGone { key: key('B') }));
+}
+
+// Cooling.
+
+#[test]
+fn a_vendor_that_cannot_be_asked_is_let_cool_to_the_end() {
+    let rotation = cooling(ungated());
+    let cooled = 100 + 7 * DAY;
+    check(&rotation, 101, &Next::Wait { until: at(cooled), why: Waiting::Cool });
+    check(&rotation, cooled - 1, &Next::Wait { until: at(cooled), why: Waiting::Cool });
+    let next = after_a_look(&rotation, KeyStatus::Inactive, cooled);
+    let Next::Perform(effect) = next else { panic!("{next:?}") };
+    assert_eq!((effect.doing(), effect.name()), (Doing::Delete, "DeleteAccessKey"));
+}
+
+#[test]
+fn while_the_old_key_cools_the_vendor_is_asked_eight_times_and_at_most_each_hour() {
+    let ask = Next::Perform(Effect::Verify { key: key('B') });
+    for (cool, asked_at) in [(7 * DAY, 12 + 21 * HOUR), (4 * HOUR, 12 + HOUR)] {
+        let cool = Duration::from_secs(cool.unsigned_abs());
+        let rotation = cooling(Plan { cool, can_ask_vendor: true, ..ungated() });
+        check(&rotation, asked_at - 1, &Next::Wait { until: at(asked_at), why: Waiting::Cool });
+        check(&rotation, asked_at, &ask);
+    }
+}
+
+#[test]
+fn before_the_old_key_is_deleted_the_vendor_is_asked_once_more() {
+    let plan = Plan { can_ask_vendor: true, cool: Duration::from_hours(2), ..ungated() };
+    let mut rotation = cooling(plan);
+    let (cooled, ask) = (100 + 2 * HOUR, Next::Perform(Effect::Verify { key: key('B') }));
+    assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, cooled), ask);
+    rotation.apply(&verified(cooled)).expect("legal");
+    let next = |seconds| match looked(&rotation, KeyStatus::Inactive, cooled + 10).next(at(seconds)) {
+        Next::Perform(effect) => effect.name(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(next(cooled + 15 * MINUTE), "DeleteAccessKey");
+    assert_eq!(next(cooled + 15 * MINUTE + 1), "verify");
+    assert_eq!(next(cooled + 15 * MINUTE + 11), "ListAccessKeys");
+}
+
+#[test]
+fn after_a_reactivation_only_what_happened_since_counts() {
+    let plan = Plan { require_use: true, ..ungated() };
+    let asked_for = Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(2000) };
+    let back = |last_used| {
+        let mut rotation = cooling(plan.clone());
+        rotation.apply(&asked_for).expect("legal");
+        check(&rotation, 2000, &Next::Perform(Effect::Reactivate { key: key('A') }));
+        rotation.apply(&Event::Reactivated { at: at(2001) }).expect("legal");
+        // A request to set it Inactive may be under way for as long.
+        check(&rotation, 2300, &Next::Wait { until: at(2301), why: Waiting::Soak });
+        check(&rotation, 2301, &Next::Perform(Effect::ListKeys));
+        let rotation = looked(&rotation, KeyStatus::Active, 2301);
+        read(rotation, (used(0, "s3"), used(last_used, "s3")), 2310).next(at(2310))
+    };
+    assert!(matches!(back(2000), Next::Wait { why: Waiting::Use, .. }));
+    assert_eq!(back(2001), Next::Perform(retired_by(2001)));
+}
+
+#[test]
+fn a_vendor_that_goes_back_for_the_third_time_and_again_in_the_soak_is_for_a_person() {
+    let plan = Plan { can_ask_vendor: true, ..ungated() };
+    let mut rotation = cooling(plan);
+    for time in 1..=3 {
+        let begun = time * DAY;
+        rotation.apply(&refused(Doing::Verify, RefusalCode::NotInForce, begun)).expect("legal");
+        rotation.apply(&Event::Reactivated { at: at(begun + 1) }).expect("legal");
+        let mut denied = rotation.clone();
+        denied.apply(&refused(Doing::Verify, RefusalCode::NotInForce, begun + 2)).expect("legal");
+        assert_eq!(denied.stage().name(), if time < 3 { "soak" } else { "stuck" }, "time {time}");
+        rotation.apply(&verified(begun + 10)).expect("legal");
+        rotation.apply(&Event::Deactivated { at: at(begun + 11), request_id: None }).expect("legal");
+    }
+}
+
+#[test]
+fn an_old_key_that_is_gone_when_it_is_wanted_back_is_for_a_person() {
+    let mut rotation = cooling(ungated());
+    let asked_for = Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(200) };
+    rotation.apply(&asked_for).expect("legal");
+    rotation.apply(&refused(Doing::Reactivate, RefusalCode::NoSuchKey, 201)).expect("legal");
+    check(&rotation, 201, &Next::Stuck(Blocker::OldKeyGone { key: key('A') }));
+}
+
+#[test]
+fn the_new_key_is_named_from_its_creation_to_the_end() {
+    let named = |rotation: &Rotation| rotation.stage().new_key().cloned();
+    assert_eq!(named(&rotation(asking(), &[listed(1)])), None);
+    assert_eq!(named(&rotation(asking(), &[listed(1), created(2)])), Some(key('B')));
+    assert_eq!(named(&soaking(asking())), Some(key('B')));
+    let stuck = read(soaking(Plan::default()), (used(0, "s3"), KeyUsage::Gone), 3 * DAY);
+    assert_eq!((stuck.stage().name(), named(&stuck)), ("stuck", Some(key('B'))));
+}
+
+// Giving up.
+
+#[test]
+fn what_is_given_up_ends_at_once_or_takes_its_own_key_along_first() {
+    let give_up = |plan: Plan, events: &[Event]| {
+        let mut rotation = rotation(plan, events);
+        let given_up = Event::Abandoned { by: "alex".to_owned(), why: "gone".to_owned(), at: at(1000) };
+        rotation.apply(&given_up).expect("legal");
+        rotation.stage().clone()
+    };
+    let discard = Stage::Discard { key: key('B'), inactive: false };
+    let probed = [listed(1), created(2), Event::Probed { at: at(3) }];
+    assert_eq!(give_up(asking(), &[]), Stage::Abandoned);
+    assert_eq!(give_up(asking(), &[listed(1)]), Stage::Abandoned);
+    assert_eq!(give_up(asking(), &probed[..2]), discard);
+    assert_eq!(give_up(asking(), &probed), discard);
+    let offer = Event::Intended { intent: Intent::Deliver { key: key('B'), round: 1 }, at: at(4) };
+    let offered: Vec<Event> = probed.into_iter().chain([offer]).collect();
+    assert_eq!(give_up(asking(), &offered), Stage::Abandoned, "whoever was offered it may use it");
+    let doubtful = [listed(1), Event::Intended { intent: Intent::Create, at: at(2) }];
+    assert_eq!(give_up(asking(), &doubtful), Stage::Survey, "a key may turn up");
+}
+
+#[test]
+fn whoever_gives_up_in_doubt_looks_once_when_a_listing_can_be_believed() {
+    let mut doubtful = rotation(
+        Plan::default(),
+        &[
+            listed(1),
+            Event::Intended { intent: Intent::Create, at: at(2) },
+            unanswered(Doing::Create, 20),
+            Event::Abandoned { by: "alex".to_owned(), why: "gone".to_owned(), at: at(30) },
+        ],
+    );
+    let believable = 20 + 5 * MINUTE;
+    check(&doubtful, believable - 1, &Next::Wait { until: at(believable), why: Waiting::Doubt });
+    check(&doubtful, believable, &Next::Perform(Effect::ListKeys));
+    let found = |others: &[KeyMetadata]| {
+        let keys = [&[metadata('A', -100 * DAY)], others].concat();
+        let mut rotation = doubtful.clone();
+        rotation.apply(&Event::Listed { keys, at: at(believable) }).expect("legal");
+        rotation.stage().clone()
+    };
+    assert_eq!(found(&[]), Stage::Abandoned);
+    assert_eq!(found(&[metadata('X', -DAY)]), Stage::Abandoned, "a stranger's key is nothing to wait for");
+    assert_eq!(found(&[metadata('X', 10)]), Stage::Suspect { key: key('X') });
+    // A listing that was refused is repeated in its own time, whatever an impatient operator says.
+    doubtful.apply(&refused(Doing::List, RefusalCode::Throttled, believable)).expect("legal");
+    doubtful.apply(&Event::Resumed { by: "alex".to_owned(), at: at(believable + 1) }).expect("legal");
+    check(&doubtful, believable + 1, &Next::Wait { until: at(believable + 5), why: Waiting::Doubt });
+}
+
+#[test]
+fn an_old_key_that_is_being_deleted_cannot_be_asked_back() {
+    let asked_for =
+        Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(8 * DAY) };
+    let mut rotation = cooling(ungated());
+    rotation.clone().apply(&asked_for).expect("it is Inactive and there");
+    let because = Because::Superseded { by: key('B'), verified_at: at(12) };
+    let intent = Intent::Delete { key: key('A'), because };
+    rotation.apply(&Event::Intended { intent, at: at(8 * DAY) }).expect("legal");
+    rotation.apply(&asked_for).expect_err("the deletion may be under way");
+}
+
+#[test]
+fn a_rotation_that_is_over_can_be_neither_given_up_nor_taken_back() {
+    let mut done = cooling(ungated());
+    done.apply(&Event::Deleted { at: at(8 * DAY), request_id: None }).expect("legal");
+    check(&done, 9 * DAY, &Next::Ended(Ending::Done));
+    let given_up = Event::Abandoned { by: "alex".to_owned(), why: "gone".to_owned(), at: at(9 * DAY) };
+    let asked_for =
+        Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(9 * DAY) };
+    for lever in [given_up, asked_for] {
+        done.clone().apply(&lever).expect_err("it is over");
+    }
+}
+
+#[test]
+fn the_secret_is_kept_from_the_creation_until_the_vendor_is_verified() {
+    let events = [
+        listed(1),
+        created(2),
+        Event::Probed { at: at(3) },
+        Event::Delivered { at: at(4) },
+        verified(5),
+        Event::Deactivated { at: at(6), request_id: None },
+    ];
+    let needed: Vec<bool> =
+        (0..=events.len()).map(|count| rotation(asking(), &events[..count]).needs_secret()).collect();
+    assert_eq!(needed, [false, false, true, true, true, false, false]);
+}
+
+// What it is told with.
+
+fn id() -> RotationId {
+    RotationId::new(&subject(), &key('A'), at(0))
+}
+
+fn subject() -> Subject {
+    Subject {
+        vendor: "acme".parse().expect("a vendor"),
+        account: None,
+        iam_user: "vendor-acme".parse().expect("a user"),
+    }
+}
+
+/// 2027-01-15T08:00:00Z, and so many seconds.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix(1_800_000_000 + seconds)
+}
+
+/// `A` is the old one, `B` the new one, `X` a stranger's.
+fn key(last: char) -> AccessKeyId {
+    format!("AKIAIOSFODNN7EXAMPL{last}").parse().expect("a key id")
+}
+
+fn started(plan: Plan) -> Event {
+    Event::Started {
+        subject: subject(),
+        old: key('A'),
+        old_created_at: at(-100 * DAY),
+        reason: "too_old".to_owned(),
+        plan,
+        at: at(0),
+    }
+}
+
+fn metadata(last: char, created_at: i64) -> KeyMetadata {
+    KeyMetadata { id: key(last), status: KeyStatus::Active, created_at: at(created_at) }
+}
+
+fn listed(seconds: i64) -> Event {
+    Event::Listed { keys: vec![metadata('A', -100 * DAY)], at: at(seconds) }
+}
+
+fn created(seconds: i64) -> Event {
+    Event::Created { key: key('B'), at: at(seconds), request_id: None }
+}
+
+fn verified(seconds: i64) -> Event {
+    Event::Verified { by: Verification::Asked, at: at(seconds) }
+}
+
+fn refusal(code: RefusalCode) -> Refusal {
+    Refusal { code, sentence: code.as_str().to_owned(), retry_after: None }
+}
+
+fn refused(doing: Doing, code: RefusalCode, seconds: i64) -> Event {
+    Event::Refused { doing, refusal: refusal(code), at: at(seconds) }
+}
+
+fn unanswered(doing: Doing, seconds: i64) -> Event {
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+    Event::Unanswered { doing, doubt, at: at(seconds) }
+}
+
+fn used(seconds: i64, service: &str) -> KeyUsage {
+    KeyUsage::Used { last_used_at: at(seconds), service: service.to_owned() }
+}
+
+/// Nothing to wait for but the cooling.
+fn ungated() -> Plan {
+    Plan { soak: Duration::ZERO, require_use: false, quiet_for: Duration::ZERO, ..asking_nobody() }
+}
+
+fn asking_nobody() -> Plan {
+    Plan { prove_successes: 1, prove_every: Duration::ZERO, ..Plan::default() }
+}
+
+fn asking() -> Plan {
+    Plan { can_ask_vendor: true, ..asking_nobody() }
+}
+
+fn rotation(plan: Plan, events: &[Event]) -> Rotation {
+    let started = started(plan);
+    Rotation::replay(id(), std::iter::once(&started).chain(events)).expect("a legal journal")
+}
+
+/// Probed at 10, accepted at 11, verified at 12.
+fn soaking(plan: Plan) -> Rotation {
+    let probes = (0..plan.prove_successes).map(|_| Event::Probed { at: at(10) });
+    let begin = [listed(1), created(2)].into_iter().chain(probes);
+    let events: Vec<Event> = begin.chain([Event::Delivered { at: at(11) }, verified(12)]).collect();
+    rotation(plan, &events)
+}
+
+/// And is being retired since 20, a day before its time.
+fn in_doubt_of_deactivating() -> Rotation {
+    let Effect::Deactivate { key, evidence } = retired_by(12) else { panic!("it deactivates") };
+    let intent = Intent::Deactivate { key, because: evidence.because().clone() };
+    let mut rotation = soaking(asking());
+    rotation.apply(&Event::Intended { intent, at: at(20) }).expect("legal");
+    rotation
+}
+
+/// Probed at 10, accepted at 11, verified at 12, retired at 100.
+fn cooling(plan: Plan) -> Rotation {
+    let mut rotation = soaking(plan);
+    rotation.apply(&Event::Deactivated { at: at(100), request_id: None }).expect("legal");
+    rotation
+}
+
+fn read(mut rotation: Rotation, (old, new): (KeyUsage, KeyUsage), seconds: i64) -> Rotation {
+    let usage = BTreeMap::from([(key('A'), old), (key('B'), new)]);
+    rotation.apply(&Event::UsageRead { usage, at: at(seconds) }).expect("legal");
+    rotation
+}
+
+fn looked(rotation: &Rotation, old: KeyStatus, seconds: i64) -> Rotation {
+    let old = KeyMetadata { status: old, ..metadata('A', -100 * DAY) };
+    let mut rotation = rotation.clone();
+    rotation.apply(&Event::Listed { keys: vec![old, metadata('B', 2)], at: at(seconds) }).expect("legal");
+    rotation
+}
+
+/// What comes next when all that is left to do is to look whether both keys are as the journal says.
+#[track_caller]
+fn after_a_look(rotation: &Rotation, old: KeyStatus, seconds: i64) -> Next {
+    check(rotation, seconds, &Next::Perform(Effect::ListKeys));
+    looked(rotation, old, seconds).next(at(seconds))
+}
+
+fn retired_by(verified_at: i64) -> Effect {
+    let because = Because::Superseded { by: key('B'), verified_at: at(verified_at) };
+    Effect::Deactivate { key: key('A'), evidence: Evidence::new(because) }
+}
+
+#[track_caller]
+fn check(rotation: &Rotation, seconds: i64, expect: &Next) {
+    assert_eq!(rotation.next(at(seconds)), *expect);
+}

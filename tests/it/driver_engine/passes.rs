@@ -1,0 +1,217 @@
+//! Who is visited in a pass, once each, and what is said of the others.
+
+use keyround::driver::entry_after;
+use keyround::rotation::{Doing, Doubt, Refusal};
+
+use super::*;
+
+#[tokio::test]
+async fn a_pass_for_one_vendor_visits_nobody_else() {
+    let house = House::new(HASTE, &["chosen", "other"]);
+    let found = by_name(house.asked(&["chosen"], false).await);
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["chosen"]);
+    assert_eq!(house.deliveries.taken(), ["chosen"]);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_due_is_replaced_only_when_that_is_asked_for() {
+    let house = House::young(HASTE, &["acme"]);
+    assert_eq!(by_name(house.asked(&[], false).await)["acme"].verdict.reason, "fresh");
+    assert_eq!(house.deliveries.taken(), [""; 0]);
+    assert_eq!(by_name(house.asked(&[], true).await)["acme"].verdict.reason, "rotated");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_is_held_is_not_waited_for() {
+    let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
+    house.once(Patience::Short).await;
+    let at = house.stage.now();
+    house
+        .pull("acme", Event::Held { until: None, by: "alex".to_owned(), why: "a freeze".to_owned(), at })
+        .await;
+    let found = tokio::time::timeout(DAY, house.once(Patience::Unlimited)).await.expect("it ends");
+    assert_eq!(by_name(found)["acme"].verdict.state, State::Held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_is_not_visited_again_while_a_visit_is_under_way() {
+    let house = House::new(HASTE, &["slow"]);
+    house.configure(&load(&toml(HASTE, &["slow"]).replace("0 * * * *", "* * * * *").replace("5m", "0s")));
+    house.is("slow", How::TakesSecs(250));
+    let world = World { clock: Arc::new(house.paused_clock()), ..house.world() };
+    let (_newest, worlds) = watch::channel(world);
+    let mut engine = Engine::new(worlds, house.stop.clone(), Arc::clone(&house.watcher) as _);
+    let work = engine.work(&Cadence::Scheduled);
+    tokio::time::timeout(Duration::from_mins(10), work).await.expect_err("it works until it is stopped");
+    assert_eq!(house.deliveries.taken(), ["slow"]);
+}
+
+#[tokio::test]
+async fn users_that_only_aws_knows_are_asked_for_once_a_pass_and_visited() {
+    let house = House::new(HASTE, &["a", "b"]);
+    let by_path = "[vendor.fleet]\npath = \"/vendors/\"\n[[vendor.fleet.deliver]]\nkind = \"webhook\"\n\
+                   url = \"https://hooks.example/fleet\"\nsecret = \"env:SECRET\"\n";
+    house.configure(&load(&format!("[defaults]\n{HASTE}\n{by_path}")));
+    let found = house.once(Patience::Short).await;
+    let users: Vec<&str> =
+        found.iter().flat_map(|visited| &visited.iam_user).map(keyround::ids::IamUserName::as_str).collect();
+    assert_eq!(users, ["user-a", "user-b"]);
+    assert!(found.iter().all(|visited| visited.verdict.reason == "rotated"), "{found:?}");
+    assert_eq!(house.stage.calls()["ListUsers"], 1);
+    let seen = status(&house.world(), &[]).await.expect("a journal");
+    assert_eq!(seen.iter().map(|visited| visited.verdict.state).collect::<Vec<_>>(), [State::Ok, State::Ok]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_for_a_vendor_that_left_the_configuration_says_so_and_ends() {
+    let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["gone", "here"]);
+    house.once(Patience::Short).await;
+    house.configure(&settings(HASTE, &["here"]));
+    let found = tokio::time::timeout(DAY, house.asked(&["gone"], false)).await.expect("it ends");
+    assert_eq!(by_name(found)["gone"].verdict.reason, "orphaned");
+}
+
+#[tokio::test]
+async fn of_a_vendor_that_was_renamed_and_switched_off_the_new_name_is_told_and_the_others_stay() {
+    let house = House::new(HASTE, &["before"]);
+    house.is("before", How::Panics);
+    house.once(Patience::Short).await;
+    let role = "[vendor.role]\nrole_arn = \"arn:aws:iam::111122223333:role/vendor\"\n\
+                vendor_account_id = \"444455556666\"\n";
+    let off = toml(HASTE, &["before"]).replace("vendor.before", "vendor.after");
+    let off = off.replace("[[vendor", "enabled = false\n[[vendor");
+    house.configure(&load(&format!("{off}{role}")));
+    let told = |found: Vec<Visited>| {
+        let rows = found.into_iter().map(|visited| (visited.vendor.to_string(), visited.verdict.reason));
+        rows.collect::<Vec<_>>()
+    };
+    let expect = [("after".to_owned(), "disabled"), ("role".to_owned(), "assumes_role")];
+    assert_eq!(told(house.once(Patience::Short).await), expect);
+    assert_eq!(told(status(&house.world(), &[]).await.expect("a journal")), expect);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_no_tick_is_left_none_is_waited_for() {
+    let house = House::young(HASTE, &["acme"]);
+    house.configure(&load(&toml(HASTE, &["acme"]).replace("0 * * * *", "0 0 3 1 1 * 2020")));
+    let now = house.stage.now();
+    house.scheduled(now + DAY).await;
+    assert_eq!(house.stage.now(), now);
+}
+
+#[tokio::test]
+async fn a_secret_is_sealed_with_its_key_and_erased_when_nothing_needs_it() {
+    let house = House::new(HASTE, &["acme"]);
+    house.is("acme", How::Panics);
+    house.once(Patience::Short).await;
+    let rotation = house.rotation("acme").await.rotation;
+    assert!(house.journal.secret(rotation).await.expect("a journal").is_some(), "it is delivered once more");
+    house.is("acme", How::Accepts);
+    house.once(Patience::Short).await;
+    assert_eq!(house.journal.secret(rotation).await.expect("a journal"), None);
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_shown_with_its_keys_whether_or_not_they_can_be_listed() {
+    let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
+    house.once(Patience::Short).await;
+    let nobody = subject("nobody");
+    let old = house.old_key("acme");
+    let Event::Started { old_created_at, reason, plan, at, .. } = started(&subject("acme"), &house) else {
+        panic!("it starts")
+    };
+    let begun =
+        Event::Started { subject: nobody.clone(), old: old.clone(), old_created_at, reason, plan, at };
+    let id = RotationId::new(&nobody, &old, at);
+    let entry = Entry { rotation: id, number: 1, event: &begun, secret: SecretChange::Keep, ends: false };
+    house.journal.append(entry).await.expect("a journal");
+    house.configure(&settings(HASTE, &["acme", "nobody"]));
+    let seen = by_name(status(&house.world(), &[]).await.expect("a journal"));
+    let (acme, nobody) = (&seen["acme"], &seen["nobody"]);
+    assert_eq!((acme.keys.len(), acme.usage.len(), acme.failed), (2, 2, false));
+    assert!(acme.rotation.is_some() && acme.account_id.is_some());
+    assert_eq!((nobody.verdict.state, nobody.verdict.reason), (State::Stuck, "no_such_user"));
+    assert!(nobody.rotation.is_some() && nobody.failed);
+}
+
+#[tokio::test]
+async fn whether_a_visit_failed_is_told_by_its_last_effect() {
+    let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
+    let found = by_name(house.once(Patience::Short).await);
+    assert!(!found["acme"].failed, "it soaks");
+    let at = house.stage.now();
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+    house.pull("acme", Event::Unanswered { doing: Doing::ReadUsage, doubt, at }).await;
+    let refusal =
+        Refusal { code: RefusalCode::Throttled, sentence: "slow down".to_owned(), retry_after: None };
+    for _ in 0..3 {
+        let refusal = refusal.clone();
+        house.pull("acme", Event::Refused { doing: Doing::ReadUsage, refusal, at }).await;
+    }
+    let found = by_name(house.once(Patience::Short).await);
+    assert!(found["acme"].failed, "{:?}", found["acme"].rest);
+    house.is("gone", How::Gone);
+    house.configure(&settings(HASTE, &["gone"]));
+    drop(house.stage.hand_out_key(&subject("gone"), at.minus(120 * DAY)));
+    assert!(by_name(house.once(Patience::Short).await)["gone"].failed, "it is stuck");
+}
+
+#[tokio::test]
+async fn what_a_pass_would_do_is_said_and_nothing_is_done() {
+    let house = House::new(HASTE, &["due"]);
+    drop(house.stage.hand_out_key(&subject("young"), half_past().minus(DAY)));
+    house.configure(&settings(HASTE, &["due", "young"]));
+    let previews = keyround::driver::preview(&house.world(), &[], false, false).await.expect("a journal");
+    let [due, young] = &previews[..] else { panic!("{previews:?}") };
+    assert_eq!((due.visited.vendor.as_str(), young.visited.vendor.as_str()), ("due", "young"));
+    assert_eq!(due.steps.first().map(String::as_str), Some("create a new access key (sent once)"));
+    assert_eq!(due.steps.last().map(String::as_str), Some("delete the old key"));
+    let checks = due.preflight.iter().map(|check| (check.check.as_str(), check.ok)).collect::<Vec<_>>();
+    assert_eq!(checks, [("slot", true), ("rights", true)]);
+    assert!(young.steps.is_empty() && young.preflight.is_empty());
+    let thorough = keyround::driver::preview(&house.world(), &[], false, true).await.expect("a journal");
+    assert!(thorough[1].steps.is_empty() && thorough[1].preflight.len() == 2);
+    let forced = keyround::driver::preview(&house.world(), &[], true, false).await.expect("a journal");
+    assert!(!forced[1].steps.is_empty());
+    let chosen = ["young".parse().expect("a name")];
+    let one = keyround::driver::preview(&house.world(), &chosen, false, false).await.expect("a journal");
+    assert_eq!(one.len(), 1);
+    assert_eq!(house.stage.calls().get("CreateAccessKey"), None);
+    assert_eq!(house.deliveries.taken(), [""; 0]);
+}
+
+#[test]
+fn the_steps_of_a_life_follow_its_plan() {
+    let stages = |plan: &keyround::rotation::Plan, deliveries| {
+        let steps = keyround::driver::steps(plan, deliveries);
+        steps.into_iter().map(|step| (step.stage, step.what)).collect::<Vec<_>>()
+    };
+    let whole = keyround::rotation::Plan { can_ask_vendor: true, ..keyround::rotation::Plan::default() };
+    let told = stages(&whole, 2);
+    assert_eq!(told.len(), 10);
+    assert_eq!(told[2], ("deliver", "deliver it to the vendor in 2 steps".to_owned()));
+    assert_eq!(told[3], ("verify", "ask the vendor which key is in force".to_owned()));
+    assert_eq!(told[6], ("soak", "wait until the old key has been unused for 1d".to_owned()));
+    let bare = keyround::rotation::Plan { require_use: false, quiet_for: Duration::ZERO, ..whole };
+    let told = stages(&keyround::rotation::Plan { can_ask_vendor: false, ..bare }, 1);
+    assert_eq!(told.len(), 7);
+    assert_eq!(told[2].1, "deliver it to the vendor in 1 step");
+}
+
+impl House {
+    async fn asked(&self, vendors: &[&str], force: bool) -> Vec<Visited> {
+        let (_newest, worlds) = watch::channel(self.world());
+        let mut engine = Engine::new(worlds, self.stop.clone(), Arc::clone(&self.watcher) as _);
+        let vendors = vendors.iter().map(|name| name.parse().expect("a name")).collect();
+        engine.work(&Cadence::Once(Ask { vendors, force }, Patience::Short)).await.expect("a journal")
+    }
+
+    /// Appends to the vendor's rotation, as an operator or another process would.
+    async fn pull(&self, vendor: &str, event: Event) {
+        let id = self.rotation(vendor).await.rotation;
+        let events = self.journal.read(id).await.expect("a journal");
+        let mut rotation = Rotation::replay(id, &events).expect("a legal journal");
+        let entry = entry_after(&mut rotation, &event, None).expect("it follows");
+        self.journal.append(entry).await.expect("a journal");
+    }
+}

@@ -1,0 +1,151 @@
+//! That the engine's loop is alive can be noticed, and also that it is not.
+
+use std::sync::atomic::AtomicBool;
+
+use keyround::driver::Turn;
+use keyround::ports::{JournalError, Recorded};
+
+use super::*;
+
+const PULSE: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_comes_by_while_a_vendor_is_slow_and_while_nothing_is_due() {
+    let house = House::new(HASTE, &["slow"]);
+    house.is("slow", How::TakesSecs(250));
+    let pulses = Arc::new(Pulses::default());
+    run_for(&house, &house.journal, &pulses, Duration::from_mins(25)).await;
+    assert_eq!(house.events("slow").await.last().map(Event::name), Some("deleted"));
+    let turns = pulses.turns.lock().expect("the turns").clone();
+    let busy = turns.iter().filter(|turn| turn.visits == 1).count();
+    assert!((25..30).contains(&busy), "{busy}");
+    assert!(turns.len() >= 150, "{}", turns.len());
+    let gaps = turns.windows(2).map(|pair| pair[1].now.since(pair[0].now));
+    assert!(gaps.max() <= Some(PULSE), "{turns:?}");
+    let last = turns.last().expect("a turn");
+    assert!(last.next_pass > half_past() && !last.stopping, "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_hangs_comes_by_no_more_whatever_else_is_alive() {
+    let house = House::new(HASTE, &["slow"]);
+    // The next pass is due within the jitter of the full hour, while this visit is under way.
+    house.is("slow", How::TakesSecs(290));
+    let journal = Arc::new(Hanging { journal: Arc::clone(&house.journal), hangs: AtomicBool::new(false) });
+    let pulses = Arc::new(Pulses::default());
+    let tick = half_past() + Duration::from_mins(30);
+    let due = tick + jitter_for(tick, Duration::from_mins(5), "pass");
+    house.journal.record_tick(half_past()).await.expect("a journal");
+    house.pass(due.minus(Duration::from_mins(1)).since(half_past()));
+    journal.hangs.store(true, Ordering::SeqCst);
+    let started = start_by_hand(&house).await;
+    run_for(&house, &journal, &pulses, Duration::from_hours(1)).await;
+    let turns = pulses.turns.lock().expect("the turns").clone();
+    let last = turns.last().expect("a turn");
+    assert!(last.now < due && due.since(last.now) <= PULSE && last.visits == 1, "{last:?}");
+    let events = house.journal.read(started).await.expect("a journal");
+    assert!(events.iter().any(|event| event.name() == "delivered"), "the visit went on: {events:?}");
+}
+
+/// A rotation that is under way when the engine begins.
+async fn start_by_hand(house: &House) -> RotationId {
+    let subject = subject("slow");
+    let event = started(&subject, house);
+    let id = RotationId::new(&subject, &house.old_key("slow"), house.stage.now());
+    let entry = Entry { rotation: id, number: 1, event: &event, secret: SecretChange::Keep, ends: false };
+    house.journal.append(entry).await.expect("a journal");
+    id
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_waits_for_a_visit_comes_by_too() {
+    let house = House::new(HASTE, &["slow"]);
+    house.is("slow", How::TakesSecs(250));
+    let pulses = Arc::new(Pulses::default());
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        house.stop.cancel();
+    };
+    tokio::join!(stop, run_for(&house, &house.journal, &pulses, Duration::from_hours(1)));
+    let turns = pulses.turns.lock().expect("the turns").clone();
+    let stopping = turns.iter().filter(|turn| turn.stopping && turn.visits == 1).count();
+    assert!((14..18).contains(&stopping), "{stopping}");
+}
+
+async fn run_for(house: &House, journal: &Arc<impl Journal + 'static>, pulses: &Arc<Pulses>, span: Duration) {
+    let clock = Arc::new(house.paused_clock());
+    let world = World { clock, journal: Arc::clone(journal) as _, ..house.world() };
+    let (_newest, worlds) = watch::channel(world);
+    let engine = Engine::new(worlds, house.stop.clone(), Arc::clone(pulses) as _);
+    let mut engine = engine.with_pulse(Some(PULSE));
+    if let Ok(worked) = tokio::time::timeout(span, engine.work(&Cadence::Scheduled)).await {
+        worked.expect("a journal");
+    }
+}
+
+#[derive(Default)]
+struct Pulses {
+    turns: Mutex<Vec<Turn>>,
+}
+
+impl Watcher for Pulses {
+    fn appended(&self, _rotation: &Rotation, _event: &Event) {}
+
+    fn visited(&self, _subject: &Subject, _visited: &Visited) {}
+
+    fn turned(&self, turn: &Turn) {
+        self.turns.lock().expect("the turns").push(turn.clone());
+    }
+}
+
+/// A journal that never comes back from remembering a pass, once it hangs.
+struct Hanging {
+    journal: Arc<MemoryJournal>,
+    hangs: AtomicBool,
+}
+
+#[async_trait]
+impl Journal for Hanging {
+    async fn append(&self, entry: Entry<'_>) -> Result<(), JournalError> {
+        self.journal.append(entry).await
+    }
+
+    async fn read(&self, rotation: RotationId) -> Result<Vec<Event>, JournalError> {
+        self.journal.read(rotation).await
+    }
+
+    async fn secret(&self, rotation: RotationId) -> Result<Option<Secret>, JournalError> {
+        self.journal.secret(rotation).await
+    }
+
+    async fn in_flight(&self) -> Result<Vec<Known>, JournalError> {
+        self.journal.in_flight().await
+    }
+
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError> {
+        self.journal.rotations(vendor).await
+    }
+
+    async fn history(
+        &self,
+        vendor: Option<&VendorName>,
+        since: Timestamp,
+    ) -> Result<Vec<Recorded>, JournalError> {
+        self.journal.history(vendor, since).await
+    }
+
+    async fn verify_history(&self) -> Result<(u64, String), JournalError> {
+        self.journal.verify_history().await
+    }
+
+    async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError> {
+        self.journal.last_tick().await
+    }
+
+    async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.journal.record_tick(at).await
+    }
+}

@@ -1,0 +1,201 @@
+//! What `keyround run` tells whoever supervises it, read from a socket of the test's own: the protocol of `sd_notify(3)`.
+
+use std::os::unix::net::UnixDatagram;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use crate::support::moto::{Emulator, Release};
+use crate::support::process::{Corner, NO_WAITS, PROCESS_MAX, Place, Process};
+use crate::support::vendor::Moment;
+
+const EVERY_MINUTE: &str = "[schedule]\ncron = \"* * * * *\"\njitter = \"0s\"\n";
+const WATCHDOG: Duration = Duration::from_millis(600);
+
+#[test]
+fn it_is_ready_when_the_first_visit_is_under_way_and_says_how_things_stand() {
+    let corner = Corner::new(emulator(), "notify-ready");
+    let supervisor = Supervisor::of(&corner);
+    let gate = corner.gate(Place::Vendor(0), Moment::Before);
+    let mut service = corner.spawn(&["run"]);
+    let before = supervisor.hear_until("READY=1");
+    assert!(before.iter().any(|said| said.starts_with("STATUS=1 vendor, next pass ")), "{before:?}");
+    assert!(service.lives_until(|_| gate.has_arrived()));
+    supervisor.hear_until_status("1 rotating (acme: deliver)");
+    gate.release(Release::Proceed);
+    supervisor.hear_until(" rotating (acme: verify)");
+    supervisor.hear_until_end_of_status(" UTC");
+    end(service);
+    let last = supervisor.hear_until("STOPPING=1");
+    assert!(!last.iter().any(|said| said.contains("READY=1")), "it is ready once: {last:?}");
+}
+
+#[test]
+fn a_reload_is_announced_with_its_time_and_ends_with_ready_and_a_bad_file_is_spoken_of() {
+    let corner = Corner::new(emulator(), "notify-reload");
+    let supervisor = Supervisor::of(&corner);
+    let service = corner.spawn(&["run"]);
+    supervisor.hear_until("READY=1");
+    corner.configure("[vendor.acme]\nshoe_size = 46\n");
+    service.signal("HUP");
+    let announced = supervisor.hear_until("RELOADING=1").pop().expect("it is the last one");
+    let stamp =
+        announced.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("in the same message");
+    let uptime = std::fs::read_to_string("/proc/uptime").expect("there is a /proc");
+    let uptime: f64 = uptime.split_whitespace().next().expect("a number").parse().expect("a number");
+    let age = uptime - stamp.parse::<f64>().expect("a number") / 1e6;
+    assert!((-1.0..30.0).contains(&age), "the time of the monotonic clock: {announced}");
+    let meanwhile = supervisor.hear_until("READY=1");
+    let is_told =
+        |said: &String| said.starts_with("STATUS=") && said.contains("the configuration file was bad at ");
+    assert!(meanwhile.iter().any(is_told), "{meanwhile:?}");
+
+    schedule(&corner);
+    service.signal("HUP");
+    supervisor.hear_until("RELOADING=1");
+    let meanwhile = supervisor.hear_until("READY=1");
+    assert!(
+        meanwhile.iter().any(|said| said.starts_with("STATUS=") && !said.contains("bad")),
+        "{meanwhile:?}"
+    );
+    end(service);
+}
+
+#[test]
+fn the_watchdog_is_fed_well_within_its_limit_and_not_by_a_frozen_process() {
+    let corner = Corner::new(emulator(), "notify-watchdog");
+    let supervisor = Supervisor::of(&corner);
+    corner.set_env("WATCHDOG_USEC", &WATCHDOG.as_micros().to_string());
+    let gate = corner.gate(Place::Vendor(0), Moment::Before);
+    let mut service = corner.spawn(&["run"]);
+    assert!(service.lives_until(|_| gate.has_arrived()));
+    supervisor.hear_until("WATCHDOG=1");
+    // The machine that runs the tests is busy, so only the average is held to the limit.
+    let begun = Instant::now();
+    for _ in 0..8 {
+        supervisor.hear_until("WATCHDOG=1");
+    }
+    assert!(begun.elapsed() < WATCHDOG * 8, "{:?}", begun.elapsed());
+    service.signal("STOP");
+    while supervisor.hears(WATCHDOG * 3).is_some() {}
+    service.signal("CONT");
+    supervisor.hear_until("WATCHDOG=1");
+    gate.release(Release::Proceed);
+    end(service);
+}
+
+#[test]
+fn a_stop_with_something_under_way_asks_for_time_and_says_for_what() {
+    let corner = Corner::new(emulator(), "notify-stop");
+    let supervisor = Supervisor::of(&corner);
+    corner.set_env("WATCHDOG_USEC", &WATCHDOG.as_micros().to_string());
+    let gate = corner.gate(Place::Vendor(0), Moment::Before);
+    let mut service = corner.spawn(&["run"]);
+    assert!(service.lives_until(|_| gate.has_arrived()));
+    service.signal("TERM");
+    let said = supervisor.hear_until("STOPPING=1");
+    let expect = "STATUS=1 vendor, stopping, 1 visit under way, 1 rotating (acme: deliver)";
+    assert!(said.iter().any(|said| said.trim_end() == expect), "{said:?}");
+    for _ in 0..3 {
+        supervisor.hear_until("EXTEND_TIMEOUT_USEC=30000000");
+    }
+    supervisor.hear_until("WATCHDOG=1");
+    gate.release(Release::Proceed);
+    assert_eq!(service.finish().code, Some(0));
+}
+
+#[test]
+fn nobody_waits_for_a_supervisor_that_does_not_read() {
+    let corner = Corner::new(emulator(), "notify-deaf");
+    let supervisor = Supervisor::of(&corner);
+    corner.set_env("WATCHDOG_USEC", "300000");
+    let mut service = corner.spawn(&["run"]);
+    let is_done = || emulator().keys(&corner.user).iter().any(|key| key.status == "Deleted");
+    assert!(service.lives_until(|_| is_done()));
+    // The kernel keeps some messages; what came after them is said when there is room.
+    supervisor.hear_until("READY=1");
+    supervisor.hear_until("rotating (acme: cool)");
+    supervisor.hear_until_end_of_status(" UTC");
+    end(service);
+}
+
+#[test]
+fn whoever_does_not_listen_is_not_told() {
+    let corner = Corner::new(emulator(), "notify-nobody");
+    schedule(&corner);
+    corner.set_env("NOTIFY_SOCKET", &corner.path("nobody-listens").display().to_string());
+    let mut service = corner.spawn(&["run"]);
+    assert!(service.lives_until(|service| service.err().contains("starts; vendors: 1")));
+    end(service);
+}
+
+/// Whoever started the program and listens to it.
+struct Supervisor {
+    socket: UnixDatagram,
+}
+
+impl Supervisor {
+    fn of(corner: &Corner) -> Supervisor {
+        schedule(corner);
+        let path = corner.path("notify");
+        let socket = UnixDatagram::bind(&path).expect("the folder can be written");
+        corner.set_env("NOTIFY_SOCKET", &path.display().to_string());
+        Supervisor { socket }
+    }
+
+    /// The next message, if one comes within that time.
+    fn hears(&self, within: Duration) -> Option<String> {
+        let mut bytes = [0; 4096];
+        self.socket.set_read_timeout(Some(within)).expect("it is not zero");
+        let length = self.socket.recv(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+    }
+
+    /// All messages up to one with these words.
+    #[track_caller]
+    fn hear_until(&self, words: &str) -> Vec<String> {
+        self.hear_until_one(words, |said| said.contains(words))
+    }
+
+    #[track_caller]
+    fn hear_until_status(&self, end: &str) -> Vec<String> {
+        self.hear_until_one(end, |said| said.starts_with("STATUS=") && said.trim_end().ends_with(end))
+    }
+
+    /// All messages up to a status that speaks of nobody.
+    #[track_caller]
+    fn hear_until_end_of_status(&self, end: &str) -> Vec<String> {
+        self.hear_until_one(end, |said| {
+            said.starts_with("STATUS=") && said.trim_end().ends_with(end) && !said.contains('(')
+        })
+    }
+
+    #[track_caller]
+    fn hear_until_one(&self, what: &str, is_it: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut heard = Vec::new();
+        loop {
+            let Some(said) = self.hears(PROCESS_MAX) else { panic!("{what} was not said, but {heard:?}") };
+            let found = is_it(&said);
+            heard.push(said);
+            if found {
+                return heard;
+            }
+        }
+    }
+}
+
+fn schedule(corner: &Corner) {
+    let vendor = corner.vendor_section("acme", &corner.user, &["/keys"]);
+    corner.configure(&[NO_WAITS, EVERY_MINUTE, &vendor].concat());
+}
+
+#[track_caller]
+fn end(service: Process) {
+    service.signal("TERM");
+    let finished = service.finish();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+fn emulator() -> &'static Emulator {
+    static EMULATOR: LazyLock<Emulator> = LazyLock::new(Emulator::start);
+    &EMULATOR
+}

@@ -1,0 +1,95 @@
+//! Mutation testing of the core, the driver and the journal: which small changes of the program would no test notice?
+//!
+//! The mutants are those that `cargo mutants --list` finds, under `.cargo/mutants.toml`, which also says
+//! of some why they change nothing. `cargo mutants` itself compiles and links the program and its tests once for each
+//! of them, which is hours. Here all of them are compiled into one copy of the program (below `target/mutants/`),
+//! asleep, and an environment variable wakes one of them; each is tried with the tests that reach it, the quick
+//! ones first. What cannot sleep in a program that runs, such as the value of a `const`, is compiled by itself.
+//!
+//! ```sh
+//! cargo install cargo-mutants --locked
+//! cargo run --release --manifest-path tests/mutants/Cargo.toml            # all
+//! cargo run --release --manifest-path tests/mutants/Cargo.toml -- src/driver retry    # whose name has one of these
+//! ```
+//!
+//! It ends with a table, and with the status 1 when a mutant survived.
+
+mod build;
+mod catalogue;
+mod plant;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use catalogue::Mutant;
+use trial::Verdict;
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("this is in the tree");
+    match campaign(&root, &wanted) {
+        Ok(survivors) if survivors == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("the mutants were not tried: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Gives the number of survivors.
+fn campaign(root: &Path, wanted: &[String]) -> Result<usize, String> {
+    let mutants = catalogue::list(root, wanted)?;
+    println!("{} mutants", mutants.len());
+    let copy = build::Copy::new(root);
+    let planted = plant::all(&copy, &mutants)?;
+    let bodies = build::bodies(&copy)?;
+    let reach = trial::reach(&copy, &bodies)?;
+
+    let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
+    for (index, mutant) in mutants.iter().enumerate() {
+        let verdict = match planted.fate(index) {
+            plant::Fate::Asleep => trial::wake(&copy, index, &reach),
+            plant::Fate::Unviable => Verdict::Unviable,
+            plant::Fate::Alone => continue,
+        };
+        tell(mutant, &verdict);
+        verdicts.insert(index, verdict);
+    }
+    let alone = |index: &usize| planted.fate(*index) == plant::Fate::Alone;
+    for index in (0..mutants.len()).filter(alone) {
+        let verdict = trial::alone(&copy, &mutants[index])?;
+        tell(&mutants[index], &verdict);
+        verdicts.insert(index, verdict);
+    }
+    Ok(table(&mutants, &verdicts))
+}
+
+fn tell(mutant: &Mutant, verdict: &Verdict) {
+    println!("{:<9} {}{}", verdict.word(), mutant.name, verdict.by());
+}
+
+fn table(mutants: &[Mutant], verdicts: &BTreeMap<usize, Verdict>) -> usize {
+    let mut folders: BTreeMap<PathBuf, BTreeMap<&str, usize>> = BTreeMap::new();
+    for (index, verdict) in verdicts {
+        let folder = Path::new(&mutants[*index].file).parent().unwrap_or(Path::new("")).to_owned();
+        *folders.entry(folder).or_default().entry(verdict.word()).or_default() += 1;
+    }
+    println!(
+        "\n{:<16} {:>7} {:>7} {:>7} {:>9} {:>6}",
+        "folder", "caught", "timeout", "missed", "unviable", "score"
+    );
+    let mut survivors = 0;
+    for (folder, counts) in &folders {
+        let count = |word: &str| counts.get(word).copied().unwrap_or(0);
+        let (caught, late, missed) = (count("caught"), count("timeout"), count("MISSED"));
+        survivors += missed;
+        let score = 100.0 * (caught + late) as f64 / (caught + late + missed).max(1) as f64;
+        let (folder, unviable) = (folder.display().to_string(), count("unviable"));
+        println!("{folder:<16} {caught:>7} {late:>7} {missed:>7} {unviable:>9} {score:>5.1}%");
+    }
+    survivors
+}
