@@ -79,7 +79,10 @@ impl Rotation {
             }
             Event::Resumed { at, .. } => self.resumed(*at),
             Event::Listed { keys, at } if matches!(self.stage, Stage::Soak { .. } | Stage::Cool { .. }) => {
-                self.looked_again(keys, *at);
+                if let Some(stage) = self.after_another_look(keys, *at) {
+                    self.end_row_of_failures(event);
+                    self.enter(stage, *at);
+                }
             }
             Event::Started { .. }
             | Event::Listed { .. }
@@ -112,7 +115,7 @@ impl Rotation {
     }
 
     /// Failures are counted in a row: in a stage that lasts for weeks, a success ends those of its own kind.
-    pub(super) fn end_row_of_failures(&mut self, event: &Event) {
+    fn end_row_of_failures(&mut self, event: &Event) {
         let ended = match self.failing {
             Some(Doing::Verify) => matches!(event, Event::Verified { .. }),
             Some(Doing::ReadUsage) => matches!(event, Event::UsageRead { .. }),
@@ -134,7 +137,7 @@ impl Rotation {
 
     /// Takes a stage on. What was counted for the last one is forgotten; a reading or an answer
     /// within a stage is not a new one.
-    pub(super) fn enter(&mut self, stage: Stage, at: Timestamp) {
+    fn enter(&mut self, stage: Stage, at: Timestamp) {
         if std::mem::discriminant(&stage) != std::mem::discriminant(&self.stage) {
             self.since = at;
             (self.failures, self.failing, self.last_fault) = (0, None, None);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ids::AccessKeyId;
 use crate::rotation::apply::{CLOCK_SKEW_MAX, soak_anew};
-use crate::rotation::event::{Doing, Event, KeyMetadata, KeyStatus};
+use crate::rotation::event::{Doing, KeyMetadata, KeyStatus};
 use crate::rotation::machine::Rotation;
 use crate::rotation::next::Blocker;
 use crate::rotation::stage::{Stage, stuck};
@@ -57,35 +57,31 @@ impl Rotation {
     }
 
     /// A look at the keys before one is taken away for good or for now: the journal does not know what
-    /// others did to them meanwhile.
-    pub(super) fn looked_again(&mut self, keys: &[KeyMetadata], at: Timestamp) {
+    /// others did to them meanwhile. `None`: what it means is counted already, as a failure or as trouble.
+    pub(super) fn after_another_look(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Option<Stage> {
         let status = |id: &AccessKeyId| keys.iter().find(|key| key.id == *id).map(|key| key.status);
-        let old = status(&self.old);
-        match self.stage.clone() {
-            Stage::Soak { ref new, .. } => self.looked_while_soaking(old, status(new), at),
-            Stage::Cool { ref new, .. } => self.looked_while_cooling(old, status(new), at),
-            Stage::Survey
-            | Stage::Create { .. }
-            | Stage::Suspect { .. }
-            | Stage::Discard { .. }
-            | Stage::Prove { .. }
-            | Stage::Deliver { .. }
-            | Stage::HandOver { .. }
-            | Stage::Verify { .. }
-            | Stage::Restore { .. }
-            | Stage::Done { .. }
-            | Stage::Stuck { .. }
-            | Stage::Abandoned => {}
+        let (old, stage) = (status(&self.old), self.stage.clone());
+        let new = stage.new_key().and_then(status);
+        if let Stage::Soak { .. } = stage {
+            self.looked_while_soaking(stage, (old, new), at)
+        } else {
+            self.looked_while_cooling(stage, (old, new), at)
         }
     }
 
-    fn looked_while_soaking(&mut self, old: Option<KeyStatus>, new: Option<KeyStatus>, at: Timestamp) {
-        let Stage::Soak { new: key, accepted_at, asked_at, usage, .. } = self.stage.clone() else { return };
+    fn looked_while_soaking(
+        &mut self,
+        stage: Stage,
+        (old, new): (Option<KeyStatus>, Option<KeyStatus>),
+        at: Timestamp,
+    ) -> Option<Stage> {
+        let Stage::Soak { new: key, accepted_at, asked_at, usage, .. } = stage else { return None };
         let soak = |listed_at| Stage::Soak { new: key.clone(), accepted_at, asked_at, listed_at, usage };
-        let stage = match (old, new) {
+        Some(match (old, new) {
             (None, _) => stuck(Blocker::OldKeyGone { key: self.old.clone() }, soak(None)),
             (Some(_), None) if at < self.last_probe_at + LISTING_SETTLES => {
-                return self.fail(Doing::List, "the listing does not show the new key yet", None, at);
+                self.fail(Doing::List, "the listing does not show the new key yet", None, at);
+                return None;
             }
             (Some(_), None) => stuck(Blocker::NewKeyGone { key: key.clone() }, soak(None)),
             (Some(_), Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
@@ -98,23 +94,22 @@ impl Rotation {
                 Stage::Restore { new: key, accepted_at }
             }
             (Some(_), Some(KeyStatus::Active)) => soak(Some(at)),
-        };
-        self.end_row_of_failures(&Event::Listed { keys: Vec::new(), at });
-        self.enter(stage, at);
+        })
     }
 
-    fn looked_while_cooling(&mut self, old: Option<KeyStatus>, new: Option<KeyStatus>, at: Timestamp) {
-        let Stage::Cool { new: key, accepted_at, asked_at, .. } = self.stage.clone() else { return };
-        let stage = match (old, new) {
+    fn looked_while_cooling(
+        &mut self,
+        stage: Stage,
+        (old, new): (Option<KeyStatus>, Option<KeyStatus>),
+        at: Timestamp,
+    ) -> Option<Stage> {
+        let Stage::Cool { new: key, accepted_at, asked_at, .. } = stage else { return None };
+        Some(match (old, new) {
             // Somebody was faster, or the answer to our own request got lost.
             (None, _) => Stage::Done { new: key },
             (Some(KeyStatus::Active), _) if at < self.since + LISTING_SETTLES => {
-                return self.fail(
-                    Doing::List,
-                    "the listing does not show the old key Inactive yet",
-                    None,
-                    at,
-                );
+                self.fail(Doing::List, "the listing does not show the old key Inactive yet", None, at);
+                return None;
             }
             (Some(KeyStatus::Active), _) => {
                 // Somebody set it Active, and will have had a reason.
@@ -124,13 +119,12 @@ impl Rotation {
             }
             (Some(_), None | Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
                 let sentence = format!("the new key {key} was taken away by somebody else");
-                return self.trouble(Stage::Restore { new: key, accepted_at }, &sentence, at);
+                self.trouble(Stage::Restore { new: key, accepted_at }, &sentence, at);
+                return None;
             }
             (Some(KeyStatus::Inactive | KeyStatus::Expired), Some(KeyStatus::Active)) => {
                 Stage::Cool { new: key, accepted_at, asked_at, listed_at: Some(at) }
             }
-        };
-        self.end_row_of_failures(&Event::Listed { keys: Vec::new(), at });
-        self.enter(stage, at);
+        })
     }
 }
