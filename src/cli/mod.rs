@@ -22,6 +22,7 @@ mod setup;
 mod standing;
 mod status;
 mod systemd;
+mod vendors;
 mod view;
 
 use std::io::{IsTerminal, Write};
@@ -74,6 +75,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Explain { vendor } => explain::explain(config, vendor, screen).await,
         Command::Check { online } => check::check(config, online, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
+        Command::Vendors(catalogue) => vendors::vendors(&catalogue, screen),
         Command::History(history) => history::history(config, history, screen).await,
         Command::Hold { vendor, until, why } => {
             levers::pull(config, &vendor, levers::Lever::Hold { until, why }, screen).await

@@ -20,6 +20,7 @@ mod kill;
 mod logs;
 mod manual;
 mod notify;
+mod presets;
 mod rehearsal_months;
 mod rotate_moto;
 mod run_service;

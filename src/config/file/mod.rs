@@ -4,11 +4,13 @@
 //!
 //! **Invariant:** what may be a secret is not in a report (see [`report`]).
 
+mod answer;
 mod auth;
 mod body;
 mod claims;
 mod command;
 mod drop_off;
+mod preset;
 mod reader;
 mod report;
 mod sections;
@@ -18,23 +20,27 @@ mod terms;
 mod values;
 mod vendor;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::DeTable;
 
+use self::preset::Presets;
 use self::reader::{Section, not_built};
 use self::report::{Mistake, Report, Span};
 use self::vendor::Context;
+use crate::config::catalogue::Preset;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 72] = [
+const VOCABULARY: [&str; 106] = [
+    "absent",
     "account",
     "alert",
     "allow_plaintext",
     "argv",
+    "audience",
     "auth",
     "aws",
     "basic",
@@ -42,14 +48,20 @@ const VOCABULARY: [&str; 72] = [
     "body",
     "capture",
     "carries",
+    "changes",
     "client_id",
     "client_secret",
+    "completes_pair",
     "concurrency",
     "cool",
+    "credentials_in",
     "cron",
+    "default",
     "defaults",
     "deliver",
+    "document",
     "doubt_window",
+    "edit",
     "enabled",
     "encrypt_to",
     "endpoint_url",
@@ -57,52 +69,95 @@ const VOCABULARY: [&str; 72] = [
     "expect",
     "external_id",
     "fields",
+    "folder",
     "form",
+    "graphql",
     "header",
     "headers",
     "iam_user",
     "iam_users",
     "id",
+    "in",
     "instructions",
+    "issuer",
     "jitter",
     "journal",
     "json",
+    "json_patch",
+    "jwt",
     "kind",
+    "max",
     "max_age",
+    "merge_patch",
     "method",
     "name",
+    "next",
     "oauth2",
     "overdue_after",
     "owner",
+    "pages",
+    "parameter",
+    "params",
     "password",
     "path",
     "pointer",
+    "preset",
+    "presets",
+    "private_key",
     "profile",
     "prove_every",
     "prove_successes",
+    "query",
     "quiet_for",
+    "refusal",
     "region",
+    "remove",
     "require_use",
     "role_arn",
+    "sample",
     "schedule",
     "scope",
     "seal_key",
     "secret",
     "serve",
+    "set",
     "soak",
     "status",
+    "subject",
+    "take",
+    "that",
     "timeout",
     "timezone",
+    "token",
     "token_url",
     "url",
     "user",
     "value",
+    "variables",
     "vendor",
     "vendor_account_id",
     "verify",
     "warn_before",
+    "when",
+    "where",
     "windows",
-    "params",
+];
+
+/// What only a preset knows, in which nothing is secret.
+const PRESET_WORDS: [&str; 13] = [
+    "choices",
+    "doc",
+    "evidence",
+    "example",
+    "notes",
+    "optional",
+    "parameters",
+    "permissions",
+    "probe",
+    "read_back",
+    "source",
+    "title",
+    "type",
 ];
 
 /// Reads a configuration; `name` is what the mistakes call the file.
@@ -114,9 +169,45 @@ pub(super) fn parse(name: &str, text: &str, default_journal: PathBuf) -> Result<
     let (document, errors) = DeTable::parse_recoverable(text);
     let report = Report::new(text);
     let readable = errors.iter().filter(|error| !syntax(&report, error)).count() == 0;
-    let settings = readable.then(|| read(&report, &document, default_journal));
-    report.into_diagnostics(name)?;
-    Ok(settings.expect("a document that is not readable has mistakes"))
+    let mut presets = Presets::built_in();
+    let beside = Path::new(name).parent().unwrap_or(Path::new(""));
+    let settings = readable.then(|| read(&report, &document, default_journal, &mut presets, beside));
+    let mut mistakes = report.into_diagnostics(name).err();
+    for more in presets.into_mistakes() {
+        match &mut mistakes {
+            Some(mistakes) => mistakes.extend(more),
+            None => mistakes = Some(more),
+        }
+    }
+    match mistakes {
+        Some(mistakes) => Err(mistakes),
+        None => Ok(settings.expect("a document that is not readable has mistakes")),
+    }
+}
+
+/// The presets that come with the program.
+pub(super) fn built_in_presets() -> Vec<Preset> {
+    preset::built_in()
+}
+
+/// `[presets] folder`: presets of one's own, beside the configuration or anywhere. Gives warnings.
+fn own_presets(section: Option<Section<'_>>, presets: &mut Presets, beside: &Path) -> Vec<String> {
+    let Some(mut section) = section else { return Vec::new() };
+    let folder = section.required("folder", "the folder that holds presets: NAME.toml is the preset NAME");
+    let folder = folder.and_then(|entry| reader::string(section.report, "folder", entry.value));
+    let replaced = folder.map(|text| {
+        presets.add_folder(&beside.join(text.text)).unwrap_or_else(|why| {
+            section
+                .report
+                .add(Mistake::new(text.span, why).hint("a folder beside the configuration, or a whole path"));
+            Vec::new()
+        })
+    });
+    section.finish();
+    let warning = |name: String| {
+        format!("the preset {name} of your folder stands in for the one that comes with keyround")
+    };
+    replaced.unwrap_or_default().into_iter().map(warning).collect()
 }
 
 /// Reports what the parser found. Whether the rest of the document stands as it was meant.
@@ -144,6 +235,8 @@ fn read<'a>(
     report: &'a Report<'a>,
     document: &'a Spanned<DeTable<'a>>,
     default_journal: PathBuf,
+    presets: &mut Presets,
+    beside: &Path,
 ) -> Settings {
     let start = Span { start: 0, end: 0 };
     let mut root = Section::new(report, "the file".to_owned(), start, document.get_ref());
@@ -152,13 +245,13 @@ fn read<'a>(
     let (schedule, zone) = sections::schedule(section("schedule"));
     let aws = sections::aws(section("aws"));
     let (terms, concurrency) = terms::defaults(section("defaults"), zone);
+    let mut warnings = own_presets(section("presets"), presets, beside);
     let accounts = sections::accounts(report, &root.named("account", "[account.NAME]"));
-    let context = Context { zone, terms: &terms, accounts: &accounts };
+    let context = Context { zone, terms: &terms, accounts: &accounts, presets };
     let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
     claims::check(report, claims);
     refuse_not_built(&mut root);
     root.finish();
-    let mut warnings = Vec::new();
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }
