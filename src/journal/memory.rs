@@ -4,13 +4,14 @@
 //! both. Hashes are computed when they are asked for, so that a simulation of millions of calls
 //! does not pay for them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::chain::{GENESIS, Link, Standing, admit, encode, hex};
-use crate::ids::{AccountName, IamUserName, RotationId, VendorName};
+use crate::alert::Memory;
+use crate::ids::{AccountName, IamUserName, RotationId, SinkName, VendorName};
 use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 use crate::rotation::Event;
 use crate::secret::Secret;
@@ -36,6 +37,7 @@ struct State {
     /// The whole history: whose event comes next.
     history: Vec<RotationId>,
     last_tick: Option<Timestamp>,
+    sinks: BTreeMap<SinkName, Memory>,
 }
 
 #[derive(Debug)]
@@ -203,6 +205,16 @@ impl Journal for MemoryJournal {
         self.writable()?;
         let mut state = self.state();
         state.last_tick = state.last_tick.max(Some(at));
+        Ok(())
+    }
+
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
+        Ok(self.state().sinks.get(sink).cloned())
+    }
+
+    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError> {
+        self.writable()?;
+        self.state().sinks.insert(sink.clone(), memory.clone());
         Ok(())
     }
 }

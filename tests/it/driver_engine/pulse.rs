@@ -148,4 +148,19 @@ impl Journal for Hanging {
         }
         self.journal.record_tick(at).await
     }
+
+    async fn sink_memory(
+        &self,
+        sink: &keyround::ids::SinkName,
+    ) -> Result<Option<keyround::alert::Memory>, JournalError> {
+        self.journal.sink_memory(sink).await
+    }
+
+    async fn remember_sink(
+        &self,
+        sink: &keyround::ids::SinkName,
+        memory: &keyround::alert::Memory,
+    ) -> Result<(), JournalError> {
+        self.journal.remember_sink(sink, memory).await
+    }
 }
