@@ -493,3 +493,33 @@ fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> Visited {
     );
     Visited::broken(vendor, iam_user, "defect", sentence)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_pass_waits_out_a_minute_and_never_a_person_or_a_vendor() {
+        let now = Timestamp::from_unix(1_800_000_000);
+        let covers = |patience: Patience, seconds, why: &Waiting| {
+            patience.covers(now + Duration::from_secs(seconds), why, now)
+        };
+        assert!(covers(Patience::Short, 60, &Waiting::Soak) && !covers(Patience::Short, 61, &Waiting::Soak));
+        assert!(covers(Patience::Unlimited, 61, &Waiting::Soak));
+        assert!(!covers(Patience::Short, 1, &Waiting::Use) && covers(Patience::Unlimited, 1, &Waiting::Use));
+        let reveal = Waiting::Reveal { since: now, days: 0 };
+        let hold = Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() };
+        for patience in [Patience::Short, Patience::Unlimited] {
+            assert!(!covers(patience, 1, &reveal));
+            assert!(!patience.covers(Timestamp::NEVER, &hold, now), "no time ends it");
+        }
+        assert!(!Patience::Short.covers(Timestamp::NEVER, &hold, Timestamp::NEVER));
+    }
+
+    #[test]
+    fn a_vendor_is_asked_for_its_users_once_at_a_time() {
+        let list = |vendor: &str| Errand::List(vendor.parse().expect("a vendor"));
+        assert!(list("acme").meets(&list("acme")));
+        assert!(!list("acme").meets(&list("initech")));
+    }
+}
