@@ -34,8 +34,6 @@ const GATHER: Duration = Duration::from_secs(2);
 const PASS_MAX: Duration = Duration::from_mins(2);
 /// A sink that keeps what it is told keeps it this much longer than until the next pass.
 const GRACE: Duration = Duration::from_mins(30);
-/// Clocks that are set back, and an operator's on the same machine, put events this much out of order.
-const DISORDER_MAX: Duration = Duration::from_hours(24);
 /// The waits between the attempts at one heartbeat. After that, the next pass has another.
 const HEARTBEAT_WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(30)];
 
@@ -193,9 +191,10 @@ fn refused(name: &SinkName, memory: &mut Memory, (telling, fault): (&Telling, &F
 
 /// What went well after that place of the history, and where the history ends.
 async fn news(journal: &dyn Journal, cursor: Cursor) -> Result<(Vec<Notice>, Cursor), JournalError> {
-    let since = if cursor.position == 0 { cursor.at } else { cursor.at.minus(DISORDER_MAX) };
-    let mut history = journal.history(None, since).await?;
-    history.retain(|recorded| recorded.position > cursor.position);
+    let history = match cursor.position {
+        0 => journal.history(None, cursor.at).await?,
+        position => journal.history_after(position).await?,
+    };
     let mut notices = Vec::new();
     for recorded in history.iter().filter(|recorded| matches!(recorded.event, Event::Deleted { .. })) {
         let rotation = replayed_from(journal, recorded.rotation).await?;

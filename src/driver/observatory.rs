@@ -21,8 +21,6 @@ use crate::time::Timestamp;
 
 /// The lines of the history that are kept at hand.
 const HISTORY_MAX: usize = 60;
-/// Clocks that are set back put events this much out of order.
-const DISORDER_MAX: Duration = Duration::from_hours(24);
 /// A pass that is this late is not late, it is not made: more than the jitter and a slow pass take.
 const PASS_LATE: Duration = Duration::from_mins(30);
 
@@ -81,7 +79,6 @@ fn role(visited: &Visited, key: &KeyMetadata) -> &'static str {
 #[derive(Default)]
 struct Projection {
     position: u64,
-    at: Option<Timestamp>,
     vendors: HashMap<RotationId, String>,
     superseded: HashMap<RotationId, bool>,
     made: HashMap<AccessKeyId, Timestamp>,
@@ -93,11 +90,8 @@ struct Projection {
 
 impl Projection {
     async fn catch_up(&mut self, journal: &dyn Journal) -> Result<(), JournalError> {
-        let since = self.at.map_or(Timestamp::EPOCH, |at| at.minus(DISORDER_MAX));
-        for recorded in journal.history(None, since).await? {
-            if recorded.position > self.position {
-                self.take(&recorded);
-            }
+        for recorded in journal.history_after(self.position).await? {
+            self.take(&recorded);
         }
         Ok(())
     }
@@ -120,7 +114,7 @@ impl Projection {
             position: recorded.position,
         });
         self.latest.truncate(HISTORY_MAX);
-        (self.position, self.at) = (recorded.position, Some(recorded.event.at()));
+        self.position = recorded.position;
     }
 
     fn tally(&mut self, id: RotationId, vendor: &str, event: &Event) {

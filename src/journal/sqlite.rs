@@ -288,6 +288,17 @@ impl Journal for SqliteJournal {
         rows.into_iter().map(|row| self.recorded(row)).collect()
     }
 
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
+        let rows: Vec<RecordedRow> = query_as(
+            "SELECT position, rotation, number, writer, body, hash FROM event WHERE position > ? ORDER BY position",
+        )
+        .bind(i64::try_from(position).unwrap_or(i64::MAX))
+        .fetch_all(&mut *self.connection().await)
+        .await
+        .map_err(|error| self.unread(error))?;
+        rows.into_iter().map(|row| self.recorded(row)).collect()
+    }
+
     async fn verify_history(&self) -> Result<(u64, String), JournalError> {
         let mut connection = self.connection().await;
         match verify(&mut connection).await.map_err(|failure| self.unread(failure))? {

@@ -210,6 +210,14 @@ pub trait Journal: Send + Sync {
         since: Timestamp,
     ) -> Result<Vec<Recorded>, JournalError>;
 
+    /// What was appended after this place of the history, in order. What a projection has taken in, it is not
+    /// shown again, whatever the clock said when it was written.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError>;
+
     /// Recomputes the hash chain over the whole history. Gives the number of events and the last hash.
     ///
     /// # Errors

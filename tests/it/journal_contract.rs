@@ -188,6 +188,10 @@ async fn the_history_is_cut_by_vendor_and_by_time(journal: &dyn Journal) {
     assert_eq!(theirs, [all[0].clone(), all[2].clone()]);
     assert_eq!(journal.history(None, at(20)).await.expect("events"), all[2..]);
     assert_eq!(journal.history(Some(&name), at(21)).await.expect("events"), []);
+    for (position, index) in [(0, 0), (1, 1), (2, 2), (all.last().expect("events").position, all.len())] {
+        assert_eq!(journal.history_after(position).await.expect("events"), all[index..]);
+    }
+    assert_eq!(journal.history_after(u64::MAX).await.expect("events"), []);
 }
 
 async fn the_chain_ends_with_the_hash_of_the_last_event(journal: &dyn Journal) {

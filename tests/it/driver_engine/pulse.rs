@@ -134,6 +134,10 @@ impl Journal for Hanging {
         self.journal.history(vendor, since).await
     }
 
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
+        self.journal.history_after(position).await
+    }
+
     async fn verify_history(&self) -> Result<(u64, String), JournalError> {
         self.journal.verify_history().await
     }

@@ -129,6 +129,10 @@ impl Journal for SimJournal {
         self.inner.history(vendor, since).await
     }
 
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
+        self.inner.history_after(position).await
+    }
+
     async fn verify_history(&self) -> Result<(u64, String), JournalError> {
         self.inner.verify_history().await
     }
