@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Recipient;
-use crate::ids::{IamUserName, VendorName};
+use crate::ids::{IamUserName, SinkName, VendorName};
 use crate::time::Timestamp;
 
 /// Rotate the AWS access keys of third-party vendors without cutting one of them off.
@@ -77,9 +77,9 @@ pub(crate) enum Command {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
     },
-    /// Check the configuration; online also AWS, rights and vendors
+    /// Check the configuration; online also AWS, rights, vendors and alerts
     Check {
-        /// Ask AWS and the vendors too; nothing is changed
+        /// Ask AWS, the vendors and those who are told too; nothing is changed, nobody is told anything
         #[arg(long)]
         online: bool,
     },
@@ -88,9 +88,21 @@ pub(crate) enum Command {
     /// List the presets for vendors, or show one with a configuration to paste
     #[command(args_conflicts_with_subcommands = true)]
     Vendors(Catalogue),
+    /// Try out those who are told when something is wrong
+    Alert {
+        #[command(subcommand)]
+        command: AlertCommand,
+    },
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
+    /// Write the page as one file for a period, with evidence
+    Report(Report),
+    /// Print what goes with the metrics that `run` serves
+    Metrics {
+        #[command(subcommand)]
+        command: MetricsCommand,
+    },
     /// Show the new key of a delivery by hand, once, to whoever takes it there
     ///
     /// That it is shown is written down first. From then on the key is not taken back, also when the rotation is given
@@ -238,6 +250,36 @@ pub(crate) struct History {
 pub(crate) enum HistoryCommand {
     /// Recompute the hash chain over the whole history
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertCommand {
+    /// Send a test through each alert, or through this one
+    Test {
+        /// The alert, as in `[alert.NAME]`
+        name: Option<SinkName>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The file, which only its owner can read
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) output: PathBuf,
+    /// From this time on (RFC 3339), or from this day on [default: 90 days ago]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) since: Option<Timestamp>,
+    /// Until this time (RFC 3339), or until this day begins [default: now]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) until: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum MetricsCommand {
+    /// Alert rules for Prometheus
+    Rules,
+    /// A dashboard for Grafana
+    Dashboard,
 }
 
 fn date(text: &str) -> Result<Timestamp, String> {

@@ -3,6 +3,8 @@
 //! **Invariant:** results go to standard output, logs and progress to standard error, and this is
 //! the only module that prints.
 
+mod alarm;
+mod alert;
 mod args;
 mod check;
 mod core_dumps;
@@ -13,8 +15,10 @@ mod layout;
 mod levers;
 mod logging;
 mod manual;
+mod metrics;
 mod progress;
 mod rehearse;
+mod report;
 mod reveal;
 mod rotate;
 mod run;
@@ -31,7 +35,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::Level;
 
-use args::{Cli, Color, Command, Format, Global};
+use args::{AlertCommand, Cli, Color, Command, Format, Global};
 use exit::{Code, Ended, Failure};
 use logging::Lines;
 
@@ -74,6 +78,9 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Status(only) => status::status(config, &only.vendors, screen).await,
         Command::Explain { vendor } => explain::explain(config, vendor, screen).await,
         Command::Check { online } => check::check(config, online, screen).await,
+        Command::Alert { command: AlertCommand::Test { name } } => alert::test(config, name, screen).await,
+        Command::Metrics { command } => metrics::metrics(command, screen),
+        Command::Report(report) => report::report(config, report, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
         Command::Vendors(catalogue) => vendors::vendors(&catalogue, screen),
         Command::History(history) => history::history(config, history, screen).await,

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::alert::Policy;
 use crate::config::{Recipient, SecretRef};
-use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
+use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::rotation::{Plan, Windows};
 pub use crate::schedule::{Ages, Cron};
+
+mod request;
+
+pub use request::{AnswerPlace, Auth, Body, Capture, Expect, HttpStep, NextPage, Pages, Param};
 
 /// Everything that `rotation.toml` says, checked.
 #[derive(Clone, Debug)]
@@ -26,6 +31,12 @@ pub struct Settings {
     pub accounts: BTreeMap<AccountName, AccountSettings>,
     /// `[vendor.NAME]`
     pub vendors: BTreeMap<VendorName, VendorSettings>,
+    /// `[alert.NAME]`
+    pub alerts: BTreeMap<SinkName, AlertSettings>,
+    /// `[heartbeat]`
+    pub heartbeat: Option<HeartbeatSettings>,
+    /// `[serve]`
+    pub serve: Option<ServeSettings>,
     /// What is allowed, and an operator should know all the same. Sentences.
     pub warnings: Vec<String>,
 }
@@ -264,215 +275,112 @@ pub struct ManualStep {
     pub instructions: Option<String>,
 }
 
-/// `kind = "http"`, `[vendor.NAME.verify]`, and the steps of a preset: one request, from templates.
+/// `[alert.NAME]`
 #[derive(Clone, Debug)]
-pub struct HttpStep {
-    /// `GET`, `PUT`, `POST`, `PATCH`, `DELETE`.
-    pub method: String,
-    /// A template.
-    pub url: String,
-    /// Values are templates.
-    pub headers: BTreeMap<String, String>,
-    /// How the request shows who sends it.
-    pub auth: Option<Auth>,
-    /// What is sent.
-    pub body: Body,
-    /// What counts as a yes.
-    pub expect: Expect,
-    /// Values kept for later steps of the same delivery, by name.
-    pub capture: BTreeMap<String, Capture>,
-    /// Where the rest of a long answer is.
-    pub pages: Option<Pages>,
-    /// A template: the step is left out when it comes out empty or as `false`.
-    pub when: Option<String>,
-    /// Whether it may change what the vendor holds. `changes = false` says so of a `POST` that only reads.
-    pub changes: bool,
-    /// It is the second of two writes that only make sense together.
-    pub completes_pair: bool,
-    /// An answer as the vendor documents it, for those who stand in for the vendor. Strings are templates.
-    pub sample: Option<serde_json::Value>,
-    /// What the templates call `params`.
-    pub params: Arc<BTreeMap<String, Param>>,
-    /// How long one attempt may take.
+pub struct AlertSettings {
+    /// What is told, how often, in which form.
+    pub policy: Policy,
+    /// To whom.
+    pub sink: SinkSettings,
+    /// How long one telling may take.
     pub timeout: Duration,
-    /// `http://` to a host that is not loopback was allowed out loud.
-    pub allow_plaintext: bool,
 }
 
-impl HttpStep {
-    /// A request without anything.
-    #[must_use]
-    pub fn new(method: &str, url: &str, timeout: Duration) -> HttpStep {
-        HttpStep {
-            method: method.to_owned(),
-            url: url.to_owned(),
-            headers: BTreeMap::new(),
-            auth: None,
-            body: Body::Empty,
-            expect: Expect::default(),
-            capture: BTreeMap::new(),
-            pages: None,
-            when: None,
-            changes: method != "GET",
-            completes_pair: false,
-            sample: None,
-            params: Arc::default(),
-            timeout,
-            allow_plaintext: false,
-        }
-    }
+/// To whom alerts go.
+#[derive(Clone, Debug)]
+pub enum SinkSettings {
+    /// `kind = "webhook"`: Standard Webhooks 1.0, as for vendors.
+    Webhook(WebhookStep),
+    /// `kind = "slack"`: an incoming webhook. Its address is all that one needs to write there.
+    Slack {
+        /// The address.
+        url: SecretRef,
+    },
+    /// `kind = "pagerduty"`: Events API v2.
+    PagerDuty {
+        /// The integration key.
+        routing_key: SecretRef,
+        /// Such as `https://events.pagerduty.com`.
+        url: String,
+    },
+    /// `kind = "alertmanager"`: the alerts of its API v2.
+    Alertmanager {
+        /// Its instances, each without `/api/v2/alerts`; each is told.
+        urls: Vec<String>,
+        /// How the request shows who sends it.
+        auth: Option<Auth>,
+        /// Labels that every alert gets.
+        labels: BTreeMap<String, String>,
+        /// `http://` to a host that is not loopback was allowed out loud.
+        allow_plaintext: bool,
+    },
+    /// `kind = "email"`
+    Email(Box<EmailSettings>),
+    /// `kind = "sns"`
+    Sns {
+        /// The topic.
+        topic_arn: String,
+        /// The topic's region.
+        region: String,
+    },
+    /// `kind = "command"`: the alert as JSON on its standard input.
+    Command {
+        /// The program, absolute, and its arguments.
+        command: Vec<String>,
+    },
 }
 
-/// A value that a preset was given.
+/// `kind = "email"`
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Param {
-    /// A text.
-    Text(String),
-    /// A whole number.
-    Number(u32),
-    /// Yes or no.
-    Flag(bool),
-    /// A list of texts.
-    Texts(Vec<String>),
-    /// A secret, which is read when it is needed.
+pub struct EmailSettings {
+    /// The mail server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is kept from others.
+    pub tls: MailTls,
+    /// Who it is from.
+    pub from: String,
+    /// To whom; at least one.
+    pub to: Vec<String>,
+    /// The login, if the server wants one: the user in clear, and its password.
+    pub login: Option<(String, SecretRef)>,
+}
+
+/// How mail is kept from others on its way to the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MailTls {
+    /// TLS from the first byte, usually on port 465.
+    Tls,
+    /// TLS before anything that matters, usually on port 587; a server without it is refused.
+    StartTls,
+    /// None: to this machine, or where `allow_plaintext` says it out loud.
+    None,
+}
+
+/// `[heartbeat]`: who raises the alarm when passes stop.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HeartbeatSettings {
+    /// Where a full pass is reported.
+    pub url: HeartbeatUrl,
+    /// How long that may take.
+    pub timeout: Duration,
+}
+
+/// The address of a heartbeat. Who knows it can only pretend that all is well, so it may stand in the file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HeartbeatUrl {
+    /// In the file.
+    Plain(String),
+    /// Elsewhere.
     Secret(SecretRef),
 }
 
-/// A value of an answer that is kept.
+/// `[serve]`
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Capture {
-    /// Where it stands.
-    pub place: AnswerPlace,
-    /// What is kept when nothing stands there; without it, that is a refusal.
-    pub default: Option<String>,
-}
-
-/// Where in an answer a value stands.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum AnswerPlace {
-    /// A text, a number or a flag, at an RFC 6901 pointer; `""` is the whole document.
-    Pointer(String),
-    /// A whole part of the document.
-    Document(String),
-    /// A header, in lower case.
-    Header(String),
-    /// In one item of a list: the only one that matches.
-    Search {
-        /// The pointer to the list.
-        list: String,
-        /// What the item says: pointer in the item -> template.
-        matching: BTreeMap<String, String>,
-        /// The pointer, in the item, to the value.
-        take: String,
-    },
-}
-
-/// Where the rest of a long answer is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Pages {
-    /// How the next page is named.
-    pub next: NextPage,
-    /// At most so many pages are read.
-    pub max: u32,
-}
-
-/// How an answer names its next page.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum NextPage {
-    /// An address at this pointer.
-    Address(String),
-    /// An address in the `Link` header, RFC 8288, with `rel="next"`.
-    LinkHeader,
-    /// A token at this pointer, which is sent as this parameter of the query.
-    Token {
-        /// Where it stands.
-        pointer: String,
-        /// What it is called in the query.
-        parameter: String,
-    },
-}
-
-/// The body of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Body {
-    /// None.
-    Empty,
-    /// `body = "…"`: a template, sent as it comes out.
-    Text(String),
-    /// `json = { … }`: each string in it is a template, and `{ "$json" = "…" }` is what its template comes out as.
-    Json(serde_json::Value),
-    /// `form = { … }`: each value is a template.
-    Form(BTreeMap<String, String>),
-    /// `edit = { … }`: a document that an earlier step has captured, with some of it replaced.
-    Edit {
-        /// The name that it was captured under.
-        document: String,
-        /// Pointer -> value, as in `json`.
-        set: BTreeMap<String, serde_json::Value>,
-        /// Pointers to what is left out.
-        remove: Vec<String>,
-    },
-}
-
-/// How a request shows who sends it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Auth {
-    /// `{ bearer = REF }`
-    Bearer(SecretRef),
-    /// `{ basic = { user = "…", password = REF } }`
-    Basic {
-        /// The user, in clear; a template over `params`.
-        user: String,
-        /// The password.
-        password: SecretRef,
-    },
-    /// `{ header = { name = "…", value = REF } }`
-    Header {
-        /// The header's name.
-        name: String,
-        /// Its whole value.
-        value: SecretRef,
-    },
-    /// `{ oauth2 = { token_url, client_id, client_secret, scope, audience, credentials_in } }`: client credentials,
-    /// RFC 6749 4.4.
-    OAuth2 {
-        /// Where tokens are had; a template over `params`.
-        token_url: String,
-        /// The client, in clear; a template over `params`.
-        client_id: String,
-        /// Its secret.
-        client_secret: SecretRef,
-        /// The scope asked for.
-        scope: Option<String>,
-        /// Whom the token is for; a template over `params`. Auth0 asks for it.
-        audience: Option<String>,
-        /// Whether the client shows itself in the form, and not in a header.
-        in_body: bool,
-    },
-    /// `{ jwt = { private_key = REF, issuer, subject } }`: a token that is signed here (RS256) and sent as a bearer.
-    Jwt {
-        /// An RSA key in PEM, PKCS #8, not encrypted.
-        private_key: SecretRef,
-        /// A template over `params` and `public_key_sha256`.
-        issuer: String,
-        /// A template over `params`.
-        subject: String,
-    },
-}
-
-/// What counts as a yes.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Expect {
-    /// These statuses; empty: any 2xx.
-    pub status: Vec<u16>,
-    /// And here in the answer…
-    pub place: Option<AnswerPlace>,
-    /// …this text stands; a template. Without it, something must stand there.
-    pub equals: Option<String>,
-    /// And nothing stands at these JSON pointers, or null, or an empty list.
-    pub absent: Vec<String>,
-    /// And this template, which may speak of `answer`, comes out as `true`.
-    pub that: Option<String>,
-    /// What it means when it is not so. A sentence of the recipe, for people.
-    pub refusal: Option<String>,
+pub struct ServeSettings {
+    /// Where.
+    pub listen: SocketAddr,
+    /// What a reader must show; there is one wherever `listen` can be reached from another machine.
+    pub token: Option<SecretRef>,
 }

@@ -13,9 +13,9 @@ use url::form_urlencoded::byte_serialize;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::settings::{Auth, HttpStep};
-use crate::delivery::target::{self, Plaintext};
 use crate::delivery::template::Words;
 use crate::delivery::{Prepared, Tools, answer, jwt, misconfigured};
+use crate::outward::target::{self, Plaintext};
 use crate::ports::{Answer, Errand, Fault, Purpose, Request};
 use crate::rotation::{Refusal, RefusalCode};
 use crate::secret::Secret;

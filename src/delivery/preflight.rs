@@ -16,7 +16,8 @@ use crate::config::settings::{
 use crate::delivery::template::{Captured, Kept, Params, Words};
 use crate::delivery::vendor::Vendor;
 use crate::delivery::webhook::Carried;
-use crate::delivery::{auth, command, drop_off, http, params, target, webhook};
+use crate::delivery::{auth, command, drop_off, http, params, webhook};
+use crate::outward::target;
 use crate::ports::{Answer, Check, Offer, Reference};
 use crate::secret::Secret;
 

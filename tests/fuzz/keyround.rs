@@ -5,6 +5,8 @@
 
 extern crate self as keyround;
 
+#[path = "../../src/alert/mod.rs"]
+pub mod alert;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/delivery/mod.rs"]
@@ -15,7 +17,11 @@ pub mod driver;
 pub mod ids;
 #[path = "../../src/journal/mod.rs"]
 pub mod journal;
-#[path = "../../src/ports.rs"]
+#[path = "../../src/outward/mod.rs"]
+pub mod outward;
+#[path = "../../src/overview.rs"]
+pub mod overview;
+#[path = "../../src/ports/mod.rs"]
 pub mod ports;
 #[path = "../../src/rotation/mod.rs"]
 pub mod rotation;

@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** what may be a secret is not in a report (see [`report`]).
 
+mod alerts;
 mod answer;
 mod auth;
 mod body;
@@ -19,6 +20,7 @@ mod template;
 mod terms;
 mod values;
 mod vendor;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +28,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use self::preset::Presets;
-use self::reader::{Section, not_built};
+use self::reader::Section;
 use self::report::{Mistake, Report, Span};
 use self::vendor::Context;
 use crate::config::catalogue::Preset;
@@ -34,7 +36,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 106] = [
+const VOCABULARY: [&str; 120] = [
     "absent",
     "account",
     "alert",
@@ -51,6 +53,7 @@ const VOCABULARY: [&str; 106] = [
     "changes",
     "client_id",
     "client_secret",
+    "command",
     "completes_pair",
     "concurrency",
     "cool",
@@ -71,9 +74,12 @@ const VOCABULARY: [&str; 106] = [
     "fields",
     "folder",
     "form",
+    "from",
     "graphql",
     "header",
     "headers",
+    "heartbeat",
+    "host",
     "iam_user",
     "iam_users",
     "id",
@@ -86,6 +92,8 @@ const VOCABULARY: [&str; 106] = [
     "json_patch",
     "jwt",
     "kind",
+    "labels",
+    "listen",
     "max",
     "max_age",
     "merge_patch",
@@ -93,6 +101,7 @@ const VOCABULARY: [&str; 106] = [
     "name",
     "next",
     "oauth2",
+    "on",
     "overdue_after",
     "owner",
     "pages",
@@ -101,6 +110,7 @@ const VOCABULARY: [&str; 106] = [
     "password",
     "path",
     "pointer",
+    "port",
     "preset",
     "presets",
     "private_key",
@@ -112,8 +122,10 @@ const VOCABULARY: [&str; 106] = [
     "refusal",
     "region",
     "remove",
+    "repeat",
     "require_use",
     "role_arn",
+    "routing_key",
     "sample",
     "schedule",
     "scope",
@@ -128,9 +140,13 @@ const VOCABULARY: [&str; 106] = [
     "that",
     "timeout",
     "timezone",
+    "tls",
+    "to",
     "token",
     "token_url",
+    "topic_arn",
     "url",
+    "urls",
     "user",
     "value",
     "variables",
@@ -250,23 +266,12 @@ fn read<'a>(
     let context = Context { zone, terms: &terms, accounts: &accounts, presets };
     let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
     claims::check(report, claims);
-    refuse_not_built(&mut root);
+    let alerts = alerts::alerts(report, &root.named("alert", "[alert.NAME]"));
+    let heartbeat = root.section("heartbeat", "[heartbeat]".to_owned()).and_then(watch::heartbeat);
+    let serve = root.section("serve", "[serve]".to_owned()).and_then(watch::serve);
     root.finish();
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }
-    Settings { journal, schedule, concurrency, aws, accounts, vendors, warnings }
-}
-
-/// What is documented as a section and not part of this version.
-fn refuse_not_built(root: &mut Section<'_>) {
-    for alert in root.named("alert", "[alert.NAME]") {
-        let section = reader::title("alert", alert.key);
-        let mistake = not_built(alert.key_span, &format!("the section {section}"));
-        root.report.add(mistake.hint("leave the section out, and watch the exit code and the status"));
-    }
-    if let Some(serve) = root.entry("serve") {
-        let mistake = not_built(serve.key_span, "the section [serve]");
-        root.report.add(mistake.hint("leave the section out, and watch the exit code and the status"));
-    }
+    Settings { journal, schedule, concurrency, aws, accounts, vendors, alerts, heartbeat, serve, warnings }
 }

@@ -210,10 +210,6 @@ pub(super) fn unquoted(text: &str) -> String {
     quoted(text).trim_matches('"').to_owned()
 }
 
-pub(super) fn not_built(span: Span, what: &str) -> Mistake {
-    Mistake::new(span, format!("{what} is not part of this version of keyround"))
-}
-
 /// A string that is no secret.
 pub(super) fn string<'a>(
     report: &Report<'_>,

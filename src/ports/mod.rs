@@ -11,12 +11,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use crate::alert::Memory;
 use crate::config::SecretRef;
 use crate::config::settings::Place;
-use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
+use crate::ids::{
+    AccessKeyId, AccountId, AccountName, IamUserName, RotationId, SinkName, Subject, VendorName,
+};
 use crate::rotation::{Doubt, Event, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification};
 use crate::secret::Secret;
 use crate::time::Timestamp;
+
+mod programs;
+mod telling;
+
+pub use programs::{Finished, Program, Programs};
+pub use telling::{Courier, Heartbeat, Listener, Shown, Sink, SpareMemory};
 
 /// Not a yes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -143,9 +152,12 @@ pub enum JournalError {
     /// Another process drives rotations with this journal.
     #[error("{0}")]
     InUse(String),
-    /// The journal cannot be believed: damaged, from a newer version, or sealed with another key.
+    /// The journal cannot be believed: damaged, or from a newer version.
     #[error("{0}")]
     Unusable(String),
+    /// The key that seals the journal's secrets is missing, cannot be read, or is another one.
+    #[error("{0}")]
+    SealKey(String),
     /// The journal cannot be reached or written now.
     #[error("{0}")]
     Unavailable(String),
@@ -200,6 +212,14 @@ pub trait Journal: Send + Sync {
         since: Timestamp,
     ) -> Result<Vec<Recorded>, JournalError>;
 
+    /// What was appended after this place of the history, in order. What a projection has taken in, it is not
+    /// shown again, whatever the clock said when it was written.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError>;
+
     /// Recomputes the hash chain over the whole history. Gives the number of events and the last hash.
     ///
     /// # Errors
@@ -220,6 +240,20 @@ pub trait Journal: Send + Sync {
     ///
     /// The journal is unusable or unavailable.
     async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError>;
+
+    /// What this sink of alerts was last told, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError>;
+
+    /// Remembers what this sink was last told.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError>;
 }
 
 /// A key that was just made. Its secret exists here and nowhere else.
@@ -393,6 +427,19 @@ pub struct Response {
     pub body: Secret,
 }
 
+impl Response {
+    /// How long the other side asks to be left alone: in seconds, or until a date.
+    #[must_use]
+    pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        let text = self.headers.get("retry-after")?.trim();
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().ok().map(Duration::from_secs);
+        }
+        let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+        Some(Timestamp::from_unix(date.timestamp()).since(now))
+    }
+}
+
 /// The way out to vendors: one request, no redirects, no retries.
 #[async_trait]
 pub trait Egress: Send + Sync {
@@ -429,33 +476,4 @@ pub trait DropOffs: Send + Sync {
     /// Puts a text there, sent once, and reads back that it is the one in force. Repeated under the same `token`, which
     /// is 32 to 64 letters, digits and dashes, it is the same version.
     async fn write(&self, purpose: &Purpose, place: &Place, text: &Secret, token: &str) -> Answer<Reference>;
-}
-
-/// A program to be run.
-pub struct Program<'a> {
-    /// Its absolute path, and its arguments.
-    pub argv: &'a [String],
-    /// What it finds on its standard input.
-    pub input: Secret,
-    /// How long it may run.
-    pub timeout: Duration,
-}
-
-/// How a program ended, and what it said. Both texts are bounded, and may hold secrets.
-pub struct Finished {
-    /// Its exit code; `None`: a signal ended it.
-    pub code: Option<i32>,
-    /// What it wrote to its standard output.
-    pub output: Secret,
-    /// What it wrote to its standard error.
-    pub complaint: Secret,
-}
-
-/// The way to programs on this machine: one run, in an environment with nothing in it.
-#[async_trait]
-pub trait Programs: Send + Sync {
-    /// Runs it to its end. Not started is a refusal; not ended in time is unknown, and nothing of it runs on.
-    async fn run(&self, purpose: &Purpose, program: Program<'_>) -> Answer<Finished>;
-    /// Whether there is such a program, and nobody else could change it.
-    async fn find(&self, argv: &[String]) -> Answer<()>;
 }
