@@ -28,7 +28,7 @@
 //! | layer | modules | may import |
 //! |---|---|---|
 //! | 0 words | [`ids`] [`secret`] [`time`] | the standard library, serde, the date crate |
-//! | 1 core, pure | [`rotation`] [`schedule`] | 0 |
+//! | 1 core, pure | [`rotation`] [`schedule`] [`policy`] [`audit`] | 0 |
 //! | 2 configuration | [`config`] | 0, 1 |
 //! | 3 ports | [`ports`] | 0–2 |
 //! | 4 adapters | [`aws`] [`delivery`] [`drop_offs`] [`iam`] [`journal`] [`rehearsal`] [`secrets`] | 0–3; never each other, but for `aws` below `drop_offs`, `iam` and `secrets` |
@@ -43,6 +43,8 @@ pub mod secret;
 pub mod time;
 
 // Layer 1: the core. Pure: no async, no I/O, no clock, no dice.
+pub mod audit;
+pub mod policy;
 pub mod rotation;
 pub mod schedule;
 

@@ -5,8 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::audit::Waiver;
 use crate::config::{Recipient, SecretRef};
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
+use crate::policy::Pattern;
 use crate::rotation::{Plan, Windows};
 pub use crate::schedule::{Ages, Cron};
 
@@ -25,6 +27,8 @@ pub struct Settings {
     pub accounts: BTreeMap<AccountName, AccountSettings>,
     /// `[vendor.NAME]`
     pub vendors: BTreeMap<VendorName, VendorSettings>,
+    /// `[[waiver]]`: findings of a review that are accepted.
+    pub waivers: Vec<Waiver>,
     /// What is allowed, and an operator should know all the same. Sentences.
     pub warnings: Vec<String>,
 }
@@ -80,6 +84,17 @@ pub struct VendorSettings {
     pub owner: Option<String>,
     /// What it was given.
     pub access: Access,
+    /// What it says it needs.
+    pub needs: VendorNeeds,
+}
+
+/// `actions` and `resources` of `[vendor.NAME]`: what a vendor says it needs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct VendorNeeds {
+    /// IAM actions, such as `s3:PutObject`; empty: it does not say.
+    pub actions: Vec<Pattern>,
+    /// ARNs, such as `arn:aws:s3:::logs/*`, for the actions that take some.
+    pub resources: Vec<String>,
 }
 
 /// What a vendor was given.

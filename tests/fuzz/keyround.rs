@@ -5,6 +5,8 @@
 
 extern crate self as keyround;
 
+#[path = "../../src/audit/mod.rs"]
+pub mod audit;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/delivery/mod.rs"]
@@ -15,6 +17,8 @@ pub mod driver;
 pub mod ids;
 #[path = "../../src/journal/mod.rs"]
 pub mod journal;
+#[path = "../../src/policy/mod.rs"]
+pub mod policy;
 #[path = "../../src/ports.rs"]
 pub mod ports;
 #[path = "../../src/rotation/mod.rs"]

@@ -9,6 +9,7 @@ mod body;
 mod claims;
 mod command;
 mod drop_off;
+mod needs;
 mod reader;
 mod report;
 mod sections;
@@ -17,6 +18,7 @@ mod template;
 mod terms;
 mod values;
 mod vendor;
+mod waivers;
 
 use std::path::PathBuf;
 
@@ -30,8 +32,9 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 72] = [
+const VOCABULARY: [&str; 79] = [
     "account",
+    "actions",
     "alert",
     "allow_plaintext",
     "argv",
@@ -103,6 +106,12 @@ const VOCABULARY: [&str; 72] = [
     "warn_before",
     "windows",
     "params",
+    "reason",
+    "resources",
+    "rule",
+    "subject",
+    "until",
+    "waiver",
 ];
 
 /// Reads a configuration; `name` is what the mistakes call the file.
@@ -156,13 +165,14 @@ fn read<'a>(
     let context = Context { zone, terms: &terms, accounts: &accounts };
     let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
     claims::check(report, claims);
+    let waivers = waivers::read(report, &mut root);
     refuse_not_built(&mut root);
     root.finish();
     let mut warnings = Vec::new();
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }
-    Settings { journal, schedule, concurrency, aws, accounts, vendors, warnings }
+    Settings { journal, schedule, concurrency, aws, accounts, vendors, waivers, warnings }
 }
 
 /// What is documented as a section and not part of this version.
