@@ -108,6 +108,12 @@ name! {
 }
 
 name! {
+    /// The name of somebody who is told, as in `[alert.NAME]`.
+    SinkName, "an alert name", "1 to 64 letters, digits, - or _",
+    is_word
+}
+
+name! {
     /// The twelve digits of an AWS account.
     AccountId, "an AWS account id", "exactly twelve digits",
     |text| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())

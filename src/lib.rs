@@ -28,10 +28,10 @@
 //! | layer | modules | may import |
 //! |---|---|---|
 //! | 0 words | [`ids`] [`secret`] [`time`] | the standard library, serde, the date crate |
-//! | 1 core, pure | [`rotation`] [`schedule`] [`policy`] [`audit`] | 0 |
+//! | 1 core, pure | [`rotation`] [`schedule`] [`policy`] [`audit`] [`alert`] [`overview`] | 0 |
 //! | 2 configuration | [`config`] | 0, 1 |
 //! | 3 ports | [`ports`] | 0–2 |
-//! | 4 adapters | [`aws`] [`delivery`] [`drop_offs`] [`iam`] [`journal`] [`rehearsal`] [`secrets`] | 0–3; never each other, but for `aws` below `drop_offs`, `iam` and `secrets` |
+//! | 4 adapters | [`aws`] [`delivery`] [`drop_offs`] [`iam`] [`journal`] [`notify`] [`outward`] [`page`] [`rehearsal`] [`secrets`] [`serve`] [`telemetry`] | 0–3; never each other, but for `aws` below those who call AWS, `outward` below those who send, `page` and `telemetry` below `serve` |
 //! | 5 shell | [`driver`] | 0–3 |
 //! | 6 wiring | [`cli`] | all |
 //!
@@ -43,7 +43,9 @@ pub mod secret;
 pub mod time;
 
 // Layer 1: the core. Pure: no async, no I/O, no clock, no dice.
+pub mod alert;
 pub mod audit;
+pub mod overview;
 pub mod policy;
 pub mod rotation;
 pub mod schedule;
@@ -55,14 +57,19 @@ pub mod config;
 pub mod ports;
 
 // Layer 4: adapters. They decide nothing and do not know each other; `aws` is the ground that those
-// who call AWS share.
+// who call AWS share, `outward` that of those who send.
 pub mod aws;
 pub mod delivery;
 pub mod drop_offs;
 pub mod iam;
 pub mod journal;
+pub mod notify;
+pub mod outward;
+pub mod page;
 pub mod rehearsal;
 pub mod secrets;
+pub mod serve;
+pub mod telemetry;
 
 // Layer 5: the shell.
 pub mod driver;

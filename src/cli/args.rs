@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Recipient;
-use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
+use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::policy::Severity;
 use crate::time::Timestamp;
 
@@ -94,14 +94,19 @@ pub(crate) enum Command {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
     },
-    /// Check the configuration; online also AWS, rights and vendors
+    /// Check the configuration; online also AWS, rights, vendors and alerts
     Check {
-        /// Ask AWS and the vendors too; nothing is changed
+        /// Ask AWS, the vendors and those who are told too; nothing is changed, nobody is told anything
         #[arg(long)]
         online: bool,
     },
     /// Play the whole life of a rotation with your own configuration, against stand-ins
     Rehearse(Vendors),
+    /// Try out those who are told when something is wrong
+    Alert {
+        #[command(subcommand)]
+        command: AlertCommand,
+    },
     /// Review the account: the keys and roles of third parties, and what they may do
     Audit(Audit),
     /// Generate least-privilege policies, and judge policies
@@ -110,6 +115,13 @@ pub(crate) enum Command {
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
+    /// Write the page as one file for a period, with evidence
+    Report(Report),
+    /// Print what goes with the metrics that `run` serves
+    Metrics {
+        #[command(subcommand)]
+        command: MetricsCommand,
+    },
     /// Draft a configuration from what is found in the account
     ///
     /// A file that is there is not overwritten.
@@ -348,6 +360,36 @@ pub(crate) struct History {
 pub(crate) enum HistoryCommand {
     /// Recompute the hash chain over the whole history
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertCommand {
+    /// Send a test through each alert, or through this one
+    Test {
+        /// The alert, as in `[alert.NAME]`
+        name: Option<SinkName>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The file, which only its owner can read
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) output: PathBuf,
+    /// From this time on (RFC 3339), or from this day on [default: 90 days ago]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) since: Option<Timestamp>,
+    /// Until this time (RFC 3339), or until this day begins [default: now]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) until: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum MetricsCommand {
+    /// Alert rules for Prometheus
+    Rules,
+    /// A dashboard for Grafana
+    Dashboard,
 }
 
 fn date(text: &str) -> Result<Timestamp, String> {

@@ -8,10 +8,10 @@ use crate::cli::args::Format;
 use crate::cli::exit::{Code, Ended};
 use crate::cli::layout::wrapped;
 use crate::cli::rotate::check_line;
-use crate::cli::{Screen, setup, view};
-use crate::driver::preview;
+use crate::cli::{Screen, setup};
+use crate::driver::{Tellers, preview};
 use crate::journal::Mode;
-use crate::ports::Check;
+use crate::ports::{Answer, Check};
 
 #[derive(Serialize)]
 struct CheckView {
@@ -40,6 +40,7 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
     let vendors = settings.vendors.len();
     let mut checks = Vec::new();
     if online {
+        let tellers = setup::tellers(&settings)?;
         let world = setup::world(settings, Mode::Read).await?;
         let (events, _) = world.journal.verify_history().await?;
         let sentence = format!("it can be read, and its {events} events fit together");
@@ -48,16 +49,37 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
             let visited = preview.visited;
             let (vendor, user) =
                 (Some(visited.vendor.to_string()), visited.iam_user.as_ref().map(ToString::to_string));
-            let sentence = view::sentence(&visited);
+            let sentence = visited.sentence();
             let keys = Check { check: "keys".to_owned(), ok: !visited.failed, sentence };
             checks.push(OneView::new(vendor.clone(), user.clone(), keys));
             let rest = preview.preflight.into_iter();
             checks.extend(rest.map(|check| OneView::new(vendor.clone(), user.clone(), check)));
         }
+        checks.extend(told(&tellers).await.into_iter().map(|check| OneView::new(None, None, check)));
     }
     let code = if checks.iter().all(|check| check.ok) { Code::Fine } else { Code::Failed };
     show(CheckView { config: path.display().to_string(), vendors, checks }, screen);
     Ok(code)
+}
+
+/// Whether those who would be told could be.
+async fn told(tellers: &Tellers) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for listener in &tellers.listeners {
+        let check = format!("alert {}", listener.name);
+        checks.push(probed(check, listener.sink.probe().await));
+    }
+    if let Some(heartbeat) = &tellers.heartbeat {
+        checks.push(probed("heartbeat".to_owned(), heartbeat.probe().await));
+    }
+    checks
+}
+
+fn probed(check: String, answer: Answer<String>) -> Check {
+    match answer {
+        Ok(sentence) => Check { check, ok: true, sentence },
+        Err(fault) => Check { check, ok: false, sentence: fault.sentence().to_owned() },
+    }
 }
 
 fn show(view: CheckView, screen: &Screen) {

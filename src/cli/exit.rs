@@ -36,11 +36,13 @@ pub(crate) struct Failure {
     /// Already rendered, when it has more than one line.
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// What the journal said, where that was it.
+    pub(crate) journal: Option<JournalError>,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into(), hint: None }
+        Failure { code, message: message.into(), hint: None, journal: None }
     }
 
     pub(crate) fn hinted(self, hint: impl Into<String>) -> Failure {
@@ -56,14 +58,15 @@ impl fmt::Display for Failure {
 
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Failure {
-        let code = match error {
-            JournalError::Unusable(_) => Code::Config,
+        let code = match &error {
+            JournalError::Unusable(_) | JournalError::SealKey(_) => Code::Config,
             JournalError::InUse(_)
             | JournalError::Unavailable(_)
             | JournalError::Conflict { .. }
             | JournalError::AlreadyRotating { .. } => Code::TryAgain,
         };
-        Failure::new(code, error.to_string())
+        let failure = Failure::new(code, error.to_string());
+        Failure { journal: Some(error), ..failure }
     }
 }
 

@@ -8,19 +8,19 @@ use crate::cli::args::Format;
 use crate::cli::exit::Ended;
 use crate::cli::layout::wrapped;
 use crate::cli::status::code_of;
-use crate::cli::view::{StatusView, sentence, status_word};
 use crate::cli::{Screen, setup};
 use crate::config::settings::{Access, KeyAccess};
 use crate::driver::{self, Step, Visited, World, steps};
 use crate::ids::VendorName;
 use crate::journal::Mode;
+use crate::overview::{Status, status_word};
 use crate::rotation::{KeyMetadata, KeyUsage, Rotation, Stage};
 use crate::time::{Timestamp, in_words};
 
 #[derive(Serialize)]
 struct Explanation {
     #[serde(flatten)]
-    status: StatusView,
+    status: Status,
     text: String,
 }
 
@@ -33,7 +33,7 @@ pub(crate) async fn explain(config: Option<&Path>, vendor: VendorName, screen: &
     let text: Vec<String> = found.iter().map(|visited| in_sentences(&world, visited, now)).collect();
     let text = text.join("\n");
     match screen.format {
-        Format::Json => screen.show_json(&Explanation { status: StatusView::new(&found, now), text }),
+        Format::Json => screen.show_json(&Explanation { status: driver::status_of(&found, now), text }),
         Format::Table => screen.show(&wrapped(&text, screen.columns)),
     }
     Ok(code_of(&found))
@@ -44,7 +44,7 @@ fn in_sentences(world: &World, visited: &Visited, now: Timestamp) -> String {
     let verdict = &visited.verdict;
     let user = visited.iam_user.as_ref().map(|user| format!(" (IAM user {user})")).unwrap_or_default();
     let mut text = format!("{}{user}: {}, {}\n\n", visited.vendor, verdict.state, verdict.reason);
-    say(&mut text, &sentence(visited));
+    say(&mut text, &visited.sentence());
     if !visited.keys.is_empty() {
         text.push_str("\nKeys\n");
     }

@@ -10,7 +10,7 @@ use crate::cli::layout::{self, table};
 use crate::cli::{Screen, setup};
 use crate::journal::Mode;
 use crate::ports::{Journal, Recorded};
-use crate::rotation::{Because, Event, Intent, Verification};
+use crate::rotation::Event;
 use crate::time::Timestamp;
 
 #[derive(Serialize)]
@@ -87,71 +87,5 @@ fn line(recorded: &Recorded) -> layout::Row {
 
 /// What an event says, beyond its name.
 pub(crate) fn in_words(event: &Event) -> String {
-    let with_request = |what: &str, id: &Option<String>| match id {
-        Some(id) => format!("{what} (request {id})"),
-        None => what.to_owned(),
-    };
-    match event {
-        Event::Started { subject, old, reason, .. } => {
-            format!("{}: {old} of {} is to be replaced: {reason}", subject.vendor, subject.iam_user)
-        }
-        Event::Intended { intent, .. } => intent_in_words(intent),
-        Event::Listed { keys, .. } => {
-            keys.iter().map(|key| key.id.to_string()).collect::<Vec<_>>().join(", ")
-        }
-        Event::Created { key, request_id, .. } => with_request(key.as_str(), request_id),
-        Event::Probed { .. } => "AWS knows the new key".to_owned(),
-        Event::Delivered { .. } => "the vendor accepted the new key".to_owned(),
-        Event::Revealed { by, why, recipient, .. } => {
-            let to = recipient.as_ref().map(|to| format!(", encrypted to {to}")).unwrap_or_default();
-            let why = why.as_ref().map(|why| format!(", again: {why}")).unwrap_or_default();
-            format!("the new key is shown to {by}{to}{why}")
-        }
-        Event::Acknowledged { by, .. } => format!("the vendor has the new key, says {by}"),
-        Event::Verified { by: Verification::Asked, .. } => {
-            "the vendor says that the new key is in force".to_owned()
-        }
-        Event::Verified { by: Verification::Acceptance, .. } => "the vendor cannot be asked".to_owned(),
-        Event::UsageRead { usage, .. } => usage
-            .iter()
-            .map(|(key, usage)| format!("{key} {}", usage_in_words(usage)))
-            .collect::<Vec<_>>()
-            .join(", "),
-        Event::Deactivated { request_id, .. } => with_request("Inactive", request_id),
-        Event::Reactivated { .. } => "the old key is Active again".to_owned(),
-        Event::Deleted { request_id, .. } => with_request("deleted", request_id),
-        Event::Refused { doing, refusal, .. } => {
-            format!("{}: {} ({})", doing.in_words(), refusal.sentence, refusal.code.as_str())
-        }
-        Event::Unanswered { doing, doubt, .. } => format!("{}: {}", doing.in_words(), doubt.sentence),
-        Event::Held { by, why, .. }
-        | Event::ReactivationAsked { by, why, .. }
-        | Event::Abandoned { by, why, .. } => {
-            format!("by {by}: {why}")
-        }
-        Event::Resumed { by, .. } => format!("by {by}"),
-    }
-}
-
-fn usage_in_words(usage: &crate::rotation::KeyUsage) -> String {
-    use crate::rotation::KeyUsage;
-    match usage {
-        KeyUsage::Never => "never used".to_owned(),
-        KeyUsage::Used { last_used_at, service } => format!("used at {last_used_at} for {service}"),
-        KeyUsage::Gone => "gone".to_owned(),
-    }
-}
-
-fn intent_in_words(intent: &Intent) -> String {
-    let why = |because: &Because| match because {
-        Because::Superseded { by, verified_at } => format!("superseded by {by}, verified at {verified_at}"),
-        Because::NeverOffered => "nobody was ever offered it".to_owned(),
-    };
-    match intent {
-        Intent::Create => "to make a new key".to_owned(),
-        Intent::Deliver { key, round } => format!("to deliver {key} (delivery {round})"),
-        Intent::Deactivate { key, because } => format!("to set {key} Inactive: {}", why(because)),
-        Intent::Reactivate { key } => format!("to set {key} Active again"),
-        Intent::Delete { key, because } => format!("to delete {key}: {}", why(because)),
-    }
+    event.in_words()
 }

@@ -3,6 +3,8 @@
 //! **Invariant:** results go to standard output, logs and progress to standard error, and this is
 //! the only module that prints.
 
+mod alarm;
+mod alert;
 mod args;
 mod audit;
 mod check;
@@ -16,9 +18,11 @@ mod layout;
 mod levers;
 mod logging;
 mod manual;
+mod metrics;
 mod policy;
 mod progress;
 mod rehearse;
+mod report;
 mod reveal;
 mod rotate;
 mod run;
@@ -34,7 +38,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::Level;
 
-use args::{Cli, Color, Command, Format, Global, Output};
+use args::{AlertCommand, Cli, Color, Command, Format, Global, Output};
 use exit::{Code, Ended, Failure};
 use logging::Lines;
 
@@ -80,6 +84,9 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Status(only) => status::status(config, &only.vendors, screen).await,
         Command::Explain { vendor } => explain::explain(config, vendor, screen).await,
         Command::Check { online } => check::check(config, online, screen).await,
+        Command::Alert { command: AlertCommand::Test { name } } => alert::test(config, name, screen).await,
+        Command::Metrics { command } => metrics::metrics(command, screen),
+        Command::Report(report) => report::report(config, report, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
         Command::Audit(asked) => audit::audit(config, asked, screen).await,
         Command::Policy(asked) => policy::policy(config, asked, screen).await,

@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::cli::history::in_words;
-use crate::cli::view::sentence;
 use crate::driver::{Rest, Visited, Watcher, rotation_span};
 use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
 use crate::rotation::{Event, RefusalCode, Rotation, Stage, Waiting};
@@ -65,7 +64,7 @@ impl Watcher for Reporter {
     }
 
     fn visited(&self, subject: &Subject, visited: &Visited) {
-        let sentence = sentence(visited);
+        let sentence = visited.sentence();
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = match trouble(visited) {
             None => notes.troubles.remove(&subject.who()),

@@ -7,15 +7,16 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::alarm;
 use crate::cli::args::{self, Format};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::layout::{Row, table, wrapped};
 use crate::cli::progress::Reporter;
 use crate::cli::run::stop_on_signals;
 use crate::cli::status::code_of;
-use crate::cli::view::{dash, sentence};
+use crate::cli::view::dash;
 use crate::cli::{Screen, setup};
-use crate::driver::{Ask, Cadence, Engine, Patience, Preview, Rest, Visited, preview};
+use crate::driver::{Ask, Cadence, Engine, Lookout, Patience, Preview, Rest, Visited, Watchers, preview};
 use crate::journal::Mode;
 use crate::ports::Check;
 use crate::rotation::Ending;
@@ -53,15 +54,27 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     if asked.dry_run {
         return dry_run(settings, asked, screen).await;
     }
-    let world = setup::world(settings, Mode::Drive).await?;
+    let (_keep, tellers) = watch::channel(setup::tellers(&settings)?);
+    let world = alarm::world(settings).await?;
     let (_keep, worlds) = watch::channel(world);
+    let lookout = Arc::new(Lookout::default());
+    let mut alerts = alarm::alerts(worlds.clone(), tellers, &lookout);
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let reporter = Arc::new(Reporter::new(screen.progress));
-    let mut engine = Engine::new(worlds, stop.clone(), Arc::clone(&reporter) as _);
+    let watchers = Watchers(vec![Arc::clone(&reporter) as _, lookout]);
+    let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
     let ask = Ask { vendors: asked.only.vendors, force: asked.force };
     let patience = if asked.wait { Patience::Unlimited } else { Patience::Short };
-    let found = engine.work(&Cadence::Once(ask, patience)).await?;
+    let found = engine.work(&Cadence::Once(ask, patience)).await;
+    if let Err(error) = &found {
+        alerts.tell_of_journal(error).await;
+    }
+    let found = found?;
+    if !stop.is_cancelled() {
+        alerts.tell().await;
+        alerts.finish().await;
+    }
     show(&found, &reporter, screen);
     let code = code_of(&found);
     if stop.is_cancelled() {
@@ -99,7 +112,7 @@ fn result_table(found: &[Visited], columns: Option<usize>) -> String {
             outcome(visited).to_owned(),
             new.map_or_else(dash, ToString::to_string),
         ];
-        Row { cells, sentence: sentence(visited) }
+        Row { cells, sentence: visited.sentence() }
     };
     table(&["VENDOR", "IAM USER", "RESULT", "NEW KEY", "WHY"], found.iter().map(row).collect(), columns)
 }
@@ -123,7 +136,7 @@ impl VendorView {
             iam_user: visited.iam_user.as_ref().map(ToString::to_string),
             action: action(visited),
             reason: visited.verdict.reason,
-            sentence: sentence(visited),
+            sentence: visited.sentence(),
             steps,
             preflight,
             error: visited.error.clone(),
@@ -177,7 +190,7 @@ fn preview_text(previews: &[Preview]) -> String {
         let visited = &preview.visited;
         let user = visited.iam_user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
         lines.push(format!("{}{user}: {}", visited.vendor, action(visited)));
-        lines.push(format!("  {}", sentence(visited)));
+        lines.push(format!("  {}", visited.sentence()));
         lines.extend(preview.preflight.iter().map(check_line));
         lines.extend(preview.steps.iter().zip(1..).map(|(step, number)| format!("  {number}. {step}")));
     }

@@ -7,32 +7,51 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::alarm::{self, Alarm};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::progress::Reporter;
 use crate::cli::systemd::{self, Supervised};
 use crate::cli::{Screen, setup};
-use crate::driver::{Cadence, Engine, Watcher, World};
-use crate::journal::Mode;
+use crate::driver::{Cadence, Engine, Lookout, Observatory, Tellers, Watchers, World};
+use crate::telemetry::Calls;
 
 pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let (path, settings) = setup::settings(config, screen.color)?;
-    let world = setup::world(settings, Mode::Drive).await?;
+    let (newest_tellers, tellers) = watch::channel(setup::tellers(&settings)?);
+    let calls = Arc::new(Calls::default());
+    let world = setup::counted(alarm::world(settings).await?, &calls);
     let vendors = world.settings.vendors.len();
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let (newest, worlds) = watch::channel(world);
+    let lookout = Arc::new(Lookout::default());
+    let shown = Arc::new(Observatory::new(worlds.clone(), Arc::clone(&lookout)));
+    let settings = Arc::clone(&worlds.borrow().settings);
+    if let Some((server, listener)) = setup::server(&settings, shown, Arc::clone(&calls)).await? {
+        tokio::spawn(server.work(listener, stop.clone()));
+    }
+    let newest = Newest { world: newest, tellers: newest_tellers, calls };
     let supervised = Arc::new(Supervised::new(Reporter::new(false)));
     let hangup = listen(SignalKind::hangup())?;
     let reload = tokio::spawn(reload_on_hangup(hangup, path, newest, screen.color, Arc::clone(&supervised)));
-    let watcher = Arc::clone(&supervised) as Arc<dyn Watcher>;
-    let mut engine = Engine::new(worlds, stop, watcher).with_pulse(systemd::pulse());
+    let alarm = Alarm::start(alarm::alerts(worlds.clone(), tellers, &lookout));
+    let watchers = Watchers(vec![Arc::clone(&supervised) as _, lookout]);
+    let mut engine = Engine::new(worlds, stop, Arc::new(watchers)).with_pulse(systemd::pulse());
     tracing::info!("keyround {} starts; vendors: {vendors}", env!("CARGO_PKG_VERSION"));
     let found = engine.work(&Cadence::Scheduled).await;
     supervised.stopping();
     reload.abort();
+    alarm.end(found.as_ref().err()).await;
     found?;
     tracing::info!("stopped; what is under way goes on from the journal when keyround runs again");
     Ok(Code::Fine)
+}
+
+/// Where what was read again goes.
+struct Newest {
+    world: watch::Sender<World>,
+    tellers: watch::Sender<Tellers>,
+    calls: Arc<Calls>,
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, Failure> {
@@ -63,14 +82,14 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
 async fn reload_on_hangup(
     mut hangup: Signal,
     path: PathBuf,
-    newest: watch::Sender<World>,
+    newest: Newest,
     color: bool,
     supervised: Arc<Supervised>,
 ) {
     while hangup.recv().await.is_some() {
         supervised.reloading();
         let (current, journal, now) = {
-            let world = newest.borrow();
+            let world = newest.world.borrow();
             (Arc::clone(&world.settings), Arc::clone(&world.journal), world.clock.now())
         };
         let reloaded = setup::settings(Some(&path), color).and_then(|(_, settings)| {
@@ -78,13 +97,15 @@ async fn reload_on_hangup(
                 let message = "the journal cannot be changed while running; restart keyround for that";
                 return Err(Failure::new(Code::Config, message));
             }
-            setup::world_again(settings, journal)
+            let tellers = setup::tellers(&settings)?;
+            Ok((setup::world_again(settings, journal)?, tellers))
         });
         match reloaded {
-            Ok(world) => {
+            Ok((world, tellers)) => {
                 let vendors = world.settings.vendors.len();
                 tracing::info!("the configuration was read again; vendors: {vendors}");
-                newest.send_replace(world);
+                newest.world.send_replace(setup::counted(world, &newest.calls));
+                newest.tellers.send_replace(tellers);
                 supervised.reloaded(None);
             }
             Err(failure) => {

@@ -4,18 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::net::TcpListener;
 
 use crate::aws::AwsSession;
 use crate::cli::exit::{Code, Failure};
 use crate::config::{self, ConfigError, SecretRef, Settings};
 use crate::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
-use crate::driver::World;
+use crate::driver::{Tellers, World};
 use crate::drop_offs::AwsDropOffs;
 use crate::iam::AwsAccounts;
 use crate::ids::VendorName;
 use crate::journal::{self, Mode, SealKey};
-use crate::ports::{Clock, Journal, SecretSource};
+use crate::notify::{HttpHeartbeat, listeners};
+use crate::ports::{Accounts, Clock, Courier, Heartbeat, Journal, JournalError, SecretSource, Shown};
 use crate::secrets::Secrets;
+use crate::serve::{self, Server};
+use crate::telemetry::{Calls, CountedAccounts};
 use crate::time::{SystemClock, Timestamp};
 
 /// Sleeping is cut into pieces, so that a clock that is set, or a machine that slept, is noticed.
@@ -82,14 +86,57 @@ fn world_with(
         programs: Arc::new(LocalPrograms),
     };
     let vendors = ConfiguredVendors::new(&settings.vendors, ways, secrets);
-    let accounts = AwsAccounts::connect(session, &settings.accounts);
+    let accounts: Arc<dyn Accounts> = Arc::new(AwsAccounts::connect(session, &settings.accounts));
     Ok(World {
         settings: Arc::new(settings),
         clock: Arc::new(SystemClock),
         journal,
-        accounts: Arc::new(accounts),
+        accounts,
         vendors: Arc::new(vendors),
     })
+}
+
+/// Those who are told. They have a way out of their own, so that no trouble of theirs is a vendor's.
+pub(crate) fn tellers(settings: &Settings) -> Result<Tellers, Failure> {
+    if settings.alerts.is_empty() && settings.heartbeat.is_none() {
+        return Ok(Tellers::default());
+    }
+    let session = Arc::new(AwsSession::new(&settings.aws));
+    let secrets: Arc<dyn SecretSource> = Arc::new(Secrets::new(&session));
+    let egress = HttpsEgress::new().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
+    let courier: Arc<dyn Courier> = Arc::new(egress);
+    let heartbeat = settings.heartbeat.as_ref().map(|heartbeat| {
+        let heartbeat: Arc<dyn Heartbeat> = Arc::new(HttpHeartbeat::new(heartbeat, &courier, &secrets));
+        heartbeat
+    });
+    Ok(Tellers { listeners: listeners(&settings.alerts, &courier, &secrets, &session), heartbeat })
+}
+
+/// The same world, with its calls to AWS counted.
+pub(crate) fn counted(world: World, calls: &Arc<Calls>) -> World {
+    let accounts = CountedAccounts { accounts: world.accounts, calls: Arc::clone(calls) };
+    World { accounts: Arc::new(accounts), ..world }
+}
+
+/// What `[serve]` asks for, listening. The address and the token stay as they are until the program is started again.
+pub(crate) async fn server(
+    settings: &Settings,
+    shown: Arc<dyn Shown>,
+    calls: Arc<Calls>,
+) -> Result<Option<(Server, TcpListener)>, Failure> {
+    let Some(serve) = &settings.serve else { return Ok(None) };
+    let token = match &serve.token {
+        None => None,
+        Some(reference) => {
+            let secrets = Secrets::new(&Arc::new(AwsSession::new(&settings.aws)));
+            let unusable = |why: String| Failure::new(Code::Config, format!("the token of [serve] {why}"));
+            Some(secrets.resolve(reference).await.map_err(unusable)?)
+        }
+    };
+    let listener = serve::listen(serve.listen).await;
+    let listener = listener.map_err(|error| Failure::new(Code::TryAgain, error.to_string()))?;
+    tracing::info!("serving the page, /metrics, /healthz and /api/status at http://{}", serve.listen);
+    Ok(Some((Server { shown, calls, token }, listener)))
 }
 
 /// The journal, for commands that need nothing else of the world.
@@ -118,7 +165,8 @@ async fn journal(
 }
 
 async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) -> Result<SealKey, Failure> {
-    let unusable = |sentence: String| Failure::new(Code::Config, format!("[journal] seal_key: {sentence}"));
+    let unusable =
+        |sentence: String| Failure::from(JournalError::SealKey(format!("[journal] seal_key: {sentence}")));
     let text = secrets.resolve(reference).await.map_err(unusable)?;
     SealKey::from_base64(&text).map_err(|bad| unusable(format!("{reference}: {bad}; nothing was touched")))
 }

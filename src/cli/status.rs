@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::args::Format;
 use crate::cli::exit::{Code, Ended};
-use crate::cli::view::{StatusView, status_table};
+use crate::cli::view::status_table;
 use crate::cli::{Screen, setup};
 use crate::driver::{self, Visited};
 use crate::ids::VendorName;
@@ -18,7 +18,7 @@ pub(crate) async fn status(config: Option<&Path>, vendors: &[VendorName], screen
     let found = driver::status(&world, vendors).await?;
     let now = world.clock.now();
     match screen.format {
-        Format::Json => screen.show_json(&StatusView::new(&found, now)),
+        Format::Json => screen.show_json(&driver::status_of(&found, now)),
         Format::Table => screen.show(&status_table(&found, now, screen.columns)),
     }
     Ok(code_of(&found))

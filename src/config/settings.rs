@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::alert::Policy;
 pub use crate::audit::Waiver;
 use crate::config::{Recipient, SecretRef};
-use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
+use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::policy::Pattern;
 use crate::rotation::{Plan, Windows};
 pub use crate::schedule::{Ages, Cron};
@@ -27,6 +29,12 @@ pub struct Settings {
     pub accounts: BTreeMap<AccountName, AccountSettings>,
     /// `[vendor.NAME]`
     pub vendors: BTreeMap<VendorName, VendorSettings>,
+    /// `[alert.NAME]`
+    pub alerts: BTreeMap<SinkName, AlertSettings>,
+    /// `[heartbeat]`
+    pub heartbeat: Option<HeartbeatSettings>,
+    /// `[serve]`
+    pub serve: Option<ServeSettings>,
     /// `[[waiver]]`: findings of a review that are accepted.
     pub waivers: Vec<Waiver>,
     /// What is allowed, and an operator should know all the same. Sentences.
@@ -344,4 +352,114 @@ pub struct Expect {
     pub pointer: Option<String>,
     /// …this text stands; a template. Without it, the pointer must only lead somewhere.
     pub equals: Option<String>,
+}
+
+/// `[alert.NAME]`
+#[derive(Clone, Debug)]
+pub struct AlertSettings {
+    /// What is told, how often, in which form.
+    pub policy: Policy,
+    /// To whom.
+    pub sink: SinkSettings,
+    /// How long one telling may take.
+    pub timeout: Duration,
+}
+
+/// To whom alerts go.
+#[derive(Clone, Debug)]
+pub enum SinkSettings {
+    /// `kind = "webhook"`: Standard Webhooks 1.0, as for vendors.
+    Webhook(WebhookStep),
+    /// `kind = "slack"`: an incoming webhook. Its address is all that one needs to write there.
+    Slack {
+        /// The address.
+        url: SecretRef,
+    },
+    /// `kind = "pagerduty"`: Events API v2.
+    PagerDuty {
+        /// The integration key.
+        routing_key: SecretRef,
+        /// Such as `https://events.pagerduty.com`.
+        url: String,
+    },
+    /// `kind = "alertmanager"`: the alerts of its API v2.
+    Alertmanager {
+        /// Its instances, each without `/api/v2/alerts`; each is told.
+        urls: Vec<String>,
+        /// How the request shows who sends it.
+        auth: Option<Auth>,
+        /// Labels that every alert gets.
+        labels: BTreeMap<String, String>,
+        /// `http://` to a host that is not loopback was allowed out loud.
+        allow_plaintext: bool,
+    },
+    /// `kind = "email"`
+    Email(Box<EmailSettings>),
+    /// `kind = "sns"`
+    Sns {
+        /// The topic.
+        topic_arn: String,
+        /// The topic's region.
+        region: String,
+    },
+    /// `kind = "command"`: the alert as JSON on its standard input.
+    Command {
+        /// The program, absolute, and its arguments.
+        command: Vec<String>,
+    },
+}
+
+/// `kind = "email"`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EmailSettings {
+    /// The mail server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is kept from others.
+    pub tls: MailTls,
+    /// Who it is from.
+    pub from: String,
+    /// To whom; at least one.
+    pub to: Vec<String>,
+    /// The login, if the server wants one: the user in clear, and its password.
+    pub login: Option<(String, SecretRef)>,
+}
+
+/// How mail is kept from others on its way to the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MailTls {
+    /// TLS from the first byte, usually on port 465.
+    Tls,
+    /// TLS before anything that matters, usually on port 587; a server without it is refused.
+    StartTls,
+    /// None: to this machine, or where `allow_plaintext` says it out loud.
+    None,
+}
+
+/// `[heartbeat]`: who raises the alarm when passes stop.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HeartbeatSettings {
+    /// Where a full pass is reported.
+    pub url: HeartbeatUrl,
+    /// How long that may take.
+    pub timeout: Duration,
+}
+
+/// The address of a heartbeat. Who knows it can only pretend that all is well, so it may stand in the file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HeartbeatUrl {
+    /// In the file.
+    Plain(String),
+    /// Elsewhere.
+    Secret(SecretRef),
+}
+
+/// `[serve]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServeSettings {
+    /// Where.
+    pub listen: SocketAddr,
+    /// What a reader must show; there is one wherever `listen` can be reached from another machine.
+    pub token: Option<SecretRef>,
 }

@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
-
 use crate::ports::{Answer, Fault, Response};
 use crate::rotation::{Doubt, Refusal, RefusalCode};
 use crate::time::Timestamp;
@@ -18,7 +16,7 @@ pub(super) fn accepted(host: &str, response: &Response, statuses: &[u16], now: T
         [] => (200..300).contains(&status),
         some => some.contains(&status),
     };
-    if expected { Ok(()) } else { Err(fault(host, status, retry_after(response, now))) }
+    if expected { Ok(()) } else { Err(fault(host, status, response.retry_after(now))) }
 }
 
 fn fault(host: &str, status: u16, retry_after: Option<Duration>) -> Fault {
@@ -36,16 +34,6 @@ fn fault(host: &str, status: u16, retry_after: Option<Duration>) -> Fault {
         }
         _ => Fault::Unknown(Doubt { sentence: format!("{host} answered {status}"), retry_after }),
     }
-}
-
-/// How long the vendor asks to be left alone: seconds, or a date.
-fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
-    let text = response.headers.get("retry-after")?.trim();
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok().map(Duration::from_secs);
-    }
-    let date = DateTime::parse_from_rfc2822(text).ok()?;
-    Some(Timestamp::from_unix(date.timestamp()).since(now))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use url::form_urlencoded::byte_serialize;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::settings::{Auth, HttpStep};
-use crate::delivery::target::{self, Plaintext};
 use crate::delivery::{Prepared, Tools, answer, misconfigured};
+use crate::outward::target::{self, Plaintext};
 use crate::ports::{Answer, Errand, Fault, Purpose, Request};
 use crate::rotation::{Refusal, RefusalCode};
 use crate::secret::Secret;

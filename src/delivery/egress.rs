@@ -23,10 +23,11 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use url::Url;
 
+use crate::delivery::misconfigured;
 use crate::delivery::reach::Reach;
 use crate::delivery::scratch::Scratch;
-use crate::delivery::{misconfigured, target};
-use crate::ports::{Answer, Egress, Fault, Purpose, Request, Response};
+use crate::outward::target;
+use crate::ports::{Answer, Courier, Egress, Fault, Purpose, Request, Response};
 use crate::rotation::RefusalCode;
 use crate::time::in_words;
 
@@ -110,6 +111,28 @@ impl HttpsEgress {
 #[async_trait]
 impl Egress for HttpsEgress {
     async fn send(&self, _purpose: &Purpose, request: Request) -> Answer<Response> {
+        self.exchange(request).await
+    }
+
+    async fn reach(&self, url: &str, timeout: Duration) -> Answer<()> {
+        self.find(url, timeout).await
+    }
+}
+
+#[async_trait]
+impl Courier for HttpsEgress {
+    async fn carry(&self, request: Request) -> Answer<Response> {
+        self.exchange(request).await
+    }
+
+    async fn find(&self, url: &str, timeout: Duration) -> Answer<()> {
+        let url = parsed(url)?;
+        self.reach.connect(&url, timeout.min(CONNECT_TIMEOUT)).await
+    }
+}
+
+impl HttpsEgress {
+    async fn exchange(&self, request: Request) -> Answer<Response> {
         let (host, timeout) = (host(request.url.expose())?, request.timeout);
         let answer = self.ready(request)?.send().await;
         match answer {
@@ -118,13 +141,6 @@ impl Egress for HttpsEgress {
         }
     }
 
-    async fn reach(&self, url: &str, timeout: Duration) -> Answer<()> {
-        let url = parsed(url)?;
-        self.reach.connect(&url, timeout.min(CONNECT_TIMEOUT)).await
-    }
-}
-
-impl HttpsEgress {
     fn ready(&self, request: Request) -> Answer<reqwest::RequestBuilder> {
         let method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| misconfigured("the method is not one of HTTP"))?;

@@ -11,9 +11,9 @@ use url::form_urlencoded::byte_serialize;
 
 use crate::config::settings::{Body, HttpStep};
 use crate::delivery::scratch::Scratch;
-use crate::delivery::target::{self, BadTarget, Plaintext};
 use crate::delivery::template::{Captured, Words};
 use crate::delivery::{Prepared, Tools, answer, auth, misconfigured};
+use crate::outward::target::{self, BadTarget, Plaintext};
 use crate::ports::{Answer, Errand, Fault, Offer, Purpose, Request, Response};
 use crate::rotation::{RefusalCode, Verification};
 use crate::secret::Secret;

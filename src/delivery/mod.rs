@@ -29,7 +29,6 @@ mod preflight;
 mod process;
 mod reach;
 mod scratch;
-mod target;
 mod template;
 mod vendor;
 mod webhook;

@@ -14,7 +14,8 @@ use crate::delivery::auth::Credentials;
 use crate::delivery::template::{Captured, Words};
 use crate::delivery::vendor::Vendor;
 use crate::delivery::webhook::Carried;
-use crate::delivery::{auth, command, drop_off, http, target, webhook};
+use crate::delivery::{auth, command, drop_off, http, webhook};
+use crate::outward::target;
 use crate::ports::{Answer, Check, Offer, Reference};
 use crate::secret::Secret;
 

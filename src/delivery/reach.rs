@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::delivery::egress::{broken_off, not_sent, silent, unconnected, unresolved, untrusted};
-use crate::delivery::target;
+use crate::outward::target;
 use crate::ports::Answer;
 
 /// A proxy's answer to CONNECT is a status line and a few headers.

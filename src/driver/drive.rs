@@ -67,7 +67,8 @@ impl DriveError {
                 | JournalError::Conflict { .. }
                 | JournalError::AlreadyRotating { .. },
             ) => "journal_unavailable",
-            DriveError::Journal(JournalError::Unusable(_)) | DriveError::Illegal(_) => "journal",
+            DriveError::Journal(JournalError::Unusable(_) | JournalError::SealKey(_))
+            | DriveError::Illegal(_) => "journal",
             DriveError::Restless => "restless",
         }
     }

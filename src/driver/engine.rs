@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::driver::pass::{PassUnderWay, Place, place};
 use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
@@ -118,7 +119,8 @@ pub struct Engine {
     rosters: Vec<Roster>,
     forced: bool,
     calling: bool,
-    found: BTreeMap<(VendorName, Option<IamUserName>), Visited>,
+    found: BTreeMap<Place, Visited>,
+    pass: Option<PassUnderWay>,
     last_tick: Option<Timestamp>,
     next_tick: Timestamp,
 }
@@ -141,6 +143,7 @@ impl Engine {
             forced: false,
             calling: false,
             found: BTreeMap::new(),
+            pass: None,
             last_tick: None,
             next_tick: Timestamp::NEVER,
         }
@@ -195,6 +198,7 @@ impl Engine {
             self.take_due_wakes();
             self.call_roll().await?;
             self.send_out();
+            self.report_pass();
             if self.is_over(cadence) {
                 break;
             }
@@ -280,12 +284,28 @@ impl Engine {
         Ok(())
     }
 
+    /// A pass is over when everybody was visited once, whatever goes on after that.
+    fn report_pass(&mut self) {
+        if let Some(pass) = self.pass.take_if(|pass| !self.calling && pass.is_over()) {
+            self.watcher.pass_ended(&pass.ended(&self.found, self.next_tick, self.world().clock.now()));
+        }
+    }
+
+    fn line_up_for_pass(&mut self, call: Call, forced: bool) {
+        if let Some(pass) = &mut self.pass {
+            pass.awaits(call.subject.who());
+        }
+        self.line_up(Errand::Visit { call, forced });
+    }
+
     /// Calls the roll of these vendors. Where AWS must be asked for the users, that is an errand of its
     /// own, so that a slow answer delays nobody else.
     async fn begin_pass(&mut self, ask: &Ask) -> Result<(), JournalError> {
         let world = self.world();
         self.roll_call = RollCall::new(&ask.vendors, Vec::new());
         (self.forced, self.calling) = (ask.force, true);
+        self.pass = Some(PassUnderWay::new(world.clock.now(), ask.vendors.is_empty()));
+        self.watcher.pass_begins();
         for vendor in world.settings.vendors.values().filter(|vendor| ask.is_for(&vendor.name)) {
             match must_be_listed(vendor) {
                 true => self.line_up(Errand::List(vendor.name.clone())),
@@ -325,7 +345,7 @@ impl Engine {
             }
             Roster::Users(subjects) => {
                 for call in self.roll_call.call(subjects) {
-                    self.line_up(Errand::Visit { call, forced: self.forced });
+                    self.line_up_for_pass(call, self.forced);
                 }
             }
         }
@@ -335,7 +355,7 @@ impl Engine {
         self.calling = false;
         let (calls, nobodys) = self.roll_call.left_over(&world.settings);
         for call in calls {
-            self.line_up(Errand::Visit { call, forced: false });
+            self.line_up_for_pass(call, false);
         }
         for (known, claim) in nobodys {
             let visited = left_alone(world, &known, &claim).await;
@@ -381,22 +401,19 @@ impl Engine {
 
     fn take_back(&mut self, joined: Joined, patience: Patience) {
         match joined {
-            Ok((task, back)) => {
-                let errand = self.on_the_road.remove(&task);
-                match (back, errand) {
-                    (Back::Listed(roster), errand) => {
-                        if let (Some(Errand::List(vendor)), Roster::Users(_)) = (&errand, &roster) {
-                            self.watcher.listed(vendor);
-                        }
-                        self.rosters.push(roster);
+            Ok((task, back)) => match (back, self.off_the_road(task)) {
+                (Back::Listed(roster), errand) => {
+                    if let (Some(Errand::List(vendor)), Roster::Users(_)) = (&errand, &roster) {
+                        self.watcher.listed(vendor);
                     }
-                    (Back::Visited(visited), Some(Errand::Visit { call, .. })) => {
-                        self.take_visited(call.subject, *visited, patience);
-                    }
-                    (Back::Visited(_), Some(Errand::List(_)) | None) => {}
+                    self.rosters.push(roster);
                 }
-            }
-            Err(error) => match self.on_the_road.remove(&error.id()) {
+                (Back::Visited(visited), Some(Errand::Visit { call, .. })) => {
+                    self.take_visited(call.subject, *visited, patience);
+                }
+                (Back::Visited(_), Some(Errand::List(_)) | None) => {}
+            },
+            Err(error) => match self.off_the_road(error.id()) {
                 Some(Errand::List(vendor)) => {
                     self.rosters.push(Roster::Unlisted(Box::new(panicked(vendor, None))));
                 }
@@ -408,6 +425,14 @@ impl Engine {
                 None => {}
             },
         }
+    }
+
+    fn off_the_road(&mut self, task: Id) -> Option<Errand> {
+        let errand = self.on_the_road.remove(&task);
+        if let (Some(pass), Some(Errand::Visit { call, .. })) = (&mut self.pass, &errand) {
+            pass.is_back(&call.subject.who());
+        }
+        errand
     }
 
     fn take_visited(&mut self, subject: Subject, visited: Visited, patience: Patience) {
@@ -432,7 +457,10 @@ impl Engine {
     }
 
     fn remember(&mut self, visited: Visited) {
-        self.found.insert((visited.vendor.clone(), visited.iam_user.clone()), visited);
+        if let Some(pass) = &mut self.pass {
+            pass.found(&visited);
+        }
+        self.found.insert(place(&visited), visited);
     }
 }
 
@@ -464,4 +492,34 @@ fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> Visited {
          goes on from there"
     );
     Visited::broken(vendor, iam_user, "defect", sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_pass_waits_out_a_minute_and_never_a_person_or_a_vendor() {
+        let now = Timestamp::from_unix(1_800_000_000);
+        let covers = |patience: Patience, seconds, why: &Waiting| {
+            patience.covers(now + Duration::from_secs(seconds), why, now)
+        };
+        assert!(covers(Patience::Short, 60, &Waiting::Soak) && !covers(Patience::Short, 61, &Waiting::Soak));
+        assert!(covers(Patience::Unlimited, 61, &Waiting::Soak));
+        assert!(!covers(Patience::Short, 1, &Waiting::Use) && covers(Patience::Unlimited, 1, &Waiting::Use));
+        let reveal = Waiting::Reveal { since: now, days: 0 };
+        let hold = Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() };
+        for patience in [Patience::Short, Patience::Unlimited] {
+            assert!(!covers(patience, 1, &reveal));
+            assert!(!patience.covers(Timestamp::NEVER, &hold, now), "no time ends it");
+        }
+        assert!(!Patience::Short.covers(Timestamp::NEVER, &hold, Timestamp::NEVER));
+    }
+
+    #[test]
+    fn a_vendor_is_asked_for_its_users_once_at_a_time() {
+        let list = |vendor: &str| Errand::List(vendor.parse().expect("a vendor"));
+        assert!(list("acme").meets(&list("acme")));
+        assert!(!list("acme").meets(&list("initech")));
+    }
 }

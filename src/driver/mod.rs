@@ -4,6 +4,9 @@
 //! rotation that is under way, or judges the user's keys and begins one. `roster` says whom there is
 //! to visit. `engine` visits all of them, side by side, and knows when to come back.
 //!
+//! Beside the engine stand those who watch it: the `lookout` remembers what was seen last, `alerts` tells of it, and the
+//! `observatory` shows it. Each is made of what the visits saw and of the journal, and none is waited for.
+//!
 //! **Invariant:** carrying on is starting: before each effect the rotation is replayed from the
 //! journal. There is no other state that could be wrong after a crash.
 //!
@@ -12,8 +15,12 @@
 //!
 //! **Invariant:** nothing in here sleeps but the engine, between visits.
 
+mod alerts;
 mod drive;
 mod engine;
+mod lookout;
+mod observatory;
+mod pass;
 mod perform;
 mod preview;
 mod roster;
@@ -27,8 +34,12 @@ use crate::ports::{Accounts, Clock, Journal, Vendors};
 use crate::rotation::{Event, Rotation};
 use crate::time::Timestamp;
 
+pub use alerts::{Alerts, Teller, Tellers, of_journal};
 pub use drive::{Rest, entry_after};
 pub use engine::{Ask, Cadence, Engine, Patience};
+pub use lookout::{Lookout, Sight};
+pub use observatory::{Observatory, status_of};
+pub use pass::Pass;
 pub use preview::{Preview, Step, preview, steps};
 pub use roster::owner;
 pub use visit::{Visited, status};
@@ -56,10 +67,47 @@ pub trait Watcher: Send + Sync {
     fn visited(&self, subject: &Subject, visited: &Visited);
     /// Nobody can say in this pass who the users of a vendor are.
     fn unlisted(&self, _visited: &Visited) {}
+    /// A pass begins.
+    fn pass_begins(&self) {}
+    /// A pass is over: everybody was visited once. What is under way goes on.
+    fn pass_ended(&self, _pass: &Pass) {}
     /// AWS said who the users of a vendor are.
     fn listed(&self, _vendor: &VendorName) {}
     /// The engine's loop came by, and everything that is due now was begun. A loop that hangs calls this no more.
     fn turned(&self, _turn: &Turn) {}
+}
+
+/// Several watchers, each told of everything.
+pub struct Watchers(pub Vec<Arc<dyn Watcher>>);
+
+impl Watcher for Watchers {
+    fn appended(&self, rotation: &Rotation, event: &Event) {
+        self.0.iter().for_each(|watcher| watcher.appended(rotation, event));
+    }
+
+    fn visited(&self, subject: &Subject, visited: &Visited) {
+        self.0.iter().for_each(|watcher| watcher.visited(subject, visited));
+    }
+
+    fn unlisted(&self, visited: &Visited) {
+        self.0.iter().for_each(|watcher| watcher.unlisted(visited));
+    }
+
+    fn pass_begins(&self) {
+        self.0.iter().for_each(|watcher| watcher.pass_begins());
+    }
+
+    fn pass_ended(&self, pass: &Pass) {
+        self.0.iter().for_each(|watcher| watcher.pass_ended(pass));
+    }
+
+    fn listed(&self, vendor: &VendorName) {
+        self.0.iter().for_each(|watcher| watcher.listed(vendor));
+    }
+
+    fn turned(&self, turn: &Turn) {
+        self.0.iter().for_each(|watcher| watcher.turned(turn));
+    }
 }
 
 /// What the engine knows each time its loop comes by.

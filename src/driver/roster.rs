@@ -16,7 +16,7 @@ use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
 use crate::driver::World;
 use crate::driver::visit::{Visited, unlisted};
 use crate::ids::{RotationId, Subject, VendorName, Who};
-use crate::ports::{JournalError, Known};
+use crate::ports::{Journal, JournalError, Known};
 use crate::rotation::Rotation;
 use crate::schedule::Verdict;
 
@@ -200,7 +200,11 @@ pub(crate) async fn left_alone(world: &World, known: &Known, claim: &Claim) -> V
 }
 
 pub(crate) async fn replayed(world: &World, id: RotationId) -> Result<Rotation, JournalError> {
-    let events = world.journal.read(id).await?;
+    replayed_from(world.journal.as_ref(), id).await
+}
+
+pub(crate) async fn replayed_from(journal: &dyn Journal, id: RotationId) -> Result<Rotation, JournalError> {
+    let events = journal.read(id).await?;
     Rotation::replay(id, &events).map_err(|illegal| JournalError::Unusable(illegal.to_string()))
 }
 

@@ -12,9 +12,13 @@ use crate::driver::roster::{Call, everybody, replayed};
 use crate::driver::{Rest, Watcher, World, rotation_span};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
-use crate::rotation::{Event, KeyMetadata, KeyUsage, Plan, Rotation};
+use crate::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
 use crate::schedule::{Action, Facts, Verdict, judge};
 use crate::time::Timestamp;
+
+/// The waits for a person, for their codes.
+const REVEAL: Waiting = Waiting::Reveal { since: Timestamp::EPOCH, days: 0 };
+const HAND_OVER: Waiting = Waiting::HandOver { revealed_at: Timestamp::EPOCH, days: 0 };
 
 /// What one look found, and did.
 #[derive(Clone, Debug)]
@@ -55,6 +59,40 @@ impl Visited {
             error: None,
             failed: false,
         }
+    }
+
+    /// The verdict's sentence, and where only a person can go on, the command.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let sentence = &self.verdict.sentence;
+        match self.way_on() {
+            Some(command) => format!("{sentence}; to go on: `{command}`"),
+            None => sentence.clone(),
+        }
+    }
+
+    fn way_on(&self) -> Option<String> {
+        let vendor = &self.vendor;
+        match self.verdict.reason {
+            reason if reason == REVEAL.code() => return Some(format!("keyround reveal {vendor}")),
+            reason if reason == HAND_OVER.code() => return Some(format!("keyround ack {vendor}")),
+            _ => {}
+        }
+        let Stage::Stuck { blocker, .. } = self.rotation.as_ref()?.stage() else { return None };
+        Some(match blocker {
+            Blocker::OldKeyGone { .. } | Blocker::NewKeyGone { .. } | Blocker::WrongIdentity { .. } => {
+                format!("keyround abandon {vendor} --why REASON")
+            }
+            Blocker::OldKeyNotActive { .. }
+            | Blocker::NoFreeSlot { .. }
+            | Blocker::UnknownKey { .. }
+            | Blocker::NewKeyNotActive { .. }
+            | Blocker::NewKeyNeverWorked { .. }
+            | Blocker::VendorGone { .. }
+            | Blocker::VendorKeepsOldKey { .. }
+            | Blocker::VendorWentBack { .. }
+            | Blocker::Exhausted { .. } => format!("keyround resume {vendor}"),
+        })
     }
 
     pub(crate) fn broken(

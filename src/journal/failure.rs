@@ -18,6 +18,7 @@ pub(super) enum Doing {
     Reading,
     Appending,
     RecordingTick,
+    RememberingSink,
 }
 
 impl Doing {
@@ -30,6 +31,7 @@ impl Doing {
             Doing::Reading => ("read", ""),
             Doing::Appending => ("written", "; nothing was appended"),
             Doing::RecordingTick => ("written", "; the pass was not recorded as begun"),
+            Doing::RememberingSink => ("written", "; an alert may be told twice"),
         }
     }
 }

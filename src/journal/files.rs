@@ -18,7 +18,7 @@ use crate::secret::Secret;
 /// "krnd", in the header of each journal.
 pub(super) const APPLICATION_ID: u32 = 0x6b72_6e64;
 /// The newest schema that this version knows.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 
 const OWNER_ONLY: u32 = 0o600;
 const OTHERS: u32 = 0o077;
@@ -229,7 +229,7 @@ fn seal_key_path(journal: &Path) -> PathBuf {
 pub(super) fn seal_key_of(journal: &Path) -> Result<SealKey, JournalError> {
     let path = seal_key_path(journal);
     read_seal_key(&path)?.ok_or_else(|| {
-        JournalError::Unusable(format!(
+        JournalError::SealKey(format!(
             "the journal {} is there, but its seal key {} is missing; nothing was touched; restore the file, or name \
              the key as [journal] seal_key",
             journal.display(),
@@ -256,15 +256,19 @@ pub(super) fn seal_key_for_new(journal: &Path) -> Result<SealKey, JournalError> 
     seal_key_of(journal)
 }
 
+fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> JournalError {
+    JournalError::SealKey(format!("the seal key {} {what}: {error}; nothing was touched", path.display()))
+}
+
 fn read_seal_key(path: &Path) -> Result<Option<SealKey>, JournalError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unavailable(path, "cannot be opened", &error)),
+        Err(error) => return Err(unreadable(path, "cannot be opened", &error)),
     };
-    let mode = file.metadata().map_err(|error| unavailable(path, "cannot be read", &error))?.mode();
+    let mode = file.metadata().map_err(|error| unreadable(path, "cannot be read", &error))?.mode();
     if mode & OTHERS != 0 {
-        return Err(JournalError::Unusable(format!(
+        return Err(JournalError::SealKey(format!(
             "the seal key {} can be read by others than its owner (mode {:04o}); nothing was touched; chmod 0600 it, \
              and if somebody may have read it, count the secrets that were sealed with it as known",
             path.display(),
@@ -275,12 +279,12 @@ fn read_seal_key(path: &Path) -> Result<Option<SealKey>, JournalError> {
         Zeroizing::new(Vec::with_capacity(usize::try_from(SEAL_KEY_BYTES_MAX).unwrap_or_default()));
     file.take(SEAL_KEY_BYTES_MAX)
         .read_to_end(&mut bytes)
-        .map_err(|error| unavailable(path, "cannot be read", &error))?;
+        .map_err(|error| unreadable(path, "cannot be read", &error))?;
     std::str::from_utf8(&bytes)
         .map_err(|_| BadSealKey::NotBase64)
         .and_then(|text| SealKey::from_base64(&Secret::from(text)))
         .map(Some)
-        .map_err(|bad| JournalError::Unusable(format!("{}: {bad}; nothing was touched", path.display())))
+        .map_err(|bad| JournalError::SealKey(format!("{}: {bad}; nothing was touched", path.display())))
 }
 
 /// That this process, and no other, drives rotations with the journal. Held for as long as it lives.

@@ -4,13 +4,14 @@
 //! both. Hashes are computed when they are asked for, so that a simulation of millions of calls
 //! does not pay for them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::chain::{GENESIS, Link, Standing, admit, encode, hex};
-use crate::ids::{AccountName, IamUserName, RotationId, VendorName};
+use crate::alert::Memory;
+use crate::ids::{AccountName, IamUserName, RotationId, SinkName, VendorName};
 use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 use crate::rotation::Event;
 use crate::secret::Secret;
@@ -33,9 +34,12 @@ struct State {
     open: BTreeSet<(Timestamp, RotationId)>,
     /// The users of those.
     users: HashMap<(Option<AccountName>, IamUserName), RotationId>,
-    /// The whole history: whose event comes next.
-    history: Vec<RotationId>,
+    /// The whole history: whose event comes next, and the how manieth of theirs it is.
+    history: Vec<(RotationId, u64)>,
+    /// The hashes of the history, as far as somebody has asked for them.
+    chain: Vec<[u8; 32]>,
     last_tick: Option<Timestamp>,
+    sinks: BTreeMap<SinkName, Memory>,
 }
 
 #[derive(Debug)]
@@ -94,7 +98,7 @@ impl State {
             SecretChange::Seal(secret) => life.secret = Some(secret.clone()),
             SecretChange::Erase => life.secret = None,
         }
-        self.history.push(entry.rotation);
+        self.history.push((entry.rotation, entry.number));
         if entry.ends {
             self.end(entry.rotation);
         }
@@ -124,28 +128,38 @@ impl State {
         self.lives.get(&rotation).map(|life| &life.known)
     }
 
-    fn recorded(&self, writer: &str) -> Vec<Recorded> {
-        let (mut hash, mut numbers) = (GENESIS, HashMap::new());
-        let mut history = Vec::with_capacity(self.history.len());
-        for (rotation, position) in self.history.iter().zip(1..) {
-            let life = &self.lives[rotation];
-            let number: &mut u64 = numbers.entry(*rotation).or_default();
-            *number += 1;
-            let index = usize::try_from(*number - 1).unwrap_or(usize::MAX);
-            let ends = life.known.ended && index + 1 == life.events.len();
-            let (event, id) = (&life.events[index], rotation.to_string());
-            let link = Link { position, rotation: &id, number: *number, writer, ends, body: &encode(event) };
-            hash = link.hash_after(&hash);
-            history.push(Recorded {
-                position,
-                rotation: *rotation,
-                number: *number,
-                writer: writer.to_owned(),
-                event: event.clone(),
-                hash: hex(&hash),
-            });
+    /// What was appended after that place of the history.
+    fn recorded(&mut self, writer: &str, after: u64) -> Vec<Recorded> {
+        self.lengthen_chain(writer);
+        let skipped = usize::try_from(after).unwrap_or(usize::MAX);
+        let placed = self.history.iter().zip(&self.chain).zip(1..).skip(skipped);
+        let recorded = placed.map(|(((rotation, number), hash), position)| Recorded {
+            position,
+            rotation: *rotation,
+            number: *number,
+            writer: writer.to_owned(),
+            event: self.event(*rotation, *number).0.clone(),
+            hash: hex(hash),
+        });
+        recorded.collect()
+    }
+
+    fn lengthen_chain(&mut self, writer: &str) {
+        let known = self.chain.len();
+        for ((rotation, number), position) in self.history.iter().zip(1..).skip(known) {
+            let (event, ends) = self.event(*rotation, *number);
+            let (body, rotation) = (encode(event), rotation.to_string());
+            let link = Link { position, rotation: &rotation, number: *number, writer, ends, body: &body };
+            let hash = link.hash_after(self.chain.last().unwrap_or(&GENESIS));
+            self.chain.push(hash);
         }
-        history
+    }
+
+    /// That event, and whether it ends its rotation.
+    fn event(&self, rotation: RotationId, number: u64) -> (&Event, bool) {
+        let life = &self.lives[&rotation];
+        let index = usize::try_from(number - 1).expect("there are no more events than memory");
+        (&life.events[index], life.known.ended && index + 1 == life.events.len())
     }
 }
 
@@ -180,8 +194,8 @@ impl Journal for MemoryJournal {
         vendor: Option<&VendorName>,
         since: Timestamp,
     ) -> Result<Vec<Recorded>, JournalError> {
-        let state = self.state();
-        let mut history = state.recorded(&self.writer);
+        let mut state = self.state();
+        let mut history = state.recorded(&self.writer, 0);
         history.retain(|recorded| {
             let known = state.known(recorded.rotation);
             let theirs = vendor.is_none_or(|name| known.is_some_and(|known| known.subject.vendor == *name));
@@ -190,8 +204,12 @@ impl Journal for MemoryJournal {
         Ok(history)
     }
 
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
+        Ok(self.state().recorded(&self.writer, position))
+    }
+
     async fn verify_history(&self) -> Result<(u64, String), JournalError> {
-        let history = self.state().recorded(&self.writer);
+        let history = self.state().recorded(&self.writer, 0);
         Ok(history.last().map_or((0, hex(&GENESIS)), |last| (last.position, last.hash.clone())))
     }
 
@@ -203,6 +221,16 @@ impl Journal for MemoryJournal {
         self.writable()?;
         let mut state = self.state();
         state.last_tick = state.last_tick.max(Some(at));
+        Ok(())
+    }
+
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
+        Ok(self.state().sinks.get(sink).cloned())
+    }
+
+    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError> {
+        self.writable()?;
+        self.state().sinks.insert(sink.clone(), memory.clone());
         Ok(())
     }
 }

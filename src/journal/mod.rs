@@ -27,6 +27,7 @@ mod files;
 mod memory;
 mod opening;
 mod seal;
+mod spare;
 mod sqlite;
 mod verify;
 
@@ -36,6 +37,7 @@ use std::sync::Arc;
 pub use chain::{Unreadable, decode, encode};
 pub use memory::MemoryJournal;
 pub use seal::{BadSealKey, SealKey};
+pub use spare::SpareFile;
 pub use sqlite::SqliteJournal;
 
 use crate::ports::{Journal, JournalError};

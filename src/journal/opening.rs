@@ -197,10 +197,11 @@ async fn check_seal_key(
     if seal_key.matches(&salt, &value) {
         return Ok(());
     }
-    Err(unusable(
-        path,
-        "was sealed with another seal key; check [journal] seal_key, or the file seal.key beside it",
-    ))
+    let journal = path.display();
+    Err(Failure::Judged(JournalError::SealKey(format!(
+        "the journal {journal} was sealed with another seal key; check [journal] seal_key, or the file seal.key beside \
+         it; nothing was touched"
+    ))))
 }
 
 /// A journal that lost its end would have things done again that were done, and one changed letter in it would have
@@ -219,7 +220,10 @@ fn unusable(path: &Path, what: &str) -> Failure {
 
 /// Each step in a transaction of its own, which also sets the schema's number.
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), Failure> {
-    let steps = [("history", include_str!("migrations/1_history.sql"))];
+    let steps = [
+        ("history", include_str!("migrations/1_history.sql")),
+        ("alerts", include_str!("migrations/2_alerts.sql")),
+    ];
     let migrations = (1..).zip(steps).map(|(version, (name, sql))| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     });

@@ -15,7 +15,8 @@ use super::failure::{Doing, Failure};
 use super::files::{self, Found, InstanceLock};
 use super::verify::verify;
 use super::{Mode, SealKey, opening, read_only, this_process};
-use crate::ids::{AccountName, RotationId, Subject, VendorName};
+use crate::alert::Memory;
+use crate::ids::{AccountName, RotationId, SinkName, Subject, VendorName};
 use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 use crate::rotation::Event;
 use crate::secret::Secret;
@@ -287,6 +288,17 @@ impl Journal for SqliteJournal {
         rows.into_iter().map(|row| self.recorded(row)).collect()
     }
 
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
+        let rows: Vec<RecordedRow> = query_as(
+            "SELECT position, rotation, number, writer, body, hash FROM event WHERE position > ? ORDER BY position",
+        )
+        .bind(i64::try_from(position).unwrap_or(i64::MAX))
+        .fetch_all(&mut *self.connection().await)
+        .await
+        .map_err(|error| self.unread(error))?;
+        rows.into_iter().map(|row| self.recorded(row)).collect()
+    }
+
     async fn verify_history(&self) -> Result<(u64, String), JournalError> {
         let mut connection = self.connection().await;
         match verify(&mut connection).await.map_err(|failure| self.unread(failure))? {
@@ -312,6 +324,30 @@ impl Journal for SqliteJournal {
             .execute(&mut *self.connection().await)
             .await
             .map_err(|error| Failure::from(error).in_words(&self.path, Doing::RecordingTick))?;
+        Ok(())
+    }
+
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
+        let memory: Option<String> = query_scalar("SELECT memory FROM alert_sink WHERE name = ?")
+            .bind(sink.as_str())
+            .fetch_optional(&mut *self.connection().await)
+            .await
+            .map_err(|error| self.unread(error))?;
+        let read = |memory: String| serde_json::from_str(&memory);
+        memory.map(read).transpose().map_err(|_| self.damaged("what a sink was told"))
+    }
+
+    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError> {
+        if self.mode == Mode::Read {
+            return Err(read_only());
+        }
+        let memory = serde_json::to_string(memory).expect("a memory has nothing that JSON cannot say");
+        query("INSERT INTO alert_sink (name, memory) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET memory = excluded.memory")
+            .bind(sink.as_str())
+            .bind(memory)
+            .execute(&mut *self.connection().await)
+            .await
+            .map_err(|error| Failure::from(error).in_words(&self.path, Doing::RememberingSink))?;
         Ok(())
     }
 }

@@ -475,6 +475,12 @@ impl Rotation {
         self.offered_at
     }
 
+    /// How often the old key was set Active again, because the vendor went back to it.
+    #[must_use]
+    pub fn reactivations(&self) -> u32 {
+        self.reactivations
+    }
+
     /// The last failure since the stage began, in words.
     #[must_use]
     pub fn last_fault(&self) -> Option<&str> {

@@ -37,6 +37,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 mod window;
+mod words;
 
 pub use effect::{Effect, Evidence, Outcome};
 pub use event::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification};

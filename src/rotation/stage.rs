@@ -130,6 +130,27 @@ impl Stage {
         }
     }
 
+    /// Where a rotation that is stuck goes on when it is told to; `None`: it is not stuck.
+    #[must_use]
+    pub fn resumes_in(&self) -> Option<&'static str> {
+        match self {
+            Stage::Stuck { resume, .. } => Some(resume.name()),
+            Stage::Survey
+            | Stage::Create { .. }
+            | Stage::Suspect { .. }
+            | Stage::Discard { .. }
+            | Stage::Prove { .. }
+            | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
+            | Stage::Verify { .. }
+            | Stage::Soak { .. }
+            | Stage::Cool { .. }
+            | Stage::Restore { .. }
+            | Stage::Done { .. }
+            | Stage::Abandoned => None,
+        }
+    }
+
     /// The key that this stage gives to the vendor, or takes back.
     #[must_use]
     pub fn new_key(&self) -> Option<&AccessKeyId> {

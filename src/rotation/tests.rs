@@ -618,6 +618,72 @@ fn the_secret_is_kept_from_the_creation_until_the_vendor_is_verified() {
     assert_eq!(needed, [false, false, true, true, true, false, false]);
 }
 
+// A person's hand-over.
+
+#[test]
+fn nobody_is_waited_for_silently_a_reminder_comes_once_a_day() {
+    let made = by_hand(&[]);
+    let reveal = |days| Waiting::Reveal { since: at(10), days };
+    check(&made, 10, &Next::Wait { until: at(10 + DAY), why: reveal(0) });
+    check(&made, 9 + DAY, &Next::Wait { until: at(10 + DAY), why: reveal(0) });
+    check(&made, 10 + DAY, &Next::Wait { until: at(10 + 2 * DAY), why: reveal(1) });
+    check(&made, 10 + 3 * DAY, &Next::Wait { until: at(10 + 4 * DAY), why: reveal(3) });
+    assert_eq!(made.hand_over(at(10 + DAY)), Some(reveal(1)));
+}
+
+#[test]
+fn whoever_was_shown_the_key_is_waited_for_while_its_use_is_looked_for() {
+    let shown = Event::Revealed { by: "alex".to_owned(), why: None, recipient: None, at: at(HOUR) };
+    let revealed = by_hand(&[shown]);
+    let why = |days| Waiting::HandOver { revealed_at: at(HOUR), days };
+    let Next::Wait { until, why: waiting } = revealed.next(at(HOUR)) else { panic!("a look comes later") };
+    assert_eq!(waiting, why(0));
+    assert_eq!(revealed.next(until), Next::Perform(Effect::ReadUsage { keys: vec![key('B')] }));
+    assert_eq!(revealed.hand_over(until), Some(why(0)), "also when a look is due");
+    assert_eq!(revealed.hand_over(at(HOUR + DAY)), Some(why(1)));
+    assert_eq!(soaking(Plan::default()).hand_over(at(DAY)), None);
+}
+
+// Another look at the keys.
+
+#[test]
+fn a_new_key_that_no_listing_shows_is_gone_only_when_listings_have_settled() {
+    let settled = 10 + i64::try_from(listing::LISTING_SETTLES.as_secs()).expect("minutes");
+    let after = |seconds| {
+        let mut rotation = soaking(ungated());
+        rotation.apply(&listed(seconds)).expect("legal");
+        rotation.stage().name()
+    };
+    assert_eq!((after(settled - 1), after(settled)), ("soak", "stuck"));
+}
+
+#[test]
+fn an_old_key_that_no_listing_shows_inactive_was_set_active_only_when_listings_have_settled() {
+    let settled = 100 + i64::try_from(listing::LISTING_SETTLES.as_secs()).expect("minutes");
+    let after = |seconds| looked(&cooling(asking_nobody()), KeyStatus::Active, seconds).stage().name();
+    assert_eq!((after(101), after(settled - 1), after(settled)), ("cool", "cool", "soak"));
+}
+
+#[test]
+fn an_old_key_that_is_inactive_in_the_soak_is_given_back_only_if_it_was_given_back_before() {
+    let is_wanted_back = |rotation: &Rotation| {
+        matches!(looked(rotation, KeyStatus::Inactive, DAY).stage(), Stage::Restore { .. })
+    };
+    assert!(!is_wanted_back(&soaking(ungated())), "somebody set it Inactive before it was retired");
+    let mut restored = cooling(ungated());
+    for event in [
+        Event::ReactivationAsked { by: "alex".to_owned(), why: "an outage".to_owned(), at: at(200) },
+        Event::Reactivated { at: at(201) },
+    ] {
+        restored.apply(&event).expect("legal");
+    }
+    assert!(is_wanted_back(&restored), "a late request undid it");
+    let Effect::Deactivate { key, evidence } = retired_by(12) else { panic!("it deactivates") };
+    let intent = Intent::Deactivate { key, because: evidence.because().clone() };
+    restored.apply(&Event::Intended { intent, at: at(HOUR) }).expect("legal");
+    assert!(!is_wanted_back(&restored), "it is being retired again");
+}
+
 // What it is told with.
 
 fn id() -> RotationId {
@@ -710,6 +776,12 @@ fn soaking(plan: Plan) -> Rotation {
     let begin = [listed(1), created(2)].into_iter().chain(probes);
     let events: Vec<Event> = begin.chain([Event::Delivered { at: at(11) }, verified(12)]).collect();
     rotation(plan, &events)
+}
+
+/// Made for a person to hand over, who may be shown it since 10.
+fn by_hand(events: &[Event]) -> Rotation {
+    let begin = [listed(1), created(2), Event::Probed { at: at(10) }];
+    rotation(Plan { by_hand: true, ..asking_nobody() }, &[&begin, events].concat())
 }
 
 /// And is being retired since 20, a day before its time.

@@ -7,5 +7,5 @@ mod reasons;
 mod verdict;
 
 pub use self::cron::{BadCron, Cron, jitter_for, missed};
-pub use reasons::{Ages, Facts, judge};
+pub use reasons::{Ages, Facts, judge, vendor_has_new_key};
 pub use verdict::{Action, State, Verdict};

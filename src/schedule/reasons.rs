@@ -289,6 +289,24 @@ fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -
     Verdict { state: State::Overdue, sentence, ..verdict }
 }
 
+/// Whether the vendor works with the new key, as far as the rotation knows.
+#[must_use]
+pub fn vendor_has_new_key(stage: &Stage) -> bool {
+    match stage {
+        Stage::Survey
+        | Stage::Create { .. }
+        | Stage::Suspect { .. }
+        | Stage::Discard { .. }
+        | Stage::Prove { .. }
+        | Stage::Deliver { .. }
+        | Stage::HandOver { .. }
+        | Stage::Verify { .. }
+        | Stage::Abandoned => false,
+        Stage::Soak { .. } | Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => true,
+        Stage::Stuck { resume, .. } => vendor_has_new_key(resume),
+    }
+}
+
 /// When the plan lets a soak end, if the vendor uses the new key and nobody the old one.
 fn soaks_until(rotation: &Rotation) -> Timestamp {
     let plan = rotation.plan();

@@ -5,6 +5,8 @@
 
 extern crate self as keyround;
 
+#[path = "../../src/alert/mod.rs"]
+pub mod alert;
 #[path = "../../src/audit/mod.rs"]
 pub mod audit;
 #[path = "../../src/config/mod.rs"]
@@ -17,9 +19,13 @@ pub mod driver;
 pub mod ids;
 #[path = "../../src/journal/mod.rs"]
 pub mod journal;
+#[path = "../../src/outward/mod.rs"]
+pub mod outward;
+#[path = "../../src/overview.rs"]
+pub mod overview;
 #[path = "../../src/policy/mod.rs"]
 pub mod policy;
-#[path = "../../src/ports.rs"]
+#[path = "../../src/ports/mod.rs"]
 pub mod ports;
 #[path = "../../src/rotation/mod.rs"]
 pub mod rotation;

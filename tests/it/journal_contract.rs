@@ -7,6 +7,7 @@ mod file;
 use std::path::Path;
 use std::time::Duration;
 
+use keyround::alert::{Alert, Condition, Item, Memory, Telling};
 use keyround::ids::{AccessKeyId, RotationId, Subject};
 use keyround::journal::{MemoryJournal, Mode, SqliteJournal};
 use keyround::ports::{Entry, Journal, JournalError, Known, SecretChange};
@@ -53,6 +54,7 @@ contract! {
     the_chain_ends_with_the_hash_of_the_last_event
     the_last_pass_never_goes_back
     of_two_who_append_one_number_one_is_told_of_a_conflict
+    what_a_sink_was_told_is_remembered_until_it_is_told_more
 }
 
 async fn an_empty_journal_knows_nothing(journal: &dyn Journal) {
@@ -186,6 +188,10 @@ async fn the_history_is_cut_by_vendor_and_by_time(journal: &dyn Journal) {
     assert_eq!(theirs, [all[0].clone(), all[2].clone()]);
     assert_eq!(journal.history(None, at(20)).await.expect("events"), all[2..]);
     assert_eq!(journal.history(Some(&name), at(21)).await.expect("events"), []);
+    for (position, index) in [(0, 0), (1, 1), (2, 2), (all.last().expect("events").position, all.len())] {
+        assert_eq!(journal.history_after(position).await.expect("events"), all[index..]);
+    }
+    assert_eq!(journal.history_after(u64::MAX).await.expect("events"), []);
 }
 
 async fn the_chain_ends_with_the_hash_of_the_last_event(journal: &dyn Journal) {
@@ -214,6 +220,28 @@ async fn of_two_who_append_one_number_one_is_told_of_a_conflict(journal: &dyn Jo
     let both = tokio::join!(append(journal, begun.id, 2, &one), append(journal, begun.id, 2, &other));
     assert!(both.0.is_ok() != both.1.is_ok(), "{both:?}");
     assert_eq!(journal.read(begun.id).await.expect("events").len(), 2);
+}
+
+async fn what_a_sink_was_told_is_remembered_until_it_is_told_more(journal: &dyn Journal) {
+    let [pager, mail] = ["pager", "mail"].map(|name| name.parse().expect("a name"));
+    assert_eq!(journal.sink_memory(&pager).await.expect("an answer"), None);
+    let mut memory = Memory::new(at(0));
+    journal.remember_sink(&pager, &memory).await.expect("remembered");
+    memory.refused(&Telling::test(at(1)), None, at(1));
+    let sentence = "the sentence; 'quoted'".to_owned();
+    let alert = Alert::of_house(Condition::Journal, "journal", sentence, at(0));
+    memory.took(
+        &Telling { items: vec![Item::Firing { alert, again: false }], incident: None, at: at(2) },
+        at(2),
+    );
+    journal.remember_sink(&pager, &memory).await.expect("remembered");
+    assert_eq!(journal.sink_memory(&pager).await.expect("an answer"), Some(memory));
+    assert_eq!(journal.sink_memory(&mail).await.expect("an answer"), None);
+    assert_eq!(
+        journal.history(None, Timestamp::EPOCH).await.expect("events"),
+        [],
+        "it is no part of the history"
+    );
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what a campaign counted is shown with --nocapture")]
 
 mod age_files;
+mod alerts;
 mod by_hand;
 mod cli;
 mod commands;
@@ -25,6 +26,7 @@ mod rehearsal_months;
 mod review;
 mod rotate_moto;
 mod run_service;
+mod serve;
 mod simulation;
 mod support;
 mod tidy;

@@ -1,4 +1,4 @@
-"""IAM, STS, Secrets Manager and SSM for the tests: moto's answers, with AWS's strictness and with faults on order.
+"""IAM, STS, Secrets Manager, SSM and SNS for the tests: moto's answers, with AWS's strictness and with faults on order.
 
 What AWS says and remembers is moto's (one release of it, pinned). This wrapper adds, on the same port,
 
@@ -34,6 +34,7 @@ from aws_review import Review
 from moto.core.utils import utcnow
 from moto.iam import models as iam
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.sns.models import sns_backends
 from moto.sts.models import sts_backends
 from werkzeug.serving import make_server
 from werkzeug.test import create_environ, run_wsgi_app
@@ -259,6 +260,7 @@ class Control:
     GET  keys     every key, secrets included, deleted ones too
     POST roles    arn, external_id: a role that can be assumed, with that external id (null: without one)
     POST secrets  name, value, account (Secrets Manager) · POST parameters  name, value (SSM, SecureString)
+    POST topics   name: an SNS topic; gives its ARN · GET published  what was published to topics
     GET  calls    in order of arrival · DELETE calls
     POST rules    see `Rule`; gives its number · DELETE rules  forget all, release all
     GET  rules/N?wait=SECS  hits, once there is one
@@ -318,6 +320,15 @@ class Control:
     def post_parameters(self, name, value):
         parameter = {"Name": name, "Value": value, "Type": "SecureString"}
         self.emulator.ask_as_bootstrap("ssm", "AmazonSSM.PutParameter", parameter)
+
+    def post_topics(self, name):
+        return sns_backends[ACCOUNT]["us-east-1"].create_topic(name).arn
+
+    def get_published(self):
+        topics = sns_backends[ACCOUNT]["us-east-1"].topics.values()
+        sent = [notification for topic in topics for notification in topic.sent_notifications]
+        return [{"message": message, "subject": subject, "attributes": attributes}
+                for _, message, subject, attributes, *_ in sent]
 
     def get_calls(self):
         return self.emulator.calls

@@ -22,6 +22,7 @@ pub(crate) fn declared(
     };
     let mut declared = Declared {
         own_accounts: settings.accounts.values().filter_map(|account| account.id.clone()).collect(),
+        alert_sinks: Some(settings.alerts.len()),
         waivers: settings.waivers.clone(),
         ..Declared::default()
     };

@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** what may be a secret is not in a report (see [`report`]).
 
+mod alerts;
 mod auth;
 mod body;
 mod claims;
@@ -19,20 +20,21 @@ mod terms;
 mod values;
 mod vendor;
 mod waivers;
+mod watch;
 
 use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::DeTable;
 
-use self::reader::{Section, not_built};
+use self::reader::Section;
 use self::report::{Mistake, Report, Span};
 use self::vendor::Context;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 79] = [
+const VOCABULARY: [&str; 94] = [
     "account",
     "actions",
     "alert",
@@ -47,6 +49,7 @@ const VOCABULARY: [&str; 79] = [
     "carries",
     "client_id",
     "client_secret",
+    "command",
     "concurrency",
     "cool",
     "cron",
@@ -61,8 +64,11 @@ const VOCABULARY: [&str; 79] = [
     "external_id",
     "fields",
     "form",
+    "from",
     "header",
     "headers",
+    "heartbeat",
+    "host",
     "iam_user",
     "iam_users",
     "id",
@@ -71,22 +77,32 @@ const VOCABULARY: [&str; 79] = [
     "journal",
     "json",
     "kind",
+    "labels",
+    "listen",
     "max_age",
     "method",
     "name",
     "oauth2",
+    "on",
     "overdue_after",
     "owner",
+    "params",
     "password",
     "path",
     "pointer",
+    "port",
     "profile",
     "prove_every",
     "prove_successes",
     "quiet_for",
+    "reason",
     "region",
+    "repeat",
     "require_use",
+    "resources",
     "role_arn",
+    "routing_key",
+    "rule",
     "schedule",
     "scope",
     "seal_key",
@@ -94,24 +110,25 @@ const VOCABULARY: [&str; 79] = [
     "serve",
     "soak",
     "status",
+    "subject",
     "timeout",
     "timezone",
+    "tls",
+    "to",
+    "token",
     "token_url",
+    "topic_arn",
+    "until",
     "url",
+    "urls",
     "user",
     "value",
     "vendor",
     "vendor_account_id",
     "verify",
+    "waiver",
     "warn_before",
     "windows",
-    "params",
-    "reason",
-    "resources",
-    "rule",
-    "subject",
-    "until",
-    "waiver",
 ];
 
 /// Reads a configuration; `name` is what the mistakes call the file.
@@ -166,24 +183,25 @@ fn read<'a>(
     let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
     claims::check(report, claims);
     let waivers = waivers::read(report, &mut root);
-    refuse_not_built(&mut root);
+    let alerts = alerts::alerts(report, &root.named("alert", "[alert.NAME]"));
+    let heartbeat = root.section("heartbeat", "[heartbeat]".to_owned()).and_then(watch::heartbeat);
+    let serve = root.section("serve", "[serve]".to_owned()).and_then(watch::serve);
     root.finish();
     let mut warnings = Vec::new();
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }
-    Settings { journal, schedule, concurrency, aws, accounts, vendors, waivers, warnings }
-}
-
-/// What is documented as a section and not part of this version.
-fn refuse_not_built(root: &mut Section<'_>) {
-    for alert in root.named("alert", "[alert.NAME]") {
-        let section = reader::title("alert", alert.key);
-        let mistake = not_built(alert.key_span, &format!("the section {section}"));
-        root.report.add(mistake.hint("leave the section out, and watch the exit code and the status"));
-    }
-    if let Some(serve) = root.entry("serve") {
-        let mistake = not_built(serve.key_span, "the section [serve]");
-        root.report.add(mistake.hint("leave the section out, and watch the exit code and the status"));
+    Settings {
+        journal,
+        schedule,
+        concurrency,
+        aws,
+        accounts,
+        vendors,
+        alerts,
+        heartbeat,
+        serve,
+        waivers,
+        warnings,
     }
 }

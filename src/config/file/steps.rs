@@ -149,7 +149,7 @@ fn manual(mut section: Section<'_>, kind: Span, steps: usize) -> ManualStep {
     ManualStep { instructions }
 }
 
-fn webhook(mut section: Section<'_>, dropped_off: bool) -> Option<WebhookStep> {
+pub(super) fn webhook(mut section: Section<'_>, dropped_off: bool) -> Option<WebhookStep> {
     let (timeout, allow_plaintext) =
         (timeout(&mut section), section.flag("allow_plaintext").unwrap_or(false));
     let url = section.required("url", "where the webhook is posted to").and_then(|entry| {
@@ -260,7 +260,7 @@ fn get_with_body(place: Span, method: Option<Span>) -> Mistake {
     }
 }
 
-fn plaintext(allowed: bool) -> Plaintext {
+pub(super) fn plaintext(allowed: bool) -> Plaintext {
     if allowed { Plaintext::Allowed } else { Plaintext::Refused { hint: PLAIN_HINT } }
 }
 

@@ -95,7 +95,13 @@ async fn check(path: &Path, whole: &Whole) {
 
 /// It says which, and is not about another process: there is none.
 fn check_refusal(refusal: &JournalError) {
-    assert!(matches!(refusal, JournalError::Unusable(_) | JournalError::Unavailable(_)), "{refusal:?}");
+    assert!(
+        matches!(
+            refusal,
+            JournalError::Unusable(_) | JournalError::SealKey(_) | JournalError::Unavailable(_)
+        ),
+        "{refusal:?}"
+    );
     let sentence = refusal.to_string();
     assert!(sentence.len() > 10 && !sentence.contains(SECRET), "{sentence}");
 }

@@ -134,6 +134,10 @@ impl Journal for Hanging {
         self.journal.history(vendor, since).await
     }
 
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
+        self.journal.history_after(position).await
+    }
+
     async fn verify_history(&self) -> Result<(u64, String), JournalError> {
         self.journal.verify_history().await
     }
@@ -147,5 +151,20 @@ impl Journal for Hanging {
             std::future::pending::<()>().await;
         }
         self.journal.record_tick(at).await
+    }
+
+    async fn sink_memory(
+        &self,
+        sink: &keyround::ids::SinkName,
+    ) -> Result<Option<keyround::alert::Memory>, JournalError> {
+        self.journal.sink_memory(sink).await
+    }
+
+    async fn remember_sink(
+        &self,
+        sink: &keyround::ids::SinkName,
+        memory: &keyround::alert::Memory,
+    ) -> Result<(), JournalError> {
+        self.journal.remember_sink(sink, memory).await
     }
 }

@@ -268,8 +268,8 @@ async fn a_journal_without_its_own_row_is_refused() {
 #[tokio::test]
 async fn a_journal_from_a_newer_version_is_refused() {
     let place = Place::with_history().await;
-    place.tell("PRAGMA user_version = 2").await;
-    place.refused_by_all("from a newer version of keyround (schema 2, this version knows 1)").await;
+    place.tell("PRAGMA user_version = 3").await;
+    place.refused_by_all("from a newer version of keyround (schema 3, this version knows 2)").await;
 }
 
 #[tokio::test]
@@ -279,6 +279,20 @@ async fn a_journal_from_an_older_version_is_not_brought_up_to_date_by_a_reader()
     for mode in [Mode::Operate, Mode::Read] {
         place.untouched(&refusal(&place, mode).await, "from an older version of keyround");
     }
+}
+
+#[tokio::test]
+async fn a_journal_of_the_first_schema_is_brought_up_to_date_by_whoever_drives() {
+    let place = Place::with_history().await;
+    place.tell("DROP TABLE alert_sink").await;
+    place.tell("DELETE FROM _sqlx_migrations WHERE version = 2").await;
+    place.tell("PRAGMA user_version = 1").await;
+    place.untouched(&refusal(&place, Mode::Read).await, "from an older version of keyround");
+    let journal = open(&place.journal()).await;
+    let (pager, memory) = ("pager".parse().expect("a name"), keyround::alert::Memory::new(at(0)));
+    assert_eq!(journal.sink_memory(&pager).await.expect("an answer"), None);
+    journal.remember_sink(&pager, &memory).await.expect("remembered");
+    assert!(journal.verify_history().await.expect("a whole history").0 > 0);
 }
 
 #[tokio::test]
@@ -466,7 +480,7 @@ impl Place {
     #[track_caller]
     fn untouched(&self, refused: &JournalError, words: &str) {
         let told = refused.to_string();
-        assert!(matches!(refused, JournalError::Unusable(_)), "{told}");
+        assert!(matches!(refused, JournalError::Unusable(_) | JournalError::SealKey(_)), "{told}");
         assert!(told.contains(words) && told.contains(" not") | told.contains("nothing was"), "{told}");
         assert!(!told.contains(CANARY));
         assert!(*self.at_rest.borrow() == self.bytes(), "{told}: and yet it was touched");

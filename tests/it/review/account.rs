@@ -11,7 +11,7 @@ pub(super) const VENDOR: &str = "444455556666";
 pub(super) const STRONG_ID: &str = "7d1b9c1e-0a35-4a5b-9a93-2f5c7e1f9d20";
 
 /// The head of a configuration whose vendors have nothing wrong with them.
-pub(super) const INNOCENT: &str = "[aws]\nregion = \"us-east-1\"\n[account.partner]\nid = \"555566667777\"\nrole_arn = \"arn:aws:iam::555566667777:role/keyround\"\n";
+pub(super) const INNOCENT: &str = "[alert.team]\nkind = \"command\"\ncommand = [\"/bin/true\"]\n[aws]\nregion = \"us-east-1\"\n[account.partner]\nid = \"555566667777\"\nrole_arn = \"arn:aws:iam::555566667777:role/keyround\"\n";
 
 pub(super) struct Account {
     pub(super) emulator: Emulator,

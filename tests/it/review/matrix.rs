@@ -92,6 +92,17 @@ fn a_trail_that_leaves_calls_out_is_found() {
     assert_eq!(program.json(0, &["audit"])["findings"], json!([]));
 }
 
+#[test]
+fn rotations_that_fail_unheard_are_found() {
+    let mut matrix = Matrix::default();
+    let head = INNOCENT.split_once("[aws]").expect("the alerts stand before").1;
+    let mut account = Account::new(&format!("[aws]{head}"));
+    account.innocent();
+    let program = Program::new(&account.emulator, &account.configuration);
+    matrix.plant("KR704", "root", "steady");
+    matrix.check(&program.json(0, &["audit", "--quick"]));
+}
+
 fn rotating(account: &mut Account, vendor: &Vendor) {
     let url = vendor.url("/aws");
     let pair = "access_key_id = \"{{ access_key_id }}\", secret_access_key = \"{{ secret_access_key }}\"";

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use keyround::ids::{IamUserName, RotationId, VendorName};
+use keyround::alert::Memory;
+use keyround::ids::{IamUserName, RotationId, SinkName, VendorName};
 use keyround::journal::MemoryJournal;
 use keyround::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 use keyround::rotation::{Event, Rotation};
@@ -128,6 +129,10 @@ impl Journal for SimJournal {
         self.inner.history(vendor, since).await
     }
 
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
+        self.inner.history_after(position).await
+    }
+
     async fn verify_history(&self) -> Result<(u64, String), JournalError> {
         self.inner.verify_history().await
     }
@@ -140,5 +145,13 @@ impl Journal for SimJournal {
     async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError> {
         self.is_readable()?;
         self.inner.record_tick(at).await
+    }
+
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
+        self.inner.sink_memory(sink).await
+    }
+
+    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError> {
+        self.inner.remember_sink(sink, memory).await
     }
 }

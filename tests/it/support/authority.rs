@@ -42,8 +42,14 @@ impl Authority {
 
     /// Its certificate, for a program that is to trust it.
     pub(crate) fn pem(&self) -> String {
-        let text = BASE64_STANDARD.encode(self.0.der());
-        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+        pem("CERTIFICATE", self.0.der())
+    }
+
+    /// A certificate of this authority for `host`, and its key.
+    pub(crate) fn pems_for(&self, host: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params(host, Validity::Current).signed_by(&key, &self.0).expect("a certificate");
+        (pem("CERTIFICATE", certificate.der()), pem("PRIVATE KEY", &key.serialize_der()))
     }
 
     /// A server that shows a certificate of this authority for `host`.
@@ -52,6 +58,14 @@ impl Authority {
         let certificate = params(host, validity).signed_by(&key, &self.0).expect("a certificate");
         server(certificate.der().clone(), &key)
     }
+}
+
+/// RFC 7468.
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<String> =
+        text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// A server that shows a certificate signed by itself.

@@ -235,6 +235,16 @@ impl Emulator {
         self.tell("POST", "parameters", &json!({ "name": name, "value": value }));
     }
 
+    /// Makes an SNS topic. Gives its ARN.
+    pub(crate) fn seed_topic(&self, name: &str) -> String {
+        self.ask("POST", "topics", &json!({ "name": name }))
+    }
+
+    /// What was published to topics.
+    pub(crate) fn published(&self) -> Vec<Value> {
+        self.ask("GET", "published", &Value::Null)
+    }
+
     /// Lets a key look as if it was made that many days ago.
     pub(crate) fn set_age(&self, access_key_id: &str, age_days: f64) {
         self.tell("POST", "keys", &json!({ "access_key_id": access_key_id, "age_days": age_days }));

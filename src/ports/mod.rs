@@ -11,13 +11,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use crate::alert::Memory;
 use crate::audit::Facts;
 use crate::config::SecretRef;
 use crate::config::settings::Place;
-use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
+use crate::ids::{
+    AccessKeyId, AccountId, AccountName, IamUserName, RotationId, SinkName, Subject, VendorName,
+};
 use crate::rotation::{Doubt, Event, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification};
 use crate::secret::Secret;
 use crate::time::Timestamp;
+
+mod telling;
+
+pub use telling::{Courier, Heartbeat, Listener, Shown, Sink, SpareMemory};
 
 /// Not a yes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -144,9 +151,12 @@ pub enum JournalError {
     /// Another process drives rotations with this journal.
     #[error("{0}")]
     InUse(String),
-    /// The journal cannot be believed: damaged, from a newer version, or sealed with another key.
+    /// The journal cannot be believed: damaged, or from a newer version.
     #[error("{0}")]
     Unusable(String),
+    /// The key that seals the journal's secrets is missing, cannot be read, or is another one.
+    #[error("{0}")]
+    SealKey(String),
     /// The journal cannot be reached or written now.
     #[error("{0}")]
     Unavailable(String),
@@ -201,6 +211,14 @@ pub trait Journal: Send + Sync {
         since: Timestamp,
     ) -> Result<Vec<Recorded>, JournalError>;
 
+    /// What was appended after this place of the history, in order. What a projection has taken in, it is not
+    /// shown again, whatever the clock said when it was written.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError>;
+
     /// Recomputes the hash chain over the whole history. Gives the number of events and the last hash.
     ///
     /// # Errors
@@ -221,6 +239,20 @@ pub trait Journal: Send + Sync {
     ///
     /// The journal is unusable or unavailable.
     async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError>;
+
+    /// What this sink of alerts was last told, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError>;
+
+    /// Remembers what this sink was last told.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError>;
 }
 
 /// A key that was just made. Its secret exists here and nowhere else.
@@ -414,6 +446,19 @@ pub struct Response {
     pub headers: BTreeMap<String, String>,
     /// The body, up to the bound.
     pub body: Secret,
+}
+
+impl Response {
+    /// How long the other side asks to be left alone: in seconds, or until a date.
+    #[must_use]
+    pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        let text = self.headers.get("retry-after")?.trim();
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().ok().map(Duration::from_secs);
+        }
+        let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+        Some(Timestamp::from_unix(date.timestamp()).since(now))
+    }
 }
 
 /// The way out to vendors: one request, no redirects, no retries.

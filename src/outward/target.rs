@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 /// Whether `http://` to a host that is not this machine was allowed out loud.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Plaintext {
+pub(crate) enum Plaintext {
     /// `allow_plaintext = true`
     Allowed,
     /// Only to this machine.
@@ -14,7 +14,7 @@ pub(super) enum Plaintext {
 }
 
 impl Plaintext {
-    pub(super) fn from_setting(allow_plaintext: bool) -> Plaintext {
+    pub(crate) fn from_setting(allow_plaintext: bool) -> Plaintext {
         match allow_plaintext {
             true => Plaintext::Allowed,
             false => Plaintext::LoopbackOnly,
@@ -24,7 +24,7 @@ impl Plaintext {
 
 /// Why an address is not used. The address itself may hold a secret, so it is not repeated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum BadTarget {
+pub(crate) enum BadTarget {
     #[error("the address is not a URL with a host")]
     NoUrl,
     #[error("the address contains white space or control characters")]
@@ -46,7 +46,7 @@ impl From<BadTarget> for String {
 }
 
 /// An address that a request may be sent to.
-pub(super) fn checked(text: &str, plaintext: Plaintext) -> Result<Url, BadTarget> {
+pub(crate) fn checked(text: &str, plaintext: Plaintext) -> Result<Url, BadTarget> {
     // The parser drops tabs and line breaks in silence, so they are looked for first.
     if text.chars().any(|char| char.is_control() || char.is_whitespace()) {
         return Err(BadTarget::ControlCharacters);
@@ -67,7 +67,7 @@ pub(super) fn checked(text: &str, plaintext: Plaintext) -> Result<Url, BadTarget
 }
 
 /// Whether a connection to it stays on this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
@@ -77,7 +77,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 }
 
 /// The host as sentences name it.
-pub(super) fn host_of(url: &Url) -> String {
+pub(crate) fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or("the vendor").to_owned()
 }
 

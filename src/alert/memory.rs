@@ -1,0 +1,122 @@
+//! What a sink was last told. It outlives the process.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::condition::Condition;
+use crate::alert::decide::{Item, Policy, Telling};
+use crate::alert::picture::{Alert, AlertKey, Picture};
+use crate::rotation::retry::wait_after;
+use crate::time::Timestamp;
+
+/// A sink that is down is tried again at least this often: longer waits are for rotations, not for alarms.
+const SINK_WAIT_MAX: Duration = Duration::from_mins(30);
+
+/// What one sink was told, and how it took it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Up to where of the history it was told the news.
+    pub cursor: Cursor,
+    /// What it was told is wrong, and not yet that it is over.
+    pub told: BTreeMap<AlertKey, Told>,
+    /// How often in a row it did not take what it was told.
+    pub failures: u32,
+    /// It is left alone until then.
+    pub not_before: Timestamp,
+    /// Since when it does not take what there is to tell.
+    pub trying_since: Option<Timestamp>,
+}
+
+/// A place in the history.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The position of the last event that was looked at; 0: none.
+    pub position: u64,
+    /// Events before this time were looked at.
+    pub at: Timestamp,
+}
+
+/// One thing that a sink was told.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// As it was told last.
+    pub alert: Alert,
+    /// When that was.
+    pub at: Timestamp,
+    /// The incident that it is part of.
+    pub incident: AlertKey,
+    /// It was not told, only seen, so that its end can be.
+    pub quiet: bool,
+}
+
+impl Memory {
+    /// That of a sink which was never told anything. What happened before `now` is none of its news.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Memory {
+        Memory {
+            cursor: Cursor { position: 0, at: now },
+            told: BTreeMap::new(),
+            failures: 0,
+            not_before: Timestamp::EPOCH,
+            trying_since: None,
+        }
+    }
+
+    /// Notes what this sink does not want to hear, but whose end it does. Whether there was anything.
+    pub fn watch(&mut self, policy: &Policy, picture: &Picture, now: Timestamp) -> bool {
+        if !policy.on.contains(&Condition::Recovered) {
+            return false;
+        }
+        let unheard = picture.firing.iter().filter(|(key, alert)| {
+            let wanted = policy.on.contains(&alert.condition);
+            alert.condition.is_trouble() && !wanted && !self.told.contains_key(*key)
+        });
+        let quiet = |(key, alert): (&AlertKey, &Alert)| {
+            let told = Told { alert: alert.clone(), at: now, incident: alert.incident(), quiet: true };
+            (key.clone(), told)
+        };
+        let unheard: Vec<_> = unheard.map(quiet).collect();
+        let is_news = !unheard.is_empty();
+        self.told.extend(unheard);
+        is_news
+    }
+
+    /// The sink took it.
+    pub fn took(&mut self, telling: &Telling, now: Timestamp) {
+        (self.failures, self.not_before, self.trying_since) = (0, Timestamp::EPOCH, None);
+        for item in &telling.items {
+            match item {
+                Item::Firing { alert, .. } => {
+                    let told = Told {
+                        alert: alert.clone(),
+                        at: now,
+                        incident: telling.incident.clone().unwrap_or_else(|| alert.incident()),
+                        quiet: false,
+                    };
+                    self.told.insert(alert.key(), told);
+                }
+                Item::Over { alert, .. } | Item::Recovered { alert, .. } => {
+                    let key = alert.key();
+                    // It may have begun again as something else in the meantime.
+                    if self.told.get(&key).is_some_and(|told| told.alert.condition == alert.condition) {
+                        self.told.remove(&key);
+                    }
+                }
+                Item::News(notice) => {
+                    self.cursor.position = self.cursor.position.max(notice.position);
+                }
+                Item::Test => {}
+            }
+        }
+    }
+
+    /// The sink did not take it, and is left alone for a while.
+    pub fn refused(&mut self, telling: &Telling, retry_after: Option<Duration>, now: Timestamp) {
+        self.failures = self.failures.saturating_add(1);
+        self.trying_since.get_or_insert(telling.at);
+        let wait = wait_after(self.failures, retry_after).unwrap_or(SINK_WAIT_MAX);
+        self.not_before = now + wait.min(SINK_WAIT_MAX);
+    }
+}

@@ -1,0 +1,306 @@
+//! What is wrong now: verdicts, seen as alerts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::condition::{Condition, Topic};
+use crate::ids::{AccountName, IamUserName, RotationId, VendorName};
+use crate::rotation::{Next, Rotation, Stage, Waiting};
+use crate::schedule::{State, Verdict, vendor_has_new_key};
+use crate::time::Timestamp;
+
+/// A step that failed this often in a row is worth a message. The first two waits, 5 s and 30 s, are
+/// for what passes by itself.
+const FAILURES_MIN: u32 = 3;
+/// The reasons of a verdict that say no more than that AWS gave no answer.
+const SILENCES: [&str; 2] = ["not_sent", "unanswered"];
+/// The reasons of a verdict on a visit that the journal ended.
+const JOURNAL: [&str; 2] = ["journal", "journal_unavailable"];
+
+/// What one alert is, for as long as it lasts: a topic and a user.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AlertKey(pub(super) String);
+
+impl AlertKey {
+    /// As it is sent to those who tell alerts apart by it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// What.
+    pub condition: Condition,
+    /// With whom; `None`: with keyround itself, or the account.
+    pub vendor: Option<VendorName>,
+    /// With which user of theirs.
+    pub iam_user: Option<IamUserName>,
+    /// In which account.
+    pub account: Option<AccountName>,
+    /// Whom to ask about the vendor.
+    pub owner: Option<String>,
+    /// The reason code, as in `status`.
+    pub reason: String,
+    /// What failed, what is safe, what to do: the sentence of `status`.
+    pub sentence: String,
+    /// The rotation that it is about.
+    pub rotation: Option<RotationId>,
+    /// Since when, as far as that is known.
+    pub since: Timestamp,
+}
+
+impl Alert {
+    /// An alert about keyround itself.
+    #[must_use]
+    pub fn of_house(condition: Condition, reason: &str, sentence: String, since: Timestamp) -> Alert {
+        Alert {
+            condition,
+            vendor: None,
+            iam_user: None,
+            account: None,
+            owner: None,
+            reason: reason.to_owned(),
+            sentence,
+            rotation: None,
+            since,
+        }
+    }
+
+    /// The key that stays the same while the alert gets worse or better.
+    #[must_use]
+    pub fn key(&self) -> AlertKey {
+        AlertKey(self.path(self.condition.topic().as_str()))
+    }
+
+    /// The key for those to whom a worse alert is another one.
+    #[must_use]
+    pub fn incident(&self) -> AlertKey {
+        AlertKey(self.path(self.condition.as_str()))
+    }
+
+    fn path(&self, first: &str) -> String {
+        let account = self.account.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+        let vendor = self.vendor.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+        let user = self.iam_user.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+        format!("{first}{account}{vendor}{user}")
+    }
+}
+
+/// What one look at a user, or at a vendor without one, came to.
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
+    /// The vendor.
+    pub vendor: &'a VendorName,
+    /// Its user; `None`: a role, a vendor that is switched off, or a path that could not be listed.
+    pub iam_user: Option<&'a IamUserName>,
+    /// The user's account.
+    pub account: Option<&'a AccountName>,
+    /// Whom to ask about the vendor.
+    pub owner: Option<&'a str>,
+    /// The judgement.
+    pub verdict: &'a Verdict,
+    /// The judgement's sentence, with the command that helps.
+    pub sentence: String,
+    /// The rotation under way.
+    pub rotation: Option<&'a Rotation>,
+    /// Whether the visit failed.
+    pub failed: bool,
+}
+
+impl Seen<'_> {
+    fn is_silent(&self) -> bool {
+        self.rotation.is_none() && SILENCES.contains(&self.verdict.reason)
+    }
+
+    fn alert(&self, condition: Condition, since: Timestamp) -> Alert {
+        Alert {
+            condition,
+            vendor: Some(self.vendor.clone()),
+            iam_user: self.iam_user.cloned(),
+            account: self.account.cloned(),
+            owner: self.owner.map(str::to_owned),
+            reason: self.verdict.reason.to_owned(),
+            sentence: self.sentence.clone(),
+            rotation: self.rotation.map(Rotation::id),
+            since,
+        }
+    }
+}
+
+/// What is wrong, and of whom that is known.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says of another thing whether it is known")]
+pub struct Picture {
+    pub(super) firing: BTreeMap<AlertKey, Alert>,
+    known: BTreeMap<(VendorName, Option<IamUserName>), String>,
+    unknown: BTreeSet<VendorName>,
+    whole: bool,
+    reviewed: bool,
+    aws_answers: bool,
+    journal_works: bool,
+}
+
+/// What is wrong, from what was seen.
+///
+/// `whole`: a full pass is behind us, so a user that was not seen is not there. Before that, one that did not answer
+/// is not judged: the others of its pass may not have been asked yet.
+#[must_use]
+pub fn picture(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> Picture {
+    let mut picture = Picture { whole, journal_works: true, ..Picture::default() };
+    let silent = seen.iter().filter(|seen| seen.is_silent());
+    let asked = seen.iter().filter(|seen| seen.rotation.is_none() && has_key(seen.verdict.state));
+    let nobody_answers =
+        whole && silent.clone().count() > 0 && silent.clone().count() == asked.clone().count();
+    picture.aws_answers = asked.clone().count() > silent.clone().count();
+    if let Some(first) = silent.clone().next().filter(|_| nobody_answers) {
+        let count = silent.count();
+        let sentence = format!("AWS did not answer for any of {count} vendors' users: {}", first.sentence);
+        picture.raise(Alert::of_house(Condition::Aws, first.verdict.reason, sentence, now));
+    }
+    for seen in seen {
+        let is_journal = JOURNAL.contains(&seen.verdict.reason);
+        let is_unknown = is_journal || (seen.is_silent() && (nobody_answers || !whole));
+        if is_journal {
+            let (reason, sentence) = (seen.verdict.reason, seen.sentence.clone());
+            picture.raise(Alert::of_house(Condition::Journal, reason, sentence, now));
+        }
+        if is_unknown || (seen.iam_user.is_none() && seen.failed) {
+            picture.unknown.insert(seen.vendor.clone());
+        }
+        if !is_unknown {
+            picture.known.insert((seen.vendor.clone(), seen.iam_user.cloned()), seen.sentence.clone());
+            for alert in alerts(seen, now) {
+                picture.raise(alert);
+            }
+        }
+    }
+    picture
+}
+
+fn has_key(state: State) -> bool {
+    !matches!(state, State::Role | State::Unmanaged)
+}
+
+fn alerts(seen: &Seen<'_>, now: Timestamp) -> impl Iterator<Item = Alert> {
+    [of_age(seen, now), of_rotation(seen, now), of_reactivation(seen)].into_iter().flatten()
+}
+
+/// A rotation that is stuck or held is no excuse: due is due until the vendor has another key.
+fn of_age(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
+    let verdict = seen.verdict;
+    let by_date = || {
+        let has_new_key = seen.rotation.is_some_and(|rotation| vendor_has_new_key(rotation.stage()));
+        let is_past = |date: Option<Timestamp>| date.filter(|date| now >= *date && !has_new_key);
+        let overdue = is_past(verdict.overdue_at).map(|since| (Condition::Overdue, since));
+        overdue.or_else(|| is_past(verdict.due_at).map(|since| (Condition::Due, since)))
+    };
+    let (condition, since) = match verdict.state {
+        State::Warning => (Condition::Warning, now),
+        State::Due => (Condition::Due, verdict.due_at.unwrap_or(now)),
+        State::Overdue => (Condition::Overdue, verdict.overdue_at.unwrap_or(now)),
+        State::Stuck | State::Held => by_date()?,
+        State::Ok | State::Rotating | State::Unmanaged | State::Role => return None,
+    };
+    Some(seen.alert(condition, since))
+}
+
+fn of_rotation(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
+    let since = seen.rotation.map_or(now, Rotation::since);
+    let is_orphan = seen.verdict.state == State::Unmanaged && seen.failed;
+    if seen.verdict.state == State::Stuck || is_orphan {
+        return Some(seen.alert(Condition::Stuck, since));
+    }
+    match seen.rotation?.next(now) {
+        Next::Wait { why: Waiting::Backoff { failures, .. }, .. } if failures >= FAILURES_MIN => {
+            Some(seen.alert(Condition::Failed, now))
+        }
+        Next::Wait { .. } | Next::Perform(_) | Next::Stuck(_) | Next::Ended(_) => None,
+    }
+}
+
+/// From the moment the vendor went back until the old key is Inactive again, or the rotation is over.
+fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
+    let rotation = seen.rotation?;
+    let went_back = match rotation.stage() {
+        Stage::Restore { .. } => true,
+        Stage::Soak { .. } | Stage::Deliver { .. } | Stage::HandOver { .. } | Stage::Verify { .. } => {
+            rotation.reactivations() > 0
+        }
+        Stage::Survey
+        | Stage::Create { .. }
+        | Stage::Suspect { .. }
+        | Stage::Discard { .. }
+        | Stage::Prove { .. }
+        | Stage::Cool { .. }
+        | Stage::Done { .. }
+        | Stage::Stuck { .. }
+        | Stage::Abandoned => false,
+    };
+    went_back.then(|| {
+        let sentence = format!(
+            "the vendor {} went back to the old key {}, which is Active again, so it works with either; ask the vendor; {}",
+            seen.vendor,
+            rotation.old(),
+            seen.sentence
+        );
+        Alert { sentence, ..seen.alert(Condition::Reactivated, rotation.since()) }
+    })
+}
+
+impl Picture {
+    /// What is known when nobody could be looked at: this, and of everything else nothing.
+    #[must_use]
+    pub fn only(alert: Alert) -> Picture {
+        let mut picture = Picture::default();
+        picture.raise(alert);
+        picture
+    }
+
+    /// What is wrong.
+    pub fn firing(&self) -> impl Iterator<Item = &Alert> {
+        self.firing.values()
+    }
+
+    /// Adds what was seen elsewhere than in a visit: the journal, the review.
+    pub fn raise(&mut self, alert: Alert) {
+        self.firing.insert(alert.key(), alert);
+    }
+
+    /// Says that what the review did not find is not there.
+    #[must_use]
+    pub fn reviewed(self) -> Picture {
+        Picture { reviewed: true, ..self }
+    }
+
+    /// Whether what was told is over, and what there is to say of it now.
+    pub(super) fn end_of(&self, told: &Alert) -> Option<String> {
+        if let Some(firing) = self.firing.get(&told.key()) {
+            // What got worse is not over, whoever listens to the worse.
+            return (firing.condition < told.condition).then(|| firing.sentence.clone());
+        }
+        let over = |known: bool, sentence: &str| known.then(|| sentence.to_owned());
+        match (told.condition.topic(), &told.vendor) {
+            (Topic::Age | Topic::Rotation | Topic::Reactivated | Topic::News, Some(vendor)) => {
+                match self.known.get(&(vendor.clone(), told.iam_user.clone())) {
+                    Some(sentence) => Some(sentence.clone()),
+                    None => over(
+                        self.whole && !self.unknown.contains(vendor),
+                        "the configuration does not name it any more",
+                    ),
+                }
+            }
+            (Topic::Aws, _) => over(self.aws_answers, "AWS answers again"),
+            (Topic::Journal, _) => over(self.journal_works, "the journal is read and written again"),
+            (Topic::SealKey, _) => over(self.journal_works, "the seal key is read again"),
+            (Topic::RootKey | Topic::Audit, _) => over(self.reviewed, "the review does not find it any more"),
+            (Topic::Age | Topic::Rotation | Topic::Reactivated | Topic::News, None) => {
+                over(true, "there is nothing left of it")
+            }
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! The decisions, by tables and by whole lives of sinks that fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::{IamUserName, RotationId, Subject, VendorName};
+use crate::rotation::{Doing, Doubt, Event, Plan, Rotation};
+use crate::schedule::{Action, State, Verdict};
+use crate::time::Timestamp;
+
+const HOUR: Duration = Duration::from_hours(1);
+const REPEAT: Duration = Duration::from_hours(24);
+const STYLES: [Style; 3] = [Style::Messages, Style::Incidents, Style::State];
+
+// What is wrong.
+
+#[test]
+fn each_state_is_the_alert_of_its_name() {
+    for (state, expected) in [
+        (State::Ok, &[][..]),
+        (State::Warning, &["warning"]),
+        (State::Due, &["due"]),
+        (State::Overdue, &["overdue"]),
+        (State::Rotating, &[]),
+        (State::Stuck, &["overdue", "stuck"]),
+        (State::Held, &["overdue"]),
+        (State::Unmanaged, &[]),
+        (State::Role, &[]),
+    ] {
+        let user = User::new("acme", state);
+        assert_eq!(words(&picture(&[user.seen()], true, now())), expected, "{state}");
+    }
+}
+
+#[test]
+fn an_alert_has_the_code_and_the_sentence_of_status_and_the_owner() {
+    let user = User::new("acme", State::Overdue);
+    let picture = picture(&[user.seen()], true, now());
+    let alert = picture.firing().next().expect("an alert");
+    assert_eq!((alert.reason.as_str(), alert.sentence.as_str()), ("reason", "the sentence of status"));
+    assert_eq!(alert.owner.as_deref(), Some("platform@example.com"));
+    assert_eq!(alert.since, now().minus(HOUR), "since it is overdue");
+    assert_eq!(alert.key().as_str(), "age/acme/user-acme");
+    assert_eq!(alert.incident().as_str(), "overdue/acme/user-acme");
+}
+
+#[test]
+fn a_key_is_overdue_whoever_holds_its_rotation_back() {
+    let held = User { rotation: Some(rotation(0)), ..User::new("acme", State::Held) };
+    assert_eq!(words(&picture(&[held.seen()], true, now())), ["overdue"]);
+}
+
+#[test]
+fn a_step_that_fails_is_told_of_when_the_quick_retries_have_not_helped() {
+    for (failures, expected) in [(1, &[][..]), (2, &[]), (3, &["failed"]), (9, &["failed"])] {
+        let user = User { rotation: Some(rotation(failures)), ..User::new("acme", State::Rotating) };
+        assert_eq!(words(&picture(&[user.seen()], true, now())), expected, "{failures}");
+    }
+}
+
+#[test]
+fn when_nobody_is_answered_aws_is_to_blame_and_no_vendor() {
+    let silent = |name| User::stuck(name, "unanswered");
+    let (one, two, good) = (silent("acme"), silent("zeta"), User::new("good", State::Ok));
+    let role = User::new("role", State::Role);
+    let all = picture(&[one.seen(), two.seen(), role.seen()], true, now());
+    assert_eq!(words(&all), ["aws"]);
+    let some = picture(&[one.seen(), two.seen(), good.seen()], true, now());
+    assert_eq!(words(&some), ["overdue", "overdue", "stuck", "stuck"]);
+    let early = picture(&[one.seen(), good.seen()], false, now());
+    assert_eq!(words(&early), [""; 0], "the others of this pass may not have been asked yet");
+}
+
+#[test]
+fn a_journal_that_fails_is_one_alert_whoever_was_visited() {
+    let broken = |name| User::stuck(name, "journal");
+    let (one, two) = (broken("acme"), broken("zeta"));
+    assert_eq!(words(&picture(&[one.seen(), two.seen()], true, now())), ["journal"]);
+}
+
+// What is told of it.
+
+#[test]
+fn what_is_wrong_is_told_once_repeated_by_repeat_and_told_to_be_over_once() {
+    for style in [Style::Messages, Style::Incidents] {
+        let mut listener = Listener::new(style, &["overdue"]);
+        let overdue = [User::new("acme", State::Overdue)];
+        assert_eq!(listener.hears(&overdue, now()), ["+overdue/acme"]);
+        assert_eq!(listener.hears(&overdue, now() + HOUR), [""; 0], "{style:?}");
+        assert_eq!(listener.hears(&overdue, now() + REPEAT), ["~overdue/acme"]);
+        let ok = [User::new("acme", State::Ok)];
+        assert_eq!(listener.hears(&ok, now() + REPEAT + HOUR), ["-overdue/acme"]);
+        assert_eq!(listener.hears(&ok, now() + REPEAT * 3), [""; 0], "{style:?}");
+        assert_eq!(listener.hears(&overdue, now() + REPEAT * 4), ["+overdue/acme"]);
+    }
+}
+
+#[test]
+fn a_sink_that_keeps_state_is_told_again_before_it_forgets() {
+    let mut listener = Listener::new(Style::State, &["overdue"]);
+    let overdue = [User::new("acme", State::Overdue)];
+    assert_eq!(listener.hears(&overdue, now()), ["+overdue/acme"]);
+    assert_eq!(listener.hears(&overdue, now() + Duration::from_secs(59)), [""; 0]);
+    assert_eq!(listener.hears(&overdue, now() + Duration::from_mins(1)), ["~overdue/acme"]);
+    assert_eq!(listener.hears(&[User::new("acme", State::Ok)], now() + HOUR), ["-overdue/acme"]);
+}
+
+#[test]
+fn what_gets_worse_is_one_message_more_and_another_incident() {
+    let on = ["warning", "due", "overdue"];
+    let (warning, overdue) = ([User::new("acme", State::Warning)], [User::new("acme", State::Overdue)]);
+    let mut reader = Listener::new(Style::Messages, &on);
+    assert_eq!(reader.hears(&warning, now()), ["+warning/acme"]);
+    assert_eq!(reader.hears(&overdue, now() + HOUR), ["+overdue/acme"], "nothing is over");
+    for style in [Style::Incidents, Style::State] {
+        let mut keeper = Listener::new(style, &on);
+        assert_eq!(keeper.hears(&warning, now()), ["+warning/acme"]);
+        assert_eq!(keeper.hears(&overdue, now() + HOUR), ["+overdue/acme", "-warning/acme"], "{style:?}");
+        assert_eq!(keeper.hears(&[User::new("acme", State::Ok)], now() + HOUR * 2), ["-overdue/acme"]);
+    }
+}
+
+#[test]
+fn who_listens_to_the_lesser_only_is_not_told_that_the_worse_is_the_end_of_it() {
+    let mut listener = Listener::new(Style::Messages, &["warning"]);
+    assert_eq!(listener.hears(&[User::new("acme", State::Warning)], now()), ["+warning/acme"]);
+    assert_eq!(listener.hears(&[User::new("acme", State::Due)], now() + HOUR), [""; 0]);
+    assert_eq!(listener.hears(&[User::new("acme", State::Ok)], now() + HOUR * 2), ["-warning/acme"]);
+}
+
+#[test]
+fn what_is_not_known_is_neither_repeated_nor_over() {
+    let mut listener = Listener::new(Style::Messages, &["overdue", "aws"]);
+    assert_eq!(listener.hears(&[User::new("acme", State::Overdue)], now()), ["+overdue/acme"]);
+    let silent = [User::stuck("acme", "not_sent")];
+    assert_eq!(listener.hears(&silent, now() + HOUR), ["+aws/"]);
+    assert_eq!(listener.hears_of_a_part(&[], now() + HOUR * 2), [""; 0], "nobody was looked at");
+    let answers = [User::new("acme", State::Overdue)];
+    assert_eq!(listener.hears(&answers, now() + HOUR * 3), ["-aws/"]);
+    assert_eq!(listener.hears(&[], now() + HOUR * 4), ["-overdue/acme"], "it left the configuration");
+}
+
+#[test]
+fn many_at_once_are_one_message_and_one_incident() {
+    let many: Vec<User> = (0..200).map(|n| User::new(&format!("v{n:03}"), State::Overdue)).collect();
+    let mut reader = Listener::new(Style::Messages, &["overdue"]);
+    let tellings = reader.tellings(&many, true, now());
+    assert_eq!(tellings.len(), 1);
+    assert_eq!(headline(&tellings[0]), "keyround: 200 overdue");
+    let lines = lines(&tellings[0]);
+    assert_eq!(lines.len(), 31);
+    assert_eq!(lines.last().map(String::as_str), Some("and 170 more: keyround status"));
+
+    let mut pager = Listener::new(Style::Incidents, &["overdue"]);
+    let opened = pager.tellings(&many, true, now());
+    assert_eq!(opened.len(), 1);
+    pager.take(&opened, now());
+    let one_left = &many[..1];
+    assert_eq!(pager.tellings(one_left, true, now() + HOUR), [], "it is not over for all of them");
+    let closed = pager.tellings(&[], true, now() + HOUR * 2);
+    assert_eq!(closed.len(), 1);
+    assert_eq!((closed[0].incident.as_ref(), closed[0].items.len()), (opened[0].incident.as_ref(), 200));
+    pager.take(&closed, now() + HOUR * 2);
+    assert_eq!(pager.tellings(&[], true, now() + HOUR * 3), []);
+}
+
+#[test]
+fn a_few_at_once_are_an_incident_each() {
+    let few: Vec<User> = (0..5).map(|n| User::new(&format!("v{n}"), State::Overdue)).collect();
+    assert_eq!(Listener::new(Style::Incidents, &["overdue"]).tellings(&few, true, now()).len(), 5);
+}
+
+#[test]
+fn who_wants_to_hear_of_recoveries_hears_of_those_that_were_nobodys_business() {
+    let mut listener = Listener::new(Style::Messages, &["recovered"]);
+    assert_eq!(listener.hears(&[User::new("acme", State::Overdue)], now()), [""; 0]);
+    assert_eq!(listener.hears(&[User::new("acme", State::Due)], now() + HOUR), ["*overdue/acme"]);
+    assert_eq!(listener.hears(&[User::new("acme", State::Ok)], now() + HOUR * 2), [""; 0]);
+}
+
+#[test]
+fn news_are_told_once_and_by_place_in_the_history() {
+    let notice = |position| Notice {
+        condition: Condition::Rotated,
+        vendor: name("acme"),
+        iam_user: user("acme"),
+        rotation: rotation(0).id(),
+        sentence: "replaced".to_owned(),
+        at: now(),
+        position,
+    };
+    for style in [Style::Messages, Style::Incidents] {
+        let mut listener = Listener::new(style, &["rotated"]);
+        let news = [notice(7), notice(9)];
+        let told = decide(&listener.policy, &listener.memory, &Picture::default(), &news, now());
+        assert_eq!(told.iter().map(|telling| telling.items.len()).sum::<usize>(), 2);
+        listener.take(&told, now());
+        assert_eq!(decide(&listener.policy, &listener.memory, &Picture::default(), &news, now()), []);
+    }
+    let deaf = Listener::new(Style::Messages, &["overdue"]);
+    assert_eq!(decide(&deaf.policy, &deaf.memory, &Picture::default(), &[notice(1)], now()), []);
+}
+
+#[test]
+fn a_sink_that_fails_is_left_alone_for_longer_and_longer_but_never_long() {
+    let mut memory = Memory::new(now());
+    let mut waits = Vec::new();
+    for _ in 0..14 {
+        memory.refused(&Telling::test(now()), None, now());
+        waits.push(memory.not_before.since(now()));
+    }
+    assert!(waits.is_sorted(), "{waits:?}");
+    assert_eq!((waits[0], waits[13]), (Duration::from_secs(5), Duration::from_mins(30)));
+    memory.refused(&Telling::test(now()), Some(HOUR * 100), now());
+    assert_eq!(memory.not_before.since(now()), Duration::from_mins(30));
+}
+
+#[test]
+fn what_a_sink_remembers_survives_the_trip_through_json() {
+    let mut listener = Listener::new(Style::Incidents, &["overdue", "recovered"]);
+    let _told = listener.hears(&[User::new("acme", State::Stuck), User::new("zeta", State::Overdue)], now());
+    let text = serde_json::to_string(&listener.memory).expect("JSON");
+    assert_eq!(serde_json::from_str::<Memory>(&text).expect("a memory"), listener.memory);
+    assert_eq!(listener.memory.told.len(), 3, "{text}");
+}
+
+#[test]
+fn the_words_say_who_what_since_when_why_and_whom_to_ask() {
+    let mut listener = Listener::new(Style::Messages, &["overdue"]);
+    let told = listener.tellings(&[User::new("acme", State::Overdue)], true, now());
+    assert_eq!(headline(&told[0]), "keyround: acme (user-acme) overdue");
+    assert_eq!(
+        lines(&told[0]),
+        [
+            "acme (user-acme) overdue since 2026-11-23T11:00:00Z [reason]: the sentence of status; ask platform@example.com"
+        ]
+    );
+}
+
+#[test]
+fn every_condition_has_a_word_of_its_own_and_is_read_back() {
+    let words: BTreeSet<&str> = Condition::ALL.iter().map(|condition| condition.as_str()).collect();
+    assert_eq!(words.len(), Condition::ALL.len());
+    for condition in Condition::ALL {
+        assert_eq!(condition.as_str().parse(), Ok(condition));
+        assert_eq!(serde_json::to_value(condition).expect("JSON"), condition.as_str());
+    }
+}
+
+// Whole lives.
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happens to eight users and to the sink: what is overdue is told as soon as the sink can be
+    /// reached, nothing is told twice within `repeat`, and everything told is told to be over exactly once.
+    #[test]
+    fn never_silent_never_twice_and_over_exactly_once(life in lives()) {
+        for style in STYLES {
+            live(style, &life)?;
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    secs: u64,
+    states: Vec<State>,
+    accepts: bool,
+}
+
+fn lives() -> impl Strategy<Value = Vec<Step>> {
+    let state = prop::sample::select(vec![
+        State::Ok,
+        State::Warning,
+        State::Due,
+        State::Overdue,
+        State::Rotating,
+        State::Stuck,
+        State::Held,
+    ]);
+    let step = (1_u64..90_000, prop::collection::vec(state, 8), prop::bool::weighted(0.7));
+    let step = step.prop_map(|(secs, states, accepts)| Step { secs, states, accepts });
+    prop::collection::vec(step, 1..30)
+}
+
+fn live(style: Style, life: &[Step]) -> Result<(), TestCaseError> {
+    let on = ["warning", "overdue", "stuck"];
+    let mut listener = Listener::new(style, &on);
+    let mut at = now();
+    let mut last: BTreeMap<(AlertKey, Condition), Timestamp> = BTreeMap::new();
+    let mut open: BTreeMap<AlertKey, u32> = BTreeMap::new();
+    let calm = Step { secs: 90_000, states: vec![State::Ok; 8], accepts: true };
+    for step in life.iter().chain([&calm]) {
+        at = at + Duration::from_secs(step.secs);
+        let users: Vec<User> =
+            step.states.iter().zip(0..).map(|(state, n)| User::new(&format!("v{n}"), *state)).collect();
+        let was_left_alone = at < listener.memory.not_before;
+        let tellings = listener.tellings(&users, true, at);
+        prop_assert!(!was_left_alone || tellings.is_empty());
+        if !step.accepts && !tellings.is_empty() {
+            listener.memory.refused(&tellings[0], None, at);
+            continue;
+        }
+        for item in tellings.iter().flat_map(|telling| &telling.items) {
+            match item {
+                Item::Firing { alert, .. } => {
+                    let before = last.insert((alert.key(), alert.condition), at);
+                    let soon = before.filter(|before| style != Style::State && at.since(*before) < REPEAT);
+                    prop_assert_eq!(soon, None, "{:?} is told twice within `repeat`", alert);
+                    open.insert(alert.key(), 1);
+                }
+                Item::Over { alert, .. } => {
+                    last.remove(&(alert.key(), alert.condition));
+                    let is_replaced = tellings.iter().flat_map(|telling| &telling.items).any(
+                        |other| matches!(other, Item::Firing { alert: new, .. } if new.key() == alert.key()),
+                    );
+                    let was_open = if is_replaced { Some(1) } else { open.remove(&alert.key()) };
+                    prop_assert_eq!(was_open, Some(1), "{:?} is over twice", alert);
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+        listener.take(&tellings, at);
+        for user in users.iter().filter(|user| !was_left_alone && user.verdict.state == State::Overdue) {
+            let seen = user.seen();
+            let alerts = picture(&[seen], true, at);
+            let key = alerts.firing().next().expect("it is overdue").key();
+            let told = listener.memory.told.get(&key).map(|told| told.alert.condition);
+            prop_assert_eq!(told, Some(Condition::Overdue), "silent about {:?}", key);
+        }
+        // Messages of the worse are messages: an escalation forgets when the lesser was told.
+        last.retain(|(key, condition), _| {
+            listener.memory.told.get(key).is_some_and(|told| told.alert.condition == *condition)
+        });
+    }
+    prop_assert!(listener.memory.told.is_empty() || at < listener.memory.not_before);
+    Ok(())
+}
+
+// Those who look, and those who listen.
+
+struct User {
+    vendor: VendorName,
+    name: IamUserName,
+    rotation: Option<Rotation>,
+    verdict: Verdict,
+}
+
+impl User {
+    fn new(vendor: &str, state: State) -> User {
+        let due = [State::Due, State::Overdue, State::Stuck, State::Held, State::Rotating].contains(&state);
+        let overdue = due && state != State::Due;
+        let verdict = Verdict {
+            state,
+            reason: "reason",
+            sentence: String::new(),
+            due_at: due.then(|| now().minus(HOUR * 2)),
+            overdue_at: overdue.then(|| now().minus(HOUR)),
+            old: None,
+            action: Action::Nothing,
+        };
+        User { vendor: name(vendor), name: user(vendor), rotation: None, verdict }
+    }
+
+    /// A stuck one, for this reason.
+    fn stuck(vendor: &str, reason: &'static str) -> User {
+        let user = User::new(vendor, State::Stuck);
+        User { verdict: Verdict { reason, ..user.verdict }, ..user }
+    }
+
+    fn seen(&self) -> Seen<'_> {
+        Seen {
+            vendor: &self.vendor,
+            iam_user: Some(&self.name),
+            account: None,
+            owner: Some("platform@example.com"),
+            verdict: &self.verdict,
+            sentence: "the sentence of status".to_owned(),
+            rotation: self.rotation.as_ref(),
+            failed: false,
+        }
+    }
+}
+
+struct Listener {
+    policy: Policy,
+    memory: Memory,
+}
+
+impl Listener {
+    fn new(style: Style, on: &[&str]) -> Listener {
+        let on = on.iter().map(|word| word.parse().expect("a condition")).collect();
+        Listener { policy: Policy { on, repeat: REPEAT, style }, memory: Memory::new(now()) }
+    }
+
+    fn tellings(&mut self, users: &[User], whole: bool, at: Timestamp) -> Vec<Telling> {
+        let seen: Vec<Seen<'_>> = users.iter().map(User::seen).collect();
+        let picture = picture(&seen, whole, at);
+        self.memory.watch(&self.policy, &picture, at);
+        decide(&self.policy, &self.memory, &picture, &[], at)
+    }
+
+    fn take(&mut self, tellings: &[Telling], at: Timestamp) {
+        for telling in tellings {
+            self.memory.took(telling, at);
+        }
+    }
+
+    /// What it is told, in short: `+` begins, `~` again, `-` over, `*` recovered.
+    fn hears(&mut self, users: &[User], at: Timestamp) -> Vec<String> {
+        let tellings = self.tellings(users, true, at);
+        self.take(&tellings, at);
+        short(&tellings)
+    }
+
+    fn hears_of_a_part(&mut self, users: &[User], at: Timestamp) -> Vec<String> {
+        let tellings = self.tellings(users, false, at);
+        self.take(&tellings, at);
+        short(&tellings)
+    }
+}
+
+fn short(tellings: &[Telling]) -> Vec<String> {
+    let said = |mark: &str, alert: &Alert| {
+        format!("{mark}{}/{}", alert.condition, alert.vendor.as_ref().map_or("", VendorName::as_str))
+    };
+    let item = |item: &Item| match item {
+        Item::Firing { alert, again: false } => said("+", alert),
+        Item::Firing { alert, again: true } => said("~", alert),
+        Item::Over { alert, .. } => said("-", alert),
+        Item::Recovered { alert, .. } => said("*", alert),
+        Item::News(notice) => format!("!{}", notice.vendor),
+        Item::Test => "test".to_owned(),
+    };
+    tellings.iter().flat_map(|telling| telling.items.iter().map(item)).collect()
+}
+
+fn words(picture: &Picture) -> Vec<&'static str> {
+    let mut words: Vec<&str> = picture.firing().map(|alert| alert.condition.as_str()).collect();
+    words.sort_unstable();
+    words
+}
+
+/// One whose first listing failed this often.
+fn rotation(failures: u32) -> Rotation {
+    let subject = Subject { vendor: name("acme"), account: None, iam_user: user("acme") };
+    let old = "AKIAOLD0000000000001".parse().expect("a key id");
+    let id = RotationId::new(&subject, &old, now());
+    let plan = Plan::default();
+    let started = Event::Started {
+        subject,
+        old,
+        old_created_at: Timestamp::EPOCH,
+        reason: String::new(),
+        plan,
+        at: now(),
+    };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+    let failure = Event::Unanswered { doing: Doing::List, doubt, at: now() };
+    let failures = std::iter::repeat_n(&failure, usize::try_from(failures).expect("a few"));
+    Rotation::replay(id, std::iter::once(&started).chain(failures)).expect("a legal life")
+}
+
+fn name(vendor: &str) -> VendorName {
+    vendor.parse().expect("a vendor")
+}
+
+fn user(vendor: &str) -> IamUserName {
+    format!("user-{vendor}").parse().expect("a user")
+}
+
+fn now() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().expect("a time")
+}

@@ -1,0 +1,84 @@
+//! Alerts beside the engine, for `run` and `rotate`; and the alarm when there is no engine to run.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::alert::Picture;
+use crate::cli::exit::Failure;
+use crate::cli::setup;
+use crate::config::Settings;
+use crate::driver::{Alerts, Lookout, Teller, Tellers, World, of_journal};
+use crate::journal::{Mode, SpareFile};
+use crate::ports::{JournalError, SpareMemory};
+use crate::time::SystemClock;
+
+/// A sink that is slow to hear the last word does not keep the program from ending.
+const LAST_WORD_MAX: Duration = Duration::from_secs(3);
+
+/// Opens the world to drive it. When its journal cannot be opened, those who want to know are told.
+pub(crate) async fn world(settings: Settings) -> Result<World, Failure> {
+    let opened = setup::world(settings.clone(), Mode::Drive).await;
+    if let Err(Failure { journal: Some(error), .. }) = &opened {
+        tell_without_journal(&settings, error).await;
+    }
+    opened
+}
+
+async fn tell_without_journal(settings: &Settings, error: &JournalError) {
+    let now = SystemClock.now();
+    let (Some(alert), Ok(tellers)) = (of_journal(error, now), setup::tellers(settings)) else { return };
+    let mut teller = Teller::new(None, spare(&settings.journal.path), Arc::new(SystemClock));
+    let holds_until = now + Duration::from_hours(1);
+    teller.tell(&tellers.listeners, &Picture::only(alert), holds_until).await;
+}
+
+fn spare(journal: &Path) -> Arc<dyn SpareMemory> {
+    Arc::new(SpareFile::beside(journal))
+}
+
+/// The alerts of a world, not yet at work.
+pub(crate) fn alerts(
+    worlds: watch::Receiver<World>,
+    tellers: watch::Receiver<Tellers>,
+    lookout: &Arc<Lookout>,
+) -> Alerts {
+    let spare = spare(&worlds.borrow().settings.journal.path);
+    Alerts::new(worlds, tellers, Arc::clone(lookout), spare)
+}
+
+/// Alerts at work beside the engine.
+pub(crate) struct Alarm {
+    stop: CancellationToken,
+    task: JoinHandle<Alerts>,
+}
+
+impl Alarm {
+    pub(crate) fn start(mut alerts: Alerts) -> Alarm {
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        let task = tokio::spawn(async move {
+            alerts.work(&told).await;
+            alerts
+        });
+        Alarm { stop, task }
+    }
+
+    /// Ends it, with a last word about the journal if that was the end.
+    pub(crate) async fn end(self, error: Option<&JournalError>) {
+        self.stop.cancel();
+        let last_word = async {
+            if let (Ok(mut alerts), Some(error)) = (self.task.await, error) {
+                alerts.tell_of_journal(error).await;
+            }
+        };
+        let patience = if error.is_some() { LAST_WORD_MAX * 10 } else { LAST_WORD_MAX };
+        if tokio::time::timeout(patience, last_word).await.is_err() {
+            tracing::warn!("an alert was still being told; it is told again at the next start");
+        }
+    }
+}

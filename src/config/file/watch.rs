@@ -1,0 +1,54 @@
+//! `[heartbeat]` and `[serve]`: how others notice that all is well, and that it is not.
+
+use std::net::SocketAddr;
+
+use super::reader::{self, Section, quoted};
+use super::report::Mistake;
+use super::steps;
+use super::values::{self, Plaintext};
+use crate::config::settings::{HeartbeatSettings, HeartbeatUrl, ServeSettings};
+
+const HEARTBEAT_HINT: &str = "such as https://hc-ping.com/…, or credential:heartbeat";
+const PLAIN_HINT: &str = "use https: nobody else should say that all is well";
+
+pub(super) fn heartbeat(mut section: Section<'_>) -> Option<HeartbeatSettings> {
+    let entry = section.required("url", HEARTBEAT_HINT);
+    let url = entry.and_then(|entry| {
+        let text = reader::unseen_string(section.report, "url", entry.value)?;
+        if text.text.starts_with("https:") || text.text.starts_with("http:") {
+            let address = values::address(section.report, text, Plaintext::Refused { hint: PLAIN_HINT });
+            // Who has it can report passes that never were.
+            section.report.hide(text.span);
+            return address.map(HeartbeatUrl::Plain);
+        }
+        reader::secret(section.report, entry.value).map(HeartbeatUrl::Secret)
+    });
+    let timeout = steps::timeout(&mut section);
+    section.finish();
+    Some(HeartbeatSettings { url: url?, timeout })
+}
+
+pub(super) fn serve(mut section: Section<'_>) -> Option<ServeSettings> {
+    let hint = "such as listen = \"127.0.0.1:9464\"";
+    let entry = section.required("listen", hint);
+    let text = entry.and_then(|entry| reader::string(section.report, "listen", entry.value));
+    let token = section.secret("token");
+    let listen = text.and_then(|text| {
+        let listen = text.text.parse::<SocketAddr>().ok();
+        if listen.is_none() {
+            let message = format!("{} is not an IP address and a port", quoted(text.text));
+            section.report.add(Mistake::new(text.span, message).hint(hint));
+        }
+        listen.map(|listen| (listen, text.span))
+    });
+    if let Some((listen, span)) = listen
+        && !listen.ip().is_loopback()
+        && section.place_of("token").is_none()
+    {
+        let message = "this address can be reached from other machines, and no token is asked for";
+        let hint = "listen on 127.0.0.1, or say token = \"credential:serve-token\"";
+        section.report.add(Mistake::new(span, message).hint(hint));
+    }
+    section.finish();
+    listen.map(|(listen, _)| ServeSettings { listen, token })
+}

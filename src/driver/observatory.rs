@@ -1,0 +1,293 @@
+//! What there is to show: the sight of the lookout, and the history, put together.
+//!
+//! **Invariant:** to look costs no call to AWS and changes nothing.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, watch};
+
+use crate::config::Settings;
+use crate::config::settings::Access;
+use crate::driver::{Lookout, Sight, Visited, World};
+use crate::ids::{AccessKeyId, RotationId};
+use crate::overview::{Happening, Key, Overview, RotationStatus, Status, Tally, VendorStatus, status_word};
+use crate::ports::{Journal, JournalError, Recorded, Shown};
+use crate::rotation::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Stage};
+use crate::schedule::Verdict;
+use crate::time::Timestamp;
+
+/// The lines of the history that are kept at hand.
+const HISTORY_MAX: usize = 60;
+/// A pass that is this late is not late, it is not made: more than the jitter and a slow pass take.
+const PASS_LATE: Duration = Duration::from_mins(30);
+
+/// The status of these visits.
+#[must_use]
+pub fn status_of(found: &[Visited], now: Timestamp) -> Status {
+    Status { generated_at: now, vendors: found.iter().map(|visited| vendor_status(visited, now)).collect() }
+}
+
+fn vendor_status(visited: &Visited, now: Timestamp) -> VendorStatus {
+    let Verdict { state, reason, due_at, overdue_at, .. } = &visited.verdict;
+    VendorStatus {
+        vendor: visited.vendor.to_string(),
+        account_id: visited.account_id.as_ref().map(ToString::to_string),
+        iam_user: visited.iam_user.as_ref().map(ToString::to_string),
+        state: state.as_str(),
+        reason,
+        sentence: visited.sentence(),
+        due_at: *due_at,
+        overdue_at: *overdue_at,
+        keys: visited
+            .keys
+            .iter()
+            .map(|key| key_status(visited, key, visited.usage.get(&key.id), now))
+            .collect(),
+        rotation: visited.rotation.as_ref().map(|rotation| RotationStatus::new(rotation, now)),
+        owner: None,
+        max_age: None,
+    }
+}
+
+fn key_status(visited: &Visited, key: &KeyMetadata, usage: Option<&KeyUsage>, now: Timestamp) -> Key {
+    let last_used_at = match usage {
+        Some(KeyUsage::Used { last_used_at, .. }) => Some(*last_used_at),
+        Some(KeyUsage::Never | KeyUsage::Gone) | None => None,
+    };
+    Key {
+        access_key_id: key.id.to_string(),
+        status: status_word(key.status),
+        created_at: key.created_at,
+        age_days: now.days_since(key.created_at),
+        last_used_at,
+        role: role(visited, key),
+    }
+}
+
+fn role(visited: &Visited, key: &KeyMetadata) -> &'static str {
+    let new = visited.rotation.as_ref().and_then(|rotation| rotation.stage().new_key());
+    if new == Some(&key.id) {
+        return "new";
+    }
+    if visited.verdict.old.as_ref() == Some(&key.id) { "old" } else { "other" }
+}
+
+/// What is taken from the history, and where it was read up to.
+#[derive(Default)]
+struct Projection {
+    position: u64,
+    vendors: HashMap<RotationId, String>,
+    superseded: HashMap<RotationId, bool>,
+    made: HashMap<AccessKeyId, Timestamp>,
+    usage: HashMap<AccessKeyId, KeyUsage>,
+    rotations: BTreeMap<Tally, u64>,
+    deliveries: BTreeMap<Tally, u64>,
+    latest: VecDeque<Happening>,
+}
+
+impl Projection {
+    async fn catch_up(&mut self, journal: &dyn Journal) -> Result<(), JournalError> {
+        for recorded in journal.history_after(self.position).await? {
+            self.take(&recorded);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, recorded: &Recorded) {
+        let id = recorded.rotation;
+        if let Event::Started { subject, .. } = &recorded.event {
+            self.vendors.insert(id, subject.vendor.to_string());
+        }
+        let vendor = self.vendors.get(&id).cloned().unwrap_or_default();
+        self.tally(id, &vendor, &recorded.event);
+        self.latest.push_front(Happening {
+            at: recorded.event.at(),
+            vendor,
+            rotation: id.to_string(),
+            event: recorded.event.name(),
+            sentence: recorded.event.in_words(),
+            writer: recorded.writer.clone(),
+            hash: recorded.hash.clone(),
+            position: recorded.position,
+        });
+        self.latest.truncate(HISTORY_MAX);
+        self.position = recorded.position;
+    }
+
+    fn tally(&mut self, id: RotationId, vendor: &str, event: &Event) {
+        let mut ended = |outcome| {
+            *self.rotations.entry(Tally { vendor: vendor.to_owned(), outcome }).or_default() += 1;
+        };
+        match event {
+            Event::Intended { intent: Intent::Delete { because, .. }, .. } => {
+                self.superseded.insert(id, matches!(because, Because::Superseded { .. }));
+            }
+            Event::Deleted { .. } if self.superseded.get(&id) == Some(&true) => ended("done"),
+            Event::Abandoned { .. } => ended("abandoned"),
+            Event::Created { key, at, .. } => {
+                self.made.insert(key.clone(), *at);
+            }
+            Event::UsageRead { usage, .. } => self.usage.extend(usage.clone()),
+            Event::Delivered { .. } | Event::Acknowledged { .. } => self.delivered(vendor, "accepted"),
+            Event::Refused { doing: Doing::Deliver, .. } => self.delivered(vendor, "refused"),
+            Event::Unanswered { doing: Doing::Deliver, .. } => self.delivered(vendor, "unknown"),
+            Event::Started { .. }
+            | Event::Intended { .. }
+            | Event::Listed { .. }
+            | Event::Revealed { .. }
+            | Event::Probed { .. }
+            | Event::Verified { .. }
+            | Event::Deactivated { .. }
+            | Event::Reactivated { .. }
+            | Event::Deleted { .. }
+            | Event::Refused { .. }
+            | Event::Unanswered { .. }
+            | Event::Held { .. }
+            | Event::Resumed { .. }
+            | Event::ReactivationAsked { .. } => {}
+        }
+    }
+
+    fn delivered(&mut self, vendor: &str, outcome: &'static str) {
+        *self.deliveries.entry(Tally { vendor: vendor.to_owned(), outcome }).or_default() += 1;
+    }
+
+    /// The keys of a user whose rotation is under way: the rotation knows them better than a listing from before it.
+    fn keys(&self, visited: &Visited, now: Timestamp) -> Vec<Key> {
+        let mut keys = visited.keys.clone();
+        if let Some(rotation) = &visited.rotation {
+            let (old, new) = (rotation.old(), rotation.stage().new_key());
+            keys.retain(|key| key.id != *old && Some(&key.id) != new);
+            keys.push(KeyMetadata {
+                id: old.clone(),
+                status: old_status(rotation.stage()),
+                created_at: rotation.old_created_at(),
+            });
+            keys.extend(new.map(|new| KeyMetadata {
+                id: new.clone(),
+                status: KeyStatus::Active,
+                created_at: self.made.get(new).copied().unwrap_or_else(|| rotation.started_at()),
+            }));
+            if matches!(rotation.stage(), Stage::Done { .. }) {
+                keys.retain(|key| key.id != *old);
+            }
+        }
+        keys.iter().map(|key| key_status(visited, key, self.usage.get(&key.id), now)).collect()
+    }
+}
+
+fn old_status(stage: &Stage) -> KeyStatus {
+    match stage {
+        Stage::Cool { .. } | Stage::Restore { .. } => KeyStatus::Inactive,
+        Stage::Stuck { resume, .. } => old_status(resume),
+        Stage::Survey
+        | Stage::Create { .. }
+        | Stage::Suspect { .. }
+        | Stage::Discard { .. }
+        | Stage::Prove { .. }
+        | Stage::Deliver { .. }
+        | Stage::HandOver { .. }
+        | Stage::Verify { .. }
+        | Stage::Soak { .. }
+        | Stage::Done { .. }
+        | Stage::Abandoned => KeyStatus::Active,
+    }
+}
+
+/// Puts together what there is to show.
+pub struct Observatory {
+    worlds: watch::Receiver<World>,
+    lookout: Arc<Lookout>,
+    projection: Mutex<Projection>,
+}
+
+impl Observatory {
+    /// Of the newest world, as this lookout sees it.
+    #[must_use]
+    pub fn new(worlds: watch::Receiver<World>, lookout: Arc<Lookout>) -> Observatory {
+        Observatory { worlds, lookout, projection: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl Shown for Observatory {
+    async fn overview(&self) -> Overview {
+        let world = self.worlds.borrow().clone();
+        let (now, sight) = (world.clock.now(), self.lookout.sight());
+        let mut projection = self.projection.lock().await;
+        let read = projection.catch_up(world.journal.as_ref()).await;
+        let last_pass_at = match sight.last_pass_at {
+            Some(at) => Some(at),
+            None => world.journal.last_tick().await.ok().flatten(),
+        };
+        let vendors = sight.users.values().map(|visited| {
+            let keys = projection.keys(visited, now);
+            let status = VendorStatus { keys, ..vendor_status(visited, now) };
+            configured(&world.settings, visited, status)
+        });
+        Overview {
+            status: Status { generated_at: now, vendors: vendors.collect() },
+            last_pass_at,
+            next_pass_at: sight.next_pass_at,
+            history: projection.latest.iter().cloned().collect(),
+            rotations: projection.rotations.clone(),
+            deliveries: projection.deliveries.clone(),
+            unready: unready(&sight, read.err(), now),
+        }
+    }
+}
+
+fn configured(settings: &Settings, visited: &Visited, status: VendorStatus) -> VendorStatus {
+    let Some(vendor) = settings.vendors.get(&visited.vendor) else { return status };
+    let owner = vendor.owner.clone();
+    let Access::Key(access) = &vendor.access else { return VendorStatus { owner, ..status } };
+    let account = access.account.as_ref().and_then(|name| settings.accounts.get(name));
+    let account_id = account.and_then(|account| account.id.as_ref()).map(ToString::to_string);
+    let account_id = status.account_id.clone().or(account_id);
+    // An ended rotation has handed its user to the next judgement; what is left is the key that it made.
+    let is_over =
+        status.rotation.as_ref().is_some_and(|rotation| ["done", "abandoned"].contains(&rotation.stage));
+    let rotation = status.rotation.filter(|_| !is_over);
+    let mut keys = status.keys;
+    for key in keys.iter_mut().filter(|key| is_over && key.role == "new") {
+        key.role = "old";
+    }
+    VendorStatus { owner, account_id, keys, rotation, max_age: Some(access.ages.max_age), ..status }
+}
+
+fn unready(sight: &Sight, journal: Option<JournalError>, now: Timestamp) -> Vec<String> {
+    let mut unready = Vec::new();
+    if let Some(error) = journal {
+        unready.push(format!("the journal cannot be read: {error}"));
+    }
+    if sight.passes == 0 {
+        unready.push("the first pass since the start is not over yet".to_owned());
+    }
+    if let Some(next) = sight.next_pass_at.filter(|next| now > *next + PASS_LATE && !sight.passing) {
+        unready.push(format!("the pass that was due at {next} was not made"));
+    }
+    unready
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_ready_after_the_first_pass_and_until_one_is_late() {
+        let at = |seconds| Timestamp::from_unix(seconds);
+        let sight = Sight::default();
+        assert_eq!(unready(&sight, None, at(0)), ["the first pass since the start is not over yet"]);
+        let sight = Sight { passes: 1, next_pass_at: Some(at(1000)), ..sight };
+        assert_eq!(unready(&sight, None, at(2800)), [""; 0]);
+        assert_eq!(
+            unready(&sight, None, at(2801)),
+            ["the pass that was due at 1970-01-01T00:16:40Z was not made"]
+        );
+        let broken = JournalError::Unavailable("the disk is gone".to_owned());
+        assert_eq!(unready(&sight, Some(broken), at(0)), ["the journal cannot be read: the disk is gone"]);
+    }
+}

@@ -1,0 +1,77 @@
+//! One pass, from the roll call until everybody was visited once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::driver::Visited;
+use crate::ids::{IamUserName, VendorName, Who};
+use crate::time::Timestamp;
+
+/// One pass that is over.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// When it began.
+    pub began_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Timestamp,
+    /// Whether every vendor was looked at, and not only some that were asked for.
+    pub whole: bool,
+    /// What was found.
+    pub found: Vec<Visited>,
+    /// When the next one is due, if one is.
+    pub next_at: Option<Timestamp>,
+}
+
+/// A vendor, and its user if it has one: what there is one finding of.
+pub(super) type Place = (VendorName, Option<IamUserName>);
+
+pub(super) fn place(visited: &Visited) -> Place {
+    (visited.vendor.clone(), visited.iam_user.clone())
+}
+
+/// The pass that is being made.
+pub(super) struct PassUnderWay {
+    began_at: Timestamp,
+    whole: bool,
+    found: BTreeSet<Place>,
+    /// Who was not visited yet.
+    awaited: BTreeSet<Who>,
+}
+
+impl PassUnderWay {
+    pub(super) fn new(began_at: Timestamp, whole: bool) -> PassUnderWay {
+        PassUnderWay { began_at, whole, found: BTreeSet::new(), awaited: BTreeSet::new() }
+    }
+
+    pub(super) fn awaits(&mut self, who: Who) {
+        self.awaited.insert(who);
+    }
+
+    pub(super) fn is_back(&mut self, who: &Who) {
+        self.awaited.remove(who);
+    }
+
+    pub(super) fn found(&mut self, visited: &Visited) {
+        self.found.insert(place(visited));
+    }
+
+    /// Whether everybody was visited once, whatever goes on after that.
+    pub(super) fn is_over(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    /// The pass, of all that is known; `next_tick`: when the next one is due.
+    pub(super) fn ended(
+        self,
+        known: &BTreeMap<Place, Visited>,
+        next_tick: Timestamp,
+        ended_at: Timestamp,
+    ) -> Pass {
+        Pass {
+            began_at: self.began_at,
+            ended_at,
+            whole: self.whole,
+            found: self.found.iter().filter_map(|place| known.get(place)).cloned().collect(),
+            next_at: Some(next_tick).filter(|next| *next < Timestamp::NEVER),
+        }
+    }
+}

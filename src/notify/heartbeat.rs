@@ -1,0 +1,61 @@
+//! `[heartbeat]`: one request after each full pass, in the manner of healthchecks.io and its like.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::config::settings::{HeartbeatSettings, HeartbeatUrl};
+use crate::notify::{Tools, accepted, misconfigured};
+use crate::outward::target::{self, Plaintext};
+use crate::ports::{Answer, Courier, Heartbeat, Request, SecretSource};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// Reports full passes to an address.
+pub struct HttpHeartbeat {
+    tools: Tools,
+    url: HeartbeatUrl,
+}
+
+impl HttpHeartbeat {
+    /// To the address of these settings. Nothing is read or sent yet.
+    #[must_use]
+    pub fn new(
+        settings: &HeartbeatSettings,
+        courier: &Arc<dyn Courier>,
+        secrets: &Arc<dyn SecretSource>,
+    ) -> HttpHeartbeat {
+        let tools =
+            Tools { courier: Arc::clone(courier), secrets: Arc::clone(secrets), timeout: settings.timeout };
+        HttpHeartbeat { tools, url: settings.url.clone() }
+    }
+
+    async fn url(&self) -> Answer<Secret> {
+        match &self.url {
+            HeartbeatUrl::Plain(url) => Ok(Secret::from(url.as_str())),
+            HeartbeatUrl::Secret(reference) => self.tools.resolve(reference).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Heartbeat for HttpHeartbeat {
+    async fn beat(&self) -> Answer<()> {
+        let url = self.url().await?;
+        let target = target::checked(url.expose(), Plaintext::LoopbackOnly).map_err(misconfigured)?;
+        let request = Request {
+            method: "POST".to_owned(),
+            url: Secret::from(target.as_str()),
+            headers: Vec::new(),
+            body: None,
+            timeout: self.tools.timeout,
+        };
+        let response = self.tools.courier.carry(request).await?;
+        accepted(&target::host_of(&target), &response, Timestamp::EPOCH)
+    }
+
+    async fn probe(&self) -> Answer<String> {
+        let url = self.url().await?;
+        self.tools.find(url.expose(), Plaintext::LoopbackOnly).await
+    }
+}

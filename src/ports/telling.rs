@@ -1,0 +1,69 @@
+//! The ports to those who are told, and to those who look.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::alert::{Memory, Policy, Telling};
+use crate::ids::SinkName;
+use crate::overview::Overview;
+use crate::ports::{Answer, Request, Response};
+use crate::time::Timestamp;
+
+#[cfg(doc)]
+use crate::ports::Egress;
+
+/// The way out to those who are told: as [`Egress`], with nobody's key in the request.
+#[async_trait]
+pub trait Courier: Send + Sync {
+    /// Sends it. Any answer with a status, whichever, is `Ok`.
+    async fn carry(&self, request: Request) -> Answer<Response>;
+    /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
+    async fn find(&self, url: &str, timeout: Duration) -> Answer<()>;
+}
+
+/// Somebody who is told when something is wrong.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Tells it, once. Until `holds_until` nothing more may come, so what a sink keeps it keeps at least so long.
+    async fn tell(&self, telling: &Telling, now: Timestamp, holds_until: Timestamp) -> Answer<()>;
+    /// Whether it could be told, in words, without telling it anything.
+    async fn probe(&self) -> Answer<String>;
+}
+
+/// A sink of the configuration, and what it wants to hear.
+#[derive(Clone)]
+pub struct Listener {
+    /// `[alert.NAME]`
+    pub name: SinkName,
+    /// Of what, how often, in which form.
+    pub policy: Policy,
+    /// The sink.
+    pub sink: Arc<dyn Sink>,
+}
+
+/// Somebody who raises the alarm when nothing is heard.
+#[async_trait]
+pub trait Heartbeat: Send + Sync {
+    /// Says that a full pass was made.
+    async fn beat(&self) -> Answer<()>;
+    /// Whether it could be told, in words, without telling it anything.
+    async fn probe(&self) -> Answer<String>;
+}
+
+/// Who knows what there is to show. Asking causes no call to AWS.
+#[async_trait]
+pub trait Shown: Send + Sync {
+    /// All of it, as it is now.
+    async fn overview(&self) -> Overview;
+}
+
+/// What sinks were told while the journal could not be asked or told. It is next to nothing, and best effort.
+pub trait SpareMemory: Send + Sync {
+    /// What was kept; nothing when there is none, or none that can be read.
+    fn read(&self) -> BTreeMap<SinkName, Memory>;
+    /// Keeps this instead; nothing: forgets it.
+    fn write(&self, memories: &BTreeMap<SinkName, Memory>);
+}

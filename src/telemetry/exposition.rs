@@ -1,0 +1,171 @@
+//! Metrics as text: Prometheus 0.0.4, and OpenMetrics 1.0 for those who ask for it.
+//!
+//! The two differ in names, types and the end, and no library writes both from one set of values; so this does.
+
+use std::fmt::Write as _;
+
+/// In which of the two forms.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// `text/plain; version=0.0.4`
+    Prometheus,
+    /// `application/openmetrics-text; version=1.0.0`
+    OpenMetrics,
+}
+
+impl Form {
+    /// The one that is asked for by an `Accept` header; Prometheus' own when both are as good, or none is named.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Form {
+        let weight = |kind: &str| {
+            let named = |range: &str| {
+                let mut parts = range.split(';').map(str::trim);
+                if parts.next() != Some(kind) {
+                    return None;
+                }
+                let weight = parts.find_map(|part| part.strip_prefix("q="));
+                Some(weight.map_or(1.0, |weight| weight.parse::<f64>().unwrap_or(0.0)))
+            };
+            accept.split(',').filter_map(|range| named(range.trim())).fold(0.0, f64::max)
+        };
+        match weight("application/openmetrics-text") > weight("text/plain") {
+            true => Form::OpenMetrics,
+            false => Form::Prometheus,
+        }
+    }
+
+    /// The content type of the answer.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Form::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Form::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Gauge,
+    Counter,
+    Info,
+}
+
+/// One metric, with all its samples.
+pub(super) struct Family {
+    /// As in the contract: a counter's with `_total`, an info's with `_info`.
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) help: &'static str,
+    pub(super) samples: Vec<Sample>,
+}
+
+pub(super) struct Sample {
+    pub(super) labels: Vec<(&'static str, String)>,
+    pub(super) value: i64,
+}
+
+/// Why writing to a string cannot fail.
+const ENDLESS: &str = "a string takes all that is written to it";
+
+/// The families as text.
+pub(super) fn exposed(families: &[Family], form: Form) -> String {
+    let mut text = String::new();
+    for family in families {
+        let (name, kind) = head(family, form);
+        let escaped = family.help.replace('\\', "\\\\").replace('\n', "\\n");
+        writeln!(text, "# HELP {name} {escaped}\n# TYPE {name} {kind}").expect(ENDLESS);
+        for sample in &family.samples {
+            writeln!(text, "{}{} {}", family.name, labels(&sample.labels), sample.value).expect(ENDLESS);
+        }
+    }
+    if form == Form::OpenMetrics {
+        text.push_str("# EOF\n");
+    }
+    text
+}
+
+fn head(family: &Family, form: Form) -> (&'static str, &'static str) {
+    match (form, family.kind) {
+        (_, Kind::Gauge) | (Form::Prometheus, Kind::Info) => (family.name, "gauge"),
+        (Form::Prometheus, Kind::Counter) => (family.name, "counter"),
+        (Form::OpenMetrics, Kind::Counter) => (family.name.trim_end_matches("_total"), "counter"),
+        (Form::OpenMetrics, Kind::Info) => (family.name.trim_end_matches("_info"), "info"),
+    }
+}
+
+fn labels(labels: &[(&'static str, String)]) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+    format!("{{{}}}", pairs.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn families() -> [Family; 2] {
+        let sample = |labels, value| Sample { labels, value };
+        [
+            Family {
+                name: "keyround_rotations_total",
+                kind: Kind::Counter,
+                help: "Rotations that ended.",
+                samples: vec![sample(
+                    vec![("vendor", "a\"b\\c\n".to_owned()), ("ending", "done".to_owned())],
+                    3,
+                )],
+            },
+            Family {
+                name: "keyround_build_info",
+                kind: Kind::Info,
+                help: "This program.",
+                samples: vec![sample(vec![("version", "1".to_owned())], 1)],
+            },
+        ]
+    }
+
+    #[test]
+    fn prometheus_has_one_name_for_a_counter() {
+        let expected = "# HELP keyround_rotations_total Rotations that ended.\n# TYPE keyround_rotations_total counter\n\
+                        keyround_rotations_total{vendor=\"a\\\"b\\\\c\\n\",ending=\"done\"} 3\n\
+                        # HELP keyround_build_info This program.\n# TYPE keyround_build_info gauge\n\
+                        keyround_build_info{version=\"1\"} 1\n";
+        assert_eq!(exposed(&families(), Form::Prometheus), expected);
+    }
+
+    #[test]
+    fn openmetrics_names_the_family_without_its_suffix_and_has_an_end() {
+        let text = exposed(&families(), Form::OpenMetrics);
+        assert!(text.starts_with(
+            "# HELP keyround_rotations Rotations that ended.\n# TYPE keyround_rotations counter\n"
+        ));
+        assert!(
+            text.contains("# TYPE keyround_build info\nkeyround_build_info{version=\"1\"} 1\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn the_form_is_the_one_that_is_asked_for() {
+        let prometheus_2_42 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                               text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        for (accept, form) in [
+            ("", Form::Prometheus),
+            ("*/*", Form::Prometheus),
+            ("text/plain", Form::Prometheus),
+            ("application/openmetrics-text", Form::OpenMetrics),
+            ("application/openmetrics-text;q=0", Form::Prometheus),
+            ("text/plain;q=0.9, application/openmetrics-text;version=1.0.0;q=0.3", Form::Prometheus),
+            (prometheus_2_42, Form::OpenMetrics),
+        ] {
+            assert_eq!(Form::accepted(accept), form, "{accept}");
+        }
+    }
+}
