@@ -4,7 +4,7 @@
 //! call within its deadline and tells three answers apart: done, [`Fault::Refused`] (certainly not
 //! done) and [`Fault::Unknown`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::alert::Memory;
-use crate::audit::Facts;
 use crate::config::SecretRef;
 use crate::config::settings::Place;
 use crate::ids::{
@@ -22,8 +21,10 @@ use crate::rotation::{Doubt, Event, KeyMetadata, KeyStatus, KeyUsage, Refusal, R
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
+mod survey;
 mod telling;
 
+pub use survey::{Scope, Survey, Surveys};
 pub use telling::{Courier, Heartbeat, Listener, Shown, Sink, SpareMemory};
 
 /// Not a yes.
@@ -308,34 +309,6 @@ pub trait Iam: Send + Sync {
 pub trait Accounts: Send + Sync {
     /// IAM of that account; `None` is the account of the ambient credentials.
     fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam>;
-}
-
-/// What a review reads of an account, beyond what every review reads.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Scope {
-    /// The users whose keys are listed whatever the credential report says: Inactive keys are not in it.
-    pub users: BTreeSet<IamUserName>,
-    /// The paths under which every user is one of those.
-    pub paths: BTreeSet<String>,
-    /// The roles, by ARN, that are asked like those users.
-    pub roles: BTreeSet<String>,
-    /// Whether AWS is asked what these users and roles have used: some calls for each of them.
-    pub usage: bool,
-    /// Whether CloudTrail is asked from where their keys are used: a call for each key, two a second.
-    pub origins: bool,
-}
-
-/// Reads an account for a review. Changes nothing.
-#[async_trait]
-pub trait Survey: Send + Sync {
-    /// The facts. What may be missing is a gap in them.
-    async fn facts(&self, scope: &Scope, now: Timestamp) -> Answer<Facts>;
-}
-
-/// The accounts of the configuration, for reviews.
-pub trait Surveys: Send + Sync {
-    /// The survey of that account; `None` is the account of the ambient credentials.
-    fn survey(&self, account: Option<&AccountName>) -> Arc<dyn Survey>;
 }
 
 /// A new key as it is offered to a vendor, without its secret half. The same offer is the same message: nothing in it

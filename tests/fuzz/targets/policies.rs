@@ -17,7 +17,9 @@ pub fn policies(data: &[u8]) {
         Ok(document) => document,
         Err(mistakes) => {
             assert!(!mistakes.is_empty(), "it is no policy, and nothing is wrong with it");
-            mistakes.iter().for_each(|mistake| check_place(text, mistake.span));
+            for mistake in &mistakes {
+                check_place(text, mistake.span);
+            }
             return;
         }
     };
@@ -26,7 +28,9 @@ pub fn policies(data: &[u8]) {
     for purpose in [Purpose::ThirdParty, Purpose::Rotator] {
         let found = lint(&document, purpose);
         assert_eq!(found, lint(&document, purpose));
-        found.iter().for_each(|one| check_found(text, one));
+        for one in &found {
+            check_found(text, one);
+        }
     }
     for door in trust::doors(&document) {
         assert!(document.statements.iter().any(|one| one.principals.is_some()), "{door:?} of nobody");
@@ -76,7 +80,9 @@ fn check_changed(value: &Value, document: &Document) {
     assert!(open <= escalation::open(&[document, document]).len());
     let mut denied = value.clone();
     let mut all = statements(value);
-    all.iter_mut().for_each(|statement| statement["Effect"] = json!("Deny"));
+    for statement in &mut all {
+        statement["Effect"] = json!("Deny");
+    }
     denied["Statement"] = json!(all);
     let denied = read(&denied);
     assert!(denied.statements.iter().all(|statement| statement.effect == Effect::Deny));
