@@ -48,7 +48,7 @@ const EXPLAINED: [(&str, Side, &str); 14] = [
     (
         "privilege escalation",
         Side::Theirs,
-        "a way that parliament opens with one action that our list wants others with",
+        "a key for nobody but oneself gives no more rights; parliament does not weigh ${aws:username}",
     ),
     (
         "changes of rights",
@@ -101,7 +101,7 @@ const MANAGED: [&str; 40] = [
     "SecurityAudit",
     "ViewOnlyAccess",
     "ReadOnlyAccess",
-    "AdministratorAccess",
+    "AmazonSQSReadOnlyAccess",
     "PowerUserAccess",
     "AmazonS3ReadOnlyAccess",
     "AmazonS3FullAccess",
@@ -149,7 +149,7 @@ fn each_difference_from_another_lint_is_explained() {
     assert!(policies.len() >= 50, "{}", policies.len());
     let theirs: BTreeMap<String, Vec<String>> =
         serde_json::from_value(ask(&json!(policies))).expect("lists of issues");
-    let (mut agreed, mut differences) = (0, String::new());
+    let (mut both, mut neither, mut differences) = (0, 0, String::new());
     for (name, found) in findings(&policies) {
         let codes: Vec<&str> = found.iter().filter_map(|finding| finding["code"].as_str()).collect();
         for (topic, our_codes, their_issues) in TOPICS {
@@ -158,8 +158,12 @@ fn each_difference_from_another_lint_is_explained() {
             let side = match (ours, their) {
                 (true, false) => Side::Ours,
                 (false, true) => Side::Theirs,
-                (true, true) | (false, false) => {
-                    agreed += 1;
+                (true, true) => {
+                    both += 1;
+                    continue;
+                }
+                (false, false) => {
+                    neither += 1;
                     continue;
                 }
             };
@@ -172,7 +176,10 @@ fn each_difference_from_another_lint_is_explained() {
         }
     }
     let differing = differences.lines().count();
-    let head = format!("policies: {}, agreed: {agreed}, differences: {differing}\n", policies.len());
+    let head = format!(
+        "policies: {}; by topic, both find it: {both}, neither: {neither}, one of the two: {differing}\n",
+        policies.len()
+    );
     print!("{head}");
     check_golden("tests/policies/agreement.txt", &format!("{head}{differences}"));
 }
