@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use keyround::aws::AwsSession;
 use keyround::config::SecretRef;
 use keyround::config::settings::{
-    Access, Ages, AwsSettings, Body, Carries, DeliverStep, Expect, HttpStep, KeyAccess, Users,
+    Access, Ages, AwsSettings, Body, Carries, DeliverStep, Expect, HttpStep, KeyAccess, Users, VendorNeeds,
     VendorSettings, VerifyStep, WebhookStep,
 };
 use keyround::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
@@ -77,7 +77,13 @@ fn delivery_trusting(
     };
     let access = Access::Key(Box::new(access));
     let name: keyround::ids::VendorName = "acme".parse().expect("a vendor");
-    let vendor = VendorSettings { name: name.clone(), enabled: true, owner: None, access };
+    let vendor = VendorSettings {
+        name: name.clone(),
+        enabled: true,
+        owner: None,
+        access,
+        needs: VendorNeeds::default(),
+    };
     let egress = HttpsEgress::trusting(roots).expect("a client");
     let vendors = BTreeMap::from([(name.clone(), vendor)]);
     let session = Arc::new(AwsSession::new(&AwsSettings::default()));

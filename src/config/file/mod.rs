@@ -10,6 +10,7 @@ mod body;
 mod claims;
 mod command;
 mod drop_off;
+mod needs;
 mod reader;
 mod report;
 mod sections;
@@ -18,6 +19,7 @@ mod template;
 mod terms;
 mod values;
 mod vendor;
+mod waivers;
 mod watch;
 
 use std::path::PathBuf;
@@ -32,8 +34,9 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 87] = [
+const VOCABULARY: [&str; 94] = [
     "account",
+    "actions",
     "alert",
     "allow_plaintext",
     "argv",
@@ -92,11 +95,14 @@ const VOCABULARY: [&str; 87] = [
     "prove_every",
     "prove_successes",
     "quiet_for",
+    "reason",
     "region",
     "repeat",
     "require_use",
+    "resources",
     "role_arn",
     "routing_key",
+    "rule",
     "schedule",
     "scope",
     "seal_key",
@@ -104,6 +110,7 @@ const VOCABULARY: [&str; 87] = [
     "serve",
     "soak",
     "status",
+    "subject",
     "timeout",
     "timezone",
     "tls",
@@ -111,6 +118,7 @@ const VOCABULARY: [&str; 87] = [
     "token",
     "token_url",
     "topic_arn",
+    "until",
     "url",
     "urls",
     "user",
@@ -118,6 +126,7 @@ const VOCABULARY: [&str; 87] = [
     "vendor",
     "vendor_account_id",
     "verify",
+    "waiver",
     "warn_before",
     "windows",
 ];
@@ -173,6 +182,7 @@ fn read<'a>(
     let context = Context { zone, terms: &terms, accounts: &accounts };
     let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
     claims::check(report, claims);
+    let waivers = waivers::read(report, &mut root);
     let alerts = alerts::alerts(report, &root.named("alert", "[alert.NAME]"));
     let heartbeat = root.section("heartbeat", "[heartbeat]".to_owned()).and_then(watch::heartbeat);
     let serve = root.section("serve", "[serve]".to_owned()).and_then(watch::serve);
@@ -181,5 +191,17 @@ fn read<'a>(
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }
-    Settings { journal, schedule, concurrency, aws, accounts, vendors, alerts, heartbeat, serve, warnings }
+    Settings {
+        journal,
+        schedule,
+        concurrency,
+        aws,
+        accounts,
+        vendors,
+        alerts,
+        heartbeat,
+        serve,
+        waivers,
+        warnings,
+    }
 }
