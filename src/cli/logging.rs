@@ -39,11 +39,12 @@ pub(crate) enum Lines {
 
 /// Starts logging. Under systemd the journal is written to in its own way, unless the command line says otherwise.
 ///
-/// The SDK's own lines at INFO name access keys, so they start at WARN.
+/// The SDK's own lines at INFO name access keys, so they start at WARN; those of its search for credentials at ERROR, for the
+/// end of that search is said by the program itself.
 pub(crate) fn start(global: &Global, color: bool) -> Lines {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn,keyround=info",
+        (false, 0) => "warn,aws_config=error,keyround=info",
         (false, 1) => "warn,keyround=debug",
         (false, _) => "info,keyround=trace,aws_config=warn,aws_sdk_iam=warn",
     };

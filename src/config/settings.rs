@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::alert::Policy;
+pub use crate::audit::Waiver;
 use crate::config::{Recipient, SecretRef};
 use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
+use crate::policy::Pattern;
 use crate::rotation::{Plan, Windows};
 pub use crate::schedule::{Ages, Cron};
 
@@ -37,6 +39,8 @@ pub struct Settings {
     pub heartbeat: Option<HeartbeatSettings>,
     /// `[serve]`
     pub serve: Option<ServeSettings>,
+    /// `[[waiver]]`: findings of a review that are accepted.
+    pub waivers: Vec<Waiver>,
     /// What is allowed, and an operator should know all the same. Sentences.
     pub warnings: Vec<String>,
 }
@@ -92,6 +96,17 @@ pub struct VendorSettings {
     pub owner: Option<String>,
     /// What it was given.
     pub access: Access,
+    /// What it says it needs.
+    pub needs: VendorNeeds,
+}
+
+/// `actions` and `resources` of `[vendor.NAME]`: what a vendor says it needs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct VendorNeeds {
+    /// IAM actions, such as `s3:PutObject`; empty: it does not say.
+    pub actions: Vec<Pattern>,
+    /// ARNs, such as `arn:aws:s3:::logs/*`, for the actions that take some.
+    pub resources: Vec<String>,
 }
 
 /// What a vendor was given.

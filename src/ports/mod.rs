@@ -22,9 +22,11 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 
 mod programs;
+mod survey;
 mod telling;
 
 pub use programs::{Finished, Program, Programs};
+pub use survey::{Scope, Survey, Surveys};
 pub use telling::{Courier, Heartbeat, Listener, Shown, Sink, SpareMemory};
 
 /// Not a yes.

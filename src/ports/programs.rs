@@ -1,4 +1,4 @@
-//! The way to the programs that know others.
+//! The port to programs on this machine.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use keyround::aws::AwsSession;
 use keyround::config::SecretRef;
 use keyround::config::settings::{
     Access, Ages, AnswerPlace, AwsSettings, Capture, Carries, DeliverStep, Expect, HttpStep, KeyAccess,
-    Users, VendorSettings, VerifyStep, WebhookStep,
+    Users, VendorNeeds, VendorSettings, VerifyStep, WebhookStep,
 };
 use keyround::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
 use keyround::drop_offs::AwsDropOffs;
@@ -78,7 +78,13 @@ fn delivery_trusting(
     };
     let access = Access::Key(Box::new(access));
     let name: keyround::ids::VendorName = "acme".parse().expect("a vendor");
-    let vendor = VendorSettings { name: name.clone(), enabled: true, owner: None, access };
+    let vendor = VendorSettings {
+        name: name.clone(),
+        enabled: true,
+        owner: None,
+        access,
+        needs: VendorNeeds::default(),
+    };
     let egress = HttpsEgress::trusting(roots).expect("a client");
     let vendors = BTreeMap::from([(name.clone(), vendor)]);
     let session = Arc::new(AwsSession::new(&AwsSettings::default()));

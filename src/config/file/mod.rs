@@ -11,6 +11,7 @@ mod body;
 mod claims;
 mod command;
 mod drop_off;
+mod needs;
 mod preset;
 mod reader;
 mod report;
@@ -20,6 +21,7 @@ mod template;
 mod terms;
 mod values;
 mod vendor;
+mod waivers;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -36,9 +38,10 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 120] = [
+const VOCABULARY: [&str; 126] = [
     "absent",
     "account",
+    "actions",
     "alert",
     "allow_plaintext",
     "argv",
@@ -119,13 +122,16 @@ const VOCABULARY: [&str; 120] = [
     "prove_successes",
     "query",
     "quiet_for",
+    "reason",
     "refusal",
     "region",
     "remove",
     "repeat",
     "require_use",
+    "resources",
     "role_arn",
     "routing_key",
+    "rule",
     "sample",
     "schedule",
     "scope",
@@ -145,6 +151,7 @@ const VOCABULARY: [&str; 120] = [
     "token",
     "token_url",
     "topic_arn",
+    "until",
     "url",
     "urls",
     "user",
@@ -153,6 +160,7 @@ const VOCABULARY: [&str; 120] = [
     "vendor",
     "vendor_account_id",
     "verify",
+    "waiver",
     "warn_before",
     "when",
     "where",
@@ -266,6 +274,7 @@ fn read<'a>(
     let context = Context { zone, terms: &terms, accounts: &accounts, presets };
     let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
     claims::check(report, claims);
+    let waivers = waivers::read(report, &mut root);
     let alerts = alerts::alerts(report, &root.named("alert", "[alert.NAME]"));
     let heartbeat = root.section("heartbeat", "[heartbeat]".to_owned()).and_then(watch::heartbeat);
     let serve = root.section("serve", "[serve]".to_owned()).and_then(watch::serve);
@@ -273,5 +282,17 @@ fn read<'a>(
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }
-    Settings { journal, schedule, concurrency, aws, accounts, vendors, alerts, heartbeat, serve, warnings }
+    Settings {
+        journal,
+        schedule,
+        concurrency,
+        aws,
+        accounts,
+        vendors,
+        alerts,
+        heartbeat,
+        serve,
+        waivers,
+        warnings,
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::claims::{Claim, Claimed};
+use super::needs;
 use super::preset::Presets;
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report, Span};
@@ -10,7 +11,9 @@ use super::sections::not_empty;
 use super::steps::{self, Recipe};
 use super::terms::{self, Terms};
 use super::values;
-use crate::config::settings::{Access, AccountSettings, KeyAccess, Users, VendorSettings, VerifyStep};
+use crate::config::settings::{
+    Access, AccountSettings, KeyAccess, Users, VendorNeeds, VendorSettings, VerifyStep,
+};
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 
 /// The ways to say what a vendor was given; a vendor says exactly one.
@@ -70,11 +73,20 @@ pub(super) fn vendors<'a>(
         let title = reader::title("vendor", entry.key);
         let Some(section) = reader::section(report, "vendor", title, entry.value) else { continue };
         let vendor = Vendor { name: entry.key, section, context, claims: &mut claims };
-        if let (Some(name), Some((enabled, owner, access))) = (name, vendor.read()) {
-            vendors.insert(name.clone(), VendorSettings { name, enabled, owner, access });
+        if let (Some(name), Some(read)) = (name, vendor.read()) {
+            let Read { enabled, owner, access, needs } = read;
+            vendors.insert(name.clone(), VendorSettings { name, enabled, owner, access, needs });
         }
     }
     (vendors, claims)
+}
+
+/// What one vendor's section says, but for its name.
+struct Read {
+    enabled: bool,
+    owner: Option<String>,
+    access: Access,
+    needs: VendorNeeds,
 }
 
 /// One vendor's section.
@@ -86,13 +98,14 @@ struct Vendor<'v, 'a> {
 }
 
 impl<'a> Vendor<'_, 'a> {
-    fn read(mut self) -> Option<(bool, Option<String>, Access)> {
+    fn read(mut self) -> Option<Read> {
         let enabled = self.section.flag("enabled").unwrap_or(true);
         let owner = self.section.string("owner").and_then(|text| not_empty(self.section.report, text));
         if let Some(entry) = self.section.entry("concurrency") {
             let message = "concurrency is for all vendors together".to_owned();
             self.section.report.add(Mistake::new(entry.key_span, message).hint("it stands in [defaults]"));
         }
+        let needs = needs::read(&mut self.section);
         let access = match self.given() {
             Some("role_arn") => self.role(),
             Some(_) => self.key(),
@@ -100,7 +113,7 @@ impl<'a> Vendor<'_, 'a> {
             None => self.key().and(None),
         };
         self.section.finish();
-        access.map(|access| (enabled, owner, access))
+        access.map(|access| Read { enabled, owner, access, needs })
     }
 
     /// The one way in which the vendor says what it was given.
