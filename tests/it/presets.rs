@@ -2,6 +2,7 @@
 
 mod conversation;
 mod described;
+mod probed;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
