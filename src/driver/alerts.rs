@@ -85,7 +85,7 @@ impl Teller {
         let told = join_all(told).await;
         let mut next = Timestamp::NEVER;
         for (listener, memory) in listeners.iter().zip(told) {
-            next = next.min(next_time(&listener.policy, &memory, picture));
+            next = next.min(next_time(&listener.policy, &memory, picture, self.clock.now()));
             if self.memories.get(&listener.name) != Some(&memory) {
                 self.memories.insert(listener.name.clone(), memory);
                 self.remember(&listener.name).await;
@@ -244,6 +244,7 @@ impl Alerts {
         loop {
             let next = self.tell().await;
             let clock = self.clock();
+            let next = next.max(clock.now() + GATHER);
             tokio::select! {
                 () = stop.cancelled() => return,
                 Ok(()) = changes.changed() => self.gather(&mut changes, stop).await,
