@@ -102,6 +102,9 @@ pub(crate) enum Command {
     },
     /// Play the whole life of a rotation with your own configuration, against stand-ins
     Rehearse(Vendors),
+    /// List the presets for vendors, or show one with a configuration to paste
+    #[command(args_conflicts_with_subcommands = true)]
+    Vendors(Catalogue),
     /// Try out those who are told when something is wrong
     Alert {
         #[command(subcommand)]
@@ -223,6 +226,22 @@ pub(crate) struct Rotate {
     /// Exit with 2 when work is due or under way
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Catalogue {
+    #[command(subcommand)]
+    pub(crate) command: Option<CatalogueCommand>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum CatalogueCommand {
+    /// Show a preset: what it does, its parameters, and a configuration to paste
+    Show {
+        /// The preset, as in `preset = "NAME"`
+        #[arg(value_name = "PRESET")]
+        preset: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -30,6 +30,7 @@ mod setup;
 mod standing;
 mod status;
 mod systemd;
+mod vendors;
 mod view;
 
 use std::io::{IsTerminal, Write};
@@ -88,6 +89,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Metrics { command } => metrics::metrics(command, screen),
         Command::Report(report) => report::report(config, report, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
+        Command::Vendors(catalogue) => vendors::vendors(&catalogue, screen),
         Command::Audit(asked) => audit::audit(config, asked, screen).await,
         Command::Policy(asked) => policy::policy(config, asked, screen).await,
         Command::History(history) => history::history(config, history, screen).await,

@@ -355,7 +355,8 @@ pub trait Delivery: Send + Sync {
     async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()>;
     /// Whether the vendor says that the offered key is in force. [`RefusalCode::NotInForce`] when it names another one.
     async fn verify(&self, offer: &Offer) -> Answer<Verification>;
-    /// Whether a delivery could be made: secrets resolve, templates render, hosts are reached. Nothing is sent.
+    /// Whether a delivery could be made: secrets resolve, templates render, hosts are reached, and a preset's harmless
+    /// question is answered. Nothing is changed.
     async fn preflight(&self, offer: &Offer) -> Vec<Check>;
 }
 
@@ -393,8 +394,13 @@ pub enum Errand {
         /// Which.
         step: usize,
     },
-    /// The question which key is in force.
-    Verify,
+    /// A step of the question which key is in force, counted from 0.
+    Verify {
+        /// Which.
+        step: usize,
+    },
+    /// A request that changes nothing and shows whether the vendor knows us.
+    Probe,
     /// A token that another request needs.
     Token,
 }

@@ -22,6 +22,7 @@ mod logs;
 mod manual;
 mod notify;
 mod policies;
+mod presets;
 mod rehearsal_months;
 mod review;
 mod rotate_moto;

@@ -56,7 +56,7 @@ fn keys(access: &KeyAccess) -> Given {
         Users::Named(users) => (users.clone(), None),
         Users::Path(path) => (Vec::new(), Some(path.clone())),
     };
-    let care = Care { soak: access.plan.soak, cool: access.plan.cool, verified: access.verify.is_some() };
+    let care = Care { soak: access.plan.soak, cool: access.plan.cool, verified: !access.verify.is_empty() };
     Given::Keys { users, path, ages: access.ages, care }
 }
 

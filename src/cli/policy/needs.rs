@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::audit::Facts;
 use crate::config::settings::{
-    Access, Auth, DeliverStep, DropOffStep, HttpStep, KeyAccess, Users, Vault, VerifyStep,
+    Access, Auth, DeliverStep, DropOffStep, HttpStep, KeyAccess, Param, Users, Vault, VerifyStep,
 };
 use crate::config::{SecretRef, Settings};
 use crate::ids::{AccountName, IamUserName};
@@ -120,18 +120,29 @@ fn secrets(settings: &Settings) -> BTreeSet<&SecretRef> {
                 DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {}
             }
         }
-        if let Some(VerifyStep::Http(step)) = &access.verify {
-            found.extend(of_request(step));
+        for step in &access.verify {
+            match step {
+                VerifyStep::Http(step) => found.extend(of_request(step)),
+                VerifyStep::Command(_) => {}
+            }
         }
+        found.extend(access.probe.iter().flat_map(of_request));
     }
     found
 }
 
-fn of_request(step: &HttpStep) -> Option<&SecretRef> {
-    Some(match step.auth.as_ref()? {
+/// What shows who sends it, and what a preset was given.
+fn of_request(step: &HttpStep) -> impl Iterator<Item = &SecretRef> {
+    let shows = step.auth.as_ref().map(|auth| match auth {
         Auth::Bearer(secret)
         | Auth::Basic { password: secret, .. }
         | Auth::Header { value: secret, .. }
-        | Auth::OAuth2 { client_secret: secret, .. } => secret,
-    })
+        | Auth::OAuth2 { client_secret: secret, .. }
+        | Auth::Jwt { private_key: secret, .. } => secret,
+    });
+    let given = step.params.values().filter_map(|param| match param {
+        Param::Secret(secret) => Some(secret),
+        Param::Text(_) | Param::Number(_) | Param::Flag(_) | Param::Texts(_) => None,
+    });
+    shows.into_iter().chain(given)
 }

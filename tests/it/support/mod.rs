@@ -3,6 +3,8 @@
 
 pub(crate) mod authority;
 pub(crate) mod campaign;
+pub(crate) mod description;
+pub(crate) mod log;
 pub(crate) mod moto;
 pub(crate) mod policy_engine;
 pub(crate) mod process;
