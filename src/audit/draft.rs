@@ -86,7 +86,7 @@ fn reasons(user: &User, vendor: Option<&KnownVendor>, facts: &Facts) -> Vec<Stri
                 Instead::Role { .. } => "a role",
                 Instead::WebIdentity => "a role with a token of its own identity",
             };
-            lines.push(format!("{name}: {title}'s, by its name. {title} takes {role}: better than any key"));
+            lines.push(format!("{name}: of {title}, by its name. {title} takes {role}: better than any key"));
         }
         None => {
             lines.push(format!("{name}: whose it is, is not known; its name is that of no vendor we know"));

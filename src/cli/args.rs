@@ -395,6 +395,9 @@ pub(crate) struct Report {
     /// The file, which only its owner can read
     #[arg(long, value_name = "FILE.html")]
     pub(crate) output: PathBuf,
+    /// With each vendor's scorecard and the findings of `keyround audit`
+    #[arg(long)]
+    pub(crate) audit: bool,
     /// From this time on (RFC 3339), or from this day on [default: 90 days ago]
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) since: Option<Timestamp>,

@@ -90,13 +90,21 @@ pub fn matching(pattern: &super::Pattern) -> Vec<&'static Action> {
     all().iter().filter(of_service).filter(|action| pattern.matches(&action.full_name())).collect()
 }
 
-/// The services that a policy names and the table lacks, each once.
+/// The services that a policy names and the table lacks, and the actions of other services that it lacks, each once.
 #[must_use]
-pub fn unknown_services(document: &super::Document) -> Vec<String> {
+pub fn unknown(document: &super::Document) -> Vec<String> {
     let items = document.statements.iter().flat_map(|statement| &statement.actions.items);
-    let services = items.filter_map(|item| item.value.action()).map(|(service, _)| service);
-    let mut unknown: Vec<String> =
-        services.filter(|service| !service.contains('*') && !knows(service)).map(str::to_lowercase).collect();
+    let of = |item: &super::Spanned<super::Pattern>| {
+        let (service, _) = item.value.action()?;
+        if service.contains('*') {
+            None
+        } else if !knows(service) {
+            Some(service.to_lowercase())
+        } else {
+            matching(&item.value).is_empty().then(|| item.value.to_string())
+        }
+    };
+    let mut unknown: Vec<String> = items.filter_map(of).collect();
     unknown.sort_unstable();
     unknown.dedup();
     unknown

@@ -173,7 +173,7 @@ pub static ANY_RESOURCE: Rule = Rule {
 pub static UNKNOWN_ACTION: Rule = Rule {
     code: "KR511",
     severity: Low,
-    title: "an action that AWS does not have",
+    title: "an action that is not known and looks like a slip",
     why: "it gives or denies nothing today; whoever wrote it meant something else",
     fix: "correct the name",
     references: &[Paper("AWS Service Authorization Reference")],
@@ -259,9 +259,14 @@ fn granting<'d>(document: &'d Document, action: &str) -> Option<&'d Statement> {
 /// Whether a pattern with a wildcard stands for reading only, by the words that reading begins with.
 fn reads_only(pattern: &Pattern) -> bool {
     const READING: [&str; 3] = ["get", "list", "describe"];
-    let name = pattern.action().map(|(_, name)| name.to_ascii_lowercase()).unwrap_or_default();
+    // Of services that the table lacks, these words speak too: those of AWS's own ReadOnlyAccess that begin no change.
+    const ALSO_READING: [&str; 9] =
+        ["batchdescribe", "batchget", "count", "lookup", "query", "read", "search", "select", "view"];
+    let (service, name) = pattern.action().unwrap_or_default();
+    let name = name.to_ascii_lowercase();
     let literal = &name[..name.find(['*', '?']).unwrap_or(name.len())];
-    READING.iter().any(|word| literal.starts_with(word))
+    let begins = |words: &[&str]| words.iter().any(|word| literal.starts_with(word));
+    begins(&READING) || begins(&ALSO_READING) && !service.contains('*') && !actions::knows(service)
 }
 
 /// Whether all that is known to match a pattern only reads, whatever word it begins with.

@@ -157,6 +157,29 @@ fn a_waiver_needs_a_reason_and_an_end_and_shows_both() {
     }
 }
 
+#[test]
+fn a_report_has_the_scorecard_and_the_findings_when_it_is_asked_for_them() {
+    let mut account = Account::new(INNOCENT);
+    account.innocent();
+    account.vendor_with_user("datadog", account::WELL, "");
+    account.configuration += "[[waiver]]\nrule = \"KR406\"\nsubject = \"nobody\"\nreason = \"<b>left</b>\"\nuntil = \"2099-12-31\"\n";
+    account.user("nobody", "/", account::WELL);
+    let program = Program::new(&account.emulator, &account.configuration);
+    let report = |arguments: &[&str]| {
+        let ran = program.run(&[&["report", "--output", "report.html"], arguments].concat());
+        assert_eq!(ran.code, Some(0), "{ran}");
+        std::fs::read_to_string(program.path("report.html")).expect("a report")
+    };
+    let with = report(&["--audit"]);
+    for text in
+        ["Scorecard", "a role in place of a key", "KR301", "&lt;b&gt;left", "accepted until 2100-01-01"]
+    {
+        assert!(with.contains(text), "{text} is not in the report:\n{with}");
+    }
+    let without = report(&[]);
+    assert!(!without.contains("Scorecard") && !without.contains("KR301"), "{without}");
+}
+
 /// The codes of the findings whose subject ends in this name.
 fn codes_about<'r>(report: &'r Value, name: &str) -> BTreeSet<&'r str> {
     let findings = report["findings"].as_array().expect("findings").iter();

@@ -18,7 +18,7 @@ use crate::config::settings::Access;
 use crate::iam::AwsAccounts;
 use crate::ids::{AccountId, AccountName};
 use crate::journal::Mode;
-use crate::ports::{Fault, Known, Surveys};
+use crate::ports::{Fault, Known, Scope, Surveys};
 use crate::time::SystemClock;
 
 pub(crate) use declared::{account_of, declared, scope};
@@ -32,32 +32,40 @@ pub(crate) struct Reviewed {
 
 pub(crate) async fn audit(config: Option<&Path>, asked: args::Audit, screen: &Screen) -> Ended {
     let (_, settings) = setup::settings(config, screen.color)?;
-    let in_flight = in_flight(&settings).await?;
+    let reviewed = reviews(&settings, !asked.quick, asked.origins).await?;
+    show(&reviewed, settings.aws.region.as_deref(), screen);
+    Ok(code(&reviewed, &asked))
+}
+
+/// The review of every account of the configuration; `usage` and `origins` as in the [`Scope`].
+pub(crate) async fn reviews(
+    settings: &Settings,
+    usage: bool,
+    origins: bool,
+) -> Result<Vec<Reviewed>, Failure> {
+    let in_flight = in_flight(settings).await?;
     let session = Arc::new(AwsSession::new(&settings.aws));
     let accounts = AwsAccounts::connect(&session, &settings.accounts);
     let mut reviewed: Vec<Reviewed> = Vec::new();
-    for account in accounts_of(&settings) {
-        let mut scope = declared::scope(&settings, account.as_ref());
-        scope.usage = !asked.quick;
-        scope.origins = asked.origins;
+    for account in accounts_of(settings) {
+        let scope = Scope { usage, origins, ..declared::scope(settings, account.as_ref()) };
         let facts = facts(&accounts, account.as_ref(), &scope).await?;
         // Two names may mean one account; it is reviewed once, with the vendors of both.
         if reviewed.iter().any(|other| other.facts.account_id == facts.account_id) {
             continue;
         }
-        let declared = declared::declared(&settings, &facts.account_id, account.as_ref(), &in_flight);
+        let declared = declared::declared(settings, &facts.account_id, account.as_ref(), &in_flight);
         let review = audit::review(&facts, &declared);
         reviewed.push(Reviewed { facts, review });
     }
-    show(&reviewed, settings.aws.region.as_deref(), screen);
-    Ok(code(&reviewed, &asked))
+    Ok(reviewed)
 }
 
 /// The facts of one account. Without them there is no review.
 pub(crate) async fn facts(
     accounts: &AwsAccounts,
     account: Option<&AccountName>,
-    scope: &crate::ports::Scope,
+    scope: &Scope,
 ) -> Result<Facts, Failure> {
     let now = SystemClock::now(SystemClock);
     accounts.survey(account).facts(scope, now).await.map_err(|fault| {

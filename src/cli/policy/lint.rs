@@ -24,8 +24,8 @@ struct LintView {
 struct FileView {
     file: String,
     statements: usize,
-    /// Services of which the table of actions knows nothing: their actions were judged by their names.
-    unknown_services: Vec<String>,
+    /// Services and actions that the table lacks: judged by their names, or not at all.
+    unknown: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -87,14 +87,14 @@ fn read(path: &Path) -> Result<String, Failure> {
 
 impl LintView {
     fn take(&mut self, file: &str, text: &str, purpose: Purpose) {
-        let (found, statements, unknown_services) = match Document::parse(text) {
+        let (found, statements, unknown) = match Document::parse(text) {
             Ok(document) => {
-                let unknown = actions::unknown_services(&document);
+                let unknown = actions::unknown(&document);
                 (lint::lint(&document, purpose), document.statements.len(), unknown)
             }
             Err(mistakes) => (lint::unreadable(&mistakes), 0, Vec::new()),
         };
-        self.files.push(FileView { file: file.to_owned(), statements, unknown_services });
+        self.files.push(FileView { file: file.to_owned(), statements, unknown });
         self.findings.extend(found.into_iter().map(|found| FindingView::new(file, text, found)));
     }
 }
@@ -165,12 +165,9 @@ fn as_table(view: &LintView, screen: &Screen) -> String {
         let rows = view.findings.iter().map(row).collect();
         lines.push(table(&["PLACE", "SEVERITY", "CODE", "WHAT"], rows, screen.columns));
     }
-    for file in view.files.iter().filter(|file| !file.unknown_services.is_empty()) {
-        let services = file.unknown_services.join(", ");
-        lines.push(format!(
-            "{}: nothing is known of {services}: judged by the names of the actions",
-            file.file
-        ));
+    for file in view.files.iter().filter(|file| !file.unknown.is_empty()) {
+        let names = file.unknown.join(", ");
+        lines.push(format!("{}: nothing is known of {names}: judged by the names of the actions", file.file));
     }
     let (files, findings) = (view.files.len(), view.findings.len());
     let bad = view.findings.iter().filter(|finding| finding.found.rule.severity >= Severity::High).count();

@@ -80,7 +80,7 @@ const EXPLAINED: [(&str, Side, &str); 14] = [
     (
         "unknown actions",
         Side::Theirs,
-        "a service that our table lacks, which is said as such; or actions newer than parliament's table",
+        "a service or an action that our table lacks, which is said as such: who may be right is not accused",
     ),
     ("old language", Side::Ours, "parliament does not read it as a policy at all"),
     (
