@@ -390,12 +390,11 @@ fn pieces(sentence: &str) -> Vec<Piece> {
         }
         for word in part.split_inclusive(' ') {
             let is_time = word.get(..20).is_some_and(|time| time.parse::<Timestamp>().is_ok());
-            match pieces.last_mut().filter(|last| !is_time && last.kind.is_empty()) {
-                Some(last) => last.text.push_str(word),
-                None => {
-                    let kind = if is_time { "whole" } else { "" };
-                    pieces.push(Piece { kind, text: word.to_owned() });
-                }
+            if let Some(last) = pieces.last_mut().filter(|last| !is_time && last.kind.is_empty()) {
+                last.text.push_str(word);
+            } else {
+                let kind = if is_time { "whole" } else { "" };
+                pieces.push(Piece { kind, text: word.to_owned() });
             }
         }
     }
