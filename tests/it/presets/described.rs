@@ -9,6 +9,7 @@ use super::{NEW_SECRET, conversation, offer, set_up};
 use crate::support::{description, python};
 
 #[tokio::test]
+#[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
 async fn requests_are_as_the_vendors_descriptions_say() {
     let (mut presets, mut all) = (0, 0);
     for preset in catalogue() {
@@ -51,6 +52,7 @@ fn bad(described: &Description, requests: &[Message]) -> (Vec<Value>, Value) {
 
 /// A description that is never contradicted proves nothing.
 #[tokio::test]
+#[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
 async fn a_request_that_is_not_as_described_is_noticed() {
     let preset = catalogue().into_iter().find(|preset| preset.name == "github-actions").expect("the preset");
     let base = conversation(&preset.name);
