@@ -134,7 +134,7 @@ fn sorted_out(
     now: Timestamp,
 ) -> Vec<Batch> {
     let firing = firing(policy, memory, picture, now);
-    let over = over(memory, picture);
+    let over = over(policy.style, memory, picture);
     let news = notices
         .iter()
         .filter(|notice| policy.on.contains(&notice.condition) && notice.position > memory.cursor.position);
@@ -160,14 +160,17 @@ fn sorted_out(
 
 /// When to decide again, if nothing happens before.
 #[must_use]
-pub fn next_time(policy: &Policy, memory: &Memory, picture: &Picture) -> Timestamp {
+pub fn next_time(policy: &Policy, memory: &Memory, picture: &Picture, now: Timestamp) -> Timestamp {
     let every = every(policy);
     let still = |(key, told): (&AlertKey, &Told)| {
         let firing = picture.firing.get(key).filter(|alert| policy.on.contains(&alert.condition))?;
         (!told.quiet && firing.condition == told.alert.condition).then(|| told.at + every)
     };
-    let repeat = memory.told.iter().filter_map(still).min().unwrap_or(Timestamp::NEVER);
-    if memory.failures > 0 { memory.not_before } else { repeat }
+    // What was not taken may be over by now: then there is nothing to try again.
+    if memory.failures > 0 && memory.not_before > now {
+        return memory.not_before;
+    }
+    memory.told.iter().filter_map(still).min().unwrap_or(Timestamp::NEVER)
 }
 
 fn every(policy: &Policy) -> Duration {
@@ -191,8 +194,8 @@ fn firing(policy: &Policy, memory: &Memory, picture: &Picture, now: Timestamp) -
     wanted.filter_map(item).collect()
 }
 
-/// What was told, or quietly noted, and is over.
-fn over(memory: &Memory, picture: &Picture) -> Vec<Item> {
+/// What was told, or may have been told, or was quietly noted, and is over.
+fn over(style: Style, memory: &Memory, picture: &Picture) -> Vec<Item> {
     let item = |(key, told): (&AlertKey, &Told)| {
         let sentence = picture.end_of(&told.alert)?;
         let alert = told.alert.clone();
@@ -203,18 +206,28 @@ fn over(memory: &Memory, picture: &Picture) -> Vec<Item> {
         let in_trouble = picture.firing.get(key).is_some_and(|firing| firing.condition.is_trouble());
         (!in_trouble).then_some(Item::Recovered { alert, sentence })
     };
-    memory.told.iter().filter_map(item).collect()
+    let maybe = memory.maybe_told.values().filter_map(|maybe| {
+        // Who reads messages is told of the end of what was told last, and of nothing before it.
+        let is_last = style != Style::Messages || memory.is_last(maybe);
+        let sentence = picture.end_of(&maybe.alert).filter(|_| is_last)?;
+        Some(Item::Over { alert: maybe.alert.clone(), sentence })
+    });
+    memory.told.iter().filter_map(item).chain(maybe).collect()
 }
 
 /// What was told and got worse, for those to whom that is another alert. What got better is over by itself.
 fn replaced(memory: &Memory, firing: &[Item]) -> Vec<Item> {
-    let item = |item: &Item| {
-        let Item::Firing { alert, again: false } = item else { return None };
-        let told = memory.told.get(&alert.key()).filter(|told| !told.quiet)?;
-        let got_worse = alert.condition > told.alert.condition;
-        got_worse.then(|| Item::Over { alert: told.alert.clone(), sentence: alert.sentence.clone() })
-    };
-    firing.iter().filter_map(item).collect()
+    let mut replaced = Vec::new();
+    for item in firing {
+        let Item::Firing { alert, again: false } = item else { continue };
+        let told = memory.told.get(&alert.key()).filter(|told| !told.quiet);
+        let maybe = memory.maybe_told.values().filter(|maybe| maybe.alert.key() == alert.key());
+        let lesser = told.into_iter().chain(maybe).filter(|told| told.alert.condition < alert.condition);
+        replaced.extend(
+            lesser.map(|told| Item::Over { alert: told.alert.clone(), sentence: alert.sentence.clone() }),
+        );
+    }
+    replaced
 }
 
 fn is_end(item: &Item) -> bool {
@@ -231,7 +244,13 @@ fn openings(memory: &Memory, firing: Vec<Item>) -> Vec<Batch> {
             Some(told) => {
                 open.entry(told.incident.clone()).or_default().push(Item::Firing { alert, again });
             }
-            None => begun.entry(alert.condition).or_default().push(alert),
+            None => match memory.maybe_told.get(&alert.incident()) {
+                // Perhaps it is open already, and then it must stay the same one.
+                Some(maybe) => {
+                    open.entry(maybe.incident.clone()).or_default().push(Item::Firing { alert, again });
+                }
+                None => begun.entry(alert.condition).or_default().push(alert),
+            },
         }
     }
     for alerts in begun.into_values() {
@@ -253,7 +272,9 @@ fn closings(memory: &Memory, ends: Vec<Item>) -> Vec<Batch> {
     for item in ends {
         match &item {
             Item::Over { alert, .. } => {
-                if let Some(told) = memory.told.get(&alert.key()) {
+                let told = memory.told.get(&alert.key());
+                let told = told.filter(|told| told.alert.condition == alert.condition);
+                if let Some(told) = told.or_else(|| memory.maybe_told.get(&alert.incident())) {
                     closed.entry(told.incident.clone()).or_default().push(item);
                 }
             }
@@ -262,7 +283,8 @@ fn closings(memory: &Memory, ends: Vec<Item>) -> Vec<Batch> {
         }
     }
     let members = |incident: &AlertKey| {
-        memory.told.values().filter(|told| !told.quiet && told.incident == *incident).count()
+        let told = memory.told.values().chain(memory.maybe_told.values());
+        told.filter(|told| !told.quiet && told.incident == *incident).count()
     };
     closed.retain(|incident, items| items.len() == members(incident));
     let recovered = recovered.into_iter().map(|item| (None, vec![item]));

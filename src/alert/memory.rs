@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::condition::Condition;
-use crate::alert::decide::{Item, Policy, Telling};
+use crate::alert::decide::{Item, Policy, Style, Telling};
 use crate::alert::picture::{Alert, AlertKey, Picture};
 use crate::rotation::retry::wait_after;
 use crate::time::Timestamp;
@@ -21,6 +21,10 @@ pub struct Memory {
     pub cursor: Cursor,
     /// What it was told is wrong, and not yet that it is over.
     pub told: BTreeMap<AlertKey, Told>,
+    /// What it may have been told is wrong: its answer was lost. By the key of the incident.
+    pub maybe_told: BTreeMap<AlertKey, Told>,
+    /// It was begun while what the sink was told before could not be read, so it is not all of it.
+    pub is_part: bool,
     /// How often in a row it did not take what it was told.
     pub failures: u32,
     /// It is left alone until then.
@@ -34,7 +38,7 @@ pub struct Memory {
 pub struct Cursor {
     /// The position of the last event that was looked at; 0: none.
     pub position: u64,
-    /// Events before this time were looked at.
+    /// Of the events after that place, those from before this time are none of its news: nobody asked for them.
     pub at: Timestamp,
 }
 
@@ -58,10 +62,24 @@ impl Memory {
         Memory {
             cursor: Cursor { position: 0, at: now },
             told: BTreeMap::new(),
+            maybe_told: BTreeMap::new(),
+            is_part: false,
             failures: 0,
             not_before: Timestamp::EPOCH,
             trying_since: None,
         }
+    }
+
+    /// This, and what was told after it while it could not be read or written.
+    #[must_use]
+    pub fn and_then(mut self, later: Memory) -> Memory {
+        if !later.is_part {
+            return later;
+        }
+        self.told.extend(later.told);
+        self.maybe_told.extend(later.maybe_told);
+        (self.failures, self.not_before) = (later.failures, later.not_before);
+        self
     }
 
     /// Notes what this sink does not want to hear, but whose end it does. Whether there was anything.
@@ -84,20 +102,16 @@ impl Memory {
     }
 
     /// The sink took it.
-    pub fn took(&mut self, telling: &Telling, now: Timestamp) {
+    pub fn took(&mut self, style: Style, telling: &Telling, now: Timestamp) {
         (self.failures, self.not_before, self.trying_since) = (0, Timestamp::EPOCH, None);
         for item in &telling.items {
             match item {
                 Item::Firing { alert, .. } => {
-                    let told = Told {
-                        alert: alert.clone(),
-                        at: now,
-                        incident: telling.incident.clone().unwrap_or_else(|| alert.incident()),
-                        quiet: false,
-                    };
-                    self.told.insert(alert.key(), told);
+                    self.is_certain(style, alert);
+                    self.told.insert(alert.key(), Told::now(telling, alert, now));
                 }
                 Item::Over { alert, .. } | Item::Recovered { alert, .. } => {
+                    self.is_certain(style, alert);
                     let key = alert.key();
                     // It may have begun again as something else in the meantime.
                     if self.told.get(&key).is_some_and(|told| told.alert.condition == alert.condition) {
@@ -105,11 +119,49 @@ impl Memory {
                     }
                 }
                 Item::News(notice) => {
-                    self.cursor.position = self.cursor.position.max(notice.position);
+                    let position = self.cursor.position.max(notice.position);
+                    self.cursor = Cursor { position, at: Timestamp::EPOCH };
                 }
                 Item::Test => {}
             }
         }
+    }
+
+    /// Of this alert there is no doubt any more, nor, for those who read messages, of what it was before.
+    fn is_certain(&mut self, style: Style, alert: &Alert) {
+        self.maybe_told.remove(&alert.incident());
+        if style == Style::Messages {
+            self.maybe_told.retain(|_, maybe| maybe.alert.key() != alert.key());
+        }
+    }
+
+    /// The sink may have taken it or not, and is left alone for a while. Whatever it may have been told is told again:
+    /// that it is wrong, while it is, and else that it is over.
+    pub fn lost(&mut self, telling: &Telling, retry_after: Option<Duration>, now: Timestamp) {
+        for item in &telling.items {
+            match item {
+                Item::Firing { alert, again: false } => {
+                    self.maybe_told.insert(alert.incident(), Told::now(telling, alert, now));
+                }
+                Item::Over { alert, .. } => {
+                    let key = alert.key();
+                    let told = self.told.get(&key).filter(|told| told.alert.condition == alert.condition);
+                    if told.is_some_and(|told| !told.quiet) {
+                        self.maybe_told.extend(self.told.remove(&key).map(|told| (alert.incident(), told)));
+                    }
+                }
+                Item::Firing { again: true, .. } | Item::Recovered { .. } | Item::News(_) | Item::Test => {}
+            }
+        }
+        self.refused(telling, retry_after, now);
+    }
+
+    /// Whether of this alert's topic nothing else was told after it.
+    pub(super) fn is_last(&self, maybe: &Told) -> bool {
+        let key = maybe.alert.key();
+        let is_told = self.told.get(&key).is_some_and(|told| !told.quiet);
+        let mut others = self.maybe_told.values().filter(|other| other.alert.key() == key);
+        !is_told && others.all(|other| other.at <= maybe.at)
     }
 
     /// The sink did not take it, and is left alone for a while.
@@ -118,5 +170,12 @@ impl Memory {
         self.trying_since.get_or_insert(telling.at);
         let wait = wait_after(self.failures, retry_after).unwrap_or(SINK_WAIT_MAX);
         self.not_before = now + wait.min(SINK_WAIT_MAX);
+    }
+}
+
+impl Told {
+    fn now(telling: &Telling, alert: &Alert, now: Timestamp) -> Told {
+        let incident = telling.incident.clone().unwrap_or_else(|| alert.incident());
+        Told { alert: alert.clone(), at: now, incident, quiet: false }
     }
 }

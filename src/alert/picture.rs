@@ -151,7 +151,9 @@ pub struct Picture {
 /// is not judged: the others of its pass may not have been asked yet.
 #[must_use]
 pub fn picture(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> Picture {
-    let mut picture = Picture { whole, journal_works: true, ..Picture::default() };
+    // Before somebody was looked at, nothing was read and nothing written.
+    let journal_works = whole || !seen.is_empty();
+    let mut picture = Picture { whole, journal_works, ..Picture::default() };
     let silent = seen.iter().filter(|seen| seen.is_silent());
     let asked = seen.iter().filter(|seen| seen.rotation.is_none() && has_key(seen.verdict.state));
     let nobody_answers =
@@ -258,6 +260,14 @@ impl Picture {
     pub fn only(alert: Alert) -> Picture {
         let mut picture = Picture::default();
         picture.raise(alert);
+        picture
+    }
+
+    /// What of it is about keyround itself; of everything else nothing is known.
+    #[must_use]
+    pub fn of_house(&self) -> Picture {
+        let mut picture = Picture { journal_works: self.journal_works, ..Picture::default() };
+        self.firing().filter(|alert| alert.vendor.is_none()).for_each(|alert| picture.raise(alert.clone()));
         picture
     }
 

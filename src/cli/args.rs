@@ -162,6 +162,8 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the JSON Schema of rotation.toml, for editors and other programs
+    Schema,
     /// Write the manual page, or that of one command
     Man {
         /// The command

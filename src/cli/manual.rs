@@ -1,5 +1,5 @@
-//! `man` and `completions`: what packages ship beside the program. Both are made from the command line's own
-//! description, so they cannot say anything else than `--help`.
+//! `man`, `completions` and `schema`: what packages and editors want beside the program. The first two are made from the
+//! command line's own description, so they cannot say anything else than `--help`.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -9,6 +9,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use crate::cli::Screen;
 use crate::cli::args::Cli;
 use crate::cli::exit::{Code, Ended, Failure};
+use crate::config;
 
 /// The sections of the main page that the command line's description has no place for: heading, and pairs of a word
 /// and what it stands for.
@@ -64,6 +65,12 @@ pub(crate) fn completions(shell: Shell, screen: &Screen) -> Code {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "keyround", &mut script);
     screen.show(&String::from_utf8_lossy(&script));
+    Code::Fine
+}
+
+/// Writes the JSON Schema of the configuration.
+pub(crate) fn schema(screen: &Screen) -> Code {
+    screen.show(config::SCHEMA);
     Code::Fine
 }
 

@@ -97,6 +97,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
             levers::pull(config, &vendor, levers::Lever::Abandon { why }, screen).await
         }
         Command::Completions { shell } => Ok(manual::completions(shell, screen)),
+        Command::Schema => Ok(manual::schema(screen)),
         Command::Man { command } => manual::man(command.as_deref(), screen),
     }
 }

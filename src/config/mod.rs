@@ -16,3 +16,6 @@ pub use load::{ConfigError, Environment, find, load, parse};
 pub use recipient::{BadRecipient, Recipient};
 pub use secret_ref::SecretRef;
 pub use settings::Settings;
+
+/// The JSON Schema of `rotation.toml`, for editors. A test holds it to the keys that the reader knows.
+pub const SCHEMA: &str = include_str!("schema.json");

@@ -6,7 +6,7 @@
 //! **Invariant:** each sink has its own memory and its own trouble: one that fails is tried again by itself, later,
 //! and the others never know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ const GATHER: Duration = Duration::from_secs(2);
 const PASS_MAX: Duration = Duration::from_mins(2);
 /// A sink that keeps what it is told keeps it this much longer than until the next pass.
 const GRACE: Duration = Duration::from_mins(30);
+/// A memory that cannot be read is read again after this.
+const UNREAD_AGAIN: Duration = Duration::from_mins(1);
 /// The waits between the attempts at one heartbeat. After that, the next pass has another.
 const HEARTBEAT_WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(30)];
 
@@ -51,7 +53,11 @@ pub struct Teller {
     journal: Option<Arc<dyn Journal>>,
     spare: Arc<dyn SpareMemory>,
     clock: Arc<dyn Clock>,
+    began_at: Timestamp,
     memories: BTreeMap<SinkName, Memory>,
+    /// The sinks whose memory could not be read. Until it is, they are told of nothing but keyround's own trouble: they
+    /// may have been told of all else.
+    unread: BTreeSet<SinkName>,
 }
 
 impl Teller {
@@ -62,7 +68,8 @@ impl Teller {
         spare: Arc<dyn SpareMemory>,
         clock: Arc<dyn Clock>,
     ) -> Teller {
-        Teller { journal, spare, clock, memories: BTreeMap::new() }
+        let began_at = clock.now();
+        Teller { journal, spare, clock, began_at, memories: BTreeMap::new(), unread: BTreeSet::new() }
     }
 
     /// Tells each listener what there is to tell it. Gives when to do so again, if nothing happens before.
@@ -72,20 +79,21 @@ impl Teller {
         picture: &Picture,
         holds_until: Timestamp,
     ) -> Timestamp {
-        for listener in listeners {
-            if !self.memories.contains_key(&listener.name) {
-                let memory = self.recalled(&listener.name).await;
-                self.memories.insert(listener.name.clone(), memory);
-            }
-        }
+        self.recall(listeners).await;
+        let of_house = picture.of_house();
         let told = listeners.iter().map(|listener| {
             let memory = self.memories[&listener.name].clone();
-            one(listener, memory, picture, self.journal.as_deref(), (self.clock.as_ref(), holds_until))
+            let (picture, journal) = match self.unread.contains(&listener.name) {
+                true => (&of_house, None),
+                false => (picture, self.journal.as_deref()),
+            };
+            one(listener, memory, picture, journal, (self.clock.as_ref(), holds_until))
         });
         let told = join_all(told).await;
-        let mut next = Timestamp::NEVER;
+        let soon = self.clock.now() + UNREAD_AGAIN;
+        let mut next = if self.unread.is_empty() { Timestamp::NEVER } else { soon };
         for (listener, memory) in listeners.iter().zip(told) {
-            next = next.min(next_time(&listener.policy, &memory, picture));
+            next = next.min(next_time(&listener.policy, &memory, picture, self.clock.now()));
             if self.memories.get(&listener.name) != Some(&memory) {
                 self.memories.insert(listener.name.clone(), memory);
                 self.remember(&listener.name).await;
@@ -94,29 +102,48 @@ impl Teller {
         next
     }
 
-    /// From the journal, and what was told while there was none.
-    async fn recalled(&self, name: &SinkName) -> Memory {
-        let kept = match &self.journal {
-            Some(journal) => journal.sink_memory(name).await.unwrap_or_else(|error| {
-                tracing::warn!(alert.name = %name, "what {name} was told before is not known: {error}");
-                None
-            }),
-            None => None,
-        };
-        let mut memory = kept.unwrap_or_else(|| Memory::new(self.clock.now()));
-        if let Some(spare) = self.spare.read().remove(name) {
-            memory.told.extend(spare.told);
-            (memory.failures, memory.not_before) = (spare.failures, spare.not_before);
+    /// Reads what the sinks were told, where that is not known yet.
+    async fn recall(&mut self, listeners: &[Listener]) {
+        for listener in listeners {
+            if !self.memories.contains_key(&listener.name) || self.unread.contains(&listener.name) {
+                self.recall_one(&listener.name).await;
+            }
         }
-        memory
+    }
+
+    /// From the journal, and what was told while there was none. A sink that was never told anything has the news of
+    /// this process, and that is remembered at once: the next one has its own.
+    async fn recall_one(&mut self, name: &SinkName) {
+        let kept = match &self.journal {
+            Some(journal) => journal.sink_memory(name).await.inspect_err(|error| {
+                tracing::warn!(alert.name = %name, "what {name} was told before cannot be read yet: {error}");
+            }),
+            None => Ok(None),
+        };
+        let (is_unread, is_new) = (kept.is_err(), matches!(kept, Ok(None)));
+        match is_unread {
+            true => self.unread.insert(name.clone()),
+            false => self.unread.remove(name),
+        };
+        let begun = Memory { is_part: is_unread, ..Memory::new(self.began_at) };
+        let mut memory = kept.ok().flatten().unwrap_or(begun);
+        let spare = self.spare.read().remove(name);
+        let is_to_be_kept = self.journal.is_some() && (is_new || spare.is_some());
+        if let Some(spare) = spare {
+            memory = memory.and_then(spare);
+        }
+        self.memories.insert(name.clone(), memory);
+        if is_to_be_kept {
+            self.remember(name).await;
+        }
     }
 
     async fn remember(&self, name: &SinkName) {
         let memory = &self.memories[name];
         let mut spare = self.spare.read();
         let kept = match &self.journal {
-            Some(journal) => journal.remember_sink(name, memory).await.is_ok(),
-            None => false,
+            Some(journal) if !self.unread.contains(name) => journal.remember_sink(name, memory).await.is_ok(),
+            Some(_) | None => false,
         };
         let changed = match kept {
             true => spare.remove(name).is_some(),
@@ -151,7 +178,7 @@ async fn one(
         let answer = listener.sink.tell(&telling, clock.now(), holds_until).await;
         let now = clock.now();
         match answer {
-            Ok(()) => took(&listener.name, &mut memory, &telling, now),
+            Ok(()) => took(listener, &mut memory, &telling, now),
             Err(fault) => {
                 refused(&listener.name, &mut memory, (&telling, &fault), now);
                 return memory;
@@ -164,21 +191,27 @@ async fn one(
     memory
 }
 
-fn took(name: &SinkName, memory: &mut Memory, telling: &Telling, now: Timestamp) {
+fn took(listener: &Listener, memory: &mut Memory, telling: &Telling, now: Timestamp) {
+    let name = &listener.name;
     if memory.failures > 0 {
         tracing::info!(alert.name = %name, "the alert sink {name} takes alerts again");
     }
-    memory.took(telling, now);
+    memory.took(listener.policy.style, telling, now);
     let headline = crate::alert::headline(telling);
     tracing::debug!(alert.name = %name, "told {name}: {headline}");
 }
 
 fn refused(name: &SinkName, memory: &mut Memory, (telling, fault): (&Telling, &Fault), now: Timestamp) {
-    let (retry_after, sentence) = match fault {
-        Fault::Refused(refusal) => (refusal.retry_after, &refusal.sentence),
-        Fault::Unknown(doubt) => (doubt.retry_after, &doubt.sentence),
+    let sentence = match fault {
+        Fault::Refused(refusal) => {
+            memory.refused(telling, refusal.retry_after, now);
+            &refusal.sentence
+        }
+        Fault::Unknown(doubt) => {
+            memory.lost(telling, doubt.retry_after, now);
+            &doubt.sentence
+        }
     };
-    memory.refused(telling, retry_after, now);
     let until = memory.not_before;
     let line =
         format!("the alert sink {name} was not told: {sentence}; tried again at {until}, rotations go on");
@@ -191,10 +224,9 @@ fn refused(name: &SinkName, memory: &mut Memory, (telling, fault): (&Telling, &F
 
 /// What went well after that place of the history, and where the history ends.
 async fn news(journal: &dyn Journal, cursor: Cursor) -> Result<(Vec<Notice>, Cursor), JournalError> {
-    let history = match cursor.position {
-        0 => journal.history(None, cursor.at).await?,
-        position => journal.history_after(position).await?,
-    };
+    let mut history = journal.history_after(cursor.position).await?;
+    let end = history.last().map(|last| Cursor { position: last.position, at: Timestamp::EPOCH });
+    history.retain(|recorded| recorded.event.at() >= cursor.at);
     let mut notices = Vec::new();
     for recorded in history.iter().filter(|recorded| matches!(recorded.event, Event::Deleted { .. })) {
         let rotation = replayed_from(journal, recorded.rotation).await?;
@@ -210,7 +242,6 @@ async fn news(journal: &dyn Journal, cursor: Cursor) -> Result<(Vec<Notice>, Cur
             });
         }
     }
-    let end = history.last().map(|last| Cursor { position: last.position, at: last.event.at() });
     Ok((notices, end.unwrap_or(cursor)))
 }
 
@@ -238,12 +269,20 @@ impl Alerts {
         Alerts { worlds, tellers, lookout, teller, beaten: 0, pulse: None }
     }
 
+    /// Reads what was told before. What happens after this is news, also to a sink that is told for the first time.
+    pub async fn recall(&mut self) {
+        let listeners = self.tellers.borrow().listeners.clone();
+        self.teller.recall(&listeners).await;
+    }
+
     /// Works until told to stop. What is being told then is told to its end.
     pub async fn work(&mut self, stop: &CancellationToken) {
         let mut changes = self.lookout.changes();
+        self.recall().await;
         loop {
             let next = self.tell().await;
             let clock = self.clock();
+            let next = next.max(clock.now() + GATHER);
             tokio::select! {
                 () = stop.cancelled() => return,
                 Ok(()) = changes.changed() => self.gather(&mut changes, stop).await,

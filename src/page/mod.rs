@@ -137,7 +137,7 @@ struct Row {
     owner: Option<String>,
     state: &'static str,
     shape: &'static str,
-    sentence: String,
+    sentence: Vec<Piece>,
     bar: Option<Bar>,
     life: Option<Life>,
 }
@@ -156,7 +156,7 @@ struct Bar {
 struct Life {
     beads: Vec<Bead>,
     reached: Option<usize>,
-    text: String,
+    text: Vec<Piece>,
     label: String,
 }
 
@@ -173,10 +173,18 @@ struct Line {
     shown: String,
     vendor: String,
     event: &'static str,
-    sentence: String,
+    sentence: Vec<Piece>,
     writer: String,
     position: u64,
     hash: String,
+}
+
+/// A part of a sentence.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+struct Piece {
+    /// `code`: what one types. `whole`: what is not broken over two lines. Else nothing.
+    kind: &'static str,
+    text: String,
 }
 
 impl View {
@@ -258,7 +266,7 @@ impl Row {
             owner: vendor.owner.clone(),
             state: vendor.state,
             shape: shape(vendor.state),
-            sentence: vendor.sentence.clone(),
+            sentence: pieces(&vendor.sentence),
             bar: bar(vendor, now),
             life: life(vendor, now),
         }
@@ -308,14 +316,37 @@ fn life(vendor: &VendorStatus, now: Timestamp) -> Option<Life> {
     let beads =
         beads.map(|(at, name)| Bead { name, tense: tense(at), x: BEAD_EDGE + at * BEAD_STEP }).collect();
     let since = in_words(now.since(rotation.since));
-    let next = match rotation.next_at {
-        Some(at) if at > now => format!(", next step {}", shown(at)),
-        Some(_) | None => String::new(),
-    };
     let stuck = if rotation.resumes_in.is_some() { "stuck in " } else { "" };
-    let text = format!("{stuck}{stage} for {since}{next}");
-    let label = format!("stage {} of {}: {text}", here + 1, STAGES.len());
+    let mut text = vec![Piece { kind: "", text: format!("{stuck}{stage} for {since}") }];
+    if let Some(at) = rotation.next_at.filter(|at| *at > now) {
+        text.push(Piece { kind: "", text: ", next step ".to_owned() });
+        text.push(Piece { kind: "whole", text: shown(at) });
+    }
+    let in_words: String = text.iter().map(|piece| piece.text.as_str()).collect();
+    let label = format!("stage {} of {}: {in_words}", here + 1, STAGES.len());
     Some(Life { beads, reached: (here > 0).then_some(BEAD_EDGE + here * BEAD_STEP), text, label })
+}
+
+/// Commands stand between backticks, and a time that is cut in two at a hyphen is hard to read.
+fn pieces(sentence: &str) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (place, part) in sentence.split('`').enumerate() {
+        if place % 2 == 1 {
+            pieces.push(Piece { kind: "code", text: part.to_owned() });
+            continue;
+        }
+        for word in part.split_inclusive(' ') {
+            let is_time = word.get(..20).is_some_and(|time| time.parse::<Timestamp>().is_ok());
+            match pieces.last_mut().filter(|last| !is_time && last.kind.is_empty()) {
+                Some(last) => last.text.push_str(word),
+                None => {
+                    let kind = if is_time { "whole" } else { "" };
+                    pieces.push(Piece { kind, text: word.to_owned() });
+                }
+            }
+        }
+    }
+    pieces
 }
 
 impl Line {
@@ -325,7 +356,7 @@ impl Line {
             shown: shown(happening.at),
             vendor: happening.vendor.clone(),
             event: happening.event,
-            sentence: happening.sentence.clone(),
+            sentence: pieces(&happening.sentence),
             writer: happening.writer.clone(),
             position: happening.position,
             hash: happening.hash.clone(),

@@ -147,3 +147,24 @@ fn a_report_has_the_evidence_and_no_refresh() {
     }
     assert!(!report.contains("http-equiv=\"refresh\""));
 }
+
+#[test]
+fn a_command_and_a_time_stand_by_themselves_in_a_sentence() {
+    let told = pieces("stuck since 2026-11-23T11:00:00Z; to go on: `keyround resume acme`, or wait");
+    let told: Vec<(&str, &str)> = told.iter().map(|piece| (piece.kind, piece.text.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("", "stuck since "),
+            ("whole", "2026-11-23T11:00:00Z; "),
+            ("", "to go on: "),
+            ("code", "keyround resume acme"),
+            ("", ", or wait"),
+        ]
+    );
+    assert_eq!(pieces(""), []);
+    let said = |text: &str| pieces(text).iter().map(|piece| piece.text.clone()).collect::<String>();
+    for text in ["`", "a`b", "é2026-11-23T11:00:00Z", "``", "2026-11-23T11:00:00é"] {
+        assert_eq!(said(text), text.replace('`', ""));
+    }
+}

@@ -7,7 +7,7 @@ mod file;
 use std::path::Path;
 use std::time::Duration;
 
-use keyround::alert::{Alert, Condition, Item, Memory, Telling};
+use keyround::alert::{Alert, Condition, Item, Memory, Style, Telling};
 use keyround::ids::{AccessKeyId, RotationId, Subject};
 use keyround::journal::{MemoryJournal, Mode, SqliteJournal};
 use keyround::ports::{Entry, Journal, JournalError, Known, SecretChange};
@@ -231,6 +231,7 @@ async fn what_a_sink_was_told_is_remembered_until_it_is_told_more(journal: &dyn 
     let sentence = "the sentence; 'quoted'".to_owned();
     let alert = Alert::of_house(Condition::Journal, "journal", sentence, at(0));
     memory.took(
+        Style::Messages,
         &Telling { items: vec![Item::Firing { alert, again: false }], incident: None, at: at(2) },
         at(2),
     );

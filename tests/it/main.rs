@@ -8,6 +8,7 @@ mod by_hand;
 mod cli;
 mod commands;
 mod config_files;
+mod config_schema;
 mod crash_matrix;
 mod delivery_http;
 mod driver_engine;

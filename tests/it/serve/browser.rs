@@ -163,7 +163,7 @@ fn many() -> Vec<VendorStatus> {
         let sentence = format!(
             "the key AKIAEXAMPLE{number:09} is {days} days old and not due before 2027-01-10T12:00:00Z"
         );
-        user(&format!("vendor-{number:03}"), state, DAY * days, &sentence)
+        user(&format!("org-{number:03}"), state, DAY * days, &sentence)
     }));
     vendors
 }

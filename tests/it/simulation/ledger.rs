@@ -148,10 +148,24 @@ impl Journal for SimJournal {
     }
 
     async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
+        self.is_readable()?;
         self.inner.sink_memory(sink).await
     }
 
     async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError> {
-        self.inner.remember_sink(sink, memory).await
+        if self.sim.lock().mistake == Mistake::NothingIsRemembered {
+            return Ok(());
+        }
+        let is_full = {
+            let state = self.sim.lock();
+            state.now() < state.disk_full_until && !state.weather.is_calm
+        };
+        if is_full {
+            return Err(unavailable("no space left on device"));
+        }
+        self.is_readable()?;
+        self.inner.remember_sink(sink, memory).await?;
+        self.sim.lock().readers.remembered(sink);
+        Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod dice;
 mod faults;
 mod ledger;
 mod people;
+mod readers;
 mod world;
 
 use std::collections::BTreeMap;
@@ -32,9 +33,11 @@ use std::time::Duration;
 
 use keyround::config::Settings;
 use keyround::delivery::{ConfiguredVendors, Ways};
-use keyround::driver::{Ask, Cadence, Engine, Patience, Visited, Watcher, World};
+use keyround::driver::{
+    Alerts, Ask, Cadence, Engine, Lookout, Pass, Patience, Visited, Watcher, Watchers, World,
+};
 use keyround::ids::Subject;
-use keyround::ports::Journal;
+use keyround::ports::{Journal, JournalError};
 use keyround::rehearsal::{Stage, StandInVendors};
 use keyround::rotation::{Event, Rotation};
 use keyround::schedule::State as KeyState;
@@ -50,6 +53,7 @@ use consumers::{SimEgress, SimSecrets};
 use dice::Dice;
 use faults::Weather;
 use ledger::SimJournal;
+use readers::{SimSpare, tellers};
 use world::{Sim, SimClock};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -134,10 +138,16 @@ enum Mistake {
     DeletesOtherAtQuota,
     /// The sealed secret stays in the journal.
     SecretIsKept,
+    /// What was told is not remembered over the end of the process.
+    NothingIsRemembered,
+    /// That an alert is over is not told.
+    EndIsNotTold,
+    /// What a visit found wrong is not seen by those who tell of it.
+    TroubleIsOverlooked,
 }
 
 impl Mistake {
-    const ALL: [Mistake; 12] = [
+    const ALL: [Mistake; 15] = [
         Mistake::SdkRetriesCreate,
         Mistake::SilenceIsRefusal,
         Mistake::NoListingIsNoKeys,
@@ -150,6 +160,9 @@ impl Mistake {
         Mistake::InactiveIsNotSent,
         Mistake::DeletesOtherAtQuota,
         Mistake::SecretIsKept,
+        Mistake::NothingIsRemembered,
+        Mistake::EndIsNotTold,
+        Mistake::TroubleIsOverlooked,
     ];
 }
 
@@ -247,24 +260,61 @@ impl Theatre {
             *self.newest.lock().expect("no play panicked with it") = Some(newest);
             let stop = CancellationToken::new();
             *self.stop.lock().expect("no play panicked with it") = stop.clone();
-            let mut engine = Engine::new(worlds, stop, Arc::new(Audience(self.sim.clone())));
-            let cadence = match by_timer {
-                true => Cadence::Once(Ask::default(), Patience::Short),
-                false => Cadence::Scheduled,
-            };
             tokio::select! {
                 biased;
-                () = self.sim.crashed.notified() => self.sim.lock().note("killed".to_owned()),
-                () = tokio::time::sleep_until(end) => {}
-                worked = engine.work(&cadence) => {
-                    let how = worked.map_or_else(|error| error.to_string(), |_| "stopped".to_owned());
+                () = self.sim.crashed.notified() => {
+                    let mut state = self.sim.lock();
+                    state.note("killed".to_owned());
+                    state.readers.process_died();
+                }
+                () = tokio::time::sleep_until(end) => self.sim.lock().readers.process_died(),
+                worked = self.run(worlds, stop, by_timer) => {
+                    let how = worked.map_or_else(|error| error.to_string(), |()| "stopped".to_owned());
                     self.sim.lock().note(how);
                 }
             }
-            drop(engine);
             let pause = self.pause(by_timer);
             self.sim.pass(pause).await;
         }
+    }
+
+    /// One life of the process: the engine, and the alerts beside it, as `run` and `rotate` have them.
+    async fn run(
+        &self,
+        worlds: watch::Receiver<World>,
+        stop: CancellationToken,
+        by_timer: bool,
+    ) -> Result<(), JournalError> {
+        let lookout = Arc::new(Lookout::default());
+        let (_keep, tellers) = watch::channel(tellers(&self.sim));
+        let spare = Arc::new(SimSpare(self.sim.clone()));
+        let mut alerts = Alerts::new(worlds.clone(), tellers, Arc::clone(&lookout), spare);
+        let glasses = Arc::new(Glasses { sim: self.sim.clone(), lookout });
+        let watchers = Watchers(vec![Arc::new(Audience(self.sim.clone())), glasses]);
+        let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
+        let worked = match by_timer {
+            true => {
+                alerts.recall().await;
+                let worked = engine.work(&Cadence::Once(Ask::default(), Patience::Short)).await;
+                if worked.is_ok() && !stop.is_cancelled() {
+                    alerts.tell().await;
+                }
+                worked
+            }
+            false => {
+                let silence = CancellationToken::new();
+                let working = async {
+                    let worked = engine.work(&Cadence::Scheduled).await;
+                    silence.cancel();
+                    worked
+                };
+                tokio::join!(working, alerts.work(&silence)).0
+            }
+        };
+        if let Err(error) = &worked {
+            alerts.tell_of_journal(error).await;
+        }
+        worked.map(drop)
     }
 
     fn pause(&self, by_timer: bool) -> Duration {
@@ -294,6 +344,7 @@ impl Theatre {
         }
         if state.broken.is_none() {
             state.check_at_rest(&cast, calm_since);
+            state.check_news();
         }
         Played {
             broken: state.broken.clone(),
@@ -347,5 +398,43 @@ impl Watcher for Audience {
             let told = visited.verdict.reason;
             state.break_with(format!("{user} is stuck, and the visit says {told}"));
         }
+    }
+
+    fn pass_ended(&self, pass: &Pass) {
+        self.0.lock().check_readers(pass);
+    }
+}
+
+/// The eyes of those who tell, which can be bad.
+struct Glasses {
+    sim: Sim,
+    lookout: Arc<Lookout>,
+}
+
+impl Watcher for Glasses {
+    fn appended(&self, _rotation: &Rotation, _event: &Event) {}
+
+    fn visited(&self, subject: &Subject, visited: &Visited) {
+        let is_overlooked = self.sim.lock().mistake == Mistake::TroubleIsOverlooked
+            && visited.verdict.state == KeyState::Stuck;
+        if !is_overlooked {
+            self.lookout.visited(subject, visited);
+        }
+    }
+
+    fn unlisted(&self, visited: &Visited) {
+        self.lookout.unlisted(visited);
+    }
+
+    fn pass_begins(&self) {
+        self.lookout.pass_begins();
+    }
+
+    fn pass_ended(&self, pass: &Pass) {
+        let mut pass = pass.clone();
+        if self.sim.lock().mistake == Mistake::TroubleIsOverlooked {
+            pass.found.retain(|visited| visited.verdict.state != KeyState::Stuck);
+        }
+        self.lookout.pass_ended(&pass);
     }
 }

@@ -21,6 +21,7 @@ use super::Mistake;
 use super::cloud::User;
 use super::dice::Dice;
 use super::faults::{Fault, Seen, Weather};
+use super::readers::Readers;
 
 pub(super) struct State {
     pub(super) dice: Dice,
@@ -38,6 +39,7 @@ pub(super) struct State {
     pub(super) disk_full_until: Timestamp,
     /// No key that was offered is deleted that cooled for less than this.
     pub(super) cool_min: Duration,
+    pub(super) readers: Readers,
     pub(super) seen: Seen,
     pub(super) broken: Option<String>,
     /// Keys of strangers that were taken for ours in the way that the README names as a limit.
@@ -60,6 +62,8 @@ pub(super) struct Sim {
 
 impl Sim {
     pub(super) fn new(dice: Dice, weather: Weather, mistake: Mistake, epoch: Timestamp) -> Sim {
+        // Dice of their own: what is told changes nothing in the play.
+        let readers = Readers::new(dice.fork());
         let state = State {
             dice,
             weather,
@@ -71,6 +75,7 @@ impl Sim {
             told_overdue: BTreeSet::new(),
             disk_full_until: Timestamp::EPOCH,
             cool_min: Duration::ZERO,
+            readers,
             seen: Seen::default(),
             broken: None,
             known_limit_met: 0,

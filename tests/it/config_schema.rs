@@ -1,0 +1,136 @@
+//! `keyround schema`: what editors are told of rotation.toml is what the program reads.
+//!
+//! The schema is a file of its own. That it does not fall behind is shown section by section: the program itself says
+//! which keys it knows, in the hint about one that it does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use keyround::config::{Environment, parse};
+use serde_json::{Value, json};
+
+use crate::support::python;
+
+/// A key that no section knows, and that is like none of theirs.
+const UNKNOWN: &str = "zzzzzzzz = 1";
+const STEP: &str = "[vendor.a]\niam_user = \"a\"\n[[vendor.a.deliver]]\n";
+
+#[test]
+fn the_example_and_the_shipped_sections_are_valid_and_mistakes_are_not() {
+    let documents = BTreeMap::from([
+        ("example", example()),
+        ("empty", String::new()),
+        ("unknown section", "[vendr.a]\niam_user = \"a\"\n".to_owned()),
+        ("unknown key", example().replace("max_age = \"90d\"", "max_agee = \"90d\"")),
+        ("unknown key of a step", example().replace("carries = \"reference\"", "carry = \"reference\"")),
+        ("unknown kind", example().replace("kind = \"pagerduty\"", "kind = \"pagerdooty\"")),
+        ("literal secret", example().replace("\"credential:pagerduty\"", "\"R0123456789\"")),
+        ("wrong type", example().replace("concurrency = 8", "concurrency = \"8\"")),
+        ("no delivery", "[vendor.a]\niam_user = \"a\"\n".to_owned()),
+        ("two ways", format!("{STEP}kind = \"manual\"\n[vendor.a2]\niam_user = \"b\"\npath = \"/b/\"\n")),
+    ]);
+    let asked = json!({ "schema": schema(), "documents": documents });
+    let told = python::ask("check_schema.py", &asked).expect("a schema");
+    let told: BTreeMap<String, Vec<(String, String)>> = serde_json::from_str(&told).expect("JSON");
+    for (name, mistakes) in &told {
+        let is_sound = ["example", "empty"].contains(&name.as_str());
+        assert_eq!(mistakes.is_empty(), is_sound, "{name}: {mistakes:#?}");
+    }
+    let [(place, message)] = &told["unknown key"][..] else { panic!("{told:#?}") };
+    assert_eq!(place, "defaults");
+    assert!(message.contains("'max_agee' was unexpected"), "{message}");
+}
+
+#[test]
+fn the_schema_knows_the_keys_that_the_program_knows_and_no_others() {
+    for key in ["journal", "schedule", "defaults", "aws", "heartbeat", "serve"] {
+        check(&format!("/properties/{key}"), &format!("[{key}]\n{UNKNOWN}"));
+    }
+    check("", UNKNOWN);
+    check("/properties/account/additionalProperties", &format!("[account.a]\n{UNKNOWN}"));
+    check("/properties/vendor/additionalProperties", &format!("[vendor.a]\niam_user = \"a\"\n{UNKNOWN}"));
+    for (index, kind) in kinds("deliver").iter().enumerate() {
+        check(&format!("/$defs/deliver/oneOf/{index}"), &format!("{STEP}kind = \"{kind}\"\n{UNKNOWN}"));
+    }
+    for (index, kind) in kinds("verify").iter().enumerate() {
+        let verify = format!("{STEP}kind = \"manual\"\n[vendor.a.verify]\nkind = \"{kind}\"\n{UNKNOWN}");
+        check(&format!("/$defs/verify/oneOf/{index}"), &verify);
+    }
+    for (index, kind) in kinds("alert").iter().enumerate() {
+        check(&format!("/$defs/alert/oneOf/{index}"), &format!("[alert.a]\nkind = \"{kind}\"\n{UNKNOWN}"));
+    }
+    let verify = |rest: &str| {
+        format!("{STEP}kind = \"manual\"\n[vendor.a.verify]\nurl = \"https://a.example\"\n{rest}")
+    };
+    check("/$defs/auth", &verify(&format!("auth = {{ {UNKNOWN} }}")));
+    for way in ["basic", "header", "oauth2"] {
+        check(
+            &format!("/$defs/auth/properties/{way}"),
+            &verify(&format!("auth = {{ {way} = {{ {UNKNOWN} }} }}")),
+        );
+    }
+    check("/$defs/expect", &verify(&format!("expect = {{ {UNKNOWN} }}")));
+}
+
+#[test]
+fn the_schema_has_the_kinds_that_the_program_has() {
+    let kinds_of = |text: &str| -> BTreeSet<String> {
+        let hint = mistakes(text).into_iter().find_map(|hint| Some(hint.split_once("one of ")?.1.to_owned()));
+        let words = hint.expect("a hint that lists them").replace(" and ", ", ");
+        words.split(", ").map(str::to_owned).collect()
+    };
+    let set = |part| kinds(part).into_iter().collect::<BTreeSet<String>>();
+    assert_eq!(set("alert"), kinds_of("[alert.a]"));
+    assert_eq!(set("deliver"), kinds_of(&format!("{STEP}url = \"x\"")));
+}
+
+/// The schema has, at this place, the keys that the program names when it meets an unknown one.
+#[track_caller]
+fn check(pointer: &str, text: &str) {
+    let schema = schema();
+    let object = schema.pointer(pointer).unwrap_or_else(|| panic!("nothing at {pointer}"));
+    assert_eq!(object["additionalProperties"], json!(false), "{pointer} takes whatever comes");
+    let members = object["properties"].as_object().expect("properties");
+    let known: BTreeSet<&str> = members.keys().map(String::as_str).collect();
+    let hints = mistakes(text);
+    let told = hints.iter().find_map(|hint| hint.strip_prefix("the keys here are "));
+    let told = told.unwrap_or_else(|| panic!("{pointer}: {hints:#?}"));
+    // Each is looked for, to say that it does not go there.
+    let refused: &[&str] = match pointer {
+        "/properties/vendor/additionalProperties" => &["concurrency"],
+        "/$defs/alert/oneOf/0" => &["carries", "encrypt_to"],
+        _ => &[],
+    };
+    let told: BTreeSet<&str> = told.split(", ").filter(|key| !refused.contains(key)).collect();
+    assert_eq!(known, told, "{pointer}");
+    for (name, member) in members {
+        let is_said = member.get("description").is_some() || member.get("$ref").is_some();
+        assert!(is_said, "{pointer}/{name} has no description");
+    }
+}
+
+/// In the order of the schema.
+fn kinds(part: &str) -> Vec<String> {
+    let schema = schema();
+    let steps = schema["$defs"][part]["oneOf"].as_array().expect("kinds").iter();
+    steps.map(|step| step["properties"]["kind"]["const"].as_str().expect("a kind").to_owned()).collect()
+}
+
+/// The hints of all mistakes of this file.
+fn mistakes(text: &str) -> Vec<String> {
+    let mistakes = parse("rotation.toml", text, &Environment::default()).expect_err("a mistake");
+    mistakes.list().iter().filter_map(|mistake| mistake.hint.clone()).collect()
+}
+
+fn schema() -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_keyround")).arg("schema").output().expect("it runs");
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn example() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("rotation.toml.example");
+    fs::read_to_string(path).expect("the example")
+}
