@@ -28,7 +28,7 @@
 //! | layer | modules | may import |
 //! |---|---|---|
 //! | 0 words | [`ids`] [`secret`] [`time`] | the standard library, serde, the date crate |
-//! | 1 core, pure | [`rotation`] [`schedule`] [`alert`] [`overview`] | 0 |
+//! | 1 core, pure | [`rotation`] [`schedule`] [`policy`] [`audit`] [`alert`] [`overview`] | 0 |
 //! | 2 configuration | [`config`] | 0, 1 |
 //! | 3 ports | [`ports`] | 0–2 |
 //! | 4 adapters | [`aws`] [`delivery`] [`drop_offs`] [`iam`] [`journal`] [`notify`] [`outward`] [`page`] [`rehearsal`] [`secrets`] [`serve`] [`telemetry`] | 0–3; never each other, but for `aws` below those who call AWS, `outward` below those who send, `page` and `telemetry` below `serve` |
@@ -44,7 +44,9 @@ pub mod time;
 
 // Layer 1: the core. Pure: no async, no I/O, no clock, no dice.
 pub mod alert;
+pub mod audit;
 pub mod overview;
+pub mod policy;
 pub mod rotation;
 pub mod schedule;
 

@@ -161,15 +161,15 @@ fn sorted_out(
 /// When to decide again, if nothing happens before.
 #[must_use]
 pub fn next_time(policy: &Policy, memory: &Memory, picture: &Picture, now: Timestamp) -> Timestamp {
+    // What was not taken may be over by now: then there is nothing to try again.
+    if memory.failures > 0 && memory.not_before > now {
+        return memory.not_before;
+    }
     let every = every(policy);
     let still = |(key, told): (&AlertKey, &Told)| {
         let firing = picture.firing.get(key).filter(|alert| policy.on.contains(&alert.condition))?;
         (!told.quiet && firing.condition == told.alert.condition).then(|| told.at + every)
     };
-    // What was not taken may be over by now: then there is nothing to try again.
-    if memory.failures > 0 && memory.not_before > now {
-        return memory.not_before;
-    }
     memory.told.iter().filter_map(still).min().unwrap_or(Timestamp::NEVER)
 }
 

@@ -219,6 +219,21 @@ fn a_sink_that_fails_is_left_alone_for_longer_and_longer_but_never_long() {
 }
 
 #[test]
+fn what_was_not_taken_and_is_over_is_not_tried_again() {
+    for style in STYLES {
+        let mut listener = Listener::new(style, &["overdue"]);
+        let tellings = listener.tellings(&[User::new("acme", State::Overdue)], true, now());
+        listener.memory.refused(&tellings[0], None, now());
+        let next = |listener: &Listener, at| {
+            next_time(&listener.policy, &listener.memory, &picture(&[], true, at), at)
+        };
+        assert_eq!(next(&listener, now()), listener.memory.not_before);
+        assert_eq!(listener.hears(&[], now() + HOUR), [""; 0]);
+        assert_eq!(next(&listener, now() + HOUR), Timestamp::NEVER, "it would be decided without end");
+    }
+}
+
+#[test]
 fn what_a_sink_remembers_survives_the_trip_through_json() {
     let mut listener = Listener::new(Style::Incidents, &["overdue", "recovered"]);
     let _told = listener.hears(&[User::new("acme", State::Stuck), User::new("zeta", State::Overdue)], now());
@@ -388,21 +403,6 @@ impl Believer {
             self.open.retain(|_, (_, _, incident)| *incident != telling.incident);
         }
         Ok(())
-    }
-}
-
-#[test]
-fn what_was_not_taken_and_is_over_is_not_tried_again() {
-    for style in STYLES {
-        let mut listener = Listener::new(style, &["overdue"]);
-        let tellings = listener.tellings(&[User::new("acme", State::Overdue)], true, now());
-        listener.memory.refused(&tellings[0], None, now());
-        let next = |listener: &Listener, at| {
-            next_time(&listener.policy, &listener.memory, &picture(&[], true, at), at)
-        };
-        assert_eq!(next(&listener, now()), listener.memory.not_before);
-        assert_eq!(listener.hears(&[], now() + HOUR), [""; 0]);
-        assert_eq!(next(&listener, now() + HOUR), Timestamp::NEVER, "it would be decided without end");
     }
 }
 

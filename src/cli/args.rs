@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Recipient;
-use crate::ids::{IamUserName, SinkName, VendorName};
+use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
+use crate::policy::Severity;
 use crate::time::Timestamp;
 
 /// Rotate the AWS access keys of third-party vendors without cutting one of them off.
@@ -29,8 +30,8 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     pub(crate) config: Option<PathBuf>,
     /// How results are written to standard output
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) format: Output,
     /// How log lines are written to standard error [default: text; fields, where that is systemd's journal]
     #[arg(long, global = true, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
@@ -45,10 +46,26 @@ pub(crate) struct Global {
     pub(crate) color: Color,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+/// What every command can write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Format {
     Table,
     Json,
+}
+
+/// What can be asked for. Findings can be written for other programs too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Output {
+    Table,
+    Json,
+    /// Findings only: comma-separated values
+    Csv,
+    /// Findings only: SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Findings only: AWS Security Finding Format, for `BatchImportFindings`
+    Asff,
+    /// Findings only: OCSF compliance findings
+    Ocsf,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -85,11 +102,19 @@ pub(crate) enum Command {
     },
     /// Play the whole life of a rotation with your own configuration, against stand-ins
     Rehearse(Vendors),
+    /// List the presets for vendors, or show one with a configuration to paste
+    #[command(args_conflicts_with_subcommands = true)]
+    Vendors(Catalogue),
     /// Try out those who are told when something is wrong
     Alert {
         #[command(subcommand)]
         command: AlertCommand,
     },
+    /// Review the account: the keys and roles of third parties, and what they may do
+    Audit(Audit),
+    /// Generate least-privilege policies, and judge policies
+    #[command(subcommand)]
+    Policy(Policy),
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
@@ -99,6 +124,14 @@ pub(crate) enum Command {
     Metrics {
         #[command(subcommand)]
         command: MetricsCommand,
+    },
+    /// Draft a configuration from what is found in the account
+    ///
+    /// A file that is there is not overwritten.
+    Init {
+        /// Where to; - is standard output; by default where --config says, else ./rotation.toml
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Show the new key of a delivery by hand, once, to whoever takes it there
     ///
@@ -198,6 +231,121 @@ pub(crate) struct Rotate {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Catalogue {
+    #[command(subcommand)]
+    pub(crate) command: Option<CatalogueCommand>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum CatalogueCommand {
+    /// Show a preset: what it does, its parameters, and a configuration to paste
+    Show {
+        /// The preset, as in `preset = "NAME"`
+        #[arg(value_name = "PRESET")]
+        preset: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// Exit with 2 when there is a finding this bad, or worse, that is not waived
+    #[arg(long, value_name = "LEVEL", value_parser = severity)]
+    pub(crate) fail_on: Option<Severity>,
+    /// Do not ask AWS what each vendor has used, which takes calls for each of them
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Ask CloudTrail from where each vendor's key is used, two keys a second
+    #[arg(long)]
+    pub(crate) origins: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Write the least that the rotator needs for this configuration
+    Rotator(Rotator),
+    /// Write the least that a vendor needs, by what it declares or by what it has used
+    Vendor(ForVendor),
+    /// Write the trust policy of a vendor's role, with an external id
+    Trust(Trust),
+    /// Judge policies that are given to third parties: what each gives too much
+    Lint(Lint),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotator {
+    /// For the role in this account, as in `[account.NAME]` [default: the ambient credentials]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<AccountName>,
+    /// Ask IAM for the account and the paths of the users
+    #[arg(long)]
+    pub(crate) online: bool,
+    /// With what `audit` and `init` read
+    #[arg(long)]
+    pub(crate) review: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForVendor {
+    /// The vendor, as in `[vendor.NAME]`
+    pub(crate) vendor: VendorName,
+    /// From where the actions are taken
+    #[arg(long, value_enum, default_value_t = From::Declared)]
+    pub(crate) from: From,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum From {
+    /// `actions = […]` of the vendor's section
+    Declared,
+    /// What IAM says that it has used in the last 90 days
+    Used,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// The vendor, as in `[vendor.NAME]`
+    pub(crate) vendor: VendorName,
+    /// The vendor's own account [default: `vendor_account_id` of the vendor's section]
+    #[arg(long, value_name = "ID")]
+    pub(crate) vendor_account: Option<AccountId>,
+    /// The external id that the vendor made for you [default: one is suggested]
+    #[arg(long, value_name = "ID", value_parser = external_id)]
+    pub(crate) external_id: Option<String>,
+}
+
+/// STS's model of an external id.
+fn external_id(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte);
+    match (2..=1224).contains(&text.len()) && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("2 to 1224 letters, digits or any of _+=,.@:/-".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lint {
+    /// Policies as JSON; none, or -: standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Whose policies they are
+    #[arg(long = "for", value_enum, default_value_t = Holder::ThirdParty)]
+    pub(crate) holder: Holder,
+    /// Exit with 2 when there is a finding this bad, or worse
+    #[arg(long, value_name = "LEVEL", value_parser = severity)]
+    pub(crate) fail_on: Option<Severity>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Holder {
+    ThirdParty,
+    Rotator,
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    text.parse()
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Reveal {
     /// The vendor, as in `[vendor.NAME]`
     pub(crate) vendor: VendorName,
@@ -249,6 +397,9 @@ pub(crate) struct Report {
     /// The file, which only its owner can read
     #[arg(long, value_name = "FILE.html")]
     pub(crate) output: PathBuf,
+    /// With each vendor's scorecard and the findings of `keyround audit`
+    #[arg(long)]
+    pub(crate) audit: bool,
     /// From this time on (RFC 3339), or from this day on [default: 90 days ago]
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) since: Option<Timestamp>,

@@ -6,16 +6,20 @@
 mod alarm;
 mod alert;
 mod args;
+mod audit;
 mod check;
 mod core_dumps;
 mod exit;
 mod explain;
+mod findings;
 mod history;
+mod init;
 mod layout;
 mod levers;
 mod logging;
 mod manual;
 mod metrics;
+mod policy;
 mod progress;
 mod rehearse;
 mod report;
@@ -26,6 +30,7 @@ mod setup;
 mod standing;
 mod status;
 mod systemd;
+mod vendors;
 mod view;
 
 use std::io::{IsTerminal, Write};
@@ -34,7 +39,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::Level;
 
-use args::{AlertCommand, Cli, Color, Command, Format, Global};
+use args::{AlertCommand, Cli, Color, Command, Format, Global, Output};
 use exit::{Code, Ended, Failure};
 use logging::Lines;
 
@@ -71,6 +76,9 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
     let config = cli.global.config.as_deref();
+    if !matches!(cli.command, Command::Audit(_) | Command::Policy(_)) {
+        screen.demand_plain()?;
+    }
     match cli.command {
         Command::Run => run::run(config, screen).await,
         Command::Rotate(rotate) => rotate::rotate(config, rotate, screen).await,
@@ -81,7 +89,11 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Metrics { command } => metrics::metrics(command, screen),
         Command::Report(report) => report::report(config, report, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,
+        Command::Vendors(catalogue) => vendors::vendors(&catalogue, screen),
+        Command::Audit(asked) => audit::audit(config, asked, screen).await,
+        Command::Policy(asked) => policy::policy(config, asked, screen).await,
         Command::History(history) => history::history(config, history, screen).await,
+        Command::Init { output } => init::init(config, output.as_deref(), screen).await,
         Command::Hold { vendor, until, why } => {
             levers::pull(config, &vendor, levers::Lever::Hold { until, why }, screen).await
         }
@@ -105,6 +117,8 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
 /// Where results and messages go, and how they look.
 pub(crate) struct Screen {
     pub(crate) format: Format,
+    /// As it was asked for; findings can be written in more ways than [`Format`] has.
+    pub(crate) output: Output,
     pub(crate) color: bool,
     pub(crate) progress: bool,
     /// How log lines are written.
@@ -123,11 +137,23 @@ impl Screen {
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
         };
         Screen {
-            format: global.format,
+            format: if global.format == Output::Table { Format::Table } else { Format::Json },
+            output: global.format,
             color,
             progress: terminal && !global.quiet,
             log: logging::start(global, color),
             columns: layout::columns(),
+        }
+    }
+
+    /// Most results are no findings, and cannot be written as such.
+    fn demand_plain(&self) -> Result<(), Failure> {
+        match self.output {
+            Output::Table | Output::Json => Ok(()),
+            Output::Csv | Output::Sarif | Output::Asff | Output::Ocsf => {
+                let message = "this command writes --format table or json; the others are for findings";
+                Err(Failure::new(Code::Usage, message))
+            }
         }
     }
 

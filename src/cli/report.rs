@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::cli::args;
 use crate::cli::exit::{Code, Ended, Failure};
-use crate::cli::{Screen, setup};
+use crate::cli::{Screen, audit, setup};
 use crate::driver::{self, Lookout, Observatory, Pass, Watcher};
 use crate::journal::Mode;
 use crate::overview::Happening;
@@ -17,6 +17,11 @@ use crate::rotation::Event;
 
 pub(crate) async fn report(config: Option<&Path>, asked: args::Report, screen: &Screen) -> Ended {
     let (_, settings) = setup::settings(config, screen.color)?;
+    let reviewed = match asked.audit {
+        true => audit::reviews(&settings, true, false).await?,
+        false => Vec::new(),
+    };
+    let reviews = reviewed.into_iter().map(|one| one.review).collect();
     let world = setup::world(settings, Mode::Read).await?;
     let (now, journal) = (world.clock.now(), Arc::clone(&world.journal));
     let (events, head) = journal.verify_history().await?;
@@ -28,7 +33,7 @@ pub(crate) async fn report(config: Option<&Path>, asked: args::Report, screen: &
     lookout.pass_ended(&Pass { began_at: now, ended_at: now, whole: true, found, next_at: None });
     let (_keep, worlds) = tokio::sync::watch::channel(world);
     let overview = Observatory::new(worlds, lookout).overview().await;
-    let html = page::report(&overview, &Period { from, to, events, head, history });
+    let html = page::report(&overview, &Period { from, to, events, head, history, reviews });
     write(&asked.output, &html)?;
     screen.show(&format!("{}: {} events verified", asked.output.display(), events));
     Ok(Code::Fine)

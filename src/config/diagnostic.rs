@@ -95,7 +95,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// All mistakes of one file, in the order of their places. At least one.
+/// All mistakes of a configuration, file by file, in the order of their places. At least one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Diagnostics {
     pub(super) list: Vec<Diagnostic>,
@@ -119,6 +119,12 @@ impl Diagnostics {
             text.push_str("\n\n");
         }
         text + &self.count()
+    }
+
+    /// Adds those of another file.
+    pub(super) fn extend(&mut self, more: Diagnostics) {
+        self.left_out += more.left_out;
+        self.list.extend(more.list);
     }
 
     fn count(&self) -> String {

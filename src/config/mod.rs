@@ -4,6 +4,7 @@
 //! further check. **Invariant:** no secret is in it, only [`SecretRef`]s, which are resolved where
 //! and when they are needed.
 
+pub mod catalogue;
 mod diagnostic;
 mod file;
 mod load;

@@ -7,10 +7,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::alert::Policy;
+pub use crate::audit::Waiver;
 use crate::config::{Recipient, SecretRef};
 use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
+use crate::policy::Pattern;
 use crate::rotation::{Plan, Windows};
 pub use crate::schedule::{Ages, Cron};
+
+mod request;
+
+pub use request::{AnswerPlace, Auth, Body, Capture, Expect, HttpStep, NextPage, Pages, Param};
 
 /// Everything that `rotation.toml` says, checked.
 #[derive(Clone, Debug)]
@@ -33,6 +39,8 @@ pub struct Settings {
     pub heartbeat: Option<HeartbeatSettings>,
     /// `[serve]`
     pub serve: Option<ServeSettings>,
+    /// `[[waiver]]`: findings of a review that are accepted.
+    pub waivers: Vec<Waiver>,
     /// What is allowed, and an operator should know all the same. Sentences.
     pub warnings: Vec<String>,
 }
@@ -88,6 +96,17 @@ pub struct VendorSettings {
     pub owner: Option<String>,
     /// What it was given.
     pub access: Access,
+    /// What it says it needs.
+    pub needs: VendorNeeds,
+}
+
+/// `actions` and `resources` of `[vendor.NAME]`: what a vendor says it needs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct VendorNeeds {
+    /// IAM actions, such as `s3:PutObject`; empty: it does not say.
+    pub actions: Vec<Pattern>,
+    /// ARNs, such as `arn:aws:s3:::logs/*`, for the actions that take some.
+    pub resources: Vec<String>,
 }
 
 /// What a vendor was given.
@@ -119,8 +138,10 @@ pub struct KeyAccess {
     pub plan: Plan,
     /// The steps of a delivery, in order; at least one.
     pub deliver: Vec<DeliverStep>,
-    /// How the vendor is asked which key is in force.
-    pub verify: Option<VerifyStep>,
+    /// How the vendor is asked which key is in force: each of these must say so. None: it cannot be asked.
+    pub verify: Vec<VerifyStep>,
+    /// Requests that change nothing and show whether the vendor knows us, in order.
+    pub probe: Vec<HttpStep>,
 }
 
 /// Whose keys are rotated.
@@ -147,7 +168,7 @@ pub enum DeliverStep {
     Manual(ManualStep),
 }
 
-/// How a vendor is asked.
+/// One question to a vendor.
 #[derive(Clone, Debug)]
 pub enum VerifyStep {
     /// By a request.
@@ -244,7 +265,7 @@ pub struct CommandStep {
     /// The program, by its absolute path, and its arguments. Not templates.
     pub argv: Vec<String>,
     /// What must stand in its output, beside an exit code of 0.
-    pub expect: Expect,
+    pub expect: ExpectOutput,
     /// Values kept for later steps of the same delivery: name -> JSON pointer into its output.
     pub capture: BTreeMap<String, String>,
     /// How long it may run.
@@ -253,90 +274,20 @@ pub struct CommandStep {
     pub encrypt_to: Option<Recipient>,
 }
 
+/// What must stand in the output of a program.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ExpectOutput {
+    /// At this JSON pointer…
+    pub pointer: Option<String>,
+    /// …this text stands; a template. Without it, something must stand there.
+    pub equals: Option<String>,
+}
+
 /// `kind = "manual"`: a person takes the new key to the vendor.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ManualStep {
     /// What that person is to do.
     pub instructions: Option<String>,
-}
-
-/// `kind = "http"`, and `[vendor.NAME.verify]`: one request, from templates.
-#[derive(Clone, Debug)]
-pub struct HttpStep {
-    /// `GET`, `PUT`, `POST`, `PATCH`, `DELETE`.
-    pub method: String,
-    /// A template.
-    pub url: String,
-    /// Values are templates.
-    pub headers: BTreeMap<String, String>,
-    /// How the request shows who sends it.
-    pub auth: Option<Auth>,
-    /// What is sent.
-    pub body: Body,
-    /// What counts as a yes.
-    pub expect: Expect,
-    /// Values kept for later steps of the same delivery: name -> JSON pointer into the answer.
-    pub capture: BTreeMap<String, String>,
-    /// How long one attempt may take.
-    pub timeout: Duration,
-    /// `http://` to a host that is not loopback was allowed out loud.
-    pub allow_plaintext: bool,
-}
-
-/// The body of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Body {
-    /// None.
-    Empty,
-    /// `body = "…"`: a template, sent as it comes out.
-    Text(String),
-    /// `json = { … }`: each string in it is a template.
-    Json(serde_json::Value),
-    /// `form = { … }`: each value is a template.
-    Form(BTreeMap<String, String>),
-}
-
-/// How a request shows who sends it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Auth {
-    /// `{ bearer = REF }`
-    Bearer(SecretRef),
-    /// `{ basic = { user = "…", password = REF } }`
-    Basic {
-        /// The user, in clear.
-        user: String,
-        /// The password.
-        password: SecretRef,
-    },
-    /// `{ header = { name = "…", value = REF } }`
-    Header {
-        /// The header's name.
-        name: String,
-        /// Its whole value.
-        value: SecretRef,
-    },
-    /// `{ oauth2 = { token_url, client_id, client_secret, scope } }`: client credentials, RFC 6749 4.4.
-    OAuth2 {
-        /// Where tokens are had.
-        token_url: String,
-        /// The client, in clear.
-        client_id: String,
-        /// Its secret.
-        client_secret: SecretRef,
-        /// The scope asked for.
-        scope: Option<String>,
-    },
-}
-
-/// What counts as a yes.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Expect {
-    /// These statuses; empty: any 2xx.
-    pub status: Vec<u16>,
-    /// And at this JSON pointer of the answer…
-    pub pointer: Option<String>,
-    /// …this text stands; a template. Without it, the pointer must only lead somewhere.
-    pub equals: Option<String>,
 }
 
 /// `[alert.NAME]`

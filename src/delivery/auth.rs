@@ -2,14 +2,19 @@
 //!
 //! **Invariant:** a token is fetched for one request and forgotten with it.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use minijinja::value::Value as Word;
 use serde::Deserialize;
+use url::Url;
 use url::form_urlencoded::byte_serialize;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::settings::{Auth, HttpStep};
-use crate::delivery::{Prepared, Tools, answer, misconfigured};
+use crate::delivery::template::Words;
+use crate::delivery::{Prepared, Tools, answer, jwt, misconfigured};
 use crate::outward::target::{self, Plaintext};
 use crate::ports::{Answer, Errand, Fault, Purpose, Request};
 use crate::rotation::{Refusal, RefusalCode};
@@ -28,35 +33,78 @@ pub(super) enum Credentials {
 }
 
 /// What shows who sends the request of `step`. Reads secrets and asks nobody.
-pub(super) async fn credentials(tools: &Tools, step: &HttpStep) -> Answer<Credentials> {
+pub(super) async fn credentials(
+    tools: &Tools,
+    step: &HttpStep,
+    words: &Words,
+    now: Timestamp,
+) -> Answer<Credentials> {
+    let render = |place: &str, source: &str| tools.render(place, source, words);
     Ok(match &step.auth {
         None => Credentials::Nothing,
         Some(Auth::Bearer(token)) => Credentials::Header(bearer(tools.resolve(token).await?.expose())),
         Some(Auth::Basic { user, password }) => {
-            Credentials::Header(basic(user, tools.resolve(password).await?.expose()))
+            let user = render("auth.basic.user", user)?;
+            Credentials::Header(basic(user.expose(), tools.resolve(password).await?.expose()))
         }
         Some(Auth::Header { name, value }) => {
             Credentials::Header((name.to_ascii_lowercase(), tools.resolve(value).await?))
         }
-        Some(Auth::OAuth2 { token_url, client_id, client_secret, scope }) => {
-            let target = target::checked(token_url, Plaintext::from_setting(step.allow_plaintext))
+        Some(Auth::OAuth2 { token_url, client_id, client_secret, scope, audience, in_body }) => {
+            let token_url = render("token_url", token_url)?;
+            let target = target::checked(token_url.expose(), Plaintext::from_setting(step.allow_plaintext))
                 .map_err(|bad| misconfigured(format!("token_url cannot be used: {bad}")))?;
-            let client_secret = tools.resolve(client_secret).await?;
-            let ready = Request {
-                method: "POST".to_owned(),
-                url: Secret::from(target.as_str()),
-                headers: vec![
-                    // RFC 6749, 2.3.1: the two are form-encoded before they are joined.
-                    basic(&form_encoded(client_id), &form_encoded(client_secret.expose())),
-                    ("content-type".to_owned(), Secret::from("application/x-www-form-urlencoded")),
-                    ("accept".to_owned(), Secret::from("application/json")),
-                ],
-                body: Some(Secret::new(grant(scope.as_deref()))),
-                timeout: step.timeout,
+            let audience = audience.as_deref().map(|source| render("audience", source)).transpose()?;
+            let grant = Grant {
+                client_id: render("client_id", client_id)?,
+                client_secret: tools.resolve(client_secret).await?,
+                scope: scope.as_deref(),
+                audience,
             };
+            let ready = grant.request(&target, *in_body, step.timeout);
             Credentials::Token(Prepared { target, ready })
         }
+        Some(Auth::Jwt { private_key, issuer, subject }) => {
+            let pem = tools.resolve(private_key).await?;
+            let unusable = |bad: jwt::BadKey| misconfigured(format!("the private key {private_key} {bad}"));
+            let key = jwt::SigningKey::parse(&pem).map_err(unusable)?;
+            let words = words.with("public_key_sha256", Word::from(key.fingerprint()));
+            let issuer = tools.render("auth.jwt.issuer", issuer, &words)?;
+            let subject = tools.render("auth.jwt.subject", subject, &words)?;
+            Credentials::Header(bearer(key.sign(issuer.expose(), subject.expose(), now).expose()))
+        }
     })
+}
+
+/// A client that asks for a token.
+struct Grant<'a> {
+    client_id: Secret,
+    client_secret: Secret,
+    scope: Option<&'a str>,
+    audience: Option<Secret>,
+}
+
+impl Grant<'_> {
+    fn request(&self, target: &Url, in_body: bool, timeout: Duration) -> Request {
+        let mut headers = vec![
+            ("content-type".to_owned(), Secret::from("application/x-www-form-urlencoded")),
+            ("accept".to_owned(), Secret::from("application/json")),
+        ];
+        let (id, secret) = (form_encoded(self.client_id.expose()), form_encoded(self.client_secret.expose()));
+        let mut form = Zeroizing::new(grant(self.scope, self.audience.as_ref().map(Secret::expose)));
+        match in_body {
+            true => form.push_str(&Zeroizing::new(format!("&client_id={}&client_secret={}", *id, *secret))),
+            // RFC 6749, 2.3.1: the two are form-encoded before they are joined.
+            false => headers.push(basic(&id, &secret)),
+        }
+        Request {
+            method: "POST".to_owned(),
+            url: Secret::from(target.as_str()),
+            headers,
+            body: Some(Secret::from(form.as_str())),
+            timeout,
+        }
+    }
 }
 
 impl Credentials {
@@ -87,9 +135,11 @@ fn basic(user: &str, password: &str) -> Header {
     ("authorization".to_owned(), Secret::new(format!("Basic {}", BASE64.encode(pair.as_bytes()))))
 }
 
-fn grant(scope: Option<&str>) -> String {
-    let scope = scope.map(|scope| format!("&scope={}", form_encoded(scope).as_str()));
-    format!("grant_type=client_credentials{}", scope.unwrap_or_default())
+fn grant(scope: Option<&str>, audience: Option<&str>) -> String {
+    let field = |name: &str, value: Option<&str>| {
+        value.map(|value| format!("&{name}={}", form_encoded(value).as_str())).unwrap_or_default()
+    };
+    format!("grant_type=client_credentials{}{}", field("scope", scope), field("audience", audience))
 }
 
 fn form_encoded(text: &str) -> Zeroizing<String> {
@@ -142,8 +192,9 @@ mod tests {
         // RFC 7617, section 2; RFC 6750, section 2.1.
         assert_eq!(basic("Aladdin", "open sesame").1.expose(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert_eq!(bearer("mF_9.B5f-4.1JqM").1.expose(), "Bearer mF_9.B5f-4.1JqM");
-        assert_eq!(grant(None), "grant_type=client_credentials");
-        assert_eq!(grant(Some("keys:write a")), "grant_type=client_credentials&scope=keys%3Awrite+a");
+        assert_eq!(grant(None, None), "grant_type=client_credentials");
+        assert_eq!(grant(Some("keys:write a"), None), "grant_type=client_credentials&scope=keys%3Awrite+a");
+        assert_eq!(grant(None, Some("https://a")), "grant_type=client_credentials&audience=https%3A%2F%2Fa");
     }
 
     #[test]

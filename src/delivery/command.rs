@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::config::settings::CommandStep;
 use crate::delivery::message::{Message, Payload, message_id};
-use crate::delivery::template::{Captured, Words};
-use crate::delivery::{Tools, http};
+use crate::delivery::template::{Captured, Kept, Params, Words};
+use crate::delivery::{Tools, found};
 use crate::ports::{Answer, Errand, Fault, Finished, Offer, Program, Purpose};
 use crate::rotation::{RefusalCode, Verification};
 use crate::secret::Secret;
@@ -46,11 +46,11 @@ pub(super) async fn deliver(
         captured: Some(captured),
         encrypt_to: step.encrypt_to.as_ref(),
     };
-    let words = Words::new(offer, Some(secret), captured);
+    let words = Words::new(offer, Some(secret), &Params::default(), captured);
     let purpose = Purpose { subject: offer.subject.clone(), errand: Errand::Deliver { step: number - 1 } };
     let input = message.into_json()?;
     let mut secrets = vec![secret];
-    secrets.extend(captured.values());
+    secrets.extend(captured.values().map(Kept::text));
     let said = run(tools, step, purpose, input, &words, &secrets).await?;
     if !said.is_as_expected(step)? {
         let sentence = format!("{}, but its output has another value than expected", said.end);
@@ -60,22 +60,30 @@ pub(super) async fn deliver(
 }
 
 /// Asks a program which key is in force.
-pub(super) async fn verify(tools: &Tools, step: &CommandStep, offer: &Offer) -> Answer<Verification> {
-    let message = Message { offer, payload: Payload::Question, id: None, captured: None, encrypt_to: None };
-    let words = Words::new(offer, None, &Captured::new());
-    let purpose = Purpose { subject: offer.subject.clone(), errand: Errand::Verify };
+pub(super) async fn verify(
+    tools: &Tools,
+    step: &CommandStep,
+    number: usize,
+    offer: &Offer,
+    captured: &mut Captured,
+) -> Answer<Verification> {
+    let message =
+        Message { offer, payload: Payload::Question, id: None, captured: Some(captured), encrypt_to: None };
+    let words = Words::new(offer, None, &Params::default(), captured);
+    let purpose = Purpose { subject: offer.subject.clone(), errand: Errand::Verify { step: number } };
     let key = &offer.access_key_id;
     let other = |end: &str| {
         Fault::refused(RefusalCode::NotInForce, format!("{end}: another key is in force, not {key}"))
     };
-    let said = match run(tools, step, purpose, message.into_json()?, &words, &[]).await {
+    let secrets: Vec<&Secret> = captured.values().map(Kept::text).collect();
+    let said = match run(tools, step, purpose, message.into_json()?, &words, &secrets).await {
         Err(Fault::Refused(refusal)) if refusal.code == RefusalCode::VendorRefused => {
             return Err(other(&refusal.sentence));
         }
         said => said?,
     };
     match said.is_as_expected(step)? {
-        true => Ok(Verification::Asked),
+        true => said.capture(step, captured).map(|()| Verification::Asked),
         false => Err(other(&said.end)),
     }
 }
@@ -158,7 +166,7 @@ impl Said {
         let Some(pointer) = &step.expect.pointer else { return Ok(true) };
         let document = self.document()?;
         let Some(value) = document.pointer(pointer) else { return Err(self.nothing_at(pointer)) };
-        Ok(self.equals.as_ref().is_none_or(|expected| http::text_of(value).as_ref() == Some(expected)))
+        Ok(self.equals.as_ref().is_none_or(|expected| found::text_of(value).as_ref() == Some(expected)))
     }
 
     fn capture(&self, step: &CommandStep, captured: &mut Captured) -> Answer<()> {
@@ -167,8 +175,8 @@ impl Said {
         }
         let document = self.document()?;
         for (name, pointer) in &step.capture {
-            let value = document.pointer(pointer).and_then(http::text_of);
-            captured.insert(name.clone(), value.ok_or_else(|| self.nothing_at(pointer))?);
+            let value = document.pointer(pointer).and_then(found::text_of);
+            captured.insert(name.clone(), Kept::Text(value.ok_or_else(|| self.nothing_at(pointer))?));
         }
         Ok(())
     }

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 
 use crate::config::settings::{Content, DropOffStep, Vault};
 use crate::delivery::scratch::Scratch;
-use crate::delivery::template::{Captured, Words};
-use crate::delivery::{Tools, http, misconfigured};
+use crate::delivery::template::{Captured, Params, Words};
+use crate::delivery::{Tools, body, misconfigured};
 use crate::ports::{Answer, Errand, Fault, Offer, Purpose, Reference};
 use crate::rotation::{Refusal, RefusalCode};
 use crate::secret::Secret;
@@ -27,7 +27,7 @@ pub(super) async fn put(
     secret: &Secret,
     captured: &Captured,
 ) -> Answer<Reference> {
-    let words = Words::new(offer, Some(secret), captured);
+    let words = Words::new(offer, Some(secret), &Params::default(), captured);
     let purpose = purpose(offer, number);
     let (text, version) = match prepared(tools, step, &purpose, &words).await? {
         Prepared::There(reference) => return Ok(reference),
@@ -70,7 +70,7 @@ async fn prepared(tools: &Tools, step: &DropOffStep, purpose: &Purpose, words: &
         Content::Text(source) => Some(tools.render("the body", source, words)?),
         Content::Json(value) => {
             let mut text = Scratch::new();
-            http::write_json(tools, value, words, &mut text)?;
+            body::write_json(tools, value, words, &mut text)?;
             Some(text.into_secret())
         }
         Content::Fields(_) => None,

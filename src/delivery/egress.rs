@@ -8,7 +8,7 @@
 //!
 //! **Invariant:** an error of the HTTP library is never shown, since it names the address; sentences name the host.
 //!
-//! **Invariant:** no more of an answer is read than [`TEXT_BYTES_MAX`], however much is sent.
+//! **Invariant:** no more of an answer is read than [`ANSWER_BYTES_MAX`], however much is sent.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -32,7 +32,7 @@ use crate::rotation::RefusalCode;
 use crate::time::in_words;
 
 #[cfg(doc)]
-use crate::delivery::scratch::TEXT_BYTES_MAX;
+use crate::delivery::scratch::ANSWER_BYTES_MAX;
 
 const USER_AGENT: &str = concat!("keyround/", env!("CARGO_PKG_VERSION"));
 
@@ -178,7 +178,7 @@ async fn read(mut answer: reqwest::Response) -> Response {
     let headers = answer.headers().iter();
     let headers: BTreeMap<_, _> =
         headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?))).collect();
-    let mut body = Scratch::new();
+    let mut body = Scratch::of_answer();
     while let Ok(Some(piece)) = answer.chunk().await {
         if !body.push(&piece) {
             break;

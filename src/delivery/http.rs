@@ -3,16 +3,13 @@
 //! **Invariant:** what was rendered is checked again before it is sent: the address, and that no header has a line
 //! break in it.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
 use url::Url;
-use url::form_urlencoded::byte_serialize;
 
-use crate::config::settings::{Body, HttpStep};
-use crate::delivery::scratch::Scratch;
+use crate::config::settings::{HttpStep, NextPage, Pages};
+use crate::delivery::auth::{Credentials, Header};
+use crate::delivery::found::{Answered, Finding};
 use crate::delivery::template::{Captured, Words};
-use crate::delivery::{Prepared, Tools, answer, auth, misconfigured};
+use crate::delivery::{Prepared, Tools, answer, auth, body, misconfigured, params};
 use crate::outward::target::{self, BadTarget, Plaintext};
 use crate::ports::{Answer, Errand, Fault, Offer, Purpose, Request, Response};
 use crate::rotation::{RefusalCode, Verification};
@@ -30,65 +27,212 @@ pub(super) async fn send(
     secret: &Secret,
     captured: &mut Captured,
 ) -> Answer<()> {
-    let words = Words::new(offer, Some(secret), captured);
-    let asked = ask(tools, step, offer, &words, Errand::Deliver { step: number - 1 }).await?;
+    let errand = Errand::Deliver { step: number - 1 };
+    let Some(asked) = ask(tools, step, offer, Some(secret), captured, errand).await? else {
+        tracing::debug!(vendor.name = %offer.subject.vendor, delivery.step = number, "a step was left out");
+        return Ok(());
+    };
     tracing::debug!(
-        vendor.name = %offer.subject.vendor, delivery.step = number, delivery.host = %asked.host,
-        delivery.status = asked.response.status, "a step was answered"
+        vendor.name = %offer.subject.vendor, delivery.step = number, delivery.host = %asked.answered.host,
+        delivery.status = asked.answered.status(), "a step was answered"
     );
-    answer::accepted(&asked.host, &asked.response, &step.expect.status, offer.now)?;
-    if let Finding::Differs(_) = asked.finding(step)? {
-        let (host, status) = (&asked.host, asked.response.status);
-        let pointer = step.expect.pointer.as_deref().unwrap_or_default();
-        let sentence = format!(
-            "{host} answered {status}, but its answer has another value at {pointer:?} than expected"
-        );
-        return Err(Fault::refused(RefusalCode::VendorRefused, sentence));
+    match asked.finding(tools, step, captured)? {
+        Finding::AsExpected => Ok(()),
+        Finding::Differs { held: _, sentence } => Err(Fault::refused(RefusalCode::VendorRefused, sentence)),
     }
-    asked.capture(step, captured)
 }
 
-/// Asks the vendor which key is in force.
-pub(super) async fn verify(tools: &Tools, step: &HttpStep, offer: &Offer) -> Answer<Verification> {
-    let words = Words::new(offer, None, &Captured::new());
-    let asked = ask(tools, step, offer, &words, Errand::Verify).await?;
+/// Asks the vendor which key is in force. Where the question is not for this delivery, it has only been accepted.
+pub(super) async fn verify(
+    tools: &Tools,
+    step: &HttpStep,
+    number: usize,
+    offer: &Offer,
+    captured: &mut Captured,
+) -> Answer<Verification> {
+    let errand = Errand::Verify { step: number };
+    let Some(asked) = ask(tools, step, offer, None, captured, errand).await? else {
+        return Ok(Verification::Acceptance);
+    };
+    let host = asked.answered.host.clone();
     tracing::debug!(
-        vendor.name = %offer.subject.vendor, delivery.host = %asked.host,
-        delivery.status = asked.response.status, "the vendor was asked which key is in force"
+        vendor.name = %offer.subject.vendor, delivery.host = %host,
+        delivery.status = asked.answered.status(), "the vendor was asked which key is in force"
     );
-    answer::accepted(&asked.host, &asked.response, &step.expect.status, offer.now)?;
-    match asked.finding(step)? {
-        Finding::AsExpected => Ok(Verification::Asked),
-        Finding::Differs(held) => {
+    let (held, sentence) = match asked.finding(tools, step, captured)? {
+        Finding::AsExpected => return Ok(Verification::Asked),
+        Finding::Differs { held, sentence } => (held, sentence),
+    };
+    let sentence = match held {
+        Some(held) => {
             let held = shown_as_key_id(&held);
-            let sentence =
-                format!("{} says that {held} is in force, not {}", asked.host, offer.access_key_id);
-            Err(Fault::refused(RefusalCode::NotInForce, sentence))
+            format!("{host} says that {held} is in force, not {}", offer.access_key_id)
+        }
+        None => sentence,
+    };
+    Err(Fault::refused(RefusalCode::NotInForce, sentence))
+}
+
+/// Sends a request that changes nothing; gives the host that answered as it should.
+pub(super) async fn probe(
+    tools: &Tools,
+    step: &HttpStep,
+    offer: &Offer,
+    captured: &mut Captured,
+) -> Answer<Option<String>> {
+    let Some(asked) = ask(tools, step, offer, None, captured, Errand::Probe).await? else { return Ok(None) };
+    let host = asked.answered.host.clone();
+    match asked.finding(tools, step, captured)? {
+        Finding::AsExpected => Ok(Some(host)),
+        Finding::Differs { held: _, sentence } => Err(Fault::refused(RefusalCode::VendorRefused, sentence)),
+    }
+}
+
+/// A step that was answered, with a status that is a yes.
+struct Asked {
+    answered: Answered,
+    words: Words,
+    equals: Option<Secret>,
+}
+
+impl Asked {
+    /// Keeps what is to be captured, and says whether the answer is the one that was hoped for.
+    fn finding(self, tools: &Tools, step: &HttpStep, captured: &mut Captured) -> Answer<Finding> {
+        let Asked { answered, words, equals } = self;
+        let found = answered.plain_finding(tools, step, &words, equals.as_ref())?;
+        if let Finding::Differs { .. } = found {
+            return Ok(found);
+        }
+        // An answer that is no yes may not have what is to be kept, and then the recipe's own words say more.
+        let judged = answered.judged(tools, step, &words)?;
+        if let Finding::AsExpected = judged {
+            answered.capture(tools, step, &words, captured)?;
+        }
+        Ok(judged)
+    }
+}
+
+/// `None`: the step is not for this delivery.
+async fn ask(
+    tools: &Tools,
+    step: &HttpStep,
+    offer: &Offer,
+    secret: Option<&Secret>,
+    captured: &Captured,
+    errand: Errand,
+) -> Answer<Option<Asked>> {
+    let purpose = Purpose { subject: offer.subject.clone(), errand };
+    let words = Words::new(offer, secret, &params::read(tools, step).await?, captured);
+    if !wanted(tools, step, &words)? {
+        return Ok(None);
+    }
+    let credentials = auth::credentials(tools, step, &words, offer.now).await?;
+    let request = request(tools, step, &words, captured)?;
+    let equals = equals(tools, step, &words)?;
+    let header = credentials.header(tools, &purpose, offer.now).await?;
+    let target = request.target.clone();
+    let response = send_one(tools, &purpose, request, header.as_ref()).await?;
+    let mut answered = Answered::new(target::host_of(&target), response);
+    answer::accepted(&answered.host, answered.last(), &step.expect.status, offer.now)?;
+    if let Some(pages) = &step.pages {
+        let reading =
+            Reading { tools, step, offer, words: &words, purpose: &purpose, header: header.as_ref() };
+        reading.rest(&mut answered, &target, pages).await?;
+    }
+    Ok(Some(Asked { answered, words, equals }))
+}
+
+/// Whether the step is to be taken at all.
+pub(super) fn wanted(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<bool> {
+    let Some(source) = &step.when else { return Ok(true) };
+    let said = tools.render("when", source, words)?;
+    Ok(!matches!(said.expose().trim(), "" | "false" | "False"))
+}
+
+async fn send_one(
+    tools: &Tools,
+    purpose: &Purpose,
+    mut request: Prepared,
+    header: Option<&Header>,
+) -> Answer<Response> {
+    add_header(&mut request.ready.headers, header.cloned())?;
+    tools.egress.send(purpose, request.ready).await
+}
+
+/// What the pages after the first are read with.
+struct Reading<'a> {
+    tools: &'a Tools,
+    step: &'a HttpStep,
+    offer: &'a Offer,
+    words: &'a Words,
+    purpose: &'a Purpose,
+    header: Option<&'a Header>,
+}
+
+impl Reading<'_> {
+    /// Reads the pages that follow, up to the bound of the recipe. All of them: a second match on a later page must not
+    /// be passed over.
+    async fn rest(&self, answered: &mut Answered, first: &Url, pages: &Pages) -> Answer<()> {
+        let mut here = first.clone();
+        while let Some(next) = next_page(answered, &here, first, &pages.next)? {
+            if answered.pages() >= pages.max {
+                let sentence = format!("{} has more than {} pages of answers", answered.host, pages.max);
+                return Err(Fault::refused(RefusalCode::VendorRefused, sentence));
+            }
+            let mut request = request(self.tools, self.step, self.words, &Captured::new())?;
+            request.ready.url = Secret::from(next.as_str());
+            here = next;
+            let response = send_one(self.tools, self.purpose, request, self.header).await?;
+            answer::accepted(&answered.host, &response, &self.step.expect.status, self.offer.now)?;
+            answered.add_page(response);
+        }
+        Ok(())
+    }
+}
+
+/// Where the page after this one is. A vendor's answer chooses the page, never the host.
+fn next_page(answered: &Answered, here: &Url, first: &Url, next: &NextPage) -> Answer<Option<Url>> {
+    let url = match next {
+        NextPage::Address(pointer) => answered.last_text_at(pointer)?.map(|text| here.join(text.expose())),
+        NextPage::LinkHeader => answered.next_link().map(|text| here.join(text)),
+        NextPage::Token { pointer, parameter } => {
+            let token = answered.last_text_at(pointer)?.filter(|token| !token.expose().is_empty());
+            token.map(|token| Ok(with_parameter(first, parameter, token.expose())))
+        }
+    };
+    match url {
+        None => Ok(None),
+        Some(Ok(url)) if url.origin() == first.origin() => Ok(Some(url)),
+        Some(Ok(_) | Err(_)) => {
+            let sentence = format!("{} names a next page that is not its own", answered.host);
+            Err(Fault::refused(RefusalCode::VendorRefused, sentence))
         }
     }
 }
 
-async fn ask(tools: &Tools, step: &HttpStep, offer: &Offer, words: &Words, errand: Errand) -> Answer<Asked> {
-    let purpose = Purpose { subject: offer.subject.clone(), errand };
-    let credentials = auth::credentials(tools, step).await?;
-    let mut request = request(tools, step, words)?;
-    let equals = equals(tools, step, words)?;
-    let header = credentials.header(tools, &purpose, offer.now).await?;
-    add_header(&mut request.ready.headers, header)?;
-    let host = target::host_of(&request.target);
-    let response = tools.egress.send(&purpose, request.ready).await?;
-    Ok(Asked { host, response, equals })
+fn with_parameter(url: &Url, name: &str, value: &str) -> Url {
+    let mut next = url.clone();
+    let others = url.query_pairs().filter(|(other, _)| other != name);
+    next.query_pairs_mut().clear().extend_pairs(others).append_pair(name, value);
+    next
 }
 
-/// The request, without what shows who sends it. Reads no secret and sends nothing.
-pub(super) fn request(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<Prepared> {
+/// The request, without what shows who sends it. Sends nothing.
+pub(super) fn request(
+    tools: &Tools,
+    step: &HttpStep,
+    words: &Words,
+    captured: &Captured,
+) -> Answer<Prepared> {
     let target = target(tools, step, words)?;
     let mut headers = Vec::new();
     for (name, value) in &step.headers {
         let value = tools.render(&format!("the header {name}"), value, words)?;
         add_header(&mut headers, Some((name.to_ascii_lowercase(), value)))?;
     }
-    let (body, content_type) = body(tools, &step.body, words)?;
+    // A header without a value is one that was not wanted.
+    headers.retain(|(_, value)| !value.expose().is_empty());
+    let (body, content_type) = body::body(tools, &step.body, words, captured)?;
     let has_type = headers.iter().any(|(name, _)| name == "content-type");
     if let (Some(content_type), false) = (content_type, has_type) {
         headers.push(("content-type".to_owned(), Secret::from(content_type)));
@@ -118,7 +262,7 @@ fn target(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<Url> {
     }
 }
 
-fn add_header(headers: &mut Vec<auth::Header>, header: Option<auth::Header>) -> Answer<()> {
+fn add_header(headers: &mut Vec<Header>, header: Option<Header>) -> Answer<()> {
     let Some((name, value)) = header else { return Ok(()) };
     if FRAMING.contains(&name.as_str()) {
         return Err(misconfigured(format!("the header {name} is not for a recipe to set")));
@@ -132,143 +276,13 @@ fn add_header(headers: &mut Vec<auth::Header>, header: Option<auth::Header>) -> 
     Ok(())
 }
 
-type BodyAndType = (Option<Secret>, Option<&'static str>);
-
-fn body(tools: &Tools, body: &Body, words: &Words) -> Answer<BodyAndType> {
-    let mut text = Scratch::new();
-    let content_type = match body {
-        Body::Empty => return Ok((None, None)),
-        Body::Text(source) => return Ok((Some(tools.render("the body", source, words)?), None)),
-        Body::Json(value) => {
-            write_json(tools, value, words, &mut text)?;
-            "application/json"
-        }
-        Body::Form(fields) => {
-            write_form(tools, fields, words, &mut text)?;
-            "application/x-www-form-urlencoded"
-        }
+/// The addresses that a step needs: where a token is had, and its own. Reads secrets and asks nobody.
+pub(super) fn targets(credentials: &Answer<Credentials>, request: &Prepared) -> Vec<Url> {
+    let token = match credentials {
+        Ok(Credentials::Token(token)) => Some(token.target.clone()),
+        Ok(Credentials::Nothing | Credentials::Header(_)) | Err(_) => None,
     };
-    Ok((Some(text.into_secret()), Some(content_type)))
-}
-
-fn put(to: &mut Scratch, text: &str) -> Answer<()> {
-    match to.push(text.as_bytes()) {
-        true => Ok(()),
-        false => Err(misconfigured("the body is too long")),
-    }
-}
-
-/// Writes a document whose strings are templates. A rendered string stays one string, whatever is in it.
-pub(super) fn write_json(tools: &Tools, value: &Value, words: &Words, to: &mut Scratch) -> Answer<()> {
-    match value {
-        Value::String(source) => {
-            let text = tools.render("json", source, words)?;
-            serde_json::to_writer(to, text.expose()).map_err(|_| misconfigured("the body is too long"))
-        }
-        Value::Array(items) => {
-            put(to, "[")?;
-            for (index, item) in items.iter().enumerate() {
-                put(to, if index == 0 { "" } else { "," })?;
-                write_json(tools, item, words, to)?;
-            }
-            put(to, "]")
-        }
-        Value::Object(fields) => {
-            put(to, "{")?;
-            for (index, (name, item)) in fields.iter().enumerate() {
-                put(to, if index == 0 { "" } else { "," })?;
-                put(to, &Value::from(name.as_str()).to_string())?;
-                put(to, ":")?;
-                write_json(tools, item, words, to)?;
-            }
-            put(to, "}")
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => put(to, &value.to_string()),
-    }
-}
-
-fn write_form(
-    tools: &Tools,
-    fields: &BTreeMap<String, String>,
-    words: &Words,
-    to: &mut Scratch,
-) -> Answer<()> {
-    for (index, (name, source)) in fields.iter().enumerate() {
-        let value = tools.render(&format!("form.{name}"), source, words)?;
-        put(to, if index == 0 { "" } else { "&" })?;
-        byte_serialize(name.as_bytes()).try_for_each(|piece| put(to, piece))?;
-        put(to, "=")?;
-        byte_serialize(value.expose().as_bytes()).try_for_each(|piece| put(to, piece))?;
-    }
-    Ok(())
-}
-
-/// What an answer says where a value is expected.
-enum Finding {
-    AsExpected,
-    /// This stands there instead.
-    Differs(Secret),
-}
-
-/// A request that was answered.
-struct Asked {
-    host: String,
-    response: Response,
-    equals: Option<Secret>,
-}
-
-impl Asked {
-    fn finding(&self, step: &HttpStep) -> Answer<Finding> {
-        let expected = self.equals.as_ref();
-        let pointer = match (&step.expect.pointer, expected) {
-            (Some(pointer), _) => pointer.as_str(),
-            (None, Some(_)) => "",
-            (None, None) => return Ok(Finding::AsExpected),
-        };
-        let document = self.document()?;
-        let Some(value) = document.pointer(pointer) else { return Err(self.nothing_at(pointer)) };
-        Ok(match (text_of(value), expected) {
-            (_, None) => Finding::AsExpected,
-            (Some(text), Some(expected)) if text == *expected => Finding::AsExpected,
-            (text, Some(_)) => Finding::Differs(text.unwrap_or_else(|| Secret::from(""))),
-        })
-    }
-
-    fn capture(&self, step: &HttpStep, captured: &mut Captured) -> Answer<()> {
-        if step.capture.is_empty() {
-            return Ok(());
-        }
-        let document = self.document()?;
-        for (name, pointer) in &step.capture {
-            let value = document.pointer(pointer).and_then(text_of);
-            captured.insert(name.clone(), value.ok_or_else(|| self.nothing_at(pointer))?);
-        }
-        Ok(())
-    }
-
-    /// A body that is cut, garbled or another page than expected says nothing of what was done.
-    fn document(&self) -> Answer<Value> {
-        let document = serde_json::from_str(self.response.body.expose());
-        let (host, status) = (&self.host, self.response.status);
-        document.map_err(|_| {
-            Fault::unknown(format!("{host} answered {status}, but not with the JSON that was expected"))
-        })
-    }
-
-    fn nothing_at(&self, pointer: &str) -> Fault {
-        let (host, status) = (&self.host, self.response.status);
-        let sentence = format!("{host} answered {status}, but its answer has no value at {pointer:?}");
-        Fault::refused(RefusalCode::VendorRefused, sentence)
-    }
-}
-
-/// A value as a template would write it; lists, objects and null are none.
-pub(super) fn text_of(value: &Value) -> Option<Secret> {
-    match value {
-        Value::String(text) => Some(Secret::from(text.as_str())),
-        Value::Number(_) | Value::Bool(_) => Some(Secret::new(value.to_string())),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
+    token.into_iter().chain([request.target.clone()]).collect()
 }
 
 /// What a vendor says it holds: named if it is a key id beyond doubt. A wrong pointer may lead to the secret.
@@ -307,5 +321,12 @@ mod tests {
         assert!(add("transfer-encoding", "chunked").is_err());
         assert_eq!(add("x-key", "later"), Ok(()));
         assert_eq!(headers.len(), 1);
+    }
+
+    #[test]
+    fn the_token_of_a_page_takes_the_place_of_the_one_before() {
+        let url = Url::parse("https://a.example/x?owner=1&page-token=a").expect("a URL");
+        let next = with_parameter(&url, "page-token", "b&c");
+        assert_eq!(next.as_str(), "https://a.example/x?owner=1&page-token=b%26c");
     }
 }

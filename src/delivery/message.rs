@@ -123,7 +123,7 @@ impl Message<'_> {
 }
 
 fn exposed(captured: &Captured) -> BTreeMap<&str, &str> {
-    captured.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+    captured.iter().map(|(name, value)| (name.as_str(), value.text().expose())).collect()
 }
 
 fn json(value: &impl Serialize) -> Answer<Secret> {

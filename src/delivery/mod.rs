@@ -5,7 +5,9 @@
 //! take. The steps are taken from the configuration as it stands, so a wrong address can be mended in the middle
 //! of a rotation; a webhook's message is a function of the [`Offer`] and is the same at every attempt.
 //!
-//! **Invariant:** one request a step that changes something, no redirects followed, no retries. Whoever repeats, repeats the whole delivery.
+//! **Invariant:** one request a step that changes something, no redirects followed, no retries. Whoever repeats,
+//! repeats the whole delivery. But where a pair is two writes, half of it is worse than nothing: the second write is
+//! sent again at once when it is in doubt, and goes first when the delivery is repeated.
 //!
 //! **Invariant:** what may have been done is never called refused. `Refused` is a vendor's own clear no, in its status
 //! or where the recipe looks for one, or a request that never left; everything between is `Unknown`, and so is a
@@ -20,11 +22,15 @@
 pub mod age;
 mod answer;
 mod auth;
+mod body;
 mod command;
 mod drop_off;
 mod egress;
+mod found;
 mod http;
+mod jwt;
 mod message;
+mod params;
 mod preflight;
 mod process;
 mod reach;

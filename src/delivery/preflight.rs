@@ -3,18 +3,20 @@
 //! Secrets and drop-offs are read, requests are made from a pair that does not exist, hosts are connected to, and
 //! programs are looked for.
 //!
-//! **Invariant:** nothing is sent or run: no request, no token asked for, no program, and never a real pair.
+//! **Invariant:** nothing is sent or run but a preset's probe, which changes nothing, and what that needs; no program,
+//! and never a real pair.
 
 use std::collections::BTreeSet;
 
 use url::Url;
 
-use crate::config::settings::{CommandStep, DeliverStep, DropOffStep, HttpStep, VerifyStep};
-use crate::delivery::auth::Credentials;
-use crate::delivery::template::{Captured, Words};
+use crate::config::settings::{
+    AnswerPlace, Body, CommandStep, DeliverStep, DropOffStep, HttpStep, VerifyStep,
+};
+use crate::delivery::template::{Captured, Kept, Params, Words};
 use crate::delivery::vendor::Vendor;
 use crate::delivery::webhook::Carried;
-use crate::delivery::{auth, command, drop_off, http, webhook};
+use crate::delivery::{auth, command, drop_off, http, params, webhook};
 use crate::outward::target;
 use crate::ports::{Answer, Check, Offer, Reference};
 use crate::secret::Secret;
@@ -41,17 +43,14 @@ pub(super) async fn checks(vendor: &Vendor, offer: &Offer) -> Vec<Check> {
                 preflight.endpoints(&part, "secret", found, step.timeout).await;
             }
             DeliverStep::Http(step) => {
-                let words = Words::new(offer, Some(&secret), &captured);
-                preflight.http(&part, step, &words).await;
-                captured.extend(placeholders(step.capture.keys()));
+                preflight.http(&part, step, Some(&secret), &mut captured).await;
             }
             DeliverStep::DropOff(step) => {
-                let words = Words::new(offer, Some(&secret), &captured);
+                let words = Words::new(offer, Some(&secret), &Params::default(), &captured);
                 preflight.drop_off(&part, step, number, &words).await;
             }
             DeliverStep::Command(step) => {
-                preflight.command(&part, step, &Words::new(offer, Some(&secret), &captured)).await;
-                captured.extend(placeholders(step.capture.keys()));
+                preflight.command(&part, step, Some(&secret), &mut captured).await;
             }
             DeliverStep::Manual(_) => {
                 preflight.add(
@@ -62,17 +61,15 @@ pub(super) async fn checks(vendor: &Vendor, offer: &Offer) -> Vec<Check> {
             }
         }
     }
-    let words = Words::new(offer, None, &Captured::new());
-    match &vendor.verify {
-        Some(VerifyStep::Http(step)) => preflight.http("verify", step, &words).await,
-        Some(VerifyStep::Command(step)) => preflight.command("verify", step, &words).await,
-        None => {}
+    let mut captured = Captured::new();
+    for step in &vendor.verify {
+        match step {
+            VerifyStep::Http(step) => preflight.http("verify", step, None, &mut captured).await,
+            VerifyStep::Command(step) => preflight.command("verify", step, None, &mut captured).await,
+        }
     }
+    preflight.probe().await;
     preflight.checks
-}
-
-fn placeholders<'n>(names: impl Iterator<Item = &'n String>) -> impl Iterator<Item = (String, Secret)> {
-    names.map(|name| (name.clone(), Secret::from(PLACEHOLDER_CAPTURED)))
 }
 
 fn placeholder_reference() -> Reference {
@@ -89,20 +86,44 @@ struct Preflight<'a> {
 }
 
 impl Preflight<'_> {
-    async fn http(&mut self, part: &str, step: &HttpStep, words: &Words) {
+    async fn http(&mut self, part: &str, step: &HttpStep, secret: Option<&Secret>, captured: &mut Captured) {
         let tools = &self.vendor.tools;
-        let credentials = auth::credentials(tools, step).await;
-        let token_target = match &credentials {
-            Ok(Credentials::Token(request)) => Some(request.target.clone()),
-            Ok(Credentials::Nothing | Credentials::Header(_)) | Err(_) => None,
+        let words = match params::read(tools, step).await {
+            Ok(params) => Words::new(self.offer, secret, &params, captured),
+            Err(fault) => return self.add(part, "secret", Err(fault)),
         };
+        if let Ok(false) = http::wanted(tools, step, &words) {
+            return placeholders(step, captured);
+        }
+        let credentials = auth::credentials(tools, step, &words, self.offer.now).await;
+        let request = http::request(tools, step, &words, captured);
+        let request = request.and_then(|request| http::equals(tools, step, &words).map(|_| request));
+        let targets = request.map(|request| http::targets(&credentials, &request));
         if step.auth.is_some() {
             self.add(part, "secret", credentials.map(|_| "its secrets can be read".to_owned()));
         }
-        let request = http::request(tools, step, words);
-        let request = request.and_then(|request| http::equals(tools, step, words).map(|_| request));
-        let targets = request.map(|request| token_target.into_iter().chain([request.target]).collect());
-        self.endpoints(part, "template", targets, step.timeout).await;
+        match speaks_of_a_document(step, captured) {
+            // Only the vendor knows what stands in there.
+            true if targets.is_err() => {
+                self.add(part, "template", Ok("its request depends on what the vendor answers".to_owned()));
+            }
+            true | false => self.endpoints(part, "template", targets, step.timeout).await,
+        }
+        placeholders(step, captured);
+    }
+
+    /// Asks the harmless questions of the presets, up to the first that is not answered as it should be.
+    async fn probe(&mut self) {
+        let mut captured = Captured::new();
+        for step in &self.vendor.probe {
+            let answered = http::probe(&self.vendor.tools, step, self.offer, &mut captured).await;
+            let Some(answered) = answered.transpose() else { continue };
+            let failed = answered.is_err();
+            self.add("vendor", "probe", answered.map(|host| format!("{host} knows us, and what we ask for")));
+            if failed {
+                return;
+            }
+        }
     }
 
     async fn drop_off(&mut self, part: &str, step: &DropOffStep, number: usize, words: &Words) {
@@ -111,15 +132,24 @@ impl Preflight<'_> {
         self.add(part, "drop-off", found);
     }
 
-    async fn command(&mut self, part: &str, step: &CommandStep, words: &Words) {
+    async fn command(
+        &mut self,
+        part: &str,
+        step: &CommandStep,
+        secret: Option<&Secret>,
+        captured: &mut Captured,
+    ) {
         let tools = &self.vendor.tools;
+        let words = Words::new(self.offer, secret, &Params::default(), captured);
         let equals = step.expect.equals.as_deref();
-        let rendered = equals.map(|source| tools.render("expect.equals", source, words)).transpose();
+        let rendered = equals.map(|source| tools.render("expect.equals", source, &words)).transpose();
         let found = match rendered {
             Ok(_) => tools.programs.find(&step.argv).await,
             Err(fault) => Err(fault),
         };
         self.add(part, "command", found.map(|()| format!("{} can be run", command::named(step))));
+        let kept = || Kept::Text(Secret::from(PLACEHOLDER_CAPTURED));
+        captured.extend(step.capture.keys().map(|name| (name.clone(), kept())));
     }
 
     /// Records whether the request could be made, and connects to the hosts that it needs.
@@ -155,4 +185,23 @@ impl Preflight<'_> {
         );
         self.checks.push(Check { check: format!("{part}: {what}"), ok, sentence });
     }
+}
+
+/// What the steps that follow are given for answers that are not there yet.
+fn placeholders(step: &HttpStep, captured: &mut Captured) {
+    for (name, capture) in &step.capture {
+        let kept = match &capture.place {
+            AnswerPlace::Document(_) => Kept::Document(Secret::from("{}")),
+            AnswerPlace::Search { take, .. } if take.is_empty() => Kept::Document(Secret::from("{}")),
+            AnswerPlace::Pointer(_) | AnswerPlace::Header(_) | AnswerPlace::Search { .. } => {
+                Kept::Text(Secret::from(PLACEHOLDER_CAPTURED))
+            }
+        };
+        captured.insert(name.clone(), kept);
+    }
+}
+
+fn speaks_of_a_document(step: &HttpStep, captured: &Captured) -> bool {
+    let has_document = captured.values().any(|kept| matches!(kept, Kept::Document(_)));
+    has_document && matches!(step.body, Body::Edit { .. } | Body::Json(_) | Body::Text(_))
 }

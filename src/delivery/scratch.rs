@@ -6,37 +6,53 @@ use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// The longest text that is made or read here. Standard Webhooks asks for less than 20 kB; a vendor's answer to a
-/// change of credentials is far shorter.
+/// The longest text that is made here. Standard Webhooks asks for less than 20 kB.
 pub(super) const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest answer that is read. One to a change of credentials is short; a list in which something is looked up,
+/// such as a hundred repositories of GitHub or a thousand versions of a service, is half of this.
+pub(super) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Larger than a webhook's body, so that growing is rare.
 const FIRST_BYTES: usize = 2048;
 
-/// Bytes up to [`TEXT_BYTES_MAX`].
-pub(super) struct Scratch(Zeroizing<Vec<u8>>);
+/// Bytes up to a bound.
+pub(super) struct Scratch {
+    bytes: Zeroizing<Vec<u8>>,
+    max: usize,
+}
 
 impl Scratch {
+    /// For a text that is made.
     pub(super) fn new() -> Scratch {
-        Scratch(Zeroizing::new(Vec::with_capacity(FIRST_BYTES)))
+        Scratch::up_to(TEXT_BYTES_MAX)
+    }
+
+    /// For an answer that is read.
+    pub(super) fn of_answer() -> Scratch {
+        Scratch::up_to(ANSWER_BYTES_MAX)
+    }
+
+    fn up_to(max: usize) -> Scratch {
+        Scratch { bytes: Zeroizing::new(Vec::with_capacity(FIRST_BYTES)), max }
     }
 
     /// How much still fits.
     pub(super) fn room(&self) -> usize {
-        TEXT_BYTES_MAX - self.0.len()
+        self.max - self.bytes.len()
     }
 
     /// Adds what fits of `bytes`; whether all of it did.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         let fitting = bytes.len().min(self.room());
         self.reserve(fitting);
-        self.0.extend_from_slice(&bytes[..fitting]);
+        self.bytes.extend_from_slice(&bytes[..fitting]);
         fitting == bytes.len()
     }
 
     /// The text as a secret. Bytes that are not UTF-8 become replacement characters.
     pub(super) fn into_secret(mut self) -> Secret {
-        match String::from_utf8(std::mem::take(&mut *self.0)) {
+        match String::from_utf8(std::mem::take(&mut *self.bytes)) {
             Ok(text) => Secret::new(text),
             Err(other) => {
                 let bytes = Zeroizing::new(other.into_bytes());
@@ -47,11 +63,11 @@ impl Scratch {
 
     /// Grows into new memory, so that the old is wiped: a `Vec` that grows by itself frees it as it was.
     fn reserve(&mut self, more: usize) {
-        let needed = self.0.len() + more;
-        if needed > self.0.capacity() {
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
-            larger.extend_from_slice(&self.0);
-            self.0 = larger;
+        let needed = self.bytes.len() + more;
+        if needed > self.bytes.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.bytes.capacity())));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
         }
     }
 }

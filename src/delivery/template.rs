@@ -6,13 +6,14 @@
 //! **Invariant:** an error says where in the template and what kind of mistake, never what the engine
 //! said of it: its own messages may quote values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use crypto_box::PublicKey;
 use crypto_box::aead::OsRng;
-use minijinja::value::Value;
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, Template, UndefinedBehavior};
 
 use crate::delivery::scratch::Scratch;
@@ -23,23 +24,93 @@ use crate::secret::Secret;
 const FUEL: u64 = 20_000;
 
 /// What answers of earlier steps of the same delivery said.
-pub(super) type Captured = BTreeMap<String, Secret>;
+pub(super) type Captured = BTreeMap<String, Kept>;
+
+/// A value that was captured.
+#[derive(Clone)]
+pub(super) enum Kept {
+    /// One value, as a template would write it.
+    Text(Secret),
+    /// A part of an answer, as JSON.
+    Document(Secret),
+}
+
+impl Kept {
+    /// As it was captured.
+    pub(super) fn text(&self) -> &Secret {
+        match self {
+            Kept::Text(text) | Kept::Document(text) => text,
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Kept::Text(text) => Value::from(text.expose()),
+            Kept::Document(text) => Value::from(Serde(parsed(text))),
+        }
+    }
+
+    /// The same shape with other values.
+    fn stand_in(&self) -> Value {
+        match self {
+            Kept::Text(_) => Value::from("1"),
+            Kept::Document(text) => Value::from(Serde(scrambled(parsed(text)))),
+        }
+    }
+}
+
+/// Only what was JSON is kept as a document.
+fn parsed(text: &Secret) -> serde_json::Value {
+    serde_json::from_str(text.expose()).unwrap_or(serde_json::Value::Null)
+}
+
+fn scrambled(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match value {
+        Json::String(_) => Json::from("1"),
+        Json::Number(_) => Json::from(1),
+        Json::Array(items) => Json::Array(items.into_iter().map(scrambled).collect()),
+        Json::Object(fields) => {
+            Json::Object(fields.into_iter().map(|(name, value)| (name, scrambled(value))).collect())
+        }
+        Json::Null | Json::Bool(_) => value,
+    }
+}
+
+/// What a template calls `params`, with the secrets read that it may speak of.
+#[derive(Default)]
+pub(super) struct Params {
+    pub(super) plain: BTreeMap<String, Value>,
+    pub(super) secret: BTreeMap<String, Secret>,
+}
 
 /// What a template may speak of.
 pub(super) struct Words {
-    real: Value,
-    stand_in: Value,
+    real: BTreeMap<&'static str, Value>,
+    stand_in: BTreeMap<&'static str, Value>,
 }
 
 impl Words {
     /// The words of an offer; without `secret`, a template that asks for it is a mistake.
-    pub(super) fn new(offer: &Offer, secret: Option<&Secret>, captured: &Captured) -> Words {
-        let captured = || captured.iter().map(|(name, value)| (name.as_str(), value.expose()));
-        let nothing_of_it = captured().map(|(name, _)| (name, "1"));
+    pub(super) fn new(offer: &Offer, secret: Option<&Secret>, params: &Params, captured: &Captured) -> Words {
+        let plain = || params.plain.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let secrets = params.secret.iter().map(|(name, value)| (name.clone(), Value::from(value.expose())));
+        let no_secrets = params.secret.keys().map(|name| (name.clone(), Value::from("secret")));
+        let said = captured.iter().map(|(name, kept)| (name.clone(), kept.value()));
+        let unsaid = captured.iter().map(|(name, kept)| (name.clone(), kept.stand_in()));
+        let real = [Value::from_pairs(plain().chain(secrets)), Value::from_pairs(said)];
+        let stand_in = [Value::from_pairs(plain().chain(no_secrets)), Value::from_pairs(unsaid)];
         Words {
-            real: words(offer, secret.map(Secret::expose), Value::from_pairs(captured())),
-            stand_in: words(offer, secret.map(|_| "secret"), Value::from_pairs(nothing_of_it)),
+            real: words(offer, secret.map(Secret::expose), real),
+            stand_in: words(offer, secret.map(|_| "secret"), stand_in),
         }
+    }
+
+    /// The same words and one more, which is not for addresses.
+    pub(super) fn with(&self, name: &'static str, value: Value) -> Words {
+        let mut real = self.real.clone();
+        real.insert(name, value);
+        Words { real, stand_in: self.stand_in.clone() }
     }
 
     /// The same words with other values where they are secret or a vendor's: what comes out the same does not
@@ -47,21 +118,45 @@ impl Words {
     pub(super) fn stand_in(&self) -> Words {
         Words { real: self.stand_in.clone(), stand_in: self.stand_in.clone() }
     }
+
+    fn context(&self) -> Value {
+        Value::from_pairs(self.real.iter().map(|(name, value)| (*name, value.clone())))
+    }
 }
 
-fn words(offer: &Offer, secret: Option<&str>, captured: Value) -> Value {
-    let mut words = vec![
-        ("access_key_id", Value::from(offer.access_key_id.as_str())),
+fn words(
+    offer: &Offer,
+    secret: Option<&str>,
+    [params, captured]: [Value; 2],
+) -> BTreeMap<&'static str, Value> {
+    let id = offer.access_key_id.as_str();
+    let mut words = BTreeMap::from([
+        ("access_key_id", Value::from(id)),
         ("old_access_key_id", Value::from(offer.old_access_key_id.as_str())),
         ("vendor", Value::from(offer.subject.vendor.as_str())),
         ("account_id", Value::from(offer.account_id.as_str())),
         ("iam_user", Value::from(offer.subject.iam_user.as_str())),
         ("rotation_id", Value::from(offer.rotation.to_string())),
-        ("params", Value::from(BTreeMap::<String, Value>::new())),
+        ("params", params),
         ("captured", captured),
-    ];
-    words.extend(secret.map(|secret| ("secret_access_key", Value::from(secret))));
-    Value::from_pairs(words)
+    ]);
+    if let Some(secret) = secret {
+        words.insert("secret_access_key", Value::from(secret));
+        words.insert("credentials_file", Value::from(credentials_file(id, secret)));
+        words.insert("credentials_json", Value::from(credentials_json(id, secret)));
+    }
+    words
+}
+
+/// The pair in one value: the AWS tools' shared credentials file.
+fn credentials_file(id: &str, secret: &str) -> String {
+    format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
+}
+
+/// The pair in one value: what the AWS tools expect of a `credential_process`.
+fn credentials_json(id: &str, secret: &str) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    format!(r#"{{"Version":1,"AccessKeyId":{},"SecretAccessKey":{}}}"#, quoted(id), quoted(secret))
 }
 
 /// A template that could not be rendered. It names a place in the configuration, and no value.
@@ -83,7 +178,7 @@ impl Templates {
         engine.set_fuel(Some(FUEL));
         engine.set_debug(false);
         engine.remove_global("debug");
-        engine.add_filter("urlencode", urlencode);
+        engine.add_filter("urlencode", |text: Cow<'_, str>| urlencode(&text));
         engine.add_filter("b64encode", |text: &str| BASE64.encode(text));
         engine.add_filter("b64decode", b64decode);
         engine.add_filter("sealed_box", sealed_box);
@@ -95,7 +190,7 @@ impl Templates {
         let mut text = Scratch::new();
         let template = self.0.template_from_named_str("template", source);
         let rendered = template.and_then(|template| {
-            let rendered = template.render_captured_to(words.real.clone(), &mut text).map(drop);
+            let rendered = template.render_captured_to(words.context(), &mut text).map(drop);
             rendered.map_err(|error| name_what_is_missing(error, &template, words))
         });
         rendered.map_err(|error| bad(place, &error))?;
@@ -111,7 +206,7 @@ fn name_what_is_missing(error: Error, template: &Template<'_, '_>, words: &Words
     let is_missing = |path: &String| {
         let mut steps = path.split('.');
         steps
-            .try_fold(words.real.clone(), |value, step| value.get_attr(step))
+            .try_fold(words.context(), |value, step| value.get_attr(step))
             .is_ok_and(|value| value.is_undefined())
     };
     let mut names: Vec<_> = template.undeclared_variables(true).into_iter().filter(is_missing).collect();
@@ -168,8 +263,17 @@ mod tests {
     use crate::delivery::scratch::TEXT_BYTES_MAX;
 
     fn render(source: &str) -> Result<String, String> {
-        let captured = Captured::from([("key_id".to_owned(), Secret::from("568250167242549743"))]);
-        let words = Words::new(&offer(), Some(&Secret::from("se/cret+\"canary\"")), &captured);
+        let document = Secret::from(r#"{"ids": [{"id": 7}, {"id": 9}], "note": "canary"}"#);
+        let captured = Captured::from([
+            ("key_id".to_owned(), Kept::Text(Secret::from("568250167242549743"))),
+            ("item".to_owned(), Kept::Document(document)),
+        ]);
+        let params = Params {
+            plain: BTreeMap::from([("names".to_owned(), Value::from(vec!["a", "b"]))]),
+            secret: BTreeMap::from([("token".to_owned(), Secret::from("t0ken"))]),
+        };
+        let secret = Secret::from("se/cret+\"canary\"");
+        let words = Words::new(&offer(), Some(&secret), &params, &captured);
         let rendered = Templates::new().render("the url", source, &words);
         rendered.map(|text| text.expose().to_owned()).map_err(|bad| bad.to_string())
     }
@@ -184,6 +288,13 @@ mod tests {
         check("{{ access_key_id }} {{ old_access_key_id }}", "AKIANEW0000000000001 AKIAOLD0000000000001");
         check("{{ vendor }}/{{ account_id }}/{{ iam_user }}", "acme/111122223333/vendor-acme");
         check("{{ captured.key_id }}", "568250167242549743");
+        check("{{ captured.item.ids | map(attribute='id') | list | tojson }}", "[7, 9]");
+        check("{{ captured.item.ids[1].id | urlencode }}", "9");
+        check("{{ params.names | join('+') }}/{{ params.token }}", "a+b/t0ken");
+        check(
+            "{{ credentials_json }}",
+            "{\"Version\":1,\"AccessKeyId\":\"AKIANEW0000000000001\",\"SecretAccessKey\":\"se/cret+\\\"canary\\\"\"}",
+        );
         check("{{ secret_access_key | tojson }}", r#""se/cret+\"canary\"""#);
         check("{{ secret_access_key | urlencode }}", "se%2Fcret%2B%22canary%22");
         check("{{ 'ü ' | urlencode }}", "%C3%BC%20");
@@ -217,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_template_that_may_not_speak_of_the_secret_cannot() {
-        let words = Words::new(&offer(), None, &Captured::new());
+        let words = Words::new(&offer(), None, &Params::default(), &Captured::new());
         let refusal = Templates::new().render("the url", "{{ secret_access_key }}", &words);
         let sentence = refusal.expect_err("no secret").to_string();
         assert!(sentence.contains("secret_access_key has no value"), "{sentence}");

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::config::settings::{DeliverStep, KeyAccess, VerifyStep};
+use crate::config::settings::{DeliverStep, HttpStep, KeyAccess, VerifyStep};
 use crate::delivery::template::Captured;
 use crate::delivery::webhook::Carried;
 use crate::delivery::{Tools, command, drop_off, http, misconfigured, preflight, webhook};
@@ -15,7 +15,8 @@ use crate::secret::Secret;
 pub(super) struct Vendor {
     pub(super) name: VendorName,
     pub(super) steps: Vec<DeliverStep>,
-    pub(super) verify: Option<VerifyStep>,
+    pub(super) verify: Vec<VerifyStep>,
+    pub(super) probe: Vec<HttpStep>,
     pub(super) tools: Tools,
 }
 
@@ -25,18 +26,28 @@ impl Vendor {
             name: name.clone(),
             steps: access.deliver.clone(),
             verify: access.verify.clone(),
+            probe: access.probe.clone(),
             tools: tools.clone(),
         }
     }
 }
+
+/// How often a write that completes a pair is sent again at once.
+const SECOND_WRITE_REPEATS: u32 = 2;
 
 #[async_trait]
 impl Delivery for Vendor {
     async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()> {
         let mut so_far = SoFar::default();
         let mut changed = false;
-        for (number, step) in (1..).zip(&self.steps) {
-            let done = self.take(step, number, offer, secret, &mut so_far).await;
+        for index in order(&self.steps, offer.now > offer.offered_at) {
+            let (step, number) = (&self.steps[index], index + 1);
+            let mut done = self.take(step, number, offer, secret, &mut so_far).await;
+            for _ in 0..SECOND_WRITE_REPEATS {
+                if changed && completes_pair(step) && matches!(done, Err(Fault::Unknown(_))) {
+                    done = self.take(step, number, offer, secret, &mut so_far).await;
+                }
+            }
             done.map_err(|fault| if changed { after_a_change(fault) } else { fault })
                 .map_err(|fault| in_step(fault, number, self.steps.len()))?;
             changed |= changes(step);
@@ -45,11 +56,23 @@ impl Delivery for Vendor {
     }
 
     async fn verify(&self, offer: &Offer) -> Answer<Verification> {
-        match &self.verify {
-            None => Ok(Verification::Acceptance),
-            Some(VerifyStep::Http(step)) => http::verify(&self.tools, step, offer).await.map_err(as_question),
-            Some(VerifyStep::Command(step)) => command::verify(&self.tools, step, offer).await,
+        let mut captured = Captured::new();
+        // Where no question is for this delivery, it has only been accepted.
+        let mut by = Verification::Acceptance;
+        for (number, step) in self.verify.iter().enumerate() {
+            let said = match step {
+                VerifyStep::Http(step) => http::verify(&self.tools, step, number, offer, &mut captured)
+                    .await
+                    .map_err(as_question)?,
+                VerifyStep::Command(step) => {
+                    command::verify(&self.tools, step, number, offer, &mut captured).await?
+                }
+            };
+            if said == Verification::Asked {
+                by = said;
+            }
         }
+        Ok(by)
     }
 
     async fn preflight(&self, offer: &Offer) -> Vec<Check> {
@@ -95,6 +118,22 @@ impl Vendor {
     }
 }
 
+/// The steps in the order in which they are taken. When a delivery is repeated, the vendor may hold the first half of a
+/// pair without the second: then the second goes first.
+fn order(steps: &[DeliverStep], repeated: bool) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..steps.len()).collect();
+    for (index, step) in steps.iter().enumerate().skip(1) {
+        if repeated && completes_pair(step) {
+            order.swap(index - 1, index);
+        }
+    }
+    order
+}
+
+fn completes_pair(step: &DeliverStep) -> bool {
+    matches!(step, DeliverStep::Http(step) if step.completes_pair)
+}
+
 /// Whether the step, once accepted, may have changed what the vendor holds.
 fn changes(step: &DeliverStep) -> bool {
     match step {
@@ -102,7 +141,7 @@ fn changes(step: &DeliverStep) -> bool {
         | DeliverStep::DropOff(_)
         | DeliverStep::Command(_)
         | DeliverStep::Manual(_) => true,
-        DeliverStep::Http(step) => step.method != "GET",
+        DeliverStep::Http(step) => step.changes,
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) enum Account {
 pub(super) struct Clients {
     pub(super) iam: aws_sdk_iam::Client,
     pub(super) sts: aws_sdk_sts::Client,
+    pub(super) cloudtrail: aws_sdk_cloudtrail::Client,
 }
 
 impl Account {
@@ -35,20 +36,24 @@ impl Account {
         let sdk = session.sdk().await;
         let mut iam = aws_sdk_iam::config::Builder::from(sdk);
         let mut sts = aws_sdk_sts::config::Builder::from(sdk);
+        let mut cloudtrail = aws_sdk_cloudtrail::config::Builder::from(sdk);
         if let Some(url) = session.endpoint_url() {
             iam = iam.endpoint_url(url);
             sts = sts.endpoint_url(url);
+            cloudtrail = cloudtrail.endpoint_url(url);
         }
         if let Some(role) = settings.and_then(|settings| aws::role(session, sdk, settings)) {
             // The setters with `set_` keep the provider as it is, and with it its place in the cache of
-            // credentials: the role is assumed once for both clients.
+            // credentials: the role is assumed once for all clients.
             let role = Some(role);
             iam.set_credentials_provider(role.clone());
-            sts.set_credentials_provider(role);
+            sts.set_credentials_provider(role.clone());
+            cloudtrail.set_credentials_provider(role);
         }
         Ok(Clients {
             iam: aws_sdk_iam::Client::from_conf(iam.build()),
             sts: aws_sdk_sts::Client::from_conf(sts.build()),
+            cloudtrail: aws_sdk_cloudtrail::Client::from_conf(cloudtrail.build()),
         })
     }
 }

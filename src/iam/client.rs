@@ -24,7 +24,7 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// An account holds 5,000 users, and a page at least one of them; a list that is longer does not end.
-const PAGES_MAX: u32 = 5_000;
+pub(super) const PAGES_MAX: u32 = 5_000;
 
 /// IAM and STS of one account.
 #[derive(Debug)]
@@ -246,7 +246,7 @@ fn is_gone(code: RefusalCode) -> bool {
 }
 
 /// Where the next page begins; `None` after the last. A list that does not move on is not believed.
-fn next_marker(
+pub(super) fn next_marker(
     call: &Call,
     truncated: bool,
     before: Option<&String>,
@@ -276,7 +276,7 @@ fn identity(call: &Call, account: Option<String>, arn: Option<String>) -> Answer
     Ok(Identity { account_id, arn: arn.ok_or_else(|| incomplete(call))? })
 }
 
-fn incomplete(call: &Call) -> Fault {
+pub(super) fn incomplete(call: &Call) -> Fault {
     Fault::unknown(format!("{call} was answered, but the answer lacks what it must have"))
 }
 
@@ -288,7 +288,7 @@ fn said_by_aws(call: &Call, request_id: Option<&str>) -> Answer<String> {
     request_id.map(str::to_owned).ok_or_else(|| Fault::unknown(nobodys()))
 }
 
-fn endless(call: &Call) -> Fault {
+pub(super) fn endless(call: &Call) -> Fault {
     Fault::unknown(format!("{call} does not come to an end: its pages do not move on"))
 }
 

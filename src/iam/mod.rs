@@ -13,7 +13,10 @@
 mod account;
 mod client;
 mod pacing;
+mod report;
 mod rights;
+mod survey;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use crate::config::settings::AccountSettings;
 use crate::iam::account::Account;
 use crate::iam::client::AwsIam;
 use crate::ids::AccountName;
-use crate::ports::{Accounts, Iam};
+use crate::ports::{Accounts, Iam, Survey, Surveys};
 
 /// The accounts of the configuration, at AWS.
 #[derive(Debug)]
@@ -49,13 +52,25 @@ impl AwsAccounts {
     }
 }
 
-impl Accounts for AwsAccounts {
-    fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam> {
-        let Some(name) = account else { return self.ambient.clone() };
+impl AwsAccounts {
+    fn of(&self, account: Option<&AccountName>) -> Arc<AwsIam> {
+        let Some(name) = account else { return Arc::clone(&self.ambient) };
         if let Some(iam) = self.named.get(name) {
-            return iam.clone();
+            return Arc::clone(iam);
         }
         // The journal remembers rotations in accounts that the configuration has since lost.
         Arc::new(AwsIam::new(Arc::clone(&self.session), Account::Missing(name.clone())))
+    }
+}
+
+impl Accounts for AwsAccounts {
+    fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam> {
+        self.of(account)
+    }
+}
+
+impl Surveys for AwsAccounts {
+    fn survey(&self, account: Option<&AccountName>) -> Arc<dyn Survey> {
+        self.of(account)
     }
 }

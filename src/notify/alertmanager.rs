@@ -83,8 +83,8 @@ impl Alertmanager {
             Some(Auth::Header { name, value }) => {
                 header(name, self.tools.resolve(value).await?.expose().to_owned())
             }
-            Some(Auth::OAuth2 { .. }) => {
-                return Err(misconfigured("an Alertmanager is not spoken to through oauth2"));
+            Some(Auth::OAuth2 { .. } | Auth::Jwt { .. }) => {
+                return Err(misconfigured("an Alertmanager is not spoken to through oauth2 or jwt"));
             }
         })
     }

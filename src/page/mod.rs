@@ -12,6 +12,7 @@ use minijinja::Environment;
 use minijinja::value::{Serde, Value};
 use serde::Serialize;
 
+use crate::audit::{Finding, Review, Score};
 use crate::overview::{Happening, Overview, VendorStatus};
 use crate::time::{Timestamp, in_words};
 
@@ -41,6 +42,8 @@ pub struct Period {
     pub head: String,
     /// What happened in the period, oldest first.
     pub history: Vec<Happening>,
+    /// The review of each account, if it was asked for.
+    pub reviews: Vec<Review>,
 }
 
 /// The `Content-Security-Policy` of the page: its own style, and nothing else.
@@ -83,6 +86,9 @@ pub fn report(overview: &Overview, period: &Period) -> String {
         head: period.head.clone(),
         writers,
     });
+    view.scorecard = period.reviews.iter().flat_map(|review| &review.scorecard).map(Marks::new).collect();
+    view.findings = period.reviews.iter().flat_map(|review| &review.findings).map(Found::new).collect();
+    view.reviewed = !period.reviews.is_empty();
     view.head = None;
     view.rendered()
 }
@@ -103,8 +109,52 @@ struct View {
     history_title: &'static str,
     history: Vec<Line>,
     evidence: Option<Evidence>,
+    reviewed: bool,
+    scorecard: Vec<Marks>,
+    findings: Vec<Found>,
     head: Option<Head>,
     version: &'static str,
+}
+
+/// A vendor's marks in the review.
+#[derive(Serialize)]
+struct Marks {
+    vendor: String,
+    score: u32,
+    failed: String,
+}
+
+impl Marks {
+    fn new(score: &Score) -> Marks {
+        Marks { vendor: score.vendor.to_string(), score: score.score, failed: score.failed.join(", ") }
+    }
+}
+
+/// A finding of the review.
+#[derive(Serialize)]
+struct Found {
+    severity: &'static str,
+    code: &'static str,
+    vendor: String,
+    title: &'static str,
+    sentence: String,
+    fix: String,
+    waived: Option<String>,
+}
+
+impl Found {
+    fn new(finding: &Finding) -> Found {
+        let waived = finding.waived.as_ref();
+        Found {
+            severity: finding.severity().as_str(),
+            code: finding.rule.code,
+            vendor: finding.vendor.as_ref().map(ToString::to_string).unwrap_or_default(),
+            title: finding.rule.title,
+            sentence: finding.sentence.clone(),
+            fix: finding.fix.clone(),
+            waived: waived.map(|waived| format!("accepted until {}: {}", waived.until, waived.reason)),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -220,6 +270,9 @@ impl View {
             history_title: "Lately",
             history: overview.history.iter().map(Line::new).collect(),
             evidence: None,
+            reviewed: false,
+            scorecard: Vec::new(),
+            findings: Vec::new(),
             head: head.map(|head| Head { position: head.position, hash: head.hash.clone() }),
             version: env!("CARGO_PKG_VERSION"),
         }
@@ -337,12 +390,11 @@ fn pieces(sentence: &str) -> Vec<Piece> {
         }
         for word in part.split_inclusive(' ') {
             let is_time = word.get(..20).is_some_and(|time| time.parse::<Timestamp>().is_ok());
-            match pieces.last_mut().filter(|last| !is_time && last.kind.is_empty()) {
-                Some(last) => last.text.push_str(word),
-                None => {
-                    let kind = if is_time { "whole" } else { "" };
-                    pieces.push(Piece { kind, text: word.to_owned() });
-                }
+            if let Some(last) = pieces.last_mut().filter(|last| !is_time && last.kind.is_empty()) {
+                last.text.push_str(word);
+            } else {
+                let kind = if is_time { "whole" } else { "" };
+                pieces.push(Piece { kind, text: word.to_owned() });
             }
         }
     }

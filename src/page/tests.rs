@@ -133,7 +133,8 @@ fn a_report_has_the_evidence_and_no_refresh() {
         position: 7,
     };
     let (from, to) = (now().minus(Duration::from_hours(24)), now());
-    let period = Period { from, to, events: 9, head: "cd".repeat(32), history: vec![happening] };
+    let period =
+        Period { from, to, events: 9, head: "cd".repeat(32), history: vec![happening], reviews: Vec::new() };
     let report = report(&overview(vec![vendor("acme", "ok", 3)]), &period);
     for text in [
         "request 7f3a",

@@ -21,8 +21,12 @@ use crate::rotation::{Doubt, Event, KeyMetadata, KeyStatus, KeyUsage, Refusal, R
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
+mod programs;
+mod survey;
 mod telling;
 
+pub use programs::{Finished, Program, Programs};
+pub use survey::{Scope, Survey, Surveys};
 pub use telling::{Courier, Heartbeat, Listener, Shown, Sink, SpareMemory};
 
 /// Not a yes.
@@ -351,7 +355,8 @@ pub trait Delivery: Send + Sync {
     async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()>;
     /// Whether the vendor says that the offered key is in force. [`RefusalCode::NotInForce`] when it names another one.
     async fn verify(&self, offer: &Offer) -> Answer<Verification>;
-    /// Whether a delivery could be made: secrets resolve, templates render, hosts are reached. Nothing is sent.
+    /// Whether a delivery could be made: secrets resolve, templates render, hosts are reached, and a preset's harmless
+    /// question is answered. Nothing is changed.
     async fn preflight(&self, offer: &Offer) -> Vec<Check>;
 }
 
@@ -389,8 +394,13 @@ pub enum Errand {
         /// Which.
         step: usize,
     },
-    /// The question which key is in force.
-    Verify,
+    /// A step of the question which key is in force, counted from 0.
+    Verify {
+        /// Which.
+        step: usize,
+    },
+    /// A request that changes nothing and shows whether the vendor knows us.
+    Probe,
     /// A token that another request needs.
     Token,
 }
@@ -468,33 +478,4 @@ pub trait DropOffs: Send + Sync {
     /// Puts a text there, sent once, and reads back that it is the one in force. Repeated under the same `token`, which
     /// is 32 to 64 letters, digits and dashes, it is the same version.
     async fn write(&self, purpose: &Purpose, place: &Place, text: &Secret, token: &str) -> Answer<Reference>;
-}
-
-/// A program to be run.
-pub struct Program<'a> {
-    /// Its absolute path, and its arguments.
-    pub argv: &'a [String],
-    /// What it finds on its standard input.
-    pub input: Secret,
-    /// How long it may run.
-    pub timeout: Duration,
-}
-
-/// How a program ended, and what it said. Both texts are bounded, and may hold secrets.
-pub struct Finished {
-    /// Its exit code; `None`: a signal ended it.
-    pub code: Option<i32>,
-    /// What it wrote to its standard output.
-    pub output: Secret,
-    /// What it wrote to its standard error.
-    pub complaint: Secret,
-}
-
-/// The way to programs on this machine: one run, in an environment with nothing in it.
-#[async_trait]
-pub trait Programs: Send + Sync {
-    /// Runs it to its end. Not started is a refusal; not ended in time is unknown, and nothing of it runs on.
-    async fn run(&self, purpose: &Purpose, program: Program<'_>) -> Answer<Finished>;
-    /// Whether there is such a program, and nobody else could change it.
-    async fn find(&self, argv: &[String]) -> Answer<()>;
 }

@@ -37,8 +37,7 @@ impl StandInIam {
     }
 
     fn id_of_account(&self, state: &State) -> AccountId {
-        let named = self.account.as_ref().and_then(|name| state.account_ids.get(name));
-        named.cloned().unwrap_or_else(|| "000000000000".parse().expect("twelve digits"))
+        state.id_of_account(self.account.as_ref())
     }
 }
 

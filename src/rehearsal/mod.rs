@@ -7,6 +7,7 @@
 //! **Invariant:** no real secret is read here. Where one would be, a text that names it stands, so
 //! a request can be shown as it would be sent and there is nothing in it to be masked.
 
+mod answer;
 mod clock;
 mod iam;
 mod shelf;
@@ -116,6 +117,10 @@ impl Stage {
         newest.map(|key| key.metadata.id.to_string()).unwrap_or_default()
     }
 
+    fn account_id(&self, subject: &Subject) -> AccountId {
+        self.lock().id_of_account(subject.account.as_ref())
+    }
+
     /// What time it is in the rehearsal.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -156,6 +161,11 @@ impl Stage {
 }
 
 impl State {
+    fn id_of_account(&self, account: Option<&AccountName>) -> AccountId {
+        let named = account.and_then(|name| self.account_ids.get(name));
+        named.cloned().unwrap_or_else(|| "000000000000".parse().expect("twelve digits"))
+    }
+
     fn make_key(&mut self, who: &Who, created_at: Timestamp) -> AccessKeyId {
         self.keys_made += 1;
         let id: AccessKeyId =

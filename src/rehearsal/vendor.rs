@@ -5,20 +5,24 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
-
 use crate::config::SecretRef;
-use crate::config::settings::{Access, DeliverStep, Expect, VendorSettings, VerifyStep};
+use crate::config::settings::{
+    Access, AnswerPlace, Auth, Capture, CommandStep, DeliverStep, Expect, HttpStep, VendorSettings,
+    VerifyStep,
+};
 use crate::ids::VendorName;
 use crate::ports::{Answer, Egress, Errand, Purpose, Request, Response, SecretSource};
 use crate::rehearsal::Stage;
+use crate::rehearsal::answer::{About, hoped_for};
 use crate::rehearsal::shelf::Shelves;
 use crate::secret::Secret;
 use crate::time::Timestamp;
+use async_trait::async_trait;
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 /// One request as it would be sent, and what the stand-in answered. There is no real secret in it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,11 +62,11 @@ impl fmt::Display for Reply {
     }
 }
 
-/// What one vendor's answers must look like.
+/// The requests of one vendor's ways; `None` for a webhook.
 #[derive(Clone, Debug, Default)]
 struct Manner {
-    deliver: Vec<(Expect, Vec<String>)>,
-    verify: Option<(Expect, Vec<String>)>,
+    deliver: Vec<Option<HttpStep>>,
+    verify: Vec<HttpStep>,
 }
 
 /// The way out to the stand-in vendors.
@@ -107,109 +111,65 @@ impl StandInVendors {
         self.answer(purpose).body
     }
 
-    fn expected(&self, purpose: &Purpose) -> Option<&(Expect, Vec<String>)> {
+    /// The steps of the errand, and the one that was sent.
+    fn expected(&self, purpose: &Purpose) -> Option<(Vec<&HttpStep>, &HttpStep)> {
         let manner = self.manners.get(&purpose.subject.vendor)?;
         match purpose.errand {
-            Errand::Deliver { step } => manner.deliver.get(step),
-            Errand::Verify => manner.verify.as_ref(),
-            Errand::Token => None,
+            Errand::Deliver { step } => {
+                Some((manner.deliver.iter().flatten().collect(), manner.deliver.get(step)?.as_ref()?))
+            }
+            Errand::Verify { step } => Some((manner.verify.iter().collect(), manner.verify.get(step)?)),
+            Errand::Probe | Errand::Token => None,
         }
     }
 
     fn answer(&self, purpose: &Purpose) -> Response {
-        let (status, body) = match self.expected(purpose) {
-            Some((expect, captures)) => {
-                let named = match purpose.errand {
-                    Errand::Deliver { .. } => self.stage.newest(&purpose.subject),
-                    Errand::Verify | Errand::Token => self.stage.held(&purpose.subject),
-                };
-                (status_of(expect), body_of(expect, captures, &named))
-            }
-            None if purpose.errand == Errand::Token => {
-                (200, serde_json::json!({ "access_token": "<access_token>", "token_type": "Bearer" }))
-            }
-            None => (200, Value::Object(Map::new())),
+        if purpose.errand == Errand::Token {
+            let token = serde_json::json!({ "access_token": "<access_token>", "token_type": "Bearer" });
+            return Response { status: 200, headers: BTreeMap::new(), body: Secret::new(token.to_string()) };
+        }
+        let key = match purpose.errand {
+            Errand::Deliver { .. } => self.stage.newest(&purpose.subject),
+            Errand::Verify { .. } | Errand::Probe | Errand::Token => self.stage.held(&purpose.subject),
         };
-        Response { status, headers: BTreeMap::new(), body: Secret::new(body.to_string()) }
+        match self.expected(purpose) {
+            Some((steps, step)) => {
+                let (subject, account_id) = (&purpose.subject, self.stage.account_id(&purpose.subject));
+                hoped_for(&steps, step, &About { subject, account_id, key })
+            }
+            None => Response { status: 200, headers: BTreeMap::new(), body: Secret::from("{}") },
+        }
     }
 }
 
 fn manner(vendor: &VendorSettings) -> Manner {
-    let of = |expect: &Expect, capture: &BTreeMap<String, String>| {
-        (expect.clone(), capture.values().cloned().collect())
+    let told = |step: &DeliverStep| match step {
+        DeliverStep::Http(step) => Some((**step).clone()),
+        DeliverStep::Command(step) => Some(as_request(step)),
+        DeliverStep::Webhook(_) | DeliverStep::DropOff(_) | DeliverStep::Manual(_) => None,
+    };
+    let asked = |step: &VerifyStep| match step {
+        VerifyStep::Http(step) => (**step).clone(),
+        VerifyStep::Command(step) => as_request(step),
     };
     match &vendor.access {
         Access::Role { .. } => Manner::default(),
         Access::Key(access) => Manner {
-            deliver: access
-                .deliver
-                .iter()
-                .map(|step| match step {
-                    DeliverStep::Http(step) => of(&step.expect, &step.capture),
-                    DeliverStep::Command(step) => of(&step.expect, &step.capture),
-                    DeliverStep::Webhook(_) | DeliverStep::DropOff(_) | DeliverStep::Manual(_) => {
-                        (Expect::default(), Vec::new())
-                    }
-                })
-                .collect(),
-            verify: access.verify.as_ref().map(|verify| match verify {
-                VerifyStep::Http(step) => of(&step.expect, &step.capture),
-                VerifyStep::Command(step) => of(&step.expect, &step.capture),
-            }),
+            deliver: access.deliver.iter().map(told).collect(),
+            verify: access.verify.iter().map(asked).collect(),
         },
     }
 }
 
-fn status_of(expect: &Expect) -> u16 {
-    expect.status.first().copied().unwrap_or(200)
-}
-
-/// A document in which every pointer of the configuration leads to what is hoped for there.
-fn body_of(expect: &Expect, captures: &[String], named: &str) -> Value {
-    let mut document = Value::Object(Map::new());
-    // A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
-    for pointer in captures.iter().chain(&expect.pointer) {
-        place(&mut document, pointer, Value::String(STANDARD.encode(digest(&SHA256, pointer.as_bytes()))));
+/// What is hoped for of a program's output is hoped for as of an answer.
+fn as_request(step: &CommandStep) -> HttpStep {
+    let place = step.expect.pointer.clone().map(AnswerPlace::Pointer);
+    let captured = |pointer: &String| Capture { place: AnswerPlace::Pointer(pointer.clone()), default: None };
+    HttpStep {
+        expect: Expect { place, equals: step.expect.equals.clone(), ..Expect::default() },
+        capture: step.capture.iter().map(|(name, pointer)| (name.clone(), captured(pointer))).collect(),
+        ..HttpStep::new("POST", "", step.timeout)
     }
-    if let (Some(pointer), Some(equals)) = (&expect.pointer, &expect.equals) {
-        let hoped_for = if equals.contains("{{") { named } else { equals };
-        place(&mut document, pointer, Value::String(hoped_for.to_owned()));
-    }
-    document
-}
-
-/// Puts a value where an RFC 6901 pointer leads; steps that are numbers become array items.
-fn place(document: &mut Value, pointer: &str, value: Value) {
-    let mut here = document;
-    for step in pointer.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        here = match step.parse::<usize>() {
-            Ok(index) if index < 16 && !matches!(here, Value::Object(map) if !map.is_empty()) => {
-                item(here, index)
-            }
-            _ => member(here, step),
-        };
-    }
-    *here = value;
-}
-
-fn item(here: &mut Value, index: usize) -> &mut Value {
-    if !here.is_array() {
-        *here = Value::Array(Vec::new());
-    }
-    let Value::Array(items) = here else { unreachable!("it was made an array above") };
-    while items.len() <= index {
-        items.push(Value::Object(Map::new()));
-    }
-    &mut items[index]
-}
-
-fn member(here: &mut Value, name: String) -> &mut Value {
-    if !here.is_object() {
-        *here = Value::Object(Map::new());
-    }
-    let Value::Object(members) = here else { unreachable!("it was made an object above") };
-    members.entry(name).or_insert(Value::Null)
 }
 
 #[async_trait]
@@ -241,25 +201,38 @@ impl Egress for StandInVendors {
 #[derive(Clone, Debug, Default)]
 pub struct PlaceholderSecrets {
     signing: BTreeSet<SecretRef>,
+    private_keys: BTreeSet<SecretRef>,
 }
 
 impl PlaceholderSecrets {
     /// Placeholders for the secrets of these vendors.
     #[must_use]
     pub fn new(vendors: &BTreeMap<VendorName, VendorSettings>) -> PlaceholderSecrets {
-        let keyed = vendors.values().filter_map(|vendor| match &vendor.access {
-            Access::Key(access) => Some(access),
-            Access::Role { .. } => None,
-        });
-        let steps = keyed.flat_map(|access| &access.deliver);
-        let signing = steps.filter_map(|step| match step {
-            DeliverStep::Webhook(webhook) => Some(webhook.secrets.clone()),
-            DeliverStep::Http(_)
-            | DeliverStep::DropOff(_)
-            | DeliverStep::Command(_)
-            | DeliverStep::Manual(_) => None,
-        });
-        PlaceholderSecrets { signing: signing.flatten().collect() }
+        let mut placeholders = PlaceholderSecrets::default();
+        for vendor in vendors.values() {
+            let Access::Key(access) = &vendor.access else { continue };
+            for step in &access.deliver {
+                match step {
+                    DeliverStep::Webhook(webhook) => placeholders.signing.extend(webhook.secrets.clone()),
+                    DeliverStep::Http(step) => placeholders.private_keys.extend(private_key(step)),
+                    DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {}
+                }
+            }
+            for step in &access.verify {
+                match step {
+                    VerifyStep::Http(step) => placeholders.private_keys.extend(private_key(step)),
+                    VerifyStep::Command(_) => {}
+                }
+            }
+        }
+        placeholders
+    }
+}
+
+fn private_key(step: &HttpStep) -> Option<SecretRef> {
+    match &step.auth {
+        Some(Auth::Jwt { private_key, .. }) => Some(private_key.clone()),
+        Some(Auth::Bearer(_) | Auth::Basic { .. } | Auth::Header { .. } | Auth::OAuth2 { .. }) | None => None,
     }
 }
 
@@ -270,6 +243,18 @@ impl SecretSource for PlaceholderSecrets {
         if self.signing.contains(reference) {
             return Ok(Secret::new(format!("whsec_{}", STANDARD.encode(digest(&SHA256, name.as_bytes())))));
         }
+        if self.private_keys.contains(reference) {
+            return new_private_key();
+        }
         Ok(Secret::new(name))
     }
+}
+
+/// A key that signs and that nobody knows: it is made for the rehearsal and forgotten with it.
+fn new_private_key() -> Result<Secret, String> {
+    let not_made = |_| "no private key could be made for the rehearsal".to_owned();
+    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(not_made)?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(not_made)?;
+    let text = STANDARD.encode(der.as_ref());
+    Ok(Secret::new(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")))
 }

@@ -7,6 +7,8 @@ extern crate self as keyround;
 
 #[path = "../../src/alert/mod.rs"]
 pub mod alert;
+#[path = "../../src/audit/mod.rs"]
+pub mod audit;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/delivery/mod.rs"]
@@ -21,6 +23,8 @@ pub mod journal;
 pub mod outward;
 #[path = "../../src/overview.rs"]
 pub mod overview;
+#[path = "../../src/policy/mod.rs"]
+pub mod policy;
 #[path = "../../src/ports/mod.rs"]
 pub mod ports;
 #[path = "../../src/rotation/mod.rs"]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyround::config::settings::{
-    Access, Auth, Body, Carries, Content, DeliverStep, KeyAccess, Users, VerifyStep,
+    Access, AnswerPlace, Auth, Body, Carries, Content, DeliverStep, KeyAccess, Param, Users, VerifyStep,
 };
 use keyround::config::{Diagnostics, Environment, Settings, parse};
 use keyround::ids::AccountName;
@@ -60,7 +60,23 @@ fn mistakes_in_drop_offs_commands_and_hand_overs_are_all_reported() {
 fn mistakes_in_steps_are_all_reported() {
     check(
         "steps",
-        "5:8 12:8 16:1 21:7 22:10 23:14 24:11 25:1 27:1 27:1 32:10 33:7 34:13 34:28 34:55 34:70 34:115 34:118 36:1 37:13 37:37 37:50 38:22 38:26 38:33 38:47 39:11 44:7 45:1 45:17 45:35 45:46 46:21 50:7 51:22",
+        "5:8 14:1 16:1 21:7 22:10 23:14 24:11 25:1 27:1 27:1 32:10 33:7 34:13 34:28 34:55 34:70 34:115 34:118 36:1 37:13 37:37 37:50 38:22 38:26 38:33 38:47 39:11 44:7 44:7 45:1 45:17 45:35 45:46 46:21 50:7 51:22",
+    );
+}
+
+#[test]
+fn mistakes_about_answers_are_all_reported() {
+    check(
+        "answers",
+        "8:9 9:21 9:37 9:65 9:78 12:11 13:9 14:21 15:34 15:67 16:79 23:8 24:11 25:21 25:37 25:84 30:19 31:11 31:32 32:1 32:14 37:20 37:36 38:14 43:16 43:32 43:55 43:77 43:142 43:200",
+    );
+}
+
+#[test]
+fn mistakes_about_presets_are_all_reported() {
+    check(
+        "presets",
+        "2:10 9:10 12:1 22:1 22:12 22:55 22:81 22:98 22:101 24:1 24:1 24:1 31:1 32:11 40:7 41:19",
     );
 }
 
@@ -103,7 +119,7 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert_eq!(settings.warnings, Vec::<String>::new());
     assert_eq!(settings.journal.path, Path::new("keyround.db"));
     assert_eq!(settings.concurrency, 8);
-    assert_eq!(settings.vendors.len(), 9);
+    assert_eq!(settings.vendors.len(), 10);
     let kinds = settings.alerts.values().map(|alert| std::mem::discriminant(&alert.sink));
     assert_eq!(kinds.collect::<std::collections::HashSet<_>>().len(), 7, "one of each kind");
     assert!(settings.heartbeat.is_some() && settings.serve.is_some());
@@ -114,9 +130,13 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     let office_hours = "Mon-Fri 09:00-17:00".parse().expect("a window");
     assert_eq!(acme.windows, Windows::new("UTC".parse().expect("a zone"), vec![office_hours]));
     assert!(acme.plan.can_ask_vendor);
-    let Some(VerifyStep::Http(verify)) = &acme.verify else { panic!("acme is asked by HTTP") };
+    let [VerifyStep::Http(verify)] = &acme.verify[..] else { panic!("acme is asked by one request") };
     assert_eq!(verify.method, "GET");
     assert!(matches!(&acme.deliver[..], [DeliverStep::Webhook(step)] if step.secrets.len() == 1));
+
+    let fastly = key(&settings, "fastly");
+    assert_eq!((fastly.deliver.len(), fastly.verify.len(), fastly.probe.len()), (6, 2, 2));
+    assert!(fastly.plan.can_ask_vendor);
 
     let globex = key(&settings, "globex");
     assert!(matches!(&globex.users, Users::Named(users) if users.len() == 2));
@@ -127,7 +147,7 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
         panic!("two http steps");
     };
     assert_eq!(first.expect.status, [200, 201]);
-    assert_eq!(first.capture["revision"], "/revision");
+    assert_eq!(first.capture["revision"].place, AnswerPlace::Pointer("/revision".to_owned()));
     assert!(matches!(&first.body, Body::Json(json) if json["credentials"]["id"] == "{{ access_key_id }}"));
     assert_eq!(second.timeout, Duration::from_mins(1));
 
@@ -157,11 +177,53 @@ fn the_example_shows_the_other_ways_to_a_vendor() {
     assert!(
         matches!(&soylent.deliver[..], [DeliverStep::Command(step)] if step.timeout == Duration::from_mins(1))
     );
-    assert!(matches!(&soylent.verify, Some(VerifyStep::Command(step)) if step.argv[1] == "which"));
+    assert!(matches!(&soylent.verify[..], [VerifyStep::Command(step)] if step.argv[1] == "which"));
     let wonka = key(&settings, "wonka");
     assert!(wonka.plan.by_hand && wonka.plan.requires_use());
     assert!(matches!(&wonka.deliver[..], [DeliverStep::Manual(step)] if step.instructions.is_some()));
 }
+
+#[test]
+fn presets_of_ones_own_stand_beside_those_of_the_program_and_their_mistakes_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    write("acme.toml", OWN_PRESET);
+    write("skeddly.toml", OWN_PRESET);
+    write("notes.txt", "not a preset");
+    let config = folder.path().join("rotation.toml").display().to_string();
+    let text = "[presets]\nfolder = \".\"\n[vendor.acme]\niam_user = \"a\"\n[[vendor.acme.deliver]]\n\
+                kind = \"preset\"\npreset = \"acme\"\nparams = { site = \"eu\", token = \"env:TOKEN\" }";
+    let settings = read_as(&config, text).expect("settings");
+    assert_eq!(
+        settings.warnings,
+        ["the preset skeddly of your folder stands in for the one that comes with keyround"]
+    );
+    let acme = key(&settings, "acme");
+    assert!(matches!(&acme.deliver[..], [DeliverStep::Http(step)]
+        if step.params["site"] == Param::Text("eu".to_owned()) && step.auth.is_some()));
+
+    write("broken.toml", &OWN_PRESET.replace("params.site", "params.sight").replace("R5", "R9"));
+    let mistakes = read_as(&config, text).expect_err("mistakes").to_string();
+    assert!(mistakes.contains("broken.toml:3:13: \"R9\" is not one of its words"), "{mistakes}");
+    assert!(mistakes.contains("broken.toml:13:7: the preset has no parameter \"sight\""), "{mistakes}");
+}
+
+const OWN_PRESET: &str = r#"title = "Acme"
+evidence = "docs"
+read_back = "R5"
+source = "https://acme.example/docs"
+
+[parameters.site]
+doc = "the site"
+[parameters.token]
+doc = "a token"
+secret = true
+
+[[deliver]]
+url = "https://{{ params.site }}.acme.example/keys"
+auth = { bearer = "params.token" }
+json = { id = "{{ access_key_id }}", secret = "{{ secret_access_key }}" }
+"#;
 
 #[test]
 fn what_is_not_said_has_the_documented_value() {
@@ -334,10 +396,10 @@ fn check(name: &str, places: &str) {
         assert!(!output.contains(CANARY), "{output}");
     }
     let found = diagnostics.list().iter().map(|found| format!("{}:{}", found.line(), found.column()));
-    assert_eq!(found.collect::<Vec<_>>().join(" "), places);
     if std::env::var_os("KEYROUND_BLESS").is_some() {
         fs::write(path.with_extension("txt"), &shown).expect("blessed");
     }
+    assert_eq!(found.collect::<Vec<_>>().join(" "), places);
     let blessed = fs::read_to_string(path.with_extension("txt")).expect("run once with KEYROUND_BLESS=1");
     assert_eq!(shown, blessed);
 }

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use keyround::aws::AwsSession;
 use keyround::config::SecretRef;
 use keyround::config::settings::{
-    Access, Ages, AwsSettings, Body, Carries, DeliverStep, Expect, HttpStep, KeyAccess, Users,
-    VendorSettings, VerifyStep, WebhookStep,
+    Access, Ages, AnswerPlace, AwsSettings, Capture, Carries, DeliverStep, Expect, HttpStep, KeyAccess,
+    Users, VendorNeeds, VendorSettings, VerifyStep, WebhookStep,
 };
 use keyround::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
 use keyround::drop_offs::AwsDropOffs;
@@ -73,11 +73,18 @@ fn delivery_trusting(
         windows: Windows::any_time(),
         plan: Plan::default(),
         deliver,
-        verify: verify.map(|step| VerifyStep::Http(Box::new(step))),
+        verify: verify.into_iter().map(|step| VerifyStep::Http(Box::new(step))).collect(),
+        probe: Vec::new(),
     };
     let access = Access::Key(Box::new(access));
     let name: keyround::ids::VendorName = "acme".parse().expect("a vendor");
-    let vendor = VendorSettings { name: name.clone(), enabled: true, owner: None, access };
+    let vendor = VendorSettings {
+        name: name.clone(),
+        enabled: true,
+        owner: None,
+        access,
+        needs: VendorNeeds::default(),
+    };
     let egress = HttpsEgress::trusting(roots).expect("a client");
     let vendors = BTreeMap::from([(name.clone(), vendor)]);
     let session = Arc::new(AwsSession::new(&AwsSettings::default()));
@@ -114,17 +121,7 @@ fn webhook_step(url: &str) -> WebhookStep {
 
 /// A request without anything.
 fn http_step(method: &str, url: &str) -> HttpStep {
-    HttpStep {
-        method: method.to_owned(),
-        url: url.to_owned(),
-        headers: BTreeMap::new(),
-        auth: None,
-        body: Body::Empty,
-        expect: Expect::default(),
-        capture: BTreeMap::new(),
-        timeout: PATIENT,
-        allow_plaintext: false,
-    }
+    HttpStep::new(method, url, PATIENT)
 }
 
 fn http(step: HttpStep) -> DeliverStep {
@@ -133,6 +130,21 @@ fn http(step: HttpStep) -> DeliverStep {
 
 fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn captures<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, Capture> {
+    let pairs = pairs.into_iter();
+    pairs
+        .map(|(name, pointer)| {
+            (name.to_owned(), Capture { place: AnswerPlace::Pointer(pointer.to_owned()), default: None })
+        })
+        .collect()
+}
+
+/// What the answer must have at this pointer.
+fn expecting(pointer: &str, equals: Option<&str>) -> Expect {
+    let place = Some(AnswerPlace::Pointer(pointer.to_owned()));
+    Expect { place, equals: equals.map(str::to_owned), ..Expect::default() }
 }
 
 /// An offer that is made now: the reference implementation reads the real clock.

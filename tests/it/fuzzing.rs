@@ -36,6 +36,11 @@ fn no_journal_file_breaks_a_promise() {
 }
 
 #[test]
+fn no_policy_breaks_a_promise() {
+    play("policies", 2000);
+}
+
+#[test]
 fn no_course_of_a_rotation_breaks_a_promise() {
     play("rotations", 500);
 }
@@ -148,6 +153,11 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             files.push(root().join("rotation.toml.example"));
         }
         "events" => files.push(root().join("tests/events/v1.jsonl")),
+        "policies" => {
+            let policies = root().join("tests/policies");
+            let is_json = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "json");
+            files.extend(names_in(&policies).iter().map(|name| policies.join(name)).filter(is_json));
+        }
         _ => {}
     }
     files.iter().map(|file| fs::read(file).expect("a seed")).collect()

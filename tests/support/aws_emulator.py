@@ -30,6 +30,7 @@ import time
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
 
+from aws_review import Review
 from moto.core.utils import utcnow
 from moto.iam import models as iam
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -42,7 +43,7 @@ BOOTSTRAP = {"testing": "testing"}
 ACCOUNT = "123456789012"
 USES_SEEN_APART = datetime.timedelta(minutes=15)
 WAIT_SECS_MAX = 60
-READS = re.compile(r"^(Get|List|Describe|Simulate|AssumeRole)")
+READS = re.compile(r"^(Get|List|Describe|Lookup|Simulate|AssumeRole|GenerateCredentialReport|GenerateServiceLastAccessed)")
 AUTHORIZATION = re.compile(
     r"Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[^/,]+)/(?P<service>[^/,]+)/aws4_request,\s*"
     r"SignedHeaders=(?P<signed>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]+)"
@@ -135,6 +136,7 @@ class Emulator:
         self.rules, self.rule_numbers = [], itertools.count(1)
         self.calls, self.deleted, self.external_ids = [], [], {}
         self.latency_secs, self.under_way, self.under_way_lock = 0.0, 0, threading.Lock()
+        self.review = Review()
         self.control = Control(self)
 
     def __call__(self, environ, start):
@@ -176,7 +178,7 @@ class Emulator:
         if spoiled is None:
             spoiled = self.refuse(call)
         if spoiled is None:
-            answer = self.ask_moto(call)
+            answer = self.review.answer(call, self.ask_moto) or self.ask_moto(call)
             entry["done"] = answer[0] < 400
             spoiled = self.spoil(call, "after", answer) or answer
         entry["status"] = spoiled[0]
@@ -264,6 +266,7 @@ class Control:
     GET  rules/N?wait=SECS  hits, once there is one
     POST release/N  proceed: whoever is paused there goes on, or is hung up on
     POST latency  secs: added to each call
+    POST review_…  see `aws_review`
     """
 
     def __init__(self, emulator):
@@ -277,7 +280,8 @@ class Control:
         if number:
             arguments = {"number": int(number), **arguments, **query}
         try:
-            result = getattr(self, f"{environ['REQUEST_METHOD'].lower()}_{word}")(**arguments)
+            name = f"{environ['REQUEST_METHOD'].lower()}_{word}"
+            result = getattr(self if hasattr(self, name) else self.emulator.review, name)(**arguments)
             return 200, "application/json", json.dumps(result).encode()
         except Exception as error:  # the test shows it
             return 400, "application/json", json.dumps({"error": repr(error)}).encode()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report};
 use super::steps;
+use super::template::Scope;
 use super::values;
 use super::{auth, sections};
 use crate::alert::{Condition, Policy, Style};
@@ -126,9 +127,9 @@ fn alertmanager(mut section: Section<'_>) -> Option<SinkSettings> {
     let texts: Vec<Text<'_>> = one.into_iter().chain(many.into_iter().flatten()).collect();
     let address = |text: &Text<'_>| values::address(section.report, *text, plaintext);
     let urls: Option<Vec<String>> = texts.iter().map(address).collect();
-    let auth = auth::read(&mut section, plaintext);
-    if let (Some(Auth::OAuth2 { .. }), Some(entry)) = (&auth, section.entry("auth")) {
-        let mistake = Mistake::new(entry.key_span, "an Alertmanager is not spoken to through oauth2");
+    let auth = auth::read(&mut section, plaintext, &Scope::default());
+    if let (Some(Auth::OAuth2 { .. } | Auth::Jwt { .. }), Some(entry)) = (&auth, section.entry("auth")) {
+        let mistake = Mistake::new(entry.key_span, "an Alertmanager is not spoken to through oauth2 or jwt");
         section.report.add(mistake.hint("one of bearer, basic and header"));
     }
     let labels = labels(&mut section);

@@ -2,13 +2,14 @@
 
 use super::reader::{self, Section, Text};
 use super::report::{Mistake, Span};
+use super::template::{self, Scope};
 use super::values::{self, Plaintext};
 use crate::config::settings::Auth;
 
-const WAYS: [&str; 4] = ["bearer", "basic", "header", "oauth2"];
+const WAYS: [&str; 5] = ["bearer", "basic", "header", "oauth2", "jwt"];
 
 /// The way that is said; `None` when there is none, or a mistake was reported.
-pub(super) fn read(step: &mut Section<'_>, plaintext: Plaintext) -> Option<Auth> {
+pub(super) fn read(step: &mut Section<'_>, plaintext: Plaintext, scope: &Scope) -> Option<Auth> {
     let entry = step.entry("auth")?;
     if !entry.value.get_ref().is_table() {
         // Perhaps it is the token itself, so it is not shown.
@@ -22,29 +23,32 @@ pub(super) fn read(step: &mut Section<'_>, plaintext: Plaintext) -> Option<Auth>
     said.sort_by_key(|(span, _)| span.start);
     if said.is_empty() {
         let mistake = Mistake::new(entry.span(), "auth says no way");
-        section.report.add(mistake.hint("one of bearer, basic, header and oauth2"));
+        section.report.add(mistake.hint("one of bearer, basic, header, oauth2 and jwt"));
     }
     for (span, way) in said.iter().skip(1) {
         let mistake = Mistake::new(*span, format!("{way} does not go with {}", said[0].1));
-        section.report.add(mistake.hint("auth has one of bearer, basic, header and oauth2"));
+        section.report.add(mistake.hint("auth has one of bearer, basic, header, oauth2 and jwt"));
     }
     // Each way that is said is read, so that a literal secret is found in any of them.
-    let auths: Vec<_> = said.iter().map(|(_, way)| way_of(&mut section, way, plaintext)).collect();
+    let auths: Vec<_> = said.iter().map(|(_, way)| way_of(&mut section, way, plaintext, scope)).collect();
     section.finish();
     auths.into_iter().next().flatten()
 }
 
-fn way_of(section: &mut Section<'_>, way: &str, plaintext: Plaintext) -> Option<Auth> {
+fn way_of(section: &mut Section<'_>, way: &str, plaintext: Plaintext, scope: &Scope) -> Option<Auth> {
     match way {
         "bearer" => section.secret("bearer").map(Auth::Bearer),
-        "basic" => section.section("basic", "basic".to_owned()).and_then(basic),
+        "basic" => section.section("basic", "basic".to_owned()).and_then(|section| basic(section, scope)),
         "header" => section.section("header", "header".to_owned()).and_then(header),
-        _ => section.section("oauth2", "oauth2".to_owned()).and_then(|section| oauth2(section, plaintext)),
+        "jwt" => section.section("jwt", "jwt".to_owned()).and_then(|section| jwt(section, scope)),
+        _ => section
+            .section("oauth2", "oauth2".to_owned())
+            .and_then(|section| oauth2(section, plaintext, scope)),
     }
 }
 
-fn basic(mut section: Section<'_>) -> Option<Auth> {
-    let user = required(&mut section, "user", "the user, in clear").map(|text| text.text.to_owned());
+fn basic(mut section: Section<'_>, scope: &Scope) -> Option<Auth> {
+    let user = required_template(&mut section, "user", "the user, in clear", scope);
     let password = section.required("password", "a reference such as \"credential:acme-password\"");
     let password = password.and_then(|entry| reader::secret(section.report, entry.value));
     section.finish();
@@ -63,16 +67,59 @@ fn header(mut section: Section<'_>) -> Option<Auth> {
     Some(Auth::Header { name: name?.text.to_owned(), value: value? })
 }
 
-fn oauth2(mut section: Section<'_>, plaintext: Plaintext) -> Option<Auth> {
-    let token_url = required(&mut section, "token_url", "where tokens are had")
-        .and_then(|text| values::address(section.report, text, plaintext));
-    let client_id =
-        required(&mut section, "client_id", "the client, in clear").map(|text| text.text.to_owned());
+fn oauth2(mut section: Section<'_>, plaintext: Plaintext, scope: &Scope) -> Option<Auth> {
+    let token_url = required(&mut section, "token_url", "where tokens are had").map(|text| {
+        values::address_template(section.report, text, plaintext);
+        template::check(section.report, text, scope);
+        text.text.to_owned()
+    });
+    let client_id = required_template(&mut section, "client_id", "the client, in clear", scope);
     let client_secret = section.required("client_secret", "a reference such as \"credential:acme-client\"");
     let client_secret = client_secret.and_then(|entry| reader::secret(section.report, entry.value));
-    let scope = section.string("scope").map(|text| text.text.to_owned());
+    let asked = section.string("scope").map(|text| text.text.to_owned());
+    let audience = section.string("audience").map(|text| {
+        template::check(section.report, text, scope);
+        text.text.to_owned()
+    });
+    let in_body = section.string("credentials_in").map(|text| match text.text {
+        "header" => false,
+        "body" => true,
+        other => {
+            let message = format!("credentials are not sent in {}", reader::quoted(other));
+            section.report.add(Mistake::new(text.span, message).hint("\"header\" or \"body\""));
+            false
+        }
+    });
     section.finish();
-    Some(Auth::OAuth2 { token_url: token_url?, client_id: client_id?, client_secret: client_secret?, scope })
+    Some(Auth::OAuth2 {
+        token_url: token_url?,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        scope: asked,
+        audience,
+        in_body: in_body.unwrap_or(false),
+    })
+}
+
+fn jwt(mut section: Section<'_>, scope: &Scope) -> Option<Auth> {
+    let private_key = section.required("private_key", "a reference such as \"credential:acme-rsa-key\"");
+    let private_key = private_key.and_then(|entry| reader::secret(section.report, entry.value));
+    let with_fingerprint = Scope { has_fingerprint: true, ..scope.clone() };
+    let issuer = required_template(&mut section, "issuer", "who signs the token", &with_fingerprint);
+    let subject = required_template(&mut section, "subject", "whom the token speaks for", &with_fingerprint);
+    section.finish();
+    Some(Auth::Jwt { private_key: private_key?, issuer: issuer?, subject: subject? })
+}
+
+fn required_template(
+    section: &mut Section<'_>,
+    key: &'static str,
+    hint: &str,
+    scope: &Scope,
+) -> Option<String> {
+    let text = required(section, key, hint)?;
+    template::check(section.report, text, scope);
+    Some(text.text.to_owned())
 }
 
 fn required<'a>(section: &mut Section<'a>, key: &'static str, hint: &str) -> Option<Text<'a>> {

@@ -1,4 +1,4 @@
-//! `body`, `json` or `form`: what a request carries, at most one of them.
+//! `body`, `json`, `form` and their kin: what a request carries, at most one of them.
 
 use std::collections::BTreeMap;
 
@@ -6,35 +6,92 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::reader::{self, Entry, Section};
+use super::answer;
+use super::reader::{self, Entry, Section, Text};
 use super::report::{Mistake, Report, Span};
 use super::template::{self, Scope};
+use super::values;
 use crate::config::settings::Body;
 
-/// A body, and where it is said.
+/// A body, where it is said, and what comes with its kind.
+#[derive(Default)]
 pub(super) struct Said {
     pub(super) place: Option<Span>,
     pub(super) value: Option<Body>,
+    /// Its type, where that is not the usual one.
+    pub(super) content_type: Option<&'static str>,
+    /// What an answer to such a request must not have.
+    pub(super) absent: Option<&'static str>,
 }
 
+const WAYS: [&str; 7] = ["body", "json", "form", "json_patch", "merge_patch", "graphql", "edit"];
+
 pub(super) fn read(step: &mut Section<'_>, scope: &Scope) -> Said {
-    let ways = ["body", "json", "form"];
-    let mut said: Vec<Entry<'_>> = ways.into_iter().filter_map(|way| step.entry(way)).collect();
+    let mut said: Vec<Entry<'_>> = WAYS.into_iter().filter_map(|way| step.entry(way)).collect();
     said.sort_by_key(|entry| entry.key_span.start);
     for more in said.iter().skip(1) {
         let mistake = Mistake::new(more.key_span, format!("{} does not go with {}", more.key, said[0].key));
-        step.report.add(mistake.hint("a request has one of body, json and form"));
+        step.report.add(mistake.hint(format!("a request has one of {}", WAYS.join(", "))));
     }
     let bodies: Vec<_> = said.iter().map(|entry| body(step, entry, scope)).collect();
-    Said { place: said.first().map(|entry| entry.key_span), value: bodies.into_iter().next().flatten() }
+    let Some(first) = said.first() else { return Said::default() };
+    let (content_type, absent) = match first.key {
+        // RFC 6902, RFC 7396, and the errors of a GraphQL answer, which comes with a 200.
+        "json_patch" => (Some("application/json-patch+json"), None),
+        "merge_patch" => (Some("application/merge-patch+json"), None),
+        "graphql" => (None, Some("/errors")),
+        _ => (None, None),
+    };
+    let value = bodies.into_iter().next().flatten();
+    Said { place: Some(first.key_span), value, content_type, absent }
 }
 
 fn body(step: &mut Section<'_>, entry: &Entry<'_>, scope: &Scope) -> Option<Body> {
     match entry.key {
-        "json" => json(step.report, entry.value, scope).map(Body::Json),
+        "json" | "merge_patch" => json(step.report, entry.value, scope).map(Body::Json),
+        "json_patch" => {
+            reader::list(step.report, "json_patch", entry.value, "a JSON patch is a list of changes")?;
+            json(step.report, entry.value, scope).map(Body::Json)
+        }
         "form" => Some(Body::Form(form(step, scope))),
+        "graphql" => graphql(step, scope),
+        "edit" => edit(step, scope),
         _ => template_of(step.report, entry.key, entry.value, scope).map(Body::Text),
     }
+}
+
+fn graphql(step: &mut Section<'_>, scope: &Scope) -> Option<Body> {
+    let mut section = step.section("graphql", "graphql".to_owned())?;
+    // A query is full of braces, and none of them is an expression: what changes goes into the variables.
+    let query = section.required("query", "the GraphQL text, with $variables");
+    let query = query.and_then(|entry| reader::string(section.report, "query", entry.value));
+    let variables = section.entry("variables").and_then(|entry| json(section.report, entry.value, scope));
+    section.finish();
+    let query = Value::from(query?.text.replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #"));
+    let variables = variables.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    Some(Body::Json(serde_json::json!({ "query": query, "variables": variables })))
+}
+
+fn edit(step: &mut Section<'_>, scope: &Scope) -> Option<Body> {
+    let mut section = step.section("edit", "edit".to_owned())?;
+    let document = section.required("document", "the name under which an earlier step captures it");
+    let document = document.and_then(|entry| reader::string(section.report, "document", entry.value));
+    if let Some(text) = document.filter(|text| !scope.captured.contains(text.text)) {
+        let message = format!("no earlier step captures {}", reader::quoted(text.text));
+        let hint = format!("an earlier step says capture = {{ {} = {{ document = \"\" }} }}", text.text);
+        section.report.add(Mistake::new(text.span, message).hint(hint));
+    }
+    let mut set = BTreeMap::new();
+    for entry in section.named("set", "set") {
+        let pointer = values::pointer(section.report, Text { text: entry.key, span: entry.key_span });
+        if let (Some(pointer), Some(value)) = (pointer, json(section.report, entry.value, scope)) {
+            set.insert(pointer, value);
+        }
+    }
+    let remove = section.entry("remove");
+    let remove = remove.map(|entry| answer::pointers(section.report, &entry, "leave it out"));
+    section.finish();
+    Some(Body::Edit { document: document?.text.to_owned(), set, remove: remove.unwrap_or_default() })
 }
 
 fn form(step: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, String> {

@@ -1,5 +1,6 @@
 //! `kind = "command"`: a program that is given the pair on its standard input.
 
+use super::answer;
 use super::reader::{self, Section};
 use super::report::Mistake;
 use super::steps;
@@ -12,13 +13,8 @@ const ARGV_HINT: &str = "such as argv = [\"/usr/local/bin/hand-over\", \"acme\"]
 pub(super) fn command(mut section: Section<'_>, scope: &Scope) -> Option<CommandStep> {
     let argv = argv(&mut section);
     let timeout = steps::timeout(&mut section);
-    let expect_place = section.place_of("expect");
-    let expect = steps::expect(&mut section, scope);
-    if let (Some(place), false) = (expect_place, expect.status.is_empty()) {
-        let mistake = Mistake::new(place, "a command answers with an exit code, and not with a status");
-        section.report.add(mistake.hint("exit code 0 is its yes; leave status out"));
-    }
-    let capture = steps::capture(&mut section);
+    let expect = answer::expect_output(&mut section, scope);
+    let capture = answer::capture_output(&mut section);
     let encrypt_to = match scope.has_secret {
         true => steps::encrypt_to(&mut section),
         false => None,

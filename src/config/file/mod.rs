@@ -5,11 +5,14 @@
 //! **Invariant:** what may be a secret is not in a report (see [`report`]).
 
 mod alerts;
+mod answer;
 mod auth;
 mod body;
 mod claims;
 mod command;
 mod drop_off;
+mod needs;
+mod preset;
 mod reader;
 mod report;
 mod sections;
@@ -18,25 +21,31 @@ mod template;
 mod terms;
 mod values;
 mod vendor;
+mod waivers;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::DeTable;
 
+use self::preset::Presets;
 use self::reader::Section;
 use self::report::{Mistake, Report, Span};
 use self::vendor::Context;
+use crate::config::catalogue::Preset;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 87] = [
+const VOCABULARY: [&str; 126] = [
+    "absent",
     "account",
+    "actions",
     "alert",
     "allow_plaintext",
     "argv",
+    "audience",
     "auth",
     "aws",
     "basic",
@@ -44,15 +53,21 @@ const VOCABULARY: [&str; 87] = [
     "body",
     "capture",
     "carries",
+    "changes",
     "client_id",
     "client_secret",
     "command",
+    "completes_pair",
     "concurrency",
     "cool",
+    "credentials_in",
     "cron",
+    "default",
     "defaults",
     "deliver",
+    "document",
     "doubt_window",
+    "edit",
     "enabled",
     "encrypt_to",
     "endpoint_url",
@@ -60,8 +75,10 @@ const VOCABULARY: [&str; 87] = [
     "expect",
     "external_id",
     "fields",
+    "folder",
     "form",
     "from",
+    "graphql",
     "header",
     "headers",
     "heartbeat",
@@ -69,41 +86,64 @@ const VOCABULARY: [&str; 87] = [
     "iam_user",
     "iam_users",
     "id",
+    "in",
     "instructions",
+    "issuer",
     "jitter",
     "journal",
     "json",
+    "json_patch",
+    "jwt",
     "kind",
     "labels",
     "listen",
+    "max",
     "max_age",
+    "merge_patch",
     "method",
     "name",
+    "next",
     "oauth2",
     "on",
     "overdue_after",
     "owner",
+    "pages",
+    "parameter",
     "params",
     "password",
     "path",
     "pointer",
     "port",
+    "preset",
+    "presets",
+    "private_key",
     "profile",
     "prove_every",
     "prove_successes",
+    "query",
     "quiet_for",
+    "reason",
+    "refusal",
     "region",
+    "remove",
     "repeat",
     "require_use",
+    "resources",
     "role_arn",
     "routing_key",
+    "rule",
+    "sample",
     "schedule",
     "scope",
     "seal_key",
     "secret",
     "serve",
+    "set",
     "soak",
     "status",
+    "subject",
+    "take",
+    "that",
     "timeout",
     "timezone",
     "tls",
@@ -111,15 +151,37 @@ const VOCABULARY: [&str; 87] = [
     "token",
     "token_url",
     "topic_arn",
+    "until",
     "url",
     "urls",
     "user",
     "value",
+    "variables",
     "vendor",
     "vendor_account_id",
     "verify",
+    "waiver",
     "warn_before",
+    "when",
+    "where",
     "windows",
+];
+
+/// What only a preset knows, in which nothing is secret.
+const PRESET_WORDS: [&str; 13] = [
+    "choices",
+    "doc",
+    "evidence",
+    "example",
+    "notes",
+    "optional",
+    "parameters",
+    "permissions",
+    "probe",
+    "read_back",
+    "source",
+    "title",
+    "type",
 ];
 
 /// Reads a configuration; `name` is what the mistakes call the file.
@@ -131,9 +193,45 @@ pub(super) fn parse(name: &str, text: &str, default_journal: PathBuf) -> Result<
     let (document, errors) = DeTable::parse_recoverable(text);
     let report = Report::new(text);
     let readable = errors.iter().filter(|error| !syntax(&report, error)).count() == 0;
-    let settings = readable.then(|| read(&report, &document, default_journal));
-    report.into_diagnostics(name)?;
-    Ok(settings.expect("a document that is not readable has mistakes"))
+    let mut presets = Presets::built_in();
+    let beside = Path::new(name).parent().unwrap_or(Path::new(""));
+    let settings = readable.then(|| read(&report, &document, default_journal, &mut presets, beside));
+    let mut mistakes = report.into_diagnostics(name).err();
+    for more in presets.into_mistakes() {
+        match &mut mistakes {
+            Some(mistakes) => mistakes.extend(more),
+            None => mistakes = Some(more),
+        }
+    }
+    match mistakes {
+        Some(mistakes) => Err(mistakes),
+        None => Ok(settings.expect("a document that is not readable has mistakes")),
+    }
+}
+
+/// The presets that come with the program.
+pub(super) fn built_in_presets() -> Vec<Preset> {
+    preset::built_in()
+}
+
+/// `[presets] folder`: presets of one's own, beside the configuration or anywhere. Gives warnings.
+fn own_presets(section: Option<Section<'_>>, presets: &mut Presets, beside: &Path) -> Vec<String> {
+    let Some(mut section) = section else { return Vec::new() };
+    let folder = section.required("folder", "the folder that holds presets: NAME.toml is the preset NAME");
+    let folder = folder.and_then(|entry| reader::string(section.report, "folder", entry.value));
+    let replaced = folder.map(|text| {
+        presets.add_folder(&beside.join(text.text)).unwrap_or_else(|why| {
+            section
+                .report
+                .add(Mistake::new(text.span, why).hint("a folder beside the configuration, or a whole path"));
+            Vec::new()
+        })
+    });
+    section.finish();
+    let warning = |name: String| {
+        format!("the preset {name} of your folder stands in for the one that comes with keyround")
+    };
+    replaced.unwrap_or_default().into_iter().map(warning).collect()
 }
 
 /// Reports what the parser found. Whether the rest of the document stands as it was meant.
@@ -161,6 +259,8 @@ fn read<'a>(
     report: &'a Report<'a>,
     document: &'a Spanned<DeTable<'a>>,
     default_journal: PathBuf,
+    presets: &mut Presets,
+    beside: &Path,
 ) -> Settings {
     let start = Span { start: 0, end: 0 };
     let mut root = Section::new(report, "the file".to_owned(), start, document.get_ref());
@@ -169,17 +269,30 @@ fn read<'a>(
     let (schedule, zone) = sections::schedule(section("schedule"));
     let aws = sections::aws(section("aws"));
     let (terms, concurrency) = terms::defaults(section("defaults"), zone);
+    let mut warnings = own_presets(section("presets"), presets, beside);
     let accounts = sections::accounts(report, &root.named("account", "[account.NAME]"));
-    let context = Context { zone, terms: &terms, accounts: &accounts };
+    let context = Context { zone, terms: &terms, accounts: &accounts, presets };
     let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
     claims::check(report, claims);
+    let waivers = waivers::read(report, &mut root);
     let alerts = alerts::alerts(report, &root.named("alert", "[alert.NAME]"));
     let heartbeat = root.section("heartbeat", "[heartbeat]".to_owned()).and_then(watch::heartbeat);
     let serve = root.section("serve", "[serve]".to_owned()).and_then(watch::serve);
     root.finish();
-    let mut warnings = Vec::new();
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }
-    Settings { journal, schedule, concurrency, aws, accounts, vendors, alerts, heartbeat, serve, warnings }
+    Settings {
+        journal,
+        schedule,
+        concurrency,
+        aws,
+        accounts,
+        vendors,
+        alerts,
+        heartbeat,
+        serve,
+        waivers,
+        warnings,
+    }
 }

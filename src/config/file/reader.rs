@@ -66,7 +66,8 @@ impl<'a> Section<'a> {
 
     /// The key's value, as it is. From here on the key is a known one.
     pub(super) fn entry(&mut self, key: &'static str) -> Option<Entry<'a>> {
-        debug_assert!(super::VOCABULARY.contains(&key), "{key} is missing from the vocabulary");
+        let is_word = super::VOCABULARY.contains(&key) || super::PRESET_WORDS.contains(&key);
+        debug_assert!(is_word, "{key} is missing from the vocabulary");
         self.asked.insert(key);
         let (name, value) = self.table.get_key_value(key)?;
         Some(Entry { key: name.get_ref(), key_span: name.span().into(), value })
@@ -209,10 +210,6 @@ pub(super) fn unquoted(text: &str) -> String {
     quoted(text).trim_matches('"').to_owned()
 }
 
-pub(super) fn not_built(span: Span, what: &str) -> Mistake {
-    Mistake::new(span, format!("{what} is not part of this version of keyround"))
-}
-
 /// A string that is no secret.
 pub(super) fn string<'a>(
     report: &Report<'_>,
@@ -268,6 +265,10 @@ pub(super) fn number(
 /// A reference to a secret. What is none is never shown: it may be the secret itself.
 pub(super) fn secret(report: &Report<'_>, value: &Spanned<DeValue<'_>>) -> Option<SecretRef> {
     let span = value.span().into();
+    if let Some(given) = value.get_ref().as_str().and_then(|text| report.secret_param(text)) {
+        report.clear(span);
+        return Some(given);
+    }
     let reference = value.get_ref().as_str().ok_or(BadSecretRef::Literal).and_then(SecretRef::from_str);
     match &reference {
         Ok(_) => report.clear(span),

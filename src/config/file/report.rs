@@ -8,10 +8,11 @@
 //! **Invariant:** a value that was refused as a literal secret is not in any [`Diagnostic`].
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::config::SecretRef;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Place};
 
 /// A file of nothing but mistakes should not fill the disk that its log is on.
@@ -82,13 +83,27 @@ pub(super) struct Report<'a> {
     mistakes: RefCell<Vec<Mistake>>,
     clear: RefCell<Vec<Span>>,
     hidden: RefCell<Vec<Span>>,
+    /// In a preset: what its secret parameters were given.
+    secret_params: BTreeMap<String, SecretRef>,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(text: &'a str) -> Report<'a> {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let (mistakes, clear, hidden) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Report { text, line_starts, mistakes, clear, hidden }
+        Report { text, line_starts, mistakes, clear, hidden, secret_params: BTreeMap::new() }
+    }
+
+    /// For a preset whose secret parameters were given these.
+    pub(super) fn of_preset(text: &'a str, secret_params: BTreeMap<String, SecretRef>) -> Report<'a> {
+        let report = Report { secret_params, ..Report::new(text) };
+        report.clear(Span { start: 0, end: text.len() });
+        report
+    }
+
+    /// What `params.NAME` stands for where a secret is referred to.
+    pub(super) fn secret_param(&self, text: &str) -> Option<SecretRef> {
+        self.secret_params.get(text.strip_prefix("params.")?).cloned()
     }
 
     pub(super) fn add(&self, mistake: Mistake) {

@@ -1,21 +1,23 @@
 //! `[[vendor.NAME.deliver]]` and `[vendor.NAME.verify]`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::answer;
 use super::auth;
 use super::body;
 use super::command;
 use super::drop_off;
-use super::reader::{self, Entry, Section, Text, not_built, quoted};
+use super::preset::{self, Presets};
+use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Span};
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
 use crate::config::settings::{
-    AccountSettings, Body, Carries, DeliverStep, Expect, HttpStep, ManualStep, VerifyStep, WebhookStep,
+    AccountSettings, Body, Carries, DeliverStep, HttpStep, ManualStep, VerifyStep, WebhookStep,
 };
 use crate::config::{BadRecipient, Recipient, SecretRef};
 use crate::ids::AccountName;
@@ -24,9 +26,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A vendor that takes longer than this has not answered.
 const TIMEOUT_MAX: Duration = Duration::from_mins(5);
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "PATCH", "DELETE"];
-const BUILT: [&str; 6] = ["webhook", "http", "secrets-manager", "ssm", "command", "manual"];
-/// Documented, and not part of this version.
-const NOT_BUILT: [&str; 1] = ["preset"];
+const BUILT: [&str; 7] = ["webhook", "http", "preset", "secrets-manager", "ssm", "command", "manual"];
 /// These frame the message, so they are ours.
 const OUR_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
 /// These carry secrets.
@@ -37,6 +37,14 @@ fn title(vendor: &str, part: &str) -> String {
     reader::title("vendor", &format!("{vendor}.{part}"))
 }
 
+/// How a vendor is given a key, and asked about it.
+#[derive(Default)]
+pub(super) struct Ways {
+    pub(super) deliver: Vec<DeliverStep>,
+    pub(super) verify: Vec<HttpStep>,
+    pub(super) probe: Vec<HttpStep>,
+}
+
 /// What the steps of one vendor refer to.
 pub(super) struct Recipe<'r> {
     /// The vendor's name.
@@ -44,10 +52,11 @@ pub(super) struct Recipe<'r> {
     pub(super) accounts: &'r BTreeMap<AccountName, AccountSettings>,
     /// The vendor's own.
     pub(super) account: Option<&'r AccountName>,
+    pub(super) presets: &'r Presets,
 }
 
-/// The steps of one delivery, in order.
-pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<Vec<DeliverStep>> {
+/// The steps of one delivery, in order, and what the presets among them bring.
+pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<Ways> {
     let name = recipe.name;
     let hint = format!("at least one [{}] says how the vendor gets a new key", title(name, "deliver"));
     let entry = vendor.required("deliver", &hint)?;
@@ -58,9 +67,18 @@ pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<V
     }
     let list = reader::list(vendor.report, "deliver", entry.value, &hint)?;
     let mut earlier = Earlier::default();
-    let steps: Vec<Option<DeliverStep>> =
-        list.iter().map(|value| deliver_step(vendor, recipe, value, &mut earlier, list.len())).collect();
-    steps.into_iter().collect()
+    let mut ways = Some(Ways::default());
+    for value in list {
+        let step = deliver_step(vendor, recipe, value, &mut earlier, list.len());
+        // Each step is read, so that the mistakes of all are found.
+        ways = ways.zip(step).map(|(mut ways, step)| {
+            ways.deliver.extend(step.deliver);
+            ways.verify.extend(step.verify);
+            ways.probe.extend(step.probe);
+            ways
+        });
+    }
+    ways
 }
 
 /// Whether a person takes the key to the vendor, whatever else is wrong with the steps.
@@ -81,7 +99,7 @@ struct Earlier {
 
 impl Default for Earlier {
     fn default() -> Earlier {
-        Earlier { scope: Scope { captured: BTreeSet::new(), has_secret: true }, dropped_off: false }
+        Earlier { scope: Scope { has_secret: true, ..Scope::default() }, dropped_off: false }
     }
 }
 
@@ -91,33 +109,35 @@ fn deliver_step<'a>(
     value: &'a Spanned<DeValue<'a>>,
     earlier: &mut Earlier,
     steps: usize,
-) -> Option<DeliverStep> {
+) -> Option<Ways> {
     let title = format!("[{}]", title(recipe.name, "deliver"));
     let mut section = reader::section(vendor.report, "deliver", title, value)?;
     let kind = section.required("kind", &format!("one of {}", BUILT.join(", ")))?;
     let kind = reader::string(section.report, "kind", kind.value)?;
+    let one = |step| Ways { deliver: vec![step], ..Ways::default() };
     let scope = &mut earlier.scope;
     match kind.text {
-        "webhook" => webhook(section, earlier.dropped_off).map(DeliverStep::Webhook),
+        "webhook" => webhook(section, earlier.dropped_off).map(DeliverStep::Webhook).map(one),
         "http" => {
             let step = http(section, "POST", scope)?;
             scope.captured.extend(step.capture.keys().cloned());
-            Some(DeliverStep::Http(Box::new(step)))
+            Some(one(DeliverStep::Http(Box::new(step))))
         }
+        "preset" => preset::expand(section, recipe.presets),
         "secrets-manager" => {
             earlier.dropped_off = true;
-            drop_off::secrets_manager(section, recipe, &earlier.scope).map(DeliverStep::DropOff)
+            drop_off::secrets_manager(section, recipe, &earlier.scope).map(DeliverStep::DropOff).map(one)
         }
         "ssm" => {
             earlier.dropped_off = true;
-            drop_off::ssm(section, recipe, &earlier.scope).map(DeliverStep::DropOff)
+            drop_off::ssm(section, recipe, &earlier.scope).map(DeliverStep::DropOff).map(one)
         }
         "command" => {
             let step = command::command(section, scope)?;
             scope.captured.extend(step.capture.keys().cloned());
-            Some(DeliverStep::Command(step))
+            Some(one(DeliverStep::Command(step)))
         }
-        "manual" => Some(DeliverStep::Manual(manual(section, kind.span, steps))),
+        "manual" => Some(one(DeliverStep::Manual(manual(section, kind.span, steps)))),
         _ => {
             section.report.add(other_kind(kind));
             None
@@ -127,10 +147,6 @@ fn deliver_step<'a>(
 
 fn other_kind(kind: Text<'_>) -> Mistake {
     let name = quoted(kind.text);
-    if NOT_BUILT.contains(&kind.text) {
-        let mistake = not_built(kind.span, &format!("the delivery kind {name}"));
-        return mistake.hint(format!("this version delivers with {}", BUILT.join(", ")));
-    }
     let hint = match values::nearest(kind.text, BUILT.into_iter()) {
         Some(meant) => format!("did you mean {meant}?"),
         None => format!("the kinds are {}", BUILT.join(", ")),
@@ -213,14 +229,33 @@ fn webhook_secrets(section: &mut Section<'_>) -> Option<Vec<SecretRef>> {
     secrets.into_iter().collect()
 }
 
-/// How the vendor is asked which key is in force.
-pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<VerifyStep> {
-    let mut section = vendor.section("verify", title(name, "verify"))?;
-    let scope = Scope { captured: BTreeSet::new(), has_secret: false };
+/// How the vendor is asked which key is in force: one question, or several in order.
+pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<Vec<VerifyStep>> {
+    let entry = vendor.entry("verify")?;
+    let values = match entry.value.get_ref().as_array() {
+        Some(_) => reader::list(vendor.report, "verify", entry.value, "leave it out: not every vendor says")?,
+        None => std::slice::from_ref(entry.value),
+    };
+    let mut scope = Scope::default();
+    let steps: Vec<Option<VerifyStep>> = values
+        .iter()
+        .map(|value| {
+            let section = reader::section(vendor.report, "verify", title(name, "verify"), value)?;
+            question(section, &mut scope)
+        })
+        .collect();
+    steps.into_iter().collect()
+}
+
+fn question(mut section: Section<'_>, scope: &mut Scope) -> Option<VerifyStep> {
     let kind = section.string("kind");
     match kind.map_or("http", |kind| kind.text) {
-        "http" => http(section, "GET", &scope).map(|step| VerifyStep::Http(Box::new(step))),
-        "command" => command::command(section, &scope).map(VerifyStep::Command),
+        "http" => request(section, scope).map(|step| VerifyStep::Http(Box::new(step))),
+        "command" => {
+            let step = command::command(section, scope)?;
+            scope.captured.extend(step.capture.keys().cloned());
+            Some(VerifyStep::Command(step))
+        }
         other => {
             let place = kind.map_or(section.span, |kind| kind.span);
             let mistake = Mistake::new(place, format!("a vendor cannot be asked by {}", quoted(other)));
@@ -230,25 +265,69 @@ pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<VerifyStep>
     }
 }
 
+/// Requests in order, none of which may speak of the new key's secret half.
+pub(super) fn questions(sections: Vec<Option<Section<'_>>>, mut scope: Scope) -> Option<Vec<HttpStep>> {
+    let steps: Vec<Option<HttpStep>> =
+        sections.into_iter().map(|section| request(section?, &mut scope)).collect();
+    steps.into_iter().collect()
+}
+
+fn request(section: Section<'_>, scope: &mut Scope) -> Option<HttpStep> {
+    let step = http(section, "GET", scope)?;
+    scope.captured.extend(step.capture.keys().cloned());
+    Some(step)
+}
+
 /// One request from templates, which may speak of what earlier steps have captured.
-fn http(mut section: Section<'_>, default_method: &str, scope: &Scope) -> Option<HttpStep> {
+pub(super) fn http(mut section: Section<'_>, default_method: &str, scope: &Scope) -> Option<HttpStep> {
     let method = method(&mut section, default_method);
     let (timeout, allow_plaintext) =
         (timeout(&mut section), section.flag("allow_plaintext").unwrap_or(false));
     let url = url(&mut section, plaintext(allow_plaintext), scope);
-    let headers = headers(&mut section, scope);
-    let auth = auth::read(&mut section, plaintext(allow_plaintext));
+    let mut headers = headers(&mut section, scope);
+    let auth = auth::read(&mut section, plaintext(allow_plaintext), scope);
     let body = body::read(&mut section, scope);
     if method == "GET"
         && let Some(place) = body.place
     {
         section.report.add(get_with_body(place, section.place_of("method")));
     }
-    let expect = expect(&mut section, scope);
-    let capture = capture(&mut section);
+    if let Some(content_type) = body.content_type
+        && !headers.keys().any(|name| name.eq_ignore_ascii_case("content-type"))
+    {
+        headers.insert("Content-Type".to_owned(), content_type.to_owned());
+    }
+    let mut expect = answer::expect(&mut section, scope);
+    expect.absent.extend(body.absent.map(str::to_owned));
+    let capture = answer::capture(&mut section, scope);
+    let pages = answer::pages(&mut section);
+    let when = template(&mut section, "when", scope);
+    let changes = section.flag("changes").unwrap_or(method != "GET");
+    let completes_pair = section.flag("completes_pair").unwrap_or(false);
+    let sample = section.entry("sample").and_then(|entry| body::json(section.report, entry.value, scope));
     section.finish();
     let body = body.value.unwrap_or(Body::Empty);
-    Some(HttpStep { method, url: url?, headers, auth, body, expect, capture, timeout, allow_plaintext })
+    let url = url?;
+    Some(HttpStep {
+        headers,
+        auth,
+        body,
+        expect,
+        capture,
+        pages,
+        when,
+        changes,
+        completes_pair,
+        sample,
+        allow_plaintext,
+        ..HttpStep::new(&method, &url, timeout)
+    })
+}
+
+fn template(section: &mut Section<'_>, key: &'static str, scope: &Scope) -> Option<String> {
+    let text = section.string(key)?;
+    template::check(section.report, text, scope);
+    Some(text.text.to_owned())
 }
 
 fn get_with_body(place: Span, method: Option<Span>) -> Mistake {
@@ -331,49 +410,4 @@ fn judge_header(entry: &Entry<'_>) -> Option<Mistake> {
     } else {
         None
     }
-}
-
-pub(super) fn expect(section: &mut Section<'_>, scope: &Scope) -> Expect {
-    let Some(mut section) = section.section("expect", "expect".to_owned()) else { return Expect::default() };
-    let status = statuses(&mut section);
-    let pointer = section.string("pointer").and_then(|text| values::pointer(section.report, text));
-    let equals = section.entry("equals").and_then(|entry| {
-        let text = reader::string(section.report, "equals", entry.value)?;
-        template::check(section.report, text, scope);
-        Some(text.text.to_owned())
-    });
-    if let (Some(place), None) = (section.place_of("equals"), section.place_of("pointer")) {
-        let hint = "pointer = \"/json/pointer\" says what is compared";
-        section.report.add(Mistake::new(place, "equals without a pointer").hint(hint));
-    }
-    section.finish();
-    Expect { status, pointer, equals }
-}
-
-fn statuses(section: &mut Section<'_>) -> Vec<u16> {
-    let Some(entry) = section.entry("status") else { return Vec::new() };
-    let values = match entry.value.get_ref().as_array() {
-        Some(_) => reader::list(section.report, "status", entry.value, "leave it out for any 2xx"),
-        None => Some(std::slice::from_ref(entry.value)),
-    };
-    let numbers = values.unwrap_or_default().iter();
-    let statuses = numbers.filter_map(|value| reader::number(section.report, "status", value, 100..=599));
-    statuses.filter_map(|status| u16::try_from(status).ok()).collect()
-}
-
-pub(super) fn capture(section: &mut Section<'_>) -> BTreeMap<String, String> {
-    let mut captures = BTreeMap::new();
-    for entry in section.named("capture", "capture") {
-        if !values::is_identifier(entry.key) {
-            let message = format!("{} is not a name that a template can say", quoted(entry.key));
-            let hint = "letters, digits and _, not a digit first: {{ captured.site_id }}";
-            section.report.add(Mistake::new(entry.key_span, message).hint(hint));
-        }
-        let text = reader::string(section.report, entry.key, entry.value);
-        let pointer = text.and_then(|text| values::pointer(section.report, text));
-        if let Some(pointer) = pointer {
-            captures.insert(entry.key.to_owned(), pointer);
-        }
-    }
-    captures
 }

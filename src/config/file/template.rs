@@ -12,9 +12,11 @@ use super::report::{Mistake, Report, Span};
 use super::values::nearest;
 
 /// What a template may speak of.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 11] = [
     "access_key_id",
     "secret_access_key",
+    "credentials_file",
+    "credentials_json",
     "old_access_key_id",
     "vendor",
     "account_id",
@@ -23,6 +25,8 @@ const VARIABLES: [&str; 9] = [
     "params",
     "captured",
 ];
+/// These hold the new key's secret half.
+const SECRET_VARIABLES: [&str; 3] = ["secret_access_key", "credentials_file", "credentials_json"];
 /// What we bring; `tojson` is the template language's own.
 const FILTERS: [&str; 5] = ["tojson", "urlencode", "b64encode", "b64decode", "sealed_box"];
 /// No honest template of a request takes more steps.
@@ -31,11 +35,27 @@ const FUEL: u64 = 20_000;
 const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
 
 /// What is there to speak of when a template is rendered.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     /// The values that earlier steps of the delivery have kept.
     pub(super) captured: BTreeSet<String>,
     /// The new key's secret half: a vendor is given it once, and asked without it.
     pub(super) has_secret: bool,
+    /// The parameters of the preset that it stands in; `None`: it stands in no preset.
+    pub(super) params: Option<BTreeSet<String>>,
+    /// The answer is there, to be judged.
+    pub(super) has_answer: bool,
+    /// The fingerprint of a signing key is there.
+    pub(super) has_fingerprint: bool,
+}
+
+impl Scope {
+    fn knows(&self, name: &str) -> bool {
+        VARIABLES.contains(&name)
+            || FUNCTIONS.contains(&name)
+            || (name == "answer" && self.has_answer)
+            || (name == "public_key_sha256" && self.has_fingerprint)
+    }
 }
 
 /// Compiles a template and looks at what it speaks of.
@@ -93,13 +113,16 @@ fn unknown_variable(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
         };
         return Some(Mistake::new(span, message).hint(hint));
     }
-    if first == "secret_access_key" && !scope.has_secret {
-        let mistake = Mistake::new(span, "there is no secret_access_key when the vendor is asked");
+    if first == "params" {
+        return second.and_then(|name| unknown_param(span, name, scope));
+    }
+    if SECRET_VARIABLES.contains(&first) && !scope.has_secret {
+        let mistake = Mistake::new(span, format!("there is no {first} when the vendor is asked"));
         return Some(
             mistake.hint("ask for the access_key_id: the secret is erased as soon as the vendor has it"),
         );
     }
-    if VARIABLES.contains(&first) || FUNCTIONS.contains(&first) {
+    if scope.knows(first) {
         return None;
     }
     let message = format!("a template knows no {}", quoted(first));
@@ -108,6 +131,21 @@ fn unknown_variable(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
         None => format!("it knows {}", VARIABLES.join(", ")),
     };
     Some(Mistake::new(span, message).hint(hint))
+}
+
+fn unknown_param(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
+    let Some(params) = &scope.params else {
+        let mistake = Mistake::new(span, format!("there are no params here, so no {}", quoted(name)));
+        return Some(mistake.hint("params are what a preset is given: write the value itself"));
+    };
+    if params.contains(name) {
+        return None;
+    }
+    let mistake = Mistake::new(span, format!("the preset has no parameter {}", quoted(name)));
+    Some(match nearest(name, params.iter().map(String::as_str)) {
+        Some(meant) => mistake.hint(format!("did you mean params.{meant}?")),
+        None => mistake.hint(format!("[parameters.{name}] would make it one")),
+    })
 }
 
 /// The range in the file, when the string was written without escapes; else the whole value.

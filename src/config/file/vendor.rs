@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::claims::{Claim, Claimed};
+use super::needs;
+use super::preset::Presets;
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report, Span};
 use super::sections::not_empty;
 use super::steps::{self, Recipe};
 use super::terms::{self, Terms};
 use super::values;
-use crate::config::settings::{Access, AccountSettings, KeyAccess, Users, VendorSettings};
+use crate::config::settings::{
+    Access, AccountSettings, KeyAccess, Users, VendorNeeds, VendorSettings, VerifyStep,
+};
 use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 
 /// The ways to say what a vendor was given; a vendor says exactly one.
@@ -37,6 +41,7 @@ pub(super) struct Context<'c> {
     pub(super) zone: chrono_tz::Tz,
     pub(super) terms: &'c Terms,
     pub(super) accounts: &'c BTreeMap<AccountName, AccountSettings>,
+    pub(super) presets: &'c Presets,
 }
 
 impl Context<'_> {
@@ -68,11 +73,20 @@ pub(super) fn vendors<'a>(
         let title = reader::title("vendor", entry.key);
         let Some(section) = reader::section(report, "vendor", title, entry.value) else { continue };
         let vendor = Vendor { name: entry.key, section, context, claims: &mut claims };
-        if let (Some(name), Some((enabled, owner, access))) = (name, vendor.read()) {
-            vendors.insert(name.clone(), VendorSettings { name, enabled, owner, access });
+        if let (Some(name), Some(read)) = (name, vendor.read()) {
+            let Read { enabled, owner, access, needs } = read;
+            vendors.insert(name.clone(), VendorSettings { name, enabled, owner, access, needs });
         }
     }
     (vendors, claims)
+}
+
+/// What one vendor's section says, but for its name.
+struct Read {
+    enabled: bool,
+    owner: Option<String>,
+    access: Access,
+    needs: VendorNeeds,
 }
 
 /// One vendor's section.
@@ -84,13 +98,14 @@ struct Vendor<'v, 'a> {
 }
 
 impl<'a> Vendor<'_, 'a> {
-    fn read(mut self) -> Option<(bool, Option<String>, Access)> {
+    fn read(mut self) -> Option<Read> {
         let enabled = self.section.flag("enabled").unwrap_or(true);
         let owner = self.section.string("owner").and_then(|text| not_empty(self.section.report, text));
         if let Some(entry) = self.section.entry("concurrency") {
             let message = "concurrency is for all vendors together".to_owned();
             self.section.report.add(Mistake::new(entry.key_span, message).hint("it stands in [defaults]"));
         }
+        let needs = needs::read(&mut self.section);
         let access = match self.given() {
             Some("role_arn") => self.role(),
             Some(_) => self.key(),
@@ -98,7 +113,7 @@ impl<'a> Vendor<'_, 'a> {
             None => self.key().and(None),
         };
         self.section.finish();
-        access.map(|access| (enabled, owner, access))
+        access.map(|access| Read { enabled, owner, access, needs })
     }
 
     /// The one way in which the vendor says what it was given.
@@ -138,8 +153,9 @@ impl<'a> Vendor<'_, 'a> {
         let account = account(&mut self.section, self.context.accounts);
         let users = self.users(account.as_ref());
         let terms = terms::read(&mut self.section, self.context.terms, self.context.zone);
-        let recipe = Recipe { name: self.name, accounts: self.context.accounts, account: account.as_ref() };
-        let deliver = steps::deliver(&mut self.section, &recipe);
+        let (name, presets) = (self.name, self.context.presets);
+        let recipe = Recipe { name, accounts: self.context.accounts, account: account.as_ref(), presets };
+        let ways = steps::deliver(&mut self.section, &recipe);
         let by_hand = steps::is_by_hand(&mut self.section);
         if by_hand {
             self.demand_use();
@@ -156,11 +172,16 @@ impl<'a> Vendor<'_, 'a> {
             return None;
         }
         let Terms { ages, mut plan, .. } = terms;
-        plan.can_ask_vendor = verify.is_some();
         plan.by_hand = by_hand;
         let windows = plan.windows.clone();
-        let (users, deliver) = (users?, deliver?);
-        Some(Access::Key(Box::new(KeyAccess { account, users, ages, windows, plan, deliver, verify })))
+        let (users, ways) = (users?, ways?);
+        // What the vendor's own section says goes before what a preset brings.
+        let of_preset = |step| VerifyStep::Http(Box::new(step));
+        let verify = verify.unwrap_or_else(|| ways.verify.into_iter().map(of_preset).collect());
+        let (deliver, probe) = (ways.deliver, ways.probe);
+        plan.can_ask_vendor = !verify.is_empty();
+        let access = KeyAccess { account, users, ages, windows, plan, deliver, verify, probe };
+        Some(Access::Key(Box::new(access)))
     }
 
     /// Whoever hands a key over may be mistaken, or interrupted: only a use shows that the vendor has it.

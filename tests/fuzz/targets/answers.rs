@@ -90,7 +90,7 @@ fn check_status(status: u16, answer: &Answer<Option<Verification>>) {
 
 /// The status was a yes; what the recipe looks for must stand in the body.
 fn check_body(question: Question, answer: &Answer<Option<Verification>>, pointer: &str, body: &str) {
-    let body = &body[..body.floor_char_boundary(super::recipe::TEXT_BYTES_MAX)];
+    let body = &body[..body.floor_char_boundary(super::recipe::ANSWER_BYTES_MAX)];
     let document: Option<Value> = serde_json::from_str(body).ok();
     let value = document.as_ref().and_then(|document| document.pointer(pointer));
     let is_named = value.is_some_and(|value| *value == *NEW_KEY);

@@ -17,6 +17,7 @@ mod bytes;
 mod configuration;
 mod events;
 mod journals;
+mod policies;
 mod recipe;
 mod rotations;
 mod schedules;
@@ -28,6 +29,7 @@ pub use answers::answers;
 pub use configuration::configuration;
 pub use events::events;
 pub use journals::journals;
+pub use policies::policies;
 pub use rotations::rotations;
 pub use schedules::schedules;
 pub use secret_references::secret_references;
@@ -44,11 +46,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "answers", run: answers },
     Target { name: "configuration", run: configuration },
     Target { name: "events", run: events },
     Target { name: "journals", run: journals },
+    Target { name: "policies", run: policies },
     Target { name: "rotations", run: rotations },
     Target { name: "schedules", run: schedules },
     Target { name: "secret_references", run: secret_references },

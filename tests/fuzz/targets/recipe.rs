@@ -21,8 +21,10 @@ use keyround::time::Timestamp;
 pub(super) const HOST: &str = "api.acme.example";
 pub(super) const NEW_KEY: &str = "AKIANEW0000000000001";
 pub(super) const NEW_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-/// As much of an answer as the way out reads.
+/// The longest text that is made.
 pub(super) const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// As much of an answer as the way out reads.
+pub(super) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The vendors of a configuration: read once, and used as often as wanted.
 pub(super) struct Recipe(BTreeMap<VendorName, VendorSettings>);
@@ -209,5 +211,5 @@ impl Egress for Vendor {
 }
 
 fn cut(body: &str) -> &str {
-    &body[..body.floor_char_boundary(TEXT_BYTES_MAX)]
+    &body[..body.floor_char_boundary(ANSWER_BYTES_MAX)]
 }

@@ -1,19 +1,19 @@
 //! A canary goes down every path that can fail, and is looked for in everything that people can read.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use keyround::config::settings::{Auth, Body, DeliverStep, Expect, HttpStep, WebhookStep};
+use keyround::config::settings::{Auth, Body, DeliverStep, HttpStep, WebhookStep};
 use keyround::ports::{Fault, Offer};
 use keyround::secret::Secret;
 use rustls::RootCertStore;
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
-    IMPATIENT, Secrets, delivery, delivery_trusting, http, http_step, offer, reference, texts, webhook_step,
+    IMPATIENT, Secrets, captures, delivery, delivery_trusting, expecting, http, http_step, offer, reference,
+    texts, webhook_step,
 };
 use crate::support::authority::{Authority, Validity, self_signed_server};
+use crate::support::log::Log;
 use crate::support::vendor::{Answer, Vendor};
 
 /// In every secret and in everything that a vendor says.
@@ -22,12 +22,7 @@ const CANARY: &str = "CANARY";
 #[tokio::test]
 async fn no_secret_is_found_in_a_sentence_a_debug_or_a_log_line() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let listening = tracing::subscriber::set_default(subscriber);
+    let listening = log.listen();
     let mut seen = Vec::new();
     every_answer_to_every_recipe(&mut seen).await;
     every_mistake_in_a_recipe(&mut seen).await;
@@ -144,14 +139,15 @@ fn recipes(base: &str) -> Vec<(DeliverStep, HttpStep)> {
     step.headers = texts([("x-key", "{{ secret_access_key }}")]);
     step.auth = Some(Auth::Bearer(reference("env:TOKEN")));
     step.body = Body::Json(json!({"secret": "{{ secret_access_key }}"}));
-    let capturing = HttpStep { capture: texts([("it", "/missing")]), ..step.clone() };
-    let expecting =
-        Expect { pointer: Some("/it".to_owned()), equals: Some("x".to_owned()), ..Expect::default() };
+    let capturing = HttpStep { capture: captures([("it", "/missing")]), ..step.clone() };
+    let expecting = expecting("/it", Some("x"));
     let oauth2 = Auth::OAuth2 {
         token_url: format!("{base}/CANARY-token"),
         client_id: "keyround".to_owned(),
         client_secret: reference("env:TOKEN"),
         scope: None,
+        audience: None,
+        in_body: false,
     };
     let asking = HttpStep {
         timeout: IMPATIENT,
@@ -189,33 +185,4 @@ fn answers() -> Vec<Answer> {
         Answer::Says { status: 200, headers: Vec::new(), body: "<html>CANARY</html>".to_owned() },
     ]);
     answers
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("the log")).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("the log").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
 }

@@ -7,8 +7,8 @@ use keyround::rotation::RefusalCode;
 use serde_json::json;
 
 use super::{
-    NEW_KEY, NEW_SECRET, OLD_KEY, Secrets, delivery, http, http_step, new_secret, offer, reference, refused,
-    texts, unknown,
+    NEW_KEY, NEW_SECRET, OLD_KEY, Secrets, captures, delivery, expecting, http, http_step, new_secret, offer,
+    reference, refused, texts, unknown,
 };
 use crate::support::vendor::{Answer, Vendor};
 use crate::support::webhook_reference;
@@ -69,7 +69,7 @@ async fn a_sealed_box_is_opened_by_libsodium_with_the_key_that_an_earlier_answer
     let public_key = BASE64.encode(owner.public_key().as_bytes());
     vendor.script([Answer::json(200, &json!({"key_id": 568_250_167, "key": public_key}))]);
     let mut first = http_step("GET", &vendor.url("/actions/secrets/public-key"));
-    first.capture = texts([("key_id", "/key_id"), ("key", "/key")]);
+    first.capture = captures([("key_id", "/key_id"), ("key", "/key")]);
     let mut second = http_step("PUT", &vendor.url("/actions/secrets/AWS_SECRET_ACCESS_KEY"));
     second.body = Body::Json(json!({
         "encrypted_value": "{{ secret_access_key | sealed_box(captured.key) }}", "key_id": "{{ captured.key_id }}",
@@ -151,7 +151,7 @@ async fn without_a_token_nothing_is_delivered() {
 async fn a_success_that_says_no_in_its_body_is_a_no() {
     let vendor = Vendor::start();
     let mut step = http_step("PATCH", &vendor.url("/"));
-    step.expect.pointer = Some("/data/setup_status".to_owned());
+    step.expect.place = expecting("/data/setup_status", None).place;
     step.expect.equals = Some("connected".to_owned());
     vendor.script([
         Answer::json(200, &json!({"data": {"setup_status": "connected"}})),
@@ -179,7 +179,7 @@ async fn what_is_to_be_captured_must_be_there_and_later_steps_wait_for_it() {
     let vendor = Vendor::start();
     vendor.script([Answer::json(200, &json!({"version": {"number": 7}}))]);
     let first =
-        HttpStep { capture: texts([("version", "/version")]), ..http_step("POST", &vendor.url("/clone")) };
+        HttpStep { capture: captures([("version", "/version")]), ..http_step("POST", &vendor.url("/clone")) };
     let second = http_step("PUT", &vendor.url("/version/{{ captured.version }}"));
     let done = deliver(vec![http(first), http(second)], &[]).await;
     let refusal = refused(done, RefusalCode::VendorRefused);
@@ -194,7 +194,7 @@ async fn what_was_captured_is_forgotten_with_its_delivery() {
     let answer = |version: u32| Answer::json(200, &json!({ "version": version }));
     vendor.script([answer(7), Answer::status(500), answer(8), Answer::status(200)]);
     let first =
-        HttpStep { capture: texts([("version", "/version")]), ..http_step("POST", &vendor.url("/clone")) };
+        HttpStep { capture: captures([("version", "/version")]), ..http_step("POST", &vendor.url("/clone")) };
     let second = http_step("PUT", &vendor.url("/version/{{ captured.version }}"));
     let acme = delivery(vec![http(first), http(second)], None, Secrets::default());
     let sentence = unknown(acme.deliver(&offer(), &new_secret()).await);
@@ -245,7 +245,7 @@ async fn a_status_that_was_expected_is_accepted_and_another_success_is_a_doubt()
 async fn a_value_cannot_add_a_header_or_change_where_the_request_goes() {
     let vendor = Vendor::start();
     vendor.script(vec![Answer::json(200, &json!({"value": "a\r\nx-evil: 1"})); 3]);
-    let first = HttpStep { capture: texts([("value", "/value")]), ..http_step("GET", &vendor.url("/")) };
+    let first = HttpStep { capture: captures([("value", "/value")]), ..http_step("GET", &vendor.url("/")) };
     let with_header = HttpStep {
         headers: texts([("x-value", "{{ captured.value }}")]),
         ..http_step("PUT", &vendor.url("/"))
@@ -285,6 +285,8 @@ fn with_oauth2(vendor: &Vendor, tokens: &Vendor) -> HttpStep {
         client_id: "key round".to_owned(),
         client_secret: reference("env:CLIENT"),
         scope: Some("keys:write".to_owned()),
+        audience: None,
+        in_body: false,
     };
     HttpStep { auth: Some(auth), ..http_step("PUT", &vendor.url("/")) }
 }

@@ -6,8 +6,8 @@ use keyround::rotation::{RefusalCode, Verification};
 use serde_json::json;
 
 use super::{
-    NEW_KEY, OLD_KEY, SIGNING_SECRET, Secrets, delivery, http, http_step, new_secret, offer, reference,
-    refused, texts, unknown, webhook, webhook_step,
+    NEW_KEY, OLD_KEY, SIGNING_SECRET, Secrets, captures, delivery, expecting, http, http_step, new_secret,
+    offer, reference, refused, texts, unknown, webhook, webhook_step,
 };
 use crate::support::vendor::{Answer, Pair, Vendor};
 
@@ -81,7 +81,7 @@ async fn without_a_value_to_compare_the_status_decides() {
 async fn a_masked_tail_can_be_compared() {
     let vendor = Vendor::start();
     let equals = Some("xxxx{{ access_key_id[-4:] }}".to_owned());
-    let expect = Expect { pointer: Some("/value".to_owned()), equals, ..Expect::default() };
+    let expect = expecting("/value", equals.as_deref());
     let acme = asked(&vendor, HttpStep { expect, ..question(&vendor) });
     vendor.script([Answer::json(200, &json!({"value": "xxxx0001"}))]);
     assert_eq!(verify(&*acme).await, Ok(Verification::Asked));
@@ -109,7 +109,7 @@ async fn a_question_cannot_hold_the_secret() {
 #[tokio::test]
 async fn a_preflight_finds_all_well_and_sends_nothing() {
     let (vendor, tokens) = (Vendor::start(), Vendor::start());
-    let first = HttpStep { capture: texts([("key", "/key")]), ..http_step("GET", &vendor.url("/key")) };
+    let first = HttpStep { capture: captures([("key", "/key")]), ..http_step("GET", &vendor.url("/key")) };
     let mut second = http_step("PUT", &vendor.url("/secret/{{ captured.key | urlencode }}"));
     second.headers = texts([("x-sealed", "{{ secret_access_key | sealed_box(captured.key) }}")]);
     second.auth = Some(Auth::OAuth2 {
@@ -117,6 +117,8 @@ async fn a_preflight_finds_all_well_and_sends_nothing() {
         client_id: "keyround".to_owned(),
         client_secret: reference("env:CLIENT"),
         scope: None,
+        audience: None,
+        in_body: false,
     });
     let steps = vec![http(first), http(second), DeliverStep::Webhook(webhook_step(&vendor.url("/")))];
     let secrets = Secrets::of(&[("env:CLIENT", "c"), ("env:TOKEN", "t"), ("env:SIGNING", SIGNING_SECRET)]);
@@ -171,11 +173,7 @@ async fn a_preflight_tells_every_mistake_and_not_only_the_first() {
 fn question(vendor: &Vendor) -> HttpStep {
     HttpStep {
         auth: Some(Auth::Bearer(reference("env:TOKEN"))),
-        expect: Expect {
-            status: vec![200],
-            pointer: Some("/access_key_id".to_owned()),
-            equals: Some("{{ access_key_id }}".to_owned()),
-        },
+        expect: Expect { status: vec![200], ..expecting("/access_key_id", Some("{{ access_key_id }}")) },
         ..http_step("GET", &vendor.url("/v1/aws"))
     }
 }

@@ -22,6 +22,7 @@ const PUBLIC_KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
 #[tokio::test]
 async fn a_webhook_is_verified_by_the_reference_implementation_with_each_of_its_secrets() {
+    webhook_reference::prepare();
     let vendor = Vendor::start();
     let previous = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let secrets = Secrets::of(&[("env:SIGNING", SIGNING_SECRET), ("env:PREVIOUS", previous)]);
@@ -48,6 +49,7 @@ async fn a_webhook_is_verified_by_the_reference_implementation_with_each_of_its_
 
 #[tokio::test]
 async fn an_ed25519_webhook_is_verified_by_libsodium() {
+    webhook_reference::prepare();
     let vendor = Vendor::start();
     let signing = format!("whsk_{SEED}");
     let secrets = Secrets::of(&[("env:SIGNING", &signing)]);

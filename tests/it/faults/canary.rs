@@ -294,7 +294,7 @@ async fn every_journal(seen: &mut Seen) {
 
 async fn every_bad_request(seen: &mut Seen) {
     let egress = HttpsEgress::trusting(rustls::RootCertStore::empty()).expect("an egress");
-    let purpose = Purpose { subject: subject(), errand: Errand::Verify };
+    let purpose = Purpose { subject: subject(), errand: Errand::Verify { step: 0 } };
     let nobody = "https://127.0.0.1:9/";
     for (url, method, header) in [
         (SECRET.to_owned(), "POST", SECRET.to_owned()),

@@ -370,7 +370,10 @@ impl Wreck {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let journal = SqliteJournal::open(&self.journal(), None, Mode::Read).await.expect("it opens");
-            journal.verify_history().await.expect("it fits together")
+            let head = journal.verify_history().await.expect("it fits together");
+            // Left to be dropped, it is closed by a thread of its own, which takes its files away at any time.
+            journal.close().await.expect("it can be closed");
+            head
         })
     }
 

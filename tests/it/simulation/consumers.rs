@@ -186,7 +186,7 @@ impl Egress for SimEgress {
         self.0.pass(travels).await;
         let answer = match purpose.errand {
             Errand::Deliver { .. } => self.deliver(user, &request, fault).await,
-            Errand::Verify | Errand::Token => self.ask(user, fault).await,
+            Errand::Verify { .. } | Errand::Probe | Errand::Token => self.ask(user, fault).await,
         };
         let mut state = self.0.lock();
         let heard =
@@ -207,8 +207,8 @@ fn draw(state: &mut State, user: &IamUserName, errand: Errand) -> Option<Fault> 
     }
     match (state.strike(user, &AT_VENDOR)?, errand) {
         // Nothing can be forgotten or come late of a question.
-        (Fault::VendorForgets, Errand::Verify) => None,
-        (Fault::VendorLate | Fault::KilledAfter, Errand::Verify) => Some(Fault::VendorAnswerLost),
+        (Fault::VendorForgets, Errand::Verify { .. }) => None,
+        (Fault::VendorLate | Fault::KilledAfter, Errand::Verify { .. }) => Some(Fault::VendorAnswerLost),
         (fault, _) => Some(fault),
     }
 }

@@ -3,7 +3,10 @@
 
 pub(crate) mod authority;
 pub(crate) mod campaign;
+pub(crate) mod description;
+pub(crate) mod log;
 pub(crate) mod moto;
+pub(crate) mod policy_engine;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;

@@ -210,6 +210,11 @@ impl Emulator {
         (key.access_key_id, key.secret)
     }
 
+    /// Prepares what `tests/support/aws_review.py` describes, or a user or key by its side door.
+    pub(crate) fn prepare(&self, word: &str, what: &Value) -> Value {
+        self.ask("POST", word, what)
+    }
+
     /// Makes a role that can be assumed with that external id; `None`: without one.
     pub(crate) fn seed_role(&self, arn: &str, external_id: Option<&str>) {
         self.tell("POST", "roles", &json!({ "arn": arn, "external_id": external_id }));

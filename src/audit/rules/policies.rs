@@ -1,0 +1,187 @@
+//! What vendors may do: by each policy, by all of them together, and against what they declare and use.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{DAY, NOT_DECLARED, NOT_USED, WAYS_TOGETHER};
+use crate::audit::facts::{Attached, Facts, ServiceUse, Via};
+use crate::audit::{Declared, DeclaredVendor, Finding};
+use crate::policy::lint::{self, Found, Purpose, in_words};
+use crate::policy::{Document, Effect, Pattern, Place, actions, escalation};
+
+/// AWS remembers 400 days; a quarter is what it takes to have seen what is done monthly.
+const USED_WITHIN_DAYS: u32 = 90;
+
+pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
+    let users = declared.vendor_users(facts).map(|(vendor, user)| Holder {
+        vendor,
+        arn: &user.arn,
+        policies: &user.policies,
+        used: user.used.as_deref(),
+        is_new: facts.at.since(user.created_at) < DAY * USED_WITHIN_DAYS,
+    });
+    let roles = declared.vendor_roles(facts).map(|(vendor, role)| Holder {
+        vendor,
+        arn: &role.arn,
+        policies: &role.policies,
+        used: role.used.as_deref(),
+        is_new: false,
+    });
+    users.chain(roles).flat_map(|holder| holder.judge(facts)).collect()
+}
+
+/// A vendor's user or role, and what it may do.
+struct Holder<'f> {
+    vendor: &'f DeclaredVendor,
+    arn: &'f str,
+    policies: &'f [Attached],
+    used: Option<&'f [ServiceUse]>,
+    is_new: bool,
+}
+
+impl Holder<'_> {
+    fn judge(&self, facts: &Facts) -> Vec<Finding> {
+        let mut found: Vec<Finding> = self.policies.iter().flat_map(|policy| self.lint(policy)).collect();
+        found.extend(self.ways_together(&found));
+        found.extend(self.policies.iter().filter_map(|policy| self.not_declared(policy)));
+        found.extend(self.not_used(facts));
+        found
+    }
+
+    fn finding(&self, rule: &'static crate::policy::Rule, sentence: String) -> Finding {
+        Finding::new(rule, self.arn, sentence).of(Some(&self.vendor.name))
+    }
+
+    /// One finding for each rule and policy, with every place in its evidence.
+    fn lint(&self, policy: &Attached) -> Vec<Finding> {
+        let found = match &policy.document {
+            Ok(document) => lint::lint(document, Purpose::ThirdParty),
+            Err(mistakes) => lint::unreadable(mistakes),
+        };
+        let mut by_rule: BTreeMap<&str, Vec<Found>> = BTreeMap::new();
+        for one in found {
+            by_rule.entry(one.rule.code).or_default().push(one);
+        }
+        by_rule.into_values().map(|found| self.of_one_rule(policy, &found)).collect()
+    }
+
+    fn of_one_rule(&self, policy: &Attached, found: &[Found]) -> Finding {
+        let places = found.iter().map(|one| {
+            let Place { line, column } = Place::of(&policy.text, one.span.start);
+            json!({ "line": line, "column": column, "sentence": one.sentence, "items": one.items })
+        });
+        let sentences: Vec<String> = found.iter().map(|one| one.sentence.clone()).collect();
+        let sentence = format!("in the policy {}{}: {}", policy.name, via(policy), in_words(&sentences));
+        let finding = self.finding(found[0].rule, sentence).detail(policy.name.clone());
+        finding.with("policy", policy.name.clone()).with("places", places.collect::<Vec<_>>())
+    }
+
+    /// Ways that no policy opens alone.
+    fn ways_together(&self, found: &[Finding]) -> Option<Finding> {
+        let documents: Vec<&Document> =
+            self.policies.iter().filter_map(|policy| policy.document.as_ref().ok()).collect();
+        if found.iter().any(|one| one.rule == &lint::ADMIN) {
+            return None;
+        }
+        let alone = |way: &escalation::Open| {
+            documents
+                .iter()
+                .any(|document| escalation::open(&[*document]).iter().any(|one| one.way == way.way))
+        };
+        let open: Vec<escalation::Open> =
+            escalation::open(&documents).into_iter().filter(|way| !alone(way)).collect();
+        let words =
+            |open: &escalation::Open| format!("with {} it {}", open.with.join(" and "), open.way.name);
+        let ways: Vec<String> = open.iter().map(words).collect();
+        let finding = || self.finding(&WAYS_TOGETHER, in_words(&ways)).with("ways", ways.clone());
+        (!ways.is_empty()).then(finding)
+    }
+
+    fn not_declared(&self, policy: &Attached) -> Option<Finding> {
+        let declared = &self.vendor.actions;
+        let document = policy.document.as_ref().ok()?;
+        if declared.is_empty() {
+            return None;
+        }
+        let allowing = document.statements.iter().filter(|statement| statement.effect == Effect::Allow);
+        let mut more: Vec<String> = Vec::new();
+        for statement in allowing {
+            if statement.actions.negated {
+                more.push("everything that NotAction does not name".to_owned());
+            }
+            let items = statement.actions.items.iter().filter(|_| !statement.actions.negated);
+            more.extend(
+                items.filter(|item| !is_declared(&item.value, declared)).map(|item| item.value.to_string()),
+            );
+        }
+        more.sort_unstable();
+        more.dedup();
+        let sentence =
+            format!("the policy {}{} allows {} besides", policy.name, via(policy), in_words(&more));
+        let finding = || {
+            let fix =
+                format!("attach what `keyround policy vendor {}` writes in place of it", self.vendor.name);
+            let finding = self.finding(&NOT_DECLARED, sentence.clone()).detail(policy.name.clone()).fix(fix);
+            finding.with("policy", policy.name.clone()).with("actions", more.clone())
+        };
+        (!more.is_empty()).then(finding)
+    }
+
+    fn not_used(&self, facts: &Facts) -> Option<Finding> {
+        let used = self.used?;
+        let recent =
+            |one: &ServiceUse| one.last_used_at.is_some_and(|at| facts.at.since(at) < DAY * USED_WITHIN_DAYS);
+        let mut idle: Vec<String> =
+            used.iter().filter(|one| !recent(one)).map(|one| one.service.clone()).collect();
+        idle.sort_unstable();
+        // Who uses nothing at all is idle, not too widely allowed: the rules on keys say so.
+        if idle.is_empty() || idle.len() == used.len() || self.is_new {
+            return None;
+        }
+        let sentence = format!("it may use {}, and has not for {USED_WITHIN_DAYS} days", in_words(&idle));
+        let fix = format!(
+            "take them out; `keyround policy vendor {} --from used` writes what is used",
+            self.vendor.name
+        );
+        Some(self.finding(&NOT_USED, sentence).fix(fix).with("services", idle))
+    }
+}
+
+fn via(policy: &Attached) -> String {
+    match &policy.via {
+        Via::Inline | Via::Managed { .. } => String::new(),
+        Via::Group { group } => format!(" of the group {group}"),
+    }
+}
+
+/// Whether all that this pattern stands for is declared: each known action, or else the pattern itself.
+fn is_declared(granted: &Pattern, declared: &[Pattern]) -> bool {
+    let covers = |name: &str| declared.iter().any(|pattern| pattern.matches(name));
+    let known = actions::matching(granted);
+    if granted.is_everything() {
+        return declared.iter().any(Pattern::is_everything);
+    }
+    if known.is_empty() {
+        covers(granted.as_str())
+    } else {
+        known.iter().all(|action| covers(&action.full_name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_declared_covers_what_it_stands_for() {
+        let declared = ["s3:Get*", "ec2:DescribeInstances", "quicksight:*"].map(Pattern::new);
+        let is_declared = |granted: &str| is_declared(&Pattern::new(granted), &declared);
+        assert!(
+            is_declared("s3:GetObject")
+                && is_declared("S3:GetBucket*")
+                && is_declared("quicksight:Describe*")
+        );
+        assert!(!is_declared("s3:*") && !is_declared("ec2:Describe*") && !is_declared("*"));
+    }
+}

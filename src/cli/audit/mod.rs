@@ -1,0 +1,127 @@
+//! `audit`: the review of the account, shown to people and to programs.
+
+mod declared;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::audit::{self, Facts, Finding, Review};
+use crate::aws::AwsSession;
+use crate::cli::args::{self, Output};
+use crate::cli::exit::{Code, Ended, Failure};
+use crate::cli::findings::{asff, csv, ocsf, sarif};
+use crate::cli::{Screen, setup};
+use crate::config::Settings;
+use crate::config::settings::Access;
+use crate::iam::AwsAccounts;
+use crate::ids::{AccountId, AccountName};
+use crate::journal::Mode;
+use crate::ports::{Fault, Known, Scope, Surveys};
+use crate::time::SystemClock;
+
+pub(crate) use declared::{account_of, declared, scope};
+use view::AuditView;
+
+/// One account and what was found in it.
+pub(crate) struct Reviewed {
+    pub(crate) facts: Facts,
+    pub(crate) review: Review,
+}
+
+pub(crate) async fn audit(config: Option<&Path>, asked: args::Audit, screen: &Screen) -> Ended {
+    let (_, settings) = setup::settings(config, screen.color)?;
+    let reviewed = reviews(&settings, !asked.quick, asked.origins).await?;
+    show(&reviewed, settings.aws.region.as_deref(), screen);
+    Ok(code(&reviewed, &asked))
+}
+
+/// The review of every account of the configuration; `usage` and `origins` as in the [`Scope`].
+pub(crate) async fn reviews(
+    settings: &Settings,
+    usage: bool,
+    origins: bool,
+) -> Result<Vec<Reviewed>, Failure> {
+    let in_flight = in_flight(settings).await?;
+    let session = Arc::new(AwsSession::new(&settings.aws));
+    let accounts = AwsAccounts::connect(&session, &settings.accounts);
+    let mut reviewed: Vec<Reviewed> = Vec::new();
+    for account in accounts_of(settings) {
+        let scope = Scope { usage, origins, ..declared::scope(settings, account.as_ref()) };
+        let facts = facts(&accounts, account.as_ref(), &scope).await?;
+        // Two names may mean one account; it is reviewed once, with the vendors of both.
+        if reviewed.iter().any(|other| other.facts.account_id == facts.account_id) {
+            continue;
+        }
+        let declared = declared::declared(settings, &facts.account_id, account.as_ref(), &in_flight);
+        let review = audit::review(&facts, &declared);
+        reviewed.push(Reviewed { facts, review });
+    }
+    Ok(reviewed)
+}
+
+/// The facts of one account. Without them there is no review.
+pub(crate) async fn facts(
+    accounts: &AwsAccounts,
+    account: Option<&AccountName>,
+    scope: &Scope,
+) -> Result<Facts, Failure> {
+    let now = SystemClock::now(SystemClock);
+    accounts.survey(account).facts(scope, now).await.map_err(|fault| {
+        let code = match &fault {
+            Fault::Refused(_) => Code::Failed,
+            Fault::Unknown(_) => Code::TryAgain,
+        };
+        let of = account.map(|name| format!(" {name}")).unwrap_or_default();
+        Failure::new(code, format!("the account{of} cannot be reviewed: {}", fault.sentence()))
+            .hinted("`keyround policy rotator --review` writes the rights that a review takes")
+    })
+}
+
+/// The accounts that vendors are in, and that of the ambient credentials when none is said.
+fn accounts_of(settings: &Settings) -> BTreeSet<Option<AccountName>> {
+    let mut accounts: BTreeSet<Option<AccountName>> = BTreeSet::new();
+    for vendor in settings.vendors.values() {
+        accounts.insert(match &vendor.access {
+            Access::Key(access) => access.account.clone(),
+            Access::Role { role_arn, .. } => declared::account_of(settings, role_arn),
+        });
+    }
+    if accounts.is_empty() {
+        accounts.insert(None);
+    }
+    accounts
+}
+
+/// The rotations under way, if there is a journal.
+async fn in_flight(settings: &Settings) -> Result<Vec<Known>, Failure> {
+    if !settings.journal.path.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(setup::journal_alone(settings, Mode::Read).await?.in_flight().await?)
+}
+
+fn show(reviewed: &[Reviewed], region: Option<&str>, screen: &Screen) {
+    let view = AuditView::new(reviewed);
+    let findings: BTreeMap<&AccountId, &[Finding]> =
+        reviewed.iter().map(|one| (&one.facts.account_id, one.review.findings.as_slice())).collect();
+    match screen.output {
+        Output::Table => screen.show(&view.as_table(screen.columns)),
+        Output::Json => screen.show_json(&view),
+        Output::Csv => screen.show(&csv::table(&findings)),
+        Output::Sarif => screen.show_json(&sarif::log(&sarif::of_accounts(&findings))),
+        Output::Asff => screen.show_json(&asff::findings(reviewed, region)),
+        Output::Ocsf => screen.show_json(&ocsf::events(reviewed)),
+    }
+}
+
+/// What is accepted does not fail.
+fn code(reviewed: &[Reviewed], asked: &args::Audit) -> Code {
+    let findings = reviewed.iter().flat_map(|one| &one.review.findings);
+    let worst = findings.filter(|finding| finding.waived.is_none()).map(Finding::severity).max();
+    match (asked.fail_on, worst) {
+        (Some(level), Some(worst)) if worst >= level => Code::WorkIsDue,
+        _ => Code::Fine,
+    }
+}

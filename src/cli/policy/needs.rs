@@ -1,0 +1,148 @@
+//! What the rotator needs in one account, read off the configuration.
+
+use std::collections::BTreeSet;
+
+use crate::audit::Facts;
+use crate::config::settings::{
+    Access, Auth, DeliverStep, DropOffStep, HttpStep, KeyAccess, Param, Users, Vault, VerifyStep,
+};
+use crate::config::{SecretRef, Settings};
+use crate::ids::{AccountName, IamUserName};
+use crate::policy::generate::Needs;
+
+/// The needs of the identity that works in this account; `None`: of the ambient credentials, which also
+/// read the secrets and enter the other accounts.
+pub(super) fn of(
+    settings: &Settings,
+    account: Option<&AccountName>,
+    facts: Option<&Facts>,
+    reviews: bool,
+) -> Needs {
+    let mut needs = Needs {
+        partition: partition(settings).to_owned(),
+        region: settings.aws.region.clone(),
+        asks_rights: true,
+        reviews,
+        ..Needs::default()
+    };
+    let named = account.and_then(|name| settings.accounts.get(name));
+    let ambient = || settings.accounts.values().find(|account| account.role_arn.is_none());
+    let known = match account {
+        Some(_) => named.and_then(|account| account.id.clone()),
+        None => ambient().and_then(|account| account.id.clone()),
+    };
+    needs.account = facts.map(|facts| facts.account_id.clone()).or(known);
+    let is_here = |of: Option<&AccountName>| match (of, account) {
+        (Some(of), Some(name)) => of == name,
+        // An account without a role is that of the ambient credentials.
+        (Some(of), None) => !is_entered(settings, of),
+        (None, name) => name.is_none(),
+    };
+    for access in settings.vendors.values().filter_map(|vendor| key_access(&vendor.access)) {
+        if is_here(access.account.as_ref()) {
+            take_users(&mut needs, access, facts);
+        }
+        for step in
+            access.deliver.iter().filter_map(drop_off).filter(|step| is_here(step.place.account.as_ref()))
+        {
+            let region = step.place.region.clone();
+            match &step.place.vault {
+                Vault::SecretsManager { id } => drop(needs.secret_drops.insert((region, id.clone()))),
+                Vault::ParameterStore { name } => drop(needs.parameter_drops.insert((region, name.clone()))),
+            }
+        }
+    }
+    if account.is_none() {
+        needs.roles = settings.accounts.values().filter_map(|account| account.role_arn.clone()).collect();
+        for reference in secrets(settings) {
+            match reference {
+                SecretRef::SecretsManager { id, .. } => drop(needs.secrets.insert(id.clone())),
+                SecretRef::Ssm(name) => drop(needs.parameters.insert(name.clone())),
+                SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Credential(_) => {}
+            }
+        }
+    }
+    needs
+}
+
+/// Whether an account is worked in by a role of its own.
+pub(super) fn is_entered(settings: &Settings, name: &AccountName) -> bool {
+    settings.accounts.get(name).is_some_and(|account| account.role_arn.is_some())
+}
+
+/// By the region: China and `GovCloud` are partitions of their own.
+pub(super) fn partition(settings: &Settings) -> &'static str {
+    match settings.aws.region.as_deref() {
+        Some(region) if region.starts_with("cn-") => "aws-cn",
+        Some(region) if region.starts_with("us-gov-") => "aws-us-gov",
+        Some(_) | None => "aws",
+    }
+}
+
+fn key_access(access: &Access) -> Option<&KeyAccess> {
+    match access {
+        Access::Key(access) => Some(access),
+        Access::Role { .. } => None,
+    }
+}
+
+fn drop_off(step: &DeliverStep) -> Option<&DropOffStep> {
+    match step {
+        DeliverStep::DropOff(step) => Some(step),
+        DeliverStep::Webhook(_) | DeliverStep::Http(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {
+            None
+        }
+    }
+}
+
+fn take_users(needs: &mut Needs, access: &KeyAccess, facts: Option<&Facts>) {
+    match &access.users {
+        Users::Named(users) => needs.users.extend(users.iter().map(|user| with_path(user, facts))),
+        Users::Path(path) => drop(needs.paths.insert(path.clone())),
+    }
+}
+
+/// `vendors/vendor-acme`: as the user's ARN has it, if IAM was asked.
+fn with_path(user: &IamUserName, facts: Option<&Facts>) -> String {
+    let found = facts.and_then(|facts| facts.user(user));
+    let resource = found.and_then(|user| user.arn.split_once(":user/").map(|(_, name)| name.to_owned()));
+    resource.unwrap_or_else(|| user.to_string())
+}
+
+/// Every secret that the configuration refers to.
+fn secrets(settings: &Settings) -> BTreeSet<&SecretRef> {
+    let mut found: BTreeSet<&SecretRef> = settings.journal.seal_key.iter().collect();
+    for access in settings.vendors.values().filter_map(|vendor| key_access(&vendor.access)) {
+        for step in &access.deliver {
+            match step {
+                DeliverStep::Webhook(step) => found.extend(&step.secrets),
+                DeliverStep::Http(step) => found.extend(of_request(step)),
+                DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {}
+            }
+        }
+        for step in &access.verify {
+            match step {
+                VerifyStep::Http(step) => found.extend(of_request(step)),
+                VerifyStep::Command(_) => {}
+            }
+        }
+        found.extend(access.probe.iter().flat_map(of_request));
+    }
+    found
+}
+
+/// What shows who sends it, and what a preset was given.
+fn of_request(step: &HttpStep) -> impl Iterator<Item = &SecretRef> {
+    let shows = step.auth.as_ref().map(|auth| match auth {
+        Auth::Bearer(secret)
+        | Auth::Basic { password: secret, .. }
+        | Auth::Header { value: secret, .. }
+        | Auth::OAuth2 { client_secret: secret, .. }
+        | Auth::Jwt { private_key: secret, .. } => secret,
+    });
+    let given = step.params.values().filter_map(|param| match param {
+        Param::Secret(secret) => Some(secret),
+        Param::Text(_) | Param::Number(_) | Param::Flag(_) | Param::Texts(_) => None,
+    });
+    shows.into_iter().chain(given)
+}

@@ -1,0 +1,196 @@
+//! `policy rotator`, `policy vendor`, `policy trust`: the policy goes to standard output, and what
+//! somebody should know about it to standard error.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::needs;
+use crate::audit::facts::ServiceUse;
+use crate::audit::{Declared, Facts};
+use crate::aws::AwsSession;
+use crate::cli::args;
+use crate::cli::audit::{declared, facts, scope};
+use crate::cli::exit::{Code, Ended, Failure};
+use crate::cli::{Screen, setup};
+use crate::config::Settings;
+use crate::config::settings::{Access, VendorSettings};
+use crate::iam::AwsAccounts;
+use crate::ids::{AccountName, VendorName};
+use crate::policy::generate::{self, Written};
+use crate::policy::lint::{Purpose, in_words};
+use crate::policy::{Pattern, actions, trust as trusts};
+use crate::ports::Scope;
+use crate::time::Timestamp;
+
+/// What was used this long ago is used.
+const USED_WITHIN_DAYS: u64 = 90;
+
+pub(super) async fn rotator(config: Option<&Path>, asked: &args::Rotator, screen: &Screen) -> Ended {
+    let (_, settings) = setup::settings(config, screen.color)?;
+    let account = asked.account.as_ref();
+    if let Some(name) = account
+        && !settings.accounts.contains_key(name)
+    {
+        return Err(Failure::new(Code::Usage, format!("there is no [account.{name}] in the configuration")));
+    }
+    let facts = match asked.online {
+        true => Some(account_facts(&settings, account, &Scope::default()).await?),
+        false => None,
+    };
+    let needs = needs::of(&settings, account, facts.as_ref(), asked.review);
+    if needs.users.is_empty() && needs.paths.is_empty() && needs.roles.is_empty() {
+        tracing::warn!("there is nothing to rotate in this account, and no other account to enter from it");
+    }
+    for name in
+        settings.accounts.keys().filter(|name| account.is_none() && needs::is_entered(&settings, name))
+    {
+        tracing::info!(
+            "its role in the account {name} needs another: keyround policy rotator --account {name}"
+        );
+    }
+    if facts.is_none() && !needs.users.is_empty() {
+        tracing::info!("users are taken to have no path; --online asks IAM");
+    }
+    write(&generate::rotator(&needs), Purpose::Rotator, screen)
+}
+
+pub(super) async fn vendor(config: Option<&Path>, asked: &args::ForVendor, screen: &Screen) -> Ended {
+    let (_, settings) = setup::settings(config, screen.color)?;
+    let vendor = one_vendor(&settings, &asked.vendor)?;
+    let allowed = match asked.from {
+        args::From::Declared => vendor.needs.actions.clone(),
+        args::From::Used => used(&settings, vendor).await?,
+    };
+    if allowed.is_empty() {
+        let failure =
+            Failure::new(Code::Usage, format!("{} does not say which actions it needs", vendor.name));
+        return Err(failure.hinted(format!(
+            "actions = [\"s3:PutObject\"] in [vendor.{}], or --from used for what IAM has seen",
+            vendor.name
+        )));
+    }
+    write(&generate::vendor(&allowed, &vendor.needs.resources), Purpose::ThirdParty, screen)
+}
+
+pub(super) fn trust(config: Option<&Path>, asked: &args::Trust, screen: &Screen) -> Ended {
+    let (_, settings) = setup::settings(config, screen.color)?;
+    let vendor = one_vendor(&settings, &asked.vendor)?;
+    let (partition, declared) = match &vendor.access {
+        Access::Role { role_arn, vendor_account_id } => {
+            (role_arn.split(':').nth(1), vendor_account_id.clone())
+        }
+        Access::Key(_) => (None, None),
+    };
+    let Some(account) = asked.vendor_account.clone().or(declared) else {
+        let failure = Failure::new(Code::Usage, format!("the account of {} is not known", vendor.name));
+        let hint =
+            "--vendor-account ID, or vendor_account_id beside role_arn; the vendor tells you its account";
+        return Err(failure.hinted(hint));
+    };
+    let external_id = asked.external_id.clone().unwrap_or_else(|| {
+        tracing::warn!(
+            "the external id is a suggestion: a vendor should make one itself, another for each customer; use that with --external-id"
+        );
+        suggestion()
+    });
+    if trusts::is_guessable(&external_id) {
+        tracing::warn!("somebody else could have thought of this external id (KR306)");
+    }
+    let partition = partition.unwrap_or_else(|| needs::partition(&settings));
+    write(&trusts::policy(partition, &account, &external_id), Purpose::ThirdParty, screen)
+}
+
+/// Nothing is written that the lint would find fault with.
+fn write(policy: &Written, purpose: Purpose, screen: &Screen) -> Ended {
+    let found = policy.lint(purpose);
+    if let Some(worst) = found.iter().max_by_key(|found| found.rule.severity) {
+        let all: Vec<String> =
+            found.iter().map(|found| format!("{} {}", found.rule.code, found.sentence)).collect();
+        let message =
+            format!("no policy was written, because it would not be a tight one: {}", in_words(&all));
+        return Err(Failure::new(Code::Failed, message).hinted(worst.rule.fix));
+    }
+    screen.show(&policy.to_json());
+    Ok(Code::Fine)
+}
+
+fn one_vendor<'s>(settings: &'s Settings, name: &VendorName) -> Result<&'s VendorSettings, Failure> {
+    setup::known(settings, std::slice::from_ref(name))?;
+    Ok(settings.vendors.get(name).expect("it was looked for just now"))
+}
+
+async fn account_facts(
+    settings: &Settings,
+    account: Option<&AccountName>,
+    scope: &Scope,
+) -> Result<Facts, Failure> {
+    let session = Arc::new(AwsSession::new(&settings.aws));
+    let accounts = AwsAccounts::connect(&session, &settings.accounts);
+    facts(&accounts, account, scope).await
+}
+
+/// What IAM has seen the vendor's users or role use.
+async fn used(settings: &Settings, vendor: &VendorSettings) -> Result<Vec<Pattern>, Failure> {
+    let account = match &vendor.access {
+        Access::Key(access) => access.account.clone(),
+        Access::Role { role_arn, .. } => crate::cli::audit::account_of(settings, role_arn),
+    };
+    let mut scope = scope(settings, account.as_ref());
+    scope.usage = true;
+    let facts = account_facts(settings, account.as_ref(), &scope).await?;
+    let declared: Declared = declared(settings, &facts.account_id, account.as_ref(), &[]);
+    let of_users = declared.vendor_users(&facts).filter(|(owner, _)| owner.name == vendor.name);
+    let of_users = of_users.filter_map(|(_, user)| user.used.as_ref());
+    let of_roles = declared.vendor_roles(&facts).filter(|(owner, _)| owner.name == vendor.name);
+    let of_roles = of_roles.filter_map(|(_, role)| role.used.as_ref());
+    let services: Vec<&ServiceUse> = of_users.chain(of_roles).flatten().collect();
+    for gap in &facts.gaps {
+        tracing::warn!("{} could not be read: {}", gap.what, gap.sentence);
+    }
+    let mut allowed = Vec::new();
+    for service in services {
+        allowed.extend(used_actions(service, facts.at));
+    }
+    allowed.sort();
+    allowed.dedup();
+    Ok(allowed)
+}
+
+/// The actions of a service that were used. Of a service whose actions AWS does not keep apart, only
+/// that it was used is known.
+fn used_actions(service: &ServiceUse, now: Timestamp) -> Vec<Pattern> {
+    let lately = |at: &Option<Timestamp>| at.is_some_and(|at| now.days_since(at) < USED_WITHIN_DAYS);
+    if !lately(&service.last_used_at) {
+        return Vec::new();
+    }
+    let seen = service.actions.iter().filter(|(_, at)| lately(at));
+    let seen: Vec<Pattern> =
+        seen.map(|(name, _)| Pattern::new(&format!("{}:{name}", service.service))).collect();
+    if seen.is_empty() {
+        let unseen = if actions::knows(&service.service) { "its data events" } else { "its actions" };
+        tracing::warn!(
+            "{} was used, and IAM does not keep {unseen} apart: ask the vendor which it needs",
+            service.service
+        );
+    }
+    seen
+}
+
+/// Nothing that anybody could have thought of.
+fn suggestion() -> String {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has randomness");
+    uuid::Uuid::new_v8(bytes).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suggestion_is_nobody_elses_and_cannot_be_guessed() {
+        let (one, other) = (suggestion(), suggestion());
+        assert_ne!(one, other);
+        assert!(!trusts::is_guessable(&one), "{one}");
+    }
+}

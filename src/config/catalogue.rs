@@ -1,0 +1,180 @@
+//! The presets that come with the program: one file of data for each, and what they say of themselves.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::config::file;
+
+/// How much of a preset a program that is not ours has checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Evidence {
+    /// Its requests are validated against the vendor's own API description.
+    OpenApi,
+    /// It was written from the vendor's documentation, and is tested against that.
+    Docs,
+}
+
+impl Evidence {
+    /// As it stands in a preset.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Evidence::OpenApi => "openapi",
+            Evidence::Docs => "docs",
+        }
+    }
+}
+
+/// What a preset says of itself.
+#[derive(Clone, Debug)]
+pub struct Preset {
+    /// Such as `fastly-s3`.
+    pub name: String,
+    /// What it is for, in a line.
+    pub title: String,
+    /// How it was checked.
+    pub evidence: Evidence,
+    /// What can be read back, R1 to R5: the key id, the pair, a time or version, a masked tail, nothing.
+    pub read_back: String,
+    /// Where the vendor documents it.
+    pub source: String,
+    /// What one has to know.
+    pub notes: Vec<String>,
+    /// The IAM actions that the vendor publishes as those it needs.
+    pub permissions: Vec<String>,
+    /// In the order of the file.
+    pub parameters: Vec<Parameter>,
+    /// Whether the vendor can be asked which key is in force.
+    pub can_verify: bool,
+    /// Whether it has a harmless question.
+    pub can_probe: bool,
+}
+
+/// What a preset is to be told.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name in `params`.
+    pub name: String,
+    /// What it is, for people.
+    pub doc: String,
+    /// Whether it is a secret, which is referred to.
+    pub secret: bool,
+    /// What it is made of.
+    pub kind: ParameterKind,
+    /// Whether it must be given.
+    pub required: bool,
+    /// What it is when it is not given, as it would be written.
+    pub default: Option<String>,
+    /// What it may be; empty: anything.
+    pub choices: Vec<String>,
+    /// A value for a configuration to paste, as it would be written.
+    pub example: String,
+}
+
+/// What the value of a parameter is made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ParameterKind {
+    /// A text.
+    Text,
+    /// A whole number.
+    Number,
+    /// Yes or no.
+    Flag,
+    /// A list of texts.
+    Texts,
+}
+
+impl ParameterKind {
+    /// As it stands in a preset.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ParameterKind::Text => "text",
+            ParameterKind::Number => "number",
+            ParameterKind::Flag => "flag",
+            ParameterKind::Texts => "texts",
+        }
+    }
+}
+
+impl Preset {
+    /// A vendor's section that uses this preset, to be pasted and filled in.
+    #[must_use]
+    pub fn configuration(&self) -> String {
+        let name = &self.name;
+        let mut text = format!(
+            "[vendor.{name}]\niam_user = \"vendor-{name}\"\n\n[[vendor.{name}.deliver]]\nkind = \"preset\"\npreset = \"{name}\"\n\n[vendor.{name}.deliver.params]\n"
+        );
+        for parameter in &self.parameters {
+            let value =
+                parameter.default.as_ref().filter(|_| !parameter.required).unwrap_or(&parameter.example);
+            let comment = if parameter.required { "" } else { "# " };
+            let line = format!("{comment}{} = {value}", parameter.name);
+            writeln!(text, "{line:<40}  # {}", parameter.doc).expect("a string takes it");
+        }
+        text
+    }
+}
+
+/// Every preset that comes with the program, by name.
+///
+/// # Panics
+///
+/// Never: that each of them can be read is tested.
+#[must_use]
+pub fn catalogue() -> Vec<Preset> {
+    file::built_in_presets()
+}
+
+/// The presets' texts by name. A new file is a new line here; a test compares the two.
+pub(super) fn texts() -> BTreeMap<&'static str, &'static str> {
+    BTreeMap::from(TEXTS)
+}
+
+macro_rules! presets {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../delivery/presets/", $name, ".toml")))),*]
+    };
+}
+
+const TEXTS: [(&str, &str); 39] = presets![
+    "airbyte",
+    "auth0-ses",
+    "azure-devops",
+    "bitbucket",
+    "bitbucket-deployment",
+    "bitbucket-workspace",
+    "buildkite",
+    "circleci",
+    "circleci-context",
+    "cloudflare-sippy",
+    "databricks",
+    "datadog",
+    "doppler",
+    "elastic-cloud",
+    "fastly-kinesis",
+    "fastly-s3",
+    "fivetran",
+    "github-actions",
+    "github-actions-org",
+    "gitlab-ci",
+    "gitlab-ci-group",
+    "grafana",
+    "heroku",
+    "infisical",
+    "kubernetes-secret",
+    "mongodb-atlas",
+    "netlify",
+    "octopus",
+    "onepassword-connect",
+    "sentry-sqs",
+    "skeddly",
+    "snowflake-stage",
+    "sumo-logic",
+    "terraform-cloud",
+    "terraform-cloud-varset",
+    "twilio",
+    "vault-aws-root",
+    "vault-kv2",
+    "vercel",
+];

@@ -1,0 +1,423 @@
+//! `kind = "preset"`: steps that somebody has written down before, filled in with `params`.
+//!
+//! A preset is a file of data in the grammar of `kind = "http"`. It is read anew for each vendor that uses it, so that
+//! whatever is wrong with it there is found there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::reader::{self, Entry, Section, Text, quoted};
+use super::report::{Mistake, Report, Span};
+use super::steps::{self, Ways};
+use super::template::Scope;
+use super::values;
+use crate::config::SecretRef;
+use crate::config::catalogue::{self, Evidence, Parameter, ParameterKind, Preset};
+use crate::config::diagnostic::Diagnostics;
+use crate::config::settings::{DeliverStep, HttpStep, Param};
+
+const READ_BACK: [&str; 5] = ["R1", "R2", "R3", "R4", "R5"];
+const EVIDENCE: [&str; 2] = ["openapi", "docs"];
+const KINDS: [&str; 4] = ["text", "number", "flag", "texts"];
+/// A preset of the catalogue is a tenth of this.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+const LIST_HINT: &str = "keyround vendors lists the presets that there are";
+
+/// The presets that a configuration may use.
+pub(super) struct Presets {
+    /// Name -> what mistakes call it, and its text.
+    texts: BTreeMap<String, (String, String)>,
+    /// Mistakes in presets, found while they were used.
+    mistakes: std::cell::RefCell<Vec<Diagnostics>>,
+}
+
+impl Presets {
+    /// Those that come with the program.
+    pub(super) fn built_in() -> Presets {
+        let texts = catalogue::texts().into_iter();
+        let texts = texts.map(|(name, text)| (name.to_owned(), (format!("preset {name}"), text.to_owned())));
+        Presets { texts: texts.collect(), mistakes: std::cell::RefCell::default() }
+    }
+
+    /// Adds those of a folder; gives the names of those that stand in for one of the program's.
+    pub(super) fn add_folder(&mut self, folder: &Path) -> Result<Vec<String>, String> {
+        let unreadable = |path: &Path| format!("{} cannot be read", path.display());
+        let mut replaced = Vec::new();
+        let entries = std::fs::read_dir(folder).map_err(|_| unreadable(folder))?;
+        for entry in entries {
+            let path = entry.map_err(|_| unreadable(folder))?.path();
+            let (Some(name), Some("toml")) = (
+                path.file_stem().and_then(|name| name.to_str()),
+                path.extension().and_then(|end| end.to_str()),
+            ) else {
+                continue;
+            };
+            let size = std::fs::metadata(&path).map_err(|_| unreadable(&path))?.len();
+            if size > FILE_BYTES_MAX {
+                return Err(format!("{} is larger than 64 KiB: that is not a preset", path.display()));
+            }
+            let text = std::fs::read_to_string(&path).map_err(|_| unreadable(&path))?;
+            let before = self.texts.insert(name.to_owned(), (path.display().to_string(), text));
+            replaced.extend(before.map(|_| name.to_owned()));
+            self.read_alone(name);
+        }
+        Ok(replaced)
+    }
+
+    /// What a preset says of itself; `None` when it has mistakes, which are kept.
+    fn read_alone(&self, name: &str) -> Option<Preset> {
+        let (path, text) = self.texts.get(name)?;
+        let described =
+            describe(path, name, text).map_err(|mistakes| self.mistakes.borrow_mut().push(mistakes));
+        described.ok()
+    }
+
+    /// The mistakes that were found in presets.
+    pub(super) fn into_mistakes(self) -> Vec<Diagnostics> {
+        self.mistakes.into_inner()
+    }
+}
+
+/// Every preset that comes with the program.
+pub(super) fn built_in() -> Vec<Preset> {
+    let presets = Presets::built_in();
+    let read = |name: &String| {
+        presets
+            .read_alone(name)
+            .unwrap_or_else(|| panic!("the preset {name} has mistakes: a test looks for them"))
+    };
+    presets.texts.keys().map(read).collect()
+}
+
+/// Reads a preset with its own examples in place of what it would be given.
+fn describe(path: &str, name: &str, text: &str) -> Result<Preset, Diagnostics> {
+    let (report, document) = open(text, BTreeMap::new());
+    let (_, known, _) = head(&report, &document, name);
+    let placeholder = SecretRef::Env("EXAMPLE".to_owned());
+    let secrets = known.iter().filter(|parameter| parameter.secret);
+    let secrets = secrets.map(|parameter| (parameter.name.clone(), placeholder.clone())).collect();
+    let given = Given { secrets, values: BTreeMap::new(), defaults: known };
+    let read = read(path, name, text, &given)?;
+    Ok(Preset { can_verify: !read.1.verify.is_empty(), can_probe: !read.1.probe.is_empty(), ..read.0 })
+}
+
+fn open(text: &str, secrets: BTreeMap<String, SecretRef>) -> (Report<'_>, Spanned<DeTable<'_>>) {
+    let report = Report::of_preset(text, secrets);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let end = report.end();
+        let span = error.span().map_or(Span { start: end, end }, Span::from);
+        report.add(Mistake::new(span, error.message()).syntax());
+    }
+    (report, document)
+}
+
+/// What a preset was given.
+struct Given {
+    secrets: BTreeMap<String, SecretRef>,
+    values: BTreeMap<String, Param>,
+    defaults: Vec<Parameter>,
+}
+
+/// Reads a preset that was given this.
+fn read(path: &str, name: &str, text: &str, given: &Given) -> Result<(Preset, Ways), Diagnostics> {
+    let (report, document) = open(text, given.secrets.clone());
+    let (preset, _, section) = head(&report, &document, name);
+    let ways = ways(section, given);
+    report.into_diagnostics(path)?;
+    Ok(preset.zip(ways).expect("a preset that cannot be read has mistakes"))
+}
+
+/// What stands above the steps, and the parameters that could be read.
+fn head<'a>(
+    report: &'a Report<'a>,
+    document: &'a Spanned<DeTable<'a>>,
+    name: &str,
+) -> (Option<Preset>, Vec<Parameter>, Section<'a>) {
+    let start = Span { start: 0, end: 0 };
+    let mut section = Section::new(report, "the preset".to_owned(), start, document.get_ref());
+    let title = required(&mut section, "title", "what it is for, in a line");
+    let evidence = required(&mut section, "evidence", "\"openapi\" or \"docs\"");
+    let evidence = evidence.and_then(|text| one_of(report, text, &EVIDENCE)).map(|text| match text {
+        "openapi" => Evidence::OpenApi,
+        _ => Evidence::Docs,
+    });
+    let read_back = required(&mut section, "read_back", "\"R1\" to \"R5\"");
+    let read_back = read_back.and_then(|text| one_of(report, text, &READ_BACK));
+    let source = required(&mut section, "source", "where the vendor documents it");
+    let mut texts = |key| {
+        let texts = section.strings(key, "leave it out when there is nothing to say").unwrap_or_default();
+        texts.into_iter().map(|text| text.text.to_owned()).collect::<Vec<_>>()
+    };
+    let (notes, permissions) = (texts("notes"), texts("permissions"));
+    let entries = section.named("parameters", "[parameters.NAME]");
+    let parameters: Vec<Option<Parameter>> = entries.iter().map(|entry| parameter(report, entry)).collect();
+    let known: Vec<Parameter> = parameters.iter().flatten().cloned().collect();
+    let preset = || {
+        Some(Preset {
+            name: name.to_owned(),
+            title: title?.text.to_owned(),
+            evidence: evidence?,
+            read_back: read_back?.to_owned(),
+            source: source?.text.to_owned(),
+            notes,
+            permissions,
+            parameters: parameters.into_iter().collect::<Option<_>>()?,
+            can_verify: false,
+            can_probe: false,
+        })
+    };
+    (preset(), known, section)
+}
+
+fn required<'a>(section: &mut Section<'a>, key: &'static str, hint: &str) -> Option<Text<'a>> {
+    let entry = section.required(key, hint)?;
+    reader::string(section.report, key, entry.value)
+}
+
+fn one_of<'a>(report: &Report<'_>, text: Text<'a>, choices: &[&'static str]) -> Option<&'a str> {
+    if choices.contains(&text.text) {
+        return Some(text.text);
+    }
+    let mistake = Mistake::new(text.span, format!("{} is not one of its words", quoted(text.text)));
+    report.add(mistake.hint(format!("one of {}", choices.join(", "))));
+    None
+}
+
+fn parameter<'a>(report: &'a Report<'a>, entry: &Entry<'a>) -> Option<Parameter> {
+    if !values::is_identifier(entry.key) {
+        let message = format!("{} is not a name that a template can say", quoted(entry.key));
+        report.add(Mistake::new(entry.key_span, message).hint("letters, digits and _, not a digit first"));
+    }
+    let title = reader::title("parameters", entry.key);
+    let mut section = reader::section(report, "parameters", title, entry.value)?;
+    let doc = required(&mut section, "doc", "what it is, for people");
+    let secret = section.flag("secret").unwrap_or(false);
+    let optional = section.flag("optional").unwrap_or(false);
+    let kind = section.string("type").and_then(|text| one_of(report, text, &KINDS));
+    let kind = match kind.unwrap_or("text") {
+        "number" => ParameterKind::Number,
+        "flag" => ParameterKind::Flag,
+        "texts" => ParameterKind::Texts,
+        _ => ParameterKind::Text,
+    };
+    let choices = section.strings("choices", "leave it out for any value").unwrap_or_default();
+    let choices: Vec<String> = choices.iter().map(|text| text.text.to_owned()).collect();
+    let mut written = |key: &'static str| {
+        let entry = section.entry(key)?;
+        value_of(report, key, entry.value, kind, &choices)?;
+        report.clear(entry.span());
+        Some(report.raw(entry.span()).to_owned())
+    };
+    let (default, example) = (written("default"), written("example"));
+    section.finish();
+    let example = example.or_else(|| default.clone()).unwrap_or_else(|| match secret {
+        true => format!("\"credential:{}\"", entry.key.replace('_', "-")),
+        false => "\"…\"".to_owned(),
+    });
+    let required = default.is_none() && !optional;
+    let (name, doc) = (entry.key.to_owned(), doc?.text.to_owned());
+    Some(Parameter { name, doc, secret, kind, required, default, choices, example })
+}
+
+/// The value of a parameter that is no secret.
+fn value_of(
+    report: &Report<'_>,
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    kind: ParameterKind,
+    choices: &[String],
+) -> Option<Param> {
+    match kind {
+        ParameterKind::Number => reader::number(report, key, value, 0..=u32::MAX).map(Param::Number),
+        ParameterKind::Flag => {
+            let flag = value.get_ref().as_bool();
+            if flag.is_none() {
+                reader::wrong_type(report, key, value, "true or false");
+            }
+            flag.map(Param::Flag)
+        }
+        ParameterKind::Texts => {
+            let Some(list) = value.get_ref().as_array() else {
+                reader::wrong_type(report, key, value, "a list");
+                return None;
+            };
+            let texts = list.iter().map(|value| Some(reader::string(report, key, value)?.text.to_owned()));
+            texts.collect::<Option<_>>().map(Param::Texts)
+        }
+        ParameterKind::Text => {
+            let text = reader::string(report, key, value)?;
+            if !choices.is_empty() && !choices.iter().any(|choice| choice == text.text) {
+                let mistake =
+                    Mistake::new(text.span, format!("{} is not what {key} can be", quoted(text.text)));
+                report.add(mistake.hint(format!("one of {}", choices.join(", "))));
+                return None;
+            }
+            Some(Param::Text(text.text.to_owned()))
+        }
+    }
+}
+
+/// The steps, with what was given.
+fn ways(mut section: Section<'_>, given: &Given) -> Option<Ways> {
+    let names: BTreeSet<String> = given.defaults.iter().map(|parameter| parameter.name.clone()).collect();
+    let scope = |has_secret| Scope { has_secret, params: Some(names.clone()), ..Scope::default() };
+    let mut lists = |key: &'static str| -> Vec<Section<'_>> {
+        let Some(entry) = section.entry(key) else { return Vec::new() };
+        let values = reader::list(section.report, key, entry.value, "leave it out").unwrap_or_default();
+        let step = |value| reader::section(section.report, key, format!("[[{key}]]"), value);
+        values.iter().filter_map(step).collect()
+    };
+    let (deliver, verify, probe) = (lists("deliver"), lists("verify"), lists("probe"));
+    if deliver.is_empty() {
+        section
+            .report
+            .add(Mistake::new(section.span, "the preset has no step").hint("[[deliver]] begins one"));
+    }
+    let mut deliver_scope = scope(true);
+    let deliver: Vec<Option<HttpStep>> = deliver
+        .into_iter()
+        .map(|section| {
+            let step = steps::http(section, "POST", &deliver_scope)?;
+            deliver_scope.captured.extend(step.capture.keys().cloned());
+            Some(step)
+        })
+        .collect();
+    let verify = steps::questions(verify.into_iter().map(Some).collect(), scope(false));
+    let probe = steps::questions(probe.into_iter().map(Some).collect(), scope(false));
+    let report = section.report;
+    if let Some(step) = probe.iter().flatten().find(|step| step.changes) {
+        let message = format!("a probe changes nothing, and this one is a {}", step.method);
+        report.add(Mistake::new(section.span, message).hint("say changes = false if it only reads"));
+    }
+    section.finish();
+    let deliver: Option<Vec<HttpStep>> = deliver.into_iter().collect();
+    let (deliver, verify, probe) = (deliver?, verify?, probe?);
+    let with_params = |steps: Vec<HttpStep>| steps.into_iter().map(|step| filled(step, given));
+    Some(Ways {
+        deliver: with_params(deliver).map(|step| DeliverStep::Http(Box::new(step))).collect(),
+        verify: with_params(verify).collect(),
+        probe: with_params(probe).collect(),
+    })
+}
+
+/// The step with its params: all that are no secret, and the secrets that its templates speak of.
+fn filled(mut step: HttpStep, given: &Given) -> HttpStep {
+    let spoken_of = format!("{step:?}");
+    let secrets = given.secrets.iter().filter(|(name, _)| speaks_of(&spoken_of, name));
+    let secrets = secrets.map(|(name, reference)| (name.clone(), Param::Secret(reference.clone())));
+    step.params = Arc::new(given.values.clone().into_iter().chain(secrets).collect());
+    step
+}
+
+fn speaks_of(text: &str, name: &str) -> bool {
+    let word = format!("params.{name}");
+    let ends = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_');
+    text.match_indices(&word).any(|(at, _)| ends(&text[at + word.len()..]))
+}
+
+/// `kind = "preset"`
+pub(super) fn expand(mut section: Section<'_>, presets: &Presets) -> Option<Ways> {
+    let report = section.report;
+    let name = section.required("preset", LIST_HINT);
+    let name = name.and_then(|entry| reader::string(report, "preset", entry.value));
+    let timeout = section.entry("timeout").is_some().then(|| steps::timeout(&mut section));
+    let allow_plaintext = section.flag("allow_plaintext");
+    // Asked for here, so that it is a known key even where the preset is not.
+    let _known = section.entry("params");
+    let preset = name.and_then(|name| known(report, name, presets));
+    let given = preset.as_ref().and_then(|(preset, _)| given(&mut section, preset));
+    section.finish();
+    let ((preset, (path, text)), given) = (preset?, given?);
+    let used = read(path, &preset.name, text, &given);
+    let (_, mut ways) = used.map_err(|mistakes| presets.mistakes.borrow_mut().push(mistakes)).ok()?;
+    let requests = ways.deliver.iter_mut().filter_map(|step| match step {
+        DeliverStep::Http(step) => Some(&mut **step),
+        DeliverStep::Webhook(_)
+        | DeliverStep::DropOff(_)
+        | DeliverStep::Command(_)
+        | DeliverStep::Manual(_) => None,
+    });
+    for step in requests.chain(&mut ways.verify).chain(&mut ways.probe) {
+        step.timeout = timeout.unwrap_or(step.timeout);
+        step.allow_plaintext |= allow_plaintext.unwrap_or(false);
+    }
+    Some(ways)
+}
+
+type Known<'p> = (Preset, &'p (String, String));
+
+fn known<'p>(report: &Report<'_>, name: Text<'_>, presets: &'p Presets) -> Option<Known<'p>> {
+    let Some(text) = presets.texts.get(name.text) else {
+        let mistake = Mistake::new(name.span, format!("there is no preset {}", quoted(name.text)));
+        report.add(match values::nearest(name.text, presets.texts.keys().map(String::as_str)) {
+            Some(meant) => mistake.hint(format!("did you mean {meant}?")),
+            None => mistake.hint(LIST_HINT),
+        });
+        return None;
+    };
+    Some((presets.read_alone(name.text)?, text))
+}
+
+/// What `params` says, held against what the preset asks for.
+fn given(section: &mut Section<'_>, preset: &Preset) -> Option<Given> {
+    let report = section.report;
+    let place = section.place_of("params").unwrap_or(section.span);
+    let entries = section.named("params", "params");
+    let mut given =
+        Given { secrets: BTreeMap::new(), values: BTreeMap::new(), defaults: preset.parameters.clone() };
+    let mut complete = true;
+    for entry in &entries {
+        let Some(parameter) = preset.parameters.iter().find(|parameter| parameter.name == entry.key) else {
+            report.add(unknown_parameter(entry, preset));
+            complete = false;
+            continue;
+        };
+        complete &= match parameter.secret {
+            true => reader::secret(report, entry.value)
+                .map(|reference| given.secrets.insert(parameter.name.clone(), reference))
+                .is_some(),
+            false => value_of(report, entry.key, entry.value, parameter.kind, &parameter.choices)
+                .map(|value| given.values.insert(parameter.name.clone(), value))
+                .is_some(),
+        };
+    }
+    for parameter in &preset.parameters {
+        if entries.iter().any(|entry| entry.key == parameter.name) {
+            continue;
+        }
+        if parameter.required {
+            let message = format!("the preset {} needs the parameter {}", preset.name, parameter.name);
+            let hint = format!("{} = {}: {}", parameter.name, parameter.example, parameter.doc);
+            report.add(Mistake::new(place, message).hint(hint));
+            complete = false;
+        } else {
+            given.values.insert(parameter.name.clone(), default_of(parameter));
+        }
+    }
+    complete.then_some(given)
+}
+
+fn unknown_parameter(entry: &Entry<'_>, preset: &Preset) -> Mistake {
+    let names = || preset.parameters.iter().map(|parameter| parameter.name.as_str());
+    let message = format!("the preset {} has no parameter {}", preset.name, quoted(entry.key));
+    let mistake = Mistake::new(entry.key_span, message);
+    match values::nearest(entry.key, names()) {
+        Some(meant) => mistake.hint(format!("did you mean {meant}?")),
+        None => mistake.hint(format!("its parameters are {}", names().collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// What a parameter is when it is not given. Its text was read once, so it can be read again.
+fn default_of(parameter: &Parameter) -> Param {
+    let text = format!("default = {}", parameter.default.as_deref().unwrap_or("\"\""));
+    let (report, document) = open(&text, BTreeMap::new());
+    let value = document.get_ref().get("default");
+    let value =
+        value.and_then(|value| value_of(&report, "default", value, parameter.kind, &parameter.choices));
+    value.unwrap_or_else(|| Param::Text(String::new()))
+}

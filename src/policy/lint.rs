@@ -1,0 +1,282 @@
+//! The rules for policies that are given to third parties, as a table.
+//!
+//! They follow the advice that a vendor gave its own customers: not overly broad, never admin, few
+//! wildcards and those on reading only, nothing of IAM, nothing that was not expected.
+
+mod statements;
+
+pub use statements::in_words;
+
+use super::actions;
+use super::escalation;
+use super::rule::{Reference, Rule, Severity};
+use super::{Document, Effect, Mistake, Pattern, Span, Statement};
+use Reference::{Cis, Fsbp, Iam, Paper, ThirdParty};
+use Severity::{Critical, High, Low, Medium};
+
+/// Whose policy it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// A third party's: it has nothing to do with IAM.
+    ThirdParty,
+    /// The rotator's own: its calls on the keys of users that the policy names are what it is for.
+    Rotator,
+}
+
+/// What a rule found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// Where in the text.
+    pub span: Span,
+    /// What exactly, as a sentence.
+    pub sentence: String,
+    /// The words of the policy that it is about.
+    pub items: Vec<String>,
+}
+
+/// The rules. What the code of one means never changes.
+pub const RULES: [&Rule; 14] = [
+    &UNREADABLE,
+    &ADMIN,
+    &WHOLE_SERVICE,
+    &WILD_CHANGE,
+    &IAM_ACTION,
+    &ASSUME_ANY,
+    &PASS_ROLE,
+    &NOT_ACTION,
+    &NOT_RESOURCE,
+    &ESCALATION,
+    &ANY_RESOURCE,
+    &UNKNOWN_ACTION,
+    &OLD_VERSION,
+    &ANYBODY,
+];
+
+/// A text that is no policy.
+pub static UNREADABLE: Rule = Rule {
+    code: "KR500",
+    severity: High,
+    title: "this is not a policy that IAM would accept",
+    why: "what cannot be read cannot be reviewed, and IAM may read it otherwise than its author",
+    fix: "correct it at the place that is named",
+    references: &[Iam("reference_policies_grammar")],
+};
+/// Everything.
+pub static ADMIN: Rule = Rule {
+    code: "KR501",
+    severity: Critical,
+    title: "the policy gives administrator rights",
+    why: "whoever gets hold of these credentials owns the account; no vendor needs that",
+    fix: "name the actions that the vendor needs: `keyround policy vendor NAME` writes the policy",
+    references: &[
+        Cis { v7: Some("2.14"), v6: Some("2.15") },
+        Fsbp("IAM.1"),
+        ThirdParty("IAM Access Policies: never give admin-level access"),
+    ],
+};
+/// `ec2:*`
+pub static WHOLE_SERVICE: Rule = Rule {
+    code: "KR502",
+    severity: High,
+    title: "the policy gives every action of a service",
+    why: "it permits far more than anybody expects, and whatever AWS adds to the service later",
+    fix: "name the actions that are needed",
+    references: &[Fsbp("IAM.21"), ThirdParty("IAM Access Policies: it should not be overly broad")],
+};
+/// `ec2:Start*`
+pub static WILD_CHANGE: Rule = Rule {
+    code: "KR503",
+    severity: High,
+    title: "a wildcard stands for actions that change something",
+    why: "wildcards hide what is permitted; they may do for Get, List and Describe, and for nothing else",
+    fix: "name the actions that are needed",
+    references: &[ThirdParty(
+        "IAM Access Policies: as few wildcards as possible, never for actionable commands",
+    )],
+};
+/// `iam:…`
+pub static IAM_ACTION: Rule = Rule {
+    code: "KR504",
+    severity: High,
+    title: "the policy permits IAM actions",
+    why: "who can change users, keys, roles or policies can give itself and others more rights",
+    fix: "take the iam: actions out; a vendor that reads IAM gets the single Get or List actions, and a reason",
+    references: &[ThirdParty(
+        "IAM Access Policies: be cautious if the policy is permitting any IAM commands",
+    )],
+};
+/// `sts:AssumeRole` on `*`
+pub static ASSUME_ANY: Rule = Rule {
+    code: "KR505",
+    severity: High,
+    title: "the policy lets its holder assume roles that it does not name",
+    why: "every role of the account that trusts the account itself becomes the vendor's",
+    fix: "name the roles, each by its whole ARN, in Resource",
+    references: &[
+        Iam("id_roles_use_permissions-to-switch"),
+        Paper("Prowler: iam_no_custom_policy_permissive_role_assumption"),
+    ],
+};
+/// `iam:PassRole`
+pub static PASS_ROLE: Rule = Rule {
+    code: "KR506",
+    severity: High,
+    title: "the policy lets its holder pass roles to services",
+    why: "a service that is given a role does with it what its caller says: the caller has the role's rights",
+    fix: "take iam:PassRole out, or name the one role in Resource and the one service under iam:PassedToService",
+    references: &[Iam("id_roles_use_passrole")],
+};
+/// `NotAction`
+pub static NOT_ACTION: Rule = Rule {
+    code: "KR507",
+    severity: High,
+    title: "the policy allows all actions but some",
+    why: "NotAction with Allow permits every action of every service that it does not name, also future ones",
+    fix: "name the actions that are needed in Action",
+    references: &[Iam("reference_policies_elements_notaction")],
+};
+/// `NotResource`
+pub static NOT_RESOURCE: Rule = Rule {
+    code: "KR508",
+    severity: High,
+    title: "the policy allows its actions on all resources but some",
+    why: "NotResource with Allow permits every resource that it does not name, also those made tomorrow",
+    fix: "name the resources in Resource, and what must not be touched in a statement with Deny",
+    references: &[Iam("reference_policies_elements_notresource")],
+};
+/// A few rights that are all rights.
+pub static ESCALATION: Rule = Rule {
+    code: "KR509",
+    severity: Critical,
+    title: "the policy lets its holder gain more rights than it gives",
+    why: "with these actions together, anybody becomes administrator in known steps",
+    fix: "take one of the actions out",
+    references: &[
+        Paper("AWS IAM Privilege Escalation: Methods and Mitigation (Rhino Security Labs)"),
+        Paper("IAM Vulnerable (Bishop Fox)"),
+    ],
+};
+/// `"Resource": "*"`
+pub static ANY_RESOURCE: Rule = Rule {
+    code: "KR510",
+    severity: Medium,
+    title: "the policy names no resources where it could",
+    why: "it permits the actions on everything that there is and will be, not on what the vendor is there for",
+    fix: "name the resources: `resources = [\"arn:…\"]` in the vendor's section, or Resource here",
+    references: &[ThirdParty(
+        "IAM Access Policies: it should not permit more than you are expecting it to permit",
+    )],
+};
+/// `s3:GetObjet`
+pub static UNKNOWN_ACTION: Rule = Rule {
+    code: "KR511",
+    severity: Low,
+    title: "an action that is not known and looks like a slip",
+    why: "it gives or denies nothing today; whoever wrote it meant something else",
+    fix: "correct the name",
+    references: &[Paper("AWS Service Authorization Reference")],
+};
+/// `"Version": "2008-10-17"`
+pub static OLD_VERSION: Rule = Rule {
+    code: "KR512",
+    severity: Low,
+    title: "the policy is written in the language of 2008",
+    why: "without \"Version\": \"2012-10-17\" a variable such as ${aws:username} is taken as plain text",
+    fix: "write \"Version\": \"2012-10-17\"",
+    references: &[Iam("reference_policies_elements_version")],
+};
+/// `"Principal": "*"`
+pub static ANYBODY: Rule = Rule {
+    code: "KR513",
+    severity: Critical,
+    title: "the policy allows something to anybody in the world",
+    why: "a principal of * is every AWS account, the attacker's too",
+    fix: "name the account in Principal: \"arn:aws:iam::111122223333:root\", and the external id under StringEquals",
+    references: &[Iam("reference_policies_elements_principal")],
+};
+
+/// Judges one policy.
+#[must_use]
+pub fn lint(document: &Document, purpose: Purpose) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    found.extend(old_version(document));
+    for statement in document.statements.iter().filter(|statement| statement.effect == Effect::Allow) {
+        found.extend(statements::judge(statement, purpose));
+    }
+    for statement in &document.statements {
+        found.extend(statements::unknown_actions(statement));
+    }
+    if !found.iter().any(|found| found.rule == &ADMIN) {
+        found.extend(ways_out(document, purpose));
+    }
+    found.sort_by_key(|found| (found.span, found.rule.code));
+    found
+}
+
+/// The mistakes of a text that is no policy, as findings.
+#[must_use]
+pub fn unreadable(mistakes: &[Mistake]) -> Vec<Found> {
+    let found = |mistake: &Mistake| Found {
+        rule: &UNREADABLE,
+        span: mistake.span,
+        sentence: mistake.message.clone(),
+        items: Vec::new(),
+    };
+    mistakes.iter().map(found).collect()
+}
+
+fn old_version(document: &Document) -> Option<Found> {
+    let is_old = document.version.as_ref().is_none_or(|version| version.value != "2012-10-17");
+    let sentence = match &document.version {
+        Some(version) => format!("Version is {}", version.value),
+        None => "Version is not said, which means that of 2008".to_owned(),
+    };
+    let first =
+        document.statements.first().map(|statement| Span { end: statement.span.start + 1, ..statement.span });
+    let span = document.version.as_ref().map(|version| version.span).or(first)?;
+    is_old.then(|| Found { rule: &OLD_VERSION, span, sentence, items: Vec::new() })
+}
+
+fn ways_out(document: &Document, purpose: Purpose) -> Vec<Found> {
+    let open = escalation::open(&[document]);
+    let found = |open: escalation::Open| {
+        let statement = granting(document, open.with[0])?;
+        let its_calling = purpose == Purpose::Rotator && statements::is_rotation(statement);
+        let items: Vec<String> = open.with.iter().map(|action| (*action).to_owned()).collect();
+        let sentence = format!("with {} its holder {}", items.join(" and "), open.way.name);
+        (!its_calling).then_some(Found { rule: &ESCALATION, span: statement.actions.key, sentence, items })
+    };
+    open.into_iter().filter_map(found).collect()
+}
+
+/// The first statement that allows this action.
+fn granting<'d>(document: &'d Document, action: &str) -> Option<&'d Statement> {
+    document.statements.iter().find(|one| escalation::allows(one, action))
+}
+
+/// Whether a pattern with a wildcard stands for reading only, by the words that reading begins with.
+fn reads_only(pattern: &Pattern) -> bool {
+    const READING: [&str; 3] = ["get", "list", "describe"];
+    // Of services that the table lacks, these words speak too: those of AWS's own ReadOnlyAccess that begin no change.
+    const ALSO_READING: [&str; 9] =
+        ["batchdescribe", "batchget", "count", "lookup", "query", "read", "search", "select", "view"];
+    let (service, name) = pattern.action().unwrap_or_default();
+    let name = name.to_ascii_lowercase();
+    let literal = &name[..name.find(['*', '?']).unwrap_or(name.len())];
+    let begins = |words: &[&str]| words.iter().any(|word| literal.starts_with(word));
+    begins(&READING) || begins(&ALSO_READING) && !service.contains('*') && !actions::knows(service)
+}
+
+/// Whether all that is known to match a pattern only reads, whatever word it begins with.
+fn is_known_to_read(pattern: &Pattern) -> bool {
+    !actions::matching(pattern).is_empty() && changes(pattern).is_empty()
+}
+
+/// What is known of the actions that a pattern stands for and that change something.
+fn changes(pattern: &Pattern) -> Vec<String> {
+    let is_change =
+        |action: &&&actions::Action| !matches!(action.level, actions::Level::List | actions::Level::Read);
+    actions::matching(pattern).iter().filter(is_change).map(|action| action.full_name()).collect()
+}

@@ -1,0 +1,85 @@
+//! A policy engine that is not ours: iam-simulate, from the npm registry, pinned and held to its hashes.
+//!
+//! Like the tests' Python it is installed once per lock file, under `target/`, by the first test that
+//! needs it. A machine that cannot install it fails the test with a sentence.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+
+const FILES: [(&str, &str); 3] = [
+    ("package.json", include_str!("../../support/policy_engine/package.json")),
+    ("package-lock.json", include_str!("../../support/policy_engine/package-lock.json")),
+    ("evaluate.mjs", include_str!("../../support/policy_engine/evaluate.mjs")),
+];
+const HINT: &str = "the tests need Node.js 20 and npm (Debian: nodejs, npm), and npm must reach a registry";
+
+/// A request: an action on a resource, by somebody of that account.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Request {
+    pub(crate) action: String,
+    pub(crate) resource: String,
+}
+
+impl Request {
+    pub(crate) fn new(action: &str, resource: &str) -> Request {
+        Request { action: action.to_owned(), resource: resource.to_owned() }
+    }
+}
+
+/// Whether somebody with these policies may make each request.
+#[track_caller]
+pub(crate) fn allows(account: &str, policies: &[Value], requests: &[Request]) -> Vec<bool> {
+    let requests = requests
+        .iter()
+        .map(|request| json!({ "action": request.action, "resource": request.resource, "account": account }));
+    let question = json!({ "policies": policies, "requests": requests.collect::<Vec<_>>() });
+    let mut child = Command::new("node")
+        .arg(home().join("evaluate.mjs"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect(HINT);
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(question.to_string().as_bytes()).expect("it reads the question");
+    drop(stdin);
+    let done = child.wait_with_output().expect("it ends");
+    assert!(done.status.success(), "{}\n{question}", String::from_utf8_lossy(&done.stderr));
+    let answers: Vec<String> = serde_json::from_slice(&done.stdout).expect("a list of answers");
+    answers.iter().map(|answer| answer == "Allowed").collect()
+}
+
+fn home() -> &'static Path {
+    static HOME: LazyLock<PathBuf> = LazyLock::new(provide);
+    &HOME
+}
+
+fn provide() -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    FILES.hash(&mut hasher);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let home = target.join(format!("policy-engine-{:016x}", hasher.finish()));
+    let lock = File::create(home.with_extension("lock")).expect("target/ can be written");
+    lock.lock().expect("target/ is on a file system with locks");
+    if !home.join("complete").exists() {
+        fs::create_dir_all(&home).expect("target/ can be written");
+        for (name, text) in FILES {
+            fs::write(home.join(name), text).expect("target/ can be written");
+        }
+        let ran = Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(&home)
+            .output()
+            .expect(HINT);
+        assert!(ran.status.success(), "{HINT}\n{}", String::from_utf8_lossy(&ran.stderr));
+        File::create(home.join("complete")).expect("target/ can be written");
+    }
+    home
+}
