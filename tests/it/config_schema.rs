@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use keyround::alert::Condition;
+use keyround::config::catalogue::catalogue;
 use keyround::config::{Environment, parse};
 use serde_json::{Value, json};
 
@@ -18,10 +20,26 @@ const UNKNOWN: &str = "zzzzzzzz = 1";
 const STEP: &str = "[vendor.a]\niam_user = \"a\"\n[[vendor.a.deliver]]\n";
 
 #[test]
-fn the_example_and_the_shipped_sections_are_valid_and_mistakes_are_not() {
-    let documents = BTreeMap::from([
-        ("example", example()),
-        ("empty", String::new()),
+fn the_example_and_what_is_to_be_pasted_are_valid() {
+    let mut documents =
+        BTreeMap::from([("example".to_owned(), example()), ("empty".to_owned(), String::new())]);
+    for preset in catalogue() {
+        documents.insert(format!("preset {}", preset.name), preset.configuration());
+    }
+    for (index, block) in blocks_of_readme().into_iter().enumerate() {
+        let head =
+            if block.starts_with("[[vendor.acme.") { "[vendor.acme]\niam_user = \"acme\"\n" } else { "" };
+        documents.insert(format!("README {index}"), format!("{head}{block}"));
+    }
+    assert!(documents.len() > 40, "{:?}", documents.keys());
+    for (name, mistakes) in judge(&documents) {
+        assert!(mistakes.is_empty(), "{name}: {mistakes:#?}");
+    }
+}
+
+#[test]
+fn whatever_is_misspelt_or_out_of_place_is_a_mistake() {
+    let mut documents: BTreeMap<String, String> = BTreeMap::from([
         ("unknown section", "[vendr.a]\niam_user = \"a\"\n".to_owned()),
         ("unknown key", example().replace("max_age = \"90d\"", "max_agee = \"90d\"")),
         ("unknown key of a step", example().replace("carries = \"reference\"", "carry = \"reference\"")),
@@ -30,13 +48,32 @@ fn the_example_and_the_shipped_sections_are_valid_and_mistakes_are_not() {
         ("wrong type", example().replace("concurrency = 8", "concurrency = \"8\"")),
         ("no delivery", "[vendor.a]\niam_user = \"a\"\n".to_owned()),
         ("two ways", format!("{STEP}kind = \"manual\"\n[vendor.a2]\niam_user = \"b\"\npath = \"/b/\"\n")),
-    ]);
-    let asked = json!({ "schema": schema(), "documents": documents });
-    let told = python::ask("check_schema.py", &asked).expect("a schema");
-    let told: BTreeMap<String, Vec<(String, String)>> = serde_json::from_str(&told).expect("JSON");
+    ])
+    .into_iter()
+    .map(|(name, text)| (name.to_owned(), text))
+    .collect();
+    let example = example();
+    let lines: Vec<&str> = example.lines().collect();
+    for (number, title) in lines.iter().enumerate().filter(|(_, line)| line.starts_with('[')) {
+        let (before, after) = lines.split_at(number + 1);
+        let text = format!("{}\n{UNKNOWN}\n{}\n", before.join("\n"), after.join("\n"));
+        documents.insert(format!("{title}, line {number}"), text);
+    }
+    for entry in fs::read_dir(root().join("tests/config")).expect("the fixtures") {
+        let path = entry.expect("an entry").path();
+        let told = fs::read_to_string(path.with_extension("txt")).expect("what is said about it");
+        // No other reader goes on behind a mistake of syntax.
+        if told.contains("unknown key") && path.file_stem() != Some("syntax".as_ref()) {
+            documents.insert(
+                path.display().to_string(),
+                fs::read_to_string(path.with_extension("toml")).expect("it"),
+            );
+        }
+    }
+    assert!(documents.len() > 50, "{:?}", documents.keys());
+    let told = judge(&documents);
     for (name, mistakes) in &told {
-        let is_sound = ["example", "empty"].contains(&name.as_str());
-        assert_eq!(mistakes.is_empty(), is_sound, "{name}: {mistakes:#?}");
+        assert!(!mistakes.is_empty(), "{name}");
     }
     let [(place, message)] = &told["unknown key"][..] else { panic!("{told:#?}") };
     assert_eq!(place, "defaults");
@@ -45,33 +82,39 @@ fn the_example_and_the_shipped_sections_are_valid_and_mistakes_are_not() {
 
 #[test]
 fn the_schema_knows_the_keys_that_the_program_knows_and_no_others() {
-    for key in ["journal", "schedule", "defaults", "aws", "heartbeat", "serve"] {
+    for key in ["journal", "schedule", "defaults", "aws", "presets", "heartbeat", "serve"] {
         check(&format!("/properties/{key}"), &format!("[{key}]\n{UNKNOWN}"));
     }
     check("", UNKNOWN);
+    check("/properties/waiver/items", &format!("[[waiver]]\n{UNKNOWN}"));
     check("/properties/account/additionalProperties", &format!("[account.a]\n{UNKNOWN}"));
     check("/properties/vendor/additionalProperties", &format!("[vendor.a]\niam_user = \"a\"\n{UNKNOWN}"));
     for (index, kind) in kinds("deliver").iter().enumerate() {
         check(&format!("/$defs/deliver/oneOf/{index}"), &format!("{STEP}kind = \"{kind}\"\n{UNKNOWN}"));
     }
-    for (index, kind) in kinds("verify").iter().enumerate() {
+    for (index, kind) in kinds("question").iter().enumerate() {
         let verify = format!("{STEP}kind = \"manual\"\n[vendor.a.verify]\nkind = \"{kind}\"\n{UNKNOWN}");
-        check(&format!("/$defs/verify/oneOf/{index}"), &verify);
+        check(&format!("/$defs/question/oneOf/{index}"), &verify);
     }
     for (index, kind) in kinds("alert").iter().enumerate() {
         check(&format!("/$defs/alert/oneOf/{index}"), &format!("[alert.a]\nkind = \"{kind}\"\n{UNKNOWN}"));
     }
-    let verify = |rest: &str| {
-        format!("{STEP}kind = \"manual\"\n[vendor.a.verify]\nurl = \"https://a.example\"\n{rest}")
-    };
-    check("/$defs/auth", &verify(&format!("auth = {{ {UNKNOWN} }}")));
-    for way in ["basic", "header", "oauth2"] {
-        check(
-            &format!("/$defs/auth/properties/{way}"),
-            &verify(&format!("auth = {{ {way} = {{ {UNKNOWN} }} }}")),
-        );
+}
+
+#[test]
+fn the_schema_knows_the_keys_of_a_request_and_of_its_parts() {
+    let http = |rest: &str| format!("{STEP}kind = \"http\"\nurl = \"https://a.example\"\n{rest}");
+    check("/$defs/auth", &http(&format!("auth = {{ {UNKNOWN} }}")));
+    for way in ["basic", "header", "oauth2", "jwt"] {
+        let text = http(&format!("auth = {{ {way} = {{ {UNKNOWN} }} }}"));
+        check(&format!("/$defs/auth/properties/{way}"), &text);
     }
-    check("/$defs/expect", &verify(&format!("expect = {{ {UNKNOWN} }}")));
+    for part in ["expect", "pages", "graphql", "edit"] {
+        check(&format!("/$defs/{part}"), &http(&format!("{part} = {{ {UNKNOWN} }}")));
+    }
+    check("/$defs/place", &http(&format!("capture = {{ a = {{ in = \"/list\", {UNKNOWN} }} }}")));
+    let program = format!("{STEP}kind = \"command\"\nargv = [\"/bin/true\"]\nexpect = {{ {UNKNOWN} }}");
+    check("/$defs/expect_output", &program);
 }
 
 #[test]
@@ -84,6 +127,10 @@ fn the_schema_has_the_kinds_that_the_program_has() {
     let set = |part| kinds(part).into_iter().collect::<BTreeSet<String>>();
     assert_eq!(set("alert"), kinds_of("[alert.a]"));
     assert_eq!(set("deliver"), kinds_of(&format!("{STEP}url = \"x\"")));
+    assert_eq!(
+        schema()["$defs"]["conditions"]["items"]["enum"],
+        json!(Condition::ALL.map(Condition::as_str))
+    );
 }
 
 /// The schema has, at this place, the keys that the program names when it meets an unknown one.
@@ -100,6 +147,7 @@ fn check(pointer: &str, text: &str) {
     // Each is looked for, to say that it does not go there.
     let refused: &[&str] = match pointer {
         "/properties/vendor/additionalProperties" => &["concurrency"],
+        "/$defs/expect_output" => &["status"],
         "/$defs/alert/oneOf/0" => &["carries", "encrypt_to"],
         _ => &[],
     };
@@ -130,7 +178,23 @@ fn schema() -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
+/// What the reference implementation of JSON Schema says about each of them: places, and what is wrong there.
+fn judge(documents: &BTreeMap<String, String>) -> BTreeMap<String, Vec<(String, String)>> {
+    let asked = json!({ "schema": schema(), "documents": documents });
+    let told = python::ask("check_schema.py", &asked).expect("a schema");
+    serde_json::from_str(&told).expect("JSON")
+}
+
 fn example() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("rotation.toml.example");
-    fs::read_to_string(path).expect("the example")
+    fs::read_to_string(root().join("rotation.toml.example")).expect("the example")
+}
+
+fn blocks_of_readme() -> Vec<String> {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    let blocks = readme.split("\n```toml\n").skip(1);
+    blocks.map(|rest| rest.split("\n```").next().expect("a block has an end").to_owned()).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
