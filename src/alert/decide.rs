@@ -145,11 +145,12 @@ fn sorted_out(
         }
         // What happened and is over is no state.
         Style::State => {
-            let ends = over.into_iter().chain(replaced(memory, &firing)).filter(is_end).collect::<Vec<_>>();
+            let ends =
+                over.into_iter().chain(replaced(policy, memory, picture)).filter(is_end).collect::<Vec<_>>();
             vec![(None, firing.into_iter().chain(ends).collect())]
         }
         Style::Incidents => {
-            let ends = over.into_iter().chain(replaced(memory, &firing)).collect();
+            let ends = over.into_iter().chain(replaced(policy, memory, picture)).collect();
             let mut tellings = openings(memory, firing);
             tellings.extend(closings(memory, ends));
             tellings.extend(news.into_iter().map(|item| (None, vec![item])));
@@ -184,8 +185,15 @@ fn every(policy: &Policy) -> Duration {
 fn firing(policy: &Policy, memory: &Memory, picture: &Picture, now: Timestamp) -> Vec<Item> {
     let every = every(policy);
     let wanted = picture.firing.iter().filter(|(_, alert)| policy.on.contains(&alert.condition));
+    // Who reads messages and may have been told of something else since then believes that.
+    let may_be_outdated = |key: &AlertKey| {
+        policy.style == Style::Messages && memory.maybe_told.values().any(|maybe| maybe.alert.key() == *key)
+    };
+    let is_known = |told: &Told, alert: &Alert| {
+        !told.quiet && told.alert.condition == alert.condition && !may_be_outdated(&alert.key())
+    };
     let item = |(key, alert): (&AlertKey, &Alert)| match memory.told.get(key) {
-        Some(told) if !told.quiet && told.alert.condition == alert.condition => {
+        Some(told) if is_known(told, alert) => {
             let alert = Alert { since: told.alert.since.min(alert.since), ..alert.clone() };
             (now.since(told.at) >= every).then_some(Item::Firing { alert, again: true })
         }
@@ -215,19 +223,18 @@ fn over(style: Style, memory: &Memory, picture: &Picture) -> Vec<Item> {
     memory.told.iter().filter_map(item).chain(maybe).collect()
 }
 
-/// What was told and got worse, for those to whom that is another alert. What got better is over by itself.
-fn replaced(memory: &Memory, firing: &[Item]) -> Vec<Item> {
-    let mut replaced = Vec::new();
-    for item in firing {
-        let Item::Firing { alert, again: false } = item else { continue };
-        let told = memory.told.get(&alert.key()).filter(|told| !told.quiet);
-        let maybe = memory.maybe_told.values().filter(|maybe| maybe.alert.key() == alert.key());
+/// What was told, or may have been told, and got worse, for those to whom that is another alert. What got better is
+/// over by itself.
+fn replaced(policy: &Policy, memory: &Memory, picture: &Picture) -> Vec<Item> {
+    let wanted = picture.firing.iter().filter(|(_, alert)| policy.on.contains(&alert.condition));
+    let lesser = |(key, alert): (&AlertKey, &Alert)| -> Vec<Item> {
+        let told = memory.told.get(key).filter(|told| !told.quiet);
+        let maybe = memory.maybe_told.values().filter(|maybe| maybe.alert.key() == *key);
         let lesser = told.into_iter().chain(maybe).filter(|told| told.alert.condition < alert.condition);
-        replaced.extend(
-            lesser.map(|told| Item::Over { alert: told.alert.clone(), sentence: alert.sentence.clone() }),
-        );
-    }
-    replaced
+        let over = |told: &Told| Item::Over { alert: told.alert.clone(), sentence: alert.sentence.clone() };
+        lesser.map(over).collect()
+    };
+    wanted.flat_map(lesser).collect()
 }
 
 fn is_end(item: &Item) -> bool {

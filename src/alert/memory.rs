@@ -21,7 +21,8 @@ pub struct Memory {
     pub cursor: Cursor,
     /// What it was told is wrong, and not yet that it is over.
     pub told: BTreeMap<AlertKey, Told>,
-    /// What it may have been told is wrong: its answer was lost. By the key of the incident.
+    /// What it may believe to be wrong beside that: its answer was lost, or it keeps what became another alert. By the
+    /// key of the incident.
     pub maybe_told: BTreeMap<AlertKey, Told>,
     /// It was begun while what the sink was told before could not be read, so it is not all of it.
     pub is_part: bool,
@@ -108,7 +109,13 @@ impl Memory {
             match item {
                 Item::Firing { alert, .. } => {
                     self.is_certain(style, alert);
-                    self.told.insert(alert.key(), Told::now(telling, alert, now));
+                    let before = self.told.insert(alert.key(), Told::now(telling, alert, now));
+                    // To those to whom this is another alert, the end of the one before is still to be told.
+                    let other =
+                        before.filter(|before| !before.quiet && before.alert.condition != alert.condition);
+                    if let Some(other) = other.filter(|_| style != Style::Messages) {
+                        self.maybe_told.insert(other.alert.incident(), other);
+                    }
                 }
                 Item::Over { alert, .. } | Item::Recovered { alert, .. } => {
                     self.is_certain(style, alert);

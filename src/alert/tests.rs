@@ -357,6 +357,13 @@ fn live(style: Style, life: &[Step]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Whether this is the incident of an alert of the same topic and user.
+fn is_of(incident: &AlertKey, alert: &Alert) -> bool {
+    let same = |condition: &Condition| Alert { condition: *condition, ..alert.clone() };
+    let of_topic = Condition::ALL.iter().map(same).filter(|other| other.key() == alert.key());
+    of_topic.into_iter().any(|other| other.incident() == *incident)
+}
+
 /// Somebody who believes what they heard.
 struct Believer {
     style: Style,
@@ -384,6 +391,11 @@ impl Believer {
             }
             let is_doubtful = self.doubtful.remove(&slot);
             if let Item::Firing { .. } = item {
+                // What became another alert and comes back is told anew.
+                let others = self.open.iter_mut().filter(|(key, _)| **key != slot);
+                for (_, open) in others.filter(|(key, _)| is_of(key, alert)) {
+                    open.1 = Timestamp::EPOCH;
+                }
                 let before = self.open.insert(slot.clone(), (alert.condition, at, telling.incident.clone()));
                 let soon = before.filter(|(condition, before, _)| {
                     *condition == alert.condition && at.since(*before) < REPEAT
@@ -451,6 +463,30 @@ fn what_may_have_been_told_is_told_again_and_told_to_be_over() {
         listener.memory.refused(&lost[0], None, now() + HOUR * 6);
         assert_eq!(listener.hears(&[], now() + HOUR * 7), [""; 0], "what was refused was not told");
     }
+}
+
+#[test]
+fn who_may_have_heard_of_the_worse_is_told_that_it_is_the_lesser_again() {
+    let mut mail = Listener::new(Style::Messages, &["warning", "overdue"]);
+    let warning = [User::new("acme", State::Warning)];
+    assert_eq!(mail.hears(&warning, now()), ["+warning/acme"]);
+    let lost = mail.tellings(&[User::new("acme", State::Overdue)], true, now() + HOUR);
+    mail.memory.lost(&lost[0], None, now() + HOUR);
+    assert_eq!(mail.hears(&warning, now() + HOUR * 2), ["+warning/acme"]);
+    assert_eq!(mail.hears(&warning, now() + HOUR * 3), [""; 0]);
+}
+
+#[test]
+fn an_incident_whose_end_was_not_taken_when_it_got_worse_is_closed_later() {
+    let mut pager = Listener::new(Style::Incidents, &["warning", "overdue"]);
+    assert_eq!(pager.hears(&[User::new("acme", State::Warning)], now()), ["+warning/acme"]);
+    let overdue = [User::new("acme", State::Overdue)];
+    let tellings = pager.tellings(&overdue, true, now() + HOUR);
+    let [opening, closing] = &tellings[..] else { panic!("{tellings:#?}") };
+    pager.take(std::slice::from_ref(opening), now() + HOUR);
+    pager.memory.refused(closing, None, now() + HOUR);
+    assert_eq!(pager.hears(&overdue, now() + HOUR * 2), ["-warning/acme"]);
+    assert_eq!(pager.hears(&[], now() + HOUR * 3), ["-overdue/acme"]);
 }
 
 #[test]

@@ -113,6 +113,11 @@ impl Reader {
                 Item::Firing { alert, .. } => {
                     let slot = self.slot(alert);
                     let is_doubtful = self.doubtful.remove(&slot);
+                    // What became another alert and comes back is told anew.
+                    let others = self.open.values_mut().filter(|open| {
+                        open.alert.key() == alert.key() && open.alert.condition != alert.condition
+                    });
+                    others.for_each(|open| open.at = Timestamp::EPOCH);
                     let open = Open { alert: alert.clone(), at: now, incident: telling.incident.clone() };
                     let before = self.open.insert(slot.clone(), open);
                     let before = before.filter(|before| before.alert.condition == alert.condition);
