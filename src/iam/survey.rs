@@ -134,8 +134,8 @@ impl AwsIam {
             });
             let last_use = match from_report {
                 Some(last_use) => Some(last_use),
-                None => match crate::ports::Iam::usage(self, id).await? {
-                    KeyUsage::Used { last_used_at, service } => {
+                None => match crate::ports::Iam::recorded_usage(self, id).await? {
+                    KeyUsage::Used { last_used_at, service, .. } => {
                         Some(Use { at: last_used_at, service: Some(service), region: None })
                     }
                     KeyUsage::Never | KeyUsage::Gone => None,

@@ -303,7 +303,7 @@ impl Rotation {
         }
         let Stage::Soak { accepted_at, .. } = &self.stage else { return None };
         let last_use = match usage.get(&self.old) {
-            Some(KeyUsage::Used { last_used_at, service }) => Some((*last_used_at, service.clone())),
+            Some(KeyUsage::Used { last_used_at, service, .. }) => Some((*last_used_at, service.clone())),
             Some(KeyUsage::Never | KeyUsage::Gone) => None,
             None => return Some((again_later, Waiting::Use)),
         };
@@ -322,20 +322,6 @@ impl Rotation {
     /// While nothing tells when a key will be used, last-used is read again after half as long as was waited already.
     pub(super) fn read_again_at(waiting_since: Timestamp, read_at: Timestamp) -> Timestamp {
         read_at + (read_at.since(waiting_since) / 2).clamp(USAGE_READ_EVERY_MIN, USAGE_READ_EVERY_MAX)
-    }
-
-    /// Our own probe is a use too, of `sts`, and hides what follows within the grain of the record; and so is the try
-    /// of a person who was shown the key. After a reactivation, a use from before it proves nothing.
-    pub(super) fn is_use_by_vendor(&self, usage: &KeyUsage, of_old: Option<&KeyUsage>) -> bool {
-        let counts_from = if self.reactivations == 0 { Timestamp::EPOCH } else { self.since };
-        match usage {
-            KeyUsage::Never | KeyUsage::Gone => false,
-            KeyUsage::Used { last_used_at, service } => {
-                let by_probe = service == "sts" && *last_used_at <= self.last_probe_at + USE_RECORD_GRAIN;
-                let by_person = service == "sts" && self.may_be_a_try(of_old);
-                !by_probe && !by_person && *last_used_at >= counts_from
-            }
-        }
     }
 
     fn next_in_cool(

@@ -684,6 +684,88 @@ fn an_old_key_that_is_inactive_in_the_soak_is_given_back_only_if_it_was_given_ba
     assert!(!is_wanted_back(&restored), "it is being retired again");
 }
 
+// Whose use it was.
+
+#[test]
+fn a_witness_tells_a_use_by_the_vendor_from_our_own_probe_within_the_grain_of_the_record() {
+    let plan = || Plan { quiet_for: Duration::ZERO, ..Plan::default() };
+    let is_seen = |usage| {
+        let rotation = read(soaking(plan()), (KeyUsage::Never, usage), DAY + 100);
+        rotation.next(at(DAY + 100)) == Next::Perform(Effect::ListKeys)
+    };
+    assert!(!is_seen(used(10, "sts")));
+    assert!(is_seen(seen(used(10, "sts"), 40, "sts")));
+    assert!(
+        is_seen(seen(used(10, "sts"), 5, "ec2")),
+        "IAM's record is our probe, later than the vendor's use"
+    );
+    assert!(is_seen(seen(KeyUsage::Never, 40, "sts")));
+    assert!(!is_seen(seen(KeyUsage::Gone, 40, "sts")));
+}
+
+#[test]
+fn a_witness_of_what_was_before_a_reactivation_proves_nothing() {
+    let asked_for = Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(2000) };
+    let back = |seen_at| {
+        let mut rotation = cooling(Plan { require_use: true, ..ungated() });
+        for event in [asked_for.clone(), Event::Reactivated { at: at(2001) }] {
+            rotation.apply(&event).expect("legal");
+        }
+        let rotation = looked(&rotation, KeyStatus::Active, 2301);
+        let new = seen(used(1990, "s3"), seen_at, "sqs");
+        read(rotation, (used(0, "s3"), new), 2310).next(at(2310))
+    };
+    assert!(matches!(back(2000), Next::Wait { why: Waiting::Use, .. }));
+    assert_eq!(back(2001), Next::Perform(retired_by(2001)));
+}
+
+#[test]
+fn a_witness_of_the_try_of_a_person_ends_no_hand_over() {
+    let shown = Event::Revealed { by: "alex".to_owned(), why: None, recipient: None, at: at(HOUR) };
+    let after = |new| {
+        let mut rotation = by_hand(std::slice::from_ref(&shown));
+        let usage = BTreeMap::from([(key('B'), new)]);
+        rotation.apply(&Event::UsageRead { usage, at: at(2 * HOUR) }).expect("legal");
+        rotation.stage().name()
+    };
+    assert_eq!(after(seen(used(10, "sts"), HOUR + 5, "sts")), "deliver");
+    assert_eq!(after(seen(used(10, "sts"), HOUR + 5, "sqs")), "verify");
+}
+
+#[test]
+fn a_witness_makes_a_key_look_as_lately_used_or_later_and_never_quieter() {
+    let last_used = |usage| match usage {
+        KeyUsage::Used { last_used_at, service, .. } => Some((last_used_at, service)),
+        KeyUsage::Never | KeyUsage::Gone => None,
+    };
+    let two_days = 2 * DAY;
+    for (recorded, expect) in [
+        (KeyUsage::Never, Some((at(two_days), "sqs".to_owned()))),
+        (used(DAY, "s3"), Some((at(two_days), "sqs".to_owned()))),
+        (used(two_days, "s3"), Some((at(two_days), "s3".to_owned()))),
+        (used(3 * DAY, "s3"), Some((at(3 * DAY), "s3".to_owned()))),
+        (KeyUsage::Gone, None),
+    ] {
+        assert_eq!(last_used(seen(recorded, two_days, "sqs")), expect);
+    }
+    let old = seen(used(DAY, "ec2"), two_days, "sqs");
+    let waiting = read(soaking(Plan::default()), (old, used(DAY, "s3")), two_days + 1).next(at(two_days + 1));
+    let why = Waiting::Quiet { last_used_at: at(two_days), service: "sqs".to_owned() };
+    assert_eq!(waiting, Next::Wait { until: at(3 * DAY + 15 * MINUTE), why });
+}
+
+#[test]
+fn who_used_a_key_is_told_with_the_use_that_was_seen() {
+    let by = "(ListQueues) by arn:aws:iam::111122223333:user/vendor-acme, from 203.0.113.7 with aws-cli/2.31 \
+              (CloudTrail event e-1)";
+    let latest = seen(used(10, "sts"), 40, "sqs").in_words();
+    assert_eq!(latest, format!("used at 2027-01-15T08:00:40Z for sqs {by}"));
+    let earlier = seen(used(50, "sts"), 40, "sqs").in_words();
+    let both = "used at 2027-01-15T08:00:50Z for sts, and seen at 2027-01-15T08:00:40Z for sqs";
+    assert_eq!(earlier, format!("{both} {by}"));
+    assert_eq!(used(50, "sts").in_words(), "used at 2027-01-15T08:00:50Z for sts");
+}
+
 // What it is told with.
 
 fn id() -> RotationId {
@@ -749,7 +831,20 @@ fn unanswered(doing: Doing, seconds: i64) -> Event {
 }
 
 fn used(seconds: i64, service: &str) -> KeyUsage {
-    KeyUsage::Used { last_used_at: at(seconds), service: service.to_owned() }
+    KeyUsage::Used { last_used_at: at(seconds), service: service.to_owned(), witness: None }
+}
+
+/// What IAM recorded, and a call that CloudTrail saw.
+fn seen(recorded: KeyUsage, seconds: i64, service: &str) -> KeyUsage {
+    recorded.witnessed(Witness {
+        event_id: "e-1".to_owned(),
+        at: at(seconds),
+        service: service.to_owned(),
+        call: "ListQueues".to_owned(),
+        by: "arn:aws:iam::111122223333:user/vendor-acme".to_owned(),
+        address: "203.0.113.7".to_owned(),
+        agent: "aws-cli/2.31".to_owned(),
+    })
 }
 
 /// Nothing to wait for but the cooling.

@@ -114,6 +114,20 @@ fn every_group_of_mistakes_has_a_test() {
 }
 
 #[test]
+fn cloudtrail_is_asked_only_where_the_file_says_so() {
+    let asked = |text: &str| {
+        let settings = read(text).expect("no mistake");
+        (settings.aws.cloudtrail, settings.accounts.values().next().and_then(|account| account.cloudtrail))
+    };
+    let account = "[account.production]\nid = \"111122223333\"\n";
+    assert_eq!(asked(account), (false, None));
+    assert_eq!(
+        asked(&format!("[aws]\ncloudtrail = true\n{account}cloudtrail = false\n")),
+        (true, Some(false))
+    );
+}
+
+#[test]
 fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     let settings = example();
     assert_eq!(settings.warnings, Vec::<String>::new());

@@ -408,7 +408,8 @@ fn usage(bytes: &mut Bytes<'_>, at: Timestamp) -> KeyUsage {
         1 => KeyUsage::Gone,
         choice => {
             let service = if choice == 2 { "s3" } else { "sts" }.to_owned();
-            KeyUsage::Used { last_used_at: moved(at, -bytes.pick(&CLOCK_STEPS_SECS)), service }
+            let last_used_at = moved(at, -bytes.pick(&CLOCK_STEPS_SECS));
+            KeyUsage::Used { last_used_at, service, witness: None }
         }
     }
 }

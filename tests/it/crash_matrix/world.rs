@@ -7,7 +7,7 @@ use std::time::Duration;
 use keyround::ids::AccessKeyId;
 use keyround::rotation::{
     Because, Doubt, Effect, Event, KeyMetadata, KeyStatus, KeyUsage, Outcome, Plan, Refusal, RefusalCode,
-    Verification,
+    Verification, Witness,
 };
 use keyround::time::Timestamp;
 
@@ -42,6 +42,8 @@ pub(crate) struct Climate {
     pub(crate) listing_lag: Duration,
     pub(crate) usable_lag: Duration,
     pub(crate) usage_lag: Duration,
+    /// CloudTrail is asked, and tells the vendor's uses from our own.
+    pub(crate) cloudtrail: bool,
     pub(crate) habit: Habit,
     /// A stranger makes a key before this effect, and uses it at once.
     pub(crate) stranger_before_effect: Option<u32>,
@@ -299,7 +301,7 @@ impl World {
             Timestamp::from_unix(from.unix_seconds() + grain)
         });
         let by_probe = key.probed_at.filter(|at| *at <= published);
-        match (by_vendor, by_probe) {
+        let recorded = match (by_vendor, by_probe) {
             (None, None) => KeyUsage::Never,
             // A use within a quarter of an hour of the probe is hidden behind it.
             (Some(used), Some(probed)) if used.since(probed).as_secs().cast_signed() > USE_GRAIN_SECS => {
@@ -307,6 +309,11 @@ impl World {
             }
             (_, Some(probed)) => used_at(probed, "sts"),
             (Some(used), None) => used_at(used, "s3"),
+        };
+        let until_now = |(_, until): (_, Option<Timestamp>)| until.unwrap_or(published).min(published);
+        match key.used.filter(|(from, _)| self.climate.cloudtrail && *from <= published) {
+            Some(span) => recorded.witnessed(witness(until_now(span))),
+            None => recorded,
         }
     }
 
@@ -395,7 +402,20 @@ pub(crate) fn no_answer() -> Outcome {
 }
 
 fn used_at(last_used_at: Timestamp, service: &str) -> KeyUsage {
-    KeyUsage::Used { last_used_at, service: service.to_owned() }
+    KeyUsage::Used { last_used_at, service: service.to_owned(), witness: None }
+}
+
+pub(crate) fn witness(at: Timestamp) -> Witness {
+    let word = str::to_owned;
+    Witness {
+        event_id: word("event"),
+        at,
+        service: word("sts"),
+        call: word("AssumeRole"),
+        by: word("arn:aws:iam::111122223333:user/vendor"),
+        address: word("203.0.113.7"),
+        agent: word("vendor/1"),
+    }
 }
 
 fn key_id(number: u32) -> AccessKeyId {

@@ -205,8 +205,11 @@ async fn every_refusal_of_a_role(seen: &mut Seen) {
     emulator().order(&Rule::answer("sts:AssumeRole", 200, &garbled[..150]).about(&role("other")));
     let user = "canary-nobody".parse().expect("a user");
     for name in ["other", "other", "garbled", "missing"] {
-        let account =
-            AccountSettings { id: None, role_arn: Some(role(name)), external_id: Some(SECRET.to_owned()) };
+        let account = AccountSettings {
+            role_arn: Some(role(name)),
+            external_id: Some(SECRET.to_owned()),
+            ..AccountSettings::default()
+        };
         let iam = iam(&session("testing"), Some(account));
         seen.fails(name, iam.list_keys(&user).await);
     }

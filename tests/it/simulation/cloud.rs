@@ -118,7 +118,7 @@ impl Key {
             (_, Some(probed)) => (probed, "sts"),
             (Some(used), None) => (used, "s3"),
         };
-        KeyUsage::Used { last_used_at, service: service.to_owned() }
+        KeyUsage::Used { last_used_at, service: service.to_owned(), witness: None }
     }
 }
 
@@ -244,7 +244,7 @@ impl State {
         let usage = self.key(user, id).map_or(KeyUsage::Gone, |key| key.usage(now.minus(lag)));
         match (self.mistake, usage) {
             (Mistake::ProbeIsUse, KeyUsage::Used { last_used_at, .. }) => {
-                KeyUsage::Used { last_used_at, service: "s3".to_owned() }
+                KeyUsage::Used { last_used_at, service: "s3".to_owned(), witness: None }
             }
             (Mistake::UseIsOverlooked, KeyUsage::Used { .. }) => KeyUsage::Never,
             (_, usage) => usage,
