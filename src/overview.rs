@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::audit::Summary;
 use crate::rotation::{KeyStatus, Next, Rotation};
 use crate::time::Timestamp;
 
@@ -173,4 +174,6 @@ pub struct Overview {
     pub deliveries: std::collections::BTreeMap<Tally, u64>,
     /// Why it is not ready, in sentences; empty: it is.
     pub unready: Vec<String>,
+    /// What the last review of the accounts came to, if there was one since the start.
+    pub review: Option<Summary>,
 }

@@ -111,14 +111,13 @@ impl Condition {
         Condition::SealKey,
     ];
 
-    /// What one is told of who does not say: all that a person must do something about.
-    pub const DEFAULT: [Condition; 9] = [
+    /// What one is told of who does not say: all that a person must do something about, but for what takes a review
+    /// of the accounts, which is made for those who ask for it.
+    pub const DEFAULT: [Condition; 7] = [
         Condition::Overdue,
         Condition::Failed,
         Condition::Stuck,
         Condition::Reactivated,
-        Condition::RootKey,
-        Condition::Audit,
         Condition::Journal,
         Condition::Aws,
         Condition::SealKey,
@@ -169,6 +168,12 @@ impl Condition {
             Condition::Aws => Topic::Aws,
             Condition::SealKey => Topic::SealKey,
         }
+    }
+
+    /// Whether a review of the accounts finds it, and only the next one finds it gone.
+    #[must_use]
+    pub fn is_of_review(self) -> bool {
+        matches!(self.topic(), Topic::RootKey | Topic::Audit)
     }
 
     /// Whether the end of it is a recovery. A key that is due is only ever on its way.

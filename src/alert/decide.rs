@@ -37,6 +37,18 @@ pub enum Style {
     State,
 }
 
+impl Style {
+    /// What an alert takes the place of: to who reads messages, whatever was said before of the same topic; to those
+    /// who keep alerts apart, only itself.
+    #[must_use]
+    pub fn slot(self, alert: &Alert) -> AlertKey {
+        match self {
+            Style::Messages => alert.key(),
+            Style::Incidents | Style::State => alert.incident(),
+        }
+    }
+}
+
 /// One message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Telling {
@@ -114,7 +126,7 @@ pub fn decide(
     notices: &[Notice],
     now: Timestamp,
 ) -> Vec<Telling> {
-    if now < memory.not_before {
+    if memory.is_left_alone(now) {
         return Vec::new();
     }
     let at = memory.trying_since.unwrap_or(now);
@@ -134,25 +146,22 @@ fn sorted_out(
     now: Timestamp,
 ) -> Vec<Batch> {
     let firing = firing(policy, memory, picture, now);
-    let over = over(memory, picture);
+    let over = over(policy, memory, picture);
+    let recovered = recovered(memory, picture);
     let news = notices
         .iter()
-        .filter(|notice| policy.on.contains(&notice.condition) && notice.position > memory.cursor.position);
+        .filter(|notice| policy.on.contains(&notice.condition) && notice.position > memory.cursor);
     let news: Vec<Item> = news.cloned().map(Item::News).collect();
     match policy.style {
         Style::Messages => {
-            vec![(None, firing.into_iter().chain(over).chain(news).collect())]
+            vec![(None, firing.into_iter().chain(over).chain(recovered).chain(news).collect())]
         }
         // What happened and is over is no state.
-        Style::State => {
-            let ends = over.into_iter().chain(replaced(memory, &firing)).filter(is_end).collect::<Vec<_>>();
-            vec![(None, firing.into_iter().chain(ends).collect())]
-        }
+        Style::State => vec![(None, firing.into_iter().chain(over).collect())],
         Style::Incidents => {
-            let ends = over.into_iter().chain(replaced(memory, &firing)).collect();
             let mut tellings = openings(memory, firing);
-            tellings.extend(closings(memory, ends));
-            tellings.extend(news.into_iter().map(|item| (None, vec![item])));
+            tellings.extend(closings(memory, over));
+            tellings.extend(recovered.into_iter().chain(news).map(|item| (None, vec![item])));
             tellings
         }
     }
@@ -162,15 +171,15 @@ fn sorted_out(
 #[must_use]
 pub fn next_time(policy: &Policy, memory: &Memory, picture: &Picture, now: Timestamp) -> Timestamp {
     // What was not taken may be over by now: then there is nothing to try again.
-    if memory.failures > 0 && memory.not_before > now {
+    if memory.failures > 0 && memory.is_left_alone(now) {
         return memory.not_before;
     }
     let every = every(policy);
-    let still = |(key, told): (&AlertKey, &Told)| {
-        let firing = picture.firing.get(key).filter(|alert| policy.on.contains(&alert.condition))?;
-        (!told.quiet && firing.condition == told.alert.condition).then(|| told.at + every)
+    let still = |told: &Told| {
+        let firing = picture.firing.get(&told.alert.key())?;
+        (policy.on.contains(&firing.condition) && told.is_known(firing)).then(|| told.at.min(now) + every)
     };
-    memory.told.iter().filter_map(still).min().unwrap_or(Timestamp::NEVER)
+    memory.told.values().filter_map(still).min().unwrap_or(Timestamp::NEVER)
 }
 
 fn every(policy: &Policy) -> Duration {
@@ -180,48 +189,43 @@ fn every(policy: &Policy) -> Duration {
     }
 }
 
-/// What is wrong and was not told, or was told long enough ago.
+/// What is wrong and was not told for certain, or was told long enough ago.
 fn firing(policy: &Policy, memory: &Memory, picture: &Picture, now: Timestamp) -> Vec<Item> {
     let every = every(policy);
-    let wanted = picture.firing.iter().filter(|(_, alert)| policy.on.contains(&alert.condition));
-    let item = |(key, alert): (&AlertKey, &Alert)| match memory.told.get(key) {
-        Some(told) if !told.quiet && told.alert.condition == alert.condition => {
+    let wanted = picture.firing.values().filter(|alert| policy.on.contains(&alert.condition));
+    let item = |alert: &Alert| match memory.told.get(&policy.style.slot(alert)) {
+        Some(told) if told.is_known(alert) => {
             let alert = Alert { since: told.alert.since.min(alert.since), ..alert.clone() };
-            (now.since(told.at) >= every).then_some(Item::Firing { alert, again: true })
+            told.is_long_ago(every, now).then_some(Item::Firing { alert, again: true })
         }
         Some(_) | None => Some(Item::Firing { alert: alert.clone(), again: false }),
     };
     wanted.filter_map(item).collect()
 }
 
-/// What was told, or quietly noted, and is over.
-fn over(memory: &Memory, picture: &Picture) -> Vec<Item> {
-    let item = |(key, told): (&AlertKey, &Told)| {
-        let sentence = picture.end_of(&told.alert)?;
-        let alert = told.alert.clone();
-        if !told.quiet {
-            return Some(Item::Over { alert, sentence });
-        }
-        // Nobody has recovered whose trouble is only another one.
+/// What was told, or may have been, and is over. To those who keep alerts apart, what became another one that they are
+/// told of is over, too.
+fn over(policy: &Policy, memory: &Memory, picture: &Picture) -> Vec<Item> {
+    let became = |told: &Told| {
+        let firing = picture.firing.get(&told.alert.key())?;
+        let is_other = firing.condition != told.alert.condition && policy.on.contains(&firing.condition);
+        (is_other && policy.style != Style::Messages).then(|| firing.sentence.clone())
+    };
+    let item = |told: &Told| {
+        let sentence = became(told).or_else(|| picture.end_of(&told.alert))?;
+        Some(Item::Over { alert: told.alert.clone(), sentence })
+    };
+    memory.told.values().filter_map(item).collect()
+}
+
+/// What was noted, and is over. Nobody has recovered whose trouble is only another one.
+fn recovered(memory: &Memory, picture: &Picture) -> Vec<Item> {
+    let item = |(key, alert): (&AlertKey, &Alert)| {
+        let sentence = picture.end_of(alert)?;
         let in_trouble = picture.firing.get(key).is_some_and(|firing| firing.condition.is_trouble());
-        (!in_trouble).then_some(Item::Recovered { alert, sentence })
+        (!in_trouble).then(|| Item::Recovered { alert: alert.clone(), sentence })
     };
-    memory.told.iter().filter_map(item).collect()
-}
-
-/// What was told and got worse, for those to whom that is another alert. What got better is over by itself.
-fn replaced(memory: &Memory, firing: &[Item]) -> Vec<Item> {
-    let item = |item: &Item| {
-        let Item::Firing { alert, again: false } = item else { return None };
-        let told = memory.told.get(&alert.key()).filter(|told| !told.quiet)?;
-        let got_worse = alert.condition > told.alert.condition;
-        got_worse.then(|| Item::Over { alert: told.alert.clone(), sentence: alert.sentence.clone() })
-    };
-    firing.iter().filter_map(item).collect()
-}
-
-fn is_end(item: &Item) -> bool {
-    matches!(item, Item::Over { .. })
+    memory.noted.iter().filter_map(item).collect()
 }
 
 /// Incidents are opened before others are closed: what gets worse is never without one.
@@ -230,7 +234,8 @@ fn openings(memory: &Memory, firing: Vec<Item>) -> Vec<Batch> {
     let mut begun: BTreeMap<Condition, Vec<Alert>> = BTreeMap::new();
     for item in firing {
         let Item::Firing { alert, again } = item else { continue };
-        match memory.told.get(&alert.key()).filter(|_| again) {
+        // What is open, or may be, must stay the same incident.
+        match memory.told.get(&alert.incident()) {
             Some(told) => {
                 open.entry(told.incident.clone()).or_default().push(Item::Firing { alert, again });
             }
@@ -250,24 +255,16 @@ fn openings(memory: &Memory, firing: Vec<Item>) -> Vec<Batch> {
 }
 
 /// An incident is closed when the last of what it is about is over, and not before.
-fn closings(memory: &Memory, ends: Vec<Item>) -> Vec<Batch> {
+fn closings(memory: &Memory, over: Vec<Item>) -> Vec<Batch> {
     let mut closed: BTreeMap<AlertKey, Vec<Item>> = BTreeMap::new();
-    let mut recovered = Vec::new();
-    for item in ends {
-        match &item {
-            Item::Over { alert, .. } => {
-                if let Some(told) = memory.told.get(&alert.key()) {
-                    closed.entry(told.incident.clone()).or_default().push(item);
-                }
-            }
-            Item::Recovered { .. } => recovered.push(item),
-            Item::Firing { .. } | Item::News(_) | Item::Test => {}
+    for item in over {
+        let Item::Over { alert, .. } = &item else { continue };
+        if let Some(told) = memory.told.get(&alert.incident()) {
+            closed.entry(told.incident.clone()).or_default().push(item);
         }
     }
-    let members = |incident: &AlertKey| {
-        memory.told.values().filter(|told| !told.quiet && told.incident == *incident).count()
-    };
+    let members =
+        |incident: &AlertKey| memory.told.values().filter(|told| told.incident == *incident).count();
     closed.retain(|incident, items| items.len() == members(incident));
-    let recovered = recovered.into_iter().map(|item| (None, vec![item]));
-    closed.into_iter().map(|(incident, items)| (Some(incident), items)).chain(recovered).collect()
+    closed.into_iter().map(|(incident, items)| (Some(incident), items)).collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::condition::Condition;
-use crate::alert::decide::{Item, Policy, Telling};
+use crate::alert::decide::{Item, Policy, Style, Telling};
 use crate::alert::picture::{Alert, AlertKey, Picture};
 use crate::rotation::retry::wait_after;
 use crate::time::Timestamp;
@@ -17,10 +17,16 @@ const SINK_WAIT_MAX: Duration = Duration::from_mins(30);
 /// What one sink was told, and how it took it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
-    /// Up to where of the history it was told the news.
-    pub cursor: Cursor,
-    /// What it was told is wrong, and not yet that it is over.
+    /// The place in the history up to which it was told the news; 0: before the first.
+    pub cursor: u64,
+    /// What it believes to be wrong, or may believe: told, and not yet that it is over. By [`Style::slot`].
     pub told: BTreeMap<AlertKey, Told>,
+    /// What it does not want to hear, noted so that the end of it can be told. By [`Alert::key`].
+    pub noted: BTreeMap<AlertKey, Alert>,
+    /// It was begun while what the sink was told before could not be read, so it is not all of it.
+    pub is_part: bool,
+    /// When it was last told what a review of the accounts found.
+    pub reviewed_at: Timestamp,
     /// How often in a row it did not take what it was told.
     pub failures: u32,
     /// It is left alone until then.
@@ -29,16 +35,7 @@ pub struct Memory {
     pub trying_since: Option<Timestamp>,
 }
 
-/// A place in the history.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Cursor {
-    /// The position of the last event that was looked at; 0: none.
-    pub position: u64,
-    /// Events before this time were looked at.
-    pub at: Timestamp,
-}
-
-/// One thing that a sink was told.
+/// One thing that a sink was told, or may have been told.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     /// As it was told last.
@@ -47,69 +44,104 @@ pub struct Told {
     pub at: Timestamp,
     /// The incident that it is part of.
     pub incident: AlertKey,
-    /// It was not told, only seen, so that its end can be.
-    pub quiet: bool,
+    /// The sink's last answer about it was lost, or is not here yet: it may know that this is wrong, that it is over, or neither.
+    pub in_doubt: bool,
 }
 
 impl Memory {
-    /// That of a sink which was never told anything. What happened before `now` is none of its news.
+    /// That of a sink which was never told anything. What happened up to this place of the history is none of its news.
     #[must_use]
-    pub fn new(now: Timestamp) -> Memory {
+    pub fn new(cursor: u64) -> Memory {
         Memory {
-            cursor: Cursor { position: 0, at: now },
+            cursor,
             told: BTreeMap::new(),
+            noted: BTreeMap::new(),
+            is_part: false,
+            reviewed_at: Timestamp::EPOCH,
             failures: 0,
             not_before: Timestamp::EPOCH,
             trying_since: None,
         }
     }
 
-    /// Notes what this sink does not want to hear, but whose end it does. Whether there was anything.
-    pub fn watch(&mut self, policy: &Policy, picture: &Picture, now: Timestamp) -> bool {
-        if !policy.on.contains(&Condition::Recovered) {
-            return false;
+    /// One that is begun while it cannot be read what the sink was told before.
+    #[must_use]
+    pub fn part() -> Memory {
+        Memory { is_part: true, ..Memory::new(0) }
+    }
+
+    /// This, and what was told after it while it could not be read or written.
+    #[must_use]
+    pub fn and_then(mut self, later: Memory) -> Memory {
+        if !later.is_part {
+            return later;
         }
-        let unheard = picture.firing.iter().filter(|(key, alert)| {
+        self.told.extend(later.told);
+        self.noted.extend(later.noted);
+        Memory {
+            failures: later.failures,
+            not_before: later.not_before,
+            trying_since: later.trying_since,
+            ..self
+        }
+    }
+
+    /// Notes what this sink does not want to hear, but whose end it does.
+    pub fn watch(&mut self, policy: &Policy, picture: &Picture) {
+        if !policy.on.contains(&Condition::Recovered) {
+            return;
+        }
+        for (key, alert) in &picture.firing {
             let wanted = policy.on.contains(&alert.condition);
-            alert.condition.is_trouble() && !wanted && !self.told.contains_key(*key)
-        });
-        let quiet = |(key, alert): (&AlertKey, &Alert)| {
-            let told = Told { alert: alert.clone(), at: now, incident: alert.incident(), quiet: true };
-            (key.clone(), told)
-        };
-        let unheard: Vec<_> = unheard.map(quiet).collect();
-        let is_news = !unheard.is_empty();
-        self.told.extend(unheard);
-        is_news
+            let is_told = || self.told.values().any(|told| told.alert.key() == *key);
+            if alert.condition.is_trouble() && !wanted && !self.noted.contains_key(key) && !is_told() {
+                self.noted.insert(key.clone(), alert.clone());
+            }
+        }
     }
 
     /// The sink took it.
-    pub fn took(&mut self, telling: &Telling, now: Timestamp) {
+    pub fn took(&mut self, style: Style, telling: &Telling, now: Timestamp) {
         (self.failures, self.not_before, self.trying_since) = (0, Timestamp::EPOCH, None);
         for item in &telling.items {
             match item {
-                Item::Firing { alert, .. } => {
-                    let told = Told {
-                        alert: alert.clone(),
-                        at: now,
-                        incident: telling.incident.clone().unwrap_or_else(|| alert.incident()),
-                        quiet: false,
-                    };
-                    self.told.insert(alert.key(), told);
-                }
-                Item::Over { alert, .. } | Item::Recovered { alert, .. } => {
-                    let key = alert.key();
-                    // It may have begun again as something else in the meantime.
-                    if self.told.get(&key).is_some_and(|told| told.alert.condition == alert.condition) {
-                        self.told.remove(&key);
+                Item::Firing { alert, .. } => self.note(style, telling, alert, (now, false)),
+                Item::Over { alert, .. } => {
+                    let slot = style.slot(alert);
+                    // Who reads messages may have been told in the same one what it is instead.
+                    if self.told.get(&slot).is_some_and(|told| told.alert.condition == alert.condition) {
+                        self.told.remove(&slot);
                     }
                 }
-                Item::News(notice) => {
-                    self.cursor.position = self.cursor.position.max(notice.position);
-                }
+                Item::Recovered { alert, .. } => drop(self.noted.remove(&alert.key())),
+                Item::News(notice) => self.cursor = self.cursor.max(notice.position),
                 Item::Test => {}
             }
         }
+    }
+
+    /// The sink may hear it from now on, and nobody knows whether it does. Whatever is in doubt is told again: that it is
+    /// wrong, while it is, and else that it is over.
+    pub fn is_being_told(&mut self, style: Style, telling: &Telling, now: Timestamp) {
+        for item in &telling.items {
+            match item {
+                Item::Firing { alert, again: false } => self.note(style, telling, alert, (now, true)),
+                Item::Over { alert, .. } => {
+                    let told = self.told.get_mut(&style.slot(alert));
+                    if let Some(told) = told.filter(|told| told.alert.condition == alert.condition) {
+                        told.in_doubt = true;
+                    }
+                }
+                // It knows of the alert already, and the rest is simply told again.
+                Item::Firing { again: true, .. } | Item::Recovered { .. } | Item::News(_) | Item::Test => {}
+            }
+        }
+    }
+
+    /// The sink may have taken it or not, and is left alone for a while.
+    pub fn lost(&mut self, style: Style, telling: &Telling, retry_after: Option<Duration>, now: Timestamp) {
+        self.is_being_told(style, telling, now);
+        self.refused(telling, retry_after, now);
     }
 
     /// The sink did not take it, and is left alone for a while.
@@ -118,5 +150,30 @@ impl Memory {
         self.trying_since.get_or_insert(telling.at);
         let wait = wait_after(self.failures, retry_after).unwrap_or(SINK_WAIT_MAX);
         self.not_before = now + wait.min(SINK_WAIT_MAX);
+    }
+
+    /// Whether it is too early to try it again. No wait is longer than the longest: who said so had a clock that was
+    /// ahead, and was set right since.
+    pub(super) fn is_left_alone(&self, now: Timestamp) -> bool {
+        now < self.not_before && self.not_before <= now + SINK_WAIT_MAX
+    }
+
+    fn note(&mut self, style: Style, telling: &Telling, alert: &Alert, (at, in_doubt): (Timestamp, bool)) {
+        let incident = telling.incident.clone().unwrap_or_else(|| alert.incident());
+        let told = Told { alert: alert.clone(), at, incident, in_doubt };
+        self.told.insert(style.slot(alert), told);
+        self.noted.remove(&alert.key());
+    }
+}
+
+impl Told {
+    /// Whether it is time to tell it again, or was told by a clock that was far ahead.
+    pub(super) fn is_long_ago(&self, every: Duration, now: Timestamp) -> bool {
+        now.since(self.at) >= every || self.at > now + every
+    }
+
+    /// Whether the sink certainly knows that this is wrong.
+    pub(super) fn is_known(&self, alert: &Alert) -> bool {
+        !self.in_doubt && self.alert.condition == alert.condition
     }
 }

@@ -13,11 +13,15 @@
 //! **Invariant:** what a sink was told is told to be over, once, when that is *known*. A user that could not be
 //! looked at is not over.
 //!
+//! **Invariant:** a sink whose answer was lost may believe either. It is told again: what is wrong, while it is, and
+//! else that it is over, so that nothing stays open for ever.
+//!
 //! **Invariant:** an alert carries the code and the sentence of `status` and `explain`, and no secret: there is
 //! none in a verdict.
 
 mod condition;
 mod decide;
+mod findings;
 mod memory;
 mod picture;
 mod words;
@@ -27,6 +31,7 @@ mod tests;
 
 pub use condition::{BadCondition, Condition, Severity};
 pub use decide::{Item, Notice, Policy, Style, Telling, decide, next_time};
-pub use memory::{Cursor, Memory, Told};
+pub use findings::Findings;
+pub use memory::{Memory, Told};
 pub use picture::{Alert, AlertKey, Picture, Seen, picture};
 pub use words::{headline, lines};

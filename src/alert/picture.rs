@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::condition::{Condition, Topic};
+use crate::alert::findings::Findings;
 use crate::ids::{AccountName, IamUserName, RotationId, VendorName};
-use crate::rotation::{Next, Rotation, Stage, Waiting};
+use crate::rotation::{Rotation, Stage};
 use crate::schedule::{State, Verdict, vendor_has_new_key};
 use crate::time::Timestamp;
 
@@ -151,7 +152,8 @@ pub struct Picture {
 /// is not judged: the others of its pass may not have been asked yet.
 #[must_use]
 pub fn picture(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> Picture {
-    let mut picture = Picture { whole, journal_works: true, ..Picture::default() };
+    // Before everybody was looked at, somebody may be left whose visit the journal will end.
+    let mut picture = Picture { whole, journal_works: whole, ..Picture::default() };
     let silent = seen.iter().filter(|seen| seen.is_silent());
     let asked = seen.iter().filter(|seen| seen.rotation.is_none() && has_key(seen.verdict.state));
     let nobody_answers =
@@ -215,12 +217,10 @@ fn of_rotation(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
     if seen.verdict.state == State::Stuck || is_orphan {
         return Some(seen.alert(Condition::Stuck, since));
     }
-    match seen.rotation?.next(now) {
-        Next::Wait { why: Waiting::Backoff { failures, .. }, .. } if failures >= FAILURES_MIN => {
-            Some(seen.alert(Condition::Failed, now))
-        }
-        Next::Wait { .. } | Next::Perform(_) | Next::Stuck(_) | Next::Ended(_) => None,
-    }
+    // It fails until it succeeds, also while its next attempt is under way. Where nobody tries any more, nothing fails.
+    let is_tried = matches!(seen.verdict.state, State::Rotating | State::Overdue);
+    let is_failing = is_tried && seen.rotation?.failures() >= FAILURES_MIN;
+    is_failing.then(|| seen.alert(Condition::Failed, now))
 }
 
 /// From the moment the vendor went back until the old key is Inactive again, or the rotation is over.
@@ -261,20 +261,37 @@ impl Picture {
         picture
     }
 
+    /// What of it is about what keyround works with; of everything else nothing is known.
+    #[must_use]
+    pub fn of_house(&self) -> Picture {
+        let mut picture = Picture::default();
+        let topics = [Topic::Journal, Topic::SealKey, Topic::Aws];
+        let of_house = self.firing().filter(|alert| topics.contains(&alert.condition.topic()));
+        of_house.for_each(|alert| picture.raise(alert.clone()));
+        picture
+    }
+
+    /// The same, but that the journal is written again is not known.
+    #[must_use]
+    pub fn without_journal(&self) -> Picture {
+        Picture { journal_works: false, ..self.clone() }
+    }
+
     /// What is wrong.
     pub fn firing(&self) -> impl Iterator<Item = &Alert> {
         self.firing.values()
     }
 
-    /// Adds what was seen elsewhere than in a visit: the journal, the review.
+    /// Adds what was seen elsewhere than in a visit.
     pub fn raise(&mut self, alert: Alert) {
         self.firing.insert(alert.key(), alert);
     }
 
-    /// Says that what the review did not find is not there.
+    /// The same, with what the review found.
     #[must_use]
-    pub fn reviewed(self) -> Picture {
-        Picture { reviewed: true, ..self }
+    pub fn with_review(mut self, findings: &Findings) -> Picture {
+        findings.alerts.iter().for_each(|alert| self.raise(alert.clone()));
+        Picture { reviewed: findings.is_whole, ..self }
     }
 
     /// Whether what was told is over, and what there is to say of it now.

@@ -1,9 +1,11 @@
-//! The decisions, by tables and by whole lives of sinks that fail.
+//! The decisions, by tables; and, in files of their own, those after lost answers and whole lives of sinks that fail.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod lives;
+mod lost;
+mod reviews;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::ids::{IamUserName, RotationId, Subject, VendorName};
@@ -58,6 +60,8 @@ fn a_step_that_fails_is_told_of_when_the_quick_retries_have_not_helped() {
     for (failures, expected) in [(1, &[][..]), (2, &[]), (3, &["failed"]), (9, &["failed"])] {
         let user = User { rotation: Some(rotation(failures)), ..User::new("acme", State::Rotating) };
         assert_eq!(words(&picture(&[user.seen()], true, now())), expected, "{failures}");
+        let next_attempt = now() + HOUR * 24;
+        assert_eq!(words(&picture(&[user.seen()], true, next_attempt)), expected, "under way: {failures}");
     }
 }
 
@@ -206,7 +210,7 @@ fn news_are_told_once_and_by_place_in_the_history() {
 
 #[test]
 fn a_sink_that_fails_is_left_alone_for_longer_and_longer_but_never_long() {
-    let mut memory = Memory::new(now());
+    let mut memory = Memory::new(0);
     let mut waits = Vec::new();
     for _ in 0..14 {
         memory.refused(&Telling::test(now()), None, now());
@@ -239,7 +243,8 @@ fn what_a_sink_remembers_survives_the_trip_through_json() {
     let _told = listener.hears(&[User::new("acme", State::Stuck), User::new("zeta", State::Overdue)], now());
     let text = serde_json::to_string(&listener.memory).expect("JSON");
     assert_eq!(serde_json::from_str::<Memory>(&text).expect("a memory"), listener.memory);
-    assert_eq!(listener.memory.told.len(), 3, "{text}");
+    let (told, noted) = (listener.memory.told.len(), listener.memory.noted.len());
+    assert_eq!((told, noted), (2, 1), "{text}");
 }
 
 #[test]
@@ -263,97 +268,6 @@ fn every_condition_has_a_word_of_its_own_and_is_read_back() {
         assert_eq!(condition.as_str().parse(), Ok(condition));
         assert_eq!(serde_json::to_value(condition).expect("JSON"), condition.as_str());
     }
-}
-
-// Whole lives.
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Whatever happens to eight users and to the sink: what is overdue is told as soon as the sink can be
-    /// reached, nothing is told twice within `repeat`, and everything told is told to be over exactly once.
-    #[test]
-    fn never_silent_never_twice_and_over_exactly_once(life in lives()) {
-        for style in STYLES {
-            live(style, &life)?;
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Step {
-    secs: u64,
-    states: Vec<State>,
-    accepts: bool,
-}
-
-fn lives() -> impl Strategy<Value = Vec<Step>> {
-    let state = prop::sample::select(vec![
-        State::Ok,
-        State::Warning,
-        State::Due,
-        State::Overdue,
-        State::Rotating,
-        State::Stuck,
-        State::Held,
-    ]);
-    let step = (1_u64..90_000, prop::collection::vec(state, 8), prop::bool::weighted(0.7));
-    let step = step.prop_map(|(secs, states, accepts)| Step { secs, states, accepts });
-    prop::collection::vec(step, 1..30)
-}
-
-fn live(style: Style, life: &[Step]) -> Result<(), TestCaseError> {
-    let on = ["warning", "overdue", "stuck"];
-    let mut listener = Listener::new(style, &on);
-    let mut at = now();
-    let mut last: BTreeMap<(AlertKey, Condition), Timestamp> = BTreeMap::new();
-    let mut open: BTreeMap<AlertKey, u32> = BTreeMap::new();
-    let calm = Step { secs: 90_000, states: vec![State::Ok; 8], accepts: true };
-    for step in life.iter().chain([&calm]) {
-        at = at + Duration::from_secs(step.secs);
-        let users: Vec<User> =
-            step.states.iter().zip(0..).map(|(state, n)| User::new(&format!("v{n}"), *state)).collect();
-        let was_left_alone = at < listener.memory.not_before;
-        let tellings = listener.tellings(&users, true, at);
-        prop_assert!(!was_left_alone || tellings.is_empty());
-        if !step.accepts && !tellings.is_empty() {
-            listener.memory.refused(&tellings[0], None, at);
-            continue;
-        }
-        for item in tellings.iter().flat_map(|telling| &telling.items) {
-            match item {
-                Item::Firing { alert, .. } => {
-                    let before = last.insert((alert.key(), alert.condition), at);
-                    let soon = before.filter(|before| style != Style::State && at.since(*before) < REPEAT);
-                    prop_assert_eq!(soon, None, "{:?} is told twice within `repeat`", alert);
-                    open.insert(alert.key(), 1);
-                }
-                Item::Over { alert, .. } => {
-                    last.remove(&(alert.key(), alert.condition));
-                    let is_replaced = tellings.iter().flat_map(|telling| &telling.items).any(
-                        |other| matches!(other, Item::Firing { alert: new, .. } if new.key() == alert.key()),
-                    );
-                    let was_open = if is_replaced { Some(1) } else { open.remove(&alert.key()) };
-                    prop_assert_eq!(was_open, Some(1), "{:?} is over twice", alert);
-                }
-                other => prop_assert!(false, "{:?}", other),
-            }
-        }
-        listener.take(&tellings, at);
-        for user in users.iter().filter(|user| !was_left_alone && user.verdict.state == State::Overdue) {
-            let seen = user.seen();
-            let alerts = picture(&[seen], true, at);
-            let key = alerts.firing().next().expect("it is overdue").key();
-            let told = listener.memory.told.get(&key).map(|told| told.alert.condition);
-            prop_assert_eq!(told, Some(Condition::Overdue), "silent about {:?}", key);
-        }
-        // Messages of the worse are messages: an escalation forgets when the lesser was told.
-        last.retain(|(key, condition), _| {
-            listener.memory.told.get(key).is_some_and(|told| told.alert.condition == *condition)
-        });
-    }
-    prop_assert!(listener.memory.told.is_empty() || at < listener.memory.not_before);
-    Ok(())
 }
 
 // Those who look, and those who listen.
@@ -409,19 +323,19 @@ struct Listener {
 impl Listener {
     fn new(style: Style, on: &[&str]) -> Listener {
         let on = on.iter().map(|word| word.parse().expect("a condition")).collect();
-        Listener { policy: Policy { on, repeat: REPEAT, style }, memory: Memory::new(now()) }
+        Listener { policy: Policy { on, repeat: REPEAT, style }, memory: Memory::new(0) }
     }
 
     fn tellings(&mut self, users: &[User], whole: bool, at: Timestamp) -> Vec<Telling> {
         let seen: Vec<Seen<'_>> = users.iter().map(User::seen).collect();
         let picture = picture(&seen, whole, at);
-        self.memory.watch(&self.policy, &picture, at);
+        self.memory.watch(&self.policy, &picture);
         decide(&self.policy, &self.memory, &picture, &[], at)
     }
 
     fn take(&mut self, tellings: &[Telling], at: Timestamp) {
         for telling in tellings {
-            self.memory.took(telling, at);
+            self.memory.took(self.policy.style, telling, at);
         }
     }
 

@@ -66,8 +66,8 @@ fn state(condition: Condition) -> &'static str {
         Condition::Reactivated => "back on its old key",
         Condition::Recovered => "recovered",
         Condition::Rotated => "rotated",
-        Condition::RootKey => "in use: the root user's access key",
-        Condition::Audit => "found by the review",
+        Condition::RootKey => "with an access key of root",
+        Condition::Audit => "with a grave finding",
         Condition::Journal => "without its journal",
         Condition::Aws => "without an answer from AWS",
         Condition::SealKey => "without its seal key",
@@ -78,6 +78,10 @@ fn whose(alert: &Alert) -> String {
     match (&alert.vendor, &alert.iam_user) {
         (Some(vendor), Some(user)) => format!("{vendor} ({user})"),
         (Some(vendor), None) => vendor.to_string(),
+        (None, _) if alert.condition.is_of_review() => match &alert.account {
+            Some(account) => format!("the account {account}"),
+            None => "the account".to_owned(),
+        },
         (None, _) => "keyround".to_owned(),
     }
 }

@@ -69,10 +69,11 @@ fn of_user(text: &mut String, user: &User, facts: &Facts, names: &mut BTreeSet<S
         user = user.name.as_str(),
         variable = name.to_ascii_uppercase().replace('-', "_"),
     );
-    // A person's key is not a vendor's, however it looks: the section waits as a comment.
-    let is_person = user.console.password;
+    // A person's key is not a vendor's, however it looks, and where none works there is nothing to rotate: the
+    // section waits as a comment.
+    let waits = user.console.password || !has_active_key(user);
     for line in body.lines() {
-        put(text, &if is_person { format!("# {line}\n") } else { format!("{line}\n") });
+        put(text, &if waits { format!("# {line}\n") } else { format!("{line}\n") });
     }
 }
 
@@ -99,6 +100,9 @@ fn reasons(user: &User, vendor: Option<&KnownVendor>, facts: &Facts) -> Vec<Stri
             "a person's, probably: it has a console password ({signed_in}), so the section is a comment"
         ));
     }
+    if !has_active_key(user) {
+        lines.push("no key of it works: there is nothing to rotate, so the section is a comment".to_owned());
+    }
     for key in &user.keys {
         lines.push(of_key(key, facts));
     }
@@ -122,7 +126,7 @@ fn of_key(key: &Key, facts: &Facts) -> String {
             let service =
                 last.service.as_deref().map(|service| format!(" for {service}")).unwrap_or_default();
             let region = last.region.as_deref().map(|region| format!(" in {region}")).unwrap_or_default();
-            format!("last used {} days ago{service}{region}", facts.at.days_since(last.at))
+            format!("last used {} ago{service}{region}", days(facts.at.days_since(last.at)))
         }
     };
     let agents: BTreeSet<&str> = key.origins.iter().flatten().map(|origin| origin.agent.as_str()).collect();
@@ -130,7 +134,15 @@ fn of_key(key: &Key, facts: &Facts) -> String {
         0 => String::new(),
         _ => format!(", by {}", agents.into_iter().collect::<Vec<_>>().join(", ")),
     };
-    format!("{}: {status}, {} days old, {used}{by}", key.id, facts.at.days_since(key.created_at))
+    format!("{}: {status}, {} old, {used}{by}", key.id, days(facts.at.days_since(key.created_at)))
+}
+
+fn has_active_key(user: &User) -> bool {
+    user.keys.iter().any(|key| key.status == KeyStatus::Active)
+}
+
+fn days(count: u64) -> String {
+    if count == 1 { "1 day".to_owned() } else { format!("{count} days") }
 }
 
 fn of_role(text: &mut String, role: &Role, facts: &Facts, names: &mut BTreeSet<String>) {

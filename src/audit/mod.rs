@@ -14,6 +14,7 @@ pub mod facts;
 pub mod known;
 pub mod rules;
 mod scorecard;
+mod summary;
 mod waive;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use serde_json::Value;
 pub use declared::{Declared, DeclaredVendor, Given, Waiver};
 pub use facts::Facts;
 pub use scorecard::Score;
+pub use summary::{AccountReview, Summary};
 
 use crate::ids::VendorName;
 use crate::policy::{Rule, Severity};

@@ -32,7 +32,7 @@ const PRACTICES: [(&str, For, &[&str]); 9] = [
     (
         "a trust with an external id",
         For::Roles,
-        &["KR302", "KR303", "KR304", "KR305", "KR306", "KR307", "KR308"],
+        &["KR302", "KR303", "KR304", "KR305", "KR306", "KR307", "KR308", "KR310"],
     ),
     ("keys rotated in time", For::Keys, &["KR401", "KR705"]),
     ("no idle or spare keys", For::Keys, &["KR402", "KR403", "KR404", "KR405", "KR407"]),

@@ -30,6 +30,8 @@ pub(crate) use role::role;
 
 /// The client name that CloudTrail shows, so that our own calls can be told from the vendors'.
 const APP_NAME: &str = concat!("keyround-", env!("CARGO_PKG_VERSION"));
+/// How it begins in each version, as it stands in a user agent.
+const APP_IN_AGENT: &str = "app/keyround-";
 
 /// IAM is one service for the whole partition; STS has to be somewhere.
 const REGION_OF_LAST_RESORT: &str = "us-east-1";
@@ -104,6 +106,12 @@ impl AwsSession {
         self.settings.endpoint_url.as_deref()
     }
 
+    /// Whether CloudTrail is asked who uses keys, where an account does not say otherwise.
+    #[must_use]
+    pub fn asks_cloudtrail(&self) -> bool {
+        self.settings.cloudtrail
+    }
+
     /// Deadlines for a call inside another call, such as AssumeRole before CreateAccessKey: it must end first,
     /// or the outer call cannot tell that it was never sent.
     #[must_use]
@@ -154,6 +162,11 @@ fn http_client() -> SharedHttpClient {
         .pool_idle_timeout(CONNECTION_IDLE_MAX)
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .build_https()
+}
+
+/// Whether a call was ours, by the agent that CloudTrail shows.
+pub(crate) fn is_ours(agent: &str) -> bool {
+    agent.split([' ', '[', ']']).any(|word| word.starts_with(APP_IN_AGENT))
 }
 
 /// AWS's codes and request ids are words. What is not one came from somebody else, and is not repeated.

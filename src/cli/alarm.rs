@@ -4,17 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::Picture;
-use crate::cli::exit::Failure;
-use crate::cli::setup;
+use crate::audit::AccountReview;
+use crate::cli::exit::{Code, Failure};
+use crate::cli::{audit, setup};
 use crate::config::Settings;
 use crate::driver::{Alerts, Lookout, Teller, Tellers, World, of_journal};
 use crate::journal::{Mode, SpareFile};
-use crate::ports::{JournalError, SpareMemory};
+use crate::ports::{Answer, Fault, Journal, JournalError, Reviewer, SpareMemory};
+use crate::rotation::RefusalCode;
 use crate::time::SystemClock;
 
 /// A sink that is slow to hear the last word does not keep the program from ending.
@@ -48,7 +51,27 @@ pub(crate) fn alerts(
     lookout: &Arc<Lookout>,
 ) -> Alerts {
     let spare = spare(&worlds.borrow().settings.journal.path);
-    Alerts::new(worlds, tellers, Arc::clone(lookout), spare)
+    Alerts::new(worlds, tellers, Arc::clone(lookout), spare).with_reviewer(Arc::new(AccountReviewer))
+}
+
+/// Reviews as `keyround audit --quick` does.
+struct AccountReviewer;
+
+#[async_trait]
+impl Reviewer for AccountReviewer {
+    async fn review(&self, settings: &Settings, journal: &dyn Journal) -> Answer<Vec<AccountReview>> {
+        let in_flight = journal.in_flight().await.map_err(|error| Fault::unknown(error.to_string()))?;
+        let reviewed = audit::reviews_of(settings, &in_flight, false, false).await;
+        let reviewed = reviewed.map_err(|failure| match failure.code {
+            Code::TryAgain => Fault::unknown(failure.message),
+            _ => Fault::refused(RefusalCode::Other, failure.message),
+        })?;
+        let of_account = |one: audit::Reviewed| {
+            let is_whole = one.facts.gaps.is_empty();
+            AccountReview { account: one.account, review: one.review, is_whole }
+        };
+        Ok(reviewed.into_iter().map(of_account).collect())
+    }
 }
 
 /// Alerts at work beside the engine.

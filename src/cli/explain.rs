@@ -69,10 +69,8 @@ fn in_sentences(world: &World, visited: &Visited, now: Timestamp) -> String {
 
 fn key_in_words(visited: &Visited, key: &KeyMetadata, now: Timestamp) -> String {
     let used = match visited.usage.get(&key.id) {
-        Some(KeyUsage::Used { last_used_at, service }) => {
-            format!("last used at {last_used_at} for {service}")
-        }
-        Some(KeyUsage::Never) => "never used".to_owned(),
+        Some(usage @ KeyUsage::Used { .. }) => format!("last {}", usage.in_words()),
+        Some(usage @ KeyUsage::Never) => usage.in_words(),
         Some(KeyUsage::Gone) | None => "last use unknown".to_owned(),
     };
     let age = match now.days_since(key.created_at) {

@@ -30,7 +30,7 @@ pub(crate) async fn report(config: Option<&Path>, asked: args::Report, screen: &
     let history = happenings(&journal.history(None, crate::time::Timestamp::EPOCH).await?, from, to);
     let found = driver::status(&world, &[]).await?;
     let lookout = Arc::new(Lookout::default());
-    lookout.pass_ended(&Pass { began_at: now, ended_at: now, whole: true, found, next_at: None });
+    lookout.pass_ended(&Pass::of_a_moment(now, true, found));
     let (_keep, worlds) = tokio::sync::watch::channel(world);
     let overview = Observatory::new(worlds, lookout).overview().await;
     let html = page::report(&overview, &Period { from, to, events, head, history, reviews });

@@ -59,6 +59,7 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     let (_keep, worlds) = watch::channel(world);
     let lookout = Arc::new(Lookout::default());
     let mut alerts = alarm::alerts(worlds.clone(), tellers, &lookout);
+    alerts.recall().await;
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let reporter = Arc::new(Reporter::new(screen.progress));
@@ -72,6 +73,7 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     }
     let found = found?;
     if !stop.is_cancelled() {
+        alerts.review().await;
         alerts.tell().await;
         alerts.finish().await;
     }

@@ -214,7 +214,7 @@ fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {
         Waiting::Propagation | Waiting::Backoff { .. } | Waiting::Doubt => "again at",
         Waiting::Reveal { .. } => "waits for somebody to reveal the key, looked at again at",
         Waiting::HandOver { .. } => "waits for word of the hand-over, looked at again at",
-        Waiting::Use | Waiting::Quiet { .. } => "looked at again at",
+        Waiting::Use { .. } | Waiting::Quiet { .. } => "looked at again at",
     };
     How::Rotating { stage: rotation.stage().name(), wait: Some(Wait { what, until }) }
 }

@@ -72,6 +72,8 @@ pub struct AwsSettings {
     pub profile: Option<String>,
     /// An emulator or a private endpoint.
     pub endpoint_url: Option<String>,
+    /// Whether CloudTrail is asked who uses a key; `false` if it is not said.
+    pub cloudtrail: bool,
 }
 
 /// `[account.NAME]`
@@ -83,6 +85,8 @@ pub struct AccountSettings {
     pub role_arn: Option<String>,
     /// The external id that the role's trust asks for.
     pub external_id: Option<String>,
+    /// Whether CloudTrail is asked in it; `None`: as `[aws]` says.
+    pub cloudtrail: Option<bool>,
 }
 
 /// `[vendor.NAME]`

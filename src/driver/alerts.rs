@@ -3,29 +3,22 @@
 //! **Invariant:** nothing here stands in the way of a rotation. It runs beside the engine, and reads what the
 //! [`Lookout`] has seen and what the journal holds.
 //!
-//! **Invariant:** each sink has its own memory and its own trouble: one that fails is tried again by itself, later,
-//! and the others never know.
+//! What each sink was told, and how it took it, is the [`Teller`]'s.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::alert::{
-    Alert, Condition, Cursor, Memory, Notice, Picture, Seen, Telling, decide, next_time, picture,
-};
+use crate::alert::{Alert, Condition, Picture, Seen, picture};
 use crate::config::Settings;
 use crate::config::settings::{Access, VendorSettings};
-use crate::driver::roster::replayed_from;
-use crate::driver::{Lookout, Sight, Visited, World};
-use crate::ids::{AccountName, SinkName};
-use crate::ports::{Clock, Fault, Heartbeat, Journal, JournalError, Listener, SpareMemory};
-use crate::rotation::{Event, Stage};
-use crate::schedule::Verdict;
+use crate::driver::review::{Reviewed, Reviews};
+use crate::driver::{Lookout, Sight, Teller, Visited, World};
+use crate::ids::AccountName;
+use crate::ports::{Clock, Heartbeat, JournalError, Listener, Reviewer, SpareMemory};
 use crate::time::Timestamp;
 
 /// What happens within this is told together.
@@ -46,180 +39,13 @@ pub struct Tellers {
     pub heartbeat: Option<Arc<dyn Heartbeat>>,
 }
 
-/// Tells sinks what there is to tell, and remembers it.
-pub struct Teller {
-    journal: Option<Arc<dyn Journal>>,
-    spare: Arc<dyn SpareMemory>,
-    clock: Arc<dyn Clock>,
-    memories: BTreeMap<SinkName, Memory>,
-}
-
-impl Teller {
-    /// With this journal to remember in; `None`: it cannot be opened.
-    #[must_use]
-    pub fn new(
-        journal: Option<Arc<dyn Journal>>,
-        spare: Arc<dyn SpareMemory>,
-        clock: Arc<dyn Clock>,
-    ) -> Teller {
-        Teller { journal, spare, clock, memories: BTreeMap::new() }
-    }
-
-    /// Tells each listener what there is to tell it. Gives when to do so again, if nothing happens before.
-    pub async fn tell(
-        &mut self,
-        listeners: &[Listener],
-        picture: &Picture,
-        holds_until: Timestamp,
-    ) -> Timestamp {
-        for listener in listeners {
-            if !self.memories.contains_key(&listener.name) {
-                let memory = self.recalled(&listener.name).await;
-                self.memories.insert(listener.name.clone(), memory);
-            }
-        }
-        let told = listeners.iter().map(|listener| {
-            let memory = self.memories[&listener.name].clone();
-            one(listener, memory, picture, self.journal.as_deref(), (self.clock.as_ref(), holds_until))
-        });
-        let told = join_all(told).await;
-        let mut next = Timestamp::NEVER;
-        for (listener, memory) in listeners.iter().zip(told) {
-            next = next.min(next_time(&listener.policy, &memory, picture, self.clock.now()));
-            if self.memories.get(&listener.name) != Some(&memory) {
-                self.memories.insert(listener.name.clone(), memory);
-                self.remember(&listener.name).await;
-            }
-        }
-        next
-    }
-
-    /// From the journal, and what was told while there was none.
-    async fn recalled(&self, name: &SinkName) -> Memory {
-        let kept = match &self.journal {
-            Some(journal) => journal.sink_memory(name).await.unwrap_or_else(|error| {
-                tracing::warn!(alert.name = %name, "what {name} was told before is not known: {error}");
-                None
-            }),
-            None => None,
-        };
-        let mut memory = kept.unwrap_or_else(|| Memory::new(self.clock.now()));
-        if let Some(spare) = self.spare.read().remove(name) {
-            memory.told.extend(spare.told);
-            (memory.failures, memory.not_before) = (spare.failures, spare.not_before);
-        }
-        memory
-    }
-
-    async fn remember(&self, name: &SinkName) {
-        let memory = &self.memories[name];
-        let mut spare = self.spare.read();
-        let kept = match &self.journal {
-            Some(journal) => journal.remember_sink(name, memory).await.is_ok(),
-            None => false,
-        };
-        let changed = match kept {
-            true => spare.remove(name).is_some(),
-            false => spare.insert(name.clone(), memory.clone()).as_ref() != Some(memory),
-        };
-        if changed {
-            self.spare.write(&spare);
-        }
-    }
-}
-
-/// Tells one listener, and gives what it remembers then.
-async fn one(
-    listener: &Listener,
-    mut memory: Memory,
-    picture: &Picture,
-    journal: Option<&dyn Journal>,
-    (clock, holds_until): (&dyn Clock, Timestamp),
-) -> Memory {
-    let (notices, end) = match journal {
-        Some(journal) if listener.policy.on.contains(&Condition::Rotated) => {
-            news(journal, memory.cursor).await.unwrap_or_else(|error| {
-                tracing::warn!(alert.name = %listener.name, "the news cannot be read: {error}");
-                (Vec::new(), memory.cursor)
-            })
-        }
-        Some(_) | None => (Vec::new(), memory.cursor),
-    };
-    let now = clock.now();
-    memory.watch(&listener.policy, picture, now);
-    for telling in decide(&listener.policy, &memory, picture, &notices, now) {
-        let answer = listener.sink.tell(&telling, clock.now(), holds_until).await;
-        let now = clock.now();
-        match answer {
-            Ok(()) => took(&listener.name, &mut memory, &telling, now),
-            Err(fault) => {
-                refused(&listener.name, &mut memory, (&telling, &fault), now);
-                return memory;
-            }
-        }
-    }
-    if memory.failures == 0 {
-        memory.cursor = end;
-    }
-    memory
-}
-
-fn took(name: &SinkName, memory: &mut Memory, telling: &Telling, now: Timestamp) {
-    if memory.failures > 0 {
-        tracing::info!(alert.name = %name, "the alert sink {name} takes alerts again");
-    }
-    memory.took(telling, now);
-    let headline = crate::alert::headline(telling);
-    tracing::debug!(alert.name = %name, "told {name}: {headline}");
-}
-
-fn refused(name: &SinkName, memory: &mut Memory, (telling, fault): (&Telling, &Fault), now: Timestamp) {
-    let (retry_after, sentence) = match fault {
-        Fault::Refused(refusal) => (refusal.retry_after, &refusal.sentence),
-        Fault::Unknown(doubt) => (doubt.retry_after, &doubt.sentence),
-    };
-    memory.refused(telling, retry_after, now);
-    let until = memory.not_before;
-    let line =
-        format!("the alert sink {name} was not told: {sentence}; tried again at {until}, rotations go on");
-    if memory.failures == 1 {
-        tracing::warn!(alert.name = %name, "{line}");
-    } else {
-        tracing::debug!(alert.name = %name, "{line}");
-    }
-}
-
-/// What went well after that place of the history, and where the history ends.
-async fn news(journal: &dyn Journal, cursor: Cursor) -> Result<(Vec<Notice>, Cursor), JournalError> {
-    let history = match cursor.position {
-        0 => journal.history(None, cursor.at).await?,
-        position => journal.history_after(position).await?,
-    };
-    let mut notices = Vec::new();
-    for recorded in history.iter().filter(|recorded| matches!(recorded.event, Event::Deleted { .. })) {
-        let rotation = replayed_from(journal, recorded.rotation).await?;
-        if rotation.events() == recorded.number && matches!(rotation.stage(), Stage::Done { .. }) {
-            notices.push(Notice {
-                condition: Condition::Rotated,
-                vendor: rotation.subject().vendor.clone(),
-                iam_user: rotation.subject().iam_user.clone(),
-                rotation: rotation.id(),
-                sentence: Verdict::ended(&rotation).sentence,
-                at: recorded.event.at(),
-                position: recorded.position,
-            });
-        }
-    }
-    let end = history.last().map(|last| Cursor { position: last.position, at: last.event.at() });
-    Ok((notices, end.unwrap_or(cursor)))
-}
-
 /// Watches the lookout, and tells.
 pub struct Alerts {
     worlds: watch::Receiver<World>,
     tellers: watch::Receiver<Tellers>,
     lookout: Arc<Lookout>,
     teller: Teller,
+    reviews: Option<Reviews>,
     beaten: u64,
     pulse: Option<JoinHandle<()>>,
 }
@@ -235,27 +61,43 @@ impl Alerts {
     ) -> Alerts {
         let world = worlds.borrow().clone();
         let teller = Teller::new(Some(world.journal), spare, world.clock);
-        Alerts { worlds, tellers, lookout, teller, beaten: 0, pulse: None }
+        Alerts { worlds, tellers, lookout, teller, reviews: None, beaten: 0, pulse: None }
+    }
+
+    /// With somebody who reviews the accounts for those sinks that want to hear of it.
+    #[must_use]
+    pub fn with_reviewer(self, reviewer: Arc<dyn Reviewer>) -> Alerts {
+        let reviews = Reviews::new(reviewer, Arc::clone(&self.lookout));
+        Alerts { reviews: Some(reviews), ..self }
+    }
+
+    /// Reads what was told before. What happens after this is news, also to a sink that is told for the first time.
+    pub async fn recall(&mut self) {
+        let listeners = self.tellers.borrow().listeners.clone();
+        self.teller.recall(&listeners).await;
     }
 
     /// Works until told to stop. What is being told then is told to its end.
     pub async fn work(&mut self, stop: &CancellationToken) {
         let mut changes = self.lookout.changes();
+        let mut found = self.reviews.as_ref().map(Reviews::changes);
         loop {
-            let next = self.tell().await;
+            let next = self.tell().await.min(self.begin_review());
             let clock = self.clock();
             let next = next.max(clock.now() + GATHER);
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 Ok(()) = changes.changed() => self.gather(&mut changes, stop).await,
                 Ok(()) = self.tellers.changed() => {}
+                true = changed(&mut found) => {}
                 () = clock.sleep_until(next), if next < Timestamp::NEVER => {}
             }
         }
     }
 
     /// Waits for what happens together: the end of a pass, or the visits of one moment.
-    async fn gather(&self, changes: &mut watch::Receiver<u64>, stop: &CancellationToken) {
+    async fn gather(&self, changes: &mut watch::Receiver<()>, stop: &CancellationToken) {
         let clock = self.clock();
         let (soon, late) = (clock.now() + GATHER, clock.now() + PASS_MAX);
         loop {
@@ -264,6 +106,7 @@ impl Alerts {
                 return;
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 Ok(()) = changes.changed() => {}
                 () = clock.sleep_until(until) => {}
@@ -286,9 +129,41 @@ impl Alerts {
         let now = world.clock.now();
         let seen: Vec<Seen<'_>> =
             sight.users.values().map(|visited| seen(&world.settings, visited)).collect();
-        let picture = picture(&seen, sight.whole && !sight.passing, now);
+        let mut picture = picture(&seen, sight.whole && !sight.passing, now);
+        let reviewed = self.reviews.as_ref().map(Reviews::newest).unwrap_or_default();
+        if let Some(findings) = &reviewed.findings {
+            picture = picture.with_review(findings);
+        }
         let holds_until = holds_until(&world, sight.next_pass_at);
-        self.teller.tell(&tellers.listeners, &picture, holds_until).await
+        let next = self.teller.tell(&tellers.listeners, &picture, holds_until).await;
+        if let Some(at) = reviewed.at {
+            self.teller.told_of_review(&tellers.listeners, at).await;
+        }
+        next
+    }
+
+    /// Begins a review of the accounts, where one is due. Gives when the next one is.
+    fn begin_review(&mut self) -> Timestamp {
+        let Some(told_at) = self.teller.reviewed_at(&self.tellers.borrow().listeners) else {
+            return Timestamp::NEVER;
+        };
+        let world = self.worlds.borrow().clone();
+        let Some(reviews) = &mut self.reviews else { return Timestamp::NEVER };
+        let due_at = reviews.due_at(told_at);
+        if due_at > world.clock.now() {
+            return due_at;
+        }
+        reviews.begin(world);
+        Timestamp::NEVER
+    }
+
+    /// Reviews the accounts, where that is due, and waits for it.
+    pub async fn review(&mut self) {
+        self.recall().await;
+        let _next = self.begin_review();
+        if let Some(reviews) = &mut self.reviews {
+            reviews.finish().await;
+        }
     }
 
     /// Tells that the journal failed, as the last thing before the end.
@@ -316,6 +191,14 @@ impl Alerts {
         let Some(heartbeat) = tellers.heartbeat.clone() else { return };
         let clock = self.clock();
         self.pulse = Some(tokio::spawn(async move { pulse(heartbeat.as_ref(), clock.as_ref()).await }));
+    }
+}
+
+/// Whether something new was found; for ever, where nobody looks.
+async fn changed(found: &mut Option<watch::Receiver<Reviewed>>) -> bool {
+    match found {
+        Some(found) => found.changed().await.is_ok(),
+        None => std::future::pending().await,
     }
 }
 

@@ -54,7 +54,7 @@ pub enum Patience {
 impl Patience {
     fn covers(self, until: Timestamp, why: &Waiting, now: Timestamp) -> bool {
         // When a vendor uses its key is the vendor's own affair: no single pass waits for that.
-        let is_short = until.since(now) <= SHORT_WAIT && *why != Waiting::Use;
+        let is_short = until.since(now) <= SHORT_WAIT && !matches!(why, Waiting::Use { .. });
         until < Timestamp::NEVER && !why.is_for_person() && (self == Patience::Unlimited || is_short)
     }
 }
@@ -506,12 +506,19 @@ mod tests {
         };
         assert!(covers(Patience::Short, 60, &Waiting::Soak) && !covers(Patience::Short, 61, &Waiting::Soak));
         assert!(covers(Patience::Unlimited, 61, &Waiting::Soak));
-        assert!(!covers(Patience::Short, 1, &Waiting::Use) && covers(Patience::Unlimited, 1, &Waiting::Use));
+        assert!(
+            !covers(Patience::Short, 1, &Waiting::Use { old_used_at: None })
+                && covers(Patience::Unlimited, 1, &Waiting::Use { old_used_at: None })
+        );
         let reveal = Waiting::Reveal { since: now, days: 0 };
         let hold = Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() };
         for patience in [Patience::Short, Patience::Unlimited] {
             assert!(!covers(patience, 1, &reveal));
             assert!(!patience.covers(Timestamp::NEVER, &hold, now), "no time ends it");
+            assert!(
+                !patience.covers(Timestamp::NEVER, &Waiting::Soak, now),
+                "and nothing is waited for for ever"
+            );
         }
         assert!(!Patience::Short.covers(Timestamp::NEVER, &hold, Timestamp::NEVER));
     }

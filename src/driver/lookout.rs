@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::audit::Summary;
 use crate::driver::{Pass, Visited, Watcher};
 use crate::ids::{IamUserName, Subject, VendorName};
 use crate::rotation::{Event, Rotation};
@@ -28,17 +29,19 @@ pub struct Sight {
     pub next_pass_at: Option<Timestamp>,
     /// How many full passes were made.
     pub passes: u64,
+    /// What the last review of the accounts came to.
+    pub review: Option<Summary>,
 }
 
 /// Remembers what was seen last, and says when that changes.
 pub struct Lookout {
     sight: Mutex<Sight>,
-    changes: watch::Sender<u64>,
+    changes: watch::Sender<()>,
 }
 
 impl Default for Lookout {
     fn default() -> Lookout {
-        Lookout { sight: Mutex::default(), changes: watch::Sender::new(0) }
+        Lookout { sight: Mutex::default(), changes: watch::Sender::new(()) }
     }
 }
 
@@ -49,9 +52,14 @@ impl Lookout {
         self.locked().clone()
     }
 
-    /// Counts the changes.
+    /// Takes what a review of the accounts came to. It is shown; those who are told hear of it elsewhere.
+    pub fn reviewed(&self, review: Summary) {
+        self.locked().review = Some(review);
+    }
+
+    /// Hears of each change.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
@@ -72,7 +80,7 @@ impl Lookout {
     }
 
     fn change(&self) {
-        self.changes.send_modify(|changes| *changes += 1);
+        self.changes.send_replace(());
     }
 }
 
@@ -120,5 +128,105 @@ impl Watcher for Lookout {
             }
         }
         self.change();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::AccountId;
+    use crate::schedule::Verdict;
+
+    #[test]
+    fn whoever_was_not_found_in_a_full_pass_is_gone_unless_nobody_could_say_who_there_is() {
+        let lookout = Lookout::default();
+        let everybody = [user("acme", "a"), user("acme", "b"), user("zeta", "c")];
+        lookout.pass_ended(&pass(true, &everybody));
+        assert_eq!(places(&lookout), ["acme/a", "acme/b", "zeta/c"]);
+
+        lookout.pass_ended(&pass(false, &[user("acme", "a")]));
+        assert_eq!(places(&lookout), ["acme/a", "acme/b", "zeta/c"], "the others were not asked for");
+
+        let unlisted = Visited { failed: true, ..vendor("zeta") };
+        lookout.pass_ended(&pass(true, &[user("acme", "a"), unlisted]));
+        assert_eq!(places(&lookout), ["acme/a", "zeta", "zeta/c"]);
+
+        let failed = Visited { failed: true, ..user("zeta", "d") };
+        lookout.pass_ended(&pass(true, &[user("acme", "a"), failed]));
+        assert_eq!(places(&lookout), ["acme/a", "zeta/d"]);
+
+        lookout.pass_ended(&pass(true, &[user("acme", "a"), vendor("zeta")]));
+        assert_eq!(places(&lookout), ["acme/a", "zeta"], "it is switched off");
+    }
+
+    #[test]
+    fn full_passes_are_counted_and_every_change_is_heard_of() {
+        let lookout = Lookout::default();
+        let mut changes = lookout.changes();
+        let mut heard = || {
+            let has_changed = changes.has_changed().expect("it is there");
+            changes.mark_unchanged();
+            has_changed
+        };
+        let before = lookout.sight();
+        assert!(!before.whole && !before.passing && before.last_pass_at.is_none() && !heard());
+
+        lookout.pass_begins();
+        assert!(lookout.sight().passing && heard());
+        let subject = Subject { vendor: name("acme"), account: None, iam_user: "a".parse().expect("a user") };
+        lookout.visited(&subject, &user("acme", "a"));
+        assert!(heard() && places(&lookout) == ["acme/a"]);
+        lookout.unlisted(&vendor("zeta"));
+        assert!(heard() && places(&lookout) == ["acme/a", "zeta"]);
+
+        lookout.pass_ended(&pass(false, &[]));
+        let asked_for = lookout.sight();
+        assert!(!asked_for.passing && !asked_for.whole && asked_for.passes == 0 && heard());
+        lookout.pass_ended(&pass(true, &[]));
+        let sight = lookout.sight();
+        assert!(sight.whole && sight.passes == 1 && heard());
+        assert_eq!((sight.last_pass_at, sight.next_pass_at), (Some(at(20)), Some(at(80))));
+        assert!(sight.review.is_none());
+        lookout.reviewed(Summary::of(&[], at(30)));
+        assert!(lookout.sight().review.is_some());
+    }
+
+    #[test]
+    fn an_account_that_was_known_stays_known() {
+        let lookout = Lookout::default();
+        let account: AccountId = "111122223333".parse().expect("an account");
+        let known = Visited { account_id: Some(account.clone()), ..user("acme", "a") };
+        lookout.pass_ended(&pass(true, &[known]));
+        lookout.pass_ended(&pass(true, &[user("acme", "a")]));
+        let sight = lookout.sight();
+        assert_eq!(sight.users.values().next().and_then(|seen| seen.account_id.clone()), Some(account));
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(seconds)
+    }
+
+    fn name(vendor: &str) -> VendorName {
+        vendor.parse().expect("a vendor")
+    }
+
+    fn vendor(vendor: &str) -> Visited {
+        Visited::of(name(vendor), None, Verdict::disabled())
+    }
+
+    fn user(vendor: &str, user: &str) -> Visited {
+        Visited::of(name(vendor), Some(user.parse().expect("a user")), Verdict::disabled())
+    }
+
+    fn pass(whole: bool, found: &[Visited]) -> Pass {
+        Pass { began_at: at(10), ended_at: at(20), whole, found: found.to_vec(), next_at: Some(at(80)) }
+    }
+
+    fn places(lookout: &Lookout) -> Vec<String> {
+        let place = |(vendor, user): &(VendorName, Option<IamUserName>)| match user {
+            Some(user) => format!("{vendor}/{user}"),
+            None => vendor.to_string(),
+        };
+        lookout.sight().users.keys().map(place).collect()
     }
 }

@@ -23,7 +23,9 @@ mod observatory;
 mod pass;
 mod perform;
 mod preview;
+mod review;
 mod roster;
+mod teller;
 mod visit;
 
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use crate::ports::{Accounts, Clock, Journal, Vendors};
 use crate::rotation::{Event, Rotation};
 use crate::time::Timestamp;
 
-pub use alerts::{Alerts, Teller, Tellers, of_journal};
+pub use alerts::{Alerts, Tellers, of_journal};
 pub use drive::{Rest, entry_after};
 pub use engine::{Ask, Cadence, Engine, Patience};
 pub use lookout::{Lookout, Sight};
@@ -42,6 +44,7 @@ pub use observatory::{Observatory, status_of};
 pub use pass::Pass;
 pub use preview::{Preview, Step, preview, steps};
 pub use roster::owner;
+pub use teller::Teller;
 pub use visit::{Visited, status};
 
 /// What the driver works with. One of these lasts until the configuration is read again.

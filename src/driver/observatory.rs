@@ -236,6 +236,7 @@ impl Shown for Observatory {
             rotations: projection.rotations.clone(),
             deliveries: projection.deliveries.clone(),
             unready: unready(&sight, read.err(), now),
+            review: sight.review,
         }
     }
 }

@@ -21,6 +21,14 @@ pub struct Pass {
     pub next_at: Option<Timestamp>,
 }
 
+impl Pass {
+    /// One that took no time, after which none is due.
+    #[must_use]
+    pub fn of_a_moment(at: Timestamp, whole: bool, found: Vec<Visited>) -> Pass {
+        Pass { began_at: at, ended_at: at, whole, found, next_at: None }
+    }
+}
+
 /// A vendor, and its user if it has one: what there is one finding of.
 pub(super) type Place = (VendorName, Option<IamUserName>);
 
@@ -73,5 +81,18 @@ impl PassUnderWay {
             found: self.found.iter().filter_map(|place| known.get(place)).cloned().collect(),
             next_at: Some(next_tick).filter(|next| *next < Timestamp::NEVER),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_says_when_the_next_one_is_if_there_is_one() {
+        let (now, next) = (Timestamp::from_unix(10), Timestamp::from_unix(20));
+        let ended = |next| PassUnderWay::new(now, true).ended(&BTreeMap::new(), next, now).next_at;
+        assert_eq!(ended(next), Some(next));
+        assert_eq!(ended(Timestamp::NEVER), None);
     }
 }

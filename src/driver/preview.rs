@@ -5,8 +5,8 @@ use futures_util::stream::{self, StreamExt};
 use crate::driver::World;
 use crate::driver::roster::{Call, everybody};
 use crate::driver::visit::{Visited, look_at};
-use crate::ids::{RotationId, Subject, VendorName};
-use crate::ports::{Check, JournalError, Offer};
+use crate::ids::{IamUserName, RotationId, Subject, VendorName};
+use crate::ports::{Answer, Check, JournalError, Offer};
 use crate::rotation::{KeyMetadata, Plan};
 use crate::schedule::Action;
 use crate::time::{Timestamp, in_words};
@@ -105,14 +105,16 @@ fn slot(visited: &Visited) -> Check {
 }
 
 async fn rights(world: &World, subject: &Subject) -> Check {
-    let (ok, sentence) =
-        match world.accounts.iam(subject.account.as_ref()).missing_rights(&subject.iam_user).await {
-            Ok(missing) if missing.is_empty() => (true, "no missing right is known".to_owned()),
-            Ok(missing) => {
-                (false, format!("the rotator lacks {} on user {}", missing.join(", "), subject.iam_user))
-            }
-            Err(fault) => (false, fault.sentence().to_owned()),
-        };
+    let missing = world.accounts.iam(subject.account.as_ref()).missing_rights(&subject.iam_user).await;
+    rights_check(missing, &subject.iam_user)
+}
+
+fn rights_check(missing: Answer<Vec<String>>, user: &IamUserName) -> Check {
+    let (ok, sentence) = match missing {
+        Ok(missing) if missing.is_empty() => (true, "no missing right is known".to_owned()),
+        Ok(missing) => (false, format!("the rotator lacks {} on user {user}", missing.join(", "))),
+        Err(fault) => (false, fault.sentence().to_owned()),
+    };
     Check { check: "rights".to_owned(), ok, sentence }
 }
 
@@ -158,4 +160,24 @@ pub fn steps(plan: &Plan, deliveries: usize) -> Vec<Step> {
     steps.push(step("cool", &format!("cool for {cool}: until then the old key can be brought back")));
     steps.push(step("cool", "delete the old key"));
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::Fault;
+
+    #[test]
+    fn a_right_that_is_missing_and_an_answer_that_is_are_no_good_rights() {
+        let user: IamUserName = "user-a".parse().expect("a user");
+        let check = |missing| {
+            let check = rights_check(missing, &user);
+            (check.ok, check.sentence)
+        };
+        assert_eq!(check(Ok(Vec::new())), (true, "no missing right is known".to_owned()));
+        let lacks = "the rotator lacks iam:CreateAccessKey, iam:DeleteAccessKey on user user-a".to_owned();
+        let missing = ["iam:CreateAccessKey", "iam:DeleteAccessKey"].map(str::to_owned);
+        assert_eq!(check(Ok(missing.to_vec())), (false, lacks));
+        assert_eq!(check(Err(Fault::unknown("no answer".to_owned()))), (false, "no answer".to_owned()));
+    }
 }

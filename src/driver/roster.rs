@@ -170,8 +170,7 @@ impl RollCall {
                 Claim::Vendor(vendor) if self.unlisted.contains(&vendor) => {
                     calls.extend(call_for(settings, known));
                 }
-                // Another vendor has the user, and was not asked for.
-                Claim::Vendor(vendor) if vendor != known.subject.vendor => {}
+                // A vendor that has another one's user by now, and was asked for, has claimed it.
                 claim if self.is_asked(claim.vendor().unwrap_or(&known.subject.vendor)) => {
                     nobodys.push((known.clone(), claim));
                 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
@@ -11,7 +12,8 @@ use aws_sdk_iam::types::{AccessKeyMetadata, StatusType};
 use aws_sdk_sts::config::IdentityCache;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
 
 use crate::aws::AwsSession;
 use crate::aws::refusal::{self, Call, Signer};
@@ -34,6 +36,8 @@ pub(super) struct AwsIam {
     clients: OnceCell<Clients>,
     account_id: OnceCell<AccountId>,
     pace: Pace,
+    pub(super) look_up_at: Mutex<Instant>,
+    pub(super) missed_cloudtrail: AtomicBool,
 }
 
 impl AwsIam {
@@ -43,11 +47,28 @@ impl AwsIam {
             Account::Ambient | Account::Missing(_) => None,
         };
         let account_id = OnceCell::new_with(known);
-        AwsIam { session, account, clients: OnceCell::new(), account_id, pace: Pace::new() }
+        AwsIam {
+            session,
+            account,
+            clients: OnceCell::new(),
+            account_id,
+            pace: Pace::new(),
+            look_up_at: Mutex::new(Instant::now()),
+            missed_cloudtrail: AtomicBool::new(false),
+        }
     }
 
     pub(super) async fn clients(&self) -> Answer<&Clients> {
         self.clients.get_or_try_init(|| self.account.clients(&self.session)).await
+    }
+
+    /// Whether CloudTrail is asked who uses this account's keys.
+    pub(super) fn asks_cloudtrail(&self) -> bool {
+        let of_account = match &self.account {
+            Account::Configured(settings) => settings.cloudtrail,
+            Account::Ambient | Account::Missing(_) => None,
+        };
+        of_account.unwrap_or_else(|| self.session.asks_cloudtrail())
     }
 
     /// Takes a turn, sends, and says what came of it: to the caller, to the log, and to the pace.
@@ -164,6 +185,11 @@ impl Iam for AwsIam {
     }
 
     async fn usage(&self, key: &AccessKeyId) -> Answer<KeyUsage> {
+        let recorded = self.recorded_usage(key).await?;
+        Ok(self.witnessed(key, recorded).await)
+    }
+
+    async fn recorded_usage(&self, key: &AccessKeyId) -> Answer<KeyUsage> {
         let iam = &self.clients().await?.iam;
         let call = Call::by_rotator("iam", "GetAccessKeyLastUsed", format!("key {key}"));
         let request = iam.get_access_key_last_used().access_key_id(key.as_str());
@@ -176,7 +202,8 @@ impl Iam for AwsIam {
         Ok(match used.last_used_date {
             None => KeyUsage::Never,
             Some(at) => {
-                KeyUsage::Used { last_used_at: Timestamp::from_unix(at.secs()), service: used.service_name }
+                let last_used_at = Timestamp::from_unix(at.secs());
+                KeyUsage::Used { last_used_at, service: used.service_name, witness: None }
             }
         })
     }

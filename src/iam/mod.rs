@@ -17,6 +17,7 @@ mod report;
 mod rights;
 mod survey;
 mod usage;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

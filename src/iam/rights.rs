@@ -32,12 +32,14 @@ impl AwsIam {
         let call = Call::by_rotator("iam", "GetUser", format!("user {user}"));
         let user = self.perform(&call, iam.get_user().user_name(user.as_str()).send()).await?;
         let arn = user.user.map(|user| user.arn).unwrap_or_default();
+        let look_up = self.asks_cloudtrail().then_some("cloudtrail:LookupEvents");
+        let actions = ACTIONS.into_iter().chain(look_up);
         let call = Call::by_rotator("iam", "SimulatePrincipalPolicy", String::new());
         let request = iam
             .simulate_principal_policy()
             .policy_source_arn(principal)
             .resource_arns(arn)
-            .set_action_names(Some(ACTIONS.map(str::to_owned).to_vec()))
+            .set_action_names(Some(actions.map(str::to_owned).collect()))
             .customize()
             .config_override(super::client::once());
         let answer = self.perform(&call, request.send()).await?;

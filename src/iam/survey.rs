@@ -134,8 +134,8 @@ impl AwsIam {
             });
             let last_use = match from_report {
                 Some(last_use) => Some(last_use),
-                None => match crate::ports::Iam::usage(self, id).await? {
-                    KeyUsage::Used { last_used_at, service } => {
+                None => match crate::ports::Iam::recorded_usage(self, id).await? {
+                    KeyUsage::Used { last_used_at, service, .. } => {
                         Some(Use { at: last_used_at, service: Some(service), region: None })
                     }
                     KeyUsage::Never | KeyUsage::Gone => None,
@@ -206,19 +206,32 @@ impl AwsIam {
 }
 
 fn records_all(selector: &cloudtrail::EventSelector) -> bool {
-    let excludes =
-        selector.exclude_management_event_sources.as_ref().is_some_and(|sources| !sources.is_empty());
     selector.include_management_events == Some(true)
         && selector.read_write_type == Some(cloudtrail::ReadWriteType::All)
-        && !excludes
+        && selector.exclude_management_event_sources.iter().flatten().all(|source| is_bulk(source))
 }
 
-/// `eventCategory = Management` and nothing that narrows it.
+/// `eventCategory = Management`, and nothing that narrows it but leaving out what comes in bulk.
 fn records_all_advanced(selector: &cloudtrail::AdvancedEventSelector) -> bool {
     let is_category = |field: &cloudtrail::AdvancedFieldSelector| {
         field.field == "eventCategory" && field.equals.as_deref() == Some(&["Management".to_owned()])
     };
-    matches!(selector.field_selectors.as_slice(), [only] if is_category(only))
+    let leaves_out_bulk = |field: &cloudtrail::AdvancedFieldSelector| {
+        let others = [&field.equals, &field.starts_with, &field.ends_with, &field.not_starts_with];
+        field.field == "eventSource"
+            && field.not_equals.iter().flatten().all(|source| is_bulk(source))
+            && field.not_ends_with.is_none()
+            && others.iter().all(|list| list.is_none())
+    };
+    let (category, rest): (Vec<_>, Vec<_>) =
+        selector.field_selectors.iter().partition(|field| is_category(field));
+    category.len() == 1 && rest.into_iter().all(leaves_out_bulk)
+}
+
+/// The two sources that CloudTrail itself offers to leave out, for their number: no use of a key against IAM,
+/// STS or anything else that a rule asks for is among them.
+fn is_bulk(source: &str) -> bool {
+    ["kms.amazonaws.com", "rdsdata.amazonaws.com"].contains(&source)
 }
 
 /// IAM's documents are percent-encoded, RFC 3986; what is not so encoded stays as it is.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
+use aws_sdk_cloudtrail::types::{Event, LookupAttribute, LookupAttributeKey};
 use aws_sdk_iam::types::{AccessAdvisorUsageGranularityType, JobStatusType, ServiceLastAccessed};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::audit::facts::{Facts, Origin, ServiceUse};
 use crate::aws::refusal::Call;
@@ -23,10 +24,17 @@ const LOOKED_UP_EVERY: Duration = Duration::from_millis(500);
 /// What of an event we read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct EventText {
+pub(super) struct EventText {
     #[serde(rename = "sourceIPAddress")]
-    source_ip_address: Option<String>,
-    user_agent: Option<String>,
+    pub(super) source_ip_address: Option<String>,
+    pub(super) user_agent: Option<String>,
+    pub(super) user_identity: Option<UserIdentity>,
+    pub(super) error_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UserIdentity {
+    pub(super) arn: Option<String>,
 }
 
 impl AwsIam {
@@ -52,7 +60,6 @@ impl AwsIam {
                     Ok(origins) => key.origins = Some(origins),
                     Err(fault) => return gaps.add("from where keys are used", &fault),
                 }
-                tokio::time::sleep(LOOKED_UP_EVERY).await;
             }
         }
     }
@@ -87,6 +94,16 @@ impl AwsIam {
     }
 
     async fn origins(&self, key: &AccessKeyId) -> Answer<BTreeSet<Origin>> {
+        let texts = self.look_up(key).await?.into_iter().filter_map(|event| event.cloud_trail_event);
+        let read = texts.filter_map(|text| serde_json::from_str::<EventText>(&text).ok());
+        let origin = |text: EventText| {
+            Some(Origin { address: text.source_ip_address?, agent: text.user_agent.unwrap_or_default() })
+        };
+        Ok(read.filter_map(origin).collect())
+    }
+
+    /// The management events of this region that a key signed, when it is this one's turn.
+    pub(super) async fn look_up(&self, key: &AccessKeyId) -> Answer<Vec<Event>> {
         let client = &self.clients().await?.cloudtrail;
         let call = Call::by_rotator("cloudtrail", "LookupEvents", format!("key {key}"));
         let attribute = LookupAttribute::builder()
@@ -94,14 +111,14 @@ impl AwsIam {
             .attribute_value(key.as_str())
             .build()
             .map_err(|_| incomplete(&call))?;
+        {
+            let mut turn_at = self.look_up_at.lock().await;
+            tokio::time::sleep_until(*turn_at).await;
+            *turn_at = Instant::now() + LOOKED_UP_EVERY;
+        }
         // One page is the fifty newest: enough to see whose hands a key is in.
         let page = self.perform(&call, client.lookup_events().lookup_attributes(attribute).send()).await?;
-        let texts = page.events.unwrap_or_default().into_iter().filter_map(|event| event.cloud_trail_event);
-        let read = texts.filter_map(|text| serde_json::from_str::<EventText>(&text).ok());
-        let origin = |text: EventText| {
-            Some(Origin { address: text.source_ip_address?, agent: text.user_agent.unwrap_or_default() })
-        };
-        Ok(read.filter_map(origin).collect())
+        Ok(page.events.unwrap_or_default())
     }
 }
 

@@ -242,4 +242,29 @@ mod tests {
             assert_eq!(decode(damaged), Err(Unreadable::Damaged), "{damaged}");
         }
     }
+
+    #[test]
+    fn a_past_that_somebody_forged_with_its_hashes_must_still_be_one_that_can_have_been() {
+        let body = r#"{"v":1,"event":"probed","at":"2026-11-23T03:00:00Z"}"#;
+        let at = "2026-11-23T03:00:00Z".parse().expect("a time");
+        let link =
+            |position, number, ends| Link { position, rotation: "r", number, writer: "h:1", ends, body };
+        let follows = |links: &[Link<'_>]| {
+            let mut verifier = Verifier::default();
+            let mut hash = GENESIS;
+            links.iter().try_for_each(|link| {
+                hash = link.hash_after(&hash);
+                verifier.follow(link, &hash, at)
+            })
+        };
+        assert_eq!(follows(&[link(1, 1, false), link(2, 2, true)]), Ok(()));
+        for forged in [
+            [link(1, 1, true), link(2, 2, false)],
+            [link(1, 1, false), link(2, 3, false)],
+            [link(1, 1, false), link(2, 1, false)],
+        ] {
+            let said = follows(&forged).expect_err("it cannot have been");
+            assert!(said.contains("it does not follow the event of its rotation before it"), "{said}");
+        }
+    }
 }

@@ -126,6 +126,9 @@ impl From<MigrateError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
     use sqlx::sqlite::SqliteConnectOptions;
     use sqlx::{ConnectOptions as _, SqliteConnection, query};
 
@@ -176,6 +179,57 @@ mod tests {
         let foreign = run(&mut connect(options()).await, "SELECT * FROM sqlite_schema").await;
         let told = Failure::from(foreign.expect_err("no database")).in_words(Path::new(PATH), Doing::Reading);
         assert!(matches!(&told, JournalError::Unusable(words) if words.contains("is damaged")), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_is_said_and_so_is_a_disk_that_fails() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let nowhere = SqliteConnectOptions::new().filename(folder.path().join("no/journal.db"));
+        let Err(closed) = nowhere.connect().await else { panic!("there is no such folder") };
+        let told = Failure::from(closed).in_words(Path::new(PATH), Doing::Opening).to_string();
+        assert!(told.contains("cannot be opened by this user"), "{told}");
+
+        let torn = sqlx::Error::Database(Box::new(Torn));
+        let told = Failure::from(torn).in_words(Path::new(PATH), Doing::Reading).to_string();
+        assert!(told.contains("the disk answered with an error (") && told.contains("short read"), "{told}");
+    }
+
+    /// `SQLITE_IOERR_SHORT_READ`: a page that the header counts, and the disk does not have.
+    #[derive(Debug)]
+    struct Torn;
+
+    impl std::fmt::Display for Torn {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.message())
+        }
+    }
+
+    impl std::error::Error for Torn {}
+
+    impl DatabaseError for Torn {
+        fn message(&self) -> &'static str {
+            "short read"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(Cow::Borrowed("522"))
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
     }
 
     async fn connect(options: SqliteConnectOptions) -> SqliteConnection {

@@ -341,3 +341,70 @@ fn folder_of(path: &Path) -> PathBuf {
 fn unavailable(path: &Path, what: &str, error: &io::Error) -> JournalError {
     JournalError::Unavailable(format!("{} {what}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_there_is_taken_for_no_journal_and_for_no_seal_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = folder.path().join("journal.db");
+        assert!(matches!(inspect(&journal), Ok(Found::Nothing)));
+        assert!(read_seal_key(&journal).is_ok_and(|found| found.is_none()));
+        // Something is there, and nobody can say what.
+        symlink(&journal, &journal).expect("a link to itself");
+        assert!(matches!(inspect(&journal), Err(JournalError::Unavailable(_))));
+        assert!(matches!(read_seal_key(&journal), Err(JournalError::SealKey(_))));
+    }
+
+    #[test]
+    fn an_empty_log_holds_no_part_of_a_journal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = folder.path().join("journal.db");
+        assert!(!has_log(&journal));
+        fs::write(beside(&journal, "-wal"), "").expect("written");
+        assert!(!has_log(&journal));
+        fs::write(beside(&journal, "-wal"), "x").expect("written");
+        assert!(has_log(&journal));
+    }
+
+    #[test]
+    fn a_journal_is_kept_to_its_owner_and_its_owner_to_what_he_may() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = folder.path().join("journal.db");
+        fs::write(&journal, "").expect("written");
+        for (before, after) in [(0o644, 0o600), (0o660, 0o600), (0o600, 0o600), (0o400, 0o400)] {
+            fs::set_permissions(&journal, Permissions::from_mode(before)).expect("ours");
+            keep_to_owner(&journal).expect("ours");
+            let mode = fs::metadata(&journal).expect("there").mode() & 0o777;
+            assert_eq!(mode, after, "{before:o}");
+        }
+    }
+
+    #[test]
+    fn a_draft_leaves_nothing_behind_and_says_when_it_cannot_be_published() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = || fs::read_dir(folder.path()).expect("there").count();
+        let journal = folder.path().join("journal.db");
+        drop(Draft::beside(&journal).expect("a draft"));
+        assert_eq!(names(), 0);
+        let endless = folder.path().join("x".repeat(300));
+        let draft = Draft::beside(&journal).expect("a draft");
+        assert!(matches!(draft.publish(&endless), Err(JournalError::Unavailable(_))));
+        assert_eq!(names(), 0);
+        // Of two processes, the first one's stands.
+        fs::write(&journal, "the first").expect("written");
+        Draft::beside(&journal).expect("a draft").publish(&journal).expect("it is there");
+        assert_eq!(fs::read(&journal).expect("there"), b"the first");
+        assert_eq!(names(), 1);
+    }
+
+    #[test]
+    fn a_bare_name_is_in_this_folder() {
+        assert_eq!(folder_of(Path::new("journal.db")), Path::new("."));
+        assert_eq!(folder_of(Path::new("a/journal.db")), Path::new("a"));
+    }
+}

@@ -66,7 +66,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let spare = SpareFile::beside(&folder.path().join("journal.db"));
         assert_eq!(spare.read(), BTreeMap::new());
-        let mut memory = Memory::new(Timestamp::EPOCH);
+        let mut memory = Memory::new(0);
         memory.refused(&Telling::test(Timestamp::EPOCH), None, Timestamp::EPOCH);
         let memories = BTreeMap::from([("pager".parse().expect("a name"), memory)]);
         spare.write(&memories);

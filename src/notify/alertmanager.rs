@@ -14,10 +14,12 @@ use crate::alert::{Alert, Item, Telling};
 use crate::config::settings::Auth;
 use crate::notify::{Tools, misconfigured};
 use crate::outward::target::Plaintext;
-use crate::ports::{Answer, Sink};
+use crate::ports::{Answer, Fault, Sink};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
+/// What a review found holds until the next one, a day later, has found it again.
+const REVIEW_LASTS: std::time::Duration = std::time::Duration::from_hours(26);
 /// How long a test is seen.
 const TEST_LASTS: std::time::Duration = std::time::Duration::from_mins(1);
 
@@ -49,7 +51,8 @@ impl Sink for Alertmanager {
         for url in &self.urls {
             let (url, headers) = (format!("{url}/api/v2/alerts"), self.headers().await?);
             let told = self.tools.post(&url, self.plaintext, headers, &posted, now).await;
-            if answer.is_err() {
+            // Where one may have taken it and another has not, it may have been taken.
+            if matches!(&answer, Err(Fault::Refused(_))) || told.is_ok() {
                 answer = told;
             }
         }
@@ -92,7 +95,13 @@ impl Alertmanager {
     /// `None` for what is no state: it happened, and is over.
     fn posted(&self, item: &Item, now: Timestamp, holds_until: Timestamp) -> Option<Posted> {
         match item {
-            Item::Firing { alert, .. } => Some(self.alert(alert, &alert.sentence, now, holds_until)),
+            Item::Firing { alert, .. } => {
+                let ends_at = match alert.condition.is_of_review() {
+                    true => holds_until.max(now + REVIEW_LASTS),
+                    false => holds_until,
+                };
+                Some(self.alert(alert, &alert.sentence, now, ends_at))
+            }
             Item::Over { alert, sentence } => Some(self.alert(alert, sentence, now, now)),
             Item::Recovered { .. } | Item::News(_) => None,
             Item::Test => {

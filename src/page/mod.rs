@@ -12,8 +12,9 @@ use minijinja::Environment;
 use minijinja::value::{Serde, Value};
 use serde::Serialize;
 
-use crate::audit::{Finding, Review, Score};
+use crate::audit::{Finding, Review, Score, Summary};
 use crate::overview::{Happening, Overview, VendorStatus};
+use crate::policy::Severity;
 use crate::time::{Timestamp, in_words};
 
 const TEMPLATE: &str = include_str!("page.html");
@@ -28,6 +29,10 @@ const BEAD_EDGE: usize = 7;
 /// In this order: who needs somebody comes first.
 const ORDER: [&str; 9] =
     ["stuck", "overdue", "due", "held", "rotating", "warning", "ok", "unmanaged", "role"];
+
+/// What stands in the place of a scorecard.
+const UNREVIEWED: &str = "The accounts were not reviewed since keyround was started. `keyround audit` or `keyround report --audit` \
+                          does it now; an alert that names `audit` in its `on` has it done once a day, and shown here.";
 
 /// What a report says beyond the page.
 #[derive(Clone, Debug)]
@@ -62,6 +67,13 @@ pub fn page(overview: &Overview) -> String {
     let times = [pass("last pass", overview.last_pass_at), pass("next pass", overview.next_pass_at)];
     view.times = times.into_iter().flatten().collect();
     view.times.push(Time::new("as of", overview.status.generated_at));
+    match &overview.review {
+        Some(review) => {
+            view.scorecard = Some(review.scorecard.iter().map(Marks::new).collect());
+            view.counts = Some(Counts::new(review));
+        }
+        None => view.unreviewed = pieces(UNREVIEWED),
+    }
     view.rendered()
 }
 
@@ -86,9 +98,11 @@ pub fn report(overview: &Overview, period: &Period) -> String {
         head: period.head.clone(),
         writers,
     });
-    view.scorecard = period.reviews.iter().flat_map(|review| &review.scorecard).map(Marks::new).collect();
-    view.findings = period.reviews.iter().flat_map(|review| &review.findings).map(Found::new).collect();
-    view.reviewed = !period.reviews.is_empty();
+    if !period.reviews.is_empty() {
+        let reviews = &period.reviews;
+        view.scorecard = Some(reviews.iter().flat_map(|review| &review.scorecard).map(Marks::new).collect());
+        view.findings = Some(reviews.iter().flat_map(|review| &review.findings).map(Found::new).collect());
+    }
     view.head = None;
     view.rendered()
 }
@@ -109,9 +123,10 @@ struct View {
     history_title: &'static str,
     history: Vec<Line>,
     evidence: Option<Evidence>,
-    reviewed: bool,
-    scorecard: Vec<Marks>,
-    findings: Vec<Found>,
+    unreviewed: Vec<Piece>,
+    scorecard: Option<Vec<Marks>>,
+    counts: Option<Counts>,
+    findings: Option<Vec<Found>>,
     head: Option<Head>,
     version: &'static str,
 }
@@ -127,6 +142,25 @@ struct Marks {
 impl Marks {
     fn new(score: &Score) -> Marks {
         Marks { vendor: score.vendor.to_string(), score: score.score, failed: score.failed.join(", ") }
+    }
+}
+
+/// How much a review found, and when.
+#[derive(Serialize)]
+struct Counts {
+    made: Time,
+    found: String,
+}
+
+impl Counts {
+    fn new(review: &Summary) -> Counts {
+        let count = |severity: Severity| {
+            let count = review.open.get(&severity).copied().unwrap_or_default();
+            format!("{severity}: {count}")
+        };
+        let counts: Vec<String> = Severity::ALL.into_iter().rev().map(count).collect();
+        let found = format!("{}, waived: {}", counts.join(", "), review.waived);
+        Counts { made: Time::new("Reviewed", review.at), found }
     }
 }
 
@@ -270,9 +304,10 @@ impl View {
             history_title: "Lately",
             history: overview.history.iter().map(Line::new).collect(),
             evidence: None,
-            reviewed: false,
-            scorecard: Vec::new(),
-            findings: Vec::new(),
+            unreviewed: Vec::new(),
+            scorecard: None,
+            counts: None,
+            findings: None,
             head: head.map(|head| Head { position: head.position, hash: head.hash.clone() }),
             version: env!("CARGO_PKG_VERSION"),
         }

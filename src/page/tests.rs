@@ -60,6 +60,7 @@ fn overview(vendors: Vec<VendorStatus>) -> Overview {
         rotations: BTreeMap::new(),
         deliveries: BTreeMap::new(),
         unready: Vec::new(),
+        review: None,
     }
 }
 
@@ -167,5 +168,55 @@ fn a_command_and_a_time_stand_by_themselves_in_a_sentence() {
     let said = |text: &str| pieces(text).iter().map(|piece| piece.text.clone()).collect::<String>();
     for text in ["`", "a`b", "é2026-11-23T11:00:00Z", "``", "2026-11-23T11:00:00é"] {
         assert_eq!(said(text), text.replace('`', ""));
+    }
+}
+
+#[test]
+fn each_vendor_has_its_own_marks_and_the_review_its_day() {
+    let review = reviewed([("acme", 100, &[]), ("lax", 50, &["least privilege", "unique credentials"])]);
+    let page = page(&Overview { review: Some(review), ..overview(vec![vendor("acme", "ok", 3)]) });
+    for row in [
+        "<b>acme</b></td><td>100 %</td><td class=\"what\"></td>",
+        "<b>lax</b></td><td>50 %</td><td class=\"what\">least privilege, unique credentials</td>",
+        "Reviewed <time datetime=\"2026-11-23T07:00:00Z\">2026-11-23 07:00 UTC</time>; findings: \
+         critical: 1, high: 0, medium: 0, low: 3, info: 0, waived: 2;",
+    ] {
+        assert!(page.contains(row), "{row} is not in {page}");
+    }
+    assert!(!page.contains("were not reviewed") && !page.contains("<h2>Findings"), "{page}");
+}
+
+#[test]
+fn without_a_review_the_page_says_how_to_get_one_and_a_report_does_not() {
+    let overview = overview(vec![vendor("acme", "ok", 3)]);
+    let page = page(&overview);
+    let how = "<code>keyround audit</code> or <code>keyround report --audit</code> does it now; an alert that names \
+               <code>audit</code> in its <code>on</code>";
+    assert!(page.contains(how) && !page.contains("Reviewed") && !page.contains("Not met"), "{page}");
+    let (from, to) = (now().minus(Duration::from_hours(24)), now());
+    let period =
+        Period { from, to, events: 0, head: String::new(), history: Vec::new(), reviews: Vec::new() };
+    assert!(!report(&overview, &period).contains("Scorecard"));
+}
+
+#[test]
+fn whatever_is_in_a_scorecard_stays_text() {
+    let review = reviewed([("acme", 0, &[EVIL]), ("lax", 0, &[EVIL])]);
+    let page = page(&Overview { review: Some(review), ..overview(Vec::new()) });
+    assert!(!page.contains("<script") && page.matches("&lt;script&gt;").count() == 2, "{page}");
+}
+
+fn reviewed(vendors: [(&str, u32, &[&'static str]); 2]) -> Summary {
+    let score = |(vendor, score, failed): (&str, u32, &[&'static str])| Score {
+        vendor: vendor.parse().expect("a name"),
+        score,
+        passed: Vec::new(),
+        failed: failed.to_vec(),
+    };
+    Summary {
+        at: now().minus(Duration::from_hours(5)),
+        scorecard: vendors.map(score).to_vec(),
+        open: BTreeMap::from([(Severity::Critical, 1), (Severity::Low, 3)]),
+        waived: 2,
     }
 }

@@ -30,7 +30,7 @@ const fn way(name: &'static str, steps: &'static [&'static [&'static str]]) -> W
 }
 
 /// The ways.
-pub const WAYS: [Way; 33] = [
+pub const WAYS: [Way; 39] = [
     way("writes a new version of a policy that it has", &[&["iam:CreatePolicyVersion"]]),
     way("takes an older, wider version of a policy into force", &[&["iam:SetDefaultPolicyVersion"]]),
     way("makes a key for another user", &[&["iam:CreateAccessKey"]]),
@@ -127,6 +127,35 @@ pub const WAYS: [Way; 33] = [
         &[PASS, &["states:CreateStateMachine", "states:UpdateStateMachine"], &["states:StartExecution"]],
     ),
     way("runs commands on machines that have roles", &[&["ssm:SendCommand", "ssm:StartSession"]]),
+    way(
+        "changes what a machine that has a role runs when it starts",
+        &[&["ec2:ModifyInstanceAttribute"], &["ec2:StopInstances"], &["ec2:StartInstances"]],
+    ),
+    way("opens a shell in a container that has a role", &[&["ecs:ExecuteCommand"]]),
+    way("runs a job with any role", &[PASS, &["batch:RegisterJobDefinition"], &["batch:SubmitJob"]]),
+    way(
+        "runs a service of App Runner with any role",
+        &[PASS, &["apprunner:CreateService", "apprunner:UpdateService"]],
+    ),
+    way(
+        "makes stacks in other accounts with any role",
+        &[
+            PASS,
+            &["cloudformation:CreateStackSet", "cloudformation:UpdateStackSet"],
+            &["cloudformation:CreateStackInstances", "cloudformation:UpdateStackInstances"],
+        ],
+    ),
+    way(
+        "widens a permission set of IAM Identity Center",
+        &[
+            &[
+                "sso:PutInlinePolicyToPermissionSet",
+                "sso:AttachManagedPolicyToPermissionSet",
+                "sso:AttachCustomerManagedPolicyReferenceToPermissionSet",
+            ],
+            &["sso:ProvisionPermissionSet"],
+        ],
+    ),
     way(
         "makes a CodeStar project, which comes with an administrator",
         &[&["codestar:CreateProject", "codestar:CreateProjectFromTemplate"]],

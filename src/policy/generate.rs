@@ -109,6 +109,8 @@ pub struct Needs {
     pub parameter_drops: BTreeSet<(Option<String>, String)>,
     /// Whether rights are asked about before a rotation (`check --online`, `rotate --dry-run`).
     pub asks_rights: bool,
+    /// Whether CloudTrail is asked who uses a key.
+    pub asks_cloudtrail: bool,
     /// Whether the account is reviewed with the same credentials (`audit`, `init`).
     pub reviews: bool,
 }
@@ -159,6 +161,9 @@ pub fn rotator(needs: &Needs) -> Written {
     }
     if !needs.paths.is_empty() {
         policy.allow("FindUsers", &["iam:ListUsers"], any());
+    }
+    if needs.asks_cloudtrail {
+        policy.allow("SeeWhoUsesKeys", &["cloudtrail:LookupEvents"], any());
     }
     policy.allow("EnterAccounts", &["sts:AssumeRole"], needs.roles.iter().cloned().collect());
     let here = |id: &String| (None, id.clone());
@@ -278,6 +283,7 @@ mod tests {
             secret_drops: BTreeSet::from([(Some("us-east-2".to_owned()), "drop".to_owned())]),
             parameter_drops: BTreeSet::from([(None, "/drop".to_owned())]),
             asks_rights: true,
+            asks_cloudtrail: true,
             reviews: true,
         }
     }
@@ -296,6 +302,7 @@ mod tests {
             "RotateKeys",
             "AskForRights",
             "FindUsers",
+            "SeeWhoUsesKeys",
             "EnterAccounts",
             "ReadSecrets",
             "ReadParameters",

@@ -9,6 +9,7 @@ pub use statements::in_words;
 
 use super::actions;
 use super::escalation;
+use super::provider;
 use super::rule::{Reference, Rule, Severity};
 use super::{Document, Effect, Mistake, Pattern, Span, Statement};
 use Reference::{Cis, Fsbp, Iam, Paper, ThirdParty};
@@ -37,7 +38,7 @@ pub struct Found {
 }
 
 /// The rules. What the code of one means never changes.
-pub const RULES: [&Rule; 14] = [
+pub const RULES: [&Rule; 15] = [
     &UNREADABLE,
     &ADMIN,
     &WHOLE_SERVICE,
@@ -52,6 +53,7 @@ pub const RULES: [&Rule; 14] = [
     &UNKNOWN_ACTION,
     &OLD_VERSION,
     &ANYBODY,
+    &ANY_TOKEN,
 ];
 
 /// A text that is no policy.
@@ -196,6 +198,15 @@ pub static ANYBODY: Rule = Rule {
     fix: "name the account in Principal: \"arn:aws:iam::111122223333:root\", and the external id under StringEquals",
     references: &[Iam("reference_policies_elements_principal")],
 };
+/// `"Federated"` without a subject.
+pub static ANY_TOKEN: Rule = Rule {
+    code: "KR514",
+    severity: High,
+    title: "the trust opens for every token of an identity provider",
+    why: "whoever has an account with the provider gets such a token: any repository of anybody's",
+    fix: "ask for the subject: a condition on PROVIDER:sub that names the organization and the repository",
+    references: &[Iam("id_roles_providers_oidc_secure-by-default"), Iam("id_roles_create_for-idp_oidc")],
+};
 
 /// Judges one policy.
 #[must_use]
@@ -205,6 +216,12 @@ pub fn lint(document: &Document, purpose: Purpose) -> Vec<Found> {
     for statement in document.statements.iter().filter(|statement| statement.effect == Effect::Allow) {
         found.extend(statements::judge(statement, purpose));
     }
+    found.extend(provider::any_token(document).into_iter().map(|door| Found {
+        rule: &ANY_TOKEN,
+        span: door.span,
+        sentence: door.sentence(),
+        items: vec![door.wanted()],
+    }));
     for statement in &document.statements {
         found.extend(statements::unknown_actions(statement));
     }

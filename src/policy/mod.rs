@@ -2,7 +2,8 @@
 //!
 //! [`document`] reads a policy and keeps where everything stands; [`lint`] judges it; [`generate`] and
 //! [`trust`] write policies. [`actions`] is what is known of AWS's actions, and [`escalation`] of the
-//! ways in which rights become more rights; [`narrowing`] knows when `*` is not everybody.
+//! ways in which rights become more rights; [`narrowing`] knows when `*` is not everybody, and [`provider`] when
+//! an identity provider is.
 //!
 //! **Invariant:** what [`generate`] and [`trust`] write has no finding of [`lint`].
 //!
@@ -15,6 +16,7 @@ pub mod escalation;
 pub mod generate;
 pub mod lint;
 pub mod narrowing;
+pub mod provider;
 pub mod rule;
 pub mod trust;
 

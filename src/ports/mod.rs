@@ -27,7 +27,7 @@ mod telling;
 
 pub use programs::{Finished, Program, Programs};
 pub use survey::{Scope, Survey, Surveys};
-pub use telling::{Courier, Heartbeat, Listener, Shown, Sink, SpareMemory};
+pub use telling::{Courier, Heartbeat, Listener, Reviewer, Shown, Sink, SpareMemory};
 
 /// Not a yes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -296,8 +296,14 @@ pub trait Iam: Send + Sync {
     ) -> Answer<Option<String>>;
     /// DeleteAccessKey. Gives the request id.
     async fn delete_key(&self, user: &IamUserName, key: &AccessKeyId) -> Answer<Option<String>>;
-    /// GetAccessKeyLastUsed. A key that does not exist is [`KeyUsage::Gone`], not a refusal.
+    /// GetAccessKeyLastUsed, and who it was by CloudTrail's `LookupEvents` where the configuration says so. CloudTrail
+    /// only adds: what it does not answer is missing in the answer, and fails nothing. A key that does not exist is
+    /// [`KeyUsage::Gone`], not a refusal.
     async fn usage(&self, key: &AccessKeyId) -> Answer<KeyUsage>;
+    /// GetAccessKeyLastUsed alone, for a look at many keys: CloudTrail answers two questions a second.
+    async fn recorded_usage(&self, key: &AccessKeyId) -> Answer<KeyUsage> {
+        self.usage(key).await
+    }
     /// GetCallerIdentity, signed with this pair. A pair that does not sign is [`RefusalCode::NotUsable`].
     async fn identify(&self, key: &AccessKeyId, secret: &Secret) -> Answer<Identity>;
     /// `ListUsers` under a path, every page.

@@ -7,9 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::alert::{Memory, Policy, Telling};
+use crate::audit::AccountReview;
+use crate::config::Settings;
 use crate::ids::SinkName;
 use crate::overview::Overview;
-use crate::ports::{Answer, Request, Response};
+use crate::ports::{Answer, Journal, Request, Response};
 use crate::time::Timestamp;
 
 #[cfg(doc)]
@@ -51,6 +53,13 @@ pub trait Heartbeat: Send + Sync {
     async fn beat(&self) -> Answer<()>;
     /// Whether it could be told, in words, without telling it anything.
     async fn probe(&self) -> Answer<String>;
+}
+
+/// Whoever reviews the accounts, for those who are told what was found, and those who look.
+#[async_trait]
+pub trait Reviewer: Send + Sync {
+    /// Reviews each account of this configuration, which takes some calls to AWS for each, and changes nothing.
+    async fn review(&self, settings: &Settings, journal: &dyn Journal) -> Answer<Vec<AccountReview>>;
 }
 
 /// Who knows what there is to show. Asking causes no call to AWS.

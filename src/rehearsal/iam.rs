@@ -152,7 +152,11 @@ fn usage_of(key: &Key, now: Timestamp) -> KeyUsage {
         let span = until.unwrap_or(now).since(from).as_secs().cast_signed();
         Timestamp::from_unix(from.unix_seconds() + span / USE_GRAIN_SECS * USE_GRAIN_SECS)
     });
-    let used = |last_used_at, service: &str| KeyUsage::Used { last_used_at, service: service.to_owned() };
+    let used = |last_used_at, service: &str| KeyUsage::Used {
+        last_used_at,
+        service: service.to_owned(),
+        witness: None,
+    };
     match (by_vendor, key.probed_at) {
         (None, None) => KeyUsage::Never,
         (Some(at), Some(probed)) if at.since(probed).as_secs().cast_signed() > USE_GRAIN_SECS => {

@@ -639,6 +639,7 @@ mod tests {
     fn an_old_key_that_somebody_set_active_again_is_not_deleted() {
         let mut rotation = cooling();
         let cooled = 100_000 + 7 * 86_400;
+        rotation.apply(&Event::Verified { by: Verification::Asked, at: at(cooled) }).expect("legal");
         assert_eq!(rotation.next(at(cooled)), Next::Perform(Effect::ListKeys), "others were not looked at");
         rotation.apply(&both(cooled, KeyStatus::Active)).expect("legal");
         assert_eq!(rotation.stage().name(), "soak");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AccessKeyId, Subject};
 use crate::rotation::Plan;
 use crate::rotation::refusal::{Doubt, Refusal};
+use crate::rotation::witness::Witness;
 use crate::time::Timestamp;
 
 /// Something that happened to one rotation. Names are past tense.
@@ -360,7 +361,7 @@ pub enum KeyStatus {
     Expired,
 }
 
-/// What GetAccessKeyLastUsed said of one key.
+/// What GetAccessKeyLastUsed said of one key, and CloudTrail, where it is asked.
 ///
 /// Of several uses within 15 minutes AWS records only the first one (IAM User Guide), so the true
 /// last use can be that much later.
@@ -369,12 +370,15 @@ pub enum KeyStatus {
 pub enum KeyUsage {
     /// No use is recorded.
     Never,
-    /// The recorded last use.
+    /// The last use that is known.
     Used {
         /// When.
         last_used_at: Timestamp,
         /// The AWS service that was called, such as `s3`.
         service: String,
+        /// Whose use it was, or an earlier one, where CloudTrail is asked and knows one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        witness: Option<Box<Witness>>,
     },
     /// There is no such key any more.
     Gone,

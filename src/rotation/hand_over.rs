@@ -65,7 +65,7 @@ impl Rotation {
                 KeyUsage::Gone => {
                     stuck(Blocker::NewKeyGone { key: new.clone() }, self.to_be_delivered(new, round))
                 }
-                seen if self.is_use_by_vendor(seen, None) => accepted(new, *at),
+                seen if self.used_by_vendor_at(Some(seen), None).is_some() => accepted(new, *at),
                 KeyUsage::Never | KeyUsage::Used { .. } => Stage::HandOver { new, round, read_at: Some(*at) },
             }),
             Event::Started { .. }

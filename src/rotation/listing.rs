@@ -7,16 +7,35 @@ use std::time::Duration;
 
 use crate::ids::AccessKeyId;
 use crate::rotation::apply::{CLOCK_SKEW_MAX, soak_anew};
+use crate::rotation::effect::Effect;
 use crate::rotation::event::{Doing, KeyMetadata, KeyStatus};
-use crate::rotation::machine::Rotation;
-use crate::rotation::next::Blocker;
+use crate::rotation::machine::{EVIDENCE_FRESH, Rotation, is_good};
+use crate::rotation::next::{Blocker, Next};
 use crate::rotation::stage::{Stage, stuck};
 use crate::time::Timestamp;
 
 /// A listing is believed to show what was done to a key this long ago.
 pub(super) const LISTING_SETTLES: Duration = CLOCK_SKEW_MAX;
 
+/// A listing older than this does not take a key away: anybody can change a key at any time.
+const LISTING_FRESH: Duration = Duration::from_mins(1);
+
 impl Rotation {
+    /// Before a key is taken away the vendor is asked, where it can be, and the keys are listed last.
+    /// `None`: both were done, and what was seen still counts.
+    pub(super) fn last_look(
+        &self,
+        new: &AccessKeyId,
+        asked_at: Option<Timestamp>,
+        listed_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Next> {
+        if self.plan.can_ask_vendor && !is_good(asked_at, EVIDENCE_FRESH, now) {
+            return Some(Next::Perform(Effect::Verify { key: new.clone() }));
+        }
+        (!is_good(listed_at, LISTING_FRESH, now)).then_some(Next::Perform(Effect::ListKeys))
+    }
+
     /// What a complete listing means, at the start and after an unanswered CreateAccessKey.
     pub(super) fn after_listing(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Stage {
         self.remember_doubt();

@@ -149,12 +149,8 @@ impl Rotation {
 
     fn why_not_yet(&self) -> Waiting {
         match (&self.last_fault, &self.stage) {
-            (Some(sentence), _) if self.failures > 0 => {
-                Waiting::Backoff { failures: self.failures, sentence: sentence.clone() }
-            }
-            // The vendor accepted so many deliveries, and named another key after each.
-            (Some(sentence), Stage::Deliver { round, .. }) => {
-                Waiting::Backoff { failures: round - 1, sentence: sentence.clone() }
+            (Some(sentence), stage) if self.failures > 0 || matches!(stage, Stage::Deliver { .. }) => {
+                Waiting::Backoff { failures: self.failures(), sentence: sentence.clone() }
             }
             (_, Stage::Prove { .. }) => Waiting::Propagation,
             (_, _) => Waiting::Doubt,
@@ -224,12 +220,8 @@ impl Rotation {
         {
             return next;
         }
-        if !listed_at.is_some_and(|listed_at| is_fresh(listed_at, now)) {
-            return Next::Perform(Effect::ListKeys);
-        }
-        let asked_lately = asked_at.is_some_and(|asked_at| is_fresh(asked_at, now));
-        if self.plan.can_ask_vendor && !asked_lately {
-            return Next::Perform(Effect::Verify { key: new.clone() });
+        if let Some(look) = self.last_look(new, *asked_at, *listed_at, now) {
+            return look;
         }
         let evidence = superseded(new, asked_at.unwrap_or(self.since));
         Next::Perform(Effect::Deactivate { key: self.old.clone(), evidence })
@@ -280,7 +272,7 @@ impl Rotation {
         let read = Next::Perform(self.read_usage(new));
         let Some((usage, read_at)) = usage else { return Some(read) };
         let Some((again_at, why)) = self.gate_closed(new, usage, *read_at) else {
-            return (!is_fresh(*read_at, now)).then_some(read);
+            return (!is_good(Some(*read_at), EVIDENCE_FRESH, now)).then_some(read);
         };
         Some(if now < again_at { Next::Wait { until: again_at, why } } else { read })
     }
@@ -293,19 +285,17 @@ impl Rotation {
         read_at: Timestamp,
     ) -> Option<(Timestamp, Waiting)> {
         let again_later = Rotation::read_again_at(self.since, read_at);
-        if self.plan.requires_use()
-            && !usage.get(new).is_some_and(|seen| self.is_use_by_vendor(seen, usage.get(&self.old)))
-        {
-            return Some((again_later, Waiting::Use));
+        if let Some(why) = self.use_missed(usage.get(new), usage.get(&self.old)) {
+            return Some((again_later, why));
         }
         if self.plan.quiet_for.is_zero() {
             return None;
         }
         let Stage::Soak { accepted_at, .. } = &self.stage else { return None };
         let last_use = match usage.get(&self.old) {
-            Some(KeyUsage::Used { last_used_at, service }) => Some((*last_used_at, service.clone())),
+            Some(KeyUsage::Used { last_used_at, service, .. }) => Some((*last_used_at, service.clone())),
             Some(KeyUsage::Never | KeyUsage::Gone) => None,
-            None => return Some((again_later, Waiting::Use)),
+            None => return Some((again_later, Waiting::Use { old_used_at: None })),
         };
         let quiet_since =
             last_use.as_ref().map_or(*accepted_at, |(last_used_at, _)| *last_used_at.max(accepted_at));
@@ -319,23 +309,26 @@ impl Rotation {
         Some((quiet_at, why))
     }
 
+    /// The newest use must be the new key's. A vendor that took it, used it, and works with the old one since, or
+    /// with neither, as halves of two pairs, may still name the new one when it is asked.
+    fn use_missed(&self, of_new: Option<&KeyUsage>, of_old: Option<&KeyUsage>) -> Option<Waiting> {
+        if !self.plan.requires_use() {
+            return None;
+        }
+        let Some(used_at) = self.used_by_vendor_at(of_new, of_old) else {
+            return Some(Waiting::Use { old_used_at: None });
+        };
+        match of_old {
+            Some(KeyUsage::Used { last_used_at, .. }) if *last_used_at > used_at => {
+                Some(Waiting::Use { old_used_at: Some(*last_used_at) })
+            }
+            _ => None,
+        }
+    }
+
     /// While nothing tells when a key will be used, last-used is read again after half as long as was waited already.
     pub(super) fn read_again_at(waiting_since: Timestamp, read_at: Timestamp) -> Timestamp {
         read_at + (read_at.since(waiting_since) / 2).clamp(USAGE_READ_EVERY_MIN, USAGE_READ_EVERY_MAX)
-    }
-
-    /// Our own probe is a use too, of `sts`, and hides what follows within the grain of the record; and so is the try
-    /// of a person who was shown the key. After a reactivation, a use from before it proves nothing.
-    pub(super) fn is_use_by_vendor(&self, usage: &KeyUsage, of_old: Option<&KeyUsage>) -> bool {
-        let counts_from = if self.reactivations == 0 { Timestamp::EPOCH } else { self.since };
-        match usage {
-            KeyUsage::Never | KeyUsage::Gone => false,
-            KeyUsage::Used { last_used_at, service } => {
-                let by_probe = service == "sts" && *last_used_at <= self.last_probe_at + USE_RECORD_GRAIN;
-                let by_person = service == "sts" && self.may_be_a_try(of_old);
-                !by_probe && !by_person && *last_used_at >= counts_from
-            }
-        }
     }
 
     fn next_in_cool(
@@ -346,19 +339,18 @@ impl Rotation {
         now: Timestamp,
     ) -> Next {
         let cooled = self.since + self.plan.cool;
-        let ask = || Next::Perform(Effect::Verify { key: new.clone() });
         if now < cooled {
             let every = (self.plan.cool / COOLING_QUESTIONS).max(COOLING_QUESTION_EVERY_MIN);
             let ask_at = if self.plan.can_ask_vendor { asked_at + every } else { cooled };
             let until = ask_at.min(cooled);
-            return if now < until { Next::Wait { until, why: Waiting::Cool } } else { ask() };
+            return match now < until {
+                true => Next::Wait { until, why: Waiting::Cool },
+                false => Next::Perform(Effect::Verify { key: new.clone() }),
+            };
         }
         // The journal says that the old key is Inactive, and only a listing that it still is.
-        if !listed_at.is_some_and(|listed_at| is_fresh(listed_at, now)) {
-            return Next::Perform(Effect::ListKeys);
-        }
-        if self.plan.can_ask_vendor && !is_fresh(asked_at, now) {
-            return ask();
+        if let Some(look) = self.last_look(new, Some(asked_at), listed_at, now) {
+            return look;
         }
         Next::Perform(Effect::Delete { key: self.old.clone(), evidence: superseded(new, asked_at) })
     }
@@ -490,8 +482,8 @@ impl Rotation {
 
 /// Whether what was seen then still counts. A clock that was ahead wrote times that are yet to come:
 /// how old such evidence is, nobody knows.
-fn is_fresh(seen_at: Timestamp, now: Timestamp) -> bool {
-    seen_at <= now && now.since(seen_at) <= EVIDENCE_FRESH
+pub(super) fn is_good(seen_at: Option<Timestamp>, span: Duration, now: Timestamp) -> bool {
+    seen_at.is_some_and(|seen_at| seen_at <= now && now.since(seen_at) <= span)
 }
 
 fn superseded(by: &AccessKeyId, verified_at: Timestamp) -> Evidence {

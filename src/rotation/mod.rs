@@ -37,6 +37,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 mod window;
+mod witness;
 mod words;
 
 pub use effect::{Effect, Evidence, Outcome};
@@ -47,3 +48,4 @@ pub use plan::Plan;
 pub use refusal::{Doubt, Refusal, RefusalCode};
 pub use stage::Stage;
 pub use window::{BadWindow, Window, Windows};
+pub use witness::Witness;

@@ -58,8 +58,11 @@ pub enum Waiting {
     },
     /// Both keys work; the plan wants them to for some time.
     Soak,
-    /// The new key has not been seen in use.
-    Use,
+    /// The new key has not been seen in use, or not since the old one was.
+    Use {
+        /// The old key's recorded last use, where the new one was used before that and not since.
+        old_used_at: Option<Timestamp>,
+    },
     /// The old key has been in use too lately.
     Quiet {
         /// Its recorded last use.
@@ -91,7 +94,7 @@ impl Waiting {
             Waiting::Reveal { .. } => "awaiting_reveal",
             Waiting::HandOver { .. } => "awaiting_hand_over",
             Waiting::Soak => "soaking",
-            Waiting::Use => "awaiting_use",
+            Waiting::Use { .. } => "awaiting_use",
             Waiting::Quiet { .. } => "awaiting_quiet",
             Waiting::Window => "window_closed",
             Waiting::Cool => "cooling",
@@ -120,7 +123,7 @@ impl Waiting {
             | Waiting::Doubt
             | Waiting::HandOver { .. }
             | Waiting::Soak
-            | Waiting::Use
+            | Waiting::Use { .. }
             | Waiting::Quiet { .. }
             | Waiting::Window
             | Waiting::Cool => false,
@@ -151,7 +154,14 @@ impl fmt::Display for Waiting {
                 days_ago(*days)
             ),
             Waiting::Soak => f.write_str("the vendor has the new key; both keys stay Active while it soaks"),
-            Waiting::Use => f.write_str("the new key has not been seen in use yet; the old key stays Active until it is"),
+            Waiting::Use { old_used_at: None } => {
+                f.write_str("the new key has not been seen in use yet; the old key stays Active until it is")
+            }
+            Waiting::Use { old_used_at: Some(at) } => write!(
+                f,
+                "the old key was used at {at}, and the new one was used before that but has not been seen in use since; \
+                 the old key stays Active until it is"
+            ),
             Waiting::Quiet { last_used_at, service } => write!(
                 f,
                 "the old key was last used at {last_used_at} for {service}; it stays Active until it has been quiet for long enough"
@@ -380,7 +390,9 @@ mod tests {
     }
 
     /// Each wait, its code, and what an operator must be able to read in its sentence.
-    fn waits() -> [(Waiting, &'static str, &'static str); 9] {
+    fn waits() -> [(Waiting, &'static str, &'static str); 15] {
+        let reveal = |days| Waiting::Reveal { since: Timestamp::EPOCH, days };
+        let hand_over = |days| Waiting::HandOver { revealed_at: Timestamp::EPOCH, days };
         let quiet = Waiting::Quiet { last_used_at: Timestamp::EPOCH, service: "s3".to_owned() };
         [
             (Waiting::Propagation, "propagation", "before anybody gets it"),
@@ -390,8 +402,22 @@ mod tests {
                 "AWS said no (2 in a row); no key is touched",
             ),
             (Waiting::Doubt, "unanswered_create", "CreateAccessKey got no answer"),
+            (
+                reveal(0),
+                "awaiting_reveal",
+                "to the vendor, since 1970-01-01T00:00:00Z; nobody was shown it yet",
+            ),
+            (reveal(1), "awaiting_reveal", "to the vendor, for a day, since 1970"),
+            (reveal(3), "awaiting_reveal", "to the vendor, for 3 days, since 1970"),
+            (hand_over(0), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z; nobody has said yet"),
+            (hand_over(2), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z, 2 days ago; nobody"),
             (Waiting::Soak, "soaking", "both keys stay Active"),
-            (Waiting::Use, "awaiting_use", "the old key stays Active until it is"),
+            (Waiting::Use { old_used_at: None }, "awaiting_use", "the old key stays Active until it is"),
+            (
+                Waiting::Use { old_used_at: Some(Timestamp::EPOCH) },
+                "awaiting_use",
+                "was used at 1970-01-01T00:00:00Z, and the new one was used before that",
+            ),
             (quiet, "awaiting_quiet", "last used at 1970-01-01T00:00:00Z for s3"),
             (Waiting::Window, "window_closed", "the old key stays Active until it opens"),
             (Waiting::Cool, "cooling", "can be set Active again until it is deleted"),
@@ -467,8 +493,13 @@ mod tests {
         for (wait, code, words) in waits() {
             assert_eq!(wait.code(), code);
             assert!(wait.to_string().contains(words), "{wait}");
-            assert_eq!(wait.until(at), format!("{wait}; next step at {at}"));
-            assert_eq!(wait.until(Timestamp::NEVER), format!("{wait}, until somebody resumes it"));
+            let is_for_hands = matches!(wait, Waiting::Reveal { .. } | Waiting::HandOver { .. });
+            let (step, resume) = match is_for_hands {
+                true => (String::new(), ""),
+                false => (format!("; next step at {at}"), ", until somebody resumes it"),
+            };
+            assert_eq!(wait.until(at), format!("{wait}{step}"));
+            assert_eq!(wait.until(Timestamp::NEVER), format!("{wait}{resume}"));
         }
     }
 

@@ -54,6 +54,23 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
+    /// Each of them.
+    pub const ALL: [RefusalCode; 13] = [
+        RefusalCode::AccessDenied,
+        RefusalCode::NoSuchUser,
+        RefusalCode::NoSuchKey,
+        RefusalCode::LimitExceeded,
+        RefusalCode::Throttled,
+        RefusalCode::NotSent,
+        RefusalCode::NotUsable,
+        RefusalCode::WrongIdentity,
+        RefusalCode::VendorRefused,
+        RefusalCode::VendorGone,
+        RefusalCode::NotInForce,
+        RefusalCode::Misconfigured,
+        RefusalCode::Other,
+    ];
+
     /// The code as it appears in logs, metrics and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {

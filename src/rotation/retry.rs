@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::rotation::machine::Rotation;
+use crate::rotation::stage::Stage;
+
 /// The waits between attempts: the schedule that Standard Webhooks 1.0 suggests, about three days
 /// in all. One list for AWS and vendors alike: whoever is down, both keys work meanwhile.
 const WAITS: [Duration; 10] = [
@@ -31,6 +34,18 @@ pub fn wait_after(failures: u32, retry_after: Option<Duration>) -> Option<Durati
 /// How many failures in a row are answered with another attempt.
 pub const ATTEMPTS_MAX: u32 = 10;
 const _: () = assert!(ATTEMPTS_MAX as usize == WAITS.len(), "one wait after each attempt");
+
+impl Rotation {
+    /// How often in a row the step that comes next failed, whether or not it is time to try it again. A delivery that
+    /// the vendor accepted, and named another key after, counts until the vendor names the new one.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        match &self.stage {
+            Stage::Deliver { round, .. } | Stage::Verify { round, .. } => self.failures.max(round - 1),
+            _ => self.failures,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Events in words, for those who read a history.
 
-use crate::rotation::event::{Because, Event, Intent, KeyUsage, Verification};
+use crate::rotation::event::{Because, Event, Intent, Verification};
 
 impl Event {
     /// What it says, beyond its name. The same in a history, a log and a page.
@@ -38,7 +38,7 @@ fn in_words(event: &Event) -> String {
         Event::Verified { by: Verification::Acceptance, .. } => "the vendor cannot be asked".to_owned(),
         Event::UsageRead { usage, .. } => usage
             .iter()
-            .map(|(key, usage)| format!("{key} {}", usage_in_words(usage)))
+            .map(|(key, usage)| format!("{key} {}", usage.in_words()))
             .collect::<Vec<_>>()
             .join(", "),
         Event::Deactivated { request_id, .. } => with_request("Inactive", request_id),
@@ -54,14 +54,6 @@ fn in_words(event: &Event) -> String {
             format!("by {by}: {why}")
         }
         Event::Resumed { by, .. } => format!("by {by}"),
-    }
-}
-
-fn usage_in_words(usage: &KeyUsage) -> String {
-    match usage {
-        KeyUsage::Never => "never used".to_owned(),
-        KeyUsage::Used { last_used_at, service } => format!("used at {last_used_at} for {service}"),
-        KeyUsage::Gone => "gone".to_owned(),
     }
 }
 

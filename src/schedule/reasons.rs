@@ -531,6 +531,24 @@ mod tests {
         let late = Facts { in_flight: Some(&late), ..facts(&keys) };
         let verdict = check(&late, State::Rotating, "soaking", "", &Action::Wait { until });
         assert_eq!(verdict.overdue_at, Some(at("2026-11-16T12:00:00Z")));
+        // However long the soak was meant to be, it is not an excuse for ever.
+        let too_late = at("2026-11-24T12:00:00Z") + days(3);
+        let state_at = |now| judge(&Facts { now, ..late }).state;
+        assert_eq!(state_at(too_late.minus(Duration::from_secs(1))), State::Rotating);
+        assert_eq!(state_at(too_late), State::Overdue);
+    }
+
+    #[test]
+    fn a_vendor_has_the_new_key_once_it_was_verified_also_where_that_is_stuck() {
+        let (probed, soaking) = (rotation(&soaking()[..6]), rotation(&soaking()));
+        assert!(!vendor_has_new_key(probed.stage()) && vendor_has_new_key(soaking.stage()));
+        let without = |mut rotation: Rotation| {
+            let listed = Event::Listed { keys: Vec::new(), at: at("2026-11-25T12:00:00Z") };
+            rotation.apply(&listed).expect("legal");
+            assert_eq!(rotation.stage().name(), "stuck");
+            vendor_has_new_key(rotation.stage())
+        };
+        assert!(!without(rotation(&[])) && without(soaking));
     }
 
     #[test]

@@ -93,6 +93,10 @@ impl Iam for CountedIam {
         self.counted("GetAccessKeyLastUsed", self.iam.usage(key).await)
     }
 
+    async fn recorded_usage(&self, key: &AccessKeyId) -> Answer<KeyUsage> {
+        self.counted("GetAccessKeyLastUsed", self.iam.recorded_usage(key).await)
+    }
+
     async fn identify(&self, key: &AccessKeyId, secret: &Secret) -> Answer<Identity> {
         let answer = self.iam.identify(key, secret).await;
         self.calls.count("sts", "GetCallerIdentity", &answer);

@@ -44,7 +44,7 @@ fn mistakes_about_vendors_are_all_reported() {
 fn mistakes_about_who_is_told_are_all_reported() {
     check(
         "alerts",
-        "1:8 5:1 8:8 12:7 13:7 13:26 14:10 15:1 19:15 20:7 24:7 25:12 26:1 31:7 32:8 33:8 34:6 35:1 39:13 43:12 47:7 48:10 51:7 52:11 55:10",
+        "1:8 5:1 8:8 12:7 13:7 13:26 14:10 15:1 19:15 20:7 24:7 25:12 26:1 31:7 32:8 33:8 34:6 35:1 39:13 43:12 47:7 48:10 51:7 52:11 55:10 60:1",
     );
 }
 
@@ -111,6 +111,20 @@ fn every_group_of_mistakes_has_a_test() {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         assert!(this.contains(&format!("\"{name}\"")), "{name} is not checked");
     }
+}
+
+#[test]
+fn cloudtrail_is_asked_only_where_the_file_says_so() {
+    let asked = |text: &str| {
+        let settings = read(text).expect("no mistake");
+        (settings.aws.cloudtrail, settings.accounts.values().next().and_then(|account| account.cloudtrail))
+    };
+    let account = "[account.production]\nid = \"111122223333\"\n";
+    assert_eq!(asked(account), (false, None));
+    assert_eq!(
+        asked(&format!("[aws]\ncloudtrail = true\n{account}cloudtrail = false\n")),
+        (true, Some(false))
+    );
 }
 
 #[test]

@@ -3,8 +3,10 @@
 //! The far ends are the rehearsal's stand-ins, and the deliveries are as bad as each test wants them.
 //! Time is tokio's, paused, or the rehearsal's, which jumps: nothing here takes any.
 
+mod alarms;
 mod passes;
 mod pulse;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,10 +86,7 @@ async fn a_rotation_that_cannot_be_read_is_one_vendors_trouble() {
     let started = started(&subject, &house);
     let id = RotationId::new(&subject, &house.old_key("poisoned"), house.stage.now());
     let impossible = Event::Deleted { at: house.stage.now(), request_id: None };
-    for (event, number) in [(&started, 1), (&impossible, 2)] {
-        let entry = Entry { rotation: id, number, event, secret: SecretChange::Keep, ends: false };
-        house.journal.append(entry).await.expect("it is appended");
-    }
+    house.has_written(id, &[started, impossible]).await;
     let seen = by_name(status(&house.world(), &[]).await.expect("a journal"));
     assert_eq!(seen["poisoned"].verdict.reason, "journal");
     assert_eq!(seen["sound"].verdict.state, State::Overdue);
@@ -508,6 +507,14 @@ impl House {
         let mut engine = Engine::new(worlds, self.stop.clone(), Arc::clone(&self.watcher) as _);
         let worked = tokio::time::timeout(DAY, engine.work(&Cadence::Scheduled)).await;
         assert!(worked.is_err(), "it works until it is stopped");
+    }
+
+    /// A rotation of which the journal has these events.
+    async fn has_written(&self, rotation: RotationId, events: &[Event]) {
+        for (number, event) in (1..).zip(events) {
+            let entry = Entry { rotation, number, event, secret: SecretChange::Keep, ends: false };
+            self.journal.append(entry).await.expect("a journal");
+        }
     }
 
     async fn rotation(&self, vendor: &str) -> Known {

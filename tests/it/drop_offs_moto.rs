@@ -271,8 +271,8 @@ fn vendor_and_sent(steps: &str) -> (Arc<dyn Delivery>, Sent) {
 fn session() -> Arc<AwsSession> {
     let settings = AwsSettings {
         region: Some("us-east-1".to_owned()),
-        profile: None,
         endpoint_url: Some(emulator().url()),
+        ..AwsSettings::default()
     };
     let rotator = Credentials::new("testing", "testing", None, None, "test");
     // The emulator's first answer of a service takes long on a machine that is busy.

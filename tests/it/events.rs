@@ -8,7 +8,7 @@ use keyround::ids::{AccessKeyId, Subject};
 use keyround::journal::{decode, encode};
 use keyround::rotation::{
     Because, Doing, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal, RefusalCode,
-    Verification, Windows,
+    Verification, Windows, Witness,
 };
 use keyround::time::Timestamp;
 
@@ -44,11 +44,31 @@ fn an_event_is_stored_under_the_name_that_is_shown() {
 
 #[test]
 fn every_refusal_is_stored_under_the_code_that_is_shown() {
-    let codes = refusal_codes();
+    let codes = RefusalCode::ALL;
     for code in codes {
         assert_eq!(serde_json::to_value(code).expect("a word"), code.as_str());
     }
     assert_eq!(BTreeSet::from(codes).len(), codes.len());
+}
+
+#[test]
+fn a_use_is_stored_with_its_witness_and_without_one_as_the_first_version_wrote_it() {
+    let witness = Witness {
+        event_id: "6f0f2d1c".to_owned(),
+        at: at(5),
+        service: "sts".to_owned(),
+        call: "GetCallerIdentity".to_owned(),
+        by: "arn:aws:iam::111122223333:user/vendor-acme".to_owned(),
+        address: "203.0.113.7".to_owned(),
+        agent: "aws-cli/2.31".to_owned(),
+    };
+    let read = |usage| Event::UsageRead { usage: BTreeMap::from([(new(), usage)]), at: at(9) };
+    let seen = read(KeyUsage::Never.witnessed(witness));
+    let line = encode(&seen);
+    assert_eq!(decode(&line), Ok(seen));
+    assert!(line.contains(r#""witness":{"event_id":"6f0f2d1c","at":"#), "{line}");
+    let unseen = read(KeyUsage::Used { last_used_at: at(5), service: "sts".to_owned(), witness: None });
+    assert!(!encode(&unseen).contains("witness"));
 }
 
 #[test]
@@ -111,7 +131,7 @@ fn one_of_each() -> Vec<Event> {
         Event::Abandoned { by: by(), why: "the vendor is gone – för immer".to_owned(), at: at(22) },
     ];
     events.extend(every_intent().into_iter().map(|intent| Event::Intended { intent, at: at(23) }));
-    events.extend(refusal_codes().into_iter().map(|code| refused(Doing::Deliver, code)));
+    events.extend(RefusalCode::ALL.into_iter().map(|code| refused(Doing::Deliver, code)));
     events.extend(every_doing().into_iter().map(|doing| refused(doing, RefusalCode::Other)));
     events.extend(of_a_hand_over());
     events
@@ -187,7 +207,7 @@ fn every_status() -> Vec<KeyMetadata> {
 }
 
 fn every_usage() -> BTreeMap<AccessKeyId, KeyUsage> {
-    let used = KeyUsage::Used { last_used_at: at(0), service: "s3".to_owned() };
+    let used = KeyUsage::Used { last_used_at: at(0), service: "s3".to_owned(), witness: None };
     BTreeMap::from([(old(), used), (new(), KeyUsage::Never), (other(), KeyUsage::Gone)])
 }
 
@@ -201,24 +221,6 @@ fn every_intent() -> [Intent; 7] {
         Intent::Reactivate { key: old() },
         Intent::Delete { key: old(), because: superseded() },
         Intent::Delete { key: new(), because: Because::NeverOffered },
-    ]
-}
-
-fn refusal_codes() -> [RefusalCode; 13] {
-    [
-        RefusalCode::AccessDenied,
-        RefusalCode::NoSuchUser,
-        RefusalCode::NoSuchKey,
-        RefusalCode::LimitExceeded,
-        RefusalCode::Throttled,
-        RefusalCode::NotSent,
-        RefusalCode::NotUsable,
-        RefusalCode::WrongIdentity,
-        RefusalCode::VendorRefused,
-        RefusalCode::VendorGone,
-        RefusalCode::NotInForce,
-        RefusalCode::Misconfigured,
-        RefusalCode::Other,
     ]
 }
 

@@ -5,6 +5,7 @@
 mod emulator;
 mod identity;
 mod secrets;
+mod witnesses;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -281,7 +282,7 @@ fn an_account_id_of_the_configuration_is_believed_and_connecting_calls_nobody() 
     let account = AccountSettings {
         id: Some(OTHER_ACCOUNT.parse().expect("an id")),
         role_arn: None,
-        external_id: None,
+        ..AccountSettings::default()
     };
     let name: AccountName = "production".parse().expect("a name");
     let named = BTreeMap::from([(name.clone(), account)]);
@@ -339,7 +340,7 @@ fn seeded(name: &str, age_days: f64) -> (IamUserName, AccessKeyId, Secret) {
 
 fn settings() -> AwsSettings {
     let region = Some("us-east-1".to_owned());
-    AwsSettings { region, profile: None, endpoint_url: Some(emulator().url()) }
+    AwsSettings { region, endpoint_url: Some(emulator().url()), ..AwsSettings::default() }
 }
 
 fn session(settings: &AwsSettings) -> Arc<AwsSession> {
@@ -379,6 +380,7 @@ fn with_role_over(
         id: None,
         role_arn: Some(role_arn.to_owned()),
         external_id: external_id.map(str::to_owned),
+        cloudtrail: None,
     };
     let named = BTreeMap::from([(name.clone(), account)]);
     (AwsAccounts::connect(session, &named), name)

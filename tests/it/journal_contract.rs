@@ -7,7 +7,7 @@ mod file;
 use std::path::Path;
 use std::time::Duration;
 
-use keyround::alert::{Alert, Condition, Item, Memory, Telling};
+use keyround::alert::{Alert, Condition, Item, Memory, Style, Telling};
 use keyround::ids::{AccessKeyId, RotationId, Subject};
 use keyround::journal::{MemoryJournal, Mode, SqliteJournal};
 use keyround::ports::{Entry, Journal, JournalError, Known, SecretChange};
@@ -225,12 +225,13 @@ async fn of_two_who_append_one_number_one_is_told_of_a_conflict(journal: &dyn Jo
 async fn what_a_sink_was_told_is_remembered_until_it_is_told_more(journal: &dyn Journal) {
     let [pager, mail] = ["pager", "mail"].map(|name| name.parse().expect("a name"));
     assert_eq!(journal.sink_memory(&pager).await.expect("an answer"), None);
-    let mut memory = Memory::new(at(0));
+    let mut memory = Memory::new(0);
     journal.remember_sink(&pager, &memory).await.expect("remembered");
     memory.refused(&Telling::test(at(1)), None, at(1));
     let sentence = "the sentence; 'quoted'".to_owned();
     let alert = Alert::of_house(Condition::Journal, "journal", sentence, at(0));
     memory.took(
+        Style::Messages,
         &Telling { items: vec![Item::Firing { alert, again: false }], incident: None, at: at(2) },
         at(2),
     );

@@ -61,7 +61,10 @@ fn every_preset_says_what_a_person_has_to_know() {
         assert!(preset.can_probe, "{} has no harmless question", preset.name);
         assert!(!preset.notes.is_empty(), "{} has no notes", preset.name);
         assert!(preset.notes.iter().all(|note| note.ends_with('.')), "{}: a note is sentences", preset.name);
-        let described = !conversation(&preset.name).openapi.is_empty();
+        let conversation = conversation(&preset.name);
+        let is_2xx = |no: &conversation::No| (200..300).contains(&no.status);
+        assert!(conversation.no.iter().any(is_2xx), "{}: every 2xx is taken for a yes", preset.name);
+        let described = !conversation.openapi.is_empty();
         assert_eq!(preset.evidence == Evidence::OpenApi, described, "{}", preset.name);
         // What shows neither id nor pair cannot say which key is in force; but for a masked tail.
         if preset.can_verify {

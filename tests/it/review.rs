@@ -3,8 +3,12 @@
 //! **Invariant:** the real binary over HTTP; what the emulator cannot be told is not tested here.
 
 mod account;
+mod draft;
 mod formats;
 mod matrix;
+mod prowler;
+mod shown;
+mod told;
 
 use std::collections::BTreeSet;
 

@@ -23,7 +23,7 @@ use crate::support::vendor::{Answer, Pair, Vendor};
 const SIGNING: &str = "whsec_YWxlcnQtc2lnbmluZy1zZWNyZXQtOWM0MWQ3";
 const HOURLY: &str = "[schedule]\ncron = \"17 * * * *\"\njitter = \"0s\"\n";
 /// Longer than a first pass takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program, serving a stuck vendor, a rotated one and one with a role.
 struct Service {
@@ -72,13 +72,7 @@ impl Service {
     }
 
     fn try_to_ask(&self, request: &str) -> Option<Reply> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let status = head.split_whitespace().nth(1)?.parse().ok()?;
-        Some(Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+        ask(self.port, request)
     }
 
     fn wait_until_ready(&self) {
@@ -98,14 +92,25 @@ impl Service {
     }
 }
 
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     /// In lower case.
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
-fn free_port() -> u16 {
+/// What is answered at this port; `None`: nothing yet.
+pub(crate) fn ask(port: u16, request: &str) -> Option<Reply> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+}
+
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port()
 }
 
@@ -129,6 +134,7 @@ fn it_shows_how_things_stand_to_whoever_is_on_this_machine_and_asks_aws_nothing(
     ] {
         assert!(page.head.contains(header), "{}", page.head);
     }
+    assert!(page.body.contains("were not reviewed since"), "nobody asked for a review: {}", page.body);
     let status: Value = serde_json::from_str(&service.get("/api/status").body).expect("JSON");
     check_status(&status);
     check_metrics(&service);

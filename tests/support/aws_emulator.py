@@ -77,7 +77,8 @@ class Call:
         for name in ("UserName", "PathPrefix", "RoleArn", "SecretId", "Name"):
             if name in self.params:
                 return self.params[name]
-        key = find_key(self.params.get("AccessKeyId") or self.signer)[1]
+        asked = next((row["AttributeValue"] for row in self.params.get("LookupAttributes", [])), None)
+        key = find_key(self.params.get("AccessKeyId") or asked or self.signer)[1]
         return key.user_name if key else None
 
     def mutating(self):
@@ -180,6 +181,8 @@ class Emulator:
         if spoiled is None:
             answer = self.review.answer(call, self.ask_moto) or self.ask_moto(call)
             entry["done"] = answer[0] < 400
+            if entry["done"] and find_key(call.signer)[1]:
+                self.review.post_review_origin(call.signer, "127.0.0.1", entry["user_agent"], call.action)
             spoiled = self.spoil(call, "after", answer) or answer
         entry["status"] = spoiled[0]
         return spoiled

@@ -8,9 +8,11 @@ The side door prepares an account with:
                      group_policies, age_days,
                      console_used_days_ago (a password that was used; null: one that was not), mfa
   POST review_role   name, trust, policies, path
-  POST review_trail  name, multi_region, validation, logging, management ("All", "ReadOnly", null: none), error
+  POST review_trail  name, multi_region, validation, logging, management ("All", "ReadOnly", null: none), error,
+                     excluded (sources), advanced (field selectors, in place of the rest of what it selects)
   POST review_usage  arn, services [{"service", "used_days_ago", "actions": {name: days ago}}]
-  POST review_origin access_key_id, address, agent: a call that CloudTrail has on record
+  POST review_origin access_key_id, address, agent, and any of call, minutes_ago, error: a call that CloudTrail has on
+                     record; calls that a user's key signs here are on record too
 """
 
 import base64
@@ -102,9 +104,7 @@ class Review:
     def lookup(self, call):
         [attribute] = call.params["LookupAttributes"]
         assert attribute["AttributeKey"] == "AccessKeyId", attribute
-        events = [{"EventId": str(number), "EventName": "DescribeInstances", "EventTime": utcnow().timestamp(),
-                   "AccessKeyId": attribute["AttributeValue"], "CloudTrailEvent": json.dumps(origin)}
-                  for number, origin in enumerate(self.origins.get(attribute["AttributeValue"], []))]
+        events = sorted(self.origins.get(attribute["AttributeValue"], []), key=lambda event: -event["EventTime"])
         return 200, "application/x-amz-json-1.1", json.dumps({"Events": events}).encode()
 
     def post_review_root(self, keys=False, used_days_ago=None):
@@ -138,7 +138,8 @@ class Review:
         for policy, document in (policies or {}).items():
             backend().put_role_policy(name, policy, text_of(document))
 
-    def post_review_trail(self, name, multi_region=True, validation=True, logging=True, management="All", error=None):
+    def post_review_trail(self, name, multi_region=True, validation=True, logging=True, management="All", error=None,
+                          excluded=(), advanced=None):
         s3 = s3_backends[ACCOUNT]["aws"]
         if BUCKET not in s3.buckets:
             s3.create_bucket(BUCKET, REGION)
@@ -147,15 +148,24 @@ class Review:
         if logging:
             trails.start_logging(name)
         selector = {"ReadWriteType": management or "All", "IncludeManagementEvents": management is not None,
-                    "DataResources": [], "ExcludeManagementEventSources": []}
-        trails.put_event_selectors(name, [selector], [])
+                    "DataResources": [], "ExcludeManagementEventSources": list(excluded)}
+        advanced_selectors = [{"Name": "", "FieldSelectors": advanced}] if advanced else []
+        trails.put_event_selectors(name, [] if advanced else [selector], advanced_selectors)
         self.delivery_errors[name] = error
 
     def post_review_usage(self, arn, services):
         self.usage[arn] = services
 
-    def post_review_origin(self, access_key_id, address, agent):
-        self.origins.setdefault(access_key_id, []).append({"sourceIPAddress": address, "userAgent": agent})
+    def post_review_origin(self, access_key_id, address, agent, call="ec2:DescribeInstances", minutes_ago=0, error=None):
+        service, _, name = call.partition(":")
+        found = [key for key in backend().access_keys.values() if key.access_key_id == access_key_id]
+        arn = f"arn:aws:iam::{ACCOUNT}:user/{found[0].user_name}" if found else f"arn:aws:iam::{ACCOUNT}:root"
+        text = {"userIdentity": {"arn": arn, "accessKeyId": access_key_id}, "sourceIPAddress": address,
+                "userAgent": agent, **({"errorCode": error} if error else {})}
+        events = self.origins.setdefault(access_key_id, [])
+        events.append({"EventId": f"{access_key_id}-{len(events)}", "EventName": name, "AccessKeyId": access_key_id,
+                       "EventSource": f"{service}.amazonaws.com", "CloudTrailEvent": json.dumps(text),
+                       "EventTime": utcnow().timestamp() - 60 * minutes_ago})
 
 
 def backend():

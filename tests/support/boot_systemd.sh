@@ -3,7 +3,7 @@
 # FOLDER/files is laid over them, and PROGRAM is /usr/bin/keyround. The network is this machine's, so that the services
 # reach the test's emulator; nothing else of the machine is seen or changed.
 #
-# usage, as root: boot_systemd.sh FOLDER PROGRAM
+# usage, as root: boot_systemd.sh FOLDER PROGRAM (or "": the /usr/bin/keyround of this machine)
 # KEYROUND_TEST_SYSTEMD may name a folder with the files of another version of systemd, to be used instead of this
 # machine's (with usr/ alone at its top).
 # Prints the process number of that systemd as this machine counts, and ends it when standard input ends.
@@ -60,6 +60,8 @@ unshare --fork --kill-child --pid --mount --uts --ipc --cgroup --propagation pri
     # What this machine starts at boot is not wanted, nor what needs hardware.
     rm -f "$root"/etc/systemd/system/*.{wants,requires}/* "$root"/{usr/,}lib/systemd/system/timers.target.wants/*
     rm -f "$root/etc/fstab"
+    # Nor what the package left here: one that was removed leaves its units masked.
+    [ -z "$program" ] || rm -rf "$root"/{etc,usr/lib}/systemd/system/keyround* "$root"/{etc,var/lib}/keyround
     for unit in systemd-{udevd,udev-trigger,timesyncd,hwdb-update,modules-load,sysctl,random-seed,pstore,logind}.service \
         systemd-{firstboot,binfmt,networkd,resolved,networkd-wait-online}.service ldconfig.service \
         systemd-udevd-{control,kernel}.socket dev-{hugepages,mqueue}.mount sys-kernel-{config,debug,tracing}.mount \

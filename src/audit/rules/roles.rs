@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    EXTERNAL_ID_GUESSABLE, EXTERNAL_ID_REUSED, KEY_NOT_ROLE, NO_EXTERNAL_ID, NO_SUCH_ROLE, TRUSTS_ANYBODY,
-    TRUSTS_ITSELF, UNKNOWN_ACCOUNT, WRONG_ACCOUNT,
+    ANY_TOKEN, EXTERNAL_ID_GUESSABLE, EXTERNAL_ID_REUSED, KEY_NOT_ROLE, NO_EXTERNAL_ID, NO_SUCH_ROLE,
+    TRUSTS_ANYBODY, TRUSTS_ITSELF, UNKNOWN_ACCOUNT, WRONG_ACCOUNT,
 };
 use crate::audit::facts::{Facts, Role};
 use crate::audit::known::{Instead, KnownVendor};
 use crate::audit::{Declared, DeclaredVendor, Finding, Given};
 use crate::policy::lint::in_words;
+use crate::policy::provider;
 use crate::policy::trust::{self, Door, ExternalIds, Trusted};
 
 pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
@@ -21,6 +22,7 @@ pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     }));
     for role in &facts.roles {
         found.extend(judge_role(role, facts, declared));
+        found.extend(any_token(role, declared));
     }
     found.extend(reused(facts, declared));
     found
@@ -100,6 +102,26 @@ fn judge_role(role: &Role, facts: &Facts, declared: &Declared) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// A door for a provider's identities, and for which of them is not said.
+fn any_token(role: &Role, declared: &Declared) -> Vec<Finding> {
+    let doors = role.trust.as_ref().map(provider::any_token).unwrap_or_default();
+    let vendor = declared.vendor_of_role(role).map(|vendor| &vendor.name);
+    let found = |door: &provider::AnyToken| {
+        let fix = format!(
+            "add to Condition: {}; then aws iam update-assume-role-policy --role-name {} --policy-document file://trust.json",
+            door.wanted(),
+            role.name
+        );
+        let sentence = format!("the role {}: {}", role.name, door.sentence());
+        let finding = Finding::new(&ANY_TOKEN, &role.arn, sentence).of(vendor).fix(fix);
+        finding
+            .detail(&door.provider)
+            .with("provider", door.provider.clone())
+            .with("asked", door.asked.clone())
+    };
+    doors.iter().map(found).collect()
 }
 
 /// What is demanded of a door that is there for a vendor.

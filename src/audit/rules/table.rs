@@ -5,7 +5,7 @@ use crate::policy::rule::{Reference, Rule, Severity};
 use Severity::{Critical, High, Info, Low, Medium};
 
 /// The rules. What the code of one means never changes.
-pub const TABLE: [&Rule; 39] = [
+pub const TABLE: [&Rule; 40] = [
     &SHARED_USER,
     &FOREIGN_SERVICE,
     &FOREIGN_PLACE,
@@ -22,6 +22,7 @@ pub const TABLE: [&Rule; 39] = [
     &WRONG_ACCOUNT,
     &NO_SUCH_ROLE,
     &UNKNOWN_ACCOUNT,
+    &ANY_TOKEN,
     &TOO_OLD,
     &NEVER_USED,
     &IDLE_KEY,
@@ -203,6 +204,15 @@ pub static UNKNOWN_ACCOUNT: Rule = Rule {
     why: "a third party may act in this account, and nobody has written down who that is",
     fix: "add a [vendor.NAME] with role_arn and vendor_account_id, or an [account.NAME] with its id",
     references: &[ROLES],
+};
+/// An identity provider's every token.
+pub static ANY_TOKEN: Rule = Rule {
+    code: "KR310",
+    severity: High,
+    title: "a role opens for every token of an identity provider",
+    why: "whoever has an account with the provider gets such a token: any repository of anybody's",
+    fix: "ask for the subject: a condition on PROVIDER:sub that names the organization and the repository",
+    references: &[Iam("id_roles_providers_oidc_secure-by-default"), Iam("id_roles_create_for-idp_oidc")],
 };
 /// Older than it may be.
 pub static TOO_OLD: Rule = Rule {

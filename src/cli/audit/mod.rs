@@ -26,6 +26,7 @@ use view::AuditView;
 
 /// One account and what was found in it.
 pub(crate) struct Reviewed {
+    pub(crate) account: Option<AccountName>,
     pub(crate) facts: Facts,
     pub(crate) review: Review,
 }
@@ -43,7 +44,16 @@ pub(crate) async fn reviews(
     usage: bool,
     origins: bool,
 ) -> Result<Vec<Reviewed>, Failure> {
-    let in_flight = in_flight(settings).await?;
+    reviews_of(settings, &in_flight(settings).await?, usage, origins).await
+}
+
+/// The same, of what is under way.
+pub(crate) async fn reviews_of(
+    settings: &Settings,
+    in_flight: &[Known],
+    usage: bool,
+    origins: bool,
+) -> Result<Vec<Reviewed>, Failure> {
     let session = Arc::new(AwsSession::new(&settings.aws));
     let accounts = AwsAccounts::connect(&session, &settings.accounts);
     let mut reviewed: Vec<Reviewed> = Vec::new();
@@ -54,9 +64,9 @@ pub(crate) async fn reviews(
         if reviewed.iter().any(|other| other.facts.account_id == facts.account_id) {
             continue;
         }
-        let declared = declared::declared(settings, &facts.account_id, account.as_ref(), &in_flight);
+        let declared = declared::declared(settings, &facts.account_id, account.as_ref(), in_flight);
         let review = audit::review(&facts, &declared);
-        reviewed.push(Reviewed { facts, review });
+        reviewed.push(Reviewed { account, facts, review });
     }
     Ok(reviewed)
 }

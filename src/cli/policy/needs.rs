@@ -31,6 +31,10 @@ pub(super) fn of(
         Some(_) => named.and_then(|account| account.id.clone()),
         None => ambient().and_then(|account| account.id.clone()),
     };
+    needs.asks_cloudtrail = match named {
+        Some(named) => named.cloudtrail.unwrap_or(settings.aws.cloudtrail),
+        None => settings.aws.cloudtrail || ambient().is_some_and(|account| account.cloudtrail == Some(true)),
+    };
     needs.account = facts.map(|facts| facts.account_id.clone()).or(known);
     let is_here = |of: Option<&AccountName>| match (of, account) {
         (Some(of), Some(name)) => of == name,

@@ -74,7 +74,7 @@ fn a_rotation_is_named_with_its_stage_and_what_it_waits_for() {
     };
     standing.visited(&acme, &rest("2026-11-25T02:29:00Z", Waiting::Soak));
     assert!(standing.to_string().ends_with("1 rotating (acme: survey until 02:29 UTC)"), "{standing}");
-    standing.visited(&acme, &rest("2026-11-26T02:29:00Z", Waiting::Use));
+    standing.visited(&acme, &rest("2026-11-26T02:29:00Z", Waiting::Use { old_used_at: None }));
     let expect = "1 rotating (acme: survey looked at again at 2026-11-26 02:29 UTC)";
     assert!(standing.to_string().ends_with(expect), "{standing}");
     let held = Waiting::Held { by: "ops".to_owned(), why: "freeze".to_owned() };

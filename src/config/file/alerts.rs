@@ -132,6 +132,12 @@ fn alertmanager(mut section: Section<'_>) -> Option<SinkSettings> {
         let mistake = Mistake::new(entry.key_span, "an Alertmanager is not spoken to through oauth2 or jwt");
         section.report.add(mistake.hint("one of bearer, basic and header"));
     }
+    if let (Some(Auth::Basic { user, .. }), Some(entry)) = (&auth, section.entry("auth"))
+        && ["{{", "{%", "{#"].iter().any(|opening| user.contains(opening))
+    {
+        let mistake = Mistake::new(entry.key_span, "the user is a template, and an alert fills in none");
+        section.report.add(mistake.hint("write the user as it is sent"));
+    }
     let labels = labels(&mut section);
     section.finish();
     let urls = urls?.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect();

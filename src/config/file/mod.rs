@@ -38,7 +38,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 126] = [
+const VOCABULARY: [&str; 127] = [
     "absent",
     "account",
     "actions",
@@ -56,6 +56,7 @@ const VOCABULARY: [&str; 126] = [
     "changes",
     "client_id",
     "client_secret",
+    "cloudtrail",
     "command",
     "completes_pair",
     "concurrency",

@@ -77,8 +77,9 @@ pub(super) fn aws(section: Option<Section<'_>>) -> AwsSettings {
     let plaintext = Plaintext::Refused { hint: PLAIN_ENDPOINT_HINT };
     let endpoint = section.string("endpoint_url");
     let endpoint_url = endpoint.and_then(|text| values::address(section.report, text, plaintext));
+    let cloudtrail = section.flag("cloudtrail").unwrap_or(false);
     section.finish();
-    AwsSettings { region, profile, endpoint_url }
+    AwsSettings { region, profile, endpoint_url, cloudtrail }
 }
 
 fn region(report: &Report<'_>, text: Text<'_>) -> Option<String> {
@@ -135,7 +136,8 @@ fn account(mut section: Section<'_>) -> AccountSettings {
         let mistake = Mistake::new(place, format!("{} has an external_id and no role_arn", section.title));
         section.report.add(mistake.hint("an external id is shown to the trust of a role"));
     }
+    let cloudtrail = section.flag("cloudtrail");
     section.finish();
     let id = id.or_else(|| role_account.and_then(|account| account.parse().ok()));
-    AccountSettings { id, role_arn: role.map(|arn| arn.text.to_owned()), external_id }
+    AccountSettings { id, role_arn: role.map(|arn| arn.text.to_owned()), external_id, cloudtrail }
 }

@@ -40,21 +40,6 @@ const DOINGS: [Doing; 9] = [
     Doing::Reactivate,
     Doing::Delete,
 ];
-const CODES: [RefusalCode; 13] = [
-    RefusalCode::AccessDenied,
-    RefusalCode::NoSuchUser,
-    RefusalCode::NoSuchKey,
-    RefusalCode::LimitExceeded,
-    RefusalCode::Throttled,
-    RefusalCode::NotSent,
-    RefusalCode::NotUsable,
-    RefusalCode::WrongIdentity,
-    RefusalCode::VendorRefused,
-    RefusalCode::VendorGone,
-    RefusalCode::NotInForce,
-    RefusalCode::Misconfigured,
-    RefusalCode::Other,
-];
 const KEYS: [&str; 4] =
     ["AKIAOLD0000000000001", "AKIANEW0000000000001", "AKIANEW0000000000002", "AKIAOTHER00000000001"];
 
@@ -408,7 +393,8 @@ fn usage(bytes: &mut Bytes<'_>, at: Timestamp) -> KeyUsage {
         1 => KeyUsage::Gone,
         choice => {
             let service = if choice == 2 { "s3" } else { "sts" }.to_owned();
-            KeyUsage::Used { last_used_at: moved(at, -bytes.pick(&CLOCK_STEPS_SECS)), service }
+            let last_used_at = moved(at, -bytes.pick(&CLOCK_STEPS_SECS));
+            KeyUsage::Used { last_used_at, service, witness: None }
         }
     }
 }
@@ -418,7 +404,11 @@ fn retry_after(bytes: &mut Bytes<'_>) -> Option<Duration> {
 }
 
 fn refusal(bytes: &mut Bytes<'_>) -> Refusal {
-    Refusal { code: bytes.pick(&CODES), sentence: "it said no".to_owned(), retry_after: retry_after(bytes) }
+    Refusal {
+        code: bytes.pick(&RefusalCode::ALL),
+        sentence: "it said no".to_owned(),
+        retry_after: retry_after(bytes),
+    }
 }
 
 fn doubt(bytes: &mut Bytes<'_>) -> Doubt {

@@ -21,8 +21,9 @@ use keyround::rotation::{
 };
 use keyround::time::Timestamp;
 
+use crate::support::trail;
 use odometer::Odometer;
-use world::{Climate, Habit, World, no, no_answer};
+use world::{Climate, Habit, WITNESSED, World, no, no_answer};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -117,6 +118,8 @@ enum Mistake {
     SkipGates,
     /// Our own probe is taken for the vendor's use.
     ProbeIsUse,
+    /// CloudTrail's event of our own probe is taken for a witness of the vendor's use.
+    ProbeIsWitness,
     /// The new key is taken back when its delivery fails.
     TakeBackOnFailure,
     /// At the quota the other key is deleted to make room.
@@ -132,7 +135,7 @@ enum Mistake {
 }
 
 impl Mistake {
-    const ALL: [Mistake; 13] = [
+    const ALL: [Mistake; 14] = [
         Mistake::ForgetIntent,
         Mistake::TimeoutIsRefusal,
         Mistake::RetryCreate,
@@ -140,6 +143,7 @@ impl Mistake {
         Mistake::BelieveAcceptance,
         Mistake::SkipGates,
         Mistake::ProbeIsUse,
+        Mistake::ProbeIsWitness,
         Mistake::TakeBackOnFailure,
         Mistake::DeleteOtherAtQuota,
         Mistake::DiscardUsedKey,
@@ -182,7 +186,7 @@ impl Mistake {
             }
             (Mistake::TimeoutIsRefusal, _, Outcome::Unknown(_)) => no(RefusalCode::Other),
             (
-                Mistake::DiscardUsedKey | Mistake::ProbeIsUse,
+                Mistake::DiscardUsedKey | Mistake::ProbeIsUse | Mistake::ProbeIsWitness,
                 Effect::ReadUsage { keys },
                 Outcome::Happened(Event::UsageRead { mut usage, at }),
             ) => {
@@ -191,6 +195,11 @@ impl Mistake {
                     match seen {
                         KeyUsage::Used { service, .. } if self == Mistake::ProbeIsUse => {
                             "s3".clone_into(service);
+                        }
+                        KeyUsage::Used { last_used_at, service, witness: slot }
+                            if self == Mistake::ProbeIsWitness && *service == "sts" =>
+                        {
+                            *slot = Some(Box::new(trail::witness(*last_used_at, WITNESSED)));
                         }
                         KeyUsage::Used { .. } if suspect => *seen = KeyUsage::Never,
                         _ => {}
@@ -225,6 +234,7 @@ fn laggy() -> Climate {
         listing_lag: Duration::from_secs(30),
         usable_lag: Duration::from_secs(20),
         usage_lag: 20 * MINUTE,
+        cloudtrail: false,
         habit: Habit::Prompt,
         stranger_before_effect: None,
     }
@@ -235,12 +245,14 @@ fn all_worlds() -> impl Iterator<Item = (Plan, Climate)> {
         listing_lag: Duration::ZERO,
         usable_lag: Duration::ZERO,
         usage_lag: Duration::ZERO,
+        cloudtrail: true,
         ..laggy()
     };
     let habits = [
         Habit::Prompt,
         Habit::Slow(150 * Duration::from_secs(1)),
         Habit::Slow(3 * HOUR),
+        Habit::Seldom(3 * HOUR),
         Habit::Forgets,
         Habit::GoesBack(30 * MINUTE),
         Habit::GoesBack(6 * HOUR),

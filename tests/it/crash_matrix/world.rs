@@ -11,6 +11,8 @@ use keyround::rotation::{
 };
 use keyround::time::Timestamp;
 
+use crate::support::trail;
+
 /// Access keys per user, inactive ones included (IAM quotas).
 const QUOTA: usize = 2;
 /// A request of a paused process arrives this much later.
@@ -21,6 +23,9 @@ const WITHOUT_KEY_MAX: Duration = Duration::from_hours(2);
 /// Of several uses within this span IAM records the first.
 const USE_GRAIN_SECS: i64 = 15 * 60;
 
+/// The service of the vendor's calls that CloudTrail sees: the one that our own probe calls.
+pub(crate) const WITNESSED: &str = "sts";
+
 /// What the vendor does with a delivery that it accepts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Habit {
@@ -28,6 +33,8 @@ pub(crate) enum Habit {
     Prompt,
     /// Uses it after this long.
     Slow(Duration),
+    /// The same, and has not used the old one since before the rotation.
+    Seldom(Duration),
     /// Loses the first delivery, and takes repeats of it for duplicates.
     Forgets,
     /// Restores a backup with the old key this long after it took the new one.
@@ -42,6 +49,8 @@ pub(crate) struct Climate {
     pub(crate) listing_lag: Duration,
     pub(crate) usable_lag: Duration,
     pub(crate) usage_lag: Duration,
+    /// CloudTrail is asked, and tells the vendor's uses from our own.
+    pub(crate) cloudtrail: bool,
     pub(crate) habit: Habit,
     /// A stranger makes a key before this effect, and uses it at once.
     pub(crate) stranger_before_effect: Option<u32>,
@@ -105,7 +114,10 @@ impl World {
             later: Vec::new(),
         };
         let old = world.make(now.minus(Duration::from_hours(24 * 120)), false);
-        world.keys.get_mut(&old).expect("just made").used = Some((now.minus(Duration::from_hours(24)), None));
+        let idle_since =
+            matches!(climate.habit, Habit::Seldom(_)).then(|| now.minus(Duration::from_hours(1)));
+        let used = Some((now.minus(Duration::from_hours(24)), idle_since));
+        world.keys.get_mut(&old).expect("just made").used = used;
         world
     }
 
@@ -258,7 +270,9 @@ impl World {
             _ if is_repeat && self.climate.habit == Habit::Forgets => {}
             Habit::Forgets if round == first => {}
             Habit::Prompt | Habit::Forgets => self.adopt(id.clone()),
-            Habit::Slow(lag) => self.later.push((self.now + lag, Later::Adopt(id.clone()))),
+            Habit::Slow(lag) | Habit::Seldom(lag) => {
+                self.later.push((self.now + lag, Later::Adopt(id.clone())));
+            }
             Habit::GoesBack(lag) | Habit::GoesBackInSilence(lag) => {
                 self.adopt(id.clone());
                 if !std::mem::replace(&mut self.went_back, true) {
@@ -281,7 +295,7 @@ impl World {
         }
         let now = self.now;
         if let Some(Key { used: Some((_, until)), .. }) = self.keys.get_mut(&self.held) {
-            *until = Some(now);
+            until.get_or_insert(now);
         }
         if let Some(key) = self.keys.get_mut(&id) {
             key.used = Some((now, None));
@@ -299,7 +313,7 @@ impl World {
             Timestamp::from_unix(from.unix_seconds() + grain)
         });
         let by_probe = key.probed_at.filter(|at| *at <= published);
-        match (by_vendor, by_probe) {
+        let recorded = match (by_vendor, by_probe) {
             (None, None) => KeyUsage::Never,
             // A use within a quarter of an hour of the probe is hidden behind it.
             (Some(used), Some(probed)) if used.since(probed).as_secs().cast_signed() > USE_GRAIN_SECS => {
@@ -307,6 +321,11 @@ impl World {
             }
             (_, Some(probed)) => used_at(probed, "sts"),
             (Some(used), None) => used_at(used, "s3"),
+        };
+        let until_now = |(_, until): (_, Option<Timestamp>)| until.unwrap_or(published).min(published);
+        match key.used.filter(|(from, _)| self.climate.cloudtrail && *from <= published) {
+            Some(span) => recorded.witnessed(trail::witness(until_now(span), WITNESSED)),
+            None => recorded,
         }
     }
 
@@ -395,7 +414,7 @@ pub(crate) fn no_answer() -> Outcome {
 }
 
 fn used_at(last_used_at: Timestamp, service: &str) -> KeyUsage {
-    KeyUsage::Used { last_used_at, service: service.to_owned() }
+    KeyUsage::Used { last_used_at, service: service.to_owned(), witness: None }
 }
 
 fn key_id(number: u32) -> AccessKeyId {

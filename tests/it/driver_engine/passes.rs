@@ -1,9 +1,12 @@
 //! Who is visited in a pass, once each, and what is said of the others.
 
-use keyround::driver::entry_after;
+use keyround::driver::{Pass, entry_after};
 use keyround::rotation::{Doing, Doubt, Refusal};
 
 use super::*;
+
+const BY_PATH: &str = "[vendor.fleet]\npath = \"/vendors/\"\n[[vendor.fleet.deliver]]\nkind = \"webhook\"\n\
+                       url = \"https://hooks.example/fleet\"\nsecret = \"env:SECRET\"\n";
 
 #[tokio::test]
 async fn a_pass_for_one_vendor_visits_nobody_else() {
@@ -49,9 +52,7 @@ async fn a_user_is_not_visited_again_while_a_visit_is_under_way() {
 #[tokio::test]
 async fn users_that_only_aws_knows_are_asked_for_once_a_pass_and_visited() {
     let house = House::new(HASTE, &["a", "b"]);
-    let by_path = "[vendor.fleet]\npath = \"/vendors/\"\n[[vendor.fleet.deliver]]\nkind = \"webhook\"\n\
-                   url = \"https://hooks.example/fleet\"\nsecret = \"env:SECRET\"\n";
-    house.configure(&load(&format!("[defaults]\n{HASTE}\n{by_path}")));
+    house.configure(&load(&format!("[defaults]\n{HASTE}\n{BY_PATH}")));
     let found = house.once(Patience::Short).await;
     let users: Vec<&str> =
         found.iter().flat_map(|visited| &visited.iam_user).map(keyround::ids::IamUserName::as_str).collect();
@@ -60,6 +61,58 @@ async fn users_that_only_aws_knows_are_asked_for_once_a_pass_and_visited() {
     assert_eq!(house.stage.calls()["ListUsers"], 1);
     let seen = status(&house.world(), &[]).await.expect("a journal");
     assert_eq!(seen.iter().map(|visited| visited.verdict.state).collect::<Vec<_>>(), [State::Ok, State::Ok]);
+}
+
+#[tokio::test]
+async fn a_pass_is_over_when_everybody_was_visited_also_who_is_known_to_aws_alone() {
+    let house = House::young(HASTE, &["a", "b"]);
+    house.configure(&load(&format!("[defaults]\n{HASTE}\n{BY_PATH}")));
+    let passes = Arc::new(Passes::default());
+    let (_newest, worlds) = watch::channel(house.world());
+    let mut engine = Engine::new(worlds, house.stop.clone(), Arc::clone(&passes) as _);
+    for ask in [Ask::default(), Ask { vendors: vec!["fleet".parse().expect("a name")], force: false }] {
+        engine.work(&Cadence::Once(ask, Patience::Short)).await.expect("a journal");
+    }
+    let told = passes.0.lock().expect("what was told").clone();
+    let pass = |end| ["a pass begins", "fleet is listed", "user-a", "user-b", end].map(str::to_owned);
+    let (all, asked) = (pass("all were found: user-a user-b"), pass("some were found: user-a user-b"));
+    assert_eq!(told, [all, asked].concat());
+}
+
+/// What is told of passes; those who are visited side by side in their order.
+#[derive(Default)]
+struct Passes(Mutex<Vec<String>>);
+
+impl Passes {
+    fn note(&self, what: String) {
+        self.0.lock().expect("what was told").push(what);
+    }
+}
+
+impl Watcher for Passes {
+    fn appended(&self, _rotation: &Rotation, _event: &Event) {}
+
+    fn visited(&self, subject: &Subject, _visited: &Visited) {
+        self.note(subject.iam_user.to_string());
+        let mut told = self.0.lock().expect("what was told");
+        let visits = told.iter().rposition(|what| !what.starts_with("user-")).map_or(0, |last| last + 1);
+        told[visits..].sort();
+    }
+
+    fn pass_begins(&self) {
+        self.note("a pass begins".to_owned());
+    }
+
+    fn pass_ended(&self, pass: &Pass) {
+        let users: Vec<_> =
+            pass.found.iter().flat_map(|found| &found.iam_user).map(ToString::to_string).collect();
+        let how = if pass.whole { "all" } else { "some" };
+        self.note(format!("{how} were found: {}", users.join(" ")));
+    }
+
+    fn listed(&self, vendor: &VendorName) {
+        self.note(format!("{vendor} is listed"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,8 +176,7 @@ async fn what_is_under_way_is_shown_with_its_keys_whether_or_not_they_can_be_lis
     let begun =
         Event::Started { subject: nobody.clone(), old: old.clone(), old_created_at, reason, plan, at };
     let id = RotationId::new(&nobody, &old, at);
-    let entry = Entry { rotation: id, number: 1, event: &begun, secret: SecretChange::Keep, ends: false };
-    house.journal.append(entry).await.expect("a journal");
+    house.has_written(id, &[begun]).await;
     house.configure(&settings(HASTE, &["acme", "nobody"]));
     let seen = by_name(status(&house.world(), &[]).await.expect("a journal"));
     let (acme, nobody) = (&seen["acme"], &seen["nobody"]);
@@ -173,6 +225,9 @@ async fn what_a_pass_would_do_is_said_and_nothing_is_done() {
     assert!(thorough[1].steps.is_empty() && thorough[1].preflight.len() == 2);
     let forced = keyround::driver::preview(&house.world(), &[], true, false).await.expect("a journal");
     assert!(!forced[1].steps.is_empty());
+    drop(house.stage.hand_out_key(&subject("young"), half_past().minus(DAY)));
+    let full = keyround::driver::preview(&house.world(), &[], false, true).await.expect("a journal");
+    assert_eq!((full[1].preflight[0].check.as_str(), full[1].preflight[0].ok), ("slot", false));
     let chosen = ["young".parse().expect("a name")];
     let one = keyround::driver::preview(&house.world(), &chosen, false, false).await.expect("a journal");
     assert_eq!(one.len(), 1);
@@ -199,7 +254,7 @@ fn the_steps_of_a_life_follow_its_plan() {
 }
 
 impl House {
-    async fn asked(&self, vendors: &[&str], force: bool) -> Vec<Visited> {
+    pub(super) async fn asked(&self, vendors: &[&str], force: bool) -> Vec<Visited> {
         let (_newest, worlds) = watch::channel(self.world());
         let mut engine = Engine::new(worlds, self.stop.clone(), Arc::clone(&self.watcher) as _);
         let vendors = vendors.iter().map(|name| name.parse().expect("a name")).collect();
@@ -207,7 +262,7 @@ impl House {
     }
 
     /// Appends to the vendor's rotation, as an operator or another process would.
-    async fn pull(&self, vendor: &str, event: Event) {
+    pub(super) async fn pull(&self, vendor: &str, event: Event) {
         let id = self.rotation(vendor).await.rotation;
         let events = self.journal.read(id).await.expect("a journal");
         let mut rotation = Rotation::replay(id, &events).expect("a legal journal");

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use keyround::driver::Turn;
+use keyround::driver::{Pass, Turn, Watchers};
 use keyround::ports::{JournalError, Recorded};
 
 use super::*;
@@ -52,8 +52,7 @@ async fn start_by_hand(house: &House) -> RotationId {
     let subject = subject("slow");
     let event = started(&subject, house);
     let id = RotationId::new(&subject, &house.old_key("slow"), house.stage.now());
-    let entry = Entry { rotation: id, number: 1, event: &event, secret: SecretChange::Keep, ends: false };
-    house.journal.append(entry).await.expect("a journal");
+    house.has_written(id, &[event]).await;
     id
 }
 
@@ -70,6 +69,70 @@ async fn a_stop_that_waits_for_a_visit_comes_by_too() {
     let turns = pulses.turns.lock().expect("the turns").clone();
     let stopping = turns.iter().filter(|turn| turn.stopping && turn.visits == 1).count();
     assert!((14..18).contains(&stopping), "{stopping}");
+}
+
+#[tokio::test]
+async fn each_of_several_watchers_is_told_of_everything() {
+    let house = House::new(HASTE, &["acme"]);
+    let visited = house.once(Patience::Short).await.swap_remove(0);
+    let rotation = visited.rotation.clone().expect("it was rotated");
+    let (subject, now) = (rotation.subject().clone(), house.stage.now());
+    let pass = Pass::of_a_moment(now, true, vec![visited.clone()]);
+    let settings = Arc::clone(&*house.settings.lock().expect("the settings"));
+    let turn = Turn { settings, now, next_pass: now, visits: 0, stopping: false };
+    let ears = [Arc::new(Ear::default()), Arc::new(Ear::default())];
+    let all = Watchers(ears.iter().map(|ear| Arc::clone(ear) as Arc<dyn Watcher>).collect());
+    all.appended(&rotation, &Event::Probed { at: now });
+    all.visited(&subject, &visited);
+    all.unlisted(&visited);
+    all.pass_begins();
+    all.pass_ended(&pass);
+    all.listed(&subject.vendor);
+    all.turned(&turn);
+    let everything = ["appended", "visited", "unlisted", "pass_begins", "pass_ended", "listed", "turned"];
+    for ear in ears {
+        assert_eq!(*ear.0.lock().expect("the ear"), everything);
+    }
+}
+
+/// Hears what it is told of.
+#[derive(Default)]
+struct Ear(Mutex<Vec<&'static str>>);
+
+impl Ear {
+    fn hears(&self, what: &'static str) {
+        self.0.lock().expect("the ear").push(what);
+    }
+}
+
+impl Watcher for Ear {
+    fn appended(&self, _rotation: &Rotation, _event: &Event) {
+        self.hears("appended");
+    }
+
+    fn visited(&self, _subject: &Subject, _visited: &Visited) {
+        self.hears("visited");
+    }
+
+    fn unlisted(&self, _visited: &Visited) {
+        self.hears("unlisted");
+    }
+
+    fn pass_begins(&self) {
+        self.hears("pass_begins");
+    }
+
+    fn pass_ended(&self, _pass: &Pass) {
+        self.hears("pass_ended");
+    }
+
+    fn listed(&self, _vendor: &VendorName) {
+        self.hears("listed");
+    }
+
+    fn turned(&self, _turn: &Turn) {
+        self.hears("turned");
+    }
 }
 
 async fn run_for(house: &House, journal: &Arc<impl Journal + 'static>, pulses: &Arc<Pulses>, span: Duration) {

@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::future::Future;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -30,11 +29,11 @@ use keyround::rotation::{Event, KeyStatus, Plan};
 use keyround::secret::Secret;
 use keyround::secrets::Secrets;
 use keyround::time::Timestamp;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::support::log::Log;
 use crate::support::moto::{Emulator, Rule};
 
 /// In every secret of this test. In lower case it may stand in a host name, so it is looked for in any case.
@@ -64,9 +63,9 @@ async fn a_canary_is_found_in_no_sentence_no_debug_and_no_log_line_of_any_adapte
     let listening = registry().with(lines.with_filter(log_filter("trace", "trace"))).set_default();
     let mut rows = Vec::new();
     for (name, at_least, trial) in TRIALS {
-        let (mut seen, before) = (Seen::default(), log.lines());
+        let (mut seen, before) = (Seen::default(), log.text().lines().count());
         trial(&mut seen).await;
-        let logged = log.lines() - before;
+        let logged = log.text().lines().count() - before;
         assert!(seen.0.len() >= at_least, "{name}: {} are too few to be all of them", seen.0.len());
         for shown in &seen.0 {
             assert!(!holds_canary(shown), "{name}: {shown}");
@@ -205,8 +204,11 @@ async fn every_refusal_of_a_role(seen: &mut Seen) {
     emulator().order(&Rule::answer("sts:AssumeRole", 200, &garbled[..150]).about(&role("other")));
     let user = "canary-nobody".parse().expect("a user");
     for name in ["other", "other", "garbled", "missing"] {
-        let account =
-            AccountSettings { id: None, role_arn: Some(role(name)), external_id: Some(SECRET.to_owned()) };
+        let account = AccountSettings {
+            role_arn: Some(role(name)),
+            external_id: Some(SECRET.to_owned()),
+            ..AccountSettings::default()
+        };
         let iam = iam(&session("testing"), Some(account));
         seen.fails(name, iam.list_keys(&user).await);
     }
@@ -414,37 +416,4 @@ async fn spoil_box(path: &Path) {
     let mut connection = options.connect().await.expect("a connection");
     sqlx::query("UPDATE sealed_secret SET box = zeroblob(90)").execute(&mut connection).await.expect("done");
     connection.close().await.expect("closed");
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("the log")).into_owned()
-    }
-
-    fn lines(&self) -> usize {
-        self.text().lines().count()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("the log").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
 }

@@ -259,6 +259,26 @@ async fn a_damaged_journal_is_refused() {
 }
 
 #[tokio::test]
+async fn a_journal_whose_index_leads_elsewhere_is_not_driven() {
+    let place = Place::with_history().await;
+    // By it, the vendor has no rotations.
+    let other = "UPDATE sqlite_schema SET sql = replace(sql, '(vendor', '(iam_user') WHERE name = 'rotation_by_vendor'";
+    place.tell(&format!("PRAGMA writable_schema = ON; {other}")).await;
+    place.untouched(&refusal(&place, Mode::Drive).await, "is damaged");
+}
+
+#[tokio::test]
+async fn a_journal_that_somebody_holds_is_not_read_past_him() {
+    let place = Place::with_history().await;
+    place.tell("PRAGMA journal_mode = DELETE").await;
+    let mut holder = options(&place.journal()).connect().await.expect("a connection");
+    query("BEGIN EXCLUSIVE").execute(&mut holder).await.expect("nobody else is here");
+    let refused = refusal(&place, Mode::Read).await;
+    assert!(matches!(refused, JournalError::Unavailable(_)), "{refused}");
+    assert!(refused.to_string().contains("another process is writing to it"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_journal_without_its_own_row_is_refused() {
     let place = Place::with_history().await;
     place.tell("DELETE FROM journal").await;
@@ -289,7 +309,7 @@ async fn a_journal_of_the_first_schema_is_brought_up_to_date_by_whoever_drives()
     place.tell("PRAGMA user_version = 1").await;
     place.untouched(&refusal(&place, Mode::Read).await, "from an older version of keyround");
     let journal = open(&place.journal()).await;
-    let (pager, memory) = ("pager".parse().expect("a name"), keyround::alert::Memory::new(at(0)));
+    let (pager, memory) = ("pager".parse().expect("a name"), keyround::alert::Memory::new(0));
     assert_eq!(journal.sink_memory(&pager).await.expect("an answer"), None);
     journal.remember_sink(&pager, &memory).await.expect("remembered");
     assert!(journal.verify_history().await.expect("a whole history").0 > 0);

@@ -70,7 +70,7 @@ fn each_policy_of_the_corpus_is_judged_as_expected_at_its_line_and_column() {
 /// broken one is said to be no policy, and all others have a finding.
 #[test]
 fn no_good_policy_is_accused_and_no_fault_is_missed() {
-    const FAULTS: [&str; 15] = [
+    const FAULTS: [&str; 16] = [
         "admin",
         "not-",
         "whole-",
@@ -84,6 +84,7 @@ fn no_good_policy_is_accused_and_no_fault_is_missed() {
         "no-version",
         "old-version",
         "bucket-for-everybody",
+        "trust-any-token",
         "trust-everybody",
         "advice-",
     ];

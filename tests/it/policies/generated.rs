@@ -8,6 +8,7 @@ use crate::support::policy_engine::{Request, allows};
 const CONFIGURATION: &str = r#"
 [aws]
 region = "eu-west-1"
+cloudtrail = true
 
 [account.own]
 id = "111122223333"
@@ -82,6 +83,7 @@ fn needed() -> Vec<Request> {
     needed.push(Request::new("iam:SimulatePrincipalPolicy", &arn("user/rotator")));
     needed.push(Request::new("iam:SimulatePrincipalPolicy", &arn("role/rotator")));
     needed.push(Request::new("iam:ListUsers", "*"));
+    needed.push(Request::new("cloudtrail:LookupEvents", "*"));
     needed.push(Request::new("secretsmanager:GetSecretValue", &secret("acme-webhook-AbCdEf")));
     let parameter = format!("arn:aws:ssm:eu-west-1:{ACCOUNT}:parameter/many/token");
     needed.push(Request::new("ssm:GetParameter", &parameter));

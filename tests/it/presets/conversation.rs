@@ -67,7 +67,7 @@ pub(super) struct Variant {
 #[serde(deny_unknown_fields)]
 pub(super) struct No {
     route: String,
-    status: u16,
+    pub(super) status: u16,
     body: Value,
     pub(super) says: String,
 }

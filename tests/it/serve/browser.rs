@@ -237,6 +237,7 @@ fn overview(vendors: Vec<VendorStatus>) -> Overview {
         rotations: BTreeMap::new(),
         deliveries: BTreeMap::new(),
         unready: Vec::new(),
+        review: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::faults::{Fault, Seen, table};
+use super::world::Story;
 use super::{Mistake, play};
 
 /// The lines that a campaign shows of a play that broke; the seed by itself shows all.
@@ -14,7 +15,7 @@ const STORY_LINES_SHOWN: usize = 80;
 /// What came of one seed.
 pub(super) struct Played {
     pub(super) broken: Option<String>,
-    pub(super) story: String,
+    pub(super) story: Story,
     pub(super) trace_hash: u64,
     pub(super) seen: Seen,
     pub(super) rotations: u64,
@@ -31,7 +32,7 @@ pub(super) struct Campaign {
     days: u64,
     known_limit_met: u64,
     calls_a_day_max: u32,
-    broken: BTreeMap<u64, (String, String)>,
+    broken: BTreeMap<u64, (String, Story)>,
     seen: Seen,
     took: Duration,
 }
@@ -49,7 +50,9 @@ pub(super) fn run_seeds(from: u64, count: u64) -> Campaign {
                     if seed >= from + count {
                         break;
                     }
-                    campaign.lock().expect("no worker panicked").add(seed, play(seed, Mistake::None));
+                    // Before the lock is taken: else the workers would play one after another.
+                    let played = play(seed, Mistake::None);
+                    campaign.lock().expect("no worker panicked").add(seed, played);
                 }
             });
         }
@@ -75,7 +78,7 @@ impl Campaign {
     fn print(&self) {
         println!(
             "{} seeds in {:?} ({} a minute), {} simulated years, {} rotations, {} faults, at most {} calls for a user in a \
-             day, a stranger's unseen key discarded {} times (README, Limits), {} broken",
+             day, a stranger's unseen key discarded {} times, {} broken",
             self.seeds,
             self.took,
             self.seeds * 60_000 / u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1),
@@ -90,11 +93,10 @@ impl Campaign {
 
     pub(super) fn expect_sound(&self) {
         let Some((seed, (why, story))) = self.broken.first_key_value() else { return };
-        let seeds: Vec<_> =
-            self.broken.iter().map(|(seed, (why, _))| format!("{seed}: {why}")).take(20).collect();
-        let lines: Vec<_> = story.lines().collect();
+        let all: Vec<_> = self.broken.iter().map(|(seed, (why, _))| format!("{seed}: {why}")).collect();
+        let lines = story.lines();
         let end = lines[lines.len().saturating_sub(STORY_LINES_SHOWN)..].join("\n");
-        panic!("…\n{end}\n\nseed {seed}: {why}\nall that broke: {seeds:#?}");
+        panic!("…\n{end}\n\nseed {seed}: {why}\nall that broke: {all:#?}");
     }
 
     pub(super) fn print_table(&self) {

@@ -194,7 +194,8 @@ impl Part {
 pub(super) fn consumers(cast: &Cast, dice: &mut Dice) -> BTreeMap<IamUserName, super::consumers::Consumer> {
     let consumer = |part: &Part, dice: &mut Dice| {
         let uses_every = part.uses_every(dice);
-        super::consumers::Consumer::new(part.can_be_asked, uses_every, dice)
+        let takes_halves = part.door == Door::TwoWrites;
+        super::consumers::Consumer::new(part.can_be_asked, takes_halves, uses_every, dice)
     };
     cast.parts.iter().map(|part| (part.user.clone(), consumer(part, dice))).collect()
 }

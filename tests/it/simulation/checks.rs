@@ -8,12 +8,14 @@ use keyround::secret::Secret;
 use keyround::time::Timestamp;
 
 use super::cast::Cast;
-use super::cloud::Maker;
+use super::cloud::{LATE_MAX, Maker, User};
 use super::world::State;
 
 /// Between the last question to a vendor and the end of its old key lie a quarter of an hour and the call
 /// itself, which may be late: who goes back in that time cannot be seen to.
 const UNSEEN: Duration = Duration::from_mins(40);
+/// Between the last look at the keys and the end of one of them lie a minute and the call itself.
+const LISTING_GOOD: Duration = Duration::from_mins(2).saturating_add(LATE_MAX);
 /// The program's clock may be this wrong and AWS still talks to it, at either end of a span.
 const SKEW: Duration = Duration::from_mins(11);
 /// IAM's dates and ours, and how long a listing is not believed (README, Limits).
@@ -27,7 +29,11 @@ impl State {
         let now = self.now();
         let leans = self.leans_on(user, id);
         let went_back_at = self.user(user).consumer.went_back_at;
-        let was_unseen = went_back_at.is_some_and(|at| now.since(at) < UNSEEN);
+        // Halves of two pairs show in the dates of last use only, which come late.
+        let shown_from = self.user(user).usage_read_at.minus(self.user(user).usage_lag);
+        let is_mixed = self.held(user).is_none();
+        let was_unseen =
+            went_back_at.is_some_and(|at| now.since(at) < UNSEEN || (is_mixed && shown_from < at));
         let Some(key) = self.key(user, id).map(|key| key.clone()) else { return };
         let is_replaced = self
             .rotations
@@ -45,7 +51,7 @@ impl State {
                 self.break_with(format!("{id}, a stranger's key of {user}, was {what}"));
             }
         }
-        if leans && !was_unseen && !key.meddled_with {
+        if leans && !was_unseen && key.meddled_at.is_none() {
             self.break_with(format!("{id}, which the vendor of {user} works with, was {what}"));
         }
     }
@@ -54,11 +60,15 @@ impl State {
     pub(super) fn check_deleting(&mut self, user: &IamUserName, id: &AccessKeyId) {
         self.check_taking(user, id, "deleted");
         let (now, cool) = (self.now(), self.cool_min);
+        let User { listed_at, lag_max, .. } = *self.user(user);
         let Some(key) = self.key(user, id) else { return };
         let cooling = if key.offered { cool } else { Duration::ZERO };
         let cooled = key.inactive_since.is_some_and(|since| since + cooling <= now + SKEW);
-        // Somebody set it Active and Inactive again, of which no listing tells; or it is a key whose secret nobody has.
-        let is_unseen = key.meddled_with && (key.inactive_since.is_some() || !key.offered);
+        // Somebody set it Active and Inactive again, of which no listing tells; or it is a key whose secret nobody has; or
+        // it was set Active when the last look before the end had been taken.
+        let is_unlisted = |at| at + lag_max > listed_at && now <= listed_at + LISTING_GOOD;
+        let is_unseen =
+            key.meddled_at.is_some_and(|at| key.inactive_since.is_some() || !key.offered || is_unlisted(at));
         if !cooled && !is_unseen {
             let since = key.inactive_since;
             self.break_with(format!("{id} of {user} was deleted, Inactive since {since:?}"));
@@ -76,6 +86,11 @@ impl State {
         }
         if let Event::UsageRead { .. } = event {
             self.user(&user).usage_read_at = self.now();
+        }
+        // From here on the journal says that the vendor may have it, whatever came of the request.
+        let offered = rotation.stage().new_key().filter(|_| rotation.offered_at().is_some());
+        if let Some(key) = offered.and_then(|id| self.key(&user, id)) {
+            key.offered = true;
         }
         let next = rotation.next(self.clock());
         if let Next::Stuck(Blocker::NoFreeSlot { other }) = &next {
@@ -97,11 +112,13 @@ impl State {
     /// A visit is over, and no rotation is under way: then no key is left that we made and offered nobody.
     pub(super) fn check_nothing_left_over(&mut self, user: &IamUserName) {
         let now = self.now();
-        if self.place(user) != "idle" {
+        // Of two keys that the journal does not know none is chosen, and the verdict says so.
+        let is_strange = |key: &super::cloud::Key| key.maker == Maker::Stranger && key.status().is_some();
+        if self.place(user) != "idle" || self.user(user).keys.iter().any(is_strange) {
             return;
         }
         let is_left = |key: &&super::cloud::Key| {
-            let is_ours = key.maker == Maker::Program && !key.offered && !key.meddled_with;
+            let is_ours = key.maker == Maker::Program && !key.offered && key.meddled_at.is_none();
             is_ours && key.status().is_some() && key.created_at + SKEW < now
         };
         if let Some(id) = self.user(user).keys.iter().find(is_left).map(|key| key.id.clone()) {

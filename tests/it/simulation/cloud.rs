@@ -15,6 +15,7 @@ use super::Mistake;
 use super::consumers::Consumer;
 use super::faults::{AT_AWS, Fault};
 use super::world::{Sim, State};
+use crate::support::trail;
 
 /// Access keys per user, Inactive ones included (IAM quotas).
 pub(super) const QUOTA: usize = 2;
@@ -24,7 +25,7 @@ const USE_GRAIN: Duration = Duration::from_mins(15);
 /// AWS refuses a request whose signature is dated further away than this (SigV4).
 const SKEW_SECS_MAX: u64 = 300;
 /// A signed request that is stuck on the way arrives at most this much later.
-const LATE_MAX: Duration = Duration::from_mins(4);
+pub(super) const LATE_MAX: Duration = Duration::from_mins(4);
 const NO_ANSWER_AFTER: Duration = Duration::from_secs(30);
 
 /// One change of a key, and from when each replica shows it.
@@ -54,7 +55,7 @@ pub(super) struct Key {
     pub(super) inactive_since: Option<Timestamp>,
     pub(super) offered: bool,
     /// Somebody else switched or deleted it: what follows is not the program's doing.
-    pub(super) meddled_with: bool,
+    pub(super) meddled_at: Option<Timestamp>,
     pub(super) probed_at: Option<Timestamp>,
     worked_for_probe: bool,
     /// Uses: from, until (`None`: still), and how far apart.
@@ -72,6 +73,10 @@ pub(super) struct User {
     pub(super) lag_max: Duration,
     /// How long dates of last use lag.
     pub(super) usage_lag: Duration,
+    /// How late CloudTrail tells of a use, where it is asked: only of a vendor that calls what it records.
+    pub(super) trail_lag: Option<Duration>,
+    /// When the program last listed the keys.
+    pub(super) listed_at: Timestamp,
     /// When the program last read dates of last use.
     pub(super) usage_read_at: Timestamp,
     /// When creations of the program may have been without an answer: from and until.
@@ -118,7 +123,7 @@ impl Key {
             (_, Some(probed)) => (probed, "sts"),
             (Some(used), None) => (used, "s3"),
         };
-        KeyUsage::Used { last_used_at, service: service.to_owned() }
+        KeyUsage::Used { last_used_at, service: service.to_owned(), witness: None }
     }
 }
 
@@ -137,7 +142,7 @@ impl State {
             created_at,
             inactive_since: None,
             offered: maker == Maker::First,
-            meddled_with: false,
+            meddled_at: None,
             probed_at: None,
             worked_for_probe: false,
             uses: Vec::new(),
@@ -181,6 +186,7 @@ impl State {
 
     fn list(&mut self, user: &IamUserName) -> Vec<KeyMetadata> {
         let (now, replica) = (self.now(), self.dice.up_to(REPLICAS));
+        self.user(user).listed_at = now;
         let row = |key: &Key| {
             let status = key.shown(replica, now)?;
             Some(KeyMetadata { id: key.id.clone(), status, created_at: key.created_at })
@@ -240,11 +246,19 @@ impl State {
 
     fn last_used(&mut self, user: &IamUserName, id: &AccessKeyId) -> KeyUsage {
         let now = self.now();
-        let lag = self.user(user).usage_lag;
-        let usage = self.key(user, id).map_or(KeyUsage::Gone, |key| key.usage(now.minus(lag)));
+        let (lag, trail_lag) = (self.user(user).usage_lag, self.user(user).trail_lag);
+        // A look-up that is throttled says nothing.
+        let trail_lag = trail_lag.filter(|_| self.dice.per_mille(900));
+        let is_old = self.in_flight(user).is_some_and(|rotation| rotation.old() == id);
+        let usage = self.key(user, id).map_or(KeyUsage::Gone, |key| {
+            let seen = trail_lag.and_then(|lag| key.last_use(now.minus(lag)));
+            let usage = key.usage(now.minus(lag));
+            seen.into_iter().fold(usage, |usage, at| usage.witnessed(trail::witness(at, "s3")))
+        });
         match (self.mistake, usage) {
+            (Mistake::OldUseIsOverlooked, _) if is_old => KeyUsage::Never,
             (Mistake::ProbeIsUse, KeyUsage::Used { last_used_at, .. }) => {
-                KeyUsage::Used { last_used_at, service: "s3".to_owned() }
+                KeyUsage::Used { last_used_at, service: "s3".to_owned(), witness: None }
             }
             (Mistake::UseIsOverlooked, KeyUsage::Used { .. }) => KeyUsage::Never,
             (_, usage) => usage,
@@ -395,7 +409,14 @@ impl SimIam {
 
     fn perform_late<T>(&self, act: impl Fn(&mut State) -> Answer<T> + Send + 'static) {
         let sim = self.0.clone();
-        let late = sim.lock().dice.span(Duration::from_secs(5), LATE_MAX);
+        let (late, clock_off_secs) = {
+            let mut state = sim.lock();
+            (state.dice.span(Duration::from_secs(5), LATE_MAX), state.clock_off_secs)
+        };
+        // Its signature is dated by the program's clock, and may be too old by the time it arrives.
+        if late.as_secs().cast_signed() - clock_off_secs > SKEW_SECS_MAX.cast_signed() {
+            return;
+        }
         drop(tokio::spawn(async move {
             sim.pass(late).await;
             drop(act(&mut sim.lock()));

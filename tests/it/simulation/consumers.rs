@@ -34,8 +34,11 @@ pub(super) enum Door {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 pub(super) struct Consumer {
     pub(super) can_be_asked: bool,
+    /// Its pair is two settings, and each is written by itself.
+    takes_halves: bool,
     pub(super) uses_every: Duration,
     /// Accepts each delivery and keeps none, until somebody mends it.
     pub(super) is_deaf: bool,
@@ -52,11 +55,17 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(can_be_asked: bool, uses_every: Duration, dice: &mut Dice) -> Consumer {
+    pub(super) fn new(
+        can_be_asked: bool,
+        takes_halves: bool,
+        uses_every: Duration,
+        dice: &mut Dice,
+    ) -> Consumer {
         Consumer {
             is_deaf: can_be_asked && dice.per_mille(40),
             clings: can_be_asked && dice.per_mille(40),
             can_be_asked,
+            takes_halves,
             uses_every,
             id: String::new(),
             secret: String::new(),
@@ -108,7 +117,8 @@ impl State {
                 *until = Some(now);
             }
             if Some(&key.id) == after.as_ref() {
-                key.uses.push((now, None, every));
+                // Not in the second in which the other was used last.
+                key.uses.push((now + Duration::from_secs(1), None, every));
             }
         }
         self.note(format!("{user}: the vendor works with {after:?}"));
@@ -136,6 +146,17 @@ impl State {
         self.take(user, (Some(id), Some(secret)));
     }
 
+    /// A vendor that went back applies one of two writes of ours, which it had accepted and not done: now it works with
+    /// nothing, and names the new key when it is asked. What can tell is that the old key was used since the new one.
+    fn mix(&mut self, user: &IamUserName, new: &str) {
+        let old = self.in_flight(user).filter(|rotation| rotation.stage().name() == "soak");
+        let went_back = old.is_some_and(|rotation| rotation.old().as_str() == self.users[user].consumer.id);
+        if went_back && !self.weather.is_calm {
+            self.mark(user, Fault::VendorMixesPairs);
+            self.take(user, (Some(new.to_owned()), None));
+        }
+    }
+
     /// Somebody at the vendor puts right what is wrong with it.
     pub(super) fn mend_vendor(&mut self, user: &IamUserName) {
         let old = self.in_flight(user).map(|rotation| rotation.old().to_string());
@@ -157,7 +178,7 @@ impl State {
         let Some(key) = self.key(user, &id) else { return };
         key.offered = true;
         // Deleted or switched off by somebody else since it was proved: no proof could know that.
-        if !key.is_known_somewhere(now) && !key.meddled_with {
+        if !key.is_known_somewhere(now) && key.meddled_at.is_none() {
             self.break_with(format!("{user} was offered {id}, which AWS does not know yet"));
         }
     }
@@ -292,7 +313,8 @@ impl SimEgress {
         let taken = state.held(user);
         let State { weather, dice, .. } = &mut *state;
         if taken.is_some() && taken != before && weather.strikes(Fault::VendorGoesBack, dice) {
-            let after = dice.span(Duration::from_mins(1), 10 * DAY);
+            let most = dice.one_of(&[6 * HOUR, 10 * DAY]);
+            let after = dice.span(Duration::from_mins(1), most);
             drop(state);
             self.go_back_after(after, user.clone());
         }
@@ -312,7 +334,7 @@ impl SimEgress {
         let sim = self.0.clone();
         drop(tokio::spawn(async move {
             sim.pass(after).await;
-            let (pair, puts_right_after) = {
+            let (pair, mixes_after, puts_right_after) = {
                 let mut state = sim.lock();
                 let Some(backup) = state.user(&user).consumer.backup.clone() else { return };
                 let still_there =
@@ -330,8 +352,14 @@ impl SimEgress {
                 if state.dice.per_mille(400) {
                     state.user(&user).consumer.away_until = now + puts_right_after;
                 }
-                (pair, puts_right_after)
+                let mixes = state.user(&user).consumer.takes_halves && state.dice.per_mille(500);
+                let mixes_after = state.dice.span(Duration::from_mins(1), 2 * HOUR);
+                (pair, mixes.then_some(mixes_after), puts_right_after)
             };
+            if let Some(after) = mixes_after {
+                sim.pass(after).await;
+                sim.lock().mix(&user, &pair.0);
+            }
             sim.pass(puts_right_after).await;
             let mut state = sim.lock();
             let works = pair

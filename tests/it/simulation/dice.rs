@@ -11,6 +11,11 @@ impl Dice {
         Dice(fastrand::Rng::with_seed(seed))
     }
 
+    /// Other dice, which leave these as they are.
+    pub(super) fn fork(&self) -> Dice {
+        Dice(fastrand::Rng::with_seed(self.0.get_seed().rotate_left(17) ^ 0x5eed))
+    }
+
     /// True this often in a thousand.
     pub(super) fn per_mille(&mut self, chance: u32) -> bool {
         self.0.u32(0..1000) < chance

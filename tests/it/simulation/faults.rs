@@ -33,6 +33,7 @@ pub(super) enum Fault {
     VendorForgets,
     // The vendor itself.
     VendorGoesBack,
+    VendorMixesPairs,
     VendorAway,
     // The journal.
     Busy,
@@ -134,6 +135,7 @@ pub(super) fn table() -> BTreeSet<(&'static str, Fault)> {
             ],
         ))
         .chain(at(&["verify", "soak", "cool"], &[Fault::VendorGoesBack]))
+        .chain(at(&["soak"], &[Fault::VendorMixesPairs]))
         .chain(at(&["deliver", "soak", "cool"], &[Fault::VendorAway]))
         .chain(at(&DRIVEN, &AT_JOURNAL))
         .chain(at(&["prove"], &[Fault::ReplicaFlaps]))

@@ -80,7 +80,7 @@ impl Journal for SimJournal {
         let user = self.user(&entry);
         let fault = {
             let mut state = self.sim.lock();
-            let is_full = state.now() < state.disk_full_until && !state.weather.is_calm;
+            let is_full = state.is_disk_full();
             if is_full {
                 state.mark(&user, Fault::DiskFull);
             }
@@ -148,10 +148,39 @@ impl Journal for SimJournal {
     }
 
     async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
+        self.is_readable()?;
         self.inner.sink_memory(sink).await
     }
 
     async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError> {
-        self.inner.remember_sink(sink, memory).await
+        let (is_full, forgets, killed) = {
+            let mut state = self.sim.lock();
+            let forgets = match state.mistake {
+                Mistake::NothingIsRemembered => true,
+                Mistake::DoubtIsNotRemembered => is_being_told(memory),
+                _ => false,
+            };
+            (state.is_disk_full(), forgets, state.strike_at_memory())
+        };
+        if killed == Some(Fault::KilledBefore) {
+            return self.sim.die().await;
+        }
+        if is_full {
+            return Err(unavailable("no space left on device"));
+        }
+        self.is_readable()?;
+        if !forgets {
+            self.inner.remember_sink(sink, memory).await?;
+            self.sim.lock().readers.remembered(sink, memory);
+        }
+        match killed {
+            Some(_) => self.sim.die().await,
+            None => Ok(()),
+        }
     }
+}
+
+/// Whether it says of something that the sink may be hearing it just now.
+fn is_being_told(memory: &Memory) -> bool {
+    memory.failures == 0 && memory.told.values().any(|told| told.in_doubt)
 }

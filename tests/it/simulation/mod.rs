@@ -24,6 +24,7 @@ mod dice;
 mod faults;
 mod ledger;
 mod people;
+mod readers;
 mod world;
 
 use std::collections::BTreeMap;
@@ -32,9 +33,9 @@ use std::time::Duration;
 
 use keyround::config::Settings;
 use keyround::delivery::{ConfiguredVendors, Ways};
-use keyround::driver::{Ask, Cadence, Engine, Patience, Visited, Watcher, World};
+use keyround::driver::{Alerts, Ask, Cadence, Engine, Lookout, Patience, Visited, Watcher, Watchers, World};
 use keyround::ids::Subject;
-use keyround::ports::Journal;
+use keyround::ports::{Journal, JournalError};
 use keyround::rehearsal::{Stage, StandInVendors};
 use keyround::rotation::{Event, Rotation};
 use keyround::schedule::State as KeyState;
@@ -50,6 +51,7 @@ use consumers::{SimEgress, SimSecrets};
 use dice::Dice;
 use faults::Weather;
 use ledger::SimJournal;
+use readers::{Glasses, SimSpare, tellers};
 use world::{Sim, SimClock};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -79,7 +81,7 @@ fn a_campaign_of_seeds_breaks_no_vendor_and_sees_each_fault_in_each_stage() {
 #[ignore = "for a seed that broke something: KEYROUND_SEED names it, and its story is told"]
 fn a_seed_tells_its_story() {
     let played = play(from_environment("KEYROUND_SEED").unwrap_or_default(), Mistake::None);
-    println!("{}", played.story);
+    println!("{}", played.story.lines().join("\n"));
     assert_eq!(played.broken, None);
 }
 
@@ -120,6 +122,8 @@ enum Mistake {
     ProbeIsUse,
     /// A reading of last-used that shows a use is taken for none.
     UseIsOverlooked,
+    /// The old key's use is overlooked, however late it was.
+    OldUseIsOverlooked,
     /// The new key is delivered without a proof that AWS knows it.
     ProofIsSkipped,
     /// Whichever key the vendor names, it is heard as the new one.
@@ -134,15 +138,24 @@ enum Mistake {
     DeletesOtherAtQuota,
     /// The sealed secret stays in the journal.
     SecretIsKept,
+    /// What was told is not remembered over the end of the process.
+    NothingIsRemembered,
+    /// That a sink is about to be told something is not remembered before it is told.
+    DoubtIsNotRemembered,
+    /// That an alert is over is not told.
+    EndIsNotTold,
+    /// What a visit found wrong is not seen by those who tell of it.
+    TroubleIsOverlooked,
 }
 
 impl Mistake {
-    const ALL: [Mistake; 12] = [
+    const ALL: [Mistake; 17] = [
         Mistake::SdkRetriesCreate,
         Mistake::SilenceIsRefusal,
         Mistake::NoListingIsNoKeys,
         Mistake::ProbeIsUse,
         Mistake::UseIsOverlooked,
+        Mistake::OldUseIsOverlooked,
         Mistake::ProofIsSkipped,
         Mistake::YesToEverything,
         Mistake::GatesAreSkipped,
@@ -150,6 +163,10 @@ impl Mistake {
         Mistake::InactiveIsNotSent,
         Mistake::DeletesOtherAtQuota,
         Mistake::SecretIsKept,
+        Mistake::NothingIsRemembered,
+        Mistake::DoubtIsNotRemembered,
+        Mistake::EndIsNotTold,
+        Mistake::TroubleIsOverlooked,
     ];
 }
 
@@ -205,12 +222,15 @@ impl Theatre {
             let lag_max =
                 state.dice.one_of(&[Duration::from_secs(2), Duration::from_secs(15), Duration::from_mins(2)]);
             let usage_lag = state.dice.one_of(&[Duration::ZERO, Duration::from_mins(20), 4 * HOUR]);
+            let trail_lag = state.dice.one_of(&[None, None, Some(Duration::from_mins(5))]);
             let user = User {
                 name: name.clone(),
                 keys: Vec::new(),
                 consumer,
                 lag_max,
                 usage_lag,
+                trail_lag,
+                listed_at: epoch,
                 usage_read_at: epoch,
                 doubts: Vec::new(),
                 denied_until: Timestamp::EPOCH,
@@ -247,24 +267,58 @@ impl Theatre {
             *self.newest.lock().expect("no play panicked with it") = Some(newest);
             let stop = CancellationToken::new();
             *self.stop.lock().expect("no play panicked with it") = stop.clone();
-            let mut engine = Engine::new(worlds, stop, Arc::new(Audience(self.sim.clone())));
-            let cadence = match by_timer {
-                true => Cadence::Once(Ask::default(), Patience::Short),
-                false => Cadence::Scheduled,
-            };
             tokio::select! {
                 biased;
-                () = self.sim.crashed.notified() => self.sim.lock().note("killed".to_owned()),
-                () = tokio::time::sleep_until(end) => {}
-                worked = engine.work(&cadence) => {
-                    let how = worked.map_or_else(|error| error.to_string(), |_| "stopped".to_owned());
+                () = self.sim.crashed.notified() => {
+                    let mut state = self.sim.lock();
+                    state.note("killed".to_owned());
+                    state.readers.process_died();
+                }
+                () = tokio::time::sleep_until(end) => self.sim.lock().readers.process_died(),
+                worked = self.run(worlds, stop, by_timer) => {
+                    let how = worked.map_or_else(|error| error.to_string(), |()| "stopped".to_owned());
                     self.sim.lock().note(how);
                 }
             }
-            drop(engine);
             let pause = self.pause(by_timer);
             self.sim.pass(pause).await;
         }
+    }
+
+    /// One life of the process: the engine, and the alerts beside it, as `run` and `rotate` have them.
+    async fn run(
+        &self,
+        worlds: watch::Receiver<World>,
+        stop: CancellationToken,
+        by_timer: bool,
+    ) -> Result<(), JournalError> {
+        let lookout = Arc::new(Lookout::default());
+        let (_keep, tellers) = watch::channel(tellers(&self.sim));
+        let spare = Arc::new(SimSpare(self.sim.clone()));
+        let mut alerts = Alerts::new(worlds.clone(), tellers, Arc::clone(&lookout), spare);
+        let glasses = Arc::new(Glasses { sim: self.sim.clone(), lookout });
+        let watchers = Watchers(vec![Arc::new(Audience(self.sim.clone())), glasses]);
+        let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
+        let worked = if by_timer {
+            alerts.recall().await;
+            let worked = engine.work(&Cadence::Once(Ask::default(), Patience::Short)).await;
+            if worked.is_ok() && !stop.is_cancelled() {
+                alerts.tell().await;
+            }
+            worked
+        } else {
+            let silence = CancellationToken::new();
+            let working = async {
+                let worked = engine.work(&Cadence::Scheduled).await;
+                silence.cancel();
+                worked
+            };
+            tokio::join!(working, alerts.work(&silence)).0
+        };
+        if let Err(error) = &worked {
+            alerts.tell_of_journal(error).await;
+        }
+        worked.map(drop)
     }
 
     fn pause(&self, by_timer: bool) -> Duration {
@@ -294,10 +348,11 @@ impl Theatre {
         }
         if state.broken.is_none() {
             state.check_at_rest(&cast, calm_since);
+            state.check_news();
         }
         Played {
             broken: state.broken.clone(),
-            story: if state.broken.is_some() { state.story() } else { String::new() },
+            story: state.take_story(),
             trace_hash: state.trace_hash(),
             rotations: state.rotations.len() as u64,
             days: span.as_secs() / DAY.as_secs(),

@@ -115,8 +115,9 @@ impl Theatre {
             Fault::StrangerTogglesKey if !keys.is_empty() => {
                 let id = keys[state.dice.up_to(keys.len())].clone();
                 state.mark(user, kind);
+                let now = state.now();
                 let key = state.key(user, &id).expect("it was listed");
-                key.meddled_with = true;
+                key.meddled_at = Some(now);
                 let to = if key.works() { KeyStatus::Inactive } else { KeyStatus::Active };
                 state.change(user, &id, Some(to));
             }
@@ -124,7 +125,8 @@ impl Theatre {
             Fault::StrangerDeletesKey if keys.len() == QUOTA && state.dice.per_mille(300) => {
                 let id = keys[state.dice.up_to(keys.len())].clone();
                 state.mark(user, kind);
-                state.key(user, &id).expect("it was listed").meddled_with = true;
+                let now = state.now();
+                state.key(user, &id).expect("it was listed").meddled_at = Some(now);
                 state.change(user, &id, None);
             }
             _ => {}

@@ -21,6 +21,7 @@ use super::Mistake;
 use super::cloud::User;
 use super::dice::Dice;
 use super::faults::{Fault, Seen, Weather};
+use super::readers::Readers;
 
 pub(super) struct State {
     pub(super) dice: Dice,
@@ -38,6 +39,7 @@ pub(super) struct State {
     pub(super) disk_full_until: Timestamp,
     /// No key that was offered is deleted that cooled for less than this.
     pub(super) cool_min: Duration,
+    pub(super) readers: Readers,
     pub(super) seen: Seen,
     pub(super) broken: Option<String>,
     /// Keys of strangers that were taken for ours in the way that the README names as a limit.
@@ -50,6 +52,15 @@ pub(super) struct State {
     origin: Instant,
 }
 
+/// All that happened in a play.
+pub(super) struct Story(Vec<(Timestamp, String)>);
+
+impl Story {
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.iter().map(|(at, what)| format!("{at} {what}")).collect()
+    }
+}
+
 /// Shared by all that play.
 #[derive(Clone)]
 pub(super) struct Sim {
@@ -60,6 +71,8 @@ pub(super) struct Sim {
 
 impl Sim {
     pub(super) fn new(dice: Dice, weather: Weather, mistake: Mistake, epoch: Timestamp) -> Sim {
+        // Dice of their own: what is told changes nothing in the play.
+        let readers = Readers::new(dice.fork());
         let state = State {
             dice,
             weather,
@@ -71,6 +84,7 @@ impl Sim {
             told_overdue: BTreeSet::new(),
             disk_full_until: Timestamp::EPOCH,
             cool_min: Duration::ZERO,
+            readers,
             seen: Seen::default(),
             broken: None,
             known_limit_met: 0,
@@ -102,6 +116,7 @@ impl Sim {
     pub(super) fn step_clock(&self, off_secs: i64) {
         let mut state = self.lock();
         state.clock_off_secs = off_secs;
+        state.readers.clock_was_set();
         state.note(format!("the clock is {off_secs}s off"));
         drop(state);
         self.clock_moved.notify_waiters();
@@ -133,14 +148,17 @@ impl State {
         self.trace_hash.finish()
     }
 
-    pub(super) fn story(&self) -> String {
-        let lines: Vec<String> = self.trace.iter().map(|(at, what)| format!("{at} {what}")).collect();
-        lines.join("\n")
+    pub(super) fn take_story(&mut self) -> Story {
+        Story(std::mem::take(&mut self.trace))
     }
 
     pub(super) fn break_with(&mut self, why: String) {
         self.note(format!("BROKEN: {why}"));
         self.broken.get_or_insert(why);
+    }
+
+    pub(super) fn is_disk_full(&self) -> bool {
+        self.now() < self.disk_full_until && !self.weather.is_calm
     }
 
     pub(super) fn user(&mut self, name: &IamUserName) -> &mut User {
@@ -179,6 +197,12 @@ impl State {
         let fault = weather.pick(faults, dice)?;
         self.mark(user, fault);
         Some(fault)
+    }
+
+    /// The process may be killed as it writes down what a sink was told, or is about to be.
+    pub(super) fn strike_at_memory(&mut self) -> Option<Fault> {
+        let State { weather, dice, .. } = self;
+        weather.pick(&[Fault::KilledBefore, Fault::KilledAfter], dice)
     }
 
     /// Counts a call for the bound on calls a day.

@@ -129,6 +129,7 @@ impl Corner {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
+            .envs(super::mutant_awake())
             .envs(self.emulator.env())
             .env("SIGNING", WEBHOOK_SECRET)
             .env("KEYROUND_LOG", self.log.get())

@@ -146,6 +146,7 @@ impl Program {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
+            .envs(super::mutant_awake())
             .envs(&self.env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,6 +1,7 @@
-//! A Python with the packages of `tests/support/requirements.txt`, each pinned and held to its hash.
+//! Pythons with the packages of `tests/support/requirements.txt`, or of another such list, each pinned and
+//! held to its hash.
 //!
-//! It is made once per set of requirements, under `target/`, by the first test that needs it; the
+//! One is made once per set of requirements, under `target/`, by the first test that needs it; the
 //! others wait at a file lock. A machine that cannot make it fails the test with a sentence: a test
 //! that is skipped in silence proves nothing.
 
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
-const REQUIREMENTS: &str = include_str!("../../support/requirements.txt");
+/// What the emulator and nearly every test need.
+const USUAL: &str = "requirements.txt";
 
 /// A file of `tests/support/`.
 pub(crate) fn script(name: &str) -> PathBuf {
@@ -21,13 +23,22 @@ pub(crate) fn script(name: &str) -> PathBuf {
 
 /// The interpreter.
 pub(crate) fn interpreter() -> &'static Path {
-    static INTERPRETER: LazyLock<PathBuf> = LazyLock::new(provide);
+    static INTERPRETER: LazyLock<PathBuf> = LazyLock::new(|| provide(USUAL));
     &INTERPRETER
 }
 
 /// What that script answers to a question on its standard input.
 pub(crate) fn ask(script_name: &str, question: &serde_json::Value) -> Result<String, String> {
-    let mut child = Command::new(interpreter())
+    ask_with(interpreter(), script_name, question)
+}
+
+/// The same, of another Python.
+pub(crate) fn ask_with(
+    interpreter: &Path,
+    script_name: &str,
+    question: &serde_json::Value,
+) -> Result<String, String> {
+    let mut child = Command::new(interpreter)
         .arg(script(script_name))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -44,9 +55,10 @@ pub(crate) fn ask(script_name: &str, question: &serde_json::Value) -> Result<Str
     }
 }
 
-fn provide() -> PathBuf {
+/// A Python with the packages of this list of `tests/support/`.
+pub(crate) fn provide(list: &str) -> PathBuf {
     let mut hasher = DefaultHasher::new();
-    REQUIREMENTS.hash(&mut hasher);
+    fs::read_to_string(script(list)).expect("a list of packages").hash(&mut hasher);
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let home = target.join(format!("test-venv-{:016x}", hasher.finish()));
     let lock = File::create(home.with_extension("lock")).expect("target/ can be written");
@@ -56,18 +68,20 @@ fn provide() -> PathBuf {
         if home.exists() {
             fs::remove_dir_all(&home).expect("an unfinished environment can be removed");
         }
-        build(&home);
+        build(&home, list);
         File::create(complete).expect("target/ can be written");
     }
     home.join("bin/python")
 }
 
-fn build(home: &Path) {
+fn build(home: &Path, list: &str) {
     let made = Command::new("python3").args(["-m", "venv"]).arg(home).output();
     demand(made, "install Debian's python3 and python3-venv");
     let installed = Command::new(home.join("bin/python"))
-        .args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "-r"])
-        .arg(script("requirements.txt"))
+        .args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"])
+        // The list is complete; Prowler asks for far more than it needs here.
+        .args(["--no-deps", "-r"])
+        .arg(script(list))
         .output();
     demand(installed, "pip must reach a package index, or wheels in PIP_FIND_LINKS");
 }

@@ -2,6 +2,8 @@
 //! the units of `systemd/` and the program that was just built.
 //!
 //! It ends when this is dropped, and also when the test process dies.
+//!
+//! The package itself is tried with the same tests, where it is installed: `KEYROUND_TEST_INSTALLED=1`.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,6 +22,8 @@ use super::python::script;
 const WAIT_MAX: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Says that the files of the package are on this machine, and are meant.
+const INSTALLED: &str = "KEYROUND_TEST_INSTALLED";
 /// The shipped files, and where a package puts them.
 const SHIPPED: [(&str, &str); 4] = [
     ("keyround.service", "usr/lib/systemd/system/keyround.service"),
@@ -49,15 +53,18 @@ impl Systemd {
         assert!(found, "there is no systemd on this machine: install Debian's package systemd");
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("overlay")).expect("it is ours");
-        for (name, place) in SHIPPED {
+        let is_installed = std::env::var_os(INSTALLED).is_some();
+        for (name, place) in SHIPPED.iter().filter(|_| !is_installed) {
             write(folder.path(), place, &fs::read(shipped(name)).expect("it is shipped"));
         }
+        fs::create_dir_all(folder.path().join("files")).expect("it is ours");
+        let program = if is_installed { "" } else { env!("CARGO_BIN_EXE_keyround") };
         for (place, text) in files {
             write(folder.path(), place, text.as_bytes());
         }
         let mut keeper = Command::new("bash")
             .arg(script("boot_systemd.sh"))
-            .args([folder.path().as_os_str(), env!("CARGO_BIN_EXE_keyround").as_ref()])
+            .args([folder.path().as_os_str(), program.as_ref()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

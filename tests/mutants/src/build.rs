@@ -23,13 +23,15 @@ const OPTIMISED: &str = "profile.dev.package.keyround.opt-level=1";
 pub(crate) struct Copy {
     root: PathBuf,
     pub(crate) tree: PathBuf,
+    /// Not the one of the everyday build, whose program it would replace by one that holds mutants.
     target: PathBuf,
 }
 
 impl Copy {
     pub(crate) fn new(root: &Path) -> Copy {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-        Copy { root: root.to_owned(), tree: target.join("mutants/tree"), target }
+        let mutants = target.join("mutants");
+        Copy { root: root.to_owned(), tree: mutants.join("tree"), target: mutants.join("build") }
     }
 
     /// The tree as it is, with a module that wakes one of these mutants. Gives a number that is another one

@@ -4,7 +4,8 @@
 //! of some why they change nothing. `cargo mutants` itself compiles and links the program and its tests once for each
 //! of them, which is hours. Here all of them are compiled into one copy of the program (below `target/mutants/`),
 //! asleep, and an environment variable wakes one of them; each is tried with the tests that reach it, the quick
-//! ones first. What cannot sleep in a program that runs, such as the value of a `const`, is compiled by itself.
+//! ones first, and those that start the real program last. What cannot sleep in a program that runs, such as the value
+//! of a `const`, is compiled by itself.
 //!
 //! ```sh
 //! cargo install cargo-mutants --locked
@@ -22,6 +23,8 @@ mod trial;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalogue::Mutant;
 use trial::Verdict;
@@ -49,16 +52,18 @@ fn campaign(root: &Path, wanted: &[String]) -> Result<usize, String> {
     let bodies = build::bodies(&copy)?;
     let reach = trial::reach(&copy, &bodies)?;
 
-    let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
-    for (index, mutant) in mutants.iter().enumerate() {
-        let verdict = match planted.fate(index) {
-            plant::Fate::Asleep => trial::wake(&copy, index, &reach),
-            plant::Fate::Unviable => Verdict::Unviable,
-            plant::Fate::Alone => continue,
-        };
-        tell(mutant, &verdict);
-        verdicts.insert(index, verdict);
-    }
+    let programs = trial::Programs::of(&copy, &mutants, &bodies)?;
+
+    let mut verdicts = side_by_side(&mutants, |index| match planted.fate(index) {
+        plant::Fate::Asleep => match trial::wake(&copy, index, &reach) {
+            missed @ Verdict::Missed { .. } => {
+                Some(programs.wake(&copy, index, &mutants[index]).unwrap_or(missed))
+            }
+            verdict => Some(verdict),
+        },
+        plant::Fate::Unviable => Some(Verdict::Unviable),
+        plant::Fate::Alone => None,
+    });
     let alone = |index: &usize| planted.fate(*index) == plant::Fate::Alone;
     for index in (0..mutants.len()).filter(alone) {
         let verdict = trial::alone(&copy, &mutants[index])?;
@@ -66,6 +71,29 @@ fn campaign(root: &Path, wanted: &[String]) -> Result<usize, String> {
         verdicts.insert(index, verdict);
     }
     Ok(table(&mutants, &verdicts))
+}
+
+/// Tries as many at once as there are processors.
+fn side_by_side(
+    mutants: &[Mutant],
+    tried: impl Fn(usize) -> Option<Verdict> + Sync,
+) -> BTreeMap<usize, Verdict> {
+    let (next, verdicts) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(mutant) = mutants.get(index) else { break };
+                    let Some(verdict) = tried(index) else { continue };
+                    tell(mutant, &verdict);
+                    verdicts.lock().expect("no worker panicked").insert(index, verdict);
+                }
+            });
+        }
+    });
+    verdicts.into_inner().expect("no worker panicked")
 }
 
 fn tell(mutant: &Mutant, verdict: &Verdict) {

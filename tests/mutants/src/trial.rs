@@ -26,6 +26,18 @@ const MODULES: [&str; 10] = [
     "rehearsal_months::",
     "simulation::",
 ];
+/// What drives the rest of the program, or is driven by it, is held by tests that start the real one, against an emulator.
+/// They take seconds, so they are tried where the others notice nothing, and of them those that are about the file.
+const BY_PROGRAM: [(&str, &[&str]); 7] = [
+    ("src/driver/alerts.rs", &["alerts::", "review::told"]),
+    ("src/driver/review.rs", &["review::told", "review::shown"]),
+    ("src/driver/teller.rs", &["alerts::", "review::told"]),
+    ("src/driver/lookout.rs", &["serve::", "alerts::"]),
+    ("src/driver/observatory.rs", &["serve::"]),
+    ("src/driver/", &["rotate_moto::", "cli::", "run_service::", "manual::"]),
+    ("src/journal/", &["faults::", "cli::"]),
+];
+const BY_PROGRAM_MAX: Duration = Duration::from_mins(10);
 /// A test that takes so many times its time has lost its way, on a machine that has other things to do.
 const PATIENCE: u32 = 10;
 const PATIENCE_MIN: Duration = Duration::from_secs(60);
@@ -96,7 +108,12 @@ pub(crate) fn reach(copy: &Copy, bodies: &[PathBuf]) -> Result<Vec<Test>, String
     Ok(tests)
 }
 
+/// The tests of [`MODULES`] in that program.
 fn names(body: &Path) -> Result<Vec<String>, String> {
+    names_in(body, &MODULES)
+}
+
+fn names_in(body: &Path, modules: &[&str]) -> Result<Vec<String>, String> {
     let listed = Command::new(body)
         .args(["--list", "--format", "terse"])
         .output()
@@ -110,7 +127,7 @@ fn names(body: &Path) -> Result<Vec<String>, String> {
         text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
     };
     let (mut names, ignored) = (of(&listed.stdout), of(&ignored.stdout));
-    names.retain(|name| !ignored.contains(name) && MODULES.iter().any(|module| name.starts_with(module)));
+    names.retain(|name| !ignored.contains(name) && modules.iter().any(|module| name.starts_with(module)));
     Ok(names)
 }
 
@@ -129,13 +146,67 @@ pub(crate) fn wake(copy: &Copy, index: usize, tests: &[Test]) -> Verdict {
     for batch in batches {
         let names: Vec<&str> = batch.iter().map(|test| test.name.as_str()).collect();
         let took: Duration = batch.iter().map(|test| test.took).sum();
-        match run(copy, &batch[0].body, &names, &environment, PATIENCE_MIN.max(took * PATIENCE)) {
-            Ran::Passed => {}
-            Ran::Failed(by) => return Verdict::Caught { by },
-            Ran::TooLong => return Verdict::TimedOut { by: names.join(" ") },
+        let ran = run(copy, &batch[0].body, &names, &environment, PATIENCE_MIN.max(took * PATIENCE));
+        if let Some(verdict) = ran.verdict(&names) {
+            return verdict;
         }
     }
     Verdict::Missed { reached: !reaching.is_empty() }
+}
+
+/// The tests that start the real program, by the part of the tree that they are about.
+pub(crate) struct Programs(Vec<(&'static str, Vec<(PathBuf, Vec<String>)>)>);
+
+impl Programs {
+    /// Those for these mutants. They must pass when none is awake.
+    pub(crate) fn of(copy: &Copy, mutants: &[Mutant], bodies: &[PathBuf]) -> Result<Programs, String> {
+        let mut programs = Vec::new();
+        for (place, modules) in BY_PROGRAM {
+            let is_meant = |mutant: &Mutant| place_of(&mutant.file) == Some(place);
+            if !mutants.iter().any(is_meant) {
+                continue;
+            }
+            let mut tests = Vec::new();
+            for body in bodies {
+                let names = names_in(body, modules)?;
+                if !names.is_empty() {
+                    let ran = run(copy, body, &borrowed(&names), &[], BY_PROGRAM_MAX);
+                    if !matches!(ran, Ran::Passed) {
+                        return Err(format!(
+                            "{} fail although no mutant is awake: {ran:?}",
+                            modules.join(" ")
+                        ));
+                    }
+                    tests.push((body.clone(), names));
+                }
+            }
+            programs.push((place, tests));
+        }
+        Ok(Programs(programs))
+    }
+
+    /// Wakes a mutant that no other test noticed; `None`: neither do these.
+    pub(crate) fn wake(&self, copy: &Copy, index: usize, mutant: &Mutant) -> Option<Verdict> {
+        let environment = [(AWAKE, index.to_string())];
+        let tests = self.0.iter().filter(|(place, _)| place_of(&mutant.file) == Some(*place));
+        for (body, names) in tests.flat_map(|(_, tests)| tests) {
+            let names = borrowed(names);
+            let verdict = run(copy, body, &names, &environment, BY_PROGRAM_MAX).verdict(&names);
+            if verdict.is_some() {
+                return verdict;
+            }
+        }
+        None
+    }
+}
+
+/// The first of [`BY_PROGRAM`] that a file is in.
+fn place_of(file: &str) -> Option<&'static str> {
+    BY_PROGRAM.iter().map(|(place, _)| *place).find(|place| file.starts_with(place))
+}
+
+fn borrowed(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 /// Puts one mutant into the copy in the place of all others of its file, and compiles it.
@@ -153,10 +224,8 @@ fn alone_compiled(copy: &Copy) -> Result<Verdict, String> {
         let Some(body) = build::body(copy, which)? else { continue };
         let all = names(&body)?;
         let names: Vec<&str> = all.iter().map(String::as_str).collect();
-        match run(copy, &body, &names, &[], Duration::from_mins(30)) {
-            Ran::Passed => {}
-            Ran::Failed(by) => return Ok(Verdict::Caught { by }),
-            Ran::TooLong => return Ok(Verdict::TimedOut { by: which.join(" ") }),
+        if let Some(verdict) = run(copy, &body, &names, &[], Duration::from_mins(30)).verdict(which) {
+            return Ok(verdict);
         }
     }
     Ok(Verdict::Missed { reached: true })
@@ -167,6 +236,17 @@ enum Ran {
     Passed,
     Failed(String),
     TooLong,
+}
+
+impl Ran {
+    /// What that says of a mutant that was awake in it; `None`: nothing was noticed.
+    fn verdict(self, tests: &[&str]) -> Option<Verdict> {
+        match self {
+            Ran::Passed => None,
+            Ran::Failed(by) => Some(Verdict::Caught { by }),
+            Ran::TooLong => Some(Verdict::TimedOut { by: tests.join(" ") }),
+        }
+    }
 }
 
 /// Runs these tests, one after another, until one fails.

@@ -1,0 +1,297 @@
+//! The alerts beside the engine: what is told together, when nothing is told, and the last word.
+
+use std::sync::atomic::AtomicBool;
+
+use keyround::alert::{Alert, Condition, Item, Policy, Style, Telling};
+use keyround::audit::AccountReview;
+use keyround::driver::{Alerts, Lookout, Pass, Tellers};
+use keyround::ids::SinkName;
+use keyround::ports::{Heartbeat, JournalError, Listener, Reviewer, Sink, SpareMemory};
+
+use super::*;
+
+#[tokio::test]
+async fn the_last_word_is_about_the_journal_and_only_where_that_is_the_trouble() {
+    let said = || "the disk is gone".to_owned();
+    for (error, told) in [
+        (JournalError::Unavailable(said()), Some(Condition::Journal)),
+        (JournalError::Unusable(said()), Some(Condition::Journal)),
+        (JournalError::SealKey(said()), Some(Condition::SealKey)),
+        (JournalError::InUse(said()), None),
+    ] {
+        let mut crew = Crew::new(&House::new(HASTE, &["acme"]));
+        crew.alerts.tell_of_journal(&error).await;
+        let heard = crew.heard();
+        let conditions: Vec<_> = heard.iter().flatten().map(|(_, alert)| alert.condition).collect();
+        assert_eq!(conditions, told.into_iter().collect::<Vec<_>>(), "{error}");
+        assert!(heard.iter().flatten().all(|(_, alert)| alert.sentence.contains("no key is touched")));
+    }
+}
+
+#[tokio::test]
+async fn a_heart_beats_once_for_each_full_pass_and_the_end_waits_for_it() {
+    let mut crew = Crew::new(&House::new(HASTE, &["acme"]));
+    crew.alerts.tell().await;
+    crew.alerts.finish().await;
+    assert_eq!(crew.heart.beats.load(Ordering::SeqCst), 0, "no pass was made");
+    crew.heart.is_out.store(true, Ordering::SeqCst);
+    for passes in 1..3 {
+        crew.passes(true, &[]);
+        crew.alerts.tell().await;
+        crew.alerts.tell().await;
+        crew.alerts.finish().await;
+        assert_eq!(crew.heart.beats.load(Ordering::SeqCst), passes);
+    }
+    crew.passes(false, &[]);
+    crew.alerts.tell().await;
+    crew.alerts.finish().await;
+    assert_eq!(crew.heart.beats.load(Ordering::SeqCst), 2, "not everybody was looked at");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_in_one_pass_is_told_together_and_at_once_when_it_is_over() {
+    let house = House::new(HASTE, &["acme", "zeta"]);
+    let seen = status(&house.world(), &[]).await.expect("a journal");
+    let world = World { clock: Arc::new(house.paused_clock()), ..house.world() };
+    let Crew { alerts, lookout, ear: told, .. } = Crew::on(&house, world);
+    let work = AtWork::begin(alerts);
+    let wait = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+    wait(1).await;
+    lookout.pass_begins();
+    for visited in &seen {
+        lookout.visited(&subject(visited.vendor.as_str()), visited);
+        wait(20).await;
+    }
+    assert!(told.heard().is_empty(), "the pass is not over");
+    lookout.pass_ended(&Pass::of_a_moment(house.stage.now(), true, seen));
+    wait(4).await;
+    let users = |heard: &[Heard]| heard.iter().map(Vec::len).collect::<Vec<_>>();
+    assert_eq!(users(&told.heard()), [2], "one message about both");
+
+    lookout.pass_ended(&Pass::of_a_moment(house.stage.now(), true, Vec::new()));
+    wait(1).await;
+    assert_eq!(users(&told.heard()), [2], "more may happen in this moment");
+    wait(3).await;
+    assert_eq!(users(&told.heard()), [2, 2], "it is over");
+    work.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_hangs_is_not_waited_for() {
+    let house = House::new(HASTE, &["acme"]);
+    let seen = status(&house.world(), &[]).await.expect("a journal");
+    let world = World { clock: Arc::new(house.paused_clock()), ..house.world() };
+    let Crew { alerts, lookout, ear: told, .. } = Crew::on(&house, world);
+    let work = AtWork::begin(alerts);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    lookout.pass_begins();
+    lookout.visited(&subject("acme"), &seen[0]);
+    tokio::time::sleep(Duration::from_secs(115)).await;
+    assert!(told.heard().is_empty());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(told.heard().len(), 1, "somebody in it is overdue");
+    work.end().await;
+}
+
+#[tokio::test]
+async fn before_everybody_was_looked_at_nobody_is_told_to_be_gone() {
+    let house = House::new(HASTE, &["acme"]);
+    let seen = status(&house.world(), &[]).await.expect("a journal");
+    let mut crew = Crew::new(&house);
+    crew.passes(true, &seen);
+    crew.alerts.tell().await;
+    assert_eq!(crew.heard().len(), 1);
+
+    let mut next = Crew::new(&house);
+    next.alerts.tell().await;
+    next.lookout.pass_begins();
+    next.alerts.tell().await;
+    assert!(next.heard().is_empty(), "the process has just begun");
+    next.passes(true, &[]);
+    next.lookout.pass_begins();
+    next.alerts.tell().await;
+    assert!(next.heard().is_empty(), "another pass is being made");
+    next.passes(true, &[]);
+    next.alerts.tell().await;
+    assert!(matches!(next.heard()[..], [ref heard] if heard.len() == 1 && heard[0].0 == "over"));
+}
+
+#[tokio::test]
+async fn an_alert_names_the_account_whether_or_not_a_rotation_is_under_way() {
+    let house = House::new(HASTE, &["acme"]);
+    let seen = status(&house.world(), &[]).await.expect("a journal");
+    let account = "[account.production]\nid = \"111122223333\"\nrole_arn = \"arn:aws:iam::111122223333:role/keyround\"\n";
+    let vendor = toml(HASTE, &["acme"]).replace("[vendor.acme]", "[vendor.acme]\naccount = \"production\"");
+    house.configure(&load(&format!("{account}{vendor}")));
+    let mut crew = Crew::new(&house);
+    crew.passes(true, &seen);
+    crew.alerts.tell().await;
+    let heard = crew.heard();
+    let accounts: Vec<_> = heard.iter().flatten().map(|(_, alert)| alert.account.clone()).collect();
+    assert_eq!(accounts, [Some("production".parse().expect("a name"))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_accounts_are_reviewed_once_a_day_and_only_for_who_wants_to_hear_of_it() {
+    for (wanted, expected) in [(Condition::Audit, [1, 1, 2]), (Condition::Overdue, [0, 0, 0])] {
+        let house = House::young(HASTE, &["acme"]);
+        let world = World { clock: Arc::new(house.paused_clock()), ..house.world() };
+        let crew = Crew::wanting([wanted], &house, world);
+        let reviewer = Arc::<Refused>::default();
+        let work = AtWork::begin(crew.alerts.with_reviewer(Arc::clone(&reviewer) as _));
+        let mut counted = Vec::new();
+        for hours in [1, 22, 2] {
+            tokio::time::sleep(Duration::from_hours(hours)).await;
+            counted.push(reviewer.0.load(Ordering::SeqCst));
+            // What was refused is refused tomorrow: it counts as made, also for the next process.
+            let memory =
+                house.journal.sink_memory(&"mail".parse().expect("a name")).await.expect("a journal");
+            let is_remembered = memory.expect("it is there").reviewed_at > Timestamp::EPOCH;
+            assert_eq!(is_remembered, wanted == Condition::Audit);
+        }
+        assert_eq!(counted, expected, "{wanted}");
+        work.end().await;
+    }
+}
+
+/// The alerts of a house, who is told, and what they look at.
+struct Crew {
+    alerts: Alerts,
+    lookout: Arc<Lookout>,
+    ear: Arc<Ear>,
+    heart: Arc<Heart>,
+    at: Timestamp,
+    _worlds: watch::Sender<World>,
+    _tellers: watch::Sender<Tellers>,
+}
+
+impl Crew {
+    fn new(house: &House) -> Crew {
+        Crew::on(house, house.world())
+    }
+
+    fn on(house: &House, world: World) -> Crew {
+        Crew::wanting([Condition::Overdue, Condition::Journal, Condition::SealKey], house, world)
+    }
+
+    fn wanting<const N: usize>(on: [Condition; N], house: &House, world: World) -> Crew {
+        let (lookout, ear, heart) =
+            (Arc::<Lookout>::default(), Arc::<Ear>::default(), Arc::<Heart>::default());
+        let policy = Policy { on: on.into(), repeat: DAY, style: Style::Messages };
+        let listener =
+            Listener { name: "mail".parse().expect("a name"), policy, sink: Arc::clone(&ear) as _ };
+        let tellers = Tellers { listeners: vec![listener], heartbeat: Some(Arc::clone(&heart) as _) };
+        let ((worlds_kept, worlds), (tellers_kept, tellers)) =
+            (watch::channel(world), watch::channel(tellers));
+        Crew {
+            alerts: Alerts::new(worlds, tellers, Arc::clone(&lookout), Arc::new(NoSpare)),
+            lookout,
+            ear,
+            heart,
+            at: house.stage.now(),
+            _worlds: worlds_kept,
+            _tellers: tellers_kept,
+        }
+    }
+
+    fn passes(&self, whole: bool, found: &[Visited]) {
+        self.lookout.pass_ended(&Pass::of_a_moment(self.at, whole, found.to_vec()));
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        self.ear.heard()
+    }
+}
+
+/// The alerts at work, until they are stopped.
+struct AtWork {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl AtWork {
+    fn begin(mut alerts: Alerts) -> AtWork {
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        AtWork { stop, task: tokio::spawn(async move { alerts.work(&told).await }) }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.expect("it ends");
+    }
+}
+
+/// One message: what is said to be wrong, or over.
+type Heard = Vec<(&'static str, Alert)>;
+
+#[derive(Default)]
+struct Ear(Mutex<Vec<Heard>>);
+
+impl Ear {
+    fn heard(&self) -> Vec<Heard> {
+        self.0.lock().expect("what was heard").clone()
+    }
+}
+
+#[async_trait]
+impl Sink for Ear {
+    async fn tell(&self, telling: &Telling, _now: Timestamp, _holds_until: Timestamp) -> Answer<()> {
+        let heard = telling.items.iter().map(|item| match item {
+            Item::Firing { alert, .. } => ("firing", alert.clone()),
+            Item::Over { alert, .. } => ("over", alert.clone()),
+            other => panic!("{other:?}"),
+        });
+        self.0.lock().expect("what was heard").push(heard.collect());
+        Ok(())
+    }
+
+    async fn probe(&self) -> Answer<String> {
+        Ok("there".to_owned())
+    }
+}
+
+#[derive(Default)]
+struct Heart {
+    beats: AtomicUsize,
+    /// The next beat is not taken.
+    is_out: AtomicBool,
+}
+
+#[async_trait]
+impl Heartbeat for Heart {
+    async fn beat(&self) -> Answer<()> {
+        tokio::task::yield_now().await;
+        if self.is_out.swap(false, Ordering::SeqCst) {
+            return Err(Fault::unknown("no answer".to_owned()));
+        }
+        self.beats.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn probe(&self) -> Answer<String> {
+        Ok("there".to_owned())
+    }
+}
+
+/// Has no right to review anything.
+#[derive(Default)]
+struct Refused(AtomicUsize);
+
+#[async_trait]
+impl Reviewer for Refused {
+    async fn review(&self, _settings: &Settings, _journal: &dyn Journal) -> Answer<Vec<AccountReview>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(Fault::refused(RefusalCode::AccessDenied, "no"))
+    }
+}
+
+struct NoSpare;
+
+impl SpareMemory for NoSpare {
+    fn read(&self) -> BTreeMap<SinkName, keyround::alert::Memory> {
+        BTreeMap::new()
+    }
+
+    fn write(&self, _memories: &BTreeMap<SinkName, keyround::alert::Memory>) {}
+}

@@ -1,0 +1,135 @@
+//! What there is to show of a user and of the history, without asking AWS.
+
+use keyround::driver::{Lookout, Observatory, Pass};
+use keyround::overview::{Overview, Tally, VendorStatus};
+use keyround::ports::Shown;
+use keyround::rotation::{Because, Doing, Intent, KeyMetadata, KeyStatus};
+
+use super::*;
+
+const OTHER: &str = "AKIASOMEBODYELSES000";
+
+#[tokio::test]
+async fn the_keys_of_a_user_are_those_of_its_rotation_and_the_others_that_were_seen() {
+    for (soak, stage, expected) in [
+        ("1h", Some("soak"), &["other Active", "old Active", "new Active"][..]),
+        ("0s", None, &["other Active", "old Active"]),
+    ] {
+        let house = House::new(&HASTE.replace("soak = \"0s\"", &format!("soak = \"{soak}\"")), &["acme"]);
+        let mut found = house.once(Patience::Short).await;
+        let id = OTHER.parse().expect("a key");
+        let other = KeyMetadata { id, status: KeyStatus::Active, created_at: house.stage.now() };
+        found[0].keys.push(other);
+        let overview = shown(&house, &found).await;
+        let status = &overview.status.vendors[0];
+        assert_eq!(status.rotation.as_ref().map(|rotation| rotation.stage), stage);
+        assert_eq!(roles(status), expected, "{stage:?}");
+        let made = house.time_of("acme", "created").await;
+        let newest = status.keys.last().expect("a key");
+        assert_eq!(
+            (newest.created_at, newest.access_key_id.as_str()),
+            (made, house.old_key("acme").as_str())
+        );
+    }
+}
+
+#[tokio::test]
+async fn rotations_and_deliveries_are_counted_by_how_they_ended() {
+    let house = House::new(HASTE, &["acme", "gone"]);
+    house.is("gone", How::Gone);
+    house.once(Patience::Short).await;
+    let count = |counts: &BTreeMap<Tally, u64>, vendor: &str, outcome: &'static str| {
+        counts.get(&Tally { vendor: vendor.to_owned(), outcome }).copied().unwrap_or_default()
+    };
+    let overview = shown(&house, &[]).await;
+    assert_eq!(count(&overview.rotations, "acme", "done"), 1);
+    assert_eq!(count(&overview.deliveries, "acme", "accepted"), 1);
+    assert_eq!(count(&overview.deliveries, "gone", "refused"), 1);
+    assert_eq!((overview.rotations.len(), overview.deliveries.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_was_offered_and_that_is_deleted_is_no_rotation_that_is_done() {
+    let house = House::new(HASTE, &["acme"]);
+    let acme = subject("acme");
+    let begun = started(&acme, &house);
+    let at = house.stage.now();
+    let id = RotationId::new(&acme, &house.old_key("acme"), at);
+    let stray: keyround::ids::AccessKeyId = OTHER.parse().expect("a key");
+    let doubt = keyround::rotation::Doubt { sentence: "no answer".to_owned(), retry_after: None };
+    let because = Because::NeverOffered;
+    let events = [
+        begun,
+        Event::Intended { intent: Intent::Create, at },
+        Event::Unanswered { doing: Doing::Create, doubt, at },
+        Event::Intended { intent: Intent::Delete { key: stray, because }, at },
+        Event::Deleted { at, request_id: None },
+    ];
+    house.has_written(id, &events).await;
+    assert_eq!(shown(&house, &[]).await.rotations, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn owner_and_account_are_those_of_the_configuration_where_nothing_else_says_them() {
+    let house = House::young(HASTE, &["acme"]);
+    let account = "[account.production]\nid = \"111122223333\"\nrole_arn = \"arn:aws:iam::111122223333:role/keyround\"\n";
+    let owned = |name: &str| format!("[vendor.{name}]\nowner = \"{name}@example.com\"");
+    let acme = toml(HASTE, &["acme"])
+        .replace("[vendor.acme]", &format!("{}\naccount = \"production\"", owned("acme")));
+    let role = format!(
+        "{}\nrole_arn = \"arn:aws:iam::111122223333:role/vendor\"\nvendor_account_id = \"444455556666\"\n",
+        owned("role")
+    );
+    let seen = status(&house.world(), &[]).await.expect("a journal");
+    house.configure(&load(&format!("{account}{acme}{role}")));
+    let roles = status(&house.world(), &["role".parse().expect("a name")]).await.expect("a journal");
+    let unasked = seen.into_iter().map(|visited| Visited { account_id: None, ..visited });
+    let overview = shown(&house, &unasked.chain(roles).collect::<Vec<_>>()).await;
+    let rows = overview.status.vendors.iter().map(|row| (row.owner.as_deref(), row.account_id.as_deref()));
+    let expected = [(Some("acme@example.com"), Some("111122223333")), (Some("role@example.com"), None)];
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
+    assert_eq!(overview.status.vendors[0].max_age, Some(90 * DAY));
+}
+
+#[tokio::test]
+async fn who_is_stuck_is_told_the_command_that_helps() {
+    let house = House::new(HASTE, &["gone", "taken"]);
+    house.is("gone", How::Gone);
+    house.asked(&["gone"], false).await;
+    let taken = subject("taken");
+    let id = RotationId::new(&taken, &house.old_key("taken"), house.stage.now());
+    let events = [started(&taken, &house), Event::Listed { keys: Vec::new(), at: house.stage.now() }];
+    house.has_written(id, &events).await;
+    let found = status(&house.world(), &[]).await.expect("a journal");
+    let told: Vec<_> = found.iter().map(|visited| (visited.verdict.reason, visited.sentence())).collect();
+    let [(gone, go_on), (taken, give_up)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((*gone, *taken), ("vendor_gone", "old_key_gone"));
+    assert!(go_on.ends_with("; to go on: `keyround resume gone`"), "{go_on}");
+    assert!(give_up.ends_with("; to go on: `keyround abandon taken --why REASON`"), "{give_up}");
+}
+
+#[tokio::test]
+async fn who_is_waited_for_by_hand_is_told_what_to_type() {
+    let house = House::new(HASTE, &["acme"]);
+    let by_hand = "[vendor.acme]\niam_user = \"user-acme\"\n[[vendor.acme.deliver]]\nkind = \"manual\"\n\
+                   instructions = \"Log in.\"\n";
+    house.configure(&load(&format!("[defaults]\n{HASTE}{by_hand}")));
+    let found = house.once(Patience::Short).await;
+    assert!(found[0].sentence().ends_with("; to go on: `keyround reveal acme`"), "{}", found[0].sentence());
+    let (by, at) = ("alex".to_owned(), house.stage.now());
+    house.pull("acme", Event::Revealed { by, recipient: None, why: None, at }).await;
+    let found = house.once(Patience::Short).await;
+    assert!(found[0].sentence().ends_with("; to go on: `keyround ack acme`"), "{}", found[0].sentence());
+}
+
+/// What is shown after a full pass that found these.
+async fn shown(house: &House, found: &[Visited]) -> Overview {
+    let lookout = Arc::new(Lookout::default());
+    lookout.pass_ended(&Pass::of_a_moment(house.stage.now(), true, found.to_vec()));
+    let (_newest, worlds) = watch::channel(house.world());
+    Observatory::new(worlds, lookout).overview().await
+}
+
+fn roles(status: &VendorStatus) -> Vec<String> {
+    status.keys.iter().map(|key| format!("{} {}", key.role, key.status)).collect()
+}

@@ -1,0 +1,393 @@
+//! Those who are told: a reader of messages and a holder of a pager, what they believe, and whether it is so.
+//!
+//! The alerts run beside the engine, as in `run` and `rotate`, and tell two sinks that are down for hours and lose
+//! answers. Whoever believes what was heard must be right: what lasts was told, what was told is told to be over, and
+//! nothing is told twice, but where a lost answer or a kill left the program in doubt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyround::alert::{Alert, AlertKey, Condition, Item, Memory, Policy, Style, Telling};
+use keyround::driver::{Lookout, Pass, Rest, Tellers, Visited, Watcher};
+use keyround::ids::{IamUserName, SinkName, Subject, VendorName};
+use keyround::ports::{Answer, Fault, Listener, Sink, SpareMemory};
+use keyround::rotation::{Ending, Event, Next, RefusalCode, Rotation, Stage, Waiting};
+use keyround::schedule::State as KeyState;
+use keyround::time::Timestamp;
+
+use super::Mistake;
+use super::dice::Dice;
+use super::world::{Sim, State};
+
+const REPEAT: Duration = Duration::from_hours(24);
+/// Passes are hours apart, and a sink that answers is told within minutes. A state that comes and goes may be seen
+/// by two passes in a row before it was told; not by three.
+const PASSES_MAX: u32 = 3;
+/// What ended this long before the end of the play must have been told.
+const NEWS_LATE: Duration = Duration::from_hours(24 * 2);
+/// The conditions whose truth the play knows.
+const JUDGED: [Condition; 3] = [Condition::Overdue, Condition::Failed, Condition::Stuck];
+/// Verdicts that say that nothing is known, and then nothing is told of the user.
+const UNKNOWING: [&str; 4] = ["not_sent", "unanswered", "journal", "journal_unavailable"];
+
+/// Who is told, and what they believe.
+pub(super) struct Readers {
+    dice: Dice,
+    by_sink: BTreeMap<SinkName, Reader>,
+    spare: BTreeMap<SinkName, Memory>,
+    /// What is wrong with each user, as of the last visit.
+    trouble: BTreeMap<IamUserName, BTreeSet<Condition>>,
+}
+
+struct Reader {
+    style: Style,
+    open: BTreeMap<AlertKey, Open>,
+    /// Of what is not certain for the program whether it was heard.
+    doubtful: BTreeSet<AlertKey>,
+    /// Heard, and not yet remembered to be.
+    unremembered: BTreeSet<AlertKey>,
+    news: BTreeSet<u64>,
+    doubtful_news: bool,
+    down_until: Timestamp,
+    /// For how many passes in a row somebody was believed to be well who was not (true), or not well who was.
+    wrong: BTreeMap<(IamUserName, VendorName, Condition, bool), u32>,
+}
+
+/// What somebody believes to be wrong.
+struct Open {
+    alert: Alert,
+    at: Timestamp,
+}
+
+impl Readers {
+    pub(super) fn new(dice: Dice) -> Readers {
+        let reader = |style| Reader {
+            style,
+            open: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            unremembered: BTreeSet::new(),
+            news: BTreeSet::new(),
+            doubtful_news: false,
+            down_until: Timestamp::EPOCH,
+            wrong: BTreeMap::new(),
+        };
+        let readers = [("mail", Style::Messages), ("pager", Style::Incidents)];
+        let readers = readers.map(|(name, style)| (name.parse().expect("a name"), reader(style)));
+        Readers { dice, by_sink: readers.into(), spare: BTreeMap::new(), trouble: BTreeMap::new() }
+    }
+
+    /// The process is gone. What it did not remember, it may tell again.
+    pub(super) fn process_died(&mut self) {
+        for reader in self.by_sink.values_mut() {
+            reader.is_in_doubt();
+        }
+    }
+
+    /// When the program is to tell again what it is telling now, it knows by another clock than the reader does.
+    pub(super) fn clock_was_set(&mut self) {
+        for reader in self.by_sink.values_mut() {
+            reader.doubtful.extend(reader.unremembered.iter().cloned());
+        }
+    }
+
+    /// What this sink was told, or is about to be, is remembered, in the journal or beside it.
+    pub(super) fn remembered(&mut self, sink: &SinkName, memory: &Memory) {
+        let Some(reader) = self.by_sink.get_mut(sink) else { return };
+        reader.unremembered.clear();
+        let in_doubt = memory.told.iter().filter(|(_, told)| told.in_doubt);
+        reader.doubtful.extend(in_doubt.map(|(slot, _)| slot.clone()));
+    }
+}
+
+impl Reader {
+    fn is_in_doubt(&mut self) {
+        self.doubtful.append(&mut self.unremembered);
+        self.doubtful_news = true;
+        self.wrong.clear();
+    }
+
+    /// Believes it; gives what cannot be believed.
+    fn hears(&mut self, telling: &Telling, now: Timestamp) -> Vec<String> {
+        let mut oddities = Vec::new();
+        for item in &telling.items {
+            let oddity = match item {
+                Item::Firing { alert, .. } => self.hears_of(alert, now),
+                Item::Over { alert, .. } => self.hears_the_end_of(alert, telling),
+                Item::News(notice) => {
+                    let is_odd = !self.news.insert(notice.position) && !self.doubtful_news;
+                    is_odd.then(|| format!("the news {} are told twice", notice.position))
+                }
+                Item::Recovered { alert, .. } => {
+                    Some(format!("nobody asked whether {} recovered", alert.incident().as_str()))
+                }
+                Item::Test => Some("nobody asked for a test".to_owned()),
+            };
+            oddities.extend(oddity);
+        }
+        oddities
+    }
+
+    fn hears_of(&mut self, alert: &Alert, now: Timestamp) -> Option<String> {
+        let slot = self.style.slot(alert);
+        let is_doubtful = self.doubtful.remove(&slot);
+        self.unremembered.insert(slot.clone());
+        let before = self.open.insert(slot, Open { alert: alert.clone(), at: now });
+        let same = before.filter(|before| before.alert.condition == alert.condition && !is_doubtful);
+        let is_soon = same.is_some_and(|open| now >= open.at && now.since(open.at) < REPEAT);
+        is_soon.then(|| format!("{} is told twice", alert.incident().as_str()))
+    }
+
+    fn hears_the_end_of(&mut self, alert: &Alert, telling: &Telling) -> Option<String> {
+        let slot = self.style.slot(alert);
+        // The same message says what it is instead.
+        let is_instead =
+            |other: &Item| matches!(other, Item::Firing { alert, .. } if self.style.slot(alert) == slot);
+        if telling.items.iter().any(is_instead) {
+            return None;
+        }
+        let is_doubtful = self.doubtful.remove(&slot);
+        let before = self.open.remove(&slot).map(|open| open.alert.condition);
+        self.unremembered.insert(slot);
+        let is_odd = before != Some(alert.condition) && !is_doubtful;
+        is_odd.then(|| format!("{} is told to be over twice", alert.incident().as_str()))
+    }
+
+    /// The users who are believed to be in trouble.
+    fn believed(&self) -> BTreeSet<(IamUserName, VendorName, Condition)> {
+        let judged =
+            self.open.values().map(|open| &open.alert).filter(|alert| JUDGED.contains(&alert.condition));
+        let believed = judged
+            .filter_map(|alert| Some((alert.iam_user.clone()?, alert.vendor.clone()?, alert.condition)));
+        believed.collect()
+    }
+}
+
+impl State {
+    /// A pass is over: who was in trouble for some passes, and nobody heard of it?
+    pub(super) fn check_readers(&mut self, pass: &Pass) {
+        if !pass.whole {
+            return;
+        }
+        let known = |visited: &&Visited| !UNKNOWING.contains(&visited.verdict.reason);
+        let unknown: BTreeSet<&VendorName> =
+            pass.found.iter().filter(|visited| !known(visited)).map(|visited| &visited.vendor).collect();
+        let mut truth = BTreeSet::new();
+        for visited in pass.found.iter().filter(known) {
+            let Some(user) = &visited.iam_user else { continue };
+            let conditions = self.trouble_of(user, visited);
+            truth.extend(
+                conditions.into_iter().map(|condition| (user.clone(), visited.vendor.clone(), condition)),
+            );
+        }
+        let mut broken = Vec::new();
+        for (name, reader) in &mut self.readers.by_sink {
+            let believed = reader.believed();
+            let wrong: BTreeSet<_> = truth
+                .symmetric_difference(&believed)
+                .filter(|(_, vendor, _)| !unknown.contains(vendor))
+                .map(|what| (what.0.clone(), what.1.clone(), what.2, truth.contains(what)))
+                .collect();
+            // While keyround itself is said to be in trouble, of vendors nothing may be known.
+            let is_excused = reader.open.values().any(|open| open.alert.vendor.is_none());
+            reader.wrong.retain(|what, _| wrong.contains(what) && !is_excused);
+            for what in wrong {
+                let passes = reader.wrong.entry(what.clone()).or_default();
+                *passes += 1;
+                if *passes >= PASSES_MAX {
+                    let (user, _, condition, is_so) = what;
+                    let how = if is_so { "is, and it was not told" } else { "is not, and that was not told" };
+                    broken.push(format!("{user} {how} for {passes} passes: {condition}, {name}"));
+                }
+            }
+        }
+        for why in broken {
+            self.break_with(why);
+        }
+    }
+
+    /// What comes and goes between two passes has not lasted for both.
+    fn check_lasting(&mut self, user: &IamUserName, visited: &Visited) {
+        let trouble: BTreeSet<Condition> = self.trouble_of(user, visited).into_iter().collect();
+        let before = self.readers.trouble.insert(user.clone(), trouble.clone()).unwrap_or_default();
+        for condition in before.symmetric_difference(&trouble) {
+            for reader in self.readers.by_sink.values_mut() {
+                reader.wrong.retain(|(other, _, what, _), _| (other, what) != (user, condition));
+            }
+        }
+    }
+
+    fn trouble_of(&self, user: &IamUserName, visited: &Visited) -> Vec<Condition> {
+        // Whoever switches a vendor off says that nobody is to look.
+        if visited.verdict.reason == "disabled" {
+            return Vec::new();
+        }
+        let is_orphan = visited.verdict.state == KeyState::Unmanaged && visited.failed;
+        let is_stuck = self.place(user) == "stuck" || visited.verdict.state == KeyState::Stuck || is_orphan;
+        let rotation = self.in_flight(user);
+        let is_tried =
+            matches!(&visited.rest, Some(Rest::Wait { why, .. }) if !matches!(why, Waiting::Held { .. }));
+        let fails = is_tried && rotation.is_some_and(|rotation| rotation.failures() >= 3);
+        let is_late = visited.verdict.overdue_at.is_some_and(|at| self.clock() >= at);
+        let vendor_has_old_key =
+            rotation.is_none_or(|rotation| !keyround::schedule::vendor_has_new_key(rotation.stage()));
+        let is_overdue = match visited.verdict.state {
+            KeyState::Overdue => true,
+            KeyState::Stuck | KeyState::Held => is_late && vendor_has_old_key,
+            _ => false,
+        };
+        let conditions = [
+            (is_overdue, Condition::Overdue),
+            (is_stuck, Condition::Stuck),
+            (fails && !is_stuck, Condition::Failed),
+        ];
+        conditions.into_iter().filter_map(|(is_so, condition)| is_so.then_some(condition)).collect()
+    }
+
+    /// News of a rotation that is not over.
+    fn is_untrue(&self, item: &Item) -> Option<String> {
+        let Item::News(notice) = item else { return None };
+        let is_done = matches!(self.rotations[&notice.rotation].stage(), Stage::Done { .. });
+        (!is_done).then(|| format!("{} was not rotated", notice.iam_user))
+    }
+
+    /// At the end: each rotation that replaced a key was news, to everybody who wanted to hear it.
+    pub(super) fn check_news(&mut self) {
+        let now = self.now();
+        let done = |rotation: &&Rotation| {
+            matches!(rotation.next(self.clock()), Next::Ended(Ending::Done))
+                && rotation.since() + NEWS_LATE < now
+        };
+        let replaced = self.rotations.values().filter(done).count();
+        let mut broken = Vec::new();
+        for (name, reader) in &self.readers.by_sink {
+            if reader.news.len() < replaced {
+                broken.push(format!(
+                    "{replaced} keys were replaced, and {name} heard of {}",
+                    reader.news.len()
+                ));
+            }
+        }
+        for why in broken {
+            self.break_with(why);
+        }
+    }
+}
+
+/// The sinks of the play, as `[alert.NAME]` would make them.
+pub(super) fn tellers(sim: &Sim) -> Tellers {
+    let listener = |(name, reader): (&SinkName, &Reader)| Listener {
+        name: name.clone(),
+        policy: Policy {
+            on: Condition::DEFAULT.into_iter().chain([Condition::Rotated]).collect(),
+            repeat: REPEAT,
+            style: reader.style,
+        },
+        sink: Arc::new(SimSink { sim: sim.clone(), name: name.clone() }),
+    };
+    let listeners = sim.lock().readers.by_sink.iter().map(listener).collect();
+    Tellers { listeners, heartbeat: None }
+}
+
+struct SimSink {
+    sim: Sim,
+    name: SinkName,
+}
+
+#[async_trait]
+impl Sink for SimSink {
+    async fn tell(&self, telling: &Telling, now: Timestamp, _holds_until: Timestamp) -> Answer<()> {
+        let is_lost = {
+            let mut state = self.sim.lock();
+            let (is_calm, true_now, mistake) = (state.weather.is_calm, state.now(), state.mistake);
+            let Readers { dice, by_sink, .. } = &mut state.readers;
+            let reader = by_sink.get_mut(&self.name).expect("the sinks are fixed");
+            if !is_calm && true_now >= reader.down_until && dice.per_mille(30) {
+                reader.down_until = true_now + dice.span(Duration::from_mins(1), Duration::from_hours(12));
+            }
+            if !is_calm && true_now < reader.down_until {
+                reader.wrong.clear();
+                return Err(Fault::refused(RefusalCode::NotSent, "nobody is there".to_owned()));
+            }
+            let mut heard = telling.clone();
+            if mistake == Mistake::EndIsNotTold {
+                heard.items.retain(|item| !matches!(item, Item::Over { .. }));
+            }
+            let oddities = reader.hears(&heard, now);
+            let is_lost = !is_calm && dice.per_mille(40);
+            if is_lost {
+                reader.is_in_doubt();
+            }
+            let how = if is_lost { ", and the answer is lost" } else { "" };
+            let told = keyround::alert::headline(telling);
+            let untrue = telling.items.iter().filter_map(|item| state.is_untrue(item));
+            let oddities: Vec<_> = oddities.into_iter().chain(untrue).collect();
+            state.note(format!("{} hears: {told}{how}", self.name));
+            for oddity in oddities {
+                state.break_with(format!("{}: {oddity}", self.name));
+            }
+            is_lost
+        };
+        self.sim.pass(Duration::from_secs(1)).await;
+        if is_lost { Err(Fault::unknown("no answer".to_owned())) } else { Ok(()) }
+    }
+
+    async fn probe(&self) -> Answer<String> {
+        Ok("there".to_owned())
+    }
+}
+
+/// The eyes of those who tell, which can be bad.
+pub(super) struct Glasses {
+    pub(super) sim: Sim,
+    pub(super) lookout: Arc<Lookout>,
+}
+
+impl Glasses {
+    fn overlooks(&self, visited: &Visited) -> bool {
+        self.sim.lock().mistake == Mistake::TroubleIsOverlooked && visited.verdict.state == KeyState::Stuck
+    }
+}
+
+impl Watcher for Glasses {
+    fn appended(&self, _rotation: &Rotation, _event: &Event) {}
+
+    fn visited(&self, subject: &Subject, visited: &Visited) {
+        self.sim.lock().check_lasting(&subject.iam_user, visited);
+        if !self.overlooks(visited) {
+            self.lookout.visited(subject, visited);
+        }
+    }
+
+    fn unlisted(&self, visited: &Visited) {
+        self.lookout.unlisted(visited);
+    }
+
+    fn pass_begins(&self) {
+        self.lookout.pass_begins();
+    }
+
+    fn pass_ended(&self, pass: &Pass) {
+        self.sim.lock().check_readers(pass);
+        let found = pass.found.iter().filter(|visited| !self.overlooks(visited));
+        self.lookout.pass_ended(&Pass { found: found.cloned().collect(), ..pass.clone() });
+    }
+}
+
+/// What is kept beside the journal while it cannot be written.
+pub(super) struct SimSpare(pub(super) Sim);
+
+impl SpareMemory for SimSpare {
+    fn read(&self) -> BTreeMap<SinkName, Memory> {
+        self.0.lock().readers.spare.clone()
+    }
+
+    fn write(&self, memories: &BTreeMap<SinkName, Memory>) {
+        let mut state = self.0.lock();
+        let before = std::mem::replace(&mut state.readers.spare, memories.clone());
+        for (sink, memory) in memories.iter().filter(|(sink, memory)| before.get(*sink) != Some(memory)) {
+            state.readers.remembered(sink, memory);
+        }
+    }
+}

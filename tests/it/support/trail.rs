@@ -1,0 +1,18 @@
+//! What CloudTrail saw, for the tests that make a world of their own.
+
+use keyround::rotation::Witness;
+use keyround::time::Timestamp;
+
+/// A call of this service by the vendor.
+pub(crate) fn witness(at: Timestamp, service: &str) -> Witness {
+    let word = str::to_owned;
+    Witness {
+        event_id: word("event"),
+        at,
+        service: word(service),
+        call: word("Call"),
+        by: word("arn:aws:iam::111122223333:user/vendor"),
+        address: word("203.0.113.7"),
+        agent: word("vendor/1"),
+    }
+}
