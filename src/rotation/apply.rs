@@ -322,12 +322,10 @@ impl Rotation {
     }
 
     fn unanswered(&mut self, doing: Doing, doubt: &Doubt, at: Timestamp) {
-        if doing == Doing::Create {
+        if let Some(before) = self.in_doubt.clone().filter(|before| before.intent.doing() == doing) {
             // It may have been under way from the intent until now.
             self.remember_doubt();
-            if let Some(in_doubt) = &mut self.in_doubt {
-                in_doubt.at = at;
-            }
+            self.in_doubt = Some(InDoubt { at, ..before });
             self.remember_doubt();
         }
         if let Stage::Prove { successes, .. } = &mut self.stage {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::ids::AccessKeyId;
 use crate::rotation::apply::{CLOCK_SKEW_MAX, soak_anew};
 use crate::rotation::effect::Effect;
-use crate::rotation::event::{Doing, KeyMetadata, KeyStatus};
-use crate::rotation::machine::{EVIDENCE_FRESH, Rotation, is_good};
+use crate::rotation::event::{Doing, Intent, KeyMetadata, KeyStatus};
+use crate::rotation::machine::{EVIDENCE_FRESH, InDoubt, Rotation, is_good};
 use crate::rotation::next::{Blocker, Next};
 use crate::rotation::stage::{Stage, stuck};
 use crate::time::Timestamp;
@@ -95,6 +95,10 @@ impl Rotation {
         at: Timestamp,
     ) -> Option<Stage> {
         let Stage::Soak { new: key, accepted_at, asked_at, usage, .. } = stage else { return None };
+        if old == Some(KeyStatus::Active) && self.in_doubt.as_ref().is_some_and(|doubt| doubt.is_over(at)) {
+            self.in_doubt = None;
+        }
+        let in_doubt = self.is_in_doubt_of_deactivating();
         let soak = |listed_at| Stage::Soak { new: key.clone(), accepted_at, asked_at, listed_at, usage };
         Some(match (old, new) {
             (None, _) => stuck(Blocker::OldKeyGone { key: self.old.clone() }, soak(None)),
@@ -102,14 +106,17 @@ impl Rotation {
                 self.fail(Doing::List, "the listing does not show the new key yet", None, at);
                 return None;
             }
+            // The old one may be Inactive, or become so: the vendor may have no key that works.
+            (Some(_), None | Some(KeyStatus::Inactive | KeyStatus::Expired)) if in_doubt => {
+                self.new_key_taken_away(key, accepted_at, at);
+                return None;
+            }
             (Some(_), None) => stuck(Blocker::NewKeyGone { key: key.clone() }, soak(None)),
             (Some(_), Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
                 stuck(Blocker::NewKeyNotActive { key: key.clone() }, soak(None))
             }
             // It was set Active, and a request to set it Inactive came after that.
-            (Some(KeyStatus::Inactive), Some(KeyStatus::Active))
-                if self.reactivations > 0 && !self.is_in_doubt_of_deactivating() =>
-            {
+            (Some(KeyStatus::Inactive), Some(KeyStatus::Active)) if self.reactivations > 0 && !in_doubt => {
                 Stage::Restore { new: key, accepted_at }
             }
             (Some(_), Some(KeyStatus::Active)) => soak(Some(at)),
@@ -137,13 +144,32 @@ impl Rotation {
                 soak_anew(key, accepted_at)
             }
             (Some(_), None | Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
-                let sentence = format!("the new key {key} was taken away by somebody else");
-                self.trouble(Stage::Restore { new: key, accepted_at }, &sentence, at);
+                self.new_key_taken_away(key, accepted_at, at);
                 return None;
             }
             (Some(KeyStatus::Inactive | KeyStatus::Expired), Some(KeyStatus::Active)) => {
                 Stage::Cool { new: key, accepted_at, asked_at, listed_at: Some(at) }
             }
         })
+    }
+
+    /// And the old one may be Inactive: the vendor gets it back.
+    fn new_key_taken_away(&mut self, new: AccessKeyId, accepted_at: Timestamp, at: Timestamp) {
+        let sentence = format!("the new key {new} was taken away by somebody else");
+        self.trouble(Stage::Restore { new, accepted_at }, &sentence, at);
+    }
+}
+
+impl InDoubt {
+    /// Whether this try is written down already. A request to set a key Inactive is dated at each try, because a
+    /// listing can tell what came of it only so long after the last one.
+    pub(super) fn is_of(&self, intent: &Intent, now: Timestamp) -> bool {
+        self.intent == *intent && (self.at == now || !matches!(intent, Intent::Deactivate { .. }))
+    }
+
+    /// Whether a key that is listed Active then was never set Inactive: what let it be taken away may have changed
+    /// meanwhile, and is asked again.
+    fn is_over(&self, listed_at: Timestamp) -> bool {
+        matches!(self.intent, Intent::Deactivate { .. }) && listed_at >= self.at + LISTING_SETTLES
     }
 }

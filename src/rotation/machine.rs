@@ -214,7 +214,8 @@ impl Rotation {
                 false => Next::Perform(Effect::ListKeys),
             };
         }
-        // In doubt, the gates were passed when the end of the old key was intended, and it may be Inactive already.
+        // In doubt, the gates were passed when the end of the old key was intended, and it may be Inactive already:
+        // a listing says when it is not, and ends the doubt.
         if !self.is_in_doubt_of_deactivating()
             && let Some(next) = self.next_at_gates(new, *accepted_at, usage.as_ref(), now)
         {
@@ -360,7 +361,7 @@ impl Rotation {
     #[must_use]
     pub fn intend(&self, effect: &Effect, now: Timestamp) -> Option<Event> {
         let intent = effect.intent()?;
-        let already = self.in_doubt.as_ref().is_some_and(|doubt| doubt.intent == intent);
+        let already = self.in_doubt.as_ref().is_some_and(|doubt| doubt.is_of(&intent, now));
         (!already).then_some(Event::Intended { intent, at: now })
     }
 

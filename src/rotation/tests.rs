@@ -441,6 +441,72 @@ fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
     check(&rotation, DAY, &Next::Wait { until: soaked, why: Waiting::Soak });
 }
 
+/// Whatever let it be taken away days ago may have changed while nobody looked.
+#[test]
+fn a_deactivation_that_was_never_sent_asks_the_gates_again() {
+    let settled = 20 + 5 * MINUTE;
+    let soaked = at(11 + 15 * MINUTE + DAY);
+    let asked = |seconds| {
+        let mut rotation = in_doubt_of_deactivating();
+        rotation.apply(&verified(seconds)).expect("legal");
+        rotation
+    };
+    let repeated = after_a_look(&asked(settled - 1), KeyStatus::Active, settled - 1);
+    assert_eq!(repeated, Next::Perform(retired_by(settled - 1)), "it may still be under way");
+    let inactive = after_a_look(&asked(settled), KeyStatus::Inactive, settled);
+    assert_eq!(inactive, Next::Perform(retired_by(settled)), "it was sent");
+    let active = after_a_look(&asked(settled), KeyStatus::Active, settled);
+    assert_eq!(active, Next::Wait { until: soaked, why: Waiting::Soak });
+    // A try without an answer was under way until then, whenever it was intended.
+    let mut tried = asked(settled);
+    tried.apply(&unanswered(Doing::Deactivate, settled)).expect("legal");
+    let later = settled + 4 * MINUTE;
+    assert_eq!(after_a_look(&tried, KeyStatus::Active, later), Next::Perform(retired_by(settled)));
+    let settled = settled + 5 * MINUTE;
+    assert_eq!(
+        after_a_look(&tried, KeyStatus::Active, settled),
+        Next::Wait { until: soaked, why: Waiting::Soak }
+    );
+}
+
+/// A listing tells what came of the last try only if the journal knows when that was.
+#[test]
+fn each_try_of_a_deactivation_is_dated() {
+    let mut rotation = in_doubt_of_deactivating();
+    let effect = retired_by(12);
+    assert_eq!(rotation.intend(&effect, at(20)), None);
+    let again = rotation.intend(&effect, at(25)).expect("another try");
+    rotation.apply(&again).expect("legal");
+    assert_eq!(rotation.intend(&effect, at(25)), None);
+    rotation.apply(&verified(24 + 5 * MINUTE)).expect("legal");
+    let next = after_a_look(&rotation, KeyStatus::Active, 24 + 5 * MINUTE);
+    assert_eq!(next, Next::Perform(retired_by(24 + 5 * MINUTE)), "the second may still be under way");
+}
+
+#[test]
+fn a_vendor_whose_new_key_is_away_while_the_old_one_may_be_inactive_gets_the_old_one_back() {
+    let inactive = KeyMetadata { status: KeyStatus::Inactive, ..metadata('B', 2) };
+    for of_new in [None, Some(inactive)] {
+        for of_old in [KeyStatus::Active, KeyStatus::Inactive] {
+            let old = KeyMetadata { status: of_old, ..metadata('A', -100 * DAY) };
+            let keys = std::iter::once(old).chain(of_new.clone()).collect::<Vec<_>>();
+            let look = Event::Listed { keys, at: at(10 + 5 * MINUTE) };
+            let after = |mut rotation: Rotation| {
+                rotation.apply(&look).expect("legal");
+                rotation.next(at(10 + 5 * MINUTE))
+            };
+            let in_doubt = after(in_doubt_of_deactivating());
+            assert_eq!(
+                in_doubt,
+                Next::Perform(Effect::Reactivate { key: key('A') }),
+                "{of_new:?} {of_old:?}"
+            );
+            let known = after(soaking(asking()));
+            assert!(matches!(known, Next::Stuck(_)), "nobody took the old one away: {known:?}");
+        }
+    }
+}
+
 #[test]
 fn a_question_settles_nothing_that_was_intended() {
     let mut rotation = in_doubt_of_deactivating();
