@@ -15,7 +15,7 @@ use crate::driver::{Lookout, Sight, Visited, World};
 use crate::ids::{AccessKeyId, RotationId};
 use crate::overview::{Happening, Key, Overview, RotationStatus, Status, Tally, VendorStatus, status_word};
 use crate::ports::{Journal, JournalError, Recorded, Shown};
-use crate::rotation::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Stage};
+use crate::rotation::{Doing, Event, KeyMetadata, KeyStatus, KeyUsage, Next, Rotation, Stage};
 use crate::schedule::Verdict;
 use crate::time::Timestamp;
 
@@ -79,8 +79,8 @@ fn role(visited: &Visited, key: &KeyMetadata) -> &'static str {
 #[derive(Default)]
 struct Projection {
     position: u64,
-    vendors: HashMap<RotationId, String>,
-    superseded: HashMap<RotationId, bool>,
+    /// Those that have not ended.
+    in_flight: HashMap<RotationId, Rotation>,
     made: HashMap<AccessKeyId, Timestamp>,
     usage: HashMap<AccessKeyId, KeyUsage>,
     rotations: BTreeMap<Tally, u64>,
@@ -98,11 +98,8 @@ impl Projection {
 
     fn take(&mut self, recorded: &Recorded) {
         let id = recorded.rotation;
-        if let Event::Started { subject, .. } = &recorded.event {
-            self.vendors.insert(id, subject.vendor.to_string());
-        }
-        let vendor = self.vendors.get(&id).cloned().unwrap_or_default();
-        self.tally(id, &vendor, &recorded.event);
+        let vendor = self.follow(id, &recorded.event);
+        self.tally(&vendor, &recorded.event);
         self.latest.push_front(Happening {
             at: recorded.event.at(),
             vendor,
@@ -117,16 +114,26 @@ impl Projection {
         self.position = recorded.position;
     }
 
-    fn tally(&mut self, id: RotationId, vendor: &str, event: &Event) {
-        let mut ended = |outcome| {
-            *self.rotations.entry(Tally { vendor: vendor.to_owned(), outcome }).or_default() += 1;
-        };
+    /// Counts a rotation when its last event ends it, whichever that is. Says whose it is.
+    fn follow(&mut self, id: RotationId, event: &Event) -> String {
+        if let Ok(rotation) = Rotation::replay(id, [event]) {
+            self.in_flight.insert(id, rotation);
+        } else if let Some(rotation) = self.in_flight.get_mut(&id) {
+            // What cannot follow is said by whoever reads the journal to act on it.
+            let _ = rotation.apply(event);
+        }
+        let Some(rotation) = self.in_flight.get(&id) else { return String::new() };
+        let vendor = rotation.subject().vendor.to_string();
+        if let Next::Ended(ending) = rotation.next(event.at()) {
+            let tally = Tally { vendor: vendor.clone(), outcome: ending.as_str() };
+            *self.rotations.entry(tally).or_default() += 1;
+            self.in_flight.remove(&id);
+        }
+        vendor
+    }
+
+    fn tally(&mut self, vendor: &str, event: &Event) {
         match event {
-            Event::Intended { intent: Intent::Delete { because, .. }, .. } => {
-                self.superseded.insert(id, matches!(because, Because::Superseded { .. }));
-            }
-            Event::Deleted { .. } if self.superseded.get(&id) == Some(&true) => ended("done"),
-            Event::Abandoned { .. } => ended("abandoned"),
             Event::Created { key, at, .. } => {
                 self.made.insert(key.clone(), *at);
             }
@@ -147,7 +154,8 @@ impl Projection {
             | Event::Unanswered { .. }
             | Event::Held { .. }
             | Event::Resumed { .. }
-            | Event::ReactivationAsked { .. } => {}
+            | Event::ReactivationAsked { .. }
+            | Event::Abandoned { .. } => {}
         }
     }
 

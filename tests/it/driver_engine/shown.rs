@@ -1,9 +1,10 @@
 //! What there is to show of a user and of the history, without asking AWS.
 
 use keyround::driver::{Lookout, Observatory, Pass};
+use keyround::ids::AccessKeyId;
 use keyround::overview::{Overview, Tally, VendorStatus};
 use keyround::ports::Shown;
-use keyround::rotation::{Because, Doing, Intent, KeyMetadata, KeyStatus};
+use keyround::rotation::{KeyMetadata, KeyStatus, Verification};
 
 use super::*;
 
@@ -49,24 +50,39 @@ async fn rotations_and_deliveries_are_counted_by_how_they_ended() {
 }
 
 #[tokio::test]
-async fn a_key_that_nobody_was_offered_and_that_is_deleted_is_no_rotation_that_is_done() {
-    let house = House::new(HASTE, &["acme"]);
-    let acme = subject("acme");
-    let begun = started(&acme, &house);
+async fn a_rotation_is_counted_when_it_is_over_whoever_ended_it() {
+    let house = House::new(HASTE, &["acme", "given-up", "giving-up"]);
     let at = house.stage.now();
-    let id = RotationId::new(&acme, &house.old_key("acme"), at);
-    let stray: keyround::ids::AccessKeyId = OTHER.parse().expect("a key");
-    let doubt = keyround::rotation::Doubt { sentence: "no answer".to_owned(), retry_after: None };
-    let because = Because::NeverOffered;
-    let events = [
-        begun,
-        Event::Intended { intent: Intent::Create, at },
-        Event::Unanswered { doing: Doing::Create, doubt, at },
-        Event::Intended { intent: Intent::Delete { key: stray, because }, at },
-        Event::Deleted { at, request_id: None },
+    let new: AccessKeyId = OTHER.parse().expect("a key");
+    let active = |id| KeyMetadata { id, status: KeyStatus::Active, created_at: at };
+    let begun = |vendor: &str| {
+        let listed = Event::Listed { keys: vec![active(house.old_key(vendor))], at };
+        vec![
+            started(&subject(vendor), &house),
+            listed,
+            Event::Created { key: new.clone(), at, request_id: None },
+        ]
+    };
+    let deactivated = || Event::Deactivated { at, request_id: None };
+    let abandoned = Event::Abandoned { by: "alex".to_owned(), why: "a mistake".to_owned(), at };
+    let somebody_was_faster = [
+        vec![Event::Probed { at }; 3],
+        vec![Event::Delivered { at }, Event::Verified { by: Verification::Asked, at }, deactivated()],
+        vec![Event::Listed { keys: vec![active(new.clone())], at }],
     ];
-    house.has_written(id, &events).await;
-    assert_eq!(shown(&house, &[]).await.rotations, BTreeMap::new());
+    // Its own key is discarded first.
+    let giving_up = [abandoned, deactivated()];
+    let given_up = [&giving_up[..], &[Event::Deleted { at, request_id: None }]].concat();
+    for (vendor, rest) in
+        [("acme", somebody_was_faster.concat()), ("given-up", given_up), ("giving-up", giving_up.to_vec())]
+    {
+        let id = RotationId::new(&subject(vendor), &house.old_key(vendor), at);
+        house.has_written(id, &[begun(vendor), rest].concat()).await;
+    }
+    let counted = shown(&house, &[]).await.rotations;
+    let counted: Vec<_> =
+        counted.iter().map(|(tally, count)| (&*tally.vendor, tally.outcome, *count)).collect();
+    assert_eq!(counted, [("acme", "done", 1), ("given-up", "abandoned", 1)]);
 }
 
 #[tokio::test]
