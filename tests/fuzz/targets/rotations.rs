@@ -29,6 +29,10 @@ const CLOCK_STEPS_SECS: [i64; 8] =
 /// Spans that a plan may have, and spans that only a forged journal has.
 const SPANS_SECS: [u64; 7] = [0, 1, 60, 3600, 86_400, 7 * 86_400, 3650 * 86_400];
 const FORGED_SPANS_SECS: [u64; 4] = [0, 86_400, u64::MAX, i64::MAX as u64];
+/// A request cannot arrive later than this after it was signed, so a listing after it tells what came of it.
+const LATEST_ARRIVAL: Duration = Duration::from_mins(5);
+/// What was seen longer ago than this takes no key away.
+const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
 const DOINGS: [Doing; 9] = [
     Doing::List,
     Doing::Create,
@@ -142,9 +146,9 @@ struct Drive<'b, 'a> {
     ours: BTreeSet<AccessKeyId>,
     /// Since when the old key is known to be Inactive.
     inactive_since: Option<Timestamp>,
-    /// Its end was intended, and nothing has said since that it did not come: the clock may be set back, but what
-    /// may be Inactive already does not soak again.
-    retiring: bool,
+    /// When the old key was last tried to be set Inactive, until it is known what came of that: what may be Inactive
+    /// already is not judged again.
+    tried_at: Option<Timestamp>,
     /// How many keys were made.
     made: usize,
 }
@@ -155,7 +159,7 @@ impl<'b, 'a> Drive<'b, 'a> {
         let journal = vec![started(bytes, &SPANS_SECS, now)];
         let rotation = Rotation::replay(id(), &journal).expect("it begins with started");
         let (offered, ours) = (BTreeSet::new(), BTreeSet::new());
-        Drive { bytes, now, rotation, journal, offered, ours, inactive_since: None, retiring: false, made: 0 }
+        Drive { bytes, now, rotation, journal, offered, ours, inactive_since: None, tried_at: None, made: 0 }
     }
 
     fn run(mut self) {
@@ -220,8 +224,16 @@ impl<'b, 'a> Drive<'b, 'a> {
         match effect {
             Effect::Deactivate { key, .. } if key == rotation.old() => {
                 assert!(matches!(rotation.stage(), Stage::Soak { .. }), "{:?}", rotation.stage());
-                let soaked = self.retiring || gone_by(rotation.plan().soak);
-                assert!(soaked, "the old key was taken before it had soaked");
+                if self.tried_at.is_none() {
+                    assert!(gone_by(rotation.plan().soak), "the old key was taken before it had soaked");
+                    let read_at = self.journal.iter().rev().find_map(|event| match event {
+                        Event::UsageRead { at, .. } => Some(*at),
+                        _ => None,
+                    });
+                    let is_fresh = |at: Timestamp| at <= now && now <= at + EVIDENCE_FRESH;
+                    let seen = !rotation.plan().requires_use() || read_at.is_some_and(is_fresh);
+                    assert!(seen, "the old key was taken on old evidence, of {read_at:?}");
+                }
                 let is_told = |event: &Event| matches!(event, Event::Verified { .. });
                 assert!(self.journal.iter().any(is_told), "nobody said that the vendor has the new key");
             }
@@ -272,12 +284,7 @@ impl<'b, 'a> Drive<'b, 'a> {
         let (name, stage) = (event.name(), self.rotation.stage().name());
         let after = follow(&self.rotation, &event);
         self.rotation = after.unwrap_or_else(|| panic!("{name} cannot be written down in stage {stage}"));
-        let old = self.rotation.old();
-        self.retiring = match &event {
-            Event::Intended { intent: Intent::Deactivate { key, .. }, .. } if key == old => true,
-            Event::Refused { doing: Doing::Deactivate, .. } => false,
-            _ => self.retiring && matches!(self.rotation.stage(), Stage::Soak { .. } | Stage::Stuck { .. }),
-        };
+        self.tried_at = self.tried_at_after(&event);
         match (&event, self.rotation.stage()) {
             (Event::Created { key, .. }, _) | (_, Stage::Suspect { key }) => {
                 self.ours.insert(key.clone());
@@ -287,6 +294,24 @@ impl<'b, 'a> Drive<'b, 'a> {
             (_, _) => {}
         }
         self.journal.push(event);
+    }
+}
+
+impl Drive<'_, '_> {
+    fn tried_at_after(&self, event: &Event) -> Option<Timestamp> {
+        let (old, tried_at) = (self.rotation.old(), self.tried_at);
+        match event {
+            Event::Intended { intent: Intent::Deactivate { key, .. }, at } if key == old => Some(*at),
+            Event::Unanswered { doing: Doing::Deactivate, at, .. } => tried_at.map(|_| *at),
+            Event::Refused { doing: Doing::Deactivate, .. } => None,
+            Event::Listed { keys, at } => tried_at.filter(|tried_at| {
+                let is_active = keys.iter().any(|key| key.id == *old && key.status == KeyStatus::Active);
+                !is_active || *at < *tried_at + LATEST_ARRIVAL
+            }),
+            _ => {
+                tried_at.filter(|_| matches!(self.rotation.stage(), Stage::Soak { .. } | Stage::Stuck { .. }))
+            }
+        }
     }
 }
 
