@@ -362,10 +362,10 @@ impl SimEgress {
             }
             sim.pass(puts_right_after).await;
             let mut state = sim.lock();
-            let works = pair
-                .0
-                .parse()
-                .is_ok_and(|id: AccessKeyId| state.key(&user, &id).is_some_and(|key| key.works()));
+            // What it held may have been halves of two pairs, between two writes: nobody puts those back.
+            let works = pair.0.parse().is_ok_and(|id: AccessKeyId| {
+                state.key(&user, &id).is_some_and(|key| key.works() && key.secret == pair.1)
+            });
             if works {
                 state.take(&user, (Some(pair.0), Some(pair.1)));
             }
