@@ -112,6 +112,12 @@ impl TryFrom<String> for Timestamp {
     }
 }
 
+/// An age in whole days, as it stands in a sentence.
+#[must_use]
+pub fn days_in_words(days: u64) -> String {
+    if days == 1 { "1 day".to_owned() } else { format!("{days} days") }
+}
+
 /// A span in words a person would use: `90d`, `1d 12h`, `15m`, `0s`. At most two units.
 #[must_use]
 pub fn in_words(span: Duration) -> String {

@@ -13,6 +13,7 @@ use super::facts::{Facts, Key, Role, User};
 use super::known::{DECORATIONS, Instead, KnownVendor, known};
 use crate::policy::trust::{self, Trusted};
 use crate::rotation::KeyStatus;
+use crate::time::days_in_words;
 
 const NAME_LETTERS_MAX: usize = 64;
 
@@ -126,7 +127,7 @@ fn of_key(key: &Key, facts: &Facts) -> String {
             let service =
                 last.service.as_deref().map(|service| format!(" for {service}")).unwrap_or_default();
             let region = last.region.as_deref().map(|region| format!(" in {region}")).unwrap_or_default();
-            format!("last used {} ago{service}{region}", days(facts.at.days_since(last.at)))
+            format!("last used {} ago{service}{region}", days_in_words(facts.at.days_since(last.at)))
         }
     };
     let agents: BTreeSet<&str> = key.origins.iter().flatten().map(|origin| origin.agent.as_str()).collect();
@@ -134,15 +135,11 @@ fn of_key(key: &Key, facts: &Facts) -> String {
         0 => String::new(),
         _ => format!(", by {}", agents.into_iter().collect::<Vec<_>>().join(", ")),
     };
-    format!("{}: {status}, {} old, {used}{by}", key.id, days(facts.at.days_since(key.created_at)))
+    format!("{}: {status}, {} old, {used}{by}", key.id, days_in_words(facts.at.days_since(key.created_at)))
 }
 
 fn has_active_key(user: &User) -> bool {
     user.keys.iter().any(|key| key.status == KeyStatus::Active)
-}
-
-fn days(count: u64) -> String {
-    if count == 1 { "1 day".to_owned() } else { format!("{count} days") }
 }
 
 fn of_role(text: &mut String, role: &Role, facts: &Facts, names: &mut BTreeSet<String>) {

@@ -15,7 +15,7 @@ use crate::ids::VendorName;
 use crate::journal::Mode;
 use crate::overview::{Status, status_word};
 use crate::rotation::{KeyMetadata, KeyUsage, Rotation, Stage};
-use crate::time::{Timestamp, in_words};
+use crate::time::{Timestamp, days_in_words, in_words};
 
 #[derive(Serialize)]
 struct Explanation {
@@ -73,10 +73,7 @@ fn key_in_words(visited: &Visited, key: &KeyMetadata, now: Timestamp) -> String 
         Some(usage @ KeyUsage::Never) => usage.in_words(),
         Some(KeyUsage::Gone) | None => "last use unknown".to_owned(),
     };
-    let age = match now.days_since(key.created_at) {
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
-    };
+    let age = days_in_words(now.days_since(key.created_at));
     format!("{}: {}, {age} old, {used}", key.id, status_word(key.status))
 }
 

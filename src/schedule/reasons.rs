@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::rotation::{KeyMetadata, KeyStatus, Next, Rotation, Stage, Waiting, Windows};
 use crate::schedule::verdict::{Action, State, Verdict};
-use crate::time::{Timestamp, in_words};
+use crate::time::{Timestamp, days_in_words, in_words};
 
 /// AWS lets an IAM user hold this many access keys, of any status, and never more.
 const SLOTS: usize = 2;
@@ -324,10 +324,7 @@ fn described(keys: &[&KeyMetadata], now: Timestamp) -> String {
 }
 
 fn age(key: &KeyMetadata, now: Timestamp) -> String {
-    match now.days_since(key.created_at) {
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
-    }
+    days_in_words(now.days_since(key.created_at))
 }
 
 fn word(status: KeyStatus) -> &'static str {

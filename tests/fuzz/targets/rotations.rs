@@ -295,9 +295,7 @@ impl<'b, 'a> Drive<'b, 'a> {
         }
         self.journal.push(event);
     }
-}
 
-impl Drive<'_, '_> {
     fn tried_at_after(&self, event: &Event) -> Option<Timestamp> {
         let (old, tried_at) = (self.rotation.old(), self.tried_at);
         match event {
