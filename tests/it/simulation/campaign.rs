@@ -71,6 +71,8 @@ impl Campaign {
         self.calls_a_day_max = self.calls_a_day_max.max(played.calls_a_day_max);
         self.seen.add(played.seen);
         if let Some(why) = played.broken {
+            // At once: the others may take an hour.
+            println!("seed {seed}: {why}");
             self.broken.insert(seed, (why, played.story));
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyround::ids::{AccessKeyId, IamUserName};
-use keyround::rotation::{Blocker, Event, KeyUsage, Next, Rotation};
+use keyround::rotation::{Blocker, Doing, Event, Intent, KeyUsage, Next, Rotation};
 use keyround::secret::Secret;
 use keyround::time::Timestamp;
 
@@ -16,6 +16,9 @@ use super::world::State;
 const UNSEEN: Duration = Duration::from_mins(40);
 /// Between the last look at the keys and the end of one of them lie a minute and the call itself.
 const LISTING_GOOD: Duration = Duration::from_mins(2).saturating_add(LATE_MAX);
+/// Last-used is good for a quarter of an hour by a clock that can be set back ten minutes; a request without an answer is
+/// tried again on the same reading, until a listing five minutes after the last try shows that none of them was done.
+const USAGE_GOOD: Duration = Duration::from_mins(60);
 /// The program's clock may be this wrong and AWS still talks to it, at either end of a span.
 const SKEW: Duration = Duration::from_mins(11);
 /// IAM's dates and ours, and how long a listing is not believed (README, Limits).
@@ -56,6 +59,18 @@ impl State {
         }
     }
 
+    /// A key that works is set Inactive on what was seen just now, not on what was seen before a crash.
+    pub(super) fn check_evidence(&mut self, user: &IamUserName, id: &AccessKeyId) {
+        let read_at = self.user(user).usage_read_at;
+        let Some(rotation) = self.in_flight(user).filter(|rotation| rotation.old() == id) else { return };
+        let plan = rotation.plan();
+        let is_read = plan.requires_use() || !plan.quiet_for.is_zero();
+        let is_old = is_read && read_at + USAGE_GOOD < self.now();
+        if is_old && self.key(user, id).is_some_and(|key| key.works() && key.meddled_at.is_none()) {
+            self.break_with(format!("{id} of {user} was set Inactive on a reading of {read_at}"));
+        }
+    }
+
     /// Only what was Inactive for its time is deleted, but for keys of ours that nobody was offered.
     pub(super) fn check_deleting(&mut self, user: &IamUserName, id: &AccessKeyId) {
         self.check_taking(user, id, "deleted");
@@ -81,11 +96,14 @@ impl State {
         if secret.is_some() && !rotation.needs_secret() {
             self.break_with(format!("the secret of {user} outlives {}", event.name()));
         }
-        if let Event::Started { reason, .. } = event {
-            self.mark_code(reason);
-        }
-        if let Event::UsageRead { .. } = event {
-            self.user(&user).usage_read_at = self.now();
+        match event {
+            Event::Started { reason, .. } => self.mark_code(reason),
+            Event::UsageRead { .. } => self.user(&user).usage_read_at = self.now(),
+            Event::Intended { intent, .. } => {
+                self.user(&user).end_intended = matches!(intent, Intent::Deactivate { .. });
+            }
+            Event::Refused { doing: Doing::Deactivate, .. } => self.user(&user).end_intended = false,
+            _ => {}
         }
         // From here on the journal says that the vendor may have it, whatever came of the request.
         let offered = rotation.stage().new_key().filter(|_| rotation.offered_at().is_some());

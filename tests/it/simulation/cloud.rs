@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyround::ids::{AccessKeyId, AccountId, AccountName, IamUserName};
 use keyround::ports::{Accounts, Answer, Fault as Failed, Iam, Identity, NewKey};
-use keyround::rotation::{KeyMetadata, KeyStatus, KeyUsage, RefusalCode};
+use keyround::rotation::{KeyMetadata, KeyStatus, KeyUsage, RefusalCode, Stage};
 use keyround::secret::Secret;
 use keyround::time::Timestamp;
 
@@ -79,6 +79,8 @@ pub(super) struct User {
     pub(super) listed_at: Timestamp,
     /// When the program last read dates of last use.
     pub(super) usage_read_at: Timestamp,
+    /// Whether the program wrote down last that it sets the old key Inactive, and no refusal after that.
+    pub(super) end_intended: bool,
     /// When creations of the program may have been without an answer: from and until.
     pub(super) doubts: Vec<(Timestamp, Timestamp)>,
     /// Nothing but refusals of rights until then.
@@ -187,11 +189,20 @@ impl State {
     fn list(&mut self, user: &IamUserName) -> Vec<KeyMetadata> {
         let (now, replica) = (self.now(), self.dice.up_to(REPLICAS));
         self.user(user).listed_at = now;
+        let doubted = self.never_ends_doubt_of(user);
         let row = |key: &Key| {
-            let status = key.shown(replica, now)?;
+            let shown = key.shown(replica, now)?;
+            let status = if doubted.as_ref() == Some(&key.id) { KeyStatus::Inactive } else { shown };
             Some(KeyMetadata { id: key.id.clone(), status, created_at: key.created_at })
         };
         self.user(user).keys.iter().filter_map(row).collect()
+    }
+
+    /// The old key whose end was asked for: that it is still Active is what ends the doubt.
+    fn never_ends_doubt_of(&self, user: &IamUserName) -> Option<AccessKeyId> {
+        let is_in_doubt = self.mistake == Mistake::DoubtNeverEnds && self.users[user].end_intended;
+        let soaking = self.in_flight(user).filter(|rotation| matches!(rotation.stage(), Stage::Soak { .. }));
+        soaking.filter(|_| is_in_doubt).map(|rotation| rotation.old().clone())
     }
 
     fn create(&mut self, user: &IamUserName) -> Answer<NewKey> {
@@ -227,6 +238,7 @@ impl State {
         }
         if status == KeyStatus::Inactive {
             self.check_taking(user, id, "set Inactive");
+            self.check_evidence(user, id);
             if self.mistake == Mistake::InactiveIsNotSent {
                 return Ok(None);
             }

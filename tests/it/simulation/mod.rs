@@ -136,6 +136,8 @@ enum Mistake {
     InactiveIsNotSent,
     /// With both slots taken, the older key makes room.
     DeletesOtherAtQuota,
+    /// A request to set a key Inactive that got no answer is repeated, however long ago the vendor was seen to be ready.
+    DoubtNeverEnds,
     /// The sealed secret stays in the journal.
     SecretIsKept,
     /// What was told is not remembered over the end of the process.
@@ -149,7 +151,7 @@ enum Mistake {
 }
 
 impl Mistake {
-    const ALL: [Mistake; 17] = [
+    const ALL: [Mistake; 18] = [
         Mistake::SdkRetriesCreate,
         Mistake::SilenceIsRefusal,
         Mistake::NoListingIsNoKeys,
@@ -162,6 +164,7 @@ impl Mistake {
         Mistake::NothingCools,
         Mistake::InactiveIsNotSent,
         Mistake::DeletesOtherAtQuota,
+        Mistake::DoubtNeverEnds,
         Mistake::SecretIsKept,
         Mistake::NothingIsRemembered,
         Mistake::DoubtIsNotRemembered,
@@ -232,6 +235,7 @@ impl Theatre {
                 trail_lag,
                 listed_at: epoch,
                 usage_read_at: epoch,
+                end_intended: false,
                 doubts: Vec::new(),
                 denied_until: Timestamp::EPOCH,
             };
