@@ -15,6 +15,7 @@
 //!
 //! It ends with a table, and with the status 1 when a mutant survived.
 
+mod abreast;
 mod build;
 mod catalogue;
 mod plant;
@@ -23,9 +24,8 @@ mod trial;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use abreast::abreast;
 use catalogue::Mutant;
 use trial::Verdict;
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("this is in the tree");
     match campaign(&root, &wanted) {
-        Ok(survivors) if survivors == 0 => ExitCode::SUCCESS,
+        Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("the mutants were not tried: {why}");
@@ -52,18 +52,17 @@ fn campaign(root: &Path, wanted: &[String]) -> Result<usize, String> {
     let bodies = build::bodies(&copy)?;
     let reach = trial::reach(&copy, &bodies)?;
 
-    let programs = trial::Programs::of(&copy, &mutants, &bodies)?;
-
-    let mut verdicts = side_by_side(&mutants, |index| match planted.fate(index) {
-        plant::Fate::Asleep => match trial::wake(&copy, index, &reach) {
-            missed @ Verdict::Missed { .. } => {
-                Some(programs.wake(&copy, index, &mutants[index]).unwrap_or(missed))
-            }
-            verdict => Some(verdict),
-        },
+    let all: Vec<usize> = (0..mutants.len()).collect();
+    let mut verdicts = try_all(&mutants, &all, |index| match planted.fate(index) {
+        plant::Fate::Asleep => Some(trial::wake(&copy, index, &reach)),
         plant::Fate::Unviable => Some(Verdict::Unviable),
         plant::Fate::Alone => None,
     });
+    let is_missed = |index: &usize| matches!(verdicts.get(index), Some(Verdict::Missed { .. }));
+    let missed: Vec<usize> = all.into_iter().filter(is_missed).collect();
+    println!("{} are missed so far: now by the tests that start the program", missed.len());
+    let programs = trial::Programs::of(&copy, missed.iter().map(|index| &mutants[*index]), &bodies)?;
+    verdicts.extend(try_all(&mutants, &missed, |index| programs.wake(&copy, index, &mutants[index])));
     let alone = |index: &usize| planted.fate(*index) == plant::Fate::Alone;
     for index in (0..mutants.len()).filter(alone) {
         let verdict = trial::alone(&copy, &mutants[index])?;
@@ -73,27 +72,18 @@ fn campaign(root: &Path, wanted: &[String]) -> Result<usize, String> {
     Ok(table(&mutants, &verdicts))
 }
 
-/// Tries as many at once as there are processors.
-fn side_by_side(
+/// Tries these, and tells of each as soon as it is known.
+fn try_all(
     mutants: &[Mutant],
-    tried: impl Fn(usize) -> Option<Verdict> + Sync,
+    indices: &[usize],
+    try_one: impl Fn(usize) -> Option<Verdict> + Sync,
 ) -> BTreeMap<usize, Verdict> {
-    let (next, verdicts) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(mutant) = mutants.get(index) else { break };
-                    let Some(verdict) = tried(index) else { continue };
-                    tell(mutant, &verdict);
-                    verdicts.lock().expect("no worker panicked").insert(index, verdict);
-                }
-            });
-        }
+    let tried = abreast(indices, |_, index| {
+        let verdict = try_one(*index)?;
+        tell(&mutants[*index], &verdict);
+        Some((*index, verdict))
     });
-    verdicts.into_inner().expect("no worker panicked")
+    tried.into_iter().flatten().collect()
 }
 
 fn tell(mutant: &Mutant, verdict: &Verdict) {

@@ -1,6 +1,6 @@
 //! Tries mutants: the tests that reach one are run with it, quick ones first, until one fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::abreast::abreast;
 use crate::build::{self, AWAKE, Copy, REACHED};
 use crate::catalogue::Mutant;
 
@@ -82,20 +83,27 @@ pub(crate) struct Test {
 
 /// Runs each test by itself and sees what it reaches.
 pub(crate) fn reach(copy: &Copy, bodies: &[PathBuf]) -> Result<Vec<Test>, String> {
-    let list = copy.tree.with_file_name("reached");
-    let (mut tests, mut failed) = (Vec::new(), Vec::new());
+    let mut all = Vec::new();
     for body in bodies {
-        for name in names(body)? {
-            drop(fs::remove_file(&list));
-            let begun = Instant::now();
-            let environment = [(REACHED, list.display().to_string())];
-            if !matches!(run(copy, body, &[&name], &environment, Duration::from_mins(30)), Ran::Passed) {
-                failed.push(name);
-                continue;
-            }
-            let reached = fs::read_to_string(&list).unwrap_or_default();
-            let reaches = reached.lines().filter_map(|line| line.parse().ok()).collect();
-            tests.push(Test { body: body.clone(), name, took: begun.elapsed(), reaches });
+        all.extend(names(body)?.into_iter().map(|name| (body, name)));
+    }
+    let tried = abreast(&all, |number, (body, name)| {
+        let list = copy.tree.with_file_name(format!("reached-{number}"));
+        let begun = Instant::now();
+        let environment = [(REACHED, list.display().to_string())];
+        let ran = run(copy, body, &[name], &environment, Duration::from_mins(30));
+        let took = begun.elapsed();
+        let reached = fs::read_to_string(&list).unwrap_or_default();
+        drop(fs::remove_file(&list));
+        let reaches = reached.lines().filter_map(|line| line.parse().ok()).collect();
+        let test = Test { body: body.to_path_buf(), name: name.clone(), took, reaches };
+        if matches!(ran, Ran::Passed) { Ok(test) } else { Err(name.clone()) }
+    });
+    let (mut tests, mut failed) = (Vec::new(), Vec::new());
+    for test in tried {
+        match test {
+            Ok(test) => tests.push(test),
+            Err(name) => failed.push(name),
         }
     }
     if !failed.is_empty() {
@@ -155,32 +163,36 @@ pub(crate) fn wake(copy: &Copy, index: usize, tests: &[Test]) -> Verdict {
 }
 
 /// The tests that start the real program, by the part of the tree that they are about.
-pub(crate) struct Programs(Vec<(&'static str, Vec<(PathBuf, Vec<String>)>)>);
+pub(crate) struct Programs(Vec<AboutPlace>);
+
+struct AboutPlace {
+    place: &'static str,
+    body: PathBuf,
+    tests: Vec<String>,
+}
 
 impl Programs {
     /// Those for these mutants. They must pass when none is awake.
-    pub(crate) fn of(copy: &Copy, mutants: &[Mutant], bodies: &[PathBuf]) -> Result<Programs, String> {
+    pub(crate) fn of<'a>(
+        copy: &Copy,
+        mutants: impl Iterator<Item = &'a Mutant>,
+        bodies: &[PathBuf],
+    ) -> Result<Programs, String> {
+        let places: BTreeSet<_> = mutants.filter_map(|mutant| place_of(&mutant.file)).collect();
         let mut programs = Vec::new();
-        for (place, modules) in BY_PROGRAM {
-            let is_meant = |mutant: &Mutant| place_of(&mutant.file) == Some(place);
-            if !mutants.iter().any(is_meant) {
-                continue;
-            }
-            let mut tests = Vec::new();
+        for (place, modules) in BY_PROGRAM.into_iter().filter(|(place, _)| places.contains(place)) {
             for body in bodies {
-                let names = names_in(body, modules)?;
-                if !names.is_empty() {
-                    let ran = run(copy, body, &borrowed(&names), &[], BY_PROGRAM_MAX);
-                    if !matches!(ran, Ran::Passed) {
-                        return Err(format!(
-                            "{} fail although no mutant is awake: {ran:?}",
-                            modules.join(" ")
-                        ));
-                    }
-                    tests.push((body.clone(), names));
+                let tests = names_in(body, modules)?;
+                if tests.is_empty() {
+                    continue;
                 }
+                let ran = run(copy, body, &borrowed(&tests), &[], BY_PROGRAM_MAX);
+                if !matches!(ran, Ran::Passed) {
+                    let modules = modules.join(" ");
+                    return Err(format!("{modules} fail although no mutant is awake: {ran:?}"));
+                }
+                programs.push(AboutPlace { place, body: body.clone(), tests });
             }
-            programs.push((place, tests));
         }
         Ok(Programs(programs))
     }
@@ -188,9 +200,9 @@ impl Programs {
     /// Wakes a mutant that no other test noticed; `None`: neither do these.
     pub(crate) fn wake(&self, copy: &Copy, index: usize, mutant: &Mutant) -> Option<Verdict> {
         let environment = [(AWAKE, index.to_string())];
-        let tests = self.0.iter().filter(|(place, _)| place_of(&mutant.file) == Some(*place));
-        for (body, names) in tests.flat_map(|(_, tests)| tests) {
-            let names = borrowed(names);
+        let about = self.0.iter().filter(|about| place_of(&mutant.file) == Some(about.place));
+        for AboutPlace { body, tests, .. } in about {
+            let names = borrowed(tests);
             let verdict = run(copy, body, &names, &environment, BY_PROGRAM_MAX).verdict(&names);
             if verdict.is_some() {
                 return verdict;
