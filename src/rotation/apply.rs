@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId};
-use crate::rotation::event::{Doing, Event, Intent, KeyUsage};
-use crate::rotation::machine::{DoubtSpan, Hold, IllegalEvent, InDoubt, Rotation};
+use crate::rotation::event::{Doing, Event, KeyUsage};
+use crate::rotation::machine::{Hold, IllegalEvent, Rotation};
 use crate::rotation::next::Blocker;
 use crate::rotation::refusal::{Doubt, Refusal, RefusalCode};
 use crate::rotation::retry;
@@ -292,22 +292,6 @@ impl Rotation {
         })
     }
 
-    /// Keeps the time in which an unanswered CreateAccessKey may make a key, when the intent is forgotten.
-    pub(super) fn remember_doubt(&mut self) {
-        let Some(doubt) = self.in_doubt.as_ref().filter(|doubt| doubt.intent == Intent::Create) else {
-            return;
-        };
-        let span = self.doubt_span.unwrap_or(DoubtSpan { from: doubt.at, to: doubt.at });
-        self.doubt_span = Some(DoubtSpan { from: span.from.min(doubt.at), to: span.to.max(doubt.at) });
-    }
-
-    fn intended(&mut self, intent: &Intent, at: Timestamp) {
-        if let Intent::Deliver { .. } = intent {
-            self.offered_at.get_or_insert(at);
-        }
-        self.in_doubt = Some(InDoubt { intent: intent.clone(), at });
-    }
-
     fn resumed(&mut self, at: Timestamp) {
         self.hold = None;
         self.failures = 0;
@@ -322,12 +306,7 @@ impl Rotation {
     }
 
     fn unanswered(&mut self, doing: Doing, doubt: &Doubt, at: Timestamp) {
-        if let Some(before) = self.in_doubt.clone().filter(|before| before.intent.doing() == doing) {
-            // It may have been under way from the intent until now.
-            self.remember_doubt();
-            self.in_doubt = Some(InDoubt { at, ..before });
-            self.remember_doubt();
-        }
+        self.intent_unanswered(doing, at);
         if let Stage::Prove { successes, .. } = &mut self.stage {
             *successes = 0;
         }
@@ -336,10 +315,7 @@ impl Rotation {
 
     fn refused(&mut self, doing: Doing, refusal: &Refusal, at: Timestamp) {
         let sentence = refusal.sentence.as_str();
-        // A refusal settles what was intended; a refused look at it does not.
-        if self.in_doubt.as_ref().is_some_and(|doubt| doubt.intent.doing() == doing) {
-            self.in_doubt = None;
-        }
+        self.intent_refused(doing);
         match (self.stage.clone(), refusal.code) {
             (Stage::Create { .. }, RefusalCode::LimitExceeded) => {
                 // Whose key fills the slot: an earlier unanswered try of ours, or somebody else's? Look again.
@@ -367,7 +343,7 @@ impl Rotation {
                 self.trouble(Stage::Restore { new, accepted_at }, sentence, at);
             }
             (Stage::Soak { new, accepted_at, .. }, RefusalCode::NotInForce)
-                if self.is_in_doubt_of_deactivating() =>
+                if self.is_in_doubt_of(Doing::Deactivate) =>
             {
                 self.trouble(Stage::Restore { new, accepted_at }, sentence, at);
             }
@@ -431,10 +407,6 @@ impl Rotation {
         }
     }
 
-    fn old_key_may_be_inactive(&self) -> bool {
-        matches!(self.stage, Stage::Cool { .. }) || self.is_in_doubt_of_deactivating()
-    }
-
     /// Counts a failure: another attempt later, or a person.
     pub(super) fn fail(
         &mut self,
@@ -482,7 +454,7 @@ mod tests {
 
     use super::*;
     use crate::ids::Subject;
-    use crate::rotation::event::{KeyMetadata, KeyStatus};
+    use crate::rotation::event::{Intent, KeyMetadata, KeyStatus};
     use crate::rotation::listing::LISTING_SETTLES;
     use crate::rotation::{Effect, Next, Plan, Verification, Waiting};
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::ids::AccessKeyId;
 use crate::rotation::apply::{CLOCK_SKEW_MAX, soak_anew};
 use crate::rotation::effect::Effect;
-use crate::rotation::event::{Doing, Intent, KeyMetadata, KeyStatus};
-use crate::rotation::machine::{EVIDENCE_FRESH, InDoubt, Rotation, is_good};
+use crate::rotation::event::{Doing, KeyMetadata, KeyStatus};
+use crate::rotation::machine::{EVIDENCE_FRESH, Rotation, is_good};
 use crate::rotation::next::{Blocker, Next};
 use crate::rotation::stage::{Stage, stuck};
 use crate::time::Timestamp;
@@ -81,6 +81,9 @@ impl Rotation {
         let status = |id: &AccessKeyId| keys.iter().find(|key| key.id == *id).map(|key| key.status);
         let (old, stage) = (status(&self.old), self.stage.clone());
         let new = stage.new_key().and_then(status);
+        if self.in_doubt.as_ref().is_some_and(|doubt| doubt.is_refuted_by(old, at)) {
+            self.in_doubt = None;
+        }
         if let Stage::Soak { .. } = stage {
             self.looked_while_soaking(stage, (old, new), at)
         } else {
@@ -95,10 +98,7 @@ impl Rotation {
         at: Timestamp,
     ) -> Option<Stage> {
         let Stage::Soak { new: key, accepted_at, asked_at, usage, .. } = stage else { return None };
-        if old == Some(KeyStatus::Active) && self.in_doubt.as_ref().is_some_and(|doubt| doubt.is_over(at)) {
-            self.in_doubt = None;
-        }
-        let in_doubt = self.is_in_doubt_of_deactivating();
+        let in_doubt = self.is_in_doubt_of(Doing::Deactivate);
         let soak = |listed_at| Stage::Soak { new: key.clone(), accepted_at, asked_at, listed_at, usage };
         Some(match (old, new) {
             (None, _) => stuck(Blocker::OldKeyGone { key: self.old.clone() }, soak(None)),
@@ -157,19 +157,5 @@ impl Rotation {
     fn new_key_taken_away(&mut self, new: AccessKeyId, accepted_at: Timestamp, at: Timestamp) {
         let sentence = format!("the new key {new} was taken away by somebody else");
         self.trouble(Stage::Restore { new, accepted_at }, &sentence, at);
-    }
-}
-
-impl InDoubt {
-    /// Whether this try is written down already. A request to set a key Inactive is dated at each try, because a
-    /// listing can tell what came of it only so long after the last one.
-    pub(super) fn is_of(&self, intent: &Intent, now: Timestamp) -> bool {
-        self.intent == *intent && (self.at == now || !matches!(intent, Intent::Deactivate { .. }))
-    }
-
-    /// Whether a key that is listed Active then was never set Inactive: what let it be taken away may have changed
-    /// meanwhile, and is asked again.
-    fn is_over(&self, listed_at: Timestamp) -> bool {
-        matches!(self.intent, Intent::Deactivate { .. }) && listed_at >= self.at + LISTING_SETTLES
     }
 }

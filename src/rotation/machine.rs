@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId, Subject};
+use crate::rotation::doubt::{DoubtSpan, InDoubt};
 use crate::rotation::effect::{Effect, Evidence, Outcome};
-use crate::rotation::event::{Because, Doing, Event, Intent, KeyUsage};
+use crate::rotation::event::{Because, Doing, Event, KeyUsage};
 use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::next::{Ending, Next, Waiting};
 use crate::rotation::plan::Plan;
@@ -27,21 +28,6 @@ const USAGE_READ_EVERY_MAX: Duration = Duration::from_hours(1);
 /// How often the vendor is asked while the old key cools: the cooling time divided by this.
 const COOLING_QUESTIONS: u32 = 8;
 const COOLING_QUESTION_EVERY_MIN: Duration = Duration::from_hours(1);
-
-/// An effect that was intended and is not known to have happened or not.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct InDoubt {
-    pub(super) intent: Intent,
-    /// When it was last known to be under way.
-    pub(super) at: Timestamp,
-}
-
-/// When an unanswered CreateAccessKey of ours may have made a key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct DoubtSpan {
-    pub(super) from: Timestamp,
-    pub(super) to: Timestamp,
-}
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Hold {
@@ -216,7 +202,7 @@ impl Rotation {
         }
         // In doubt, the gates were passed when the end of the old key was intended, and it may be Inactive already:
         // a listing says when it is not, and ends the doubt.
-        if !self.is_in_doubt_of_deactivating()
+        if !self.is_in_doubt_of(Doing::Deactivate)
             && let Some(next) = self.next_at_gates(new, *accepted_at, usage.as_ref(), now)
         {
             return next;
@@ -254,10 +240,6 @@ impl Rotation {
             true => soaked,
             false => soaked.max(accepted_at + USE_RECORD_GRAIN + self.plan.quiet_for),
         }
-    }
-
-    pub(super) fn is_in_doubt_of_deactivating(&self) -> bool {
-        self.in_doubt.as_ref().is_some_and(|doubt| matches!(doubt.intent, Intent::Deactivate { .. }))
     }
 
     /// `None`: the gate is passed, on a reading that is fresh.

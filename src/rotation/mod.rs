@@ -24,6 +24,7 @@
 //! such an intent.
 
 mod apply;
+mod doubt;
 mod effect;
 mod event;
 mod hand_over;

@@ -435,10 +435,49 @@ fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
     assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 35), Next::Perform(retired_by(12)));
     rotation.apply(&refused(Doing::List, RefusalCode::Throttled, 36)).expect("legal");
     assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 80), Next::Perform(retired_by(12)));
-    // A no to itself settles it: it certainly did not happen.
+    // A no to this try says nothing of the one before.
     rotation.apply(&refused(Doing::Deactivate, RefusalCode::AccessDenied, 81)).expect("legal");
+    let again_at = 81 + 5 * MINUTE;
+    assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, again_at), Next::Perform(retired_by(12)));
+}
+
+#[test]
+fn a_no_settles_the_try_that_it_answers_and_no_other() {
     let soaked = at(11 + 15 * MINUTE + DAY);
-    check(&rotation, DAY, &Next::Wait { until: soaked, why: Waiting::Soak });
+    let refusal = refused(Doing::Deactivate, RefusalCode::NotSent, 60);
+    let settled = after(in_doubt_of_deactivating(), &[refusal.clone()]);
+    check(&settled, DAY, &Next::Wait { until: soaked, why: Waiting::Soak });
+    let again = |seconds| {
+        let intent = in_doubt_of_deactivating().intend(&retired_by(12), at(seconds));
+        intent.expect("another try")
+    };
+    // Whether the answer got lost, or the process ended before it could be written down.
+    for first in [vec![unanswered(Doing::Deactivate, 50), again(55)], vec![again(55)]] {
+        let in_doubt = after(in_doubt_of_deactivating(), &[first, vec![refusal.clone()]].concat());
+        let trouble = after(in_doubt, &[refused(Doing::Verify, RefusalCode::NotInForce, 70)]);
+        check(&trouble, 70, &Next::Perform(Effect::Reactivate { key: key('A') }));
+    }
+}
+
+/// It would be deleted after it was brought back.
+#[test]
+fn an_old_key_whose_end_may_be_under_way_is_not_brought_back() {
+    let asked = Event::ReactivationAsked { by: "somebody".to_owned(), why: "a test".to_owned(), at: at(0) };
+    let cooled = 100 + 7 * DAY;
+    let rotation = looked(&after(cooling(asking()), &[verified(cooled)]), KeyStatus::Inactive, cooled);
+    let Next::Perform(delete) = rotation.next(at(cooled)) else { panic!("{:?}", rotation.next(at(cooled))) };
+    let try_it = |rotation: &Rotation, seconds| rotation.intend(&delete, at(seconds)).expect("another try");
+    let once = after(rotation.clone(), &[try_it(&rotation, cooled)]);
+    let refusal = refused(Doing::Delete, RefusalCode::NotSent, cooled + 40);
+    assert!(after(once.clone(), &[refusal.clone()]).apply(&asked).is_ok(), "it was never sent");
+    let twice = after(once, &[unanswered(Doing::Delete, cooled + 30)]);
+    let twice = after(twice.clone(), &[try_it(&twice, cooled + 40), refusal]);
+    assert!(twice.clone().apply(&asked).is_err());
+    let settled = cooled + 40 + 5 * MINUTE;
+    let mut early = looked(&twice, KeyStatus::Inactive, settled - 1);
+    assert!(early.apply(&asked).is_err(), "it may still be under way");
+    let mut settled = looked(&twice, KeyStatus::Inactive, settled);
+    assert!(settled.apply(&asked).is_ok(), "it never arrived");
 }
 
 /// Whatever let it be taken away days ago may have changed while nobody looked.
@@ -523,14 +562,9 @@ fn a_vendor_in_trouble_while_the_old_key_may_be_inactive_gets_it_back() {
         (30..35).map(|seconds| unanswered(Doing::Verify, seconds)).collect(),
     ];
     for events in trouble {
-        let after = |mut rotation: Rotation| {
-            for event in &events {
-                rotation.apply(event).expect("legal");
-            }
-            rotation
-        };
-        check(&after(in_doubt_of_deactivating()), 40, &Next::Perform(Effect::Reactivate { key: key('A') }));
-        assert_eq!(after(soaking(asking())).stage().name(), "soak", "both keys are Active");
+        let in_doubt = after(in_doubt_of_deactivating(), &events);
+        check(&in_doubt, 40, &Next::Perform(Effect::Reactivate { key: key('A') }));
+        assert_eq!(after(soaking(asking()), &events).stage().name(), "soak", "both keys are Active");
     }
 }
 
@@ -1083,6 +1117,13 @@ fn read(mut rotation: Rotation, (old, new): (KeyUsage, KeyUsage), seconds: i64) 
 /// What the soak comes to by itself when the new key must have been used, and the old one need not be quiet.
 fn after_use(of_old: KeyUsage, of_new: KeyUsage) -> Next {
     read(soaking(used_once()), (of_old, of_new), DAY + 100).next(at(DAY + 100))
+}
+
+fn after(mut rotation: Rotation, events: &[Event]) -> Rotation {
+    for event in events {
+        rotation.apply(event).expect("legal");
+    }
+    rotation
 }
 
 fn looked(rotation: &Rotation, old: KeyStatus, seconds: i64) -> Rotation {

@@ -149,6 +149,8 @@ struct Drive<'b, 'a> {
     /// When the old key was last tried to be set Inactive, until it is known what came of that: what may be Inactive
     /// already is not judged again.
     tried_at: Option<Timestamp>,
+    /// A try of that got no answer, so that a no to the next one does not settle it.
+    is_unanswered: bool,
     /// How many keys were made.
     made: usize,
 }
@@ -159,7 +161,19 @@ impl<'b, 'a> Drive<'b, 'a> {
         let journal = vec![started(bytes, &SPANS_SECS, now)];
         let rotation = Rotation::replay(id(), &journal).expect("it begins with started");
         let (offered, ours) = (BTreeSet::new(), BTreeSet::new());
-        Drive { bytes, now, rotation, journal, offered, ours, inactive_since: None, tried_at: None, made: 0 }
+        let (inactive_since, tried_at, is_unanswered) = (None, None, false);
+        Drive {
+            bytes,
+            now,
+            rotation,
+            journal,
+            offered,
+            ours,
+            inactive_since,
+            tried_at,
+            is_unanswered,
+            made: 0,
+        }
     }
 
     fn run(mut self) {
@@ -284,6 +298,7 @@ impl<'b, 'a> Drive<'b, 'a> {
         let (name, stage) = (event.name(), self.rotation.stage().name());
         let after = follow(&self.rotation, &event);
         self.rotation = after.unwrap_or_else(|| panic!("{name} cannot be written down in stage {stage}"));
+        self.is_unanswered = self.tried_at.is_some() && self.is_unanswered_after(&event);
         self.tried_at = self.tried_at_after(&event);
         match (&event, self.rotation.stage()) {
             (Event::Created { key, .. }, _) | (_, Stage::Suspect { key }) => {
@@ -296,12 +311,19 @@ impl<'b, 'a> Drive<'b, 'a> {
         self.journal.push(event);
     }
 
+    fn is_unanswered_after(&self, event: &Event) -> bool {
+        let is_another = matches!(event, Event::Intended { intent: Intent::Deactivate { .. }, .. });
+        is_another
+            || self.is_unanswered
+            || matches!(event, Event::Unanswered { doing: Doing::Deactivate, .. })
+    }
+
     fn tried_at_after(&self, event: &Event) -> Option<Timestamp> {
         let (old, tried_at) = (self.rotation.old(), self.tried_at);
         match event {
             Event::Intended { intent: Intent::Deactivate { key, .. }, at } if key == old => Some(*at),
             Event::Unanswered { doing: Doing::Deactivate, at, .. } => tried_at.map(|_| *at),
-            Event::Refused { doing: Doing::Deactivate, .. } => None,
+            Event::Refused { doing: Doing::Deactivate, .. } => tried_at.filter(|_| self.is_unanswered),
             Event::Listed { keys, at } => tried_at.filter(|tried_at| {
                 let is_active = keys.iter().any(|key| key.id == *old && key.status == KeyStatus::Active);
                 !is_active || *at < *tried_at + LATEST_ARRIVAL

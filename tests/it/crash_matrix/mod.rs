@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use keyround::ids::{RotationId, Subject};
 use keyround::rotation::{
-    Blocker, Effect, Ending, Event, KeyUsage, Next, Outcome, Plan, RefusalCode, Rotation, Stage, Verification,
+    Blocker, Effect, Ending, Event, KeyUsage, Next, Outcome, Plan, RefusalCode, Rotation, Stage,
+    Verification, Windows,
 };
 use keyround::time::Timestamp;
 
@@ -226,7 +227,14 @@ fn plans() -> Vec<Plan> {
     let seen_in_use = Plan { require_use: true, quiet_for: HOUR, can_ask_vendor: false, ..asked.clone() };
     let both = Plan { require_use: true, quiet_for: HOUR, prove_successes: 2, ..asked.clone() };
     let seen_only = Plan { quiet_for: Duration::ZERO, ..seen_in_use.clone() };
-    vec![asked, seen_in_use, seen_only, both]
+    // A minute of the week, which ends as the first tries to retire the key do.
+    let minute = vec!["Fri 09:00-09:01".parse().expect("a window")];
+    let in_window = Plan {
+        soak: HOUR + Duration::from_secs(45),
+        windows: Windows::new(chrono_tz::UTC, minute),
+        ..asked.clone()
+    };
+    vec![asked, seen_in_use, seen_only, both, in_window]
 }
 
 fn laggy() -> Climate {

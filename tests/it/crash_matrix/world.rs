@@ -91,6 +91,7 @@ pub(crate) struct World {
     went_back: bool,
     is_silent: bool,
     without_key_since: Option<Timestamp>,
+    is_given_up: bool,
     later: Vec<(Timestamp, Later)>,
 }
 
@@ -111,6 +112,7 @@ impl World {
             went_back: false,
             is_silent: false,
             without_key_since: None,
+            is_given_up: false,
             later: Vec::new(),
         };
         let old = world.make(now.minus(Duration::from_hours(24 * 120)), false);
@@ -156,6 +158,8 @@ impl World {
         while let Some(index) = self.earliest_before(until) {
             let (at, what) = self.later.remove(index);
             self.now = self.now.max(at);
+            // What was wrong until now, though this may put it right.
+            self.watch_over();
             match what {
                 Later::Perform(effect) => drop(self.perform(&effect)),
                 Later::Adopt(key) => self.adopt(key),
@@ -171,7 +175,7 @@ impl World {
 
     /// A vendor that went back needs the old key, and nobody can prevent that: but it must get it back.
     fn watch_over(&mut self) {
-        if self.works(&self.held) || !self.can_ask_vendor {
+        if self.works(&self.held) || !self.can_ask_vendor || self.is_given_up {
             self.without_key_since = None;
             return;
         }
@@ -387,6 +391,8 @@ impl World {
 
     /// Given up: the vendor works, and a key that nobody was offered is not left behind.
     pub(crate) fn check_abandoned(&mut self, offered: bool) {
+        // Nobody asks the vendor any more, as whoever gives up while the old key cools is told.
+        self.is_given_up = true;
         self.pass_until(self.now + Duration::from_hours(24));
         if !self.works(&self.held) {
             self.break_with("given up, and the vendor has no key that works");

@@ -1,0 +1,91 @@
+//! What was intended, and is not known to have happened or not.
+//!
+//! **Invariant:** an answer tells of the try that it answers. What became of one before it, only a listing tells that
+//! was taken when that one must have arrived.
+
+use crate::rotation::event::{Doing, Intent, KeyStatus};
+use crate::rotation::listing::LISTING_SETTLES;
+use crate::rotation::machine::Rotation;
+use crate::rotation::stage::Stage;
+use crate::time::Timestamp;
+
+/// An effect that was intended and is not known to have happened or not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct InDoubt {
+    pub(super) intent: Intent,
+    /// When it was last known to be under way.
+    pub(super) at: Timestamp,
+    /// A try of it got no answer, or none that was written down.
+    is_unanswered: bool,
+}
+
+/// When an unanswered CreateAccessKey of ours may have made a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct DoubtSpan {
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+}
+
+impl InDoubt {
+    /// Whether this try is written down already. A request to take a key away is dated at each try, because a
+    /// listing can tell what came of it only so long after the last one.
+    pub(super) fn is_of(&self, intent: &Intent, now: Timestamp) -> bool {
+        let is_dated = matches!(intent, Intent::Deactivate { .. } | Intent::Delete { .. });
+        self.intent == *intent && (self.at == now || !is_dated)
+    }
+
+    /// Whether a listing with this of the old key shows that no try was done: then what let the key be taken away may
+    /// have changed meanwhile, and is asked again.
+    pub(super) fn is_refuted_by(&self, old: Option<KeyStatus>, listed_at: Timestamp) -> bool {
+        let is_undone = match self.intent {
+            Intent::Deactivate { .. } => old == Some(KeyStatus::Active),
+            Intent::Delete { .. } => old.is_some(),
+            Intent::Create | Intent::Deliver { .. } | Intent::Reactivate { .. } => false,
+        };
+        is_undone && listed_at >= self.at + LISTING_SETTLES
+    }
+}
+
+impl Rotation {
+    pub(super) fn intended(&mut self, intent: &Intent, at: Timestamp) {
+        if let Intent::Deliver { .. } = intent {
+            self.offered_at.get_or_insert(at);
+        }
+        // Else what came of the last try would be written down, and nothing would be in doubt.
+        let is_unanswered = self.is_in_doubt_of(intent.doing());
+        self.in_doubt = Some(InDoubt { intent: intent.clone(), at, is_unanswered });
+    }
+
+    /// It may have been under way from the intent until now.
+    pub(super) fn intent_unanswered(&mut self, doing: Doing, at: Timestamp) {
+        if let Some(before) = self.in_doubt.clone().filter(|before| before.intent.doing() == doing) {
+            self.remember_doubt();
+            self.in_doubt = Some(InDoubt { at, is_unanswered: true, ..before });
+            self.remember_doubt();
+        }
+    }
+
+    /// A refusal settles what was intended, if that was its only try; a refused look at it does not.
+    pub(super) fn intent_refused(&mut self, doing: Doing) {
+        if self.is_in_doubt_of(doing) && self.in_doubt.as_ref().is_some_and(|doubt| !doubt.is_unanswered) {
+            self.in_doubt = None;
+        }
+    }
+
+    /// Keeps the time in which an unanswered CreateAccessKey may make a key, when the intent is forgotten.
+    pub(super) fn remember_doubt(&mut self) {
+        let Some(doubt) = self.in_doubt.as_ref().filter(|doubt| doubt.intent == Intent::Create) else {
+            return;
+        };
+        let span = self.doubt_span.unwrap_or(DoubtSpan { from: doubt.at, to: doubt.at });
+        self.doubt_span = Some(DoubtSpan { from: span.from.min(doubt.at), to: span.to.max(doubt.at) });
+    }
+
+    pub(super) fn is_in_doubt_of(&self, doing: Doing) -> bool {
+        self.in_doubt.as_ref().is_some_and(|doubt| doubt.intent.doing() == doing)
+    }
+
+    pub(super) fn old_key_may_be_inactive(&self) -> bool {
+        matches!(self.stage, Stage::Cool { .. }) || self.is_in_doubt_of(Doing::Deactivate)
+    }
+}
