@@ -16,7 +16,7 @@ use crate::driver::{entry_after, owner};
 use crate::ids::{IamUserName, VendorName};
 use crate::journal::Mode;
 use crate::ports::{Journal, JournalError, Known};
-use crate::rotation::{Event, Next, Rotation, Stage};
+use crate::rotation::{Ending, Event, Next, Rotation, Stage};
 use crate::time::{SystemClock, Timestamp};
 
 /// How often another writer may be faster before this gives up.
@@ -135,35 +135,115 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
         let events = journal.read(known.rotation).await?;
         let replayed = Rotation::replay(known.rotation, &events);
         let mut rotation = replayed.map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))?;
-        let stage = rotation.stage().name();
-        let is_hidden =
-            matches!(rotation.stage(), Stage::HandOver { .. }) && rotation.revealed_at().is_none();
         let event = lever.event(SystemClock.now());
-        let entry = entry_after(&mut rotation, &event, None).map_err(|_| {
-            let message = match (&event, is_hidden) {
-                (Event::Acknowledged { .. }, true) => {
-                    "nobody was shown the new key yet, so the vendor cannot have it; `keyround reveal` shows it".to_owned()
-                }
-                (_, _) => format!("{} is not possible in stage {stage}; nothing was changed", event.name()),
-            };
-            Failure::new(Code::Failed, message)
-        })?;
+        let before = rotation.clone();
+        let entry = entry_after(&mut rotation, &event, None)
+            .map_err(|_| Failure::new(Code::Failed, why_not(&before, &event)))?;
         match journal.append(entry).await {
             Err(JournalError::Conflict { .. }) => {}
             appended => {
                 appended?;
-                return Ok(outlook(&rotation));
+                return Ok(outlook(&before, &rotation));
             }
         }
     }
     Err(Failure::new(Code::TryAgain, "the rotation moved on each time; try again"))
 }
 
-fn outlook(rotation: &Rotation) -> String {
+fn why_not(rotation: &Rotation, event: &Event) -> String {
+    match (event, rotation.stage()) {
+        (Event::Acknowledged { .. }, Stage::HandOver { .. }) if rotation.revealed_at().is_none() => {
+            "nobody was shown the new key yet, so the vendor cannot have it; `keyround reveal` shows it".to_owned()
+        }
+        (Event::ReactivationAsked { .. }, Stage::Cool { .. }) => {
+            "a request to delete the old key may be under way, and would delete it after it was brought back; nothing was \
+             changed; whether it is still there is known after a pass in five minutes: try again then"
+                .to_owned()
+        }
+        (_, stage) => {
+            format!("{} is not possible in stage {}; nothing was changed", event.name(), stage.name())
+        }
+    }
+}
+
+fn outlook(before: &Rotation, rotation: &Rotation) -> String {
     match rotation.next(SystemClock.now()) {
         Next::Perform(effect) => format!("next step: {}, at the next pass", effect.name()),
         Next::Wait { until, why } => why.until(until),
         Next::Stuck(blocker) => blocker.to_string(),
-        Next::Ended(ending) => format!("the rotation is over: {}", ending.as_str()),
+        Next::Ended(Ending::Abandoned) => what_stays(before),
+        Next::Ended(Ending::Done) => "the rotation is over".to_owned(),
+    }
+}
+
+/// What whoever gives a rotation up is left with, and should do.
+fn what_stays(before: &Rotation) -> String {
+    let old = before.old();
+    match before.stage().new_key() {
+        None => format!("the rotation is given up before a new key was made; the vendor has {old}"),
+        Some(new) if before.old_key_may_be_inactive() => format!(
+            "the rotation is given up; the new key {new} stays, and the old one, {old}, which is Inactive and is not brought \
+             back any more, whatever happens at the vendor: delete {old}, or set it Active if the vendor needs it"
+        ),
+        Some(new) => format!(
+            "the rotation is given up; the old key {old} and the new one, {new}, both stay Active, as the vendor may use \
+             either: no other rotation begins before the one that it does not use is deleted"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{AccessKeyId, RotationId, Subject};
+    use crate::rotation::{Because, Intent, KeyMetadata, KeyStatus, Plan, Verification};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(1_800_000_000 + seconds)
+    }
+
+    fn key(last: char) -> AccessKeyId {
+        format!("AKIAIOSFODNN7EXAMPL{last}").parse().expect("a key id")
+    }
+
+    /// A rotation that ends with these.
+    fn cooling(then: &[Event]) -> Rotation {
+        let subject = Subject {
+            vendor: "acme".parse().expect("a vendor"),
+            account: None,
+            iam_user: "vendor-acme".parse().expect("a user"),
+        };
+        let id = RotationId::new(&subject, &key('A'), at(0));
+        let plan = Plan { prove_successes: 1, ..Plan::default() };
+        let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-9_000_000) };
+        let life = [
+            Event::Started {
+                subject,
+                old: key('A'),
+                old_created_at: old.created_at,
+                reason: "too_old".to_owned(),
+                plan,
+                at: at(0),
+            },
+            Event::Listed { keys: vec![old], at: at(1) },
+            Event::Created { key: key('B'), at: at(2), request_id: None },
+            Event::Probed { at: at(3) },
+            Event::Delivered { at: at(4) },
+            Event::Verified { by: Verification::Acceptance, at: at(5) },
+            Event::Deactivated { at: at(200_000), request_id: None },
+        ];
+        Rotation::replay(id, life.iter().chain(then)).expect("a legal journal")
+    }
+
+    #[test]
+    fn who_wants_a_key_back_that_may_be_on_its_way_out_is_told_when_to_ask_again() {
+        let asked = Lever::Reactivate { why: "a test".to_owned() }.event(at(900_001));
+        assert!(cooling(&[]).apply(&asked).is_ok());
+        let because = Because::Superseded { by: key('B'), verified_at: at(5) };
+        let intent = Intent::Delete { key: key('A'), because };
+        let rotation = cooling(&[Event::Intended { intent, at: at(900_000) }]);
+        assert!(rotation.clone().apply(&asked).is_err());
+        let sentence = why_not(&rotation, &asked);
+        assert!(sentence.contains("nothing was changed") && sentence.contains("try again"), "{sentence}");
     }
 }

@@ -85,7 +85,13 @@ impl Rotation {
         self.in_doubt.as_ref().is_some_and(|doubt| doubt.intent.doing() == doing)
     }
 
-    pub(super) fn old_key_may_be_inactive(&self) -> bool {
-        matches!(self.stage, Stage::Cool { .. }) || self.is_in_doubt_of(Doing::Deactivate)
+    /// Whether the old key was set Inactive, or a request to do so may have arrived or still be under way.
+    #[must_use]
+    pub fn old_key_may_be_inactive(&self) -> bool {
+        match self.stage.beneath() {
+            Stage::Cool { .. } | Stage::Restore { .. } => true,
+            Stage::Soak { .. } => self.is_in_doubt_of(Doing::Deactivate),
+            _ => false,
+        }
     }
 }

@@ -133,22 +133,13 @@ impl Stage {
     /// Where a rotation that is stuck goes on when it is told to; `None`: it is not stuck.
     #[must_use]
     pub fn resumes_in(&self) -> Option<&'static str> {
-        match self {
-            Stage::Stuck { resume, .. } => Some(resume.name()),
-            Stage::Survey
-            | Stage::Create { .. }
-            | Stage::Suspect { .. }
-            | Stage::Discard { .. }
-            | Stage::Prove { .. }
-            | Stage::Deliver { .. }
-            | Stage::HandOver { .. }
-            | Stage::Verify { .. }
-            | Stage::Soak { .. }
-            | Stage::Cool { .. }
-            | Stage::Restore { .. }
-            | Stage::Done { .. }
-            | Stage::Abandoned => None,
-        }
+        matches!(self, Stage::Stuck { .. }).then(|| self.beneath().name())
+    }
+
+    /// This stage, or the one in which it got stuck.
+    #[must_use]
+    pub fn beneath(&self) -> &Stage {
+        if let Stage::Stuck { resume, .. } = self { resume.beneath() } else { self }
     }
 
     /// The key that this stage gives to the vendor, or takes back.

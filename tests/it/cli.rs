@@ -315,7 +315,8 @@ fn the_levers_work_through_a_whole_life() {
     house.program.json(0, &["resume", name]);
     assert_eq!(house.state(), ("rotating".to_owned(), "soaking".to_owned()));
 
-    house.program.json(0, &["abandon", name, "--why", "again, from the start"]);
+    let given_up = house.program.json(0, &["abandon", name, "--why", "again, from the start"]);
+    says(&given_up, "both stay Active");
     assert_eq!(house.state().1, "no_free_slot", "the vendor was offered the new key: both stay");
     assert_eq!(house.statuses(), ["Active", "Active"]);
     fails(&house.program.run(&["resume", name]), 1, "has no rotation in flight");
@@ -348,6 +349,25 @@ fn the_old_key_can_be_asked_back_while_it_cools() {
     assert!(history.stdout.contains("the old key is Active again"), "{history}");
     assert!(history.stdout.contains("the vendor fell back"), "{history}");
     house.ends();
+}
+
+#[test]
+fn whoever_gives_up_while_the_old_key_cools_is_told_that_nobody_brings_it_back() {
+    let house = House::new("cold", 97.0);
+    let name = house.name.as_str();
+    house.program.configure(&house.toml("cool = \"2h\"\n"));
+    house.program.json(0, &["rotate"]);
+    let given_up = house.program.json(0, &["abandon", name, "--why", "the vendor is leaving"]);
+    says(&given_up, "which is Inactive and is not brought back any more");
+    assert_eq!(house.statuses(), ["Inactive", "Active"]);
+    house.ends();
+}
+
+/// What pulling a lever comes to.
+#[track_caller]
+fn says(pulled: &Value, what: &str) {
+    let sentence = pulled[0]["sentence"].as_str().expect("a sentence");
+    assert!(sentence.contains(what), "{sentence}");
 }
 
 #[test]
