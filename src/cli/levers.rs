@@ -16,7 +16,7 @@ use crate::driver::{entry_after, owner};
 use crate::ids::{IamUserName, VendorName};
 use crate::journal::Mode;
 use crate::ports::{Journal, JournalError, Known};
-use crate::rotation::{Ending, Event, Next, Rotation, Stage};
+use crate::rotation::{Ending, Event, Next, Rotation, Stage, Waiting};
 use crate::time::{SystemClock, Timestamp};
 
 /// How often another writer may be faster before this gives up.
@@ -169,6 +169,13 @@ fn why_not(rotation: &Rotation, event: &Event) -> String {
 fn outlook(before: &Rotation, rotation: &Rotation) -> String {
     match rotation.next(SystemClock.now()) {
         Next::Perform(effect) => format!("next step: {}, at the next pass", effect.name()),
+        Next::Wait { until, why: why @ Waiting::Held { .. } } if rotation.old_key_may_be_inactive() => {
+            format!(
+                "{}; until then {} stays Inactive, and nobody asks the vendor whether it needs it",
+                why.until(until),
+                rotation.old()
+            )
+        }
         Next::Wait { until, why } => why.until(until),
         Next::Stuck(blocker) => blocker.to_string(),
         Next::Ended(Ending::Abandoned) => what_stays(before),

@@ -336,7 +336,8 @@ fn the_old_key_can_be_asked_back_while_it_cools() {
     let asked = house.program.run(&["reactivate", name, "--why", "the vendor fell back"]);
     assert_eq!(asked.code, Some(0), "{asked}");
     assert!(asked.stdout.contains("next step: UpdateAccessKey Active, at the next pass"), "{asked}");
-    house.program.json(0, &["hold", name, "--until", "2999-01-01T00:00:00Z", "--why", "until they know"]);
+    let wait = ["hold", name, "--until", "2999-01-01T00:00:00Z", "--why", "until they know"];
+    says(&house.program.json(0, &wait), "stays Inactive, and nobody asks the vendor");
     assert_eq!(house.statuses(), ["Inactive", "Active"]);
     house.program.json(0, &["resume", name]);
     house.program.json(0, &["rotate"]);
