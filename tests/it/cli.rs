@@ -57,6 +57,21 @@ fn status_says_what_the_contract_says_that_it_says() {
 }
 
 #[test]
+fn who_used_a_key_is_asked_of_one_vendor_and_not_of_all() {
+    let house = House::new("who", 97.0);
+    house.program.configure(&format!("[aws]\ncloudtrail = true\n{}", house.toml("")));
+    let asked = |command: &[&str]| {
+        house.program.json(0, command);
+        let calls = house.emulator.calls();
+        let look_ups = calls.iter().filter(|call| call.action == "cloudtrail:LookupEvents");
+        look_ups.filter(|call| call.subject.as_deref() == Some(&house.user)).count()
+    };
+    assert_eq!(asked(&["status"]), 0, "two a second are answered");
+    assert_eq!(asked(&["status", &house.name]), 1);
+    house.ends();
+}
+
+#[test]
 fn on_a_hundred_columns_the_sentence_stands_below_its_row() {
     let mut house = House::new("narrow", 97.0);
     house.program.set_env("COLUMNS", "100");

@@ -96,6 +96,16 @@ async fn a_rotation_that_cannot_be_read_is_one_vendors_trouble() {
     assert!(sentence.contains("event 2 (deleted) cannot follow in stage survey"), "{sentence}");
 }
 
+#[tokio::test]
+async fn a_visit_that_begins_a_rotation_shows_the_keys_that_it_was_judged_by() {
+    let house = House::new(&HASTE.replace("prove_every = \"0s\"", "prove_every = \"1h\""), &["acme"]);
+    let old = house.old_key("acme");
+    let found = by_name(house.once(Patience::Short).await);
+    assert_eq!(found["acme"].verdict.reason, "propagation", "the visit that began it is the only one");
+    let listed: Vec<_> = found["acme"].keys.iter().map(|key| key.id.clone()).collect();
+    assert_eq!(listed, [old]);
+}
+
 // When.
 
 #[tokio::test]
