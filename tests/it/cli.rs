@@ -2,6 +2,8 @@
 //!
 //! Times, keys and ids are masked, and the rest is compared whole: a change of an output is seen here.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::support::moto::{Emulator, Release, Rule};
@@ -524,6 +526,35 @@ fn a_path_that_cannot_be_listed_stops_no_rotation_that_is_under_way() {
         reasons,
         [(&json!(null), &json!("access_denied")), (&json!(user), &json!("rotated"))],
         "{ran}"
+    );
+    house.ends();
+}
+
+#[test]
+fn a_backup_that_was_made_beside_the_scheduler_goes_on_from_there() {
+    let house = House::new("backup", 97.0);
+    let paused = house.emulator.order(&Rule::pause("sts:GetCallerIdentity").about(&house.user));
+    let scheduler = house.program.start(&["run"]);
+    house.emulator.wait_for(paused);
+    let backup = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))";
+    let (journal, copy) = (house.program.path("keyround.db"), house.program.path("copy.db"));
+    let made = Command::new("python3").args(["-c", backup]).args([&journal, &copy]).status();
+    assert!(made.expect("python3 is there").success());
+    scheduler.signal("TERM");
+    house.emulator.release(paused, Release::Proceed);
+    assert_eq!(scheduler.wait().code, Some(0));
+    for file in house.program.files().iter().filter(|file| file.starts_with("keyround.db")) {
+        std::fs::remove_file(house.program.path(file)).expect("it is there");
+    }
+    assert_eq!(house.program.json(0, &["history"]), json!([]), "the journal is lost");
+    std::fs::rename(&copy, &journal).expect("the copy takes its place");
+
+    let verified = house.program.run(&["history", "verify"]);
+    assert_eq!(verified.code, Some(0), "{verified}");
+    assert_eq!(
+        house.program.json(0, &["rotate"])["vendors"][0]["reason"],
+        "rotated",
+        "with the sealed secret"
     );
     house.ends();
 }
