@@ -445,7 +445,7 @@ fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
 fn a_no_settles_the_try_that_it_answers_and_no_other() {
     let soaked = at(11 + 15 * MINUTE + DAY);
     let refusal = refused(Doing::Deactivate, RefusalCode::NotSent, 60);
-    let settled = after(in_doubt_of_deactivating(), &[refusal.clone()]);
+    let settled = after(in_doubt_of_deactivating(), std::slice::from_ref(&refusal));
     check(&settled, DAY, &Next::Wait { until: soaked, why: Waiting::Soak });
     let again = |seconds| {
         let intent = in_doubt_of_deactivating().intend(&retired_by(12), at(seconds));
@@ -469,7 +469,8 @@ fn an_old_key_whose_end_may_be_under_way_is_not_brought_back() {
     let try_it = |rotation: &Rotation, seconds| rotation.intend(&delete, at(seconds)).expect("another try");
     let once = after(rotation.clone(), &[try_it(&rotation, cooled)]);
     let refusal = refused(Doing::Delete, RefusalCode::NotSent, cooled + 40);
-    assert!(after(once.clone(), &[refusal.clone()]).apply(&asked).is_ok(), "it was never sent");
+    let mut not_sent = after(once.clone(), std::slice::from_ref(&refusal));
+    assert!(not_sent.apply(&asked).is_ok(), "it never arrived, and was the only one");
     let twice = after(once, &[unanswered(Doing::Delete, cooled + 30)]);
     let twice = after(twice.clone(), &[try_it(&twice, cooled + 40), refusal]);
     assert!(twice.clone().apply(&asked).is_err());

@@ -91,7 +91,6 @@ pub(crate) struct World {
     went_back: bool,
     is_silent: bool,
     without_key_since: Option<Timestamp>,
-    is_given_up: bool,
     later: Vec<(Timestamp, Later)>,
 }
 
@@ -112,7 +111,6 @@ impl World {
             went_back: false,
             is_silent: false,
             without_key_since: None,
-            is_given_up: false,
             later: Vec::new(),
         };
         let old = world.make(now.minus(Duration::from_hours(24 * 120)), false);
@@ -175,7 +173,7 @@ impl World {
 
     /// A vendor that went back needs the old key, and nobody can prevent that: but it must get it back.
     fn watch_over(&mut self) {
-        if self.works(&self.held) || !self.can_ask_vendor || self.is_given_up {
+        if self.works(&self.held) || !self.can_ask_vendor {
             self.without_key_since = None;
             return;
         }
@@ -392,7 +390,7 @@ impl World {
     /// Given up: the vendor works, and a key that nobody was offered is not left behind.
     pub(crate) fn check_abandoned(&mut self, offered: bool) {
         // Nobody asks the vendor any more, as whoever gives up while the old key cools is told.
-        self.is_given_up = true;
+        self.can_ask_vendor = false;
         self.pass_until(self.now + Duration::from_hours(24));
         if !self.works(&self.held) {
             self.break_with("given up, and the vendor has no key that works");

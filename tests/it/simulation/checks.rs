@@ -18,7 +18,7 @@ const UNSEEN: Duration = Duration::from_mins(40);
 const LISTING_GOOD: Duration = Duration::from_mins(2).saturating_add(LATE_MAX);
 /// Last-used is good for a quarter of an hour by a clock that can be set back ten minutes; a request without an answer is
 /// tried again on the same reading, until a listing five minutes after the last try shows that none of them was done.
-const USAGE_GOOD: Duration = Duration::from_mins(60);
+const USAGE_GOOD: Duration = Duration::from_hours(1);
 /// The program's clock may be this wrong and AWS still talks to it, at either end of a span.
 const SKEW: Duration = Duration::from_mins(11);
 /// IAM's dates and ours, and how long a listing is not believed (README, Limits).
