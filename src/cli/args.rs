@@ -150,6 +150,7 @@ pub(crate) enum Command {
     },
     /// Stop a rotation in flight where it is, until resumed
     ///
+    /// Nothing is asked either: if the old key is Inactive already, nobody sees that the vendor needs it back.
     /// Only a rotation in flight can be held. To keep one from beginning, write `enabled = false` or
     /// `windows` into the vendor's configuration.
     Hold {
@@ -182,7 +183,7 @@ pub(crate) enum Command {
     /// Give a rotation up; no key that the vendor may hold is taken away
     ///
     /// A new key that the vendor was never offered is discarded. A vendor that was offered it may hold
-    /// either key, so both stay, and no other rotation begins before somebody has deleted one of them.
+    /// either key, so both stay as they are, and no other rotation begins before somebody has deleted one of them.
     Abandon {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
