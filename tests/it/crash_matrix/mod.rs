@@ -289,6 +289,10 @@ fn all_worlds() -> impl Iterator<Item = (Plan, Climate)> {
         // A vendor that cannot be asked and is only seen in use cannot be seen to have forgotten: it
         // waits, safely, for ever.
         .filter(|(plan, climate)| plan.can_ask_vendor || climate.habit != Habit::Forgets)
+        // Where the week has a minute for it, time is what matters, and who else makes keys is not.
+        .filter(|(plan, climate)| {
+            plan.windows == Windows::any_time() || climate.stranger_before_effect.is_none()
+        })
         // Nobody would ask the silent one.
         .filter(|(plan, climate)| {
             plan.can_ask_vendor || !matches!(climate.habit, Habit::GoesBackInSilence(_))
