@@ -17,10 +17,13 @@ async fn the_keys_of_a_user_are_those_of_its_rotation_and_the_others_that_were_s
         ("0s", None, &["other Active", "old Active"]),
     ] {
         let house = House::new(&HASTE.replace("soak = \"0s\"", &format!("soak = \"{soak}\"")), &["acme"]);
+        let old = house.old_key("acme");
         let mut found = house.once(Patience::Short).await;
-        let id = OTHER.parse().expect("a key");
-        let other = KeyMetadata { id, status: KeyStatus::Active, created_at: house.stage.now() };
-        found[0].keys.push(other);
+        // A listing of before: of its own two, the rotation knows better.
+        let listed = [old, OTHER.parse().expect("a key"), house.old_key("acme")];
+        let of_before = |id| KeyMetadata { id, status: KeyStatus::Expired, created_at: house.stage.now() };
+        found[0].keys = listed.map(of_before).into();
+        found[0].keys[1].status = KeyStatus::Active;
         let overview = shown(&house, &found).await;
         let status = &overview.status.vendors[0];
         assert_eq!(status.rotation.as_ref().map(|rotation| rotation.stage), stage);
