@@ -3,6 +3,7 @@
 //! The far ends are the rehearsal's stand-ins, and the deliveries are as bad as each test wants them.
 //! Time is tokio's, paused, or the rehearsal's, which jumps: nothing here takes any.
 
+mod ailing;
 mod alarms;
 mod passes;
 mod pulse;

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::AtomicBool;
 
-use keyround::alert::{Alert, Condition, Item, Policy, Style, Telling};
+use keyround::alert::{Alert, Condition, Item, Memory, Policy, Style, Telling};
 use keyround::audit::AccountReview;
 use keyround::driver::{Alerts, Lookout, Pass, Tellers};
 use keyround::ids::SinkName;
 use keyround::ports::{Heartbeat, JournalError, Listener, Reviewer, Sink, SpareMemory};
 
+use super::ailing::Ailing;
 use super::*;
 
 #[tokio::test]
@@ -74,6 +75,22 @@ async fn what_happens_in_one_pass_is_told_together_and_at_once_when_it_is_over()
     wait(3).await;
     assert_eq!(users(&told.heard()), [2, 2], "it is over");
     work.end().await;
+}
+
+#[tokio::test]
+async fn what_the_journal_cannot_say_now_is_not_written_over() {
+    let house = House::new(HASTE, &["acme"]);
+    let journal = Arc::new(Ailing::beside(&house));
+    let sink: SinkName = "mail".parse().expect("a name");
+    let before = Memory::new(7);
+    house.journal.remember_sink(&sink, &before).await.expect("a journal");
+    let mut crew = Crew::on(&house, World { journal: Arc::clone(&journal) as _, ..house.world() });
+    for is_forgetful in [true, false] {
+        journal.is_forgetful.store(is_forgetful, Ordering::SeqCst);
+        crew.alerts.tell().await;
+        let kept = house.journal.sink_memory(&sink).await.expect("a journal");
+        assert_eq!(kept.as_ref(), Some(&before), "{is_forgetful}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,8 @@
 //! That the engine's loop is alive can be noticed, and also that it is not.
 
-use std::sync::atomic::AtomicBool;
-
 use keyround::driver::{Pass, Turn, Watchers};
-use keyround::ports::{JournalError, Recorded};
 
+use super::ailing::Ailing;
 use super::*;
 
 const PULSE: Duration = Duration::from_secs(10);
@@ -31,7 +29,7 @@ async fn a_loop_that_hangs_comes_by_no_more_whatever_else_is_alive() {
     let house = House::new(HASTE, &["slow"]);
     // The next pass is due within the jitter of the full hour, while this visit is under way.
     house.is("slow", How::TakesSecs(290));
-    let journal = Arc::new(Hanging { journal: Arc::clone(&house.journal), hangs: AtomicBool::new(false) });
+    let journal = Arc::new(Ailing::beside(&house));
     let pulses = Arc::new(Pulses::default());
     let tick = half_past() + Duration::from_mins(30);
     let due = tick + jitter_for(tick, Duration::from_mins(5), "pass");
@@ -158,76 +156,5 @@ impl Watcher for Pulses {
 
     fn turned(&self, turn: &Turn) {
         self.turns.lock().expect("the turns").push(turn.clone());
-    }
-}
-
-/// A journal that never comes back from remembering a pass, once it hangs.
-struct Hanging {
-    journal: Arc<MemoryJournal>,
-    hangs: AtomicBool,
-}
-
-#[async_trait]
-impl Journal for Hanging {
-    async fn append(&self, entry: Entry<'_>) -> Result<(), JournalError> {
-        self.journal.append(entry).await
-    }
-
-    async fn read(&self, rotation: RotationId) -> Result<Vec<Event>, JournalError> {
-        self.journal.read(rotation).await
-    }
-
-    async fn secret(&self, rotation: RotationId) -> Result<Option<Secret>, JournalError> {
-        self.journal.secret(rotation).await
-    }
-
-    async fn in_flight(&self) -> Result<Vec<Known>, JournalError> {
-        self.journal.in_flight().await
-    }
-
-    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError> {
-        self.journal.rotations(vendor).await
-    }
-
-    async fn history(
-        &self,
-        vendor: Option<&VendorName>,
-        since: Timestamp,
-    ) -> Result<Vec<Recorded>, JournalError> {
-        self.journal.history(vendor, since).await
-    }
-
-    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
-        self.journal.history_after(position).await
-    }
-
-    async fn verify_history(&self) -> Result<(u64, String), JournalError> {
-        self.journal.verify_history().await
-    }
-
-    async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError> {
-        self.journal.last_tick().await
-    }
-
-    async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError> {
-        if self.hangs.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        self.journal.record_tick(at).await
-    }
-
-    async fn sink_memory(
-        &self,
-        sink: &keyround::ids::SinkName,
-    ) -> Result<Option<keyround::alert::Memory>, JournalError> {
-        self.journal.sink_memory(sink).await
-    }
-
-    async fn remember_sink(
-        &self,
-        sink: &keyround::ids::SinkName,
-        memory: &keyround::alert::Memory,
-    ) -> Result<(), JournalError> {
-        self.journal.remember_sink(sink, memory).await
     }
 }

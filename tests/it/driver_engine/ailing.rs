@@ -1,0 +1,84 @@
+//! A journal that is not well.
+
+use std::sync::atomic::AtomicBool;
+
+use keyround::alert::Memory;
+use keyround::ids::SinkName;
+use keyround::ports::{JournalError, Recorded};
+
+use super::*;
+
+/// A journal that never comes back from remembering a pass, once it hangs, and may not say what sinks were told.
+pub(super) struct Ailing {
+    journal: Arc<MemoryJournal>,
+    pub(super) hangs: AtomicBool,
+    pub(super) is_forgetful: AtomicBool,
+}
+
+impl Ailing {
+    pub(super) fn beside(house: &House) -> Ailing {
+        let journal = Arc::clone(&house.journal);
+        Ailing { journal, hangs: AtomicBool::new(false), is_forgetful: AtomicBool::new(false) }
+    }
+}
+
+#[async_trait]
+impl Journal for Ailing {
+    async fn append(&self, entry: Entry<'_>) -> Result<(), JournalError> {
+        self.journal.append(entry).await
+    }
+
+    async fn read(&self, rotation: RotationId) -> Result<Vec<Event>, JournalError> {
+        self.journal.read(rotation).await
+    }
+
+    async fn secret(&self, rotation: RotationId) -> Result<Option<Secret>, JournalError> {
+        self.journal.secret(rotation).await
+    }
+
+    async fn in_flight(&self) -> Result<Vec<Known>, JournalError> {
+        self.journal.in_flight().await
+    }
+
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError> {
+        self.journal.rotations(vendor).await
+    }
+
+    async fn history(
+        &self,
+        vendor: Option<&VendorName>,
+        since: Timestamp,
+    ) -> Result<Vec<Recorded>, JournalError> {
+        self.journal.history(vendor, since).await
+    }
+
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
+        self.journal.history_after(position).await
+    }
+
+    async fn verify_history(&self) -> Result<(u64, String), JournalError> {
+        self.journal.verify_history().await
+    }
+
+    async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError> {
+        self.journal.last_tick().await
+    }
+
+    async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.journal.record_tick(at).await
+    }
+
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
+        match self.is_forgetful.load(Ordering::SeqCst) {
+            true => Err(JournalError::Unavailable("the disk is slow".to_owned())),
+            false => self.journal.sink_memory(sink).await,
+        }
+    }
+
+    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError> {
+        self.journal.remember_sink(sink, memory).await
+    }
+}
