@@ -212,6 +212,7 @@ fn a_sink_that_hangs_delays_no_rotation_and_is_told_the_same_message_later() {
     let ran = service.wait();
     assert_eq!(ran.code, Some(0), "{ran}");
     assert!(ran.stderr.contains("the alert sink hook may not have been told"), "{ran}");
+    assert!(!ran.stderr.contains("503"), "at the first failure, and not at the second: {ran}");
     assert_eq!(
         ran.stderr.matches("rotations go on").count(),
         1,

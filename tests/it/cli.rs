@@ -527,6 +527,13 @@ fn a_path_that_cannot_be_listed_stops_no_rotation_that_is_under_way() {
         [(&json!(null), &json!("access_denied")), (&json!(user), &json!("rotated"))],
         "{ran}"
     );
+    house.program.json(0, &["check", "--online"]);
+    house.emulator.order(&Rule::error("iam:ListUsers", 403, "AccessDenied").about(path));
+    let checked = house.program.json(1, &["check", "--online"]);
+    assert_eq!(
+        (&checked["checks"][1]["check"], &checked["checks"][1]["ok"]),
+        (&json!("keys"), &json!(false))
+    );
     house.ends();
 }
 
