@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyround::ids::{AccessKeyId, IamUserName};
-use keyround::rotation::{Blocker, Doing, Event, Intent, KeyUsage, Next, Rotation};
+use keyround::rotation::{Blocker, Event, KeyUsage, Next, Rotation};
 use keyround::secret::Secret;
 use keyround::time::Timestamp;
 
@@ -99,10 +99,6 @@ impl State {
         match event {
             Event::Started { reason, .. } => self.mark_code(reason),
             Event::UsageRead { .. } => self.user(&user).usage_read_at = self.now(),
-            Event::Intended { intent, .. } => {
-                self.user(&user).end_intended = matches!(intent, Intent::Deactivate { .. });
-            }
-            Event::Refused { doing: Doing::Deactivate, .. } => self.user(&user).end_intended = false,
             _ => {}
         }
         // From here on the journal says that the vendor may have it, whatever came of the request.

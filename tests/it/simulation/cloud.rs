@@ -79,8 +79,6 @@ pub(super) struct User {
     pub(super) listed_at: Timestamp,
     /// When the program last read dates of last use.
     pub(super) usage_read_at: Timestamp,
-    /// Whether the program wrote down last that it sets the old key Inactive, and no refusal after that.
-    pub(super) end_intended: bool,
     /// When creations of the program may have been without an answer: from and until.
     pub(super) doubts: Vec<(Timestamp, Timestamp)>,
     /// Nothing but refusals of rights until then.
@@ -200,9 +198,13 @@ impl State {
 
     /// The old key whose end was asked for: that it is still Active is what ends the doubt.
     fn never_ends_doubt_of(&self, user: &IamUserName) -> Option<AccessKeyId> {
-        let is_in_doubt = self.mistake == Mistake::DoubtNeverEnds && self.users[user].end_intended;
-        let soaking = self.in_flight(user).filter(|rotation| matches!(rotation.stage(), Stage::Soak { .. }));
-        soaking.filter(|_| is_in_doubt).map(|rotation| rotation.old().clone())
+        if self.mistake != Mistake::DoubtNeverEnds {
+            return None;
+        }
+        let rotation = self.in_flight(user)?;
+        let is_in_doubt =
+            matches!(rotation.stage(), Stage::Soak { .. }) && rotation.old_key_may_be_inactive();
+        is_in_doubt.then(|| rotation.old().clone())
     }
 
     fn create(&mut self, user: &IamUserName) -> Answer<NewKey> {

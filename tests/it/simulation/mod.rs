@@ -235,7 +235,6 @@ impl Theatre {
                 trail_lag,
                 listed_at: epoch,
                 usage_read_at: epoch,
-                end_intended: false,
                 doubts: Vec::new(),
                 denied_until: Timestamp::EPOCH,
             };
