@@ -135,6 +135,14 @@ fn check_journal(journal: &[Event], rotation: &Rotation) {
     }
 }
 
+/// The last try to set the old key Inactive.
+#[derive(Clone, Copy)]
+struct Tried {
+    at: Timestamp,
+    /// A try got no answer, so that a no to the next one does not settle it.
+    is_unanswered: bool,
+}
+
 /// A world that does what it likes, and what is remembered of it.
 struct Drive<'b, 'a> {
     bytes: &'b mut Bytes<'a>,
@@ -146,11 +154,8 @@ struct Drive<'b, 'a> {
     ours: BTreeSet<AccessKeyId>,
     /// Since when the old key is known to be Inactive.
     inactive_since: Option<Timestamp>,
-    /// When the old key was last tried to be set Inactive, until it is known what came of that: what may be Inactive
-    /// already is not judged again.
-    tried_at: Option<Timestamp>,
-    /// A try of that got no answer, so that a no to the next one does not settle it.
-    is_unanswered: bool,
+    /// Until it is known what came of it: what may be Inactive already is not judged again.
+    tried: Option<Tried>,
     /// How many keys were made.
     made: usize,
 }
@@ -161,19 +166,7 @@ impl<'b, 'a> Drive<'b, 'a> {
         let journal = vec![started(bytes, &SPANS_SECS, now)];
         let rotation = Rotation::replay(id(), &journal).expect("it begins with started");
         let (offered, ours) = (BTreeSet::new(), BTreeSet::new());
-        let (inactive_since, tried_at, is_unanswered) = (None, None, false);
-        Drive {
-            bytes,
-            now,
-            rotation,
-            journal,
-            offered,
-            ours,
-            inactive_since,
-            tried_at,
-            is_unanswered,
-            made: 0,
-        }
+        Drive { bytes, now, rotation, journal, offered, ours, inactive_since: None, tried: None, made: 0 }
     }
 
     fn run(mut self) {
@@ -238,7 +231,7 @@ impl<'b, 'a> Drive<'b, 'a> {
         match effect {
             Effect::Deactivate { key, .. } if key == rotation.old() => {
                 assert!(matches!(rotation.stage(), Stage::Soak { .. }), "{:?}", rotation.stage());
-                if self.tried_at.is_none() {
+                if self.tried.is_none() {
                     assert!(gone_by(rotation.plan().soak), "the old key was taken before it had soaked");
                     let read_at = self.journal.iter().rev().find_map(|event| match event {
                         Event::UsageRead { at, .. } => Some(*at),
@@ -298,8 +291,7 @@ impl<'b, 'a> Drive<'b, 'a> {
         let (name, stage) = (event.name(), self.rotation.stage().name());
         let after = follow(&self.rotation, &event);
         self.rotation = after.unwrap_or_else(|| panic!("{name} cannot be written down in stage {stage}"));
-        self.is_unanswered = self.tried_at.is_some() && self.is_unanswered_after(&event);
-        self.tried_at = self.tried_at_after(&event);
+        self.tried = self.tried_after(&event);
         match (&event, self.rotation.stage()) {
             (Event::Created { key, .. }, _) | (_, Stage::Suspect { key }) => {
                 self.ours.insert(key.clone());
@@ -311,26 +303,21 @@ impl<'b, 'a> Drive<'b, 'a> {
         self.journal.push(event);
     }
 
-    fn is_unanswered_after(&self, event: &Event) -> bool {
-        let is_another = matches!(event, Event::Intended { intent: Intent::Deactivate { .. }, .. });
-        is_another
-            || self.is_unanswered
-            || matches!(event, Event::Unanswered { doing: Doing::Deactivate, .. })
-    }
-
-    fn tried_at_after(&self, event: &Event) -> Option<Timestamp> {
-        let (old, tried_at) = (self.rotation.old(), self.tried_at);
+    fn tried_after(&self, event: &Event) -> Option<Tried> {
+        let (old, tried) = (self.rotation.old(), self.tried);
         match event {
-            Event::Intended { intent: Intent::Deactivate { key, .. }, at } if key == old => Some(*at),
-            Event::Unanswered { doing: Doing::Deactivate, at, .. } => tried_at.map(|_| *at),
-            Event::Refused { doing: Doing::Deactivate, .. } => tried_at.filter(|_| self.is_unanswered),
-            Event::Listed { keys, at } => tried_at.filter(|tried_at| {
-                let is_active = keys.iter().any(|key| key.id == *old && key.status == KeyStatus::Active);
-                !is_active || *at < *tried_at + LATEST_ARRIVAL
-            }),
-            _ => {
-                tried_at.filter(|_| matches!(self.rotation.stage(), Stage::Soak { .. } | Stage::Stuck { .. }))
+            Event::Intended { intent: Intent::Deactivate { key, .. }, at } if key == old => {
+                Some(Tried { at: *at, is_unanswered: tried.is_some() })
             }
+            Event::Unanswered { doing: Doing::Deactivate, at, .. } => {
+                tried.map(|_| Tried { at: *at, is_unanswered: true })
+            }
+            Event::Refused { doing: Doing::Deactivate, .. } => tried.filter(|tried| tried.is_unanswered),
+            Event::Listed { keys, at } => tried.filter(|tried| {
+                let is_active = keys.iter().any(|key| key.id == *old && key.status == KeyStatus::Active);
+                !is_active || *at < tried.at + LATEST_ARRIVAL
+            }),
+            _ => tried.filter(|_| matches!(self.rotation.stage(), Stage::Soak { .. } | Stage::Stuck { .. })),
         }
     }
 }
