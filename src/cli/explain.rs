@@ -14,7 +14,7 @@ use crate::driver::{self, Step, Visited, World, steps};
 use crate::ids::VendorName;
 use crate::journal::Mode;
 use crate::overview::{Status, status_word};
-use crate::rotation::{KeyMetadata, KeyUsage, Rotation, Stage};
+use crate::rotation::{KeyMetadata, KeyUsage, Rotation};
 use crate::time::{Timestamp, days_in_words, in_words};
 
 #[derive(Serialize)]
@@ -79,10 +79,7 @@ fn key_in_words(visited: &Visited, key: &KeyMetadata, now: Timestamp) -> String 
 
 fn under_way(text: &mut String, rotation: &Rotation, access: Option<&KeyAccess>) {
     text.push_str("\nRotation\n");
-    let stage = match rotation.stage() {
-        Stage::Stuck { resume, .. } => resume.name(),
-        stage => stage.name(),
-    };
+    let stage = rotation.stage().beneath().name();
     let new = match rotation.stage().new_key() {
         Some(new) => format!("the key {} is being replaced by {new}", rotation.old()),
         None => format!("the key {} is being replaced, and there is no new one yet", rotation.old()),

@@ -202,44 +202,21 @@ fn what_stays(before: &Rotation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{AccessKeyId, RotationId, Subject};
-    use crate::rotation::{Because, Intent, KeyMetadata, KeyStatus, Plan, Verification};
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_unix(1_800_000_000 + seconds)
-    }
-
-    fn key(last: char) -> AccessKeyId {
-        format!("AKIAIOSFODNN7EXAMPL{last}").parse().expect("a key id")
-    }
+    use crate::rotation::samples::{self, at, created, key, listed};
+    use crate::rotation::{Because, Intent, Plan, Verification};
 
     /// A rotation that ends with these.
     fn cooling(then: &[Event]) -> Rotation {
-        let subject = Subject {
-            vendor: "acme".parse().expect("a vendor"),
-            account: None,
-            iam_user: "vendor-acme".parse().expect("a user"),
-        };
-        let id = RotationId::new(&subject, &key('A'), at(0));
-        let plan = Plan { prove_successes: 1, ..Plan::default() };
-        let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-9_000_000) };
         let life = [
-            Event::Started {
-                subject,
-                old: key('A'),
-                old_created_at: old.created_at,
-                reason: "too_old".to_owned(),
-                plan,
-                at: at(0),
-            },
-            Event::Listed { keys: vec![old], at: at(1) },
-            Event::Created { key: key('B'), at: at(2), request_id: None },
+            listed(1),
+            created(2),
             Event::Probed { at: at(3) },
             Event::Delivered { at: at(4) },
             Event::Verified { by: Verification::Acceptance, at: at(5) },
             Event::Deactivated { at: at(200_000), request_id: None },
         ];
-        Rotation::replay(id, life.iter().chain(then)).expect("a legal journal")
+        let plan = Plan { prove_successes: 1, ..Plan::default() };
+        samples::rotation(plan, &[&life, then].concat())
     }
 
     #[test]

@@ -339,12 +339,10 @@ impl Rotation {
                     at,
                 );
             }
-            (Stage::Cool { new, accepted_at, .. }, RefusalCode::NotInForce) => {
-                self.trouble(Stage::Restore { new, accepted_at }, sentence, at);
-            }
-            (Stage::Soak { new, accepted_at, .. }, RefusalCode::NotInForce)
-                if self.is_in_doubt_of(Doing::Deactivate) =>
-            {
+            (
+                Stage::Cool { new, accepted_at, .. } | Stage::Soak { new, accepted_at, .. },
+                RefusalCode::NotInForce,
+            ) if self.old_key_may_be_inactive() => {
                 self.trouble(Stage::Restore { new, accepted_at }, sentence, at);
             }
             (stage @ Stage::Soak { .. }, RefusalCode::NotInForce) if self.troubles >= TROUBLES_MAX => {
@@ -453,44 +451,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::ids::Subject;
     use crate::rotation::event::{Intent, KeyMetadata, KeyStatus};
     use crate::rotation::listing::LISTING_SETTLES;
+    use crate::rotation::samples::{self, at, key, listed};
     use crate::rotation::{Effect, Next, Plan, Verification, Waiting};
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_unix(1_800_000_000 + seconds)
-    }
-
-    fn key(last: char) -> AccessKeyId {
-        format!("AKIAIOSFODNN7EXAMPL{last}").parse().expect("a key id")
-    }
-
     fn rotation(events: &[Event]) -> Rotation {
-        rotation_with(Plan { prove_successes: 1, ..Plan::default() }, events)
-    }
-
-    fn rotation_with(plan: Plan, events: &[Event]) -> Rotation {
-        let subject = Subject {
-            vendor: "acme".parse().expect("a vendor"),
-            account: None,
-            iam_user: "vendor-acme".parse().expect("a user"),
-        };
-        let started = Event::Started {
-            subject: subject.clone(),
-            old: key('A'),
-            old_created_at: at(-8_000_000),
-            reason: "too_old".to_owned(),
-            plan,
-            at: at(0),
-        };
-        let id = RotationId::new(&subject, &key('A'), at(0));
-        Rotation::replay(id, std::iter::once(&started).chain(events)).expect("a legal journal")
-    }
-
-    fn listed(seconds: i64) -> Event {
-        let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-8_000_000) };
-        Event::Listed { keys: vec![old], at: at(seconds) }
+        samples::rotation(Plan { prove_successes: 1, ..Plan::default() }, events)
     }
 
     fn unread(seconds: i64) -> Event {
@@ -531,7 +498,7 @@ mod tests {
             can_ask_vendor: true,
             ..Plan::default()
         };
-        rotation_with(
+        samples::rotation(
             plan,
             &[
                 listed(1),
@@ -633,7 +600,7 @@ mod tests {
     fn a_new_key_that_is_switched_off_keeps_the_old_one() {
         let plan =
             Plan { require_use: false, quiet_for: Duration::ZERO, soak: Duration::ZERO, ..Plan::default() };
-        let mut rotation = rotation_with(
+        let mut rotation = samples::rotation(
             Plan { prove_successes: 1, ..plan },
             &[
                 listed(1),
@@ -687,7 +654,7 @@ mod tests {
         let stranger = KeyMetadata { id: key('C'), status: KeyStatus::Active, created_at: at(3) };
         let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-8_000_000) };
         let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
-        let rotation = rotation_with(
+        let rotation = samples::rotation(
             Plan { doubt_window: Duration::from_secs(u64::MAX), ..Plan::default() },
             &[
                 listed(1),

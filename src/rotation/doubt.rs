@@ -67,9 +67,7 @@ impl Rotation {
 
     /// A refusal settles what was intended, if that was its only try; a refused look at it does not.
     pub(super) fn intent_refused(&mut self, doing: Doing) {
-        if self.is_in_doubt_of(doing) && self.in_doubt.as_ref().is_some_and(|doubt| !doubt.is_unanswered) {
-            self.in_doubt = None;
-        }
+        self.in_doubt.take_if(|doubt| doubt.intent.doing() == doing && !doubt.is_unanswered);
     }
 
     /// Keeps the time in which an unanswered CreateAccessKey may make a key, when the intent is forgotten.

@@ -81,9 +81,7 @@ impl Rotation {
         let status = |id: &AccessKeyId| keys.iter().find(|key| key.id == *id).map(|key| key.status);
         let (old, stage) = (status(&self.old), self.stage.clone());
         let new = stage.new_key().and_then(status);
-        if self.in_doubt.as_ref().is_some_and(|doubt| doubt.is_refuted_by(old, at)) {
-            self.in_doubt = None;
-        }
+        self.in_doubt.take_if(|doubt| doubt.is_refuted_by(old, at));
         if let Stage::Soak { .. } = stage {
             self.looked_while_soaking(stage, (old, new), at)
         } else {

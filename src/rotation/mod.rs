@@ -34,6 +34,8 @@ mod next;
 mod plan;
 mod refusal;
 pub mod retry;
+#[cfg(test)]
+pub(crate) mod samples;
 mod stage;
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::samples::*;
 use super::*;
-use crate::ids::{AccessKeyId, RotationId, Subject};
 use crate::time::Timestamp;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3600;
-const DAY: i64 = 86_400;
 
 // Replaying.
 
@@ -975,51 +974,6 @@ fn words_from_outside_are_one_line_of_plain_letters_and_not_for_ever() {
     assert_eq!(Witness::plain(&"x".repeat(200)), "x".repeat(160));
 }
 
-fn id() -> RotationId {
-    RotationId::new(&subject(), &key('A'), at(0))
-}
-
-fn subject() -> Subject {
-    Subject {
-        vendor: "acme".parse().expect("a vendor"),
-        account: None,
-        iam_user: "vendor-acme".parse().expect("a user"),
-    }
-}
-
-/// 2027-01-15T08:00:00Z, and so many seconds.
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_unix(1_800_000_000 + seconds)
-}
-
-/// `A` is the old one, `B` the new one, `X` a stranger's.
-fn key(last: char) -> AccessKeyId {
-    format!("AKIAIOSFODNN7EXAMPL{last}").parse().expect("a key id")
-}
-
-fn started(plan: Plan) -> Event {
-    Event::Started {
-        subject: subject(),
-        old: key('A'),
-        old_created_at: at(-100 * DAY),
-        reason: "too_old".to_owned(),
-        plan,
-        at: at(0),
-    }
-}
-
-fn metadata(last: char, created_at: i64) -> KeyMetadata {
-    KeyMetadata { id: key(last), status: KeyStatus::Active, created_at: at(created_at) }
-}
-
-fn listed(seconds: i64) -> Event {
-    Event::Listed { keys: vec![metadata('A', -100 * DAY)], at: at(seconds) }
-}
-
-fn created(seconds: i64) -> Event {
-    Event::Created { key: key('B'), at: at(seconds), request_id: None }
-}
-
 fn verified(seconds: i64) -> Event {
     Event::Verified { by: Verification::Asked, at: at(seconds) }
 }
@@ -1069,11 +1023,6 @@ fn asking_nobody() -> Plan {
 
 fn asking() -> Plan {
     Plan { can_ask_vendor: true, ..asking_nobody() }
-}
-
-fn rotation(plan: Plan, events: &[Event]) -> Rotation {
-    let started = started(plan);
-    Rotation::replay(id(), std::iter::once(&started).chain(events)).expect("a legal journal")
 }
 
 /// Probed at 10, accepted at 11, verified at 12.
