@@ -1,4 +1,4 @@
-//! What one can be told of: the words of `on = […]`.
+//! The conditions that an alert can be about: the words of `on = […]`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,6 +35,12 @@ pub enum Condition {
     Aws,
     /// The key that seals the journal's secrets cannot be read, or is another one.
     SealKey,
+    /// A vendor's user has no Active access key, so the vendor cannot work.
+    NoWorkingKey,
+    /// A rotation has been on hold for a day or longer, by a person or by `enabled = false`.
+    Held,
+    /// The clock of this machine and that of AWS differ by more than keyround accepts.
+    Clock,
 }
 
 /// How bad it is, in the words of PagerDuty's events.
@@ -75,6 +81,9 @@ pub(super) enum Topic {
     Journal,
     Aws,
     SealKey,
+    NoWorkingKey,
+    Held,
+    Clock,
 }
 
 impl Topic {
@@ -89,13 +98,16 @@ impl Topic {
             Topic::Journal => "journal",
             Topic::Aws => "aws",
             Topic::SealKey => "seal-key",
+            Topic::NoWorkingKey => "no-working-key",
+            Topic::Held => "held",
+            Topic::Clock => "clock",
         }
     }
 }
 
 impl Condition {
     /// Each of them. Those of one topic stand in the order in which they get worse.
-    pub const ALL: [Condition; 13] = [
+    pub const ALL: [Condition; 16] = [
         Condition::Warning,
         Condition::Due,
         Condition::Overdue,
@@ -109,11 +121,14 @@ impl Condition {
         Condition::Journal,
         Condition::Aws,
         Condition::SealKey,
+        Condition::NoWorkingKey,
+        Condition::Held,
+        Condition::Clock,
     ];
 
     /// What one is told of who does not say: all that a person must do something about, but for what takes a review
     /// of the accounts, which is made for those who ask for it.
-    pub const DEFAULT: [Condition; 7] = [
+    pub const DEFAULT: [Condition; 10] = [
         Condition::Overdue,
         Condition::Failed,
         Condition::Stuck,
@@ -121,6 +136,9 @@ impl Condition {
         Condition::Journal,
         Condition::Aws,
         Condition::SealKey,
+        Condition::NoWorkingKey,
+        Condition::Held,
+        Condition::Clock,
     ];
 
     /// The word, as in `on = […]`.
@@ -140,6 +158,9 @@ impl Condition {
             Condition::Journal => "journal",
             Condition::Aws => "aws",
             Condition::SealKey => "seal-key",
+            Condition::NoWorkingKey => "no-working-key",
+            Condition::Held => "held",
+            Condition::Clock => "clock",
         }
     }
 
@@ -148,11 +169,17 @@ impl Condition {
     pub fn severity(self) -> Severity {
         match self {
             Condition::Recovered | Condition::Rotated => Severity::Info,
-            Condition::Warning | Condition::Due | Condition::Failed | Condition::Reactivated => {
-                Severity::Warning
-            }
+            Condition::Warning
+            | Condition::Due
+            | Condition::Failed
+            | Condition::Reactivated
+            | Condition::Held => Severity::Warning,
             Condition::Overdue | Condition::Stuck | Condition::Audit | Condition::Aws => Severity::Error,
-            Condition::RootKey | Condition::Journal | Condition::SealKey => Severity::Critical,
+            Condition::RootKey
+            | Condition::Journal
+            | Condition::SealKey
+            | Condition::NoWorkingKey
+            | Condition::Clock => Severity::Critical,
         }
     }
 
@@ -167,6 +194,9 @@ impl Condition {
             Condition::Journal => Topic::Journal,
             Condition::Aws => Topic::Aws,
             Condition::SealKey => Topic::SealKey,
+            Condition::NoWorkingKey => Topic::NoWorkingKey,
+            Condition::Held => Topic::Held,
+            Condition::Clock => Topic::Clock,
         }
     }
 
@@ -188,7 +218,10 @@ impl Condition {
             | Condition::Audit
             | Condition::Journal
             | Condition::Aws
-            | Condition::SealKey => true,
+            | Condition::SealKey
+            | Condition::NoWorkingKey
+            | Condition::Held
+            | Condition::Clock => true,
         }
     }
 }

@@ -19,6 +19,7 @@
 //! **Invariant:** an alert carries the code and the sentence of `status` and `explain`, and no secret: there is
 //! none in a verdict.
 
+mod clock;
 mod condition;
 mod decide;
 mod findings;
@@ -29,6 +30,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use clock::ClockReading;
 pub use condition::{BadCondition, Condition, Severity};
 pub use decide::{Item, Notice, Policy, Style, Telling, decide, next_time};
 pub use findings::Findings;

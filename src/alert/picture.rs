@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::clock::ClockReading;
 use crate::alert::condition::{Condition, Topic};
 use crate::alert::findings::Findings;
 use crate::ids::{AccountName, IamUserName, RotationId, VendorName};
@@ -144,6 +145,8 @@ pub struct Picture {
     reviewed: bool,
     aws_answers: bool,
     journal_works: bool,
+    /// The accounts whose clock was compared with ours, and agrees.
+    agreeing_clocks: BTreeSet<Option<AccountName>>,
 }
 
 /// What is wrong, from what was seen.
@@ -265,7 +268,7 @@ impl Picture {
     #[must_use]
     pub fn of_house(&self) -> Picture {
         let mut picture = Picture::default();
-        let topics = [Topic::Journal, Topic::SealKey, Topic::Aws];
+        let topics = [Topic::Journal, Topic::SealKey, Topic::Aws, Topic::Clock];
         let of_house = self.firing().filter(|alert| topics.contains(&alert.condition.topic()));
         of_house.for_each(|alert| picture.raise(alert.clone()));
         picture
@@ -294,6 +297,18 @@ impl Picture {
         Picture { reviewed: findings.is_whole, ..self }
     }
 
+    /// The same, with what the comparisons of our clock came to.
+    #[must_use]
+    pub fn with_clocks<'a>(mut self, readings: impl IntoIterator<Item = &'a ClockReading>) -> Picture {
+        for reading in readings {
+            match reading.alert() {
+                Some(alert) => self.raise(alert),
+                None => drop(self.agreeing_clocks.insert(reading.account.clone())),
+            }
+        }
+        self
+    }
+
     /// Whether what was told is over, and what there is to say of it now.
     pub(super) fn end_of(&self, told: &Alert) -> Option<String> {
         if let Some(firing) = self.firing.get(&told.key()) {
@@ -302,22 +317,38 @@ impl Picture {
         }
         let over = |known: bool, sentence: &str| known.then(|| sentence.to_owned());
         match (told.condition.topic(), &told.vendor) {
-            (Topic::Age | Topic::Rotation | Topic::Reactivated | Topic::News, Some(vendor)) => {
-                match self.known.get(&(vendor.clone(), told.iam_user.clone())) {
-                    Some(sentence) => Some(sentence.clone()),
-                    None => over(
-                        self.whole && !self.unknown.contains(vendor),
-                        "the configuration does not name it any more",
-                    ),
-                }
-            }
+            (
+                Topic::Age
+                | Topic::Rotation
+                | Topic::Reactivated
+                | Topic::News
+                | Topic::NoWorkingKey
+                | Topic::Held,
+                Some(vendor),
+            ) => match self.known.get(&(vendor.clone(), told.iam_user.clone())) {
+                Some(sentence) => Some(sentence.clone()),
+                None => over(
+                    self.whole && !self.unknown.contains(vendor),
+                    "the configuration does not name it any more",
+                ),
+            },
             (Topic::Aws, _) => over(self.aws_answers, "AWS answers again"),
             (Topic::Journal, _) => over(self.journal_works, "the journal is read and written again"),
             (Topic::SealKey, _) => over(self.journal_works, "the seal key is read again"),
             (Topic::RootKey | Topic::Audit, _) => over(self.reviewed, "the review does not find it any more"),
-            (Topic::Age | Topic::Rotation | Topic::Reactivated | Topic::News, None) => {
-                over(true, "there is nothing left of it")
+            (Topic::Clock, _) => {
+                let agrees = self.agreeing_clocks.contains(&told.account);
+                over(agrees, "this machine's clock agrees with that of AWS again")
             }
+            (
+                Topic::Age
+                | Topic::Rotation
+                | Topic::Reactivated
+                | Topic::News
+                | Topic::NoWorkingKey
+                | Topic::Held,
+                None,
+            ) => over(true, "there is nothing left of it"),
         }
     }
 }

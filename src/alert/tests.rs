@@ -85,6 +85,35 @@ fn a_journal_that_fails_is_one_alert_whoever_was_visited() {
     assert_eq!(words(&picture(&[one.seen(), two.seen()], true, now())), ["journal"]);
 }
 
+#[test]
+fn a_clock_that_is_off_is_told_of_until_a_comparison_agrees() {
+    let reading = |account: Option<&str>, offset_secs: i64, is_accepted| ClockReading {
+        account: account.map(|account| account.parse().expect("an account")),
+        offset_secs,
+        is_accepted,
+        at: now(),
+    };
+    for (offset_secs, expected) in
+        [(691_200, "was 8d ahead of that of AWS"), (-600, "was 10m behind that of AWS")]
+    {
+        let picture = picture(&[], true, now()).with_clocks(&[reading(None, offset_secs, false)]);
+        let alert = picture.firing().next().expect("an alert");
+        assert_eq!((alert.condition.severity(), alert.reason.as_str()), (Severity::Critical, "clock"));
+        assert!(alert.sentence.contains(expected), "{}", alert.sentence);
+    }
+    let mut listener = Listener::new(Style::Messages, &["clock"]);
+    let mut hears = |readings: &[ClockReading]| {
+        let picture = picture(&[], true, now()).with_clocks(readings);
+        let tellings = decide(&listener.policy, &listener.memory, &picture, &[], now());
+        listener.take(&tellings, now());
+        short(&tellings)
+    };
+    assert_eq!(hears(&[reading(Some("production"), 900, false)]), ["+clock/"]);
+    assert_eq!(hears(&[]), [""; 0], "nothing was compared");
+    assert_eq!(hears(&[reading(None, 0, true)]), [""; 0], "that is another account's clock");
+    assert_eq!(hears(&[reading(Some("production"), 1, true)]), ["-clock/"]);
+}
+
 // What is told of it.
 
 #[test]

@@ -71,6 +71,9 @@ fn state(condition: Condition) -> &'static str {
         Condition::Journal => "without its journal",
         Condition::Aws => "without an answer from AWS",
         Condition::SealKey => "without its seal key",
+        Condition::NoWorkingKey => "without a working key",
+        Condition::Held => "on hold",
+        Condition::Clock => "with a clock that differs from AWS's",
     }
 }
 

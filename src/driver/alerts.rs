@@ -129,7 +129,8 @@ impl Alerts {
         let now = world.clock.now();
         let seen: Vec<Seen<'_>> =
             sight.users.values().map(|visited| seen(&world.settings, visited)).collect();
-        let mut picture = picture(&seen, sight.whole && !sight.passing, now);
+        let mut picture =
+            picture(&seen, sight.whole && !sight.passing, now).with_clocks(sight.clocks.values());
         let reviewed = self.reviews.as_ref().map(Reviews::newest).unwrap_or_default();
         if let Some(findings) = &reviewed.findings {
             picture = picture.with_review(findings);

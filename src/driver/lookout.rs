@@ -8,9 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::alert::ClockReading;
 use crate::audit::Summary;
 use crate::driver::{Pass, Visited, Watcher};
-use crate::ids::{IamUserName, Subject, VendorName};
+use crate::ids::{AccountName, IamUserName, Subject, VendorName};
 use crate::rotation::{Event, Rotation};
 use crate::time::Timestamp;
 
@@ -31,6 +32,8 @@ pub struct Sight {
     pub passes: u64,
     /// What the last review of the accounts came to.
     pub review: Option<Summary>,
+    /// The last comparison of our clock with that of each account.
+    pub clocks: BTreeMap<Option<AccountName>, ClockReading>,
 }
 
 /// Remembers what was seen last, and says when that changes.
@@ -55,6 +58,14 @@ impl Lookout {
     /// Takes what a review of the accounts came to. It is shown; those who are told hear of it elsewhere.
     pub fn reviewed(&self, review: Summary) {
         self.locked().review = Some(review);
+    }
+
+    /// Takes a comparison of our clock with that of an account. Alerts and metrics are made of the last one.
+    pub fn clock_was_compared(&self, reading: ClockReading) {
+        let before = self.locked().clocks.insert(reading.account.clone(), reading.clone());
+        if before.is_none_or(|before| before.is_accepted != reading.is_accepted) {
+            self.change();
+        }
     }
 
     /// Hears of each change.
