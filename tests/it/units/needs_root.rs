@@ -282,17 +282,77 @@ fn the_timer_makes_passes_and_excludes_the_scheduler() {
     assert_eq!(machine.show(UNIT, "Result"), "success");
 }
 
+#[test]
+#[ignore = "needs root: boots a systemd of its own"]
+fn the_timer_recipe_of_the_readme_works_as_it_is_written_and_is_the_one_that_is_enabled() {
+    let corner = Corner::new(emulator(), "sd-recipe");
+    let old = corner.held().access_key_id;
+    let environment = environment(&corner);
+    let drop_in = format!("[Service]\n{environment}LoadCredential=webhook\n");
+    let at_once = "[Timer]\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1ms\n";
+    let machine = Systemd::boot(&[
+        ("etc/systemd/system/keyround.service.d/override.conf", &drop_in),
+        ("etc/systemd/system/keyround-rotate.timer.d/test.conf", at_once),
+    ]);
+    machine.well(&["install", "-d", "-m", "700", "/etc/credstore", "/etc/credstore.encrypted"]);
+    machine.write("/etc/credstore/webhook", WEBHOOK_SECRET);
+    machine.write(TOML, &config(&corner, JOURNAL, YEARLY));
+    machine.well(&["systemctl", "enable", UNIT]);
+    let recipe = readme_block("timer-recipe").replace("sudo ", "");
+    machine.well(&["bash", "-euc", &recipe]);
+    machine.until("the rotation is over", || is_done(&corner));
+    assert_in_order(&corner, &old);
+    let enabled = |unit: &str| {
+        String::from_utf8_lossy(&machine.run(&["systemctl", "is-enabled", unit]).stdout).trim().to_owned()
+    };
+    assert_eq!(
+        (enabled(UNIT), enabled("keyround-rotate.timer")),
+        ("disabled".to_owned(), "enabled".to_owned())
+    );
+}
+
+#[test]
+#[ignore = "needs root: boots a systemd of its own"]
+fn a_credential_that_cannot_be_decrypted_is_not_tried_again() {
+    let corner = Corner::new(emulator(), "sd-garbage");
+    let machine = machine(&corner, "LoadCredentialEncrypted=webhook\n");
+    machine.well(&["install", "-d", "-m", "700", "/etc/credstore.encrypted"]);
+    machine.write("/etc/credstore.encrypted/webhook", "garbage");
+    machine.write(TOML, &config(&corner, JOURNAL, YEARLY));
+    assert!(!machine.run(&["systemctl", "start", UNIT]).status.success());
+    thread::sleep(A_WHILE);
+    assert_eq!(
+        (machine.show(UNIT, "ActiveState"), machine.show(UNIT, "NRestarts")),
+        ("failed".to_owned(), "0".to_owned())
+    );
+    assert!(machine.log().contains("status=243"), "{}", machine.log());
+}
+
+/// The first fenced block of README.md after a marker.
+fn readme_block(marker: &str) -> String {
+    let readme = include_str!("../../../README.md");
+    let (_, after) = readme.split_once(&format!("<!-- {marker} -->")).expect("README.md has the marker");
+    let block = after.split("```").nth(1).expect("a fenced block follows the marker");
+    block.split_once('\n').expect("its first line names the language").1.to_owned()
+}
+
 /// A machine with the package, with the emulator for AWS, quick to try again, and with these lines in both services.
 fn machine(corner: &Corner, lines: &str) -> Systemd {
-    let env = corner.emulator.env().into_iter();
-    let env: Vec<String> = env.map(|(name, value)| format!("Environment={name}={value}\n")).collect();
-    let drop_in = |more: &str| format!("[Service]\n{}{lines}{more}", env.concat());
+    let environment = environment(corner);
+    let drop_in = |more: &str| format!("[Service]\n{environment}{lines}{more}");
     let lines_of_both = lines.lines().filter(|line| line.starts_with("Load")).collect::<Vec<_>>().join("\n");
-    let oneshot = format!("[Service]\n{}{lines_of_both}\n", env.concat());
+    let oneshot = format!("[Service]\n{environment}{lines_of_both}\n");
     Systemd::boot(&[
         ("etc/systemd/system/keyround.service.d/test.conf", &drop_in("RestartSec=200ms\n")),
         ("etc/systemd/system/keyround-rotate.service.d/test.conf", &oneshot),
     ])
+}
+
+/// The lines that let a unit find the emulator.
+fn environment(corner: &Corner) -> String {
+    let lines =
+        corner.emulator.env().into_iter().map(|(name, value)| format!("Environment={name}={value}\n"));
+    lines.collect()
 }
 
 fn config(corner: &Corner, journal: &str, schedule: &str) -> String {
