@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::moto::Emulator;
+use crate::support::papers;
 use crate::support::program::{Program, Ran};
 use crate::support::python;
 use crate::support::vendor::Pair;
@@ -90,9 +91,9 @@ fn shows(ran: &Ran, pair: &Pair) -> bool {
 fn the_readme_leads_from_due_to_done() {
     let emulator = Emulator::start();
     let (old, _) = emulator.seed_user("vendor-acme", 120.0);
-    let toml = from_readme("by-hand-configuration").join("\n");
+    let toml = papers::block("README.md", "by-hand-configuration").join("\n");
     let program = Program::new(&emulator, &format!("{HASTE}{toml}"));
-    let commands = from_readme("by-hand");
+    let commands = papers::block("README.md", "by-hand");
     let words: Vec<&str> = commands.iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
     assert_eq!(words, ["rotate", "reveal", "ack", "rotate", "history"], "{commands:?}");
     for command in &commands {
@@ -116,14 +117,6 @@ fn the_readme_leads_from_due_to_done() {
     program.assert_no_secret_was_seen(&emulator);
 }
 
-/// The fenced block after a marker, as `.ci/run` reads it.
-fn from_readme(marker: &str) -> Vec<String> {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("there is one");
-    let after = readme.split(&format!("<!-- {marker} -->")).nth(1).unwrap_or_else(|| panic!("no {marker}"));
-    let block = after.split("```").nth(1).expect("a fenced block");
-    block.lines().skip(1).map(|line| line.trim_start_matches("$ ").to_owned()).collect()
-}
-
 #[test]
 fn a_key_is_shown_once_and_again_only_with_a_reason() {
     let scene = Scene::waiting();
@@ -141,6 +134,47 @@ fn a_key_is_shown_once_and_again_only_with_a_reason() {
     let last = events.iter().rfind(|event| event["event"] == "revealed").expect("it is kept");
     assert_eq!(last["why"], "the line was cut");
     scene.program.assert_no_secret_was_seen(&scene.emulator);
+}
+
+/// Each of two users of one vendor has a new key that waits.
+#[test]
+fn of_a_vendor_with_two_users_the_one_that_is_named_is_shown_and_acknowledged() {
+    let emulator = Emulator::start();
+    let users = ["vendor-acme-eu", "vendor-acme-us"];
+    users.iter().for_each(|user| drop(emulator.seed_user(user, 120.0)));
+    let both = BY_HAND.replace("iam_user = \"vendor-acme\"", &format!("iam_users = {users:?}"));
+    let program = Program::new(&emulator, &format!("{HASTE}{both}"));
+    drop(program.json(0, &["rotate"]));
+    let newest = |user: &str| {
+        let key = emulator.keys(user).pop().expect("a key");
+        Pair { access_key_id: key.access_key_id, secret_access_key: key.secret }
+    };
+    let (eu, us) = (newest(users[0]), newest(users[1]));
+
+    let unnamed = program.run_for_eyes(&["reveal", "acme"]);
+    assert_eq!(unnamed.code, Some(64), "{unnamed}");
+    assert!(users.iter().all(|user| unnamed.stderr.contains(user)), "{unnamed}");
+    assert!(!shows(&unnamed, &eu) && !shows(&unnamed, &us));
+    let named = program.run_for_eyes(&["reveal", "acme", "--user", users[1]]);
+    assert!(named.code == Some(0) && shows(&named, &us) && !shows(&named, &eu), "{named}");
+    let stranger = program.run_for_eyes(&["reveal", "acme", "--user", "vendor-initech"]);
+    assert_eq!(stranger.code, Some(1), "{stranger}");
+
+    let unseen = program.run(&["ack", "acme", "--user", users[0]]);
+    assert!(unseen.code == Some(1) && unseen.stdout.contains(users[0]), "{unseen}");
+    let acknowledged = program.run(&["ack", "acme", "--user", users[1]]);
+    assert!(acknowledged.code == Some(0) && acknowledged.stdout.contains(users[1]), "{acknowledged}");
+    assert!(!acknowledged.stdout.contains(users[0]), "{acknowledged}");
+    let status = program.json(0, &["status"]);
+    let stages: Vec<(&str, &str)> = status["vendors"]
+        .as_array()
+        .expect("vendors")
+        .iter()
+        .map(|row| {
+            (row["iam_user"].as_str().expect("a user"), row["rotation"]["stage"].as_str().expect("a stage"))
+        })
+        .collect();
+    assert_eq!(stages, [(users[0], "deliver"), (users[1], "verify")]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(crate) mod campaign;
 pub(crate) mod description;
 pub(crate) mod log;
 pub(crate) mod moto;
+pub(crate) mod papers;
 pub(crate) mod policy_engine;
 pub(crate) mod process;
 pub(crate) mod program;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::moto::{ACCOUNT, Emulator, Release};
+use crate::support::papers;
 use crate::support::process::{Corner, NO_WAITS, Place, WEBHOOK_SECRET};
 use crate::support::systemd::Systemd;
 use crate::support::vendor::Moment;
@@ -298,7 +299,7 @@ fn the_timer_recipe_of_the_readme_works_as_it_is_written_and_is_the_one_that_is_
     machine.write("/etc/credstore/webhook", WEBHOOK_SECRET);
     machine.write(TOML, &config(&corner, JOURNAL, YEARLY));
     machine.well(&["systemctl", "enable", UNIT]);
-    let recipe = readme_block("timer-recipe").replace("sudo ", "");
+    let recipe = papers::block("README.md", "timer-recipe").join("\n").replace("sudo ", "");
     machine.well(&["bash", "-euc", &recipe]);
     machine.until("the rotation is over", || is_done(&corner));
     assert_in_order(&corner, &old);
@@ -326,14 +327,6 @@ fn a_credential_that_cannot_be_decrypted_is_not_tried_again() {
         ("failed".to_owned(), "0".to_owned())
     );
     assert!(machine.log().contains("status=243"), "{}", machine.log());
-}
-
-/// The first fenced block of README.md after a marker.
-fn readme_block(marker: &str) -> String {
-    let readme = include_str!("../../../README.md");
-    let (_, after) = readme.split_once(&format!("<!-- {marker} -->")).expect("README.md has the marker");
-    let block = after.split("```").nth(1).expect("a fenced block follows the marker");
-    block.split_once('\n').expect("its first line names the language").1.to_owned()
 }
 
 /// A machine with the package, with the emulator for AWS, quick to try again, and with these lines in both services.
