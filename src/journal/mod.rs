@@ -21,11 +21,13 @@
 //! into them. Against that, keep what `history verify` prints (the count and the last hash)
 //! somewhere else: a history that still contains that hash at that place is the one that was there.
 
+mod appending;
 mod chain;
 mod failure;
 mod files;
 mod memory;
 mod opening;
+mod schema;
 mod seal;
 mod spare;
 mod sqlite;

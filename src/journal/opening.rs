@@ -3,16 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
-use sqlx::{
-    ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnection, query, query_as, query_scalar,
-};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, query, query_as, query_scalar};
 
 use super::Mode;
 use super::chain::GENESIS;
 use super::failure::{Doing, FULL, Failure};
 use super::files::{self, APPLICATION_ID, Draft, SCHEMA};
+use super::schema;
 use super::seal::{SALT_LEN, SealKey, random_bytes};
 use super::verify::verify;
 use crate::ports::JournalError;
@@ -34,7 +32,7 @@ pub(super) async fn create(path: &Path, seal_key: &SealKey) -> Result<(), Journa
 async fn fill(path: &Path, seal_key: &SealKey) -> Result<(), Failure> {
     let mut connection = writing(path).connect().await?;
     keep_write_ahead_log(&mut connection).await?;
-    migrate(&mut connection).await?;
+    schema::migrate(&mut connection).await?;
     let salt: [u8; SALT_LEN] = random_bytes();
     query("INSERT INTO journal (one, seal_salt, seal_check, events, head) VALUES (1, ?, ?, 0, ?)")
         .bind(salt.as_slice())
@@ -78,15 +76,17 @@ async fn check(
     seal_key: Option<&SealKey>,
     mode: Mode,
 ) -> Result<(), Failure> {
-    if mode == Mode::Drive {
-        check_pages(connection, path).await?;
-    }
-    let old = check_schema(connection, path).await?;
+    let version = schema_version(connection, path).await?;
+    let old = version < SCHEMA;
     if old && mode != Mode::Drive {
         return Err(unusable(
             path,
             "is from an older version of keyround; `keyround run` or `rotate` brings it up to date",
         ));
+    }
+    check_schema(connection, path, version).await?;
+    if mode == Mode::Drive {
+        check_pages(connection, path).await?;
     }
     if let Some(seal_key) = seal_key {
         check_seal_key(connection, path, seal_key).await?;
@@ -95,7 +95,7 @@ async fn check(
         check_history(connection, path).await?;
     }
     if old {
-        migrate(connection).await?;
+        schema::migrate(connection).await?;
     }
     match mode {
         Mode::Drive => {
@@ -128,6 +128,7 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         // Less may lose the last commits when the power goes, and with them the intent of an effect.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        .pragma("trusted_schema", "OFF")
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("secure_delete", "ON")
         .disable_statement_logging()
@@ -138,7 +139,7 @@ fn writing(path: &Path) -> SqliteConnectOptions {
 async fn connect_reader(path: &Path) -> Result<SqliteConnection, Failure> {
     let options = || {
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
-        options.pragma("query_only", "ON").disable_statement_logging()
+        options.pragma("query_only", "ON").pragma("trusted_schema", "OFF").disable_statement_logging()
     };
     let failure = match begin_reading(options()).await {
         Ok(connection) => return Ok(connection),
@@ -174,9 +175,9 @@ async fn check_pages(connection: &mut SqliteConnection, path: &Path) -> Result<(
     }
 }
 
-/// Whether the schema is an older one. The header was looked at before, but what counts may stand
-/// in the write-ahead log.
-async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<bool, Failure> {
+/// The version of the schema, which this version of keyround knows. The header was looked at before, but what counts may
+/// stand in the write-ahead log.
+async fn schema_version(connection: &mut SqliteConnection, path: &Path) -> Result<u32, Failure> {
     let application: i64 = query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await?;
     let schema: i64 = query_scalar("PRAGMA user_version").fetch_one(connection).await?;
     if application != i64::from(APPLICATION_ID) {
@@ -184,7 +185,22 @@ async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<
     }
     let schema = u32::try_from(schema).unwrap_or(u32::MAX);
     files::judge_schema(path, schema)?;
-    Ok(schema < SCHEMA)
+    Ok(schema)
+}
+
+/// Before any of our own tables is read: another program's view or trigger would answer in its place.
+pub(super) async fn check_schema(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    version: u32,
+) -> Result<(), Failure> {
+    match schema::foreign(connection, version).await? {
+        None => Ok(()),
+        Some(words) => Err(unusable(
+            path,
+            &format!("is damaged, or another program changed its schema: {words}; restore it from a backup"),
+        )),
+    }
 }
 
 async fn check_seal_key(
@@ -216,17 +232,4 @@ async fn check_history(connection: &mut SqliteConnection, path: &Path) -> Result
 fn unusable(path: &Path, what: &str) -> Failure {
     let journal = path.display();
     Failure::Judged(JournalError::Unusable(format!("the journal {journal} {what}; nothing was touched")))
-}
-
-/// Each step in a transaction of its own, which also sets the schema's number.
-async fn migrate(connection: &mut SqliteConnection) -> Result<(), Failure> {
-    let steps = [
-        ("history", include_str!("migrations/1_history.sql")),
-        ("alerts", include_str!("migrations/2_alerts.sql")),
-    ];
-    let migrations = (1..).zip(steps).map(|(version, (name, sql))| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    Migrator::with_migrations(migrations.collect()).run(connection).await?;
-    Ok(())
 }

@@ -10,13 +10,14 @@ use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection, query, query_as, query_scalar};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::chain::{Link, Standing, admit, decode, encode, hex, unreadable};
+use super::appending::{add, begin, end, erase_secret, standing, store_secret};
+use super::chain::{admit, decode, hex, unreadable};
 use super::failure::{Doing, Failure};
 use super::files::{self, Found, InstanceLock};
 use super::verify::verify;
 use super::{Mode, SealKey, opening, read_only, this_process};
 use crate::alert::Memory;
-use crate::ids::{AccountName, RotationId, SinkName, Subject, VendorName};
+use crate::ids::{RotationId, SinkName, Subject, VendorName};
 use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 use crate::rotation::Event;
 use crate::secret::Secret;
@@ -360,112 +361,4 @@ fn known((id, vendor, account, iam_user, started_at, ended): KnownRow) -> Option
     let subject = Subject { vendor: vendor.parse().ok()?, account, iam_user: iam_user.parse().ok()? };
     let started_at = Timestamp::from_unix(started_at);
     Some(Known { rotation: id.parse().ok()?, subject, started_at, ended })
-}
-
-async fn standing(
-    connection: &mut SqliteConnection,
-    rotation: &str,
-) -> Result<Option<Standing>, sqlx::Error> {
-    let row: Option<(bool, i64)> = query_as(
-        "SELECT ended, (SELECT ifnull(max(number), 0) FROM event WHERE rotation = id) FROM rotation WHERE id = ?",
-    )
-    .bind(rotation)
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.map(|(ended, last)| Standing { last: last.cast_unsigned(), ended }))
-}
-
-async fn begin(
-    connection: &mut SqliteConnection,
-    rotation: &str,
-    subject: &Subject,
-    at: Timestamp,
-) -> Result<(), Failure> {
-    let account = subject.account.as_ref().map(AccountName::as_str);
-    let under_way: Option<i64> = query_scalar(
-        "SELECT 1 FROM rotation WHERE ifnull(account, '') = ifnull(?, '') AND iam_user = ? AND ended = 0",
-    )
-    .bind(account)
-    .bind(subject.iam_user.as_str())
-    .fetch_optional(&mut *connection)
-    .await?;
-    if under_way.is_some() {
-        return Err(JournalError::AlreadyRotating { iam_user: subject.iam_user.clone() }.into());
-    }
-    query("INSERT INTO rotation (id, vendor, account, iam_user, started_at) VALUES (?, ?, ?, ?, ?)")
-        .bind(rotation)
-        .bind(subject.vendor.as_str())
-        .bind(account)
-        .bind(subject.iam_user.as_str())
-        .bind(at.unix_seconds())
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// Adds the event to the end of the history, and moves the end.
-async fn add(
-    connection: &mut SqliteConnection,
-    rotation: &str,
-    entry: &Entry<'_>,
-    writer: &str,
-) -> Result<(), sqlx::Error> {
-    let (events, head): (i64, Vec<u8>) =
-        query_as("SELECT events, head FROM journal").fetch_one(&mut *connection).await?;
-    let (position, body) = (events + 1, encode(entry.event));
-    let link = Link {
-        position: position.cast_unsigned(),
-        rotation,
-        number: entry.number,
-        writer,
-        ends: entry.ends,
-        body: &body,
-    };
-    let hash = link.hash_after(&head);
-    query("INSERT INTO event (position, rotation, number, at, writer, ends, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
-        .bind(position)
-        .bind(rotation)
-        .bind(entry.number.cast_signed())
-        .bind(entry.event.at().unix_seconds())
-        .bind(writer)
-        .bind(entry.ends)
-        .bind(&body)
-        .bind(hash.as_slice())
-        .execute(&mut *connection)
-        .await?;
-    query("UPDATE journal SET events = ?, head = ?")
-        .bind(position)
-        .bind(hash.as_slice())
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// Gives whether another one was erased for it.
-async fn store_secret(
-    connection: &mut SqliteConnection,
-    rotation: &str,
-    number: u64,
-    sealed: &[u8],
-) -> Result<bool, sqlx::Error> {
-    let erased = erase_secret(&mut *connection, rotation).await?;
-    query("INSERT INTO sealed_secret (rotation, number, box) VALUES (?, ?, ?)")
-        .bind(rotation)
-        .bind(number.cast_signed())
-        .bind(sealed)
-        .execute(connection)
-        .await?;
-    Ok(erased)
-}
-
-/// Gives whether there was one.
-async fn erase_secret(connection: &mut SqliteConnection, rotation: &str) -> Result<bool, sqlx::Error> {
-    let erased =
-        query("DELETE FROM sealed_secret WHERE rotation = ?").bind(rotation).execute(connection).await?;
-    Ok(erased.rows_affected() > 0)
-}
-
-async fn end(connection: &mut SqliteConnection, rotation: &str) -> Result<(), sqlx::Error> {
-    query("UPDATE rotation SET ended = 1 WHERE id = ?").bind(rotation).execute(connection).await?;
-    Ok(())
 }

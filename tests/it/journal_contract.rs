@@ -1,8 +1,10 @@
 //! What every journal promises, asked of each of them; then the two are set side by side.
 //!
-//! What only a file can promise or suffer is in `journal_contract/file.rs`.
+//! What only a file can promise or suffer is in `journal_contract/file.rs`, and what others do to the file in `foreign.rs`.
 
 mod file;
+mod foreign;
+mod place;
 
 use std::path::Path;
 use std::time::Duration;

@@ -272,6 +272,7 @@ fn kind_of(sentence: &str) -> String {
         "does not fit",
         "some are missing",
         "a row is missing",
+        "another program changed its schema",
         "is damaged",
     ];
     let found = known.iter().find(|words| sentence.contains(**words));

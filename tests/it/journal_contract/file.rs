@@ -2,18 +2,15 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 
 use keyround::journal::{self, Mode, SealKey, SqliteJournal};
 use keyround::ports::{Journal as _, JournalError};
 use keyround::secret::Secret;
 use keyround::time::Timestamp;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, query, query_scalar};
-use tempfile::TempDir;
+use sqlx::{ConnectOptions as _, Connection as _, query};
 
+use super::place::{CANARY, Place, mode_of, options, refusal};
 use super::{append, at, conflict, ending, erase, keep, open, probed, seal, start};
-
-const CANARY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYCANARY";
 
 #[tokio::test]
 async fn a_journal_dropped_in_mid_work_has_everything_when_it_is_opened_again() {
@@ -437,116 +434,4 @@ async fn two_who_make_one_journal_at_once_make_one() {
     assert_eq!(other.secret(begun.id).await.expect("an answer"), Some(Secret::from(CANARY)));
     ending(&other, begun.id, 3, &probed(3)).await;
     assert!(place.names().iter().all(|name| !name.contains(".new-")), "{:?}", place.names());
-}
-
-/// A folder for one journal.
-struct Place {
-    folder: TempDir,
-    /// The journal's bytes as they were when it was last known to be at rest.
-    at_rest: std::cell::RefCell<Vec<u8>>,
-}
-
-impl Place {
-    fn new() -> Place {
-        Place { folder: tempfile::tempdir().expect("a folder"), at_rest: Vec::new().into() }
-    }
-
-    /// With a journal in it, closed: started, created with a sealed secret, probed.
-    async fn with_history() -> Place {
-        let place = Place::new();
-        let begun = start("acme", "user-a", None, 0);
-        let journal = open(&place.journal()).await;
-        keep(&journal, begun.id, 1, &begun.event).await;
-        seal(&journal, begun.id, 2, "AKIANEW0000000000001", CANARY).await;
-        keep(&journal, begun.id, 3, &probed(3)).await;
-        journal.close().await.expect("closed");
-        place.at_rest.replace(place.bytes());
-        place
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.file("journal.db")
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        fs::read(self.journal()).expect("a journal")
-    }
-
-    fn put(&self, bytes: &[u8]) {
-        fs::write(self.journal(), bytes).expect("written");
-        self.at_rest.replace(bytes.to_vec());
-    }
-
-    fn names(&self) -> Vec<String> {
-        let files = fs::read_dir(self.folder.path()).expect("a folder");
-        let mut names: Vec<_> =
-            files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-
-    fn contains(&self, bytes: &[u8]) -> bool {
-        let holds = |name: &String| {
-            fs::read(self.file(name)).expect("a file").windows(bytes.len()).any(|w| w == bytes)
-        };
-        self.names().iter().any(holds)
-    }
-
-    /// The refusal says this, that nothing was touched, nothing of a secret, and it is true.
-    #[track_caller]
-    fn untouched(&self, refused: &JournalError, words: &str) {
-        let told = refused.to_string();
-        assert!(matches!(refused, JournalError::Unusable(_) | JournalError::SealKey(_)), "{told}");
-        assert!(told.contains(words) && told.contains(" not") | told.contains("nothing was"), "{told}");
-        assert!(!told.contains(CANARY));
-        assert!(*self.at_rest.borrow() == self.bytes(), "{told}: and yet it was touched");
-    }
-
-    async fn refused_by_all(&self, words: &str) {
-        for mode in [Mode::Drive, Mode::Operate, Mode::Read] {
-            let names = self.names();
-            self.untouched(&refusal(self, mode).await, words);
-            assert_eq!(self.names(), names, "{mode:?}");
-        }
-    }
-
-    async fn tell(&self, sql: &str) {
-        let mut connection = options(&self.journal()).connect().await.expect("a connection");
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("done");
-        connection.close().await.expect("closed");
-        self.at_rest.replace(self.bytes());
-    }
-
-    /// As somebody would who can write the file.
-    async fn tamper(&self, sql: &str) {
-        let guards = "DROP TRIGGER event_is_never_changed; DROP TRIGGER event_is_never_deleted";
-        self.tell(&format!("PRAGMA foreign_keys = OFF; {guards}; {sql}")).await;
-    }
-
-    async fn ask(&self, sql: &'static str) -> Vec<u8> {
-        let mut connection = options(&self.journal()).connect().await.expect("a connection");
-        query_scalar(sql).fetch_one(&mut connection).await.expect("an answer")
-    }
-
-    async fn found(&self, finding: &str) {
-        let reader = SqliteJournal::open(&self.journal(), None, Mode::Read).await.expect("a reader");
-        let told = reader.verify_history().await.expect_err(finding);
-        assert!(matches!(told, JournalError::Unusable(_)) && told.to_string().contains(finding), "{told}");
-    }
-}
-
-async fn refusal(place: &Place, mode: Mode) -> JournalError {
-    SqliteJournal::open(&place.journal(), None, mode).await.expect_err("a refusal")
-}
-
-fn options(path: &Path) -> sqlx::sqlite::SqliteConnectOptions {
-    sqlx::sqlite::SqliteConnectOptions::new().filename(path)
-}
-
-fn mode_of(path: &Path) -> u32 {
-    fs::metadata(path).expect("a file").permissions().mode() & 0o7777
 }
