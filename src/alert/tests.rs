@@ -415,6 +415,7 @@ fn rotation(failures: u32) -> Rotation {
         old_created_at: Timestamp::EPOCH,
         reason: String::new(),
         plan,
+        account_id: None,
         at: now(),
     };
     let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };

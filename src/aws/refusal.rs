@@ -121,7 +121,12 @@ fn refusal(
         Some(id) if is_plain(id) => format!("{}, request {id}", plain_or(code, "an odd code")),
         _ => plain_or(code, "an odd code").to_owned(),
     };
-    Refusal { code: kind, sentence: format!("{} ({said})", advice(call, kind, code)), retry_after }
+    Refusal {
+        code: kind,
+        sentence: format!("{} ({said})", advice(call, kind, code)),
+        retry_after,
+        nothing_sent: false,
+    }
 }
 
 fn kind(call: &Call, code: &str, message: &str) -> RefusalCode {

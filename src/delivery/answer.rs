@@ -20,7 +20,8 @@ pub(super) fn accepted(host: &str, response: &Response, statuses: &[u16], now: T
 }
 
 fn fault(host: &str, status: u16, retry_after: Option<Duration>) -> Fault {
-    let refused = |code, sentence| Fault::Refused(Refusal { code, sentence, retry_after });
+    let refused =
+        |code, sentence| Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false });
     match status {
         300..=399 => {
             let sentence = format!("{host} answered {status}: redirects are not followed");

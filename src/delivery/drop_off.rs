@@ -113,6 +113,7 @@ fn nothing_was_put(fault: Fault) -> Fault {
             code: RefusalCode::NotSent,
             sentence: format!("nothing was put there: {}", doubt.sentence),
             retry_after: doubt.retry_after,
+            nothing_sent: false,
         }),
     }
 }

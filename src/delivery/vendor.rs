@@ -48,8 +48,10 @@ impl Delivery for Vendor {
                     done = self.take(step, number, offer, secret, &mut so_far).await;
                 }
             }
-            done.map_err(|fault| if changed { after_a_change(fault) } else { fault })
-                .map_err(|fault| in_step(fault, number, self.steps.len()))?;
+            done.map_err(
+                |fault| if changed { after_a_change(fault) } else { before_any_change(fault, step) },
+            )
+            .map_err(|fault| in_step(fault, number, self.steps.len()))?;
             changed |= changes(step);
         }
         Ok(())
@@ -145,11 +147,23 @@ fn changes(step: &DeliverStep) -> bool {
     }
 }
 
+/// Before a step that changes something was begun, the vendor cannot have seen the new key: the failed step only reads, or
+/// its request never left.
+fn before_any_change(fault: Fault, step: &DeliverStep) -> Fault {
+    match fault {
+        Fault::Refused(refusal) => {
+            let never_left = matches!(refusal.code, RefusalCode::NotSent | RefusalCode::Misconfigured);
+            Fault::Refused(Refusal { nothing_sent: never_left || !changes(step), ..refusal })
+        }
+        Fault::Unknown(_) => fault,
+    }
+}
+
 /// A refusal says that nothing was done; after an accepted change that is not so. An address that is gone for good
 /// keeps its code all the same: no repeat will find it.
 fn after_a_change(fault: Fault) -> Fault {
     match fault {
-        Fault::Refused(Refusal { code, sentence, retry_after }) if code != RefusalCode::VendorGone => {
+        Fault::Refused(Refusal { code, sentence, retry_after, .. }) if code != RefusalCode::VendorGone => {
             let sentence = format!("{sentence}, after earlier steps were accepted");
             Fault::Unknown(Doubt { sentence, retry_after })
         }

@@ -17,6 +17,9 @@ pub(crate) async fn perform(
     effect: &Effect,
 ) -> (Outcome, Option<Secret>) {
     let performance = Performance { world, subject, rotation };
+    if let Err(fault) = performance.same_account().await {
+        return (outcome(Err(fault)), None);
+    }
     if *effect == Effect::CreateKey {
         return performance.create().await;
     }
@@ -50,6 +53,24 @@ struct Performance<'a> {
 impl Performance<'_> {
     fn iam(&self) -> Arc<dyn Iam> {
         self.world.accounts.iam(self.subject.account.as_ref())
+    }
+
+    /// Nothing of a rotation is done in another account than the one in which it began.
+    async fn same_account(&self) -> Answer<()> {
+        let Some(began_in) = self.rotation.account_id() else { return Ok(()) };
+        // Nothing else was sent yet, so no silence here makes a doubt of the effect.
+        let account_id = self.iam().account_id().await.map_err(|fault| match fault {
+            Fault::Unknown(doubt) => Fault::refused(RefusalCode::NotSent, doubt.sentence),
+            refused @ Fault::Refused(_) => refused,
+        })?;
+        if account_id == *began_in {
+            return Ok(());
+        }
+        let user = &self.subject.iam_user;
+        let sentence = format!(
+            "the rotation of {user} began in AWS account {began_in}, and the credentials now lead to account {account_id}"
+        );
+        Err(Fault::refused(RefusalCode::OtherAccount, sentence))
     }
 
     fn delivery(&self) -> Answer<Arc<dyn Delivery>> {

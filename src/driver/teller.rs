@@ -377,6 +377,7 @@ mod tests {
             old_created_at: Timestamp::EPOCH,
             reason: "too_old".to_owned(),
             plan: Plan::default(),
+            account_id: None,
             at: Timestamp::EPOCH,
         };
         let entry = Entry { rotation, number: 1, event: &event, secret: SecretChange::Keep, ends: false };

@@ -88,6 +88,7 @@ impl Visited {
             | Blocker::UnknownKey { .. }
             | Blocker::NewKeyNotActive { .. }
             | Blocker::NewKeyNeverWorked { .. }
+            | Blocker::OtherAccount { .. }
             | Blocker::VendorGone { .. }
             | Blocker::VendorKeepsOldKey { .. }
             | Blocker::VendorWentBack { .. }
@@ -177,7 +178,13 @@ async fn survey_and_start(
 async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forced: bool) -> Visited {
     let of = |verdict| Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
     let Some(access) = access(world, subject) else { return of(Verdict::disabled()) };
-    let keys = match world.accounts.iam(subject.account.as_ref()).list_keys(&subject.iam_user).await {
+    let iam = world.accounts.iam(subject.account.as_ref());
+    // Which account it is comes first: the answers of another one must not be taken for this user's.
+    let account_id = match iam.account_id().await {
+        Ok(account_id) => account_id,
+        Err(fault) => return Visited { rotation, failed: true, ..of(unlisted(&fault)) },
+    };
+    let keys = match iam.list_keys(&subject.iam_user).await {
         Ok(keys) => keys,
         Err(fault) => return Visited { rotation, failed: true, ..of(unlisted(&fault)) },
     };
@@ -190,7 +197,7 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
         forced,
     };
     let verdict = judge(&facts);
-    Visited { keys, rotation, ..of(verdict) }
+    Visited { account_id: Some(account_id), keys, rotation, ..of(verdict) }
 }
 
 /// Begins a rotation. The listing that it was judged by is its survey, so AWS is not asked twice.
@@ -222,6 +229,7 @@ async fn write_start(
         old_created_at: old.created_at,
         reason: looked.verdict.reason.to_owned(),
         plan: plan.clone(),
+        account_id: looked.account_id.clone(),
         at,
     };
     let entry = Entry { rotation: id, number: 1, event: &started, secret: SecretChange::Keep, ends: false };

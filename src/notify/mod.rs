@@ -135,6 +135,7 @@ fn accepted(host: &str, response: &Response, now: Timestamp) -> Answer<()> {
             code: RefusalCode::Other,
             sentence: format!("{host} answered {status}"),
             retry_after,
+            nothing_sent: false,
         })),
         status => Err(Fault::Unknown(Doubt { sentence: format!("{host} answered {status}"), retry_after })),
     }

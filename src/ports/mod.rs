@@ -42,7 +42,7 @@ impl Fault {
     /// A refusal of this kind, in words that hold no secret.
     #[must_use]
     pub fn refused(code: RefusalCode, sentence: impl Into<String>) -> Fault {
-        Fault::Refused(Refusal { code, sentence: sentence.into(), retry_after: None })
+        Fault::Refused(Refusal { code, sentence: sentence.into(), retry_after: None, nothing_sent: false })
     }
 
     /// A doubt, in words that hold no secret.

@@ -33,7 +33,9 @@ const UNANSWERED_WHILE_COOLING_MAX: u32 = 5;
 impl Rotation {
     /// The rotation that a first event begins, if it is one.
     pub(super) fn start(id: RotationId, event: &Event) -> Option<Rotation> {
-        let Event::Started { subject, old, old_created_at, plan, at, .. } = event else { return None };
+        let Event::Started { subject, old, old_created_at, plan, account_id, at, .. } = event else {
+            return None;
+        };
         Some(Rotation {
             id,
             events: 1,
@@ -42,6 +44,7 @@ impl Rotation {
             old_created_at: *old_created_at,
             started_at: *at,
             plan: plan.clone(),
+            account_id: account_id.clone(),
             stage: Stage::Survey,
             since: *at,
             in_doubt: None,
@@ -326,6 +329,9 @@ impl Rotation {
             (Stage::Prove { new, not_usable, .. }, RefusalCode::NotUsable) => {
                 self.not_usable_yet(new, not_usable + 1, at);
             }
+            (stage, RefusalCode::OtherAccount) => {
+                self.enter(stuck(Blocker::OtherAccount { sentence: sentence.to_owned() }, stage), at);
+            }
             (stage @ Stage::Prove { .. }, RefusalCode::WrongIdentity) => {
                 self.enter(stuck(Blocker::WrongIdentity { sentence: sentence.to_owned() }, stage), at);
             }
@@ -556,6 +562,7 @@ mod tests {
                 code: RefusalCode::NotInForce,
                 sentence: "the vendor names another key".to_owned(),
                 retry_after: None,
+                nothing_sent: false,
             };
             let begun = 200_000 + time * 1_000_000;
             let refused = Event::Refused { doing: Doing::Verify, refusal, at: at(begun) };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccessKeyId, Subject};
+use crate::ids::{AccessKeyId, AccountId, Subject};
 use crate::rotation::Plan;
 use crate::rotation::refusal::{Doubt, Refusal};
 use crate::rotation::witness::Witness;
@@ -29,6 +29,9 @@ pub enum Event {
         reason: String,
         /// The settings this rotation runs with.
         plan: Plan,
+        /// The AWS account that holds the user, as AWS named it. Rotations of the first versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account_id: Option<AccountId>,
         /// When.
         at: Timestamp,
     },

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ids::{AccessKeyId, RotationId, Subject};
+use crate::ids::{AccessKeyId, AccountId, RotationId, Subject};
 use crate::rotation::doubt::{DoubtSpan, InDoubt};
 use crate::rotation::effect::{Effect, Evidence, Outcome};
 use crate::rotation::event::{Because, Doing, Event, KeyUsage};
@@ -46,6 +46,7 @@ pub struct Rotation {
     pub(super) old_created_at: Timestamp,
     pub(super) started_at: Timestamp,
     pub(super) plan: Plan,
+    pub(super) account_id: Option<AccountId>,
     pub(super) stage: Stage,
     pub(super) since: Timestamp,
     pub(super) in_doubt: Option<InDoubt>,
@@ -441,6 +442,12 @@ impl Rotation {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The AWS account that held the user when the rotation began; `None` in rotations of the first versions.
+    #[must_use]
+    pub fn account_id(&self) -> Option<&AccountId> {
+        self.account_id.as_ref()
     }
 
     /// When the vendor was first offered the new key; `None` before that. A repeat of the delivery

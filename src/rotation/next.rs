@@ -232,6 +232,11 @@ pub enum Blocker {
         /// What was expected and seen.
         sentence: String,
     },
+    /// The credentials lead to another AWS account than the one in which the rotation began.
+    OtherAccount {
+        /// Both accounts.
+        sentence: String,
+    },
     /// The vendor's address is gone for good (410).
     VendorGone {
         /// What was said.
@@ -269,6 +274,7 @@ impl Blocker {
             Blocker::NewKeyNotActive { .. } => "new_key_not_active",
             Blocker::NewKeyNeverWorked { .. } => "new_key_never_worked",
             Blocker::WrongIdentity { .. } => "wrong_identity",
+            Blocker::OtherAccount { .. } => "other_account",
             Blocker::VendorGone { .. } => "vendor_gone",
             Blocker::VendorKeepsOldKey { .. } => "vendor_keeps_old_key",
             Blocker::VendorWentBack { .. } => "vendor_went_back",
@@ -317,6 +323,11 @@ impl fmt::Display for Blocker {
                 f,
                 "{sentence}; the vendor was not offered the new key and still has the old one; check the accounts in \
                  the configuration, then abandon"
+            ),
+            Blocker::OtherAccount { sentence } => write!(
+                f,
+                "{sentence}; nothing was sent to AWS; let the credentials or the role lead to the account in which the \
+                 rotation began, then resume"
             ),
             Blocker::VendorGone { sentence } => write!(
                 f,

@@ -19,6 +19,10 @@ pub struct Refusal {
         with = "optional_secs"
     )]
     pub retry_after: Option<Duration>,
+    /// Of a delivery: nothing that could carry the new key left this program in this attempt. `false` where that is
+    /// not certain, and in refusals of the first versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing_sent: bool,
 }
 
 /// The kinds of no that the machine tells apart.
@@ -49,13 +53,15 @@ pub enum RefusalCode {
     NotInForce,
     /// This program could not build the request: a template, a secret reference, a setting.
     Misconfigured,
+    /// The credentials lead to another AWS account than the one in which the rotation began. Nothing was sent.
+    OtherAccount,
     /// Any other refusal by AWS.
     Other,
 }
 
 impl RefusalCode {
     /// Each of them.
-    pub const ALL: [RefusalCode; 13] = [
+    pub const ALL: [RefusalCode; 14] = [
         RefusalCode::AccessDenied,
         RefusalCode::NoSuchUser,
         RefusalCode::NoSuchKey,
@@ -68,6 +74,7 @@ impl RefusalCode {
         RefusalCode::VendorGone,
         RefusalCode::NotInForce,
         RefusalCode::Misconfigured,
+        RefusalCode::OtherAccount,
         RefusalCode::Other,
     ];
 
@@ -87,6 +94,7 @@ impl RefusalCode {
             RefusalCode::VendorGone => "vendor_gone",
             RefusalCode::NotInForce => "not_in_force",
             RefusalCode::Misconfigured => "misconfigured",
+            RefusalCode::OtherAccount => "other_account",
             RefusalCode::Other => "other",
         }
     }

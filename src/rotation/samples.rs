@@ -35,6 +35,7 @@ pub(crate) fn started(plan: Plan) -> Event {
         old_created_at: at(-100 * DAY),
         reason: "too_old".to_owned(),
         plan,
+        account_id: None,
         at: at(0),
     }
 }

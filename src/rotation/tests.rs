@@ -72,6 +72,7 @@ fn a_retry_after_is_waited_out_whether_it_came_with_a_no_or_without_an_answer() 
         code: RefusalCode::Throttled,
         sentence: "slow down".to_owned(),
         retry_after: Some(Duration::from_mins(2)),
+        nothing_sent: false,
     };
     let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: Some(Duration::from_mins(3)) };
     let after = |event| rotation(Plan::default(), &[event]).next(at(11));
@@ -979,7 +980,7 @@ fn verified(seconds: i64) -> Event {
 }
 
 fn refusal(code: RefusalCode) -> Refusal {
-    Refusal { code, sentence: code.as_str().to_owned(), retry_after: None }
+    Refusal { code, sentence: code.as_str().to_owned(), retry_after: None, nothing_sent: false }
 }
 
 fn refused(doing: Doing, code: RefusalCode, seconds: i64) -> Event {

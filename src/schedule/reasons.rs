@@ -632,7 +632,7 @@ mod tests {
         let id = RotationId::new(&subject, &old, at);
         let (old_created_at, reason, plan) =
             (active(age_days).created_at, "too_old".to_owned(), Plan::default());
-        let started = Event::Started { subject, old, old_created_at, reason, plan, at };
+        let started = Event::Started { subject, old, old_created_at, reason, plan, account_id: None, at };
         Rotation::replay(id, std::iter::once(&started).chain(events)).expect("a journal")
     }
 

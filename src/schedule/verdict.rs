@@ -202,7 +202,7 @@ fn advice_when_unlisted(code: Option<RefusalCode>) -> &'static str {
         Some(RefusalCode::NoSuchUser) => {
             "correct the name or the account in the configuration, or remove it there"
         }
-        Some(RefusalCode::Misconfigured) => "mend the configuration",
+        Some(RefusalCode::Misconfigured | RefusalCode::OtherAccount) => "mend the configuration",
         Some(RefusalCode::NotSent) => "check the rotator's credentials and network; the next pass asks again",
         None | Some(RefusalCode::Throttled) => "the next pass asks again",
         Some(

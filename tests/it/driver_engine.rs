@@ -564,6 +564,7 @@ fn started(subject: &Subject, house: &House) -> Event {
         old_created_at: house.stage.now().minus(120 * DAY),
         reason: "too_old".to_owned(),
         plan: keyround::rotation::Plan::default(),
+        account_id: None,
         at: house.stage.now(),
     }
 }

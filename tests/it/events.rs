@@ -179,6 +179,7 @@ fn started(account: Option<&str>, plan: Plan) -> Event {
         old_created_at: at(0),
         reason: "too_old".to_owned(),
         plan,
+        account_id: None,
         at: at(1),
     }
 }
@@ -226,7 +227,7 @@ fn every_intent() -> [Intent; 7] {
 
 fn refusal(code: RefusalCode) -> Refusal {
     let retry_after = (code == RefusalCode::Throttled).then(|| Duration::from_mins(2));
-    Refusal { code, sentence: "the vendor said no".to_owned(), retry_after }
+    Refusal { code, sentence: "the vendor said no".to_owned(), retry_after, nothing_sent: false }
 }
 
 fn doubt(retry_after_secs: Option<u64>) -> Doubt {

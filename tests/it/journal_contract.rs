@@ -401,6 +401,7 @@ fn start(vendor: &str, iam_user: &str, account: Option<&str>, seconds: u64) -> B
         old_created_at: Timestamp::EPOCH,
         reason: "too_old".to_owned(),
         plan: Plan::default(),
+        account_id: None,
         at: at(seconds),
     };
     Begun { id: RotationId::new(&subject, &old, at(seconds)), subject, event }

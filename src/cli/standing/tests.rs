@@ -40,6 +40,7 @@ fn started(turn: &Turn, subject: &Subject) -> (Rotation, Event) {
         old_created_at: Timestamp::EPOCH,
         reason: "too_old".to_owned(),
         plan: access.plan.clone(),
+        account_id: None,
         at: turn.now,
     };
     let id = crate::ids::RotationId::new(subject, &old, turn.now);

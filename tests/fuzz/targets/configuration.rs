@@ -77,6 +77,7 @@ fn frozen_plan_survives(access: &KeyAccess, vendor: &str) {
         old_created_at: Timestamp::EPOCH,
         reason: "too_old".to_owned(),
         plan: access.plan.clone(),
+        account_id: None,
         at: Timestamp::EPOCH,
     };
     assert_eq!(decode(&encode(&started)), Ok(started));

@@ -368,6 +368,7 @@ fn started(bytes: &mut Bytes<'_>, spans_secs: &[u64], at: Timestamp) -> Event {
         old_created_at: moved(at, -8_000_000),
         reason: "too_old".to_owned(),
         plan,
+        account_id: None,
         at,
     }
 }
@@ -450,6 +451,7 @@ fn refusal(bytes: &mut Bytes<'_>) -> Refusal {
         code: bytes.pick(&RefusalCode::ALL),
         sentence: "it said no".to_owned(),
         retry_after: retry_after(bytes),
+        nothing_sent: bytes.flag(),
     }
 }
 

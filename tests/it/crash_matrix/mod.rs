@@ -396,6 +396,7 @@ impl Run {
             old_created_at: Timestamp::EPOCH,
             reason: "too_old".to_owned(),
             plan: mistake.plan(plan),
+            account_id: None,
             at: world.now,
         };
         let journal = vec![started];

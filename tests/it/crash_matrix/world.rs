@@ -410,7 +410,12 @@ impl World {
 }
 
 pub(crate) fn no(code: RefusalCode) -> Outcome {
-    Outcome::Refused(Refusal { code, sentence: code.as_str().to_owned(), retry_after: None })
+    Outcome::Refused(Refusal {
+        code,
+        sentence: code.as_str().to_owned(),
+        retry_after: None,
+        nothing_sent: false,
+    })
 }
 
 pub(crate) fn no_answer() -> Outcome {

@@ -173,8 +173,15 @@ async fn what_is_under_way_is_shown_with_its_keys_whether_or_not_they_can_be_lis
     let Event::Started { old_created_at, reason, plan, at, .. } = started(&subject("acme"), &house) else {
         panic!("it starts")
     };
-    let begun =
-        Event::Started { subject: nobody.clone(), old: old.clone(), old_created_at, reason, plan, at };
+    let begun = Event::Started {
+        subject: nobody.clone(),
+        old: old.clone(),
+        old_created_at,
+        reason,
+        plan,
+        account_id: None,
+        at,
+    };
     let id = RotationId::new(&nobody, &old, at);
     house.has_written(id, &[begun]).await;
     house.configure(&settings(HASTE, &["acme", "nobody"]));
@@ -194,8 +201,12 @@ async fn whether_a_visit_failed_is_told_by_its_last_effect() {
     let at = house.stage.now();
     let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
     house.pull("acme", Event::Unanswered { doing: Doing::ReadUsage, doubt, at }).await;
-    let refusal =
-        Refusal { code: RefusalCode::Throttled, sentence: "slow down".to_owned(), retry_after: None };
+    let refusal = Refusal {
+        code: RefusalCode::Throttled,
+        sentence: "slow down".to_owned(),
+        retry_after: None,
+        nothing_sent: false,
+    };
     for _ in 0..3 {
         let refusal = refusal.clone();
         house.pull("acme", Event::Refused { doing: Doing::ReadUsage, refusal, at }).await;

@@ -391,7 +391,18 @@ fn begun() -> (RotationId, Event) {
         ("AKIAOLD0000000000001".parse().expect("a key id"), Timestamp::from_unix(1));
     let id = RotationId::new(&subject(), &old, at);
     let reason = "too_old".to_owned();
-    (id, Event::Started { subject: subject(), old, old_created_at: at, reason, plan: Plan::default(), at })
+    (
+        id,
+        Event::Started {
+            subject: subject(),
+            old,
+            old_created_at: at,
+            reason,
+            plan: Plan::default(),
+            account_id: None,
+            at,
+        },
+    )
 }
 
 fn created() -> Event {

@@ -249,6 +249,7 @@ impl Theatre {
             Blocker::VendorGone { .. }
             | Blocker::VendorKeepsOldKey { .. }
             | Blocker::VendorWentBack { .. }
+            | Blocker::OtherAccount { .. }
             | Blocker::Exhausted { .. } => {
                 state.mend_vendor(user);
                 Event::Resumed { by, at }
