@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::audit::Summary;
-use crate::rotation::{KeyStatus, Next, Rotation};
+use crate::rotation::{Next, Rotation};
+pub use crate::schedule::status_word;
 use crate::time::Timestamp;
 
 /// `status --format json`, as in the contract.
@@ -117,16 +118,6 @@ impl RotationStatus {
     }
 }
 
-/// The word for a key's state, as in IAM.
-#[must_use]
-pub fn status_word(status: KeyStatus) -> &'static str {
-    match status {
-        KeyStatus::Active => "Active",
-        KeyStatus::Inactive => "Inactive",
-        KeyStatus::Expired => "Expired",
-    }
-}
-
 /// One line of the history.
 #[derive(Clone, Debug)]
 pub struct Happening {
@@ -176,4 +167,7 @@ pub struct Overview {
     pub unready: Vec<String>,
     /// What the last review of the accounts came to, if there was one since the start.
     pub review: Option<Summary>,
+    /// Our time minus that of AWS in seconds, by the account's name in the configuration; empty for the account of the
+    /// ambient credentials.
+    pub clock_offsets: std::collections::BTreeMap<String, i64>,
 }

@@ -23,6 +23,7 @@ mod clock;
 mod condition;
 mod decide;
 mod findings;
+mod keys;
 mod memory;
 mod picture;
 mod words;

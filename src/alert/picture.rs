@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::alert::clock::ClockReading;
 use crate::alert::condition::{Condition, Topic};
 use crate::alert::findings::Findings;
+use crate::alert::keys::{Working, of_hold, of_keys, working};
 use crate::ids::{AccountName, IamUserName, RotationId, VendorName};
-use crate::rotation::{Rotation, Stage};
-use crate::schedule::{State, Verdict, vendor_has_new_key};
+use crate::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
+use crate::schedule::{State, Verdict, old_key_counts};
 use crate::time::Timestamp;
 
 /// A step that failed this often in a row is worth a message. The first two waits, 5 s and 30 s, are
@@ -112,6 +113,12 @@ pub struct Seen<'a> {
     pub rotation: Option<&'a Rotation>,
     /// Whether the visit failed.
     pub failed: bool,
+    /// The user's keys, as far as this visit listed them.
+    pub keys: &'a [KeyMetadata],
+    /// When it did; `None`: it did not.
+    pub keys_listed_at: Option<Timestamp>,
+    /// Since when the judgement has been this one, as far as this process saw.
+    pub since: Timestamp,
 }
 
 impl Seen<'_> {
@@ -119,7 +126,12 @@ impl Seen<'_> {
         self.rotation.is_none() && SILENCES.contains(&self.verdict.reason)
     }
 
-    fn alert(&self, condition: Condition, since: Timestamp) -> Alert {
+    /// Whether the age of the user's key could be judged.
+    fn is_judged(&self) -> bool {
+        self.verdict.due_at.is_some() || self.verdict.state != State::Stuck
+    }
+
+    pub(super) fn alert(&self, condition: Condition, since: Timestamp) -> Alert {
         Alert {
             condition,
             vendor: Some(self.vendor.clone()),
@@ -140,6 +152,10 @@ impl Seen<'_> {
 pub struct Picture {
     pub(super) firing: BTreeMap<AlertKey, Alert>,
     known: BTreeMap<(VendorName, Option<IamUserName>), String>,
+    /// Those of `known` of whom it is not known whether they have an Active key.
+    keys_unknown: BTreeSet<(VendorName, Option<IamUserName>)>,
+    /// Those of `known` whose key's age could not be judged.
+    unjudged: BTreeSet<(VendorName, Option<IamUserName>)>,
     unknown: BTreeSet<VendorName>,
     whole: bool,
     reviewed: bool,
@@ -165,20 +181,29 @@ pub fn picture(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> Picture {
     if let Some(first) = silent.clone().next().filter(|_| nobody_answers) {
         let count = silent.count();
         let sentence = format!("AWS did not answer for any of {count} vendors' users: {}", first.sentence);
-        picture.raise(Alert::of_house(Condition::Aws, first.verdict.reason, sentence, now));
+        let since = seen.iter().filter(|seen| seen.is_silent()).map(|seen| seen.since).min();
+        let since = since.unwrap_or(now);
+        picture.raise(Alert::of_house(Condition::Aws, first.verdict.reason, sentence, since));
     }
     for seen in seen {
         let is_journal = JOURNAL.contains(&seen.verdict.reason);
         let is_unknown = is_journal || (seen.is_silent() && (nobody_answers || !whole));
         if is_journal {
             let (reason, sentence) = (seen.verdict.reason, seen.sentence.clone());
-            picture.raise(Alert::of_house(Condition::Journal, reason, sentence, now));
+            picture.raise(Alert::of_house(Condition::Journal, reason, sentence, seen.since));
         }
         if is_unknown || (seen.iam_user.is_none() && seen.failed) {
             picture.unknown.insert(seen.vendor.clone());
         }
         if !is_unknown {
-            picture.known.insert((seen.vendor.clone(), seen.iam_user.cloned()), seen.sentence.clone());
+            let place = (seen.vendor.clone(), seen.iam_user.cloned());
+            if working(seen) == Working::NotChecked && has_key(seen.verdict.state) {
+                picture.keys_unknown.insert(place.clone());
+            }
+            if !seen.is_judged() {
+                picture.unjudged.insert(place.clone());
+            }
+            picture.known.insert(place, seen.sentence.clone());
             for alert in alerts(seen, now) {
                 picture.raise(alert);
             }
@@ -192,20 +217,22 @@ fn has_key(state: State) -> bool {
 }
 
 fn alerts(seen: &Seen<'_>, now: Timestamp) -> impl Iterator<Item = Alert> {
-    [of_age(seen, now), of_rotation(seen, now), of_reactivation(seen)].into_iter().flatten()
+    let alerts =
+        [of_age(seen, now), of_rotation(seen), of_reactivation(seen), of_keys(seen), of_hold(seen, now)];
+    alerts.into_iter().flatten()
 }
 
-/// A rotation that is stuck or held is no excuse: due is due until the vendor has another key.
+/// A rotation that is stuck or held is no excuse: the old key's age counts until it is set Inactive.
 fn of_age(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
     let verdict = seen.verdict;
     let by_date = || {
-        let has_new_key = seen.rotation.is_some_and(|rotation| vendor_has_new_key(rotation.stage()));
-        let is_past = |date: Option<Timestamp>| date.filter(|date| now >= *date && !has_new_key);
+        let counts = seen.rotation.is_none_or(|rotation| old_key_counts(rotation.stage()));
+        let is_past = |date: Option<Timestamp>| date.filter(|date| now >= *date && counts);
         let overdue = is_past(verdict.overdue_at).map(|since| (Condition::Overdue, since));
         overdue.or_else(|| is_past(verdict.due_at).map(|since| (Condition::Due, since)))
     };
     let (condition, since) = match verdict.state {
-        State::Warning => (Condition::Warning, now),
+        State::Warning => (Condition::Warning, seen.since),
         State::Due => (Condition::Due, verdict.due_at.unwrap_or(now)),
         State::Overdue => (Condition::Overdue, verdict.overdue_at.unwrap_or(now)),
         State::Stuck | State::Held => by_date()?,
@@ -214,8 +241,8 @@ fn of_age(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
     Some(seen.alert(condition, since))
 }
 
-fn of_rotation(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
-    let since = seen.rotation.map_or(now, Rotation::since);
+fn of_rotation(seen: &Seen<'_>) -> Option<Alert> {
+    let since = seen.rotation.map_or(seen.since, Rotation::since);
     let is_orphan = seen.verdict.state == State::Unmanaged && seen.failed;
     if seen.verdict.state == State::Stuck || is_orphan {
         return Some(seen.alert(Condition::Stuck, since));
@@ -223,7 +250,8 @@ fn of_rotation(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
     // It fails until it succeeds, also while its next attempt is under way. Where nobody tries any more, nothing fails.
     let is_tried = matches!(seen.verdict.state, State::Rotating | State::Overdue);
     let is_failing = is_tried && seen.rotation?.failures() >= FAILURES_MIN;
-    is_failing.then(|| seen.alert(Condition::Failed, now))
+    let since = seen.rotation.and_then(Rotation::failing_since).unwrap_or(since);
+    is_failing.then(|| seen.alert(Condition::Failed, since))
 }
 
 /// From the moment the vendor went back until the old key is Inactive again, or the rotation is over.
@@ -245,10 +273,17 @@ fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
         | Stage::Abandoned => false,
     };
     went_back.then(|| {
+        let (vendor, old) = (seen.vendor, rotation.old());
+        let known = rotation.known_keys().get(old);
+        let what = match known {
+            Some(known) if known.state == KeyState::Is(KeyStatus::Active) => {
+                format!("which was Active at {}", known.at)
+            }
+            _ => "which is being set Active and may still be Inactive".to_owned(),
+        };
         let sentence = format!(
-            "the vendor {} went back to the old key {}, which is Active again, so it works with either; ask the vendor; {}",
-            seen.vendor,
-            rotation.old(),
+            "the vendor {vendor} went back to the old key {old} or stopped answering; keyround gives back that key, {what}; \
+             ask the vendor; {}",
             seen.sentence
         );
         Alert { sentence, ..seen.alert(Condition::Reactivated, rotation.since()) }
@@ -309,6 +344,23 @@ impl Picture {
         self
     }
 
+    fn end_of_users(&self, told: &Alert, vendor: &VendorName) -> Option<String> {
+        let place = (vendor.clone(), told.iam_user.clone());
+        let is_open = match told.condition.topic() {
+            Topic::NoWorkingKey => self.keys_unknown.contains(&place),
+            Topic::Age => self.unjudged.contains(&place),
+            _ => false,
+        };
+        match self.known.get(&place) {
+            Some(_) if is_open => None,
+            Some(sentence) => Some(sentence.clone()),
+            None if self.whole && !self.unknown.contains(vendor) => {
+                Some("the configuration does not name it any more".to_owned())
+            }
+            None => None,
+        }
+    }
+
     /// Whether what was told is over, and what there is to say of it now.
     pub(super) fn end_of(&self, told: &Alert) -> Option<String> {
         if let Some(firing) = self.firing.get(&told.key()) {
@@ -325,13 +377,7 @@ impl Picture {
                 | Topic::NoWorkingKey
                 | Topic::Held,
                 Some(vendor),
-            ) => match self.known.get(&(vendor.clone(), told.iam_user.clone())) {
-                Some(sentence) => Some(sentence.clone()),
-                None => over(
-                    self.whole && !self.unknown.contains(vendor),
-                    "the configuration does not name it any more",
-                ),
-            },
+            ) => self.end_of_users(told, vendor),
             (Topic::Aws, _) => over(self.aws_answers, "AWS answers again"),
             (Topic::Journal, _) => over(self.journal_works, "the journal is read and written again"),
             (Topic::SealKey, _) => over(self.journal_works, "the seal key is read again"),

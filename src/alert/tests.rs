@@ -1,5 +1,6 @@
 //! The decisions, by tables; and, in files of their own, those after lost answers and whole lives of sinks that fail.
 
+mod keys;
 mod lives;
 mod lost;
 mod reviews;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ids::{IamUserName, RotationId, Subject, VendorName};
-use crate::rotation::{Doing, Doubt, Event, Plan, Rotation};
+use crate::rotation::{Doing, Doubt, Event, KeyMetadata, Plan, Rotation};
 use crate::schedule::{Action, State, Verdict};
 use crate::time::Timestamp;
 
@@ -306,6 +307,8 @@ struct User {
     name: IamUserName,
     rotation: Option<Rotation>,
     verdict: Verdict,
+    keys: Vec<KeyMetadata>,
+    keys_listed_at: Option<Timestamp>,
 }
 
 impl User {
@@ -321,7 +324,8 @@ impl User {
             old: None,
             action: Action::Nothing,
         };
-        User { vendor: name(vendor), name: user(vendor), rotation: None, verdict }
+        let (vendor, name, rotation) = (name(vendor), user(vendor), None);
+        User { vendor, name, rotation, verdict, keys: Vec::new(), keys_listed_at: None }
     }
 
     /// A stuck one, for this reason.
@@ -340,6 +344,9 @@ impl User {
             sentence: "the sentence of status".to_owned(),
             rotation: self.rotation.as_ref(),
             failed: false,
+            keys: &self.keys,
+            keys_listed_at: self.keys_listed_at,
+            since: now(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! What each sink was told, and how it took it, is the [`Teller`]'s.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::alert::{Alert, Condition, Picture, Seen, picture};
 use crate::config::Settings;
 use crate::config::settings::{Access, VendorSettings};
+use crate::driver::pass::{Place, place};
 use crate::driver::review::{Reviewed, Reviews};
 use crate::driver::{Lookout, Sight, Teller, Visited, World};
 use crate::ids::AccountName;
 use crate::ports::{Clock, Heartbeat, JournalError, Listener, Reviewer, SpareMemory};
+use crate::schedule::State;
 use crate::time::Timestamp;
 
 /// What happens within this is told together.
@@ -46,6 +49,8 @@ pub struct Alerts {
     lookout: Arc<Lookout>,
     teller: Teller,
     reviews: Option<Reviews>,
+    /// Since when the judgement of each user has been the one that it is now.
+    standing: BTreeMap<Place, (State, &'static str, Timestamp)>,
     beaten: u64,
     pulse: Option<JoinHandle<()>>,
 }
@@ -61,7 +66,16 @@ impl Alerts {
     ) -> Alerts {
         let world = worlds.borrow().clone();
         let teller = Teller::new(Some(world.journal), spare, world.clock);
-        Alerts { worlds, tellers, lookout, teller, reviews: None, beaten: 0, pulse: None }
+        Alerts {
+            worlds,
+            tellers,
+            lookout,
+            teller,
+            reviews: None,
+            standing: BTreeMap::new(),
+            beaten: 0,
+            pulse: None,
+        }
     }
 
     /// With somebody who reviews the accounts for those sinks that want to hear of it.
@@ -127,8 +141,11 @@ impl Alerts {
             return Timestamp::NEVER;
         }
         let now = world.clock.now();
+        self.follow(&sight, now);
+        let since =
+            |visited: &Visited| self.standing.get(&place(visited)).map_or(now, |(_, _, since)| *since);
         let seen: Vec<Seen<'_>> =
-            sight.users.values().map(|visited| seen(&world.settings, visited)).collect();
+            sight.users.values().map(|visited| seen(&world.settings, visited, since(visited))).collect();
         let mut picture =
             picture(&seen, sight.whole && !sight.passing, now).with_clocks(sight.clocks.values());
         let reviewed = self.reviews.as_ref().map(Reviews::newest).unwrap_or_default();
@@ -141,6 +158,19 @@ impl Alerts {
             self.teller.told_of_review(&tellers.listeners, at).await;
         }
         next
+    }
+
+    /// Notes since when each judgement stands.
+    fn follow(&mut self, sight: &Sight, now: Timestamp) {
+        self.standing.retain(|place, _| sight.users.contains_key(place));
+        for (place, visited) in &sight.users {
+            let judged = (visited.verdict.state, visited.verdict.reason);
+            let standing = self.standing.entry(place.clone()).or_insert((judged.0, judged.1, now));
+            // A clock that was ahead, and was set right, wrote a time that is yet to come.
+            if (standing.0, standing.1) != judged || standing.2 > now {
+                *standing = (judged.0, judged.1, now);
+            }
+        }
     }
 
     /// Begins a review of the accounts, where one is due. Gives when the next one is.
@@ -235,7 +265,7 @@ fn holds_until(world: &World, next_pass_at: Option<Timestamp>) -> Timestamp {
     next.unwrap_or(now).max(now) + GRACE
 }
 
-fn seen<'a>(settings: &'a Settings, visited: &'a Visited) -> Seen<'a> {
+fn seen<'a>(settings: &'a Settings, visited: &'a Visited, since: Timestamp) -> Seen<'a> {
     let vendor = settings.vendors.get(&visited.vendor);
     let rotation = visited.rotation.as_ref();
     let account = match rotation {
@@ -251,6 +281,9 @@ fn seen<'a>(settings: &'a Settings, visited: &'a Visited) -> Seen<'a> {
         sentence: visited.sentence(),
         rotation,
         failed: visited.failed,
+        keys: &visited.keys,
+        keys_listed_at: visited.keys_listed_at,
+        since,
     }
 }
 

@@ -15,7 +15,9 @@ use crate::driver::{Lookout, Sight, Visited, World};
 use crate::ids::{AccessKeyId, RotationId};
 use crate::overview::{Happening, Key, Overview, RotationStatus, Status, Tally, VendorStatus, status_word};
 use crate::ports::{Journal, JournalError, Recorded, Shown};
-use crate::rotation::{Doing, Event, KeyMetadata, KeyStatus, KeyUsage, Next, Rotation, Stage};
+use crate::rotation::{
+    Doing, Event, KeyMetadata, KeyState, KeyStatus, KeyUsage, KnownKey, Next, Rotation, Stage,
+};
 use crate::schedule::Verdict;
 use crate::time::Timestamp;
 
@@ -166,22 +168,27 @@ impl Projection {
     /// The keys of a user whose rotation is under way: the rotation knows them better than a listing from before it.
     fn keys(&self, visited: &Visited, now: Timestamp) -> Vec<Key> {
         let mut keys = visited.keys.clone();
-        if let Some(rotation) = &visited.rotation {
+        let newer =
+            |rotation: &&Rotation| visited.keys_listed_at.is_none_or(|at| at < rotation.last_key_change_at());
+        if let Some(rotation) = visited.rotation.as_ref().filter(newer) {
             let (old, new) = (rotation.old(), rotation.stage().new_key());
             keys.retain(|key| key.id != *old && Some(&key.id) != new);
-            keys.push(KeyMetadata {
+            let status = |key: &AccessKeyId, meant: KeyStatus| match rotation.known_keys().get(key) {
+                Some(KnownKey { state: KeyState::Is(status), .. }) => Some(*status),
+                Some(KnownKey { state: KeyState::Gone, .. }) => None,
+                Some(KnownKey { state: KeyState::InDoubt, .. }) | None => Some(meant),
+            };
+            keys.extend(status(old, old_status(rotation.stage())).map(|status| KeyMetadata {
                 id: old.clone(),
-                status: old_status(rotation.stage()),
+                status,
                 created_at: rotation.old_created_at(),
-            });
-            keys.extend(new.map(|new| KeyMetadata {
+            }));
+            let new = new.and_then(|new| Some((new, status(new, KeyStatus::Active)?)));
+            keys.extend(new.map(|(new, status)| KeyMetadata {
                 id: new.clone(),
-                status: KeyStatus::Active,
+                status,
                 created_at: self.made.get(new).copied().unwrap_or_else(|| rotation.started_at()),
             }));
-            if matches!(rotation.stage(), Stage::Done { .. }) {
-                keys.retain(|key| key.id != *old);
-            }
         }
         keys.iter().map(|key| key_status(visited, key, self.usage.get(&key.id), now)).collect()
     }
@@ -245,6 +252,13 @@ impl Shown for Observatory {
             deliveries: projection.deliveries.clone(),
             unready: unready(&sight, read.err(), now),
             review: sight.review,
+            clock_offsets: sight
+                .clocks
+                .iter()
+                .map(|(account, reading)| {
+                    (account.as_ref().map(ToString::to_string).unwrap_or_default(), reading.offset_secs)
+                })
+                .collect(),
         }
     }
 }

@@ -190,8 +190,8 @@ pub(crate) async fn left_alone(world: &World, known: &Known, claim: &Claim) -> V
         Err(error) => return Visited::without_journal(&subject, &error.into()),
     };
     let verdict = match claim {
-        Claim::Disabled(_) => Verdict::switched_off(rotation.id()),
-        Claim::Vendor(_) | Claim::Nobody => Verdict::orphaned(rotation.id(), &known.subject.vendor),
+        Claim::Disabled(_) => Verdict::switched_off(&rotation),
+        Claim::Vendor(_) | Claim::Nobody => Verdict::orphaned(&rotation, &known.subject.vendor),
     };
     let failed = !matches!(claim, Claim::Disabled(_));
     let visited = Visited::of(subject.vendor, Some(subject.iam_user), verdict);

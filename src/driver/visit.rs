@@ -20,6 +20,9 @@ use crate::time::Timestamp;
 const REVEAL: Waiting = Waiting::Reveal { since: Timestamp::EPOCH, days: 0 };
 const HAND_OVER: Waiting = Waiting::HandOver { revealed_at: Timestamp::EPOCH, days: 0 };
 
+/// How old the journal's last listing may be while a rotation waits.
+const LISTED_EVERY: std::time::Duration = std::time::Duration::from_hours(1);
+
 /// What one look found, and did.
 #[derive(Clone, Debug)]
 pub struct Visited {
@@ -31,6 +34,8 @@ pub struct Visited {
     pub account_id: Option<AccountId>,
     /// The user's keys; empty where they were not listed.
     pub keys: Vec<KeyMetadata>,
+    /// When this visit listed them, and nothing was changed after; `None`: it did not.
+    pub keys_listed_at: Option<Timestamp>,
     /// When the keys were last used; empty where that was not asked.
     pub usage: BTreeMap<AccessKeyId, KeyUsage>,
     /// The judgement.
@@ -52,6 +57,7 @@ impl Visited {
             iam_user,
             account_id: None,
             keys: Vec::new(),
+            keys_listed_at: None,
             usage: BTreeMap::new(),
             verdict,
             rotation: None,
@@ -153,7 +159,26 @@ async fn carry_on(
     watcher: &dyn Watcher,
 ) -> Result<Visited, DriveError> {
     let (rotation, rest) = drive(world, subject, id, stop, watcher).await?;
-    Ok(rested(world, subject, Vec::new(), rotation, rest))
+    let listed = match rest {
+        Rest::Ended(_) => None,
+        _ => look_at_keys(world, subject, &rotation).await,
+    };
+    Ok(rested(world, subject, listed, rotation, rest))
+}
+
+/// Lists the keys of a user whose rotation waits, where its journal has no listing of the last hour: somebody else may
+/// have switched both off. It changes nothing, and is not written down; without an answer the keys are not known.
+async fn look_at_keys(
+    world: &World,
+    subject: &Subject,
+    rotation: &Rotation,
+) -> Option<(Vec<KeyMetadata>, Timestamp)> {
+    let now = world.clock.now();
+    if rotation.keys_listed_at().is_some_and(|at| at <= now && now.since(at) < LISTED_EVERY) {
+        return None;
+    }
+    let keys = world.accounts.iam(subject.account.as_ref()).list_keys(&subject.iam_user).await.ok()?;
+    Some((keys, now))
 }
 
 async fn survey_and_start(
@@ -171,7 +196,7 @@ async fn survey_and_start(
     let Some(access) = access(world, subject) else { return Ok(looked) };
     let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;
     let (rotation, rest) = drive(world, subject, rotation.id(), stop, watcher).await?;
-    Ok(rested(world, subject, looked.keys, rotation, rest))
+    Ok(rested(world, subject, None, rotation, rest))
 }
 
 /// Lists and judges, and changes nothing.
@@ -196,8 +221,9 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
         now: world.clock.now(),
         forced,
     };
-    let verdict = judge(&facts);
-    Visited { account_id: Some(account_id), keys, rotation, ..of(verdict) }
+    let (verdict, listed_at) = (judge(&facts), facts.now);
+    let visited = Visited { keys_listed_at: Some(listed_at), account_id: Some(account_id), ..of(verdict) };
+    Visited { keys, rotation, ..visited }
 }
 
 /// Begins a rotation. The listing that it was judged by is its survey, so AWS is not asked twice.
@@ -244,10 +270,11 @@ async fn write_start(
 fn rested(
     world: &World,
     subject: &Subject,
-    keys: Vec<KeyMetadata>,
+    listed: Option<(Vec<KeyMetadata>, Timestamp)>,
     rotation: Rotation,
     rest: Rest,
 ) -> Visited {
+    let (keys, keys_listed_at) = listed.map_or((Vec::new(), None), |(keys, at)| (keys, Some(at)));
     let verdict = match (&rest, access(world, subject)) {
         (Rest::Ended(_), _) | (_, None) => Verdict::ended(&rotation),
         (_, Some(access)) => judge(&Facts {
@@ -261,7 +288,7 @@ fn rested(
     };
     let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
     let failed = matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some();
-    Visited { keys, rotation: Some(rotation), rest: Some(rest), failed, ..visited }
+    Visited { keys, keys_listed_at, rotation: Some(rotation), rest: Some(rest), failed, ..visited }
 }
 
 /// How each user of these vendors is, without changing anything: keys, last uses, verdicts, rotations.

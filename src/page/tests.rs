@@ -61,6 +61,7 @@ fn overview(vendors: Vec<VendorStatus>) -> Overview {
         deliveries: BTreeMap::new(),
         unready: Vec::new(),
         review: None,
+        clock_offsets: std::collections::BTreeMap::new(),
     }
 }
 

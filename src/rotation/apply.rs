@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId};
 use crate::rotation::event::{Doing, Event, KeyUsage};
+use crate::rotation::known_keys::KnownKeys;
 use crate::rotation::machine::{Hold, IllegalEvent, Rotation};
 use crate::rotation::next::Blocker;
 use crate::rotation::refusal::{Doubt, Refusal, RefusalCode};
@@ -60,6 +61,9 @@ impl Rotation {
             troubles: 0,
             hold: None,
             abandoning: false,
+            known_keys: KnownKeys::default(),
+            failing_since: None,
+            last_event_at: *at,
         })
     }
 
@@ -73,12 +77,14 @@ impl Rotation {
         if matches!(self.stage, Stage::Done { .. } | Stage::Abandoned) {
             return Err(self.illegal(event));
         }
+        self.known_keys.take(event, &self.stage, &self.old);
+        self.last_event_at = event.at();
         match event {
             Event::Intended { intent, at } => self.intended(intent, *at),
             Event::Refused { doing, refusal, at } => self.refused(*doing, refusal, *at),
             Event::Unanswered { doing, doubt, at } => self.unanswered(*doing, doubt, *at),
-            Event::Held { until, by, why, .. } => {
-                self.hold = Some(Hold { until: *until, by: by.clone(), why: why.clone() });
+            Event::Held { until, by, why, at } => {
+                self.hold = Some(Hold { until: *until, by: by.clone(), why: why.clone(), at: *at });
             }
             Event::Resumed { at, .. } => self.resumed(*at),
             Event::Listed { keys, at } if matches!(self.stage, Stage::Soak { .. } | Stage::Cool { .. }) => {
@@ -419,6 +425,9 @@ impl Rotation {
         retry_after: Option<Duration>,
         at: Timestamp,
     ) {
+        if self.failures == 0 {
+            self.failing_since = Some(at);
+        }
         self.failures += 1;
         if doing == Doing::Verify
             && self.failures >= UNANSWERED_WHILE_COOLING_MAX

@@ -9,6 +9,7 @@ use crate::ids::{AccessKeyId, AccountId, RotationId, Subject};
 use crate::rotation::doubt::{DoubtSpan, InDoubt};
 use crate::rotation::effect::{Effect, Evidence, Outcome};
 use crate::rotation::event::{Because, Doing, Event, KeyUsage};
+use crate::rotation::known_keys::KnownKeys;
 use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::next::{Ending, Next, Waiting};
 use crate::rotation::plan::Plan;
@@ -34,6 +35,8 @@ pub(super) struct Hold {
     pub(super) until: Option<Timestamp>,
     pub(super) by: String,
     pub(super) why: String,
+    /// When the hold was asked for.
+    pub(super) at: Timestamp,
 }
 
 /// One rotation, as its journal tells it.
@@ -63,6 +66,10 @@ pub struct Rotation {
     pub(super) troubles: u32,
     pub(super) hold: Option<Hold>,
     pub(super) abandoning: bool,
+    pub(super) known_keys: KnownKeys,
+    /// When the first failure of the row happened that `failures` counts.
+    pub(super) failing_since: Option<Timestamp>,
+    pub(super) last_event_at: Timestamp,
 }
 
 /// The journal holds something that its own past forbids.

@@ -28,6 +28,7 @@ mod doubt;
 mod effect;
 mod event;
 mod hand_over;
+mod known_keys;
 mod listing;
 mod machine;
 mod next;
@@ -45,6 +46,7 @@ mod words;
 
 pub use effect::{Effect, Evidence, Outcome};
 pub use event::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification};
+pub use known_keys::{KeyState, KnownKey};
 pub use machine::{IllegalEvent, Rotation};
 pub use next::{Blocker, Ending, Next, Waiting};
 pub use plan::Plan;

@@ -143,31 +143,31 @@ impl fmt::Display for Waiting {
             ),
             Waiting::Reveal { since, days } => write!(
                 f,
-                "the new key works and waits for somebody to take it to the vendor, {}since {since}; nobody was shown it \
-                 yet, and the old key stays Active",
+                "the new key was proved at AWS and waits for somebody to take it to the vendor, {}since {since}; nobody was \
+                 shown it yet, and the old key is not touched",
                 for_days(*days)
             ),
             Waiting::HandOver { revealed_at, days } => write!(
                 f,
                 "somebody was shown the new key at {revealed_at}{}; nobody has said yet that the vendor has it, and no \
-                 use of it was seen; the old key stays Active",
+                 use of it was seen; the old key is not touched",
                 days_ago(*days)
             ),
-            Waiting::Soak => f.write_str("the vendor has the new key; both keys stay Active while it soaks"),
+            Waiting::Soak => f.write_str("the vendor accepted the new key; neither key is touched while it soaks"),
             Waiting::Use { old_used_at: None } => {
-                f.write_str("the new key has not been seen in use yet; the old key stays Active until it is")
+                f.write_str("the new key has not been seen in use yet; the old key is not touched until it is")
             }
             Waiting::Use { old_used_at: Some(at) } => write!(
                 f,
                 "the old key was used at {at}, and the new one was used before that but has not been seen in use since; \
-                 the old key stays Active until it is"
+                 the old key is not touched until it is"
             ),
             Waiting::Quiet { last_used_at, service } => write!(
                 f,
-                "the old key was last used at {last_used_at} for {service}; it stays Active until it has been quiet for long enough"
+                "the old key was last used at {last_used_at} for {service}; it is not touched until it has been quiet for long enough"
             ),
-            Waiting::Window => f.write_str("the vendor's window is closed; the old key stays Active until it opens"),
-            Waiting::Cool => f.write_str("the old key is Inactive and can be set Active again until it is deleted"),
+            Waiting::Window => f.write_str("the vendor's window is closed; the old key is not touched until it opens"),
+            Waiting::Cool => f.write_str("the old key was set Inactive; it can be set Active again until it is deleted"),
             Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
         }
     }
@@ -292,7 +292,8 @@ impl fmt::Display for Blocker {
             ),
             Blocker::OldKeyNotActive { key } => write!(
                 f,
-                "the old key {key} is not Active: somebody switched it off; nothing was touched; set it Active and resume, or abandon"
+                "the old key {key} was not Active when the keys were listed: somebody switched it off; nothing was touched; set it \
+                 Active and resume, or abandon"
             ),
             Blocker::NoFreeSlot { other } => write!(
                 f,
@@ -311,8 +312,8 @@ impl fmt::Display for Blocker {
             ),
             Blocker::NewKeyNotActive { key } => write!(
                 f,
-                "the new key {key} is not Active: somebody switched it off; the old key was not touched; set the new \
-                 one Active and resume, or abandon"
+                "the new key {key} was not Active when the keys were listed: somebody switched it off; the old key was \
+                 not touched; set the new one Active and resume, or abandon"
             ),
             Blocker::NewKeyNeverWorked { key } => write!(
                 f,
@@ -331,18 +332,18 @@ impl fmt::Display for Blocker {
             ),
             Blocker::VendorGone { sentence } => write!(
                 f,
-                "{sentence}; both keys are Active, so whichever the vendor has works; mend the delivery in the \
-                 configuration, then resume"
+                "{sentence}; no key was taken away, so the one that the vendor has is untouched; mend the delivery in \
+                 the configuration, then resume"
             ),
             Blocker::VendorKeepsOldKey { deliveries } => write!(
                 f,
-                "the vendor accepted {deliveries} deliveries and still says that another key is in force; both keys \
-                 are Active; ask the vendor, then resume"
+                "the vendor accepted {deliveries} deliveries and still says that another key is in force; no key \
+                 was taken away; ask the vendor, then resume"
             ),
             Blocker::VendorWentBack { sentence } => write!(
                 f,
-                "the vendor was in trouble each time the old key was Inactive: {sentence}; the old key is Active \
-                 again; ask the vendor, then resume or abandon"
+                "the vendor was in trouble each time the old key was Inactive: {sentence}; the old key was set \
+                 Active again; ask the vendor, then resume or abandon"
             ),
             Blocker::Exhausted { doing, sentence } => write!(
                 f,
@@ -362,7 +363,7 @@ fn safe_after(doing: Doing) -> &'static str {
         Doing::Reactivate => {
             "the old key may still be Inactive, and the vendor may need it: set it Active by hand at once"
         }
-        Doing::Delete => "the key is Inactive and can still be set Active",
+        Doing::Delete => "the key was set Inactive and can still be set Active",
     }
 }
 
@@ -422,15 +423,15 @@ mod tests {
             (reveal(3), "awaiting_reveal", "to the vendor, for 3 days, since 1970"),
             (hand_over(0), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z; nobody has said yet"),
             (hand_over(2), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z, 2 days ago; nobody"),
-            (Waiting::Soak, "soaking", "both keys stay Active"),
-            (Waiting::Use { old_used_at: None }, "awaiting_use", "the old key stays Active until it is"),
+            (Waiting::Soak, "soaking", "neither key is touched"),
+            (Waiting::Use { old_used_at: None }, "awaiting_use", "the old key is not touched until it is"),
             (
                 Waiting::Use { old_used_at: Some(Timestamp::EPOCH) },
                 "awaiting_use",
                 "was used at 1970-01-01T00:00:00Z, and the new one was used before that",
             ),
             (quiet, "awaiting_quiet", "last used at 1970-01-01T00:00:00Z for s3"),
-            (Waiting::Window, "window_closed", "the old key stays Active until it opens"),
+            (Waiting::Window, "window_closed", "the old key is not touched until it opens"),
             (Waiting::Cool, "cooling", "can be set Active again until it is deleted"),
             (
                 Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() },
@@ -479,19 +480,19 @@ mod tests {
             (
                 Blocker::VendorGone { sentence: said() },
                 "vendor_gone",
-                "both keys are Active",
+                "no key was taken away",
                 "mend the delivery",
             ),
             (
                 Blocker::VendorKeepsOldKey { deliveries: 10 },
                 "vendor_keeps_old_key",
-                "both keys are Active",
+                "no key was taken away",
                 "ask the vendor",
             ),
             (
                 Blocker::VendorWentBack { sentence: said() },
                 "vendor_went_back",
-                "the old key is Active again",
+                "the old key was set Active again",
                 "ask the vendor",
             ),
             (failed, "exhausted", "no key was taken away", "mend the cause"),

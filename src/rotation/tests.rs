@@ -941,7 +941,7 @@ fn an_event_in_words_says_what_its_name_does_not() {
         (Event::Intended { intent: Intent::Create, at: at(0) }, "to make a new key".to_owned()),
         (
             Event::Intended { intent: Intent::Delete { key: key('A'), because: superseded() }, at: at(0) },
-            format!("to delete {}: superseded by {}, verified at 2027-01-15T08:00:12Z", key('A'), key('B')),
+            format!("to delete {}: replaced by {}, as known at 2027-01-15T08:00:12Z", key('A'), key('B')),
         ),
         (
             Event::Intended {

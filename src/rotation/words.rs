@@ -35,14 +35,16 @@ fn in_words(event: &Event) -> String {
         Event::Verified { by: Verification::Asked, .. } => {
             "the vendor says that the new key is in force".to_owned()
         }
-        Event::Verified { by: Verification::Acceptance, .. } => "the vendor cannot be asked".to_owned(),
+        Event::Verified { by: Verification::Acceptance, .. } => {
+            "not verified: this vendor has no check".to_owned()
+        }
         Event::UsageRead { usage, .. } => usage
             .iter()
             .map(|(key, usage)| format!("{key} {}", usage.in_words()))
             .collect::<Vec<_>>()
             .join(", "),
         Event::Deactivated { request_id, .. } => with_request("Inactive", request_id),
-        Event::Reactivated { .. } => "the old key is Active again".to_owned(),
+        Event::Reactivated { .. } => "the old key was set Active again".to_owned(),
         Event::Deleted { request_id, .. } => with_request("deleted", request_id),
         Event::Refused { doing, refusal, .. } => {
             format!("{}: {} ({})", doing.in_words(), refusal.sentence, refusal.code.as_str())
@@ -59,7 +61,7 @@ fn in_words(event: &Event) -> String {
 
 fn intent_in_words(intent: &Intent) -> String {
     let why = |because: &Because| match because {
-        Because::Superseded { by, verified_at } => format!("superseded by {by}, verified at {verified_at}"),
+        Because::Superseded { by, verified_at } => format!("replaced by {by}, as known at {verified_at}"),
         Because::NeverOffered => "nobody was ever offered it".to_owned(),
     };
     match intent {

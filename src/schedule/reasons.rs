@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use crate::rotation::{KeyMetadata, KeyStatus, Next, Rotation, Stage, Waiting, Windows};
-use crate::schedule::verdict::{Action, State, Verdict};
+use crate::schedule::verdict::{Action, State, Verdict, status_word};
 use crate::time::{Timestamp, days_in_words, in_words};
 
 /// AWS lets an IAM user hold this many access keys, of any status, and never more.
@@ -52,7 +52,7 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     if let Some(verdict) = facts.in_flight.and_then(|rotation| in_flight(facts, rotation)) {
         return verdict;
     }
-    let Some(key) = oldest_active(facts.keys) else { return without_active_key(facts.keys) };
+    let Some(key) = oldest_active(facts.keys) else { return without_active_key(facts.keys, facts.now) };
     let case = Case::new(facts, key);
     RULES.iter().find_map(|rule| rule(&case)).unwrap_or_else(|| fresh(&case))
 }
@@ -218,15 +218,16 @@ fn oldest_active(keys: &[KeyMetadata]) -> Option<&KeyMetadata> {
     keys.iter().filter(|key| key.status == KeyStatus::Active).min_by_key(|key| (key.created_at, &key.id))
 }
 
-fn without_active_key(keys: &[KeyMetadata]) -> Verdict {
+fn without_active_key(keys: &[KeyMetadata], now: Timestamp) -> Verdict {
     if keys.is_empty() {
         let sentence = "the user has no access key, so there is nothing to rotate; the vendor's first key is made by hand";
         return Verdict::without_key(State::Unmanaged, "no_key", sentence.to_owned());
     }
-    let named: Vec<String> = keys.iter().map(|key| format!("{} ({})", key.id, word(key.status))).collect();
+    let named: Vec<String> =
+        keys.iter().map(|key| format!("{} ({} at {now})", key.id, status_word(key.status))).collect();
     let sentence = format!(
-        "the user has no Active access key, only {}: nobody works with it, so nothing is rotated; set the vendor's \
-         key Active, or delete what is left",
+        "the user had no Active access key, only {}: the vendor cannot work, and nothing is rotated; set the \
+         vendor's key Active, or delete what is left",
         named.join(" and ")
     );
     Verdict::without_key(State::Unmanaged, "no_active_key", sentence)
@@ -265,14 +266,16 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
     Some(overdue_in_flight(verdict, rotation, facts))
 }
 
-/// A rotation under way is no excuse for a key that is overdue, but for as long as its plan takes.
+/// A rotation under way is no excuse for a key that is overdue: it counts until the old key is set Inactive.
 fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -> Verdict {
     let overdue_at = verdict.overdue_at.filter(|overdue_at| facts.now >= *overdue_at);
     let Some(overdue_at) = overdue_at.filter(|_| verdict.state == State::Rotating) else { return verdict };
     let why = match rotation.stage() {
         Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => return verdict,
-        Stage::Soak { .. } if facts.now < soaks_until(rotation) + facts.ages.overdue_after => return verdict,
-        Stage::Soak { .. } => "still Active; ask the vendor whether it uses the new key",
+        Stage::Soak { .. } if facts.now < soaks_until(rotation) + facts.ages.overdue_after => {
+            "was not set Inactive yet"
+        }
+        Stage::Soak { .. } => "was not set Inactive yet; ask the vendor whether it uses the new key",
         Stage::Survey
         | Stage::Create { .. }
         | Stage::Suspect { .. }
@@ -289,9 +292,9 @@ fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -
     Verdict { state: State::Overdue, sentence, ..verdict }
 }
 
-/// Whether the vendor works with the new key, as far as the rotation knows.
+/// Whether keyround has not yet set the old key Inactive, so that its age still counts.
 #[must_use]
-pub fn vendor_has_new_key(stage: &Stage) -> bool {
+pub fn old_key_counts(stage: &Stage) -> bool {
     match stage {
         Stage::Survey
         | Stage::Create { .. }
@@ -301,9 +304,10 @@ pub fn vendor_has_new_key(stage: &Stage) -> bool {
         | Stage::Deliver { .. }
         | Stage::HandOver { .. }
         | Stage::Verify { .. }
-        | Stage::Abandoned => false,
-        Stage::Soak { .. } | Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => true,
-        Stage::Stuck { resume, .. } => vendor_has_new_key(resume),
+        | Stage::Soak { .. }
+        | Stage::Abandoned => true,
+        Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => false,
+        Stage::Stuck { resume, .. } => old_key_counts(resume),
     }
 }
 
@@ -319,7 +323,9 @@ fn deadlines(created_at: Timestamp, ages: Ages) -> (Timestamp, Timestamp) {
 }
 
 fn described(keys: &[&KeyMetadata], now: Timestamp) -> String {
-    let described = |key: &&KeyMetadata| format!("{} ({}, {} old)", key.id, word(key.status), age(key, now));
+    let described = |key: &&KeyMetadata| {
+        format!("{} ({} at {now}, {} old)", key.id, status_word(key.status), age(key, now))
+    };
     keys.iter().map(described).collect::<Vec<_>>().join(" and ")
 }
 
@@ -327,19 +333,11 @@ fn age(key: &KeyMetadata, now: Timestamp) -> String {
     days_in_words(now.days_since(key.created_at))
 }
 
-fn word(status: KeyStatus) -> &'static str {
-    match status {
-        KeyStatus::Active => "Active",
-        KeyStatus::Inactive => "Inactive",
-        KeyStatus::Expired => "Expired",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{AccessKeyId, RotationId, Subject};
-    use crate::rotation::{Event, Intent, Plan, Verification};
+    use crate::rotation::{Because, Event, Intent, Plan, Verification};
 
     const OLD: &str = "AKIAOLD0000000000000";
     const OTHER: &str = "AKIAOTHER00000000000";
@@ -355,7 +353,7 @@ mod tests {
     fn a_user_without_an_active_key_is_never_rotated_by_itself() {
         let keys = [key(OLD, KeyStatus::Inactive, 400), key(OTHER, KeyStatus::Expired, 500)];
         let facts = Facts { forced: true, ..facts(&keys) };
-        let sentence = "only AKIAOLD0000000000000 (Inactive) and AKIAOTHER00000000000 (Expired)";
+        let sentence = "only AKIAOLD0000000000000 (Inactive at 2026-11-23T12:00:00Z) and AKIAOTHER00000000000 (Expired at";
         check(&facts, State::Unmanaged, "no_active_key", sentence, &Action::Nothing);
     }
 
@@ -455,7 +453,7 @@ mod tests {
             (KeyStatus::Expired, "Expired"),
         ] {
             let keys = [key(OTHER, status, 20), active(97)];
-            let sentence = format!("AKIAOTHER00000000000 ({word}, 20 days old)");
+            let sentence = format!("AKIAOTHER00000000000 ({word} at 2026-11-23T12:00:00Z, 20 days old)");
             let verdict = check(&facts(&keys), State::Stuck, "no_free_slot", &sentence, &Action::Nothing);
             assert_eq!(verdict.old, Some(keys[1].id.clone()));
         }
@@ -471,7 +469,13 @@ mod tests {
     #[test]
     fn a_second_key_is_told_before_it_is_in_the_way() {
         let keys = [active(10), key(OTHER, KeyStatus::Inactive, 200)];
-        check(&facts(&keys), State::Ok, "two_keys", "(Inactive, 200 days old)", &Action::Nothing);
+        check(
+            &facts(&keys),
+            State::Ok,
+            "two_keys",
+            "(Inactive at 2026-11-23T12:00:00Z, 200 days old)",
+            &Action::Nothing,
+        );
         let keys = [active(80), key(OTHER, KeyStatus::Active, 1)];
         check(&facts(&keys), State::Warning, "two_keys", "find out whose it is", &Action::Nothing);
     }
@@ -517,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_is_overdue_until_the_vendor_has_the_new_key() {
+    fn a_rotation_is_overdue_until_the_old_key_is_inactive() {
         let keys = [active(100)];
         let early = rotation_of_key(100, &[]);
         let early = Facts { in_flight: Some(&early), ..facts(&keys) };
@@ -526,26 +530,33 @@ mod tests {
         let late = rotation_of_key(100, &soaking());
         let until = at("2026-11-24T12:15:00Z");
         let late = Facts { in_flight: Some(&late), ..facts(&keys) };
-        let verdict = check(&late, State::Rotating, "soaking", "", &Action::Wait { until });
-        assert_eq!(verdict.overdue_at, Some(at("2026-11-16T12:00:00Z")));
-        // However long the soak was meant to be, it is not an excuse for ever.
+        let sentence = "is overdue since 2026-11-16T12:00:00Z and was not set Inactive yet";
+        let verdict = check(&late, State::Overdue, "soaking", sentence, &Action::Wait { until });
+        assert!(!verdict.sentence.contains("ask the vendor"), "{}", verdict.sentence);
+        // After the soak that was planned, the vendor is the one to ask.
         let too_late = at("2026-11-24T12:00:00Z") + days(3);
-        let state_at = |now| judge(&Facts { now, ..late }).state;
-        assert_eq!(state_at(too_late.minus(Duration::from_secs(1))), State::Rotating);
-        assert_eq!(state_at(too_late), State::Overdue);
+        let asks = |now| judge(&Facts { now, ..late }).sentence.contains("ask the vendor whether it uses");
+        assert!(!asks(too_late.minus(Duration::from_secs(1))) && asks(too_late));
+        let retired = Event::Deactivated { at: at(NOON), request_id: None };
+        let because = Because::Superseded { by: NEW.parse().expect("a key id"), verified_at: at(NOON) };
+        let intent = Intent::Deactivate { key: OLD.parse().expect("a key id"), because };
+        let intended = Event::Intended { intent, at: at(NOON) };
+        let cooling = rotation_of_key(100, &[soaking(), vec![intended, retired]].concat());
+        let verdict = judge(&Facts { in_flight: Some(&cooling), ..facts(&keys) });
+        assert_eq!((verdict.state, verdict.reason), (State::Rotating, "cooling"));
     }
 
     #[test]
-    fn a_vendor_has_the_new_key_once_it_was_verified_also_where_that_is_stuck() {
-        let (probed, soaking) = (rotation(&soaking()[..6]), rotation(&soaking()));
-        assert!(!vendor_has_new_key(probed.stage()) && vendor_has_new_key(soaking.stage()));
-        let without = |mut rotation: Rotation| {
-            let listed = Event::Listed { keys: Vec::new(), at: at("2026-11-25T12:00:00Z") };
-            rotation.apply(&listed).expect("legal");
-            assert_eq!(rotation.stage().name(), "stuck");
-            vendor_has_new_key(rotation.stage())
+    fn the_age_of_the_old_key_counts_until_it_is_inactive_also_where_the_rotation_is_stuck() {
+        let soaking = rotation(&soaking());
+        assert!(old_key_counts(soaking.stage()));
+        let cooling = Stage::Cool {
+            new: NEW.parse().expect("a key id"),
+            asked_at: at(NOON),
+            listed_at: None,
+            accepted_at: at(NOON),
         };
-        assert!(!without(rotation(&[])) && without(soaking));
+        assert!(!old_key_counts(&cooling));
     }
 
     #[test]

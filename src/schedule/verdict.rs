@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use crate::ids::{AccessKeyId, RotationId, VendorName};
-use crate::rotation::{KeyMetadata, RefusalCode, Rotation, Stage};
+use crate::ids::{AccessKeyId, VendorName};
+use crate::rotation::{KeyMetadata, KeyState, KeyStatus, RefusalCode, Rotation, Stage};
 use crate::time::Timestamp;
 
 /// How a user's key is, in a word.
@@ -139,7 +139,9 @@ impl Verdict {
     pub fn ended(rotation: &Rotation) -> Verdict {
         let old = rotation.old();
         let (reason, sentence) = match rotation.stage() {
-            Stage::Done { new } => ("rotated", format!("the key {old} was replaced by {new} and is deleted")),
+            Stage::Done { new } => {
+                ("rotated", format!("the key {new} replaced the key {old}, which was deleted"))
+            }
             Stage::Survey
             | Stage::Create { .. }
             | Stage::Suspect { .. }
@@ -162,20 +164,24 @@ impl Verdict {
 
     /// A rotation of a vendor that is not in the configuration any more.
     #[must_use]
-    pub fn orphaned(rotation: RotationId, vendor: &VendorName) -> Verdict {
+    pub fn orphaned(rotation: &Rotation, vendor: &VendorName) -> Verdict {
         let sentence = format!(
-            "the rotation {rotation} is not over, but the vendor {vendor} is not in the configuration with this user any \
-             more; nothing is done with it, both keys stay as they are; put the vendor back, or abandon it"
+            "the rotation {} is not over, but the vendor {vendor} is not in the configuration with this user any \
+             more: no key is touched, and the vendor is not asked; {}put the vendor back, or abandon the rotation",
+            rotation.id(),
+            last_known(rotation)
         );
         Verdict::without_key(State::Unmanaged, "orphaned", sentence)
     }
 
     /// A rotation of a vendor for which nothing is to be done.
     #[must_use]
-    pub fn switched_off(rotation: RotationId) -> Verdict {
+    pub fn switched_off(rotation: &Rotation) -> Verdict {
         let sentence = format!(
-            "the rotation {rotation} is not over, but the configuration says `enabled = false`; nothing is done with it, \
-             both keys stay as they are; switch the vendor on again, or abandon it"
+            "the rotation {} is not over, but the configuration says `enabled = false`: no key is touched, and the \
+             vendor is not asked; {}switch the vendor on again, or abandon the rotation",
+            rotation.id(),
+            last_known(rotation)
         );
         Verdict::without_key(State::Unmanaged, "disabled", sentence)
     }
@@ -193,6 +199,29 @@ impl Verdict {
         let reason = code.map_or("unanswered", RefusalCode::as_str);
         let sentence = format!("{fault}; no key was touched; {}", advice_when_unlisted(code));
         Verdict::without_key(State::Stuck, reason, sentence)
+    }
+}
+
+/// The keys of a rotation as its journal last knew them, each with the time; empty where it knows none.
+fn last_known(rotation: &Rotation) -> String {
+    let known = rotation.known_keys().iter().map(|(key, known)| match known.state {
+        KeyState::Is(status) => format!("{key} was {} at {}", status_word(status), known.at),
+        KeyState::Gone => format!("{key} did not exist at {}", known.at),
+        KeyState::InDoubt => format!("a change of {key} was sent at {} and may have been made", known.at),
+    });
+    match known.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => none,
+        known => format!("{known}; "),
+    }
+}
+
+/// The word for a key's state, as in IAM.
+#[must_use]
+pub fn status_word(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Active => "Active",
+        KeyStatus::Inactive => "Inactive",
+        KeyStatus::Expired => "Expired",
     }
 }
 

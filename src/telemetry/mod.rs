@@ -69,6 +69,11 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: Form) -> String {
             "When the next pass is due.",
             time(overview.next_pass_at),
         ),
+        gauge(
+            "keyround_clock_offset_seconds",
+            "This machine's time minus that of AWS, as last compared.",
+            offsets(overview),
+        ),
         Family {
             name: "keyround_build_info",
             kind: Kind::Info,
@@ -78,6 +83,14 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: Form) -> String {
     ];
     families.retain(|family| !family.samples.is_empty());
     exposed(&families, form)
+}
+
+fn offsets(overview: &Overview) -> Vec<Sample> {
+    let sample = |(account, offset): (&String, &i64)| Sample {
+        labels: vec![("account", account.clone())],
+        value: *offset,
+    };
+    overview.clock_offsets.iter().map(sample).collect()
 }
 
 fn time(at: Option<Timestamp>) -> Vec<Sample> {

@@ -112,12 +112,12 @@ fn rotate_says_what_the_contract_says_that_it_says() {
     let wet = masked_json(&house.program.json(0, &["rotate"]));
     let expect = json!({"dry_run": false, "vendors": [{
         "vendor": name, "iam_user": user, "action": "rotate", "reason": "rotated",
-        "sentence": "the key <key> was replaced by <key> and is deleted",
+        "sentence": "the key <key> replaced the key <key>, which was deleted",
         "steps": [
             format!("started: {name}: <key> of {user} is to be replaced: overdue"), "listed: <key>",
             "created: <key> (request <id>)", "probed: AWS knows the new key", "probed: AWS knows the new key",
             "probed: AWS knows the new key", "delivered: the vendor accepted the new key",
-            "verified: the vendor cannot be asked", "listed: <key>, <key>", "deactivated: Inactive (request <id>)",
+            "verified: not verified: this vendor has no check", "listed: <key>, <key>", "deactivated: Inactive (request <id>)",
             "listed: <key>, <key>", "deleted: deleted (request <id>)",
         ],
         "preflight": [], "error": null,
@@ -364,7 +364,7 @@ fn the_old_key_can_be_asked_back_while_it_cools() {
         "however short the soak, a look at the keys must find it Active first"
     );
     let history = house.program.run(&["history", name]);
-    assert!(history.stdout.contains("the old key is Active again"), "{history}");
+    assert!(history.stdout.contains("the old key was set Active again"), "{history}");
     assert!(history.stdout.contains("the vendor fell back"), "{history}");
     house.ends();
 }

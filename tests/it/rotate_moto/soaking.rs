@@ -32,7 +32,7 @@ fn a_soak_that_takes_longer_than_a_pass_is_left_and_explained() {
     assert!(acme["rotation"]["next_at"].is_string());
     let explained = program.run(&["explain", "acme"]);
     assert_eq!(explained.code, Some(0), "{explained}");
-    for words in ["in stage soak", "both keys stay Active", "until IAM has seen the new key in use"] {
+    for words in ["in stage soak", "neither key is touched", "until IAM has seen the new key in use"] {
         assert!(explained.stdout.contains(words), "{words}: {explained}");
     }
     member.assert_both_keys_work(&emulator);

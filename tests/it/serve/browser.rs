@@ -110,7 +110,7 @@ fn healthy() -> Vec<VendorStatus> {
                 "globex",
                 "rotating",
                 days(91),
-                "the vendor has the new key; both keys stay Active while it soaks; next step at 2026-11-24T05:00:00Z",
+                "the vendor accepted the new key; neither key is touched while it soaks; next step at 2026-11-24T05:00:00Z",
             ),
             ("soak", None),
         ),
@@ -141,8 +141,8 @@ fn healthy() -> Vec<VendorStatus> {
 }
 
 fn stuck() -> Vec<VendorStatus> {
-    let gone = "hooks.initech.example answered 410: the address is gone for good; both keys are Active, so whichever the \
-                vendor has works; mend the delivery in the configuration, then resume; to go on: `keyround resume initech`";
+    let gone = "hooks.initech.example answered 410: the address is gone for good; no key was taken away, so the one that the \
+                vendor has is untouched; mend the delivery in the configuration, then resume; to go on: `keyround resume initech`";
     let held = rotating(
         user("hooli", "held", DAY * 92, "held by root@ops: change freeze, until somebody resumes it"),
         ("deliver", None),
@@ -238,6 +238,7 @@ fn overview(vendors: Vec<VendorStatus>) -> Overview {
         deliveries: BTreeMap::new(),
         unready: Vec::new(),
         review: None,
+        clock_offsets: std::collections::BTreeMap::new(),
     }
 }
 

@@ -80,7 +80,7 @@ impl Campaign {
     fn print(&self) {
         println!(
             "{} seeds in {:?} ({} a minute), {} simulated years, {} rotations, {} faults, at most {} calls for a user in a \
-             day, a stranger's unseen key discarded {} times, {} broken",
+             day, a stranger's unseen key discarded {} times, {} claims about keys judged, {} broken",
             self.seeds,
             self.took,
             self.seeds * 60_000 / u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1),
@@ -89,6 +89,7 @@ impl Campaign {
             self.seen.faults.values().sum::<u64>(),
             self.calls_a_day_max,
             self.known_limit_met,
+            self.seen.claims,
             self.broken.len(),
         );
     }

@@ -97,8 +97,13 @@ impl State {
             self.break_with(format!("the secret of {user} outlives {}", event.name()));
         }
         match event {
-            Event::Started { reason, .. } => self.mark_code(reason),
+            Event::Started { reason, .. } => {
+                self.holds.remove(&user);
+                self.mark_code(reason);
+            }
             Event::UsageRead { .. } => self.user(&user).usage_read_at = self.now(),
+            Event::Held { until, at, .. } => drop(self.holds.insert(user.clone(), (*at, *until))),
+            Event::Resumed { .. } => drop(self.holds.remove(&user)),
             _ => {}
         }
         // From here on the journal says that the vendor may have it, whatever came of the request.

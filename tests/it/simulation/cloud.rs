@@ -33,6 +33,8 @@ const NO_ANSWER_AFTER: Duration = Duration::from_secs(30);
 struct Change {
     /// `None`: deleted.
     status: Option<KeyStatus>,
+    /// When it was made.
+    at: Timestamp,
     shown_from: [Timestamp; REPLICAS],
 }
 
@@ -93,6 +95,21 @@ impl Key {
 
     pub(super) fn works(&self) -> bool {
         self.status() == Some(KeyStatus::Active)
+    }
+
+    /// When its status was changed last.
+    pub(super) fn changed_at(&self) -> Timestamp {
+        self.changes.last().map_or(self.created_at, |change| change.at)
+    }
+
+    /// Whether it had this status at some time between these.
+    pub(super) fn had(&self, status: Option<KeyStatus>, from: Timestamp, until: Timestamp) -> bool {
+        let ends = self.changes.iter().skip(1).map(|change| change.at).chain([Timestamp::NEVER]);
+        let lasted = |(change, end): (&Change, Timestamp)| {
+            change.status == status && change.at <= until && end >= from
+        };
+        let was_not_there = status.is_none() && self.created_at >= from;
+        was_not_there || self.changes.iter().zip(ends).any(lasted)
     }
 
     fn shown(&self, replica: usize, now: Timestamp) -> Option<KeyStatus> {
@@ -164,7 +181,7 @@ impl State {
         let shown_from = std::array::from_fn(|replica| {
             (now + lags[replica]).max(before.map_or(now, |shown| shown[replica]))
         });
-        key.changes.push(Change { status, shown_from });
+        key.changes.push(Change { status, at: now, shown_from });
         key.inactive_since = match status {
             Some(KeyStatus::Inactive) => key.inactive_since.or(Some(now)),
             Some(KeyStatus::Active | KeyStatus::Expired) | None => None,

@@ -207,6 +207,8 @@ pub(super) struct Seen {
     pub(super) faults: BTreeMap<(&'static str, Fault), u64>,
     /// How often each reason code was given: waits, blockers, verdicts, endings.
     pub(super) codes: BTreeMap<String, u64>,
+    /// How many claims about the status of keys were judged.
+    pub(super) claims: u64,
 }
 
 impl Seen {
@@ -214,6 +216,7 @@ impl Seen {
         for (pair, times) in other.faults {
             *self.faults.entry(pair).or_default() += times;
         }
+        self.claims += other.claims;
         for (code, times) in other.codes {
             *self.codes.entry(code).or_default() += times;
         }

@@ -25,6 +25,7 @@ mod faults;
 mod ledger;
 mod people;
 mod readers;
+mod sentences;
 mod world;
 
 use std::collections::BTreeMap;
@@ -148,10 +149,18 @@ enum Mistake {
     EndIsNotTold,
     /// What a visit found wrong is not seen by those who tell of it.
     TroubleIsOverlooked,
+    /// An alert says that the old key is Active again while UpdateAccessKey fails.
+    ActiveIsSaidTooEarly,
+    /// Of a rotation that soaks it is said that both keys are Active, whatever others did to them.
+    BothAreSaidActive,
+    /// That a user has no Active key is told nobody.
+    NoKeyIsNoTrouble,
+    /// That a rotation has been on hold for a day is told nobody.
+    HoldIsNotTold,
 }
 
 impl Mistake {
-    const ALL: [Mistake; 18] = [
+    const ALL: [Mistake; 22] = [
         Mistake::SdkRetriesCreate,
         Mistake::SilenceIsRefusal,
         Mistake::NoListingIsNoKeys,
@@ -170,6 +179,10 @@ impl Mistake {
         Mistake::DoubtIsNotRemembered,
         Mistake::EndIsNotTold,
         Mistake::TroubleIsOverlooked,
+        Mistake::ActiveIsSaidTooEarly,
+        Mistake::BothAreSaidActive,
+        Mistake::NoKeyIsNoTrouble,
+        Mistake::HoldIsNotTold,
     ];
 }
 
@@ -395,9 +408,10 @@ impl Watcher for Audience {
         state.mark_code(visited.verdict.reason);
         let user = &subject.iam_user;
         state.check_nothing_left_over(user);
-        match visited.verdict.state {
-            KeyState::Overdue => drop(state.told_overdue.insert(user.clone())),
-            _ => drop(state.told_overdue.remove(user)),
+        state.judge_visit(user, visited);
+        match visited.verdict.sentence.contains("ask the vendor whether it uses the new key") {
+            true => drop(state.told_to_ask.insert(user.clone())),
+            false => drop(state.told_to_ask.remove(user)),
         }
         if state.place(user) == "stuck"
             && !matches!(visited.verdict.state, KeyState::Stuck | KeyState::Unmanaged)

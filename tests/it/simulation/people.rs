@@ -208,7 +208,7 @@ impl Theatre {
         let (id, next, at, is_calm, is_overdue) = {
             let state = self.sim.lock();
             let Some(rotation) = state.in_flight(user) else { return };
-            let is_overdue = rotation.stage().name() == "soak" && state.told_overdue.contains(user);
+            let is_overdue = rotation.stage().name() == "soak" && state.told_to_ask.contains(user);
             (rotation.id(), rotation.next(state.clock()), state.clock(), state.weather.is_calm, is_overdue)
         };
         let by = "an operator".to_owned();

@@ -28,9 +28,15 @@ const PASSES_MAX: u32 = 3;
 /// What ended this long before the end of the play must have been told.
 const NEWS_LATE: Duration = Duration::from_hours(24 * 2);
 /// The conditions whose truth the play knows.
-const JUDGED: [Condition; 3] = [Condition::Overdue, Condition::Failed, Condition::Stuck];
+const JUDGED: [Condition; 5] =
+    [Condition::Overdue, Condition::Failed, Condition::Stuck, Condition::NoWorkingKey, Condition::Held];
+/// A hold is told after this long.
+const HELD_MIN: Duration = Duration::from_hours(24);
 /// Verdicts that say that nothing is known, and then nothing is told of the user.
 const UNKNOWING: [&str; 4] = ["not_sent", "unanswered", "journal", "journal_unavailable"];
+
+/// A listing shows within this long what was changed, and the program lists each waiting user once an hour or pass.
+const LISTED_LATE: Duration = Duration::from_mins(10);
 
 /// Who is told, and what they believe.
 pub(super) struct Readers {
@@ -173,9 +179,11 @@ impl State {
         let known = |visited: &&Visited| !UNKNOWING.contains(&visited.verdict.reason);
         let unknown: BTreeSet<&VendorName> =
             pass.found.iter().filter(|visited| !known(visited)).map(|visited| &visited.vendor).collect();
-        let mut truth = BTreeSet::new();
+        let (mut truth, mut unsure) = (BTreeSet::new(), BTreeSet::new());
         for visited in pass.found.iter().filter(known) {
             let Some(user) = &visited.iam_user else { continue };
+            let is_unsure = self.unsure_of(user, visited);
+            unsure.extend(is_unsure.into_iter().map(|condition| (user.clone(), condition)));
             let conditions = self.trouble_of(user, visited);
             truth.extend(
                 conditions.into_iter().map(|condition| (user.clone(), visited.vendor.clone(), condition)),
@@ -187,6 +195,7 @@ impl State {
             let wrong: BTreeSet<_> = truth
                 .symmetric_difference(&believed)
                 .filter(|(_, vendor, _)| !unknown.contains(vendor))
+                .filter(|(user, _, condition)| !unsure.contains(&(user.clone(), *condition)))
                 .map(|what| (what.0.clone(), what.1.clone(), what.2, truth.contains(what)))
                 .collect();
             // While keyround itself is said to be in trouble, of vendors nothing may be known.
@@ -219,9 +228,20 @@ impl State {
     }
 
     fn trouble_of(&self, user: &IamUserName, visited: &Visited) -> Vec<Condition> {
+        let works = self.users[user].keys.iter().any(super::cloud::Key::works);
+        let mut conditions = Vec::new();
+        if !works {
+            conditions.push(Condition::NoWorkingKey);
+        }
+        let held_since =
+            self.holds.get(user).filter(|(_, until)| until.is_none_or(|until| self.clock() < until));
+        let is_held = held_since.is_some_and(|(since, _)| self.clock().since(*since) >= HELD_MIN);
+        if is_held && self.in_flight(user).is_some() {
+            conditions.push(Condition::Held);
+        }
         // Whoever switches a vendor off says that nobody is to look.
         if visited.verdict.reason == "disabled" {
-            return Vec::new();
+            return conditions;
         }
         let is_orphan = visited.verdict.state == KeyState::Unmanaged && visited.failed;
         let is_stuck = self.place(user) == "stuck" || visited.verdict.state == KeyState::Stuck || is_orphan;
@@ -230,19 +250,39 @@ impl State {
             matches!(&visited.rest, Some(Rest::Wait { why, .. }) if !matches!(why, Waiting::Held { .. }));
         let fails = is_tried && rotation.is_some_and(|rotation| rotation.failures() >= 3);
         let is_late = visited.verdict.overdue_at.is_some_and(|at| self.clock() >= at);
-        let vendor_has_old_key =
-            rotation.is_none_or(|rotation| !keyround::schedule::vendor_has_new_key(rotation.stage()));
+        // What a stuck rotation goes on with: from `cool` on, the old key was set Inactive.
+        let place = rotation.and_then(|rotation| rotation.stage().resumes_in());
+        let is_retired = matches!(place.unwrap_or_else(|| self.place(user)), "cool" | "restore");
         let is_overdue = match visited.verdict.state {
             KeyState::Overdue => true,
-            KeyState::Stuck | KeyState::Held => is_late && vendor_has_old_key,
+            KeyState::Stuck | KeyState::Held => is_late && !is_retired,
             _ => false,
         };
-        let conditions = [
+        let others = [
             (is_overdue, Condition::Overdue),
             (is_stuck, Condition::Stuck),
             (fails && !is_stuck, Condition::Failed),
         ];
-        conditions.into_iter().filter_map(|(is_so, condition)| is_so.then_some(condition)).collect()
+        conditions.extend(others.into_iter().filter_map(|(is_so, condition)| is_so.then_some(condition)));
+        conditions
+    }
+
+    /// What a visit could not find out: keys that were not listed, an age that was not judged.
+    fn unsure_of(&self, user: &IamUserName, visited: &Visited) -> Vec<Condition> {
+        let mut unsure = Vec::new();
+        let listed_at = self.users[user].listed_at;
+        let changed_at = self.users[user].keys.iter().map(super::cloud::Key::changed_at).max();
+        if changed_at.is_some_and(|changed_at| listed_at < changed_at + LISTED_LATE) {
+            unsure.push(Condition::NoWorkingKey);
+        }
+        if visited.verdict.state == KeyState::Stuck && visited.verdict.due_at.is_none() {
+            unsure.push(Condition::Overdue);
+        }
+        if visited.verdict.reason == "disabled" {
+            // Told after a day without an event, or at once where the old key was set Inactive.
+            unsure.push(Condition::Held);
+        }
+        unsure
     }
 
     /// News of a rotation that is not over.
@@ -290,6 +330,10 @@ pub(super) fn tellers(sim: &Sim) -> Tellers {
     Tellers { listeners, heartbeat: None }
 }
 
+fn is_about(item: &Item, condition: Condition) -> bool {
+    matches!(item, Item::Firing { alert, .. } | Item::Over { alert, .. } if alert.condition == condition)
+}
+
 struct SimSink {
     sim: Sim,
     name: SinkName,
@@ -311,6 +355,14 @@ impl Sink for SimSink {
                 return Err(Fault::refused(RefusalCode::NotSent, "nobody is there".to_owned()));
             }
             let mut heard = telling.clone();
+            let unheard = match mistake {
+                Mistake::NoKeyIsNoTrouble => Some(Condition::NoWorkingKey),
+                Mistake::HoldIsNotTold => Some(Condition::Held),
+                _ => None,
+            };
+            if let Some(unheard) = unheard {
+                heard.items.retain(|item| !is_about(item, unheard));
+            }
             if mistake == Mistake::EndIsNotTold {
                 heard.items.retain(|item| !matches!(item, Item::Over { .. }));
             }
@@ -319,6 +371,7 @@ impl Sink for SimSink {
             if is_lost {
                 reader.is_in_doubt();
             }
+            state.judge_telling(telling);
             let how = if is_lost { ", and the answer is lost" } else { "" };
             let told = keyround::alert::headline(telling);
             let untrue = telling.items.iter().filter_map(|item| state.is_untrue(item));

@@ -29,12 +29,16 @@ pub(super) struct State {
     pub(super) mistake: Mistake,
     /// How far the program's clock is from the truth, in seconds.
     pub(super) clock_off_secs: i64,
+    /// From when it was that far off.
+    clock_history: Vec<(Timestamp, i64)>,
     pub(super) users: BTreeMap<IamUserName, User>,
     pub(super) keys_made: u32,
     /// Every rotation as its journal has it.
     pub(super) rotations: BTreeMap<RotationId, Rotation>,
-    /// Users whose last visit said that their key is overdue.
-    pub(super) told_overdue: BTreeSet<IamUserName>,
+    /// Users whose last visit said that the vendor should be asked whether it uses the new key.
+    pub(super) told_to_ask: BTreeSet<IamUserName>,
+    /// Since when each user's rotation is held, and until when, as its journal has it.
+    pub(super) holds: BTreeMap<IamUserName, (Timestamp, Option<Timestamp>)>,
     /// Nothing can be written before this.
     pub(super) disk_full_until: Timestamp,
     /// No key that was offered is deleted that cooled for less than this.
@@ -78,10 +82,12 @@ impl Sim {
             weather,
             mistake,
             clock_off_secs: 0,
+            clock_history: vec![(epoch, 0)],
             users: BTreeMap::new(),
             keys_made: 0,
             rotations: BTreeMap::new(),
-            told_overdue: BTreeSet::new(),
+            told_to_ask: BTreeSet::new(),
+            holds: BTreeMap::new(),
             disk_full_until: Timestamp::EPOCH,
             cool_min: Duration::ZERO,
             readers,
@@ -116,6 +122,8 @@ impl Sim {
     pub(super) fn step_clock(&self, off_secs: i64) {
         let mut state = self.lock();
         state.clock_off_secs = off_secs;
+        let now = state.now();
+        state.clock_history.push((now, off_secs));
         state.readers.clock_was_set();
         state.note(format!("the clock is {off_secs}s off"));
         drop(state);
@@ -136,6 +144,17 @@ impl State {
     /// What the program takes for the time.
     pub(super) fn clock(&self) -> Timestamp {
         Timestamp::from_unix(self.now().unix_seconds() + self.clock_off_secs)
+    }
+
+    /// When the program's clock showed this time; more than once where it was set back, never where it was set forward.
+    pub(super) fn true_times(&self, shown: Timestamp) -> Vec<Timestamp> {
+        let ends = self.clock_history.iter().skip(1).map(|(from, _)| *from).chain([Timestamp::NEVER]);
+        let segments = self.clock_history.iter().zip(ends);
+        let when = segments.filter_map(|((from, off), until)| {
+            let at = Timestamp::from_unix(shown.unix_seconds() - off);
+            (at >= *from && at <= until).then_some(at)
+        });
+        when.collect()
     }
 
     pub(super) fn note(&mut self, what: String) {

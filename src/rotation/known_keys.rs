@@ -1,0 +1,171 @@
+//! What the journal of a rotation says about the state of each key, and since when.
+//!
+//! A sentence that names a key's status takes it from here or from a listing, together with its time.
+
+use std::collections::BTreeMap;
+
+use crate::ids::AccessKeyId;
+use crate::rotation::event::{Event, Intent, KeyStatus};
+use crate::rotation::listing::LISTING_SETTLES;
+use crate::rotation::machine::{Hold, Rotation};
+use crate::rotation::stage::Stage;
+use crate::time::Timestamp;
+
+/// The state of one key, as a listing or the answer to a change last said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyState {
+    /// It had this status.
+    Is(KeyStatus),
+    /// It did not exist.
+    Gone,
+    /// A change of it was sent and may or may not have been made.
+    InDoubt,
+}
+
+/// The state of one key, and when that was seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KnownKey {
+    /// The state.
+    pub state: KeyState,
+    /// When it was seen.
+    pub at: Timestamp,
+}
+
+/// Each key that a rotation has seen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct KnownKeys {
+    pub(super) keys: BTreeMap<AccessKeyId, KnownKey>,
+    /// When the keys were listed last.
+    pub(super) listed_at: Option<Timestamp>,
+    /// When a key was last made or changed, or a change of it was sent.
+    pub(super) changed_at: Timestamp,
+}
+
+impl Default for KnownKeys {
+    fn default() -> KnownKeys {
+        KnownKeys { keys: BTreeMap::new(), listed_at: None, changed_at: Timestamp::EPOCH }
+    }
+}
+
+impl KnownKeys {
+    /// Takes in one event. `stage`: the one before it; `old`: the key to be replaced.
+    pub(super) fn take(&mut self, event: &Event, stage: &Stage, old: &AccessKeyId) {
+        let taken_away = match stage {
+            Stage::Discard { key, .. } => key,
+            _ => old,
+        };
+        match event {
+            Event::Listed { keys, at } => {
+                self.listed_at = Some(*at);
+                // A listing may not show yet what was made a moment before it.
+                let settled = |known: &KnownKey| known.at + LISTING_SETTLES <= *at;
+                for known in self.keys.values_mut().filter(|known| settled(known)) {
+                    *known = KnownKey { state: KeyState::Gone, at: *at };
+                }
+                for key in keys {
+                    let known = KnownKey { state: KeyState::Is(key.status), at: *at };
+                    self.keys.insert(key.id.clone(), known);
+                }
+            }
+            Event::Created { key, at, .. } => self.set(key, KeyState::Is(KeyStatus::Active), *at),
+            Event::Intended {
+                intent:
+                    Intent::Deactivate { key, .. } | Intent::Reactivate { key } | Intent::Delete { key, .. },
+                at,
+            } => self.set(key, KeyState::InDoubt, *at),
+            Event::Deactivated { at, .. } => {
+                self.set(taken_away, KeyState::Is(KeyStatus::Inactive), *at);
+            }
+            Event::Reactivated { at } => self.set(old, KeyState::Is(KeyStatus::Active), *at),
+            Event::Deleted { at, .. } => self.set(taken_away, KeyState::Gone, *at),
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, key: &AccessKeyId, state: KeyState, at: Timestamp) {
+        self.changed_at = at;
+        self.keys.insert(key.clone(), KnownKey { state, at });
+    }
+}
+
+impl Rotation {
+    /// The state of each key that this rotation has seen, as a listing or the answer to a change last said.
+    #[must_use]
+    pub fn known_keys(&self) -> &BTreeMap<AccessKeyId, KnownKey> {
+        &self.known_keys.keys
+    }
+
+    /// When its journal last recorded a listing of the user's keys.
+    #[must_use]
+    pub fn keys_listed_at(&self) -> Option<Timestamp> {
+        self.known_keys.listed_at
+    }
+
+    /// When a key of this rotation was last made, changed or seen otherwise than by a listing.
+    #[must_use]
+    pub fn last_key_change_at(&self) -> Timestamp {
+        self.known_keys.changed_at
+    }
+
+    /// When its last event happened.
+    #[must_use]
+    pub fn last_event_at(&self) -> Timestamp {
+        self.last_event_at
+    }
+
+    /// When the first failure of the row happened that [`Rotation::failures`] counts; `None`: nothing fails.
+    #[must_use]
+    pub fn failing_since(&self) -> Option<Timestamp> {
+        self.failing_since.filter(|_| self.failures > 0)
+    }
+
+    /// When the hold that is in force at `now` was asked for.
+    #[must_use]
+    pub fn held_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let in_force = |hold: &&Hold| hold.until.is_none_or(|until| now < until);
+        self.hold.as_ref().filter(in_force).map(|hold| hold.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rotation::samples::{at, created, key, listed, metadata, rotation};
+    use crate::rotation::{KeyMetadata, Plan};
+
+    #[test]
+    fn each_key_has_the_state_that_was_last_seen() {
+        let both = |seconds, old, new| Event::Listed {
+            keys: vec![
+                KeyMetadata { status: old, ..metadata('A', -9000) },
+                KeyMetadata { status: new, ..metadata('B', 2) },
+            ],
+            at: at(seconds),
+        };
+        let mut known = KnownKeys::default();
+        let mut check = |event: &Event, a: Option<KeyState>, b: Option<KeyState>| {
+            known.take(event, &Stage::Survey, &key('A'));
+            let state = |last| known.keys.get(&key(last)).map(|known| known.state);
+            assert_eq!((state('A'), state('B')), (a, b), "{event:?}");
+        };
+        let is = |status| Some(KeyState::Is(status));
+        let (active, inactive) = (KeyStatus::Active, KeyStatus::Inactive);
+        check(&listed(1), is(active), None);
+        check(&created(2), is(active), is(active));
+        check(&listed(10), is(active), is(active));
+        check(&both(400, inactive, inactive), is(inactive), is(inactive));
+        let intended = Event::Intended { intent: Intent::Reactivate { key: key('A') }, at: at(500) };
+        check(&intended, Some(KeyState::InDoubt), is(inactive));
+        check(&Event::Reactivated { at: at(501) }, is(active), is(inactive));
+        check(&Event::Deactivated { at: at(600), request_id: None }, is(inactive), is(inactive));
+        check(&listed(1000), is(active), Some(KeyState::Gone));
+        check(&Event::Deleted { at: at(1001), request_id: None }, Some(KeyState::Gone), Some(KeyState::Gone));
+    }
+
+    #[test]
+    fn a_rotation_knows_its_keys_when_they_were_listed_and_its_last_event() {
+        let rotation = rotation(Plan::default(), &[listed(1), created(2)]);
+        assert_eq!(rotation.known_keys().len(), 2);
+        assert_eq!((rotation.keys_listed_at(), rotation.last_event_at()), (Some(at(1)), at(2)));
+    }
+}
