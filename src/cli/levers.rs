@@ -16,7 +16,8 @@ use crate::driver::{entry_after, owner};
 use crate::ids::{IamUserName, VendorName};
 use crate::journal::Mode;
 use crate::ports::{Journal, JournalError, Known};
-use crate::rotation::{Ending, Event, Next, Rotation, Stage, Waiting};
+use crate::rotation::{Ending, Event, KeyState, KnownKey, Next, Rotation, Stage, Waiting};
+use crate::schedule::status_word;
 use crate::time::{SystemClock, Timestamp};
 
 /// How often another writer may be faster before this gives up.
@@ -170,10 +171,16 @@ fn outlook(before: &Rotation, rotation: &Rotation) -> String {
     match rotation.next(SystemClock.now()) {
         Next::Perform(effect) => format!("next step: {}, at the next pass", effect.name()),
         Next::Wait { until, why: why @ Waiting::Held { .. } } if rotation.old_key_may_be_inactive() => {
+            let old = rotation.old();
+            let state = match rotation.known_keys().get(old) {
+                Some(KnownKey { state: KeyState::Is(status), at }) => {
+                    format!("{old} was {} at {at}", status_word(*status))
+                }
+                _ => format!("{old} may be Inactive"),
+            };
             format!(
-                "{}; until then {} stays Inactive, and nobody asks the vendor whether it needs it",
-                why.until(until),
-                rotation.old()
+                "{}; {state}, and until then nobody asks the vendor whether it needs it",
+                why.until(until)
             )
         }
         Next::Wait { until, why } => why.until(until),
@@ -189,11 +196,11 @@ fn what_stays(before: &Rotation) -> String {
     match before.stage().new_key() {
         None => format!("the rotation is given up before a new key was made; the vendor has {old}"),
         Some(new) if before.old_key_may_be_inactive() => format!(
-            "the rotation is given up; the new key {new} stays, and the old one, {old}, which is Inactive and is not brought \
+            "the rotation is given up; the new key {new} stays, and the old one, {old}, which was set Inactive, is not brought \
              back any more, whatever happens at the vendor: delete {old}, or set it Active if the vendor needs it"
         ),
         Some(new) => format!(
-            "the rotation is given up; the old key {old} and the new one, {new}, both stay Active, as the vendor may use \
+            "the rotation is given up; the old key {old} and the new one, {new}, are left as they are, as the vendor may use \
              either: no other rotation begins before the one that it does not use is deleted"
         ),
     }

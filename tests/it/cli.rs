@@ -321,7 +321,7 @@ fn the_levers_work_through_a_whole_life() {
     fails(&none, 1, &format!("{name} has no rotation in flight; nothing was changed"));
     house.program.configure(&house.toml("soak = \"2h\"\n"));
     house.program.json(0, &["rotate"]);
-    assert_eq!(house.state(), ("rotating".to_owned(), "soaking".to_owned()));
+    assert_eq!(house.state(), ("overdue".to_owned(), "soaking".to_owned()));
 
     let held = house.program.json(0, &["hold", name, "--why", "the vendor moves house"]);
     assert_eq!((&held[0]["iam_user"], &held[0]["done"]), (&json!(user), &json!(true)));
@@ -330,10 +330,10 @@ fn the_levers_work_through_a_whole_life() {
     let sentence = sentence.as_str().expect("a sentence").to_owned();
     assert!(sentence.ends_with(": the vendor moves house, until somebody resumes it"), "{sentence}");
     house.program.json(0, &["resume", name]);
-    assert_eq!(house.state(), ("rotating".to_owned(), "soaking".to_owned()));
+    assert_eq!(house.state(), ("overdue".to_owned(), "soaking".to_owned()));
 
     let given_up = house.program.json(0, &["abandon", name, "--why", "again, from the start"]);
-    says(&given_up, "both stay Active");
+    says(&given_up, "are left as they are");
     assert_eq!(house.state().1, "no_free_slot", "the vendor was offered the new key: both stay");
     assert_eq!(house.statuses(), ["Active", "Active"]);
     fails(&house.program.run(&["resume", name]), 1, "has no rotation in flight");
@@ -354,7 +354,7 @@ fn the_old_key_can_be_asked_back_while_it_cools() {
     assert_eq!(asked.code, Some(0), "{asked}");
     assert!(asked.stdout.contains("next step: UpdateAccessKey Active, at the next pass"), "{asked}");
     let wait = ["hold", name, "--until", "2999-01-01T00:00:00Z", "--why", "until they know"];
-    says(&house.program.json(0, &wait), "stays Inactive, and nobody asks the vendor");
+    says(&house.program.json(0, &wait), "and until then nobody asks the vendor whether it needs it");
     assert_eq!(house.statuses(), ["Inactive", "Active"]);
     house.program.json(0, &["resume", name]);
     house.program.json(0, &["rotate"]);
@@ -376,7 +376,7 @@ fn whoever_gives_up_while_the_old_key_cools_is_told_that_nobody_brings_it_back()
     house.program.configure(&house.toml("cool = \"2h\"\n"));
     house.program.json(0, &["rotate"]);
     let given_up = house.program.json(0, &["abandon", name, "--why", "the vendor is leaving"]);
-    says(&given_up, "which is Inactive and is not brought back any more");
+    says(&given_up, "which was set Inactive, is not brought back any more");
     assert_eq!(house.statuses(), ["Inactive", "Active"]);
     house.ends();
 }

@@ -26,7 +26,7 @@ fn a_soak_that_takes_longer_than_a_pass_is_left_and_explained() {
     assert_eq!(row(&left, "acme")["reason"], "soaking");
     let status = program.json(0, &["status"]);
     let acme = row(&status, "acme");
-    assert_eq!((&acme["state"], &acme["rotation"]["stage"]), (&json!("rotating"), &json!("soak")));
+    assert_eq!((&acme["state"], &acme["rotation"]["stage"]), (&json!("overdue"), &json!("soak")));
     assert_eq!(acme["rotation"]["old_access_key_id"], json!(member.old.access_key_id));
     assert_eq!(acme["rotation"]["new_access_key_id"], json!(member.held().access_key_id));
     assert!(acme["rotation"]["next_at"].is_string());

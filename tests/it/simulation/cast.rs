@@ -15,6 +15,8 @@ use super::dice::Dice;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// The last is the default of the program.
+const COOLS: [Duration; 3] = [DAY, Duration::from_hours(48), Duration::from_hours(7 * 24)];
 
 /// What the configuration says of one vendor.
 #[derive(Clone, Debug)]
@@ -57,9 +59,9 @@ impl Cast {
         self.passes_a_day
     }
 
-    /// No rotation of this cast lets a key cool for less than this.
-    pub(super) fn cool_min(&self) -> Duration {
-        self.parts.iter().map(|part| part.cool).min().unwrap_or_default().min(DAY)
+    /// How long the old key of each user must be Inactive, in a rotation that begins now.
+    pub(super) fn cools(&self) -> BTreeMap<IamUserName, Duration> {
+        self.parts.iter().map(|part| (part.user.clone(), part.cool)).collect()
     }
 
     pub(super) fn max_age(&self) -> Duration {
@@ -81,7 +83,7 @@ impl Cast {
         self.max_age = dice.one_of(&[14, 18, 24]) * DAY;
         let part = self.part(user);
         part.soak = dice.one_of(&[6 * HOUR, DAY]);
-        part.cool = dice.one_of(&[DAY, 2 * DAY]);
+        part.cool = dice.one_of(&COOLS);
     }
 
     /// As it was meant to be.
@@ -123,7 +125,7 @@ impl Part {
             require_use: !can_be_asked || door == Door::TwoWrites || dice.per_mille(500),
             quiet_for: dice.one_of(&if can_be_asked { [Duration::ZERO, 6 * HOUR] } else { [12 * HOUR, DAY] }),
             soak: dice.one_of(&[6 * HOUR, DAY]),
-            cool: dice.one_of(&[DAY, 2 * DAY]),
+            cool: dice.one_of(&COOLS),
             windows: dice.one_of(&[None, None, Some("Mon-Fri 09:00-17:00")]),
         }
     }

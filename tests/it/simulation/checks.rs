@@ -74,7 +74,8 @@ impl State {
     /// Only what was Inactive for its time is deleted, but for keys of ours that nobody was offered.
     pub(super) fn check_deleting(&mut self, user: &IamUserName, id: &AccessKeyId) {
         self.check_taking(user, id, "deleted");
-        let (now, cool) = (self.now(), self.cool_min);
+        let cool = self.cools_begun.get(user).copied().unwrap_or_default();
+        let now = self.now();
         let User { listed_at, lag_max, .. } = *self.user(user);
         let Some(key) = self.key(user, id) else { return };
         let cooling = if key.offered { cool } else { Duration::ZERO };
@@ -99,6 +100,8 @@ impl State {
         match event {
             Event::Started { reason, .. } => {
                 self.holds.remove(&user);
+                let cool = self.cool_of(&user);
+                self.cools_begun.insert(user.clone(), cool);
                 self.mark_code(reason);
             }
             Event::UsageRead { .. } => self.user(&user).usage_read_at = self.now(),

@@ -41,8 +41,12 @@ pub(super) struct State {
     pub(super) holds: BTreeMap<IamUserName, (Timestamp, Option<Timestamp>)>,
     /// Nothing can be written before this.
     pub(super) disk_full_until: Timestamp,
-    /// No key that was offered is deleted that cooled for less than this.
-    pub(super) cool_min: Duration,
+    /// What the configuration says now about how long each user's old key must be Inactive.
+    pub(super) cools: BTreeMap<IamUserName, Duration>,
+    /// What it said before, and when that changed.
+    pub(super) cools_before: (BTreeMap<IamUserName, Duration>, Timestamp),
+    /// What it said when each user's newest rotation began. No key that was offered is deleted sooner.
+    pub(super) cools_begun: BTreeMap<IamUserName, Duration>,
     pub(super) readers: Readers,
     pub(super) seen: Seen,
     pub(super) broken: Option<String>,
@@ -89,7 +93,9 @@ impl Sim {
             told_to_ask: BTreeSet::new(),
             holds: BTreeMap::new(),
             disk_full_until: Timestamp::EPOCH,
-            cool_min: Duration::ZERO,
+            cools: BTreeMap::new(),
+            cools_before: (BTreeMap::new(), Timestamp::EPOCH),
+            cools_begun: BTreeMap::new(),
             readers,
             seen: Seen::default(),
             broken: None,
@@ -174,6 +180,20 @@ impl State {
     pub(super) fn break_with(&mut self, why: String) {
         self.note(format!("BROKEN: {why}"));
         self.broken.get_or_insert(why);
+    }
+
+    /// The configuration was read again.
+    pub(super) fn configure(&mut self, cools: BTreeMap<IamUserName, Duration>) {
+        let before = std::mem::replace(&mut self.cools, cools);
+        self.cools_before = (before, self.now());
+    }
+
+    /// What the configuration says about the cooling time. Of a change that is minutes old, the shorter time counts.
+    pub(super) fn cool_of(&self, user: &IamUserName) -> Duration {
+        let cool = self.cools.get(user).copied().unwrap_or_default();
+        let (before, changed_at) = &self.cools_before;
+        let is_new = self.now().since(*changed_at) < Duration::from_mins(10);
+        before.get(user).filter(|_| is_new).map_or(cool, |before| cool.min(*before))
     }
 
     pub(super) fn is_disk_full(&self) -> bool {
