@@ -196,7 +196,9 @@ async fn survey_and_start(
     let Some(access) = access(world, subject) else { return Ok(looked) };
     let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;
     let (rotation, rest) = drive(world, subject, rotation.id(), stop, watcher).await?;
-    Ok(rested(world, subject, None, rotation, rest))
+    // As they were before the rotation began: when they were listed says nothing about them now.
+    let visited = rested(world, subject, None, rotation, rest);
+    Ok(Visited { keys: looked.keys, ..visited })
 }
 
 /// Lists and judges, and changes nothing.

@@ -230,7 +230,7 @@ async fn a_rotation_whose_vendor_left_the_configuration_is_reported_and_left_alo
         assert_eq!((gone.verdict.state, gone.verdict.reason), (State::Unmanaged, "orphaned"));
         assert!(gone.failed && gone.rotation.is_some());
         assert!(
-            gone.verdict.sentence.contains("put the vendor back, or abandon it"),
+            gone.verdict.sentence.contains("put the vendor back, or abandon the rotation"),
             "{}",
             gone.verdict.sentence
         );
