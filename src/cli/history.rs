@@ -29,6 +29,8 @@ struct Verified {
     ok: bool,
     events: u64,
     head: String,
+    /// Whether the seal over the head was checked, too; without the seal key it cannot be.
+    seal_checked: bool,
 }
 
 pub(crate) async fn history(config: Option<&Path>, asked: args::History, screen: &Screen) -> Ended {
@@ -54,9 +56,16 @@ pub(crate) async fn history(config: Option<&Path>, asked: args::History, screen:
 
 async fn verify(journal: &dyn Journal, screen: &Screen) -> Ended {
     let (events, head) = journal.verify_history().await?;
+    let seal_checked = journal.checks_seal();
     match screen.format {
-        Format::Json => screen.show_json(&Verified { ok: true, events, head }),
-        Format::Table => screen.show(&format!("{events} events, each fits the one before it; head {head}")),
+        Format::Json => screen.show_json(&Verified { ok: true, events, head, seal_checked }),
+        Format::Table => {
+            let seal = match seal_checked {
+                true => "the seal over it fits the seal key",
+                false => "the seal over it is not checked, because the seal key cannot be read",
+            };
+            screen.show(&format!("{events} events, each fits the one before it; head {head}; {seal}"));
+        }
     }
     Ok(Code::Fine)
 }

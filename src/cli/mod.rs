@@ -64,7 +64,11 @@ pub fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(cli, &screen)),
+        Ok(runtime) => runtime.block_on(async {
+            let ended = dispatch(cli, &screen).await;
+            setup::close_journals().await;
+            ended
+        }),
         Err(error) => Err(Failure::new(Code::TryAgain, format!("the runtime did not start: {error}"))),
     };
     match ended {

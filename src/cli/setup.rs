@@ -1,7 +1,8 @@
 //! The wiring: settings become a world to work in. The only place that names concrete adapters.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::TcpListener;
@@ -37,7 +38,7 @@ impl Clock for SystemClock {
             if left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.min(std::time::Duration::from_secs(LONGEST_SLEEP_SECS))).await;
+            tokio::time::sleep(left.min(Duration::from_secs(LONGEST_SLEEP_SECS))).await;
         }
     }
 }
@@ -145,8 +146,44 @@ pub(crate) async fn journal_alone(settings: &Settings, mode: Mode) -> Result<Arc
     journal(settings, &Secrets::new(&session), mode).await
 }
 
+/// How often the journal is asked to do what is owed to the disk, such as wiping an erased secret from its log.
+const TEND_EVERY: Duration = Duration::from_secs(5);
+
+/// Every journal that this process opened, so that each is closed, however the command ends.
+static OPENED: Mutex<Vec<Arc<dyn Journal>>> = Mutex::new(Vec::new());
+
+/// Closes what was opened: afterwards everything is in one file, and a copy of it is whole.
+pub(crate) async fn close_journals() {
+    let opened = std::mem::take(&mut *OPENED.lock().unwrap_or_else(PoisonError::into_inner));
+    for journal in opened {
+        if let Err(error) = journal.close().await {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
 /// Opens the journal of these settings.
 async fn journal(
+    settings: &Settings,
+    secrets: &dyn SecretSource,
+    mode: Mode,
+) -> Result<Arc<dyn Journal>, Failure> {
+    let journal = open_journal(settings, secrets, mode).await?;
+    OPENED.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&journal));
+    if mode != Mode::Read {
+        let tended = Arc::downgrade(&journal);
+        tokio::spawn(async move {
+            while let Some(journal) = tended.upgrade() {
+                journal.tend().await;
+                drop(journal);
+                tokio::time::sleep(TEND_EVERY).await;
+            }
+        });
+    }
+    Ok(journal)
+}
+
+async fn open_journal(
     settings: &Settings,
     secrets: &dyn SecretSource,
     mode: Mode,

@@ -20,7 +20,7 @@ use crate::driver::pass::{Place, place};
 use crate::driver::review::{Reviewed, Reviews};
 use crate::driver::{Lookout, Sight, Teller, Visited, World};
 use crate::ids::AccountName;
-use crate::ports::{Clock, Heartbeat, JournalError, Listener, Reviewer, SpareMemory};
+use crate::ports::{Clock, Heartbeat, Journal, JournalError, Listener, Reviewer, SpareMemory};
 use crate::schedule::State;
 use crate::time::Timestamp;
 
@@ -219,9 +219,14 @@ impl Alerts {
             return;
         }
         self.beaten = sight.passes;
-        let Some(heartbeat) = tellers.heartbeat.clone() else { return };
-        let clock = self.clock();
-        self.pulse = Some(tokio::spawn(async move { pulse(heartbeat.as_ref(), clock.as_ref()).await }));
+        let (heartbeat, clock) = (tellers.heartbeat.clone(), self.clock());
+        let journal = Arc::clone(&self.worlds.borrow().journal);
+        self.pulse = Some(tokio::spawn(async move {
+            let head = head(journal.as_ref()).await;
+            if let Some(heartbeat) = heartbeat {
+                pulse(heartbeat.as_ref(), clock.as_ref(), head.as_ref()).await;
+            }
+        }));
     }
 }
 
@@ -233,11 +238,25 @@ async fn changed(found: &mut Option<watch::Receiver<Reviewed>>) -> bool {
     }
 }
 
-async fn pulse(heartbeat: &dyn Heartbeat, clock: &dyn Clock) {
+/// Where the history ends, which is logged: whoever keeps the log can tell later whether the history is still the same.
+async fn head(journal: &dyn Journal) -> Option<(u64, String)> {
+    match journal.head().await {
+        Ok((events, head)) => {
+            tracing::info!(journal.events = events, journal.head = %head, "the history has {events} events; its head is {head}");
+            Some((events, head))
+        }
+        Err(error) => {
+            tracing::warn!("the end of the history cannot be logged: {error}");
+            None
+        }
+    }
+}
+
+async fn pulse(heartbeat: &dyn Heartbeat, clock: &dyn Clock, head: Option<&(u64, String)>) {
     let mut last = String::new();
     for wait in HEARTBEAT_WAITS {
         clock.sleep_until(clock.now() + wait).await;
-        match heartbeat.beat().await {
+        match heartbeat.beat(head).await {
             Ok(()) => return,
             Err(fault) => fault.sentence().clone_into(&mut last),
         }

@@ -2,7 +2,7 @@
 
 use sqlx::{SqliteConnection, query, query_as, query_scalar};
 
-use super::chain::{Link, Standing, encode};
+use super::chain::{Hash, Link, Standing, encode};
 use super::failure::Failure;
 use crate::ids::{AccountName, Subject};
 use crate::ports::{Entry, JournalError};
@@ -50,13 +50,13 @@ pub(super) async fn begin(
     Ok(())
 }
 
-/// Adds the event to the end of the history, and moves the end.
+/// Adds the event to the end of the history, and moves the end. Gives where it is now.
 pub(super) async fn add(
     connection: &mut SqliteConnection,
     rotation: &str,
     entry: &Entry<'_>,
     writer: &str,
-) -> Result<(), sqlx::Error> {
+) -> Result<(u64, Hash), sqlx::Error> {
     let (events, head): (i64, Vec<u8>) =
         query_as("SELECT events, head FROM journal").fetch_one(&mut *connection).await?;
     let (position, body) = (events + 1, encode(entry.event));
@@ -85,7 +85,7 @@ pub(super) async fn add(
         .bind(hash.as_slice())
         .execute(connection)
         .await?;
-    Ok(())
+    Ok((position.cast_unsigned(), hash))
 }
 
 /// Gives whether another one was erased for it.
@@ -135,4 +135,38 @@ async fn sealed_secrets(connection: &mut SqliteConnection, rotation: &str) -> Re
 pub(super) async fn end(connection: &mut SqliteConnection, rotation: &str) -> Result<(), sqlx::Error> {
     query("UPDATE rotation SET ended = 1 WHERE id = ?").bind(rotation).execute(connection).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{AssertSqlSafe, ConnectOptions as _, raw_sql};
+
+    use super::*;
+    use crate::journal::schema;
+
+    #[tokio::test]
+    async fn an_erase_that_left_the_secret_where_it_was_is_an_error() {
+        let copy = "AFTER DELETE ON sealed_secret BEGIN INSERT INTO sealed_secret VALUES (old.rotation, old.number, old.box)";
+        for (planted, words) in [
+            ("BEFORE DELETE ON sealed_secret BEGIN SELECT raise(IGNORE)", "0 of 1 rows and 1 are left"),
+            (copy, "1 of 1 rows and 1 are left"),
+        ] {
+            let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(false);
+            let mut connection = options.connect().await.expect("a database");
+            schema::migrate(&mut connection).await.expect("a schema");
+            assert!(matches!(erase_secret(&mut connection, "r").await, Ok(false)), "there may be none");
+            raw_sql("INSERT INTO sealed_secret VALUES ('r', 1, x'00')")
+                .execute(&mut connection)
+                .await
+                .expect("a secret");
+            let trigger = format!("CREATE TRIGGER keeper {planted}; END");
+            raw_sql(AssertSqlSafe(trigger)).execute(&mut connection).await.expect("planted");
+            let refused = erase_secret(&mut connection, "r").await.expect_err("it stayed");
+            let Failure::Judged(JournalError::Unusable(why)) = refused else { panic!("{refused:?}") };
+            assert!(why.contains(words) && why.contains("nothing was appended"), "{why}");
+            raw_sql("DROP TRIGGER keeper").execute(&mut connection).await.expect("dropped");
+            assert!(matches!(erase_secret(&mut connection, "r").await, Ok(true)));
+        }
+    }
 }

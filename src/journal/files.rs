@@ -18,7 +18,9 @@ use crate::secret::Secret;
 /// "krnd", in the header of each journal.
 pub(super) const APPLICATION_ID: u32 = 0x6b72_6e64;
 /// The newest schema that this version knows.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
+/// The first schema whose history is sealed.
+pub(super) const SEALED_SCHEMA: u32 = 3;
 
 const OWNER_ONLY: u32 = 0o600;
 const OTHERS: u32 = 0o077;
@@ -236,6 +238,11 @@ pub(super) fn seal_key_of(journal: &Path) -> Result<SealKey, JournalError> {
             path.display()
         ))
     })
+}
+
+/// The seal key beside a journal, for a reader who may do without it.
+pub(super) fn readable_seal_key(journal: &Path) -> Option<SealKey> {
+    read_seal_key(&seal_key_path(journal)).ok().flatten()
 }
 
 /// The seal key for a journal that is about to be made; made itself if there is none.

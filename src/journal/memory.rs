@@ -213,6 +213,12 @@ impl Journal for MemoryJournal {
         Ok(history.last().map_or((0, hex(&GENESIS)), |last| (last.position, last.hash.clone())))
     }
 
+    async fn head(&self) -> Result<(u64, String), JournalError> {
+        let mut state = self.state();
+        state.lengthen_chain(&self.writer);
+        Ok((state.chain.len() as u64, hex(state.chain.last().unwrap_or(&GENESIS))))
+    }
+
     async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError> {
         Ok(self.state().last_tick)
     }

@@ -12,20 +12,27 @@
 //! **Invariant:** a file that is damaged, foreign, from a newer version or sealed with another key
 //! is refused with a sentence that says which, and is not touched.
 //!
-//! # What the chain of hashes proves
+//! # What the chain of hashes and the seal over its head prove
 //!
 //! Each event's hash covers the one before it, and the journal's own row keeps the number of events
-//! and the last hash. `history verify` so finds a row that was changed, put in, taken out, moved or
-//! cut off the end by accident, by a tool, or by somebody who edits rows. It proves nothing against
-//! somebody who can write the file and takes the trouble to compute all hashes anew: no secret goes
-//! into them. Against that, keep what `history verify` prints (the count and the last hash)
-//! somewhere else: a history that still contains that hash at that place is the one that was there.
+//! and the last hash. `journal verify` so finds a row that was changed, put in, taken out, moved or
+//! cut off the end. A code over the head, under a key that is derived from the seal key (HMAC-SHA256),
+//! keeps a history out that somebody wrote who does not hold the seal key; it is checked before
+//! anything is driven, again whenever another process has written, and by `journal verify`.
+//!
+//! Somebody who can write the file can still put an older copy of it in its place, and append what an
+//! operator may append without the seal key (hold, resume, reactivate, abandon, ack). Against the first,
+//! the count and the last hash are in the log and in the heartbeat of each full pass: a history that still has
+//! that hash at that place goes on from the one that was there. A journal from a version that had no such code gets
+//! it when it is first driven: what stands in it then is trusted.
 
 mod appending;
 mod chain;
 mod failure;
 mod files;
+mod head;
 mod memory;
+mod open_file;
 mod opening;
 mod schema;
 mod seal;

@@ -7,11 +7,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, query, query_as, query_scalar};
 
 use super::Mode;
-use super::chain::GENESIS;
+use super::chain::{GENESIS, Hash};
 use super::failure::{Doing, FULL, Failure};
-use super::files::{self, APPLICATION_ID, Draft, SCHEMA};
-use super::schema;
-use super::seal::{SALT_LEN, SealKey, random_bytes};
+use super::files::{self, APPLICATION_ID, Draft, SCHEMA, SEALED_SCHEMA};
+use super::head;
+use super::schema::{self, Known};
+use super::seal::{HeadIs, SealKey};
 use super::verify::verify;
 use crate::ports::JournalError;
 
@@ -33,31 +34,25 @@ async fn fill(path: &Path, seal_key: &SealKey) -> Result<(), Failure> {
     let mut connection = writing(path).connect().await?;
     keep_write_ahead_log(&mut connection).await?;
     schema::migrate(&mut connection).await?;
-    let salt: [u8; SALT_LEN] = random_bytes();
-    query("INSERT INTO journal (one, seal_salt, seal_check, events, head) VALUES (1, ?, ?, 0, ?)")
-        .bind(salt.as_slice())
-        .bind(seal_key.check_value(&salt).as_slice())
-        .bind(GENESIS.as_slice())
-        .execute(&mut connection)
-        .await?;
+    head::begin(&mut connection, seal_key).await?;
     // Closing moves everything from the write-ahead log into the file.
     connection.close().await?;
     Ok(())
 }
 
-/// Opens a journal that exists, checked. Nothing is written before every check is passed.
+/// Opens a journal that exists, checked. Nothing is written before every check is passed. Gives where the history ends.
 pub(super) async fn connect(
     path: &Path,
     seal_key: Option<&SealKey>,
     mode: Mode,
-) -> Result<SqliteConnection, JournalError> {
+) -> Result<(SqliteConnection, (u64, Hash)), JournalError> {
     let failed = |failure: Failure| failure.in_words(path, Doing::Opening);
     let mut connection = match mode {
         Mode::Drive | Mode::Operate => writing(path).connect().await.map_err(|error| failed(error.into()))?,
         Mode::Read => connect_reader(path).await.map_err(failed)?,
     };
     match check(&mut connection, path, seal_key, mode).await {
-        Ok(()) => Ok(connection),
+        Ok(end) => Ok((connection, end)),
         Err(failure) => Err(failed(left(connection, failure).await)),
     }
 }
@@ -75,7 +70,7 @@ async fn check(
     path: &Path,
     seal_key: Option<&SealKey>,
     mode: Mode,
-) -> Result<(), Failure> {
+) -> Result<(u64, Hash), Failure> {
     let version = schema_version(connection, path).await?;
     let old = version < SCHEMA;
     if old && mode != Mode::Drive {
@@ -84,28 +79,37 @@ async fn check(
             "is from an older version of keyround; `keyround run` or `rotate` brings it up to date",
         ));
     }
-    check_schema(connection, path, version).await?;
+    check_schema(connection, path, &Known::of(version).await?).await?;
     if mode == Mode::Drive {
         check_pages(connection, path).await?;
     }
     if let Some(seal_key) = seal_key {
-        check_seal_key(connection, path, seal_key).await?;
+        check_seal_key(connection, path, version, seal_key).await?;
     }
-    if mode == Mode::Drive {
-        check_history(connection, path).await?;
+    if mode == Mode::Read {
+        return Ok((0, GENESIS));
     }
-    if old {
-        schema::migrate(connection).await?;
+    let end = check_history(connection, path, seal_key.filter(|_| version >= SEALED_SCHEMA)).await?;
+    if let Some(seal_key) = seal_key.filter(|_| old) {
+        head::migrate(connection, seal_key).await?;
     }
-    match mode {
-        Mode::Drive => {
-            keep_write_ahead_log(connection).await?;
-            wipe_write_ahead_log(connection).await;
-        }
-        Mode::Operate => keep_write_ahead_log(connection).await?,
-        Mode::Read => {}
+    keep_write_ahead_log(connection).await?;
+    Ok(end)
+}
+
+/// Checks again what others may have changed while it was open. Gives where the history ends.
+pub(super) async fn check_again(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    known: &Known,
+    seal_key: Option<&SealKey>,
+) -> Result<(u64, Hash), Failure> {
+    let version = schema_version(connection, path).await?;
+    check_schema(connection, path, known).await?;
+    if let Some(seal_key) = seal_key {
+        check_seal_key(connection, path, version, seal_key).await?;
     }
-    Ok(())
+    check_history(connection, path, seal_key).await
 }
 
 /// Readers then go on while somebody writes. It is a property of the file, and has it already,
@@ -115,10 +119,28 @@ async fn keep_write_ahead_log(connection: &mut SqliteConnection) -> Result<(), F
     Ok(())
 }
 
-/// Moves what is in the write-ahead log into the file and empties the log, so that what was erased
-/// is gone from the disk too. A reader can be in the way; then it is done the next time.
-pub(super) async fn wipe_write_ahead_log(connection: &mut SqliteConnection) {
-    drop(query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await);
+/// How long a wipe waits for readers that are in the way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Patience {
+    /// Not at all: an append must not wait for a reader.
+    None,
+    /// For a moment, as the last thing before the file is closed.
+    Some,
+}
+
+/// Moves what is in the write-ahead log into the file and empties the log, so that what was erased is gone from the disk
+/// too. Gives whether it was done: a reader can be in the way.
+pub(super) async fn wipe_write_ahead_log(connection: &mut SqliteConnection, patience: Patience) -> bool {
+    let wait = match patience {
+        Patience::None => "PRAGMA busy_timeout = 0",
+        Patience::Some => "PRAGMA busy_timeout = 2000",
+    };
+    let waits = query(wait).execute(&mut *connection).await;
+    let wiped: Result<i64, sqlx::Error> =
+        query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+    // As it was, or appends would not wait for other writers.
+    let restored = query("PRAGMA busy_timeout = 5000").execute(connection).await;
+    waits.is_ok() && restored.is_ok() && matches!(wiped, Ok(0))
 }
 
 fn writing(path: &Path) -> SqliteConnectOptions {
@@ -189,12 +211,8 @@ async fn schema_version(connection: &mut SqliteConnection, path: &Path) -> Resul
 }
 
 /// Before any of our own tables is read: another program's view or trigger would answer in its place.
-pub(super) async fn check_schema(
-    connection: &mut SqliteConnection,
-    path: &Path,
-    version: u32,
-) -> Result<(), Failure> {
-    match schema::foreign(connection, version).await? {
+async fn check_schema(connection: &mut SqliteConnection, path: &Path, known: &Known) -> Result<(), Failure> {
+    match schema::foreign(connection, known).await? {
         None => Ok(()),
         Some(words) => Err(unusable(
             path,
@@ -206,12 +224,22 @@ pub(super) async fn check_schema(
 async fn check_seal_key(
     connection: &mut SqliteConnection,
     path: &Path,
+    version: u32,
     seal_key: &SealKey,
 ) -> Result<(), Failure> {
     let (salt, value): (Vec<u8>, Vec<u8>) =
         query_as("SELECT seal_salt, seal_check FROM journal").fetch_one(connection).await?;
-    if seal_key.matches(&salt, &value) {
+    let (kind, other) = match version >= SEALED_SCHEMA {
+        true => (HeadIs::Sealed, HeadIs::Open),
+        false => (HeadIs::Open, HeadIs::Sealed),
+    };
+    if seal_key.matches(kind, &salt, &value) {
         return Ok(());
+    }
+    if seal_key.matches(other, &salt, &value) {
+        let what =
+            "is damaged: the seal over the end of its history was taken away; restore it from a backup";
+        return Err(unusable(path, what));
     }
     let journal = path.display();
     Err(Failure::Judged(JournalError::SealKey(format!(
@@ -222,14 +250,18 @@ async fn check_seal_key(
 
 /// A journal that lost its end would have things done again that were done, and one changed letter in it would have
 /// done to one key what is meant for another. So every event is looked at before anything is driven.
-async fn check_history(connection: &mut SqliteConnection, path: &Path) -> Result<(), Failure> {
-    match verify(connection).await? {
-        Ok(_) => Ok(()),
+async fn check_history(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    seal_key: Option<&SealKey>,
+) -> Result<(u64, Hash), Failure> {
+    match verify(connection, seal_key).await? {
+        Ok(end) => Ok(end),
         Err(why) => Err(unusable(path, &format!("is damaged: {why}; restore it from a backup"))),
     }
 }
 
-fn unusable(path: &Path, what: &str) -> Failure {
+pub(super) fn unusable(path: &Path, what: &str) -> Failure {
     let journal = path.display();
     Failure::Judged(JournalError::Unusable(format!("the journal {journal} {what}; nothing was touched")))
 }

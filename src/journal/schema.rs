@@ -3,6 +3,8 @@
 //! A table that is a view, or a trigger that another program added, makes SQLite answer our own statements with
 //! something else than what is stored. So the text of every object in the file is compared with what the steps make.
 
+use std::sync::Arc;
+
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnection, query_as};
@@ -25,6 +27,7 @@ async fn migrate_to(connection: &mut SqliteConnection, version: usize) -> Result
     let steps = [
         ("history", include_str!("migrations/1_history.sql")),
         ("alerts", include_str!("migrations/2_alerts.sql")),
+        ("head seal", include_str!("migrations/3_head_seal.sql")),
     ];
     let migrations = (1..).zip(steps).take(version).map(|(version, (name, sql))| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
@@ -33,17 +36,28 @@ async fn migrate_to(connection: &mut SqliteConnection, version: usize) -> Result
     Ok(())
 }
 
-/// What in the file is not of the schema of that version, in words; `None`: the file has this schema and nothing else.
+/// The objects of one version of the schema.
+#[derive(Clone, Debug)]
+pub(super) struct Known(Arc<Vec<Object>>);
+
+impl Known {
+    /// What the steps up to that version make.
+    pub(super) async fn of(version: u32) -> Result<Known, Failure> {
+        let mut reference = SqliteConnectOptions::new().in_memory(true).connect().await?;
+        migrate_to(&mut reference, usize::try_from(version).unwrap_or(usize::MAX)).await?;
+        let known = objects(&mut reference).await?;
+        reference.close().await?;
+        Ok(Known(Arc::new(known)))
+    }
+}
+
+/// What in the file is not of that schema, in words; `None`: the file has this schema and nothing else.
 pub(super) async fn foreign(
     connection: &mut SqliteConnection,
-    version: u32,
+    Known(known): &Known,
 ) -> Result<Option<String>, Failure> {
-    let mut reference = SqliteConnectOptions::new().in_memory(true).connect().await?;
-    migrate_to(&mut reference, usize::try_from(version).unwrap_or(usize::MAX)).await?;
-    let known = objects(&mut reference).await?;
-    reference.close().await?;
     let found = objects(connection).await?;
-    if found == known {
+    if found == **known {
         return Ok(None);
     }
     let is_called = |object: &Object, other: &Object| object.0 == other.0 && object.1 == other.1;

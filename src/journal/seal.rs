@@ -11,6 +11,7 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use aws_lc_rs::{constant_time, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +25,19 @@ pub(super) const SALT_LEN: usize = 32;
 /// The first byte of a box, so that another way of sealing can follow this one.
 const BOX_FORMAT: u8 = 1;
 const HEADER_LEN: usize = 1 + SALT_LEN + NONCE_LEN;
+/// The labels of check values. They differ, so that a journal whose head was sealed cannot be passed off as one from
+/// before: nobody without the key can make the other value.
+const OPEN_CHECK: &[u8] = b"keyround seal key check 1";
+const SEALED_CHECK: &[u8] = b"keyround seal key check 2";
+
+/// The kinds of journals that a seal key can belong to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum HeadIs {
+    /// From a version that sealed secrets only.
+    Open,
+    /// From one that seals the head of the history, too.
+    Sealed,
+}
 
 /// The key that a journal's secrets are sealed with: 32 random bytes.
 pub struct SealKey(Zeroizing<[u8; KEY_LEN]>);
@@ -73,14 +87,41 @@ impl SealKey {
         Secret::new(STANDARD.encode(self.0.as_slice()))
     }
 
-    /// A value that tells this key from others and gives nothing of it away.
+    /// A value that tells this key from others and gives nothing of it away, in a journal whose head is sealed.
     pub(super) fn check_value(&self, salt: &[u8]) -> [u8; KEY_LEN] {
-        *self.derive(salt, &[b"keyround seal key check 1"])
+        *self.derive(salt, &[SEALED_CHECK])
     }
 
-    /// Whether that check value was made with this key.
-    pub(super) fn matches(&self, salt: &[u8], check_value: &[u8]) -> bool {
-        constant_time::verify_slices_are_equal(&self.check_value(salt), check_value).is_ok()
+    /// The one that journals had before their head was sealed.
+    #[cfg(test)]
+    pub(super) fn open_check_value(&self, salt: &[u8]) -> [u8; KEY_LEN] {
+        *self.derive(salt, &[OPEN_CHECK])
+    }
+
+    /// Whether that check value was made with this key, in a journal of that kind.
+    pub(super) fn matches(&self, kind: HeadIs, salt: &[u8], check_value: &[u8]) -> bool {
+        let label = match kind {
+            HeadIs::Sealed => SEALED_CHECK,
+            HeadIs::Open => OPEN_CHECK,
+        };
+        constant_time::verify_slices_are_equal(self.derive(salt, &[label]).as_slice(), check_value).is_ok()
+    }
+
+    /// The code over the end of a history: how many events it has, and the hash of the last one.
+    pub(super) fn head_code(&self, salt: &[u8], events: u64, hash: &[u8]) -> [u8; KEY_LEN] {
+        let tag = hmac::sign(&self.head_key(salt), &head_message(events, hash));
+        let mut code = [0; KEY_LEN];
+        code.copy_from_slice(tag.as_ref());
+        code
+    }
+
+    /// Whether the code was made with this key for that end.
+    pub(super) fn is_head_code(&self, salt: &[u8], events: u64, hash: &[u8], code: &[u8]) -> bool {
+        hmac::verify(&self.head_key(salt), &head_message(events, hash), code).is_ok()
+    }
+
+    fn head_key(&self, salt: &[u8]) -> hmac::Key {
+        hmac::Key::new(HMAC_SHA256, self.derive(salt, &[b"keyround history head 1"]).as_slice())
     }
 
     /// Seals the secret of `key`, which was made in `rotation`.
@@ -152,6 +193,10 @@ pub(super) fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+fn head_message(events: u64, hash: &[u8]) -> Vec<u8> {
+    [b"keyround history head 1 ".as_slice(), &events.to_be_bytes(), hash].concat()
+}
+
 /// A rotation id has a fixed length, so the two cannot run into each other.
 fn binding(rotation: RotationId, key: &AccessKeyId) -> String {
     format!("keyround sealed secret 1 {rotation} {key}")
@@ -200,9 +245,23 @@ mod tests {
         let seal_key = SealKey::random();
         let again = SealKey::from_base64(&seal_key.to_base64()).expect("a key");
         let check_value = seal_key.check_value(b"salt");
-        assert!(again.matches(b"salt", &check_value));
-        assert!(!again.matches(b"other salt", &check_value));
-        assert!(!SealKey::random().matches(b"salt", &check_value));
+        assert!(again.matches(HeadIs::Sealed, b"salt", &check_value));
+        assert!(!again.matches(HeadIs::Open, b"salt", &check_value));
+        assert!(!again.matches(HeadIs::Sealed, b"other salt", &check_value));
+        assert!(!SealKey::random().matches(HeadIs::Sealed, b"salt", &check_value));
+    }
+
+    #[test]
+    fn a_code_over_the_head_fits_only_its_key_its_salt_its_count_and_its_hash() {
+        let (seal_key, hash) = (SealKey::random(), [7; 32]);
+        let code = seal_key.head_code(b"salt", 3, &hash);
+        assert!(seal_key.is_head_code(b"salt", 3, &hash, &code));
+        assert!(!SealKey::random().is_head_code(b"salt", 3, &hash, &code));
+        assert!(!seal_key.is_head_code(b"other salt", 3, &hash, &code));
+        assert!(!seal_key.is_head_code(b"salt", 2, &hash, &code));
+        assert!(!seal_key.is_head_code(b"salt", 3, &[8; 32], &code));
+        assert!(!seal_key.is_head_code(b"salt", 3, &hash, &code[..31]));
+        assert!(!seal_key.is_head_code(b"salt", 3, &hash, b""));
     }
 
     #[test]

@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection, query, query_as, query_scalar};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::appending::{add, begin, end, erase_secret, standing, store_secret};
 use super::chain::{admit, decode, hex, unreadable};
 use super::failure::{Doing, Failure};
 use super::files::{self, Found, InstanceLock};
+use super::open_file::{self, OpenFile};
+use super::opening::Patience;
 use super::verify::verify;
-use super::{Mode, SealKey, opening, read_only, this_process};
+use super::{Mode, SealKey, head, opening, read_only, this_process};
 use crate::alert::Memory;
 use crate::ids::{RotationId, SinkName, Subject, VendorName};
 use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
@@ -30,10 +32,8 @@ pub struct SqliteJournal {
     writer: String,
     mode: Mode,
     seal_key: Option<SealKey>,
-    /// One: SQLite has one writer, and a queue in front of it is better than its own waiting.
-    connection: Mutex<SqliteConnection>,
-    /// Dropped after the connection.
-    _lock: Option<InstanceLock>,
+    /// One: SQLite has one writer, and a queue in front of it is better than its own waiting. `None` once it is closed.
+    file: Mutex<Option<OpenFile>>,
 }
 
 /// Where the seal key is.
@@ -88,7 +88,9 @@ impl SqliteJournal {
         let found = files::inspect(path)?;
         let seal_key = match (key, mode, found) {
             (KeyFrom::Given(key), _, _) => Some(key),
-            (KeyFrom::Nowhere, _, _) | (KeyFrom::Beside, Mode::Read, _) => None,
+            (KeyFrom::Nowhere, _, _) => None,
+            // To look needs no key; with it, more can be checked.
+            (KeyFrom::Beside, Mode::Read, _) => return SqliteJournal::open_to_read(path, writer).await,
             (KeyFrom::Beside, Mode::Drive | Mode::Operate, Found::Journal) => Some(files::seal_key_of(path)?),
             (KeyFrom::Beside, Mode::Drive | Mode::Operate, Found::Nothing) => {
                 Some(files::seal_key_for_new(path)?)
@@ -97,15 +99,42 @@ impl SqliteJournal {
         if let (Found::Nothing, Some(key)) = (found, &seal_key) {
             opening::create(path, key).await?;
         }
-        let connection = opening::connect(path, seal_key.as_ref(), mode).await?;
+        SqliteJournal::connect(path, writer, mode, seal_key, lock).await
+    }
+
+    /// With the seal key beside the journal, if that can be read and is the journal's own; else without.
+    async fn open_to_read(path: &Path, writer: String) -> Result<SqliteJournal, JournalError> {
+        let Some(seal_key) = files::readable_seal_key(path) else {
+            return SqliteJournal::connect(path, writer, Mode::Read, None, None).await;
+        };
+        match SqliteJournal::connect(path, writer.clone(), Mode::Read, Some(seal_key), None).await {
+            Err(JournalError::SealKey(_)) => {
+                SqliteJournal::connect(path, writer, Mode::Read, None, None).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn connect(
+        path: &Path,
+        writer: String,
+        mode: Mode,
+        seal_key: Option<SealKey>,
+        lock: Option<InstanceLock>,
+    ) -> Result<SqliteJournal, JournalError> {
+        let (connection, end) = opening::connect(path, seal_key.as_ref(), mode).await?;
         if mode != Mode::Read {
             files::keep_to_owner(path)?;
         }
         if mode == Mode::Drive {
             files::sweep_drafts(path);
         }
-        let (path, connection) = (path.to_owned(), Mutex::new(connection));
-        Ok(SqliteJournal { path, writer, mode, seal_key, connection, _lock: lock })
+        let file = OpenFile::new(connection, end, lock).await;
+        let mut file = file.map_err(|failure| failure.in_words(path, Doing::Opening))?;
+        if mode == Mode::Drive {
+            file.wipe_if_owed(Patience::None).await;
+        }
+        Ok(SqliteJournal { path: path.to_owned(), writer, mode, seal_key, file: Mutex::new(Some(file)) })
     }
 
     /// The same journal, with its events said to be written by `writer` instead of `host:pid`.
@@ -114,23 +143,21 @@ impl SqliteJournal {
         SqliteJournal { writer: writer.into(), ..self }
     }
 
-    /// Closes the file, tidily. Dropping the journal without it loses nothing.
-    ///
-    /// # Errors
-    ///
-    /// SQLite could not tidy up.
-    pub async fn close(self) -> Result<(), JournalError> {
-        let SqliteJournal { path, connection, .. } = self;
-        let closed = connection.into_inner().close().await;
-        closed.map_err(|error| Failure::from(error).in_words(&path, Doing::Closing))
-    }
-
     fn unread(&self, failure: impl Into<Failure>) -> JournalError {
         failure.into().in_words(&self.path, Doing::Reading)
     }
 
-    async fn connection(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.connection.lock().await
+    async fn file(&self) -> Result<MappedMutexGuard<'_, OpenFile>, JournalError> {
+        MutexGuard::try_map(self.file.lock().await, Option::as_mut).map_err(|_| {
+            JournalError::Unavailable(format!(
+                "the journal {} is closed: keyround is stopping",
+                self.path.display()
+            ))
+        })
+    }
+
+    async fn connection(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, JournalError> {
+        Ok(MappedMutexGuard::map(self.file().await?, |file| &mut file.connection))
     }
 
     fn seal_key(&self) -> Result<&SealKey, JournalError> {
@@ -154,17 +181,19 @@ impl SqliteJournal {
     /// Appends in one transaction. Gives whether a sealed secret was erased.
     async fn append_in(
         &self,
-        connection: &mut SqliteConnection,
+        file: &mut OpenFile,
         entry: &Entry<'_>,
         sealed: Option<Vec<u8>>,
     ) -> Result<bool, Failure> {
         let rotation = entry.rotation.to_string();
+        let (connection, mut checked) = file.parts(&self.path, self.seal_key.as_ref());
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        OpenFile::check(&mut transaction, &mut checked).await?;
         admit(entry, standing(&mut transaction, &rotation).await?)?;
         if let Event::Started { subject, at, .. } = entry.event {
             begin(&mut transaction, &rotation, subject, *at).await?;
         }
-        add(&mut transaction, &rotation, entry, &self.writer).await?;
+        let end_of_history = add(&mut transaction, &rotation, entry, &self.writer).await?;
         let erased = match (&entry.secret, sealed) {
             (_, Some(sealed)) => store_secret(&mut transaction, &rotation, entry.number, &sealed).await?,
             (SecretChange::Erase, None) => erase_secret(&mut transaction, &rotation).await?,
@@ -173,8 +202,31 @@ impl SqliteJournal {
         if entry.ends {
             end(&mut transaction, &rotation).await?;
         }
+        if let Some(seal_key) = &self.seal_key {
+            head::seal(&mut transaction, seal_key).await?;
+        }
         transaction.commit().await?;
+        file.moved(end_of_history);
         Ok(erased)
+    }
+
+    /// The events of a rotation, in one transaction with the check that they are to be believed: a rotation is driven by
+    /// what is read here.
+    async fn read_in(
+        &self,
+        file: &mut OpenFile,
+        rotation: RotationId,
+    ) -> Result<Vec<(i64, String)>, Failure> {
+        let (connection, mut checked) = file.parts(&self.path, self.seal_key.as_ref());
+        let mut transaction = connection.begin().await?;
+        let rows = query_as("SELECT number, body FROM event WHERE rotation = ? ORDER BY number")
+            .bind(rotation.to_string())
+            .fetch_all(&mut *transaction)
+            .await?;
+        if self.mode == Mode::Drive {
+            OpenFile::check(&mut transaction, &mut checked).await?;
+        }
+        Ok(rows)
     }
 
     fn known(&self, rows: Result<Vec<KnownRow>, sqlx::Error>) -> Result<Vec<Known>, JournalError> {
@@ -205,22 +257,19 @@ impl Journal for SqliteJournal {
             return Err(read_only());
         }
         let sealed = self.sealed(&entry)?;
-        let mut connection = self.connection().await;
-        let appended = self.append_in(&mut connection, &entry, sealed).await;
+        let mut file = self.file().await?;
+        let appended = self.append_in(&mut file, &entry, sealed).await;
         let erased = appended.map_err(|failure| failure.in_words(&self.path, Doing::Appending))?;
         if erased {
-            opening::wipe_write_ahead_log(&mut connection).await;
+            file.owe_wipe();
         }
+        file.wipe_if_owed(Patience::None).await;
         Ok(())
     }
 
     async fn read(&self, rotation: RotationId) -> Result<Vec<Event>, JournalError> {
-        let rows: Vec<(i64, String)> =
-            query_as("SELECT number, body FROM event WHERE rotation = ? ORDER BY number")
-                .bind(rotation.to_string())
-                .fetch_all(&mut *self.connection().await)
-                .await
-                .map_err(|error| self.unread(error))?;
+        let mut file = self.file().await?;
+        let rows = self.read_in(&mut file, rotation).await.map_err(|failure| self.unread(failure))?;
         (1..)
             .zip(rows)
             .map(|(expected, (number, body))| {
@@ -239,7 +288,7 @@ impl Journal for SqliteJournal {
             "SELECT number, box, body FROM sealed_secret JOIN event USING (rotation, number) WHERE rotation = ?",
         )
         .bind(rotation.to_string())
-        .fetch_optional(&mut *self.connection().await)
+        .fetch_optional(&mut *self.connection().await?)
         .await
         .map_err(|error| self.unread(error))?;
         let Some((number, sealed, body)) = row else { return Ok(None) };
@@ -256,7 +305,7 @@ impl Journal for SqliteJournal {
             "SELECT id, vendor, account, iam_user, started_at, ended FROM rotation WHERE ended = 0 \
              ORDER BY started_at, id",
         )
-        .fetch_all(&mut *self.connection().await)
+        .fetch_all(&mut *self.connection().await?)
         .await;
         self.known(rows)
     }
@@ -267,7 +316,7 @@ impl Journal for SqliteJournal {
              ORDER BY started_at, id",
         )
         .bind(vendor.map(VendorName::as_str))
-        .fetch_all(&mut *self.connection().await)
+        .fetch_all(&mut *self.connection().await?)
         .await;
         self.known(rows)
     }
@@ -283,7 +332,7 @@ impl Journal for SqliteJournal {
         )
         .bind(vendor.map(VendorName::as_str))
         .bind(since.unix_seconds())
-        .fetch_all(&mut *self.connection().await)
+        .fetch_all(&mut *self.connection().await?)
         .await
         .map_err(|error| self.unread(error))?;
         rows.into_iter().map(|row| self.recorded(row)).collect()
@@ -294,23 +343,53 @@ impl Journal for SqliteJournal {
             "SELECT position, rotation, number, writer, body, hash FROM event WHERE position > ? ORDER BY position",
         )
         .bind(i64::try_from(position).unwrap_or(i64::MAX))
-        .fetch_all(&mut *self.connection().await)
+        .fetch_all(&mut *self.connection().await?)
         .await
         .map_err(|error| self.unread(error))?;
         rows.into_iter().map(|row| self.recorded(row)).collect()
     }
 
     async fn verify_history(&self) -> Result<(u64, String), JournalError> {
-        let mut connection = self.connection().await;
-        match verify(&mut connection).await.map_err(|failure| self.unread(failure))? {
+        let mut connection = self.connection().await?;
+        match verify(&mut connection, self.seal_key.as_ref()).await.map_err(|failure| self.unread(failure))? {
             Ok((events, hash)) => Ok((events, hex(&hash))),
             Err(why) => Err(JournalError::Unusable(why)),
         }
     }
 
+    fn checks_seal(&self) -> bool {
+        self.seal_key.is_some()
+    }
+
+    async fn head(&self) -> Result<(u64, String), JournalError> {
+        let mut connection = self.connection().await?;
+        let (events, hash) = open_file::end(&mut connection).await.map_err(|error| self.unread(error))?;
+        Ok((events, hex(&hash)))
+    }
+
+    async fn tend(&self) {
+        if self.mode == Mode::Read {
+            return;
+        }
+        if let Ok(mut file) = self.file().await {
+            file.wipe_if_owed(Patience::None).await;
+        }
+    }
+
+    async fn close(&self) -> Result<(), JournalError> {
+        let Some(mut file) = self.file.lock().await.take() else { return Ok(()) };
+        if self.mode != Mode::Read {
+            file.owe_wipe();
+            file.wipe_if_owed(Patience::Some).await;
+        }
+        // With the last connection SQLite takes the log away. The lock is given up after that.
+        let closed = file.close().await;
+        closed.map_err(|error| Failure::from(error).in_words(&self.path, Doing::Closing))
+    }
+
     async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError> {
         let tick: Option<i64> = query_scalar("SELECT last_tick FROM journal")
-            .fetch_one(&mut *self.connection().await)
+            .fetch_one(&mut *self.connection().await?)
             .await
             .map_err(|error| self.unread(error))?;
         Ok(tick.map(Timestamp::from_unix))
@@ -322,7 +401,7 @@ impl Journal for SqliteJournal {
         }
         query("UPDATE journal SET last_tick = max(ifnull(last_tick, 0), ?)")
             .bind(at.unix_seconds())
-            .execute(&mut *self.connection().await)
+            .execute(&mut *self.connection().await?)
             .await
             .map_err(|error| Failure::from(error).in_words(&self.path, Doing::RecordingTick))?;
         Ok(())
@@ -331,7 +410,7 @@ impl Journal for SqliteJournal {
     async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
         let memory: Option<String> = query_scalar("SELECT memory FROM alert_sink WHERE name = ?")
             .bind(sink.as_str())
-            .fetch_optional(&mut *self.connection().await)
+            .fetch_optional(&mut *self.connection().await?)
             .await
             .map_err(|error| self.unread(error))?;
         let read = |memory: String| serde_json::from_str(&memory);
@@ -346,7 +425,7 @@ impl Journal for SqliteJournal {
         query("INSERT INTO alert_sink (name, memory) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET memory = excluded.memory")
             .bind(sink.as_str())
             .bind(memory)
-            .execute(&mut *self.connection().await)
+            .execute(&mut *self.connection().await?)
             .await
             .map_err(|error| Failure::from(error).in_words(&self.path, Doing::RememberingSink))?;
         Ok(())

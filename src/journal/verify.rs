@@ -2,8 +2,10 @@
 
 use sqlx::{Connection as _, SqliteConnection, query_as};
 
-use super::chain::{Hash, Link, Verifier, decode};
+use super::chain::{GENESIS, Hash, Link, Verifier, decode};
 use super::failure::Failure;
+use super::head::HeadSeal;
+use super::seal::SealKey;
 use crate::ids::AccountName;
 use crate::rotation::Event;
 use crate::time::Timestamp;
@@ -17,9 +19,17 @@ type DerivedRow = (String, String, Option<String>, String, i64, bool, String);
 /// The count and the hash of the whole, or a sentence on the first thing that does not fit.
 pub(super) type Verdict = Result<(u64, Hash), String>;
 
-/// Goes through all of it in one transaction, so that every page and the end are of one moment.
-pub(super) async fn verify(connection: &mut SqliteConnection) -> Result<Verdict, Failure> {
+/// Goes through all of it in one transaction, so that every page and the end are of one moment. With the seal key, the
+/// seal over the head is checked too.
+pub(super) async fn verify(
+    connection: &mut SqliteConnection,
+    seal_key: Option<&SealKey>,
+) -> Result<Verdict, Failure> {
     let mut transaction = connection.begin().await?;
+    let mut seal = match seal_key {
+        Some(seal_key) => Some(Sealed::new(seal_key, HeadSeal::stored(&mut transaction).await?)),
+        None => None,
+    };
     let mut verifier = Verifier::default();
     loop {
         let page: Vec<ChainRow> = query_as(
@@ -33,15 +43,76 @@ pub(super) async fn verify(connection: &mut SqliteConnection) -> Result<Verdict,
         if page.is_empty() {
             break;
         }
-        if let Err(why) = page.iter().try_for_each(|row| follow(&mut verifier, row)) {
+        let fits = |row: &ChainRow| {
+            follow(&mut verifier, row)?;
+            seal.as_mut().map_or(Ok(()), |seal| seal.follow(&verifier, &row.6))
+        };
+        if let Err(why) = page.iter().try_for_each(fits) {
             return Ok(Err(why));
         }
     }
     if let Err(why) = verify_end(&mut transaction, &verifier).await? {
         return Ok(Err(why));
     }
+    if let Some(Err(why)) = seal.map(Sealed::end) {
+        return Ok(Err(why));
+    }
     let derived = verify_rotations(&mut transaction, &verifier).await?;
     Ok(derived.map(|()| (verifier.events(), *verifier.hash())))
+}
+
+/// Compares the events with the seal over the head, as they go by.
+struct Sealed<'a> {
+    seal_key: &'a SealKey,
+    head: HeadSeal,
+    /// Whether the event at the place of the seal was the one that was sealed.
+    fits: bool,
+}
+
+impl<'a> Sealed<'a> {
+    fn new(seal_key: &'a SealKey, head: HeadSeal) -> Sealed<'a> {
+        let fits = head.events == 0 && head.covers(seal_key, &GENESIS);
+        Sealed { seal_key, head, fits }
+    }
+
+    fn follow(&mut self, verifier: &Verifier, body: &str) -> Result<(), String> {
+        let position = verifier.events();
+        if position == self.head.events {
+            self.fits = self.head.covers(self.seal_key, verifier.hash());
+        }
+        // A chain from before the seal over it that does not fit is told as that, and not by what follows.
+        if position > self.head.events && self.fits && !may_be_unsealed(body) {
+            return Err(format!(
+                "event {position} of the history was appended without the seal key, and is none that an operator can \
+                 append without it"
+            ));
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), String> {
+        match self.fits {
+            true => Ok(()),
+            false => Err(format!(
+                "the history was written by a program that does not hold the seal key: the seal over its first {} events \
+                 does not fit",
+                self.head.events
+            )),
+        }
+    }
+}
+
+/// Whether operators who cannot read the seal key may append it: what they say holds, resumes, acknowledges or ends a
+/// rotation, and begins none.
+fn may_be_unsealed(body: &str) -> bool {
+    matches!(
+        decode(body),
+        Ok(Event::Held { .. }
+            | Event::Resumed { .. }
+            | Event::Acknowledged { .. }
+            | Event::ReactivationAsked { .. }
+            | Event::Abandoned { .. })
+    )
 }
 
 fn follow(verifier: &mut Verifier, row: &ChainRow) -> Result<(), String> {

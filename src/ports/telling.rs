@@ -49,8 +49,9 @@ pub struct Listener {
 /// Somebody who raises the alarm when nothing is heard.
 #[async_trait]
 pub trait Heartbeat: Send + Sync {
-    /// Says that a full pass was made.
-    async fn beat(&self) -> Answer<()>;
+    /// Says that a full pass was made, and where the history ended then: the number of events and the last hash, for
+    /// somebody else to keep. `None`: the journal could not say.
+    async fn beat(&self, head: Option<&(u64, String)>) -> Answer<()>;
     /// Whether it could be told, in words, without telling it anything.
     async fn probe(&self) -> Answer<String>;
 }

@@ -1,9 +1,10 @@
 //! What every journal promises, asked of each of them; then the two are set side by side.
 //!
-//! What only a file can promise or suffer is in `journal_contract/file.rs`, and what others do to the file in `foreign.rs`.
+//! What only a file can promise or suffer is in `journal_contract/file.rs`, and what others do to the file in `foreign.rs` and `forged.rs`.
 
 mod file;
 mod foreign;
+mod forged;
 mod place;
 
 use std::path::Path;
@@ -206,6 +207,7 @@ async fn the_chain_ends_with_the_hash_of_the_last_event(journal: &dyn Journal) {
     let history = journal.history(None, Timestamp::EPOCH).await.expect("events");
     let (events, hash) = journal.verify_history().await.expect("a whole history");
     assert_eq!((events, Some(&hash)), (300, history.last().map(|last| &last.hash)));
+    assert_eq!(journal.head().await.expect("an end"), (events, hash));
 }
 
 async fn the_last_pass_never_goes_back(journal: &dyn Journal) {

@@ -60,6 +60,10 @@ impl Journal for Ailing {
         self.journal.verify_history().await
     }
 
+    async fn head(&self) -> Result<(u64, String), JournalError> {
+        self.journal.head().await
+    }
+
     async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError> {
         self.journal.last_tick().await
     }

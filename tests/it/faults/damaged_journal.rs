@@ -87,9 +87,9 @@ const DAMAGES: [Damage; 20] = [
     },
     Damage {
         what: "from a newer version",
-        inflict: |wreck| wreck.change(|bytes| bytes[60..64].copy_from_slice(&3_u32.to_be_bytes())),
+        inflict: |wreck| wreck.change(|bytes| bytes[60..64].copy_from_slice(&4_u32.to_be_bytes())),
         refused_by: &ALL,
-        words: "from a newer version of keyround (schema 3, this version knows 2)",
+        words: "from a newer version of keyround (schema 4, this version knows 3)",
     },
     Damage {
         what: "a letter of an event is another one",

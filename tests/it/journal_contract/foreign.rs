@@ -1,11 +1,9 @@
 //! A journal whose schema another program changed: it is refused before one of its tables is read.
 
 use keyround::journal::{Mode, SqliteJournal};
-use keyround::ports::{Entry, Journal as _, JournalError, SecretChange};
-use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use keyround::ports::Journal as _;
 
-use super::place::{Place, options};
-use super::{keep, open, probed, seal, start};
+use super::place::Place;
 
 /// What was changed, and the words of the refusal.
 const CHANGES: [(&str, &str); 12] = [
@@ -47,39 +45,6 @@ async fn a_foreign_name_is_repeated_in_part_and_without_its_control_characters()
     place.tell(&format!("CREATE TABLE \"\u{1b}[2J{}\" (x)", "a".repeat(900))).await;
     let refused = super::place::refusal(&place, Mode::Drive).await.to_string();
     assert!(refused.contains(r"the table \u{1b}[2Jaaa") && refused.len() < 400, "{refused}");
-}
-
-#[tokio::test]
-async fn an_erase_that_did_nothing_is_an_error_and_nothing_is_appended() {
-    // Planted while the journal is open, so that only the erase itself can notice.
-    for (planted, words) in [
-        ("BEFORE DELETE ON sealed_secret BEGIN SELECT raise(IGNORE)", "0 of 1 rows and 1 are left"),
-        (
-            "AFTER DELETE ON sealed_secret BEGIN INSERT INTO sealed_secret VALUES (old.rotation, old.number, old.box)",
-            "1 of 1 rows and 1 are left",
-        ),
-    ] {
-        let place = Place::new();
-        let begun = start("acme", "user-a", None, 0);
-        let journal = open(&place.journal()).await;
-        keep(&journal, begun.id, 1, &begun.event).await;
-        seal(&journal, begun.id, 2, "AKIANEW0000000000001", "canary").await;
-        let mut other = options(&place.journal()).connect().await.expect("a connection");
-        let planted = AssertSqlSafe(format!("CREATE TRIGGER keeper {planted}; END"));
-        sqlx::raw_sql(planted).execute(&mut other).await.expect("planted");
-        let entry = Entry {
-            rotation: begun.id,
-            number: 3,
-            event: &probed(3),
-            secret: SecretChange::Erase,
-            ends: false,
-        };
-        let refused = journal.append(entry).await.expect_err("the secret stayed");
-        assert!(matches!(refused, JournalError::Unusable(_)), "{refused}");
-        assert!(refused.to_string().contains(words), "{refused}");
-        assert!(refused.to_string().contains("nothing was appended"), "{refused}");
-        assert_eq!(journal.read(begun.id).await.expect("events").len(), 2);
-    }
 }
 
 #[tokio::test]

@@ -137,6 +137,11 @@ impl Journal for SimJournal {
         self.inner.verify_history().await
     }
 
+    async fn head(&self) -> Result<(u64, String), JournalError> {
+        self.is_readable()?;
+        self.inner.head().await
+    }
+
     async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError> {
         self.is_readable()?;
         self.inner.last_tick().await

@@ -1,0 +1,139 @@
+//! The open file of a journal, and what this process last knew to be true of it.
+
+use std::path::Path;
+
+use sqlx::{Connection as _, SqliteConnection, query_as, query_scalar};
+
+use super::chain::Hash;
+use super::failure::Failure;
+use super::files::{InstanceLock, SCHEMA};
+use super::opening::{self, Patience};
+use super::schema::Known;
+use super::seal::SealKey;
+
+/// A connection, with what was last checked over it.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) connection: SqliteConnection,
+    /// Where the history ended when it was last checked, or appended to by this process.
+    seen: Seen,
+    schema: Known,
+    /// Whether something that was erased is still in the write-ahead log: a reader was in the way of wiping it.
+    wipe_is_owed: bool,
+    /// Dropped after the connection.
+    _lock: Option<InstanceLock>,
+}
+
+/// A past that was believed.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// SQLite's number for what others have committed: it stays the same while nobody else writes.
+    others: i64,
+    events: u64,
+    hash: Hash,
+}
+
+impl OpenFile {
+    /// `events` and `hash`: where the history ended when it was checked just now.
+    pub(super) async fn new(
+        mut connection: SqliteConnection,
+        (events, hash): (u64, Hash),
+        lock: Option<InstanceLock>,
+    ) -> Result<OpenFile, Failure> {
+        // Others may have written since the check. Their number is then never seen again, so that the next use checks anew.
+        let others = others(&mut connection).await?;
+        let now = end(&mut connection).await?;
+        let others = if now == (events, hash.to_vec()) { others } else { i64::MIN };
+        // A process that was killed, or an operator, may have left something in the log.
+        let seen = Seen { others, events, hash };
+        let schema = Known::of(SCHEMA).await?;
+        Ok(OpenFile { connection, seen, schema, wipe_is_owed: true, _lock: lock })
+    }
+
+    /// Whether what this process believes is still so, inside the transaction that will use it. Where another process has
+    /// written, all of it is checked again.
+    pub(super) async fn check(
+        connection: &mut SqliteConnection,
+        seen: &mut CheckedAgain<'_>,
+    ) -> Result<(), Failure> {
+        let others = others(connection).await?;
+        if others == seen.seen.others {
+            return Ok(());
+        }
+        let (events, hash) = opening::check_again(connection, seen.path, seen.schema, seen.seal_key).await?;
+        let before = *seen.seen;
+        if before.events > 0 && hash_at(connection, before.events).await?.as_deref() != Some(&before.hash) {
+            return Err(opening::unusable(
+                seen.path,
+                &format!(
+                    "is not the one that this process wrote: it does not have the same {} events any more, as when an \
+                     older copy is put in its place",
+                    before.events
+                ),
+            ));
+        }
+        *seen.seen = Seen { others, events, hash };
+        Ok(())
+    }
+
+    /// The connection, and what to check before it is believed.
+    pub(super) fn parts<'a>(
+        &'a mut self,
+        path: &'a Path,
+        seal_key: Option<&'a SealKey>,
+    ) -> (&'a mut SqliteConnection, CheckedAgain<'a>) {
+        (&mut self.connection, CheckedAgain { path, schema: &self.schema, seal_key, seen: &mut self.seen })
+    }
+
+    /// This process moved the end of the history to there.
+    pub(super) fn moved(&mut self, (events, hash): (u64, Hash)) {
+        (self.seen.events, self.seen.hash) = (events, hash);
+    }
+
+    /// Something was erased, and is to leave the disk, too.
+    pub(super) fn owe_wipe(&mut self) {
+        self.wipe_is_owed = true;
+    }
+
+    /// Wipes the write-ahead log, where that is owed. While a reader is in the way it stays owed.
+    pub(super) async fn wipe_if_owed(&mut self, patience: Patience) {
+        if self.wipe_is_owed {
+            self.wipe_is_owed = !opening::wipe_write_ahead_log(&mut self.connection, patience).await;
+        }
+    }
+}
+
+impl OpenFile {
+    /// Closes the connection, and then gives up the lock.
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        let OpenFile { connection, _lock: lock, .. } = self;
+        let closed = connection.close().await;
+        drop(lock);
+        closed
+    }
+}
+
+/// What [`OpenFile::check`] compares, and where it notes what it found.
+pub(super) struct CheckedAgain<'a> {
+    path: &'a Path,
+    schema: &'a Known,
+    seal_key: Option<&'a SealKey>,
+    seen: &'a mut Seen,
+}
+
+async fn others(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    query_scalar("PRAGMA data_version").fetch_one(connection).await
+}
+
+pub(super) async fn end(connection: &mut SqliteConnection) -> Result<(u64, Vec<u8>), sqlx::Error> {
+    let (events, hash): (i64, Vec<u8>) =
+        query_as("SELECT events, head FROM journal").fetch_one(connection).await?;
+    Ok((events.cast_unsigned(), hash))
+}
+
+async fn hash_at(connection: &mut SqliteConnection, position: u64) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    query_scalar("SELECT hash FROM event WHERE position = ?")
+        .bind(position.cast_signed())
+        .fetch_optional(connection)
+        .await
+}

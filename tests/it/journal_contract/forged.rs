@@ -1,0 +1,213 @@
+//! A history that somebody wrote who does not hold the seal key, and what is left on the disk behind readers.
+
+use std::fs;
+use std::process::Command;
+
+use keyround::journal::{Mode, SqliteJournal};
+use keyround::ports::{Journal as _, JournalError};
+use keyround::rotation::Event;
+use keyround::time::Timestamp;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, query, query_scalar, raw_sql};
+
+use super::place::{CANARY, Place, options, refusal};
+use super::{append, at, erase, keep, open, probed, seal, start};
+
+/// Writes a rotation whose spans are all zero, with every hash computed anew.
+const FORGE: &str = r#"
+import hashlib, json, sqlite3, struct, sys
+db = sqlite3.connect(sys.argv[1])
+events, head = db.execute("SELECT events, head FROM journal").fetchone()
+body = json.loads(db.execute("SELECT body FROM event WHERE number = 1").fetchone()[0])
+body["plan"] = {key: 0 if isinstance(value, int) and not isinstance(value, bool) else value for key, value in body["plan"].items()}
+body["subject"]["iam_user"], rotation = "user-z", sys.argv[2]
+text, place = json.dumps(body, separators=(",", ":")), events + 1
+framed = b"".join(struct.pack(">Q", len(part)) + part for part in (rotation.encode(), b"host:1", text.encode()))
+hashed = hashlib.sha256(b"keyround history 1\n" + head + struct.pack(">QQB", place, 1, 0) + framed).digest()
+at = db.execute("SELECT at FROM event WHERE number = 1").fetchone()[0]
+db.execute("INSERT INTO rotation VALUES (?, ?, NULL, 'user-z', ?, 0)", (rotation, body["subject"]["vendor"], at))
+db.execute("INSERT INTO event VALUES (?, ?, 1, ?, 'host:1', 0, ?, ?)", (place, rotation, at, text, hashed))
+db.execute("UPDATE journal SET events = ?, head = ?", (place, hashed))
+db.commit()
+"#;
+
+fn forge(place: &Place, rotation: &str) {
+    let forged = Command::new("python3")
+        .args(["-c", FORGE])
+        .arg(place.journal())
+        .arg(rotation)
+        .output()
+        .expect("Python is there");
+    assert!(forged.status.success(), "{}", String::from_utf8_lossy(&forged.stderr));
+}
+
+#[tokio::test]
+async fn a_forged_beginning_with_all_its_hashes_is_not_driven() {
+    let place = Place::with_history().await;
+    let forged = start("acme", "user-z", None, 0).id;
+    forge(&place, &forged.to_string());
+    place.put(&place.bytes());
+    let words = "event 4 of the history was appended without the seal key";
+    for mode in [Mode::Drive, Mode::Operate] {
+        place.untouched(&refusal(&place, mode).await, words);
+    }
+    place.found(words).await;
+    // Without the key nothing but the chain can be checked, and it fits.
+    fs::remove_file(place.file("seal.key")).expect("removed");
+    let reader = SqliteJournal::open(&place.journal(), None, Mode::Read).await.expect("a reader");
+    assert!(!reader.checks_seal());
+    assert_eq!(reader.verify_history().await.expect("the hashes fit").0, 4);
+}
+
+#[tokio::test]
+async fn a_past_that_is_forged_beneath_a_driver_is_not_driven_and_not_sealed() {
+    let place = Place::with_history().await;
+    let ours = start("acme", "user-a", None, 0).id;
+    let forged = start("acme", "user-z", None, 0).id;
+    let journal = open(&place.journal()).await;
+    keep(&journal, ours, 4, &probed(4)).await;
+    forge(&place, &forged.to_string());
+    for refused in [
+        journal.read(forged).await.expect_err("forged"),
+        append(&journal, ours, 5, &probed(5)).await.expect_err("forged"),
+        append(&journal, forged, 2, &probed(5)).await.expect_err("forged"),
+    ] {
+        assert!(matches!(refused, JournalError::Unusable(_)), "{refused}");
+        assert!(refused.to_string().contains("was appended without the seal key"), "{refused}");
+    }
+    journal.verify_history().await.expect_err("forged");
+}
+
+#[tokio::test]
+async fn an_older_past_beneath_a_driver_is_noticed() {
+    let place = Place::with_history().await;
+    let ours = start("acme", "user-a", None, 0).id;
+    let copy = Place::new();
+    place.tell(&format!("VACUUM INTO '{}'", copy.journal().display())).await;
+    let journal = open(&place.journal()).await;
+    keep(&journal, ours, 4, &probed(4)).await;
+    let back = format!(
+        "PRAGMA foreign_keys = OFF; ATTACH '{}' AS old; \
+         UPDATE journal SET events = 3, head = (SELECT head FROM old.journal); \
+         UPDATE head_seal SET events = 3, code = (SELECT code FROM old.head_seal); \
+         DROP TRIGGER event_is_never_deleted; DELETE FROM event WHERE position = 4; \
+         CREATE TRIGGER event_is_never_deleted BEFORE DELETE ON event\nBEGIN\n    \
+         SELECT raise(ABORT, 'the history is append-only');\nEND",
+        copy.journal().display()
+    );
+    let mut other = options(&place.journal()).connect().await.expect("a connection");
+    raw_sql(AssertSqlSafe(back)).execute(&mut other).await.expect("done");
+    let refused = journal.read(ours).await.expect_err("an older past");
+    assert!(refused.to_string().contains("does not have the same 4 events any more"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_seal_that_is_gone_or_another_one_is_refused() {
+    for (attempt, words) in [
+        ("DELETE FROM head_seal", "a row is missing"),
+        ("UPDATE head_seal SET code = zeroblob(32)", "the seal over its first 3 events does not fit"),
+        ("UPDATE head_seal SET events = 2", "the seal over its first 2 events does not fit"),
+        ("UPDATE head_seal SET events = 0", "the seal over its first 0 events does not fit"),
+        ("UPDATE head_seal SET events = 9", "the seal over its first 9 events does not fit"),
+        (
+            "DROP TABLE head_seal; DELETE FROM _sqlx_migrations WHERE version = 3; PRAGMA user_version = 2",
+            "the seal over the end of its history was taken away",
+        ),
+    ] {
+        let place = Place::with_history().await;
+        place.tell(attempt).await;
+        place.untouched(&refusal(&place, Mode::Drive).await, words);
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_says_without_the_key_is_believed_and_then_sealed() {
+    let place = Place::with_history().await;
+    let id = start("acme", "user-a", None, 0).id;
+    let sealed = async || -> i64 {
+        let mut connection = options(&place.journal()).connect().await.expect("a connection");
+        query_scalar("SELECT events FROM head_seal").fetch_one(&mut connection).await.expect("a seal")
+    };
+    let operator = SqliteJournal::open_without_key(&place.journal()).await.expect("an operator");
+    let held = Event::Held { until: None, by: "ops".to_owned(), why: "a test".to_owned(), at: at(4) };
+    keep(&operator, id, 4, &held).await;
+    operator.close().await.expect("closed");
+    assert_eq!(sealed().await, 3);
+    let journal = open(&place.journal()).await;
+    journal.verify_history().await.expect("what an operator may say");
+    keep(&journal, id, 5, &Event::Resumed { by: "ops".to_owned(), at: at(5) }).await;
+    assert_eq!(sealed().await, 5);
+    journal.close().await.expect("closed");
+
+    let operator = SqliteJournal::open_without_key(&place.journal()).await.expect("an operator");
+    keep(&operator, id, 6, &probed(6)).await;
+    operator.close().await.expect("closed");
+    let refused = refusal(&place, Mode::Drive).await.to_string();
+    assert!(refused.contains("event 6 of the history was appended without the seal key"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_box_that_a_reader_kept_in_the_log_is_wiped_when_the_reader_is_gone() {
+    let place = Place::new();
+    let begun = start("acme", "user-a", None, 0);
+    let journal = open(&place.journal()).await;
+    keep(&journal, begun.id, 1, &begun.event).await;
+    seal(&journal, begun.id, 2, "AKIANEW0000000000001", CANARY).await;
+    let sealed: Vec<u8> = place.ask("SELECT box FROM sealed_secret").await;
+    let mut reader = options(&place.journal()).connect().await.expect("a reader");
+    query("BEGIN").execute(&mut reader).await.expect("a snapshot");
+    query("SELECT count(*) FROM event").execute(&mut reader).await.expect("a snapshot");
+    let begun_at = std::time::Instant::now();
+    erase(&journal, begun.id, 3).await;
+    assert!(begun_at.elapsed().as_secs() < 2, "an append does not wait for a reader");
+    journal.tend().await;
+    assert!(place.contains(&sealed[45..]), "the reader still sees it");
+    query("COMMIT").execute(&mut reader).await.expect("the reader is done");
+    journal.tend().await;
+    assert!(!place.contains(&sealed[45..]), "nothing of the box is left, and nothing else was appended");
+}
+
+#[tokio::test]
+async fn an_owed_wipe_is_made_up_for_by_the_next_append_too_and_by_the_next_start() {
+    for next in ["an append", "a start"] {
+        let place = Place::new();
+        let begun = start("acme", "user-a", None, 0);
+        let journal = open(&place.journal()).await;
+        keep(&journal, begun.id, 1, &begun.event).await;
+        seal(&journal, begun.id, 2, "AKIANEW0000000000001", CANARY).await;
+        let sealed: Vec<u8> = place.ask("SELECT box FROM sealed_secret").await;
+        let mut reader = options(&place.journal()).connect().await.expect("a reader");
+        query("BEGIN").execute(&mut reader).await.expect("a snapshot");
+        query("SELECT count(*) FROM event").execute(&mut reader).await.expect("a snapshot");
+        erase(&journal, begun.id, 3).await;
+        query("COMMIT").execute(&mut reader).await.expect("the reader is done");
+        assert!(place.contains(&sealed[45..]), "{next}");
+        let _journal = match next {
+            "an append" => {
+                keep(&journal, begun.id, 4, &probed(4)).await;
+                journal
+            }
+            _ => {
+                drop(journal);
+                open(&place.journal()).await
+            }
+        };
+        assert!(!place.contains(&sealed[45..]), "{next}");
+    }
+}
+
+#[tokio::test]
+async fn after_it_was_closed_there_is_one_file_and_nothing_more_is_done() {
+    let place = Place::new();
+    let begun = start("acme", "user-a", None, 0);
+    let journal = open(&place.journal()).await;
+    keep(&journal, begun.id, 1, &begun.event).await;
+    journal.close().await.expect("closed");
+    assert_eq!(place.names(), ["journal.db", "journal.db.lock", "seal.key"]);
+    let refused = append(&journal, begun.id, 2, &probed(2)).await.expect_err("closed");
+    assert!(matches!(&refused, JournalError::Unavailable(why) if why.contains("is closed")), "{refused}");
+    journal.history(None, Timestamp::EPOCH).await.expect_err("closed");
+    journal.tend().await;
+    journal.close().await.expect("it is closed already");
+    // The lock is free although the value lives on.
+    assert_eq!(open(&place.journal()).await.read(begun.id).await.expect("events").len(), 1);
+}
