@@ -61,7 +61,7 @@ impl Lookout {
     }
 
     /// Takes a comparison of our clock with that of an account. Alerts and metrics are made of the last one.
-    pub fn clock_was_compared(&self, reading: ClockReading) {
+    pub fn clock_was_compared(&self, reading: &ClockReading) {
         let before = self.locked().clocks.insert(reading.account.clone(), reading.clone());
         if before.is_none_or(|before| before.is_accepted != reading.is_accepted) {
             self.change();

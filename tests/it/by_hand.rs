@@ -141,7 +141,9 @@ fn a_key_is_shown_once_and_again_only_with_a_reason() {
 fn of_a_vendor_with_two_users_the_one_that_is_named_is_shown_and_acknowledged() {
     let emulator = Emulator::start();
     let users = ["vendor-acme-eu", "vendor-acme-us"];
-    users.iter().for_each(|user| drop(emulator.seed_user(user, 120.0)));
+    for user in users {
+        drop(emulator.seed_user(user, 120.0));
+    }
     let both = BY_HAND.replace("iam_user = \"vendor-acme\"", &format!("iam_users = {users:?}"));
     let program = Program::new(&emulator, &format!("{HASTE}{both}"));
     drop(program.json(0, &["rotate"]));
