@@ -115,11 +115,14 @@ async fn every_preset_delivers_the_pair_and_a_repeat_is_harmless() {
             vendor.remember();
             let asked = acme.verify(&offer).await;
             assert!(matches!(asked, Ok(Verification::Asked | Verification::Acceptance)), "{asked:?}");
-            if preset.can_verify && conversation.params.get("format").is_none() {
+            let is_shown =
+                ["format", "restricted"].iter().all(|name| !conversation.params.contains_key(*name));
+            if preset.can_verify && is_shown {
                 assert_eq!(asked, Ok(Verification::Asked));
             }
         }
         assert_eq!(vendor.strays(), Vec::<String>::new());
+        vendor.was_asked_at(conversation);
     })
     .await;
 }
@@ -135,6 +138,7 @@ async fn every_preset_has_a_probe_that_its_vendor_answers_and_that_changes_nothi
         assert!(checks.iter().any(|check| check.check == "vendor: probe"), "{checks:?}");
         assert_eq!(vendor.state_that_stays(), vendor.remembered(), "a probe changes nothing");
         assert_eq!(vendor.strays(), Vec::<String>::new());
+        vendor.was_asked_at(conversation);
     })
     .await;
 }
@@ -301,6 +305,10 @@ fn set_up(preset: &Preset, conversation: &Conversation) -> (Far, Arc<dyn Deliver
 }
 
 fn settings(preset: &Preset, conversation: &Conversation) -> Settings {
+    for name in conversation.params.keys() {
+        let is_known = preset.parameters.iter().any(|parameter| parameter.name == *name);
+        assert!(is_known, "{} has no parameter {name}", preset.name);
+    }
     let mut text = format!(
         "[vendor.acme]\niam_user = \"vendor-acme\"\n[[vendor.acme.deliver]]\nkind = \"preset\"\npreset = \"{}\"\n\
          [vendor.acme.deliver.params]\n",
@@ -385,6 +393,14 @@ impl Far {
     /// Requests for something that the vendor does not have.
     fn strays(&self) -> Vec<String> {
         self.lock().strays.clone()
+    }
+
+    /// Where the configuration says the API's address, nothing is asked at another one.
+    fn was_asked_at(&self, conversation: &Conversation) {
+        let Some(api) = conversation.params.get("api").and_then(Value::as_str) else { return };
+        for message in self.messages() {
+            assert!(message.url.as_str().starts_with(api), "{} is not at {api}", message.url);
+        }
     }
 
     fn remember(&self) {
