@@ -181,15 +181,12 @@ async fn an_owed_wipe_is_made_up_for_by_the_next_append_too_and_by_the_next_star
         erase(&journal, begun.id, 3).await;
         query("COMMIT").execute(&mut reader).await.expect("the reader is done");
         assert!(place.contains(&sealed[45..]), "{next}");
-        let _journal = match next {
-            "an append" => {
-                keep(&journal, begun.id, 4, &probed(4)).await;
-                journal
-            }
-            _ => {
-                drop(journal);
-                open(&place.journal()).await
-            }
+        let _journal = if next == "an append" {
+            keep(&journal, begun.id, 4, &probed(4)).await;
+            journal
+        } else {
+            drop(journal);
+            open(&place.journal()).await
         };
         assert!(!place.contains(&sealed[45..]), "{next}");
     }
