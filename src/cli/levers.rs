@@ -138,6 +138,13 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
         let mut rotation = replayed.map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))?;
         let event = lever.event(SystemClock.now());
         let before = rotation.clone();
+        if matches!(lever, Lever::Reactivate { .. })
+            && matches!(before.stage(), Stage::Soak { .. })
+            && !before.old_key_may_be_inactive()
+        {
+            let message = "keyround did not set the old key Inactive; there is nothing to bring back, and nothing was changed";
+            return Err(Failure::new(Code::Failed, message));
+        }
         let entry = entry_after(&mut rotation, &event, None)
             .map_err(|_| Failure::new(Code::Failed, why_not(&before, &event)))?;
         match journal.append(entry).await {
@@ -169,7 +176,10 @@ fn why_not(rotation: &Rotation, event: &Event) -> String {
 
 fn outlook(before: &Rotation, rotation: &Rotation) -> String {
     match rotation.next(SystemClock.now()) {
-        Next::Perform(effect) => format!("next step: {}, at the next pass", effect.name()),
+        Next::Perform(effect) => format!(
+            "next step: {}, within seconds if `keyround run` works, else at the next pass",
+            effect.name()
+        ),
         Next::Wait { until, why: why @ Waiting::Held { .. } } if rotation.old_key_may_be_inactive() => {
             let old = rotation.old();
             let state = match rotation.known_keys().get(old) {

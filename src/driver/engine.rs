@@ -3,7 +3,7 @@
 //! One loop serves `run`, `rotate` and the rehearsal; they differ in when it starts a pass and in
 //! how long a wait it waits out.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +11,15 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::driver::notice::Notices;
 use crate::driver::pass::{PassUnderWay, Place, place};
 use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
 use crate::driver::visit::{Visited, visit};
 use crate::driver::{Rest, Turn, Watcher, World};
-use crate::ids::{IamUserName, Subject, VendorName, Who};
-use crate::ports::JournalError;
+use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
+use crate::ports::{Journal, JournalError};
 use crate::rotation::{Rotation, Waiting};
 use crate::schedule::{Action, jitter_for};
 use crate::time::Timestamp;
@@ -111,6 +112,9 @@ pub struct Engine {
     stop: CancellationToken,
     watcher: Arc<dyn Watcher>,
     pulse: Option<Duration>,
+    notices: Option<Notices>,
+    /// Rotations in line because of a lever: they start without a free slot.
+    levered: BTreeSet<RotationId>,
     ready: VecDeque<Errand>,
     wakes: BTreeMap<Who, Wake>,
     running: JoinSet<Back>,
@@ -134,6 +138,8 @@ impl Engine {
             stop,
             watcher,
             pulse: None,
+            notices: None,
+            levered: BTreeSet::new(),
             ready: VecDeque::new(),
             wakes: BTreeMap::new(),
             running: JoinSet::new(),
@@ -195,6 +201,7 @@ impl Engine {
         };
         while !self.stop.is_cancelled() {
             self.begin_ticks().await?;
+            self.take_levers().await?;
             self.take_due_wakes();
             self.call_roll().await?;
             self.send_out();
@@ -226,7 +233,7 @@ impl Engine {
 
     /// Waits for whatever comes first: a visit that ends, a time to be somewhere, a new world, the stop, the pulse.
     async fn turn(&mut self, patience: Patience) {
-        let clock = self.world().clock;
+        let World { clock, journal, .. } = self.world();
         let first_wake = self.wakes.values().map(|wake| wake.at).min().unwrap_or(Timestamp::NEVER);
         let until = first_wake.min(self.next_tick);
         // A clock that jumps must not, while somebody is on the road.
@@ -239,8 +246,45 @@ impl Engine {
             }
             Ok(()) = self.worlds.changed() => self.schedule_next_tick(),
             () = clock.sleep_until(until), if may_sleep => {}
+            () = noticed(self.notices.as_ref(), journal.as_ref()) => {}
             () = pulse(self.pulse) => {}
         }
+    }
+
+    /// Lines up a visit to each rotation for which an operator's lever was appended. One that is visited just now is
+    /// visited again after that.
+    async fn take_levers(&mut self) -> Result<(), JournalError> {
+        let world = self.world();
+        let Some(notices) = &mut self.notices else { return Ok(()) };
+        notices.take(world.journal.as_ref()).await;
+        if notices.asked_for.is_empty() {
+            return Ok(());
+        }
+        let mut asked_for = std::mem::take(&mut notices.asked_for);
+        let in_flight = world.journal.in_flight().await?;
+        asked_for.retain(|rotation| in_flight.iter().any(|known| known.rotation == *rotation));
+        for known in &in_flight {
+            if !asked_for.contains(&known.rotation) {
+                continue;
+            }
+            let who = known.subject.who();
+            let is_visited =
+                |errand: &Errand| matches!(errand, Errand::Visit { call, .. } if call.subject.who() == who);
+            if self.on_the_road.values().any(is_visited) {
+                continue;
+            }
+            asked_for.remove(&known.rotation);
+            self.ready.retain(|errand| !is_visited(errand));
+            if let Some(call) = call_for(&world.settings, known) {
+                self.wakes.remove(&who);
+                self.levered.insert(known.rotation);
+                self.ready.push_front(Errand::Visit { call, forced: false });
+            }
+        }
+        if let Some(notices) = &mut self.notices {
+            notices.asked_for.extend(asked_for);
+        }
+        Ok(())
     }
 
     /// Starting up is carrying on: what is under way is looked at now, whenever the next tick is. A
@@ -248,6 +292,7 @@ impl Engine {
     async fn take_up(&mut self) -> Result<(), JournalError> {
         let world = self.world();
         self.last_tick = world.journal.last_tick().await?;
+        self.notices = Some(Notices::from_now(world.journal.as_ref()).await?);
         self.schedule_next_tick();
         for known in world.journal.in_flight().await? {
             if let Some(call) = call_for(&world.settings, &known) {
@@ -389,10 +434,32 @@ impl Engine {
         }
     }
 
+    /// The next errand that gives an old key back, if one is in line.
+    fn take_urgent(&mut self) -> Option<Errand> {
+        let urgent = self.ready.iter().position(|errand| self.gives_back(errand))?;
+        self.ready.remove(urgent)
+    }
+
+    fn gives_back(&self, errand: &Errand) -> bool {
+        let Errand::Visit { call, .. } = errand else { return false };
+        let place = (call.subject.vendor.clone(), Some(call.subject.iam_user.clone()));
+        let rotation = self.found.get(&place).and_then(|visited| visited.rotation.as_ref());
+        let is_restoring = rotation
+            .is_some_and(|rotation| matches!(rotation.stage(), crate::rotation::Stage::Restore { .. }));
+        is_restoring || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
+    }
+
     fn send_out(&mut self) {
         let world = self.world();
-        while self.running.len() < world.settings.concurrency {
-            let Some(errand) = self.ready.pop_front() else { break };
+        // Whoever is without the old key waits for nobody's slot.
+        while let Some(errand) = self.take_urgent().or_else(|| {
+            (self.running.len() < world.settings.concurrency).then(|| self.ready.pop_front()).flatten()
+        }) {
+            if let Errand::Visit { call, .. } = &errand
+                && let Some(rotation) = &call.rotation
+            {
+                self.levered.remove(rotation);
+            }
             let (world, stop, watcher) = (world.clone(), self.stop.clone(), Arc::clone(&self.watcher));
             let task = self.running.spawn(run(world, errand.clone(), stop, watcher));
             self.on_the_road.insert(task.id(), errand);
@@ -461,6 +528,13 @@ impl Engine {
             pass.found(&visited);
         }
         self.found.insert(place(&visited), visited);
+    }
+}
+
+async fn noticed(notices: Option<&Notices>, journal: &dyn Journal) {
+    match notices {
+        Some(notices) => notices.wait(journal).await,
+        None => std::future::pending().await,
     }
 }
 

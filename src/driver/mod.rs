@@ -19,6 +19,7 @@ mod alerts;
 mod drive;
 mod engine;
 mod lookout;
+mod notice;
 mod observatory;
 mod pass;
 mod perform;

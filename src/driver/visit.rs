@@ -8,6 +8,7 @@ use tracing::Instrument;
 
 use crate::config::settings::{Access, KeyAccess};
 use crate::driver::drive::{DriveError, append, drive};
+use crate::driver::preview::delivery_checks;
 use crate::driver::roster::{Call, everybody, replayed};
 use crate::driver::{Rest, Watcher, World, rotation_span};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
@@ -194,11 +195,37 @@ async fn survey_and_start(
         return Ok(looked);
     }
     let Some(access) = access(world, subject) else { return Ok(looked) };
+    if let Some(sentence) = unfit(world, subject, &old, &looked).await {
+        return Ok(Visited {
+            failed: true,
+            verdict: Verdict::broken("preflight_failed", sentence),
+            ..looked
+        });
+    }
     let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;
     let (rotation, rest) = drive(world, subject, rotation.id(), stop, watcher).await?;
     // As they were before the rotation began: when they were listed says nothing about them now.
     let visited = rested(world, subject, None, rotation, rest);
     Ok(Visited { keys: looked.keys, ..visited })
+}
+
+/// Why the new key could not be delivered, if a check of the delivery failed. No key is made before all of them pass.
+async fn unfit(world: &World, subject: &Subject, old: &KeyMetadata, looked: &Visited) -> Option<String> {
+    let account_id = looked.account_id.clone()?;
+    let checks = delivery_checks(world, subject, old, account_id).await;
+    let failed: Vec<String> = checks
+        .into_iter()
+        .filter(|check| !check.ok)
+        .map(|check| format!("{}: {}", check.check, check.sentence))
+        .collect();
+    if failed.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "no new key was made, because it could not be delivered: {}; nothing was changed; mend that, and the next pass tries \
+         again",
+        failed.join("; ")
+    ))
 }
 
 /// Lists and judges, and changes nothing.
