@@ -6,9 +6,13 @@
 //!
 //! **Invariant:** every call has a deadline.
 //!
+//! **Invariant:** every call is signed with this machine's own time. The SDK would correct it by AWS's (see [`clock`]),
+//! and then a wrong clock were not refused.
+//!
 //! **Invariant:** the endpoint of the configuration goes to every client by itself. In the shared
 //! configuration it would lose to `AWS_ENDPOINT_URL`.
 
+pub(crate) mod clock;
 pub(crate) mod refusal;
 mod role;
 
@@ -24,6 +28,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::sync::OnceCell;
 
+use crate::aws::clock::AwsClock;
 use crate::config::settings::AwsSettings;
 
 pub(crate) use role::role;
@@ -68,6 +73,7 @@ pub struct AwsSession {
     settings: AwsSettings,
     deadlines: Deadlines,
     credentials: Option<SharedCredentialsProvider>,
+    http: SharedHttpClient,
     loaded: OnceCell<SdkConfig>,
 }
 
@@ -79,6 +85,7 @@ impl AwsSession {
             settings: settings.clone(),
             deadlines: Deadlines::default(),
             credentials: None,
+            http: http_client(),
             loaded: OnceCell::new(),
         }
     }
@@ -98,6 +105,12 @@ impl AwsSession {
     /// The shared configuration: region, credentials chain, HTTPS client, deadlines.
     pub async fn sdk(&self) -> &SdkConfig {
         self.loaded.get_or_init(|| Box::pin(self.load())).await
+    }
+
+    /// The same configuration, with the dates of AWS's answers noted on this clock.
+    pub(crate) async fn sdk_watched_by(&self, clock: &AwsClock) -> SdkConfig {
+        let sdk = self.sdk().await.clone();
+        sdk.into_builder().http_client(clock.watching(self.http.clone())).build()
     }
 
     /// The endpoint of the configuration. Whoever builds a client sets it there.
@@ -124,7 +137,8 @@ impl AwsSession {
 
     async fn load(&self) -> SdkConfig {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http_client())
+            .http_client(AwsClock::default().watching(self.http.clone()))
+            .disable_clock_skew_correction(true)
             .app_name(AppName::new(APP_NAME).expect("a crate's name and version are an app name"))
             .retry_config(RetryConfig::standard().with_max_attempts(READ_ATTEMPTS_MAX))
             .timeout_config(self.timeouts())

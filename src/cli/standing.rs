@@ -215,6 +215,7 @@ fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {
         Waiting::Reveal { .. } => "waits for somebody to reveal the key, looked at again at",
         Waiting::HandOver { .. } => "waits for word of the hand-over, looked at again at",
         Waiting::Use { .. } | Waiting::Quiet { .. } => "looked at again at",
+        Waiting::Clock(_) => "waits for the machine's clock to be right, looked at again at",
     };
     How::Rotating { stage: rotation.stage().name(), wait: Some(Wait { what, until }) }
 }

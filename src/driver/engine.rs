@@ -16,7 +16,7 @@ use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
 use crate::driver::visit::{Visited, visit};
-use crate::driver::{Rest, Turn, Watcher, World};
+use crate::driver::{Rest, Turn, Watcher, World, clock};
 use crate::ids::{IamUserName, Subject, VendorName, Who};
 use crate::ports::JournalError;
 use crate::rotation::{Rotation, Waiting};
@@ -123,6 +123,7 @@ pub struct Engine {
     pass: Option<PassUnderWay>,
     last_tick: Option<Timestamp>,
     next_tick: Timestamp,
+    seen_at: Timestamp,
 }
 
 impl Engine {
@@ -146,6 +147,7 @@ impl Engine {
             pass: None,
             last_tick: None,
             next_tick: Timestamp::NEVER,
+            seen_at: Timestamp::EPOCH,
         }
     }
 
@@ -194,6 +196,7 @@ impl Engine {
             }
         };
         while !self.stop.is_cancelled() {
+            self.plan_anew_if_set_back();
             self.begin_ticks().await?;
             self.take_due_wakes();
             self.call_roll().await?;
@@ -215,6 +218,7 @@ impl Engine {
 
     fn tell_watcher(&self) {
         let world = self.world();
+        self.watcher.clocks_compared(&clock::readings(&world));
         self.watcher.turned(&Turn {
             now: world.clock.now(),
             settings: world.settings,
@@ -270,6 +274,19 @@ impl Engine {
                 tick + jitter_for(tick, schedule.jitter, "pass")
             }
         };
+    }
+
+    /// A clock that was set back would put off all that was planned by it: rotations are looked at now, and the next
+    /// pass is planned anew.
+    fn plan_anew_if_set_back(&mut self) {
+        let now = self.world().clock.now();
+        if now < self.seen_at {
+            self.wakes.values_mut().for_each(|wake| wake.at = wake.at.min(now));
+            if self.next_tick < Timestamp::NEVER {
+                self.schedule_next_tick();
+            }
+        }
+        self.seen_at = now;
     }
 
     async fn begin_ticks(&mut self) -> Result<(), JournalError> {

@@ -9,7 +9,7 @@ use tracing::Instrument;
 use crate::config::settings::{Access, KeyAccess};
 use crate::driver::drive::{DriveError, append, drive};
 use crate::driver::roster::{Call, everybody, replayed};
-use crate::driver::{Rest, Watcher, World, rotation_span};
+use crate::driver::{Rest, Watcher, World, clock, rotation_span};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
 use crate::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
@@ -288,8 +288,10 @@ fn rested(
             forced: false,
         }),
     };
+    let verdict = clock::told(verdict, &rest);
     let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
-    let failed = matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some();
+    let failed =
+        matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some() || clock::needs_repair(&rest);
     Visited { keys, keys_listed_at, rotation: Some(rotation), rest: Some(rest), failed, ..visited }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use crate::aws::AwsSession;
+use crate::aws::clock::AwsClock;
 use crate::aws::refusal::{self, Call, Signer};
 use crate::iam::account::{Account, Clients};
 use crate::iam::pacing::{Pace, TooMany};
@@ -35,6 +36,7 @@ pub(super) struct AwsIam {
     account: Account,
     clients: OnceCell<Clients>,
     account_id: OnceCell<AccountId>,
+    clock: AwsClock,
     pace: Pace,
     pub(super) look_up_at: Mutex<Instant>,
     pub(super) missed_cloudtrail: AtomicBool,
@@ -52,6 +54,7 @@ impl AwsIam {
             account,
             clients: OnceCell::new(),
             account_id,
+            clock: AwsClock::default(),
             pace: Pace::new(),
             look_up_at: Mutex::new(Instant::now()),
             missed_cloudtrail: AtomicBool::new(false),
@@ -59,7 +62,7 @@ impl AwsIam {
     }
 
     pub(super) async fn clients(&self) -> Answer<&Clients> {
-        self.clients.get_or_try_init(|| self.account.clients(&self.session)).await
+        self.clients.get_or_try_init(|| self.account.clients(&self.session, &self.clock)).await
     }
 
     /// Whether CloudTrail is asked who uses this account's keys.
@@ -129,6 +132,17 @@ impl Iam for AwsIam {
     async fn account_id(&self) -> Answer<AccountId> {
         let asked = || async { Ok(self.caller().await?.account_id) };
         self.account_id.get_or_try_init(asked).await.cloned()
+    }
+
+    fn aws_time(&self) -> Option<Timestamp> {
+        self.clock.now()
+    }
+
+    async fn ask_aws_time(&self) -> Option<Timestamp> {
+        if let Err(fault) = self.caller().await {
+            tracing::debug!("AWS was asked for its time: {}", fault.sentence());
+        }
+        self.clock.now()
     }
 
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
@@ -209,7 +223,7 @@ impl Iam for AwsIam {
     }
 
     async fn identify(&self, key: &AccessKeyId, secret: &Secret) -> Answer<Identity> {
-        let sdk = self.session.sdk().await;
+        let sdk = &self.session.sdk_watched_by(&self.clock).await;
         let pair = Credentials::new(key.as_str(), secret.expose(), None, None, "keyround-probe");
         let mut config = aws_sdk_sts::config::Builder::from(sdk)
             .credentials_provider(pair)

@@ -68,8 +68,13 @@ pub type Answer<T> = Result<T, Fault>;
 pub trait Clock: Send + Sync {
     /// What time it is.
     fn now(&self) -> Timestamp;
-    /// Returns when it is `until` or later.
+    /// Returns when it is `until` or later, or when the clock was set meanwhile.
     async fn sleep_until(&self, until: Timestamp);
+    /// How far the clock was set forward since it showed `at`, as far as this process could see: that much of what
+    /// seems to have passed did not pass. A clock that nobody can set keeps the default.
+    fn set_forward_since(&self, _at: Timestamp) -> Duration {
+        Duration::ZERO
+    }
     /// Whether sleeping moves the clock instead of taking time, so that nobody may sleep while
     /// somebody else is at work.
     fn jumps(&self) -> bool {
@@ -100,8 +105,13 @@ pub struct Identity {
 /// IAM and STS of one account. Each call has a deadline of its own, well under a minute.
 #[async_trait]
 pub trait Iam: Send + Sync {
-    /// The account this speaks to: from the configuration, or asked once and remembered.
+    /// The account this speaks to: asked of AWS once, and remembered.
     async fn account_id(&self) -> Answer<AccountId>;
+    /// What time it is at AWS: the `Date` of the newest answer that AWS itself gave, and what passed since then on a
+    /// clock that nobody can set. `None`: AWS did not answer in this process yet.
+    fn aws_time(&self) -> Option<Timestamp>;
+    /// The same, after one more question that changes nothing. AWS's refusal has a date, too.
+    async fn ask_aws_time(&self) -> Option<Timestamp>;
     /// ListAccessKeys, every page.
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>>;
     /// CreateAccessKey, sent once.
@@ -136,6 +146,11 @@ pub trait Iam: Send + Sync {
 pub trait Accounts: Send + Sync {
     /// IAM of that account; `None` is the account of the ambient credentials.
     fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam>;
+    /// What time it is at AWS, by each account that has answered in this process; `None` is the account of the ambient
+    /// credentials.
+    fn aws_times(&self) -> Vec<(Option<AccountName>, Timestamp)> {
+        Vec::new()
+    }
 }
 
 /// A new key as it is offered to a vendor, without its secret half. The same offer is the same message: nothing in it

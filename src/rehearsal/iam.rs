@@ -60,6 +60,14 @@ impl Iam for StandInIam {
         Ok(self.id_of_account(&self.stage.lock()))
     }
 
+    fn aws_time(&self) -> Option<Timestamp> {
+        Some(self.stage.now())
+    }
+
+    async fn ask_aws_time(&self) -> Option<Timestamp> {
+        self.aws_time()
+    }
+
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
         let mut state = self.stage.lock();
         state.count("ListAccessKeys");

@@ -24,6 +24,7 @@
 //! such an intent.
 
 mod apply;
+mod clock;
 mod doubt;
 mod effect;
 mod event;
@@ -44,6 +45,7 @@ mod window;
 mod witness;
 mod words;
 
+pub use clock::{CLOCK_OFF_MAX, ClockDoubt, ahead_secs, off_in_words};
 pub use effect::{Effect, Evidence, Outcome};
 pub use event::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification};
 pub use known_keys::{KeyState, KnownKey};

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::ids::AccessKeyId;
+use crate::rotation::clock::ClockDoubt;
 use crate::rotation::effect::Effect;
 use crate::rotation::event::Doing;
 use crate::time::Timestamp;
@@ -74,6 +75,8 @@ pub enum Waiting {
     Window,
     /// The old key is Inactive, for its time, and can be brought back.
     Cool,
+    /// This machine's clock to be right. The driver says so, never the machine, which knows one clock only.
+    Clock(ClockDoubt),
     /// A person said: wait.
     Held {
         /// Who.
@@ -98,6 +101,7 @@ impl Waiting {
             Waiting::Quiet { .. } => "awaiting_quiet",
             Waiting::Window => "window_closed",
             Waiting::Cool => "cooling",
+            Waiting::Clock(_) => "clock",
             Waiting::Held { .. } => "held",
         }
     }
@@ -126,7 +130,8 @@ impl Waiting {
             | Waiting::Use { .. }
             | Waiting::Quiet { .. }
             | Waiting::Window
-            | Waiting::Cool => false,
+            | Waiting::Cool
+            | Waiting::Clock(_) => false,
         }
     }
 }
@@ -168,6 +173,7 @@ impl fmt::Display for Waiting {
             ),
             Waiting::Window => f.write_str("the vendor's window is closed; the old key is not touched until it opens"),
             Waiting::Cool => f.write_str("the old key was set Inactive; it can be set Active again until it is deleted"),
+            Waiting::Clock(doubt) => doubt.fmt(f),
             Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
         }
     }
@@ -402,7 +408,7 @@ mod tests {
     }
 
     /// Each wait, its code, and what an operator must be able to read in its sentence.
-    fn waits() -> [(Waiting, &'static str, &'static str); 15] {
+    fn waits() -> [(Waiting, &'static str, &'static str); 16] {
         let reveal = |days| Waiting::Reveal { since: Timestamp::EPOCH, days };
         let hand_over = |days| Waiting::HandOver { revealed_at: Timestamp::EPOCH, days };
         let quiet = Waiting::Quiet { last_used_at: Timestamp::EPOCH, service: "s3".to_owned() };
@@ -432,6 +438,7 @@ mod tests {
             ),
             (quiet, "awaiting_quiet", "last used at 1970-01-01T00:00:00Z for s3"),
             (Waiting::Window, "window_closed", "the old key is not touched until it opens"),
+            (Waiting::Clock(ClockDoubt::Off { ahead_secs: 691_200 }), "clock", "8d ahead of AWS's; no key"),
             (Waiting::Cool, "cooling", "can be set Active again until it is deleted"),
             (
                 Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() },

@@ -461,6 +461,14 @@ impl Iam for SimIam {
         Ok(account_id())
     }
 
+    fn aws_time(&self) -> Option<Timestamp> {
+        Some(self.0.true_now())
+    }
+
+    async fn ask_aws_time(&self) -> Option<Timestamp> {
+        self.aws_time()
+    }
+
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
         let name = user.clone();
         let listed = self.call(user, "list", move |state| Ok(state.list(&name))).await;
