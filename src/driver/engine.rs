@@ -12,6 +12,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::pass::{PassUnderWay, Place, place};
+use crate::driver::patience::Patience;
 use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
@@ -22,10 +23,6 @@ use crate::ports::JournalError;
 use crate::rotation::{Rotation, Waiting};
 use crate::schedule::{Action, jitter_for};
 use crate::time::Timestamp;
-
-/// A wait that `rotate` without `--wait` still waits out: the propagation of a new key, a first
-/// retry. Longer ones are left to the next pass.
-const SHORT_WAIT: Duration = Duration::from_mins(1);
 
 /// What a pass is asked to look at.
 #[derive(Clone, Debug, Default)]
@@ -39,23 +36,6 @@ pub struct Ask {
 impl Ask {
     fn is_for(&self, vendor: &VendorName) -> bool {
         self.vendors.is_empty() || self.vendors.contains(vendor)
-    }
-}
-
-/// How long a wait is waited out.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Patience {
-    /// A minute at most.
-    Short,
-    /// As long as time alone can end it.
-    Unlimited,
-}
-
-impl Patience {
-    fn covers(self, until: Timestamp, why: &Waiting, now: Timestamp) -> bool {
-        // When a vendor uses its key is the vendor's own affair: no single pass waits for that.
-        let is_short = until.since(now) <= SHORT_WAIT && !matches!(why, Waiting::Use { .. });
-        until < Timestamp::NEVER && !why.is_for_person() && (self == Patience::Unlimited || is_short)
     }
 }
 
@@ -514,31 +494,6 @@ fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> Visited {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_single_pass_waits_out_a_minute_and_never_a_person_or_a_vendor() {
-        let now = Timestamp::from_unix(1_800_000_000);
-        let covers = |patience: Patience, seconds, why: &Waiting| {
-            patience.covers(now + Duration::from_secs(seconds), why, now)
-        };
-        assert!(covers(Patience::Short, 60, &Waiting::Soak) && !covers(Patience::Short, 61, &Waiting::Soak));
-        assert!(covers(Patience::Unlimited, 61, &Waiting::Soak));
-        assert!(
-            !covers(Patience::Short, 1, &Waiting::Use { old_used_at: None })
-                && covers(Patience::Unlimited, 1, &Waiting::Use { old_used_at: None })
-        );
-        let reveal = Waiting::Reveal { since: now, days: 0 };
-        let hold = Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() };
-        for patience in [Patience::Short, Patience::Unlimited] {
-            assert!(!covers(patience, 1, &reveal));
-            assert!(!patience.covers(Timestamp::NEVER, &hold, now), "no time ends it");
-            assert!(
-                !patience.covers(Timestamp::NEVER, &Waiting::Soak, now),
-                "and nothing is waited for for ever"
-            );
-        }
-        assert!(!Patience::Short.covers(Timestamp::NEVER, &hold, Timestamp::NEVER));
-    }
 
     #[test]
     fn a_vendor_is_asked_for_its_users_once_at_a_time() {

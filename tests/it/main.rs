@@ -33,3 +33,4 @@ mod simulation;
 mod support;
 mod tidy;
 mod units;
+mod wrong_clock;

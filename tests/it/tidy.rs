@@ -292,6 +292,10 @@ fn clock_readers(source: &Source) -> Vec<String> {
 }
 
 fn sleepers(source: &Source) -> Vec<String> {
+    // It compares the system's clock with the one that nobody can set.
+    if source.path.ends_with("src/time.rs") {
+        return vec![];
+    }
     const SLEEPS: [&str; 5] =
         ["time::sleep", "time::interval", "thread::sleep", "time::Instant", "Instant::now"];
     match source.module() {
