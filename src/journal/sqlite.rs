@@ -32,6 +32,8 @@ pub struct SqliteJournal {
     writer: String,
     mode: Mode,
     seal_key: Option<SealKey>,
+    /// The seal key was found by a reader, who checks with it and opens no secret.
+    only_checks: bool,
     /// One: SQLite has one writer, and a queue in front of it is better than its own waiting. `None` once it is closed.
     file: Mutex<Option<OpenFile>>,
 }
@@ -111,7 +113,7 @@ impl SqliteJournal {
             Err(JournalError::SealKey(_)) => {
                 SqliteJournal::connect(path, writer, Mode::Read, None, None).await
             }
-            opened => opened,
+            opened => opened.map(|journal| SqliteJournal { only_checks: true, ..journal }),
         }
     }
 
@@ -134,7 +136,8 @@ impl SqliteJournal {
         if mode == Mode::Drive {
             file.wipe_if_owed(Patience::None).await;
         }
-        Ok(SqliteJournal { path: path.to_owned(), writer, mode, seal_key, file: Mutex::new(Some(file)) })
+        let (path, file) = (path.to_owned(), Mutex::new(Some(file)));
+        Ok(SqliteJournal { path, writer, mode, seal_key, only_checks: false, file })
     }
 
     /// The same journal, with its events said to be written by `writer` instead of `host:pid`.
@@ -160,7 +163,12 @@ impl SqliteJournal {
         Ok(MappedMutexGuard::map(self.file().await?, |file| &mut file.connection))
     }
 
+    /// The key to seal or to open a secret with.
     fn seal_key(&self) -> Result<&SealKey, JournalError> {
+        if self.only_checks {
+            let why = "the journal was opened to read: no secret can be sealed or opened";
+            return Err(JournalError::Unavailable(why.to_owned()));
+        }
         self.seal_key.as_ref().ok_or_else(|| {
             JournalError::Unavailable(
                 "the journal was opened without its seal key: no secret can be sealed or opened".to_owned(),

@@ -121,6 +121,16 @@ async fn a_reader_without_the_seal_key_sees_all_but_the_secret() {
 }
 
 #[tokio::test]
+async fn a_reader_checks_with_the_seal_key_beside_the_journal_and_opens_no_secret() {
+    let place = Place::with_history().await;
+    let id = start("acme", "user-a", None, 0).id;
+    let reader = SqliteJournal::open(&place.journal(), None, Mode::Read).await.expect("a reader");
+    assert!(reader.checks_seal());
+    let refused = reader.secret(id).await.expect_err("it only reads");
+    assert!(refused.to_string().contains("opened to read"), "{refused}");
+}
+
+#[tokio::test]
 async fn to_a_reader_a_missing_journal_is_an_empty_one_and_stays_missing() {
     let place = Place::new();
     let begun = start("acme", "user-a", None, 0);
