@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::alert::condition::Condition;
 use crate::alert::picture::{Alert, Seen};
-use crate::rotation::{KeyState, KeyStatus, Rotation, Stage};
+use crate::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
 use crate::schedule::{State, old_key_counts, status_word};
 use crate::time::Timestamp;
 
-/// A hold is told after this long, also where it has an end.
+/// A hold that has lasted this long is an alert, even if it has an end.
 const HELD_MIN: Duration = Duration::from_hours(24);
 
 /// Whether the vendor's user has an Active key, as far as that was seen.
@@ -19,12 +19,16 @@ pub(super) enum Working {
     NotChecked,
 }
 
+/// The keys that this visit listed, and when; `None`: it did not, or the rotation has changed a key since.
+fn listed<'a>(seen: &Seen<'a>) -> Option<(&'a [KeyMetadata], Timestamp)> {
+    let at = seen.keys_listed_at?;
+    seen.rotation.is_none_or(|rotation| rotation.is_shown_by(at)).then_some((seen.keys, at))
+}
+
 /// From the newest listing: that of this visit, or what the journal of the rotation knows.
 pub(super) fn working(seen: &Seen<'_>) -> Working {
-    if let Some(at) = seen.keys_listed_at
-        && seen.rotation.is_none_or(|rotation| rotation.last_key_change_at() <= at)
-    {
-        return match seen.keys.iter().any(|key| key.status == KeyStatus::Active) {
+    if let Some((keys, _)) = listed(seen) {
+        return match keys.iter().any(|key| key.status == KeyStatus::Active) {
             true => Working::Yes,
             false => Working::No,
         };
@@ -46,20 +50,19 @@ pub(super) fn of_keys(seen: &Seen<'_>) -> Option<Alert> {
         return None;
     }
     let user = seen.iam_user?;
-    let listed: Vec<String> = match (seen.keys_listed_at, seen.rotation) {
-        (Some(at), rotation) if rotation.is_none_or(|rotation| rotation.last_key_change_at() <= at) => {
-            let named = seen.keys.iter();
-            named.map(|key| format!("{} was {} at {at}", key.id, status_word(key.status))).collect()
+    let named: Vec<String> = match (listed(seen), seen.rotation) {
+        (Some((keys, at)), _) => {
+            keys.iter().map(|key| format!("{} was {} at {at}", key.id, status_word(key.status))).collect()
         }
-        (_, Some(rotation)) => known(rotation),
-        (_, None) => Vec::new(),
+        (None, Some(rotation)) => known(rotation),
+        (None, None) => Vec::new(),
     };
-    let (found, advice) = match listed.is_empty() {
+    let (found, advice) = match named.is_empty() {
         true => (
             "it had no access key when its keys were listed".to_owned(),
             "make one by hand and give it to the vendor",
         ),
-        false => (listed.join(", "), "set the vendor's key Active at AWS at once"),
+        false => (named.join(", "), "set the vendor's key Active at AWS at once"),
     };
     let sentence = format!(
         "the IAM user {user} of {} has no working key: {found}; the vendor cannot work until it has one; {advice}",

@@ -368,33 +368,24 @@ impl Picture {
             return (firing.condition < told.condition).then(|| firing.sentence.clone());
         }
         let over = |known: bool, sentence: &str| known.then(|| sentence.to_owned());
-        match (told.condition.topic(), &told.vendor) {
-            (
-                Topic::Age
-                | Topic::Rotation
-                | Topic::Reactivated
-                | Topic::News
-                | Topic::NoWorkingKey
-                | Topic::Held,
-                Some(vendor),
-            ) => self.end_of_users(told, vendor),
-            (Topic::Aws, _) => over(self.aws_answers, "AWS answers again"),
-            (Topic::Journal, _) => over(self.journal_works, "the journal is read and written again"),
-            (Topic::SealKey, _) => over(self.journal_works, "the seal key is read again"),
-            (Topic::RootKey | Topic::Audit, _) => over(self.reviewed, "the review does not find it any more"),
-            (Topic::Clock, _) => {
+        match told.condition.topic() {
+            Topic::Age
+            | Topic::Rotation
+            | Topic::Reactivated
+            | Topic::News
+            | Topic::NoWorkingKey
+            | Topic::Held => match &told.vendor {
+                Some(vendor) => self.end_of_users(told, vendor),
+                None => over(true, "there is nothing left of it"),
+            },
+            Topic::Aws => over(self.aws_answers, "AWS answers again"),
+            Topic::Journal => over(self.journal_works, "the journal is read and written again"),
+            Topic::SealKey => over(self.journal_works, "the seal key is read again"),
+            Topic::RootKey | Topic::Audit => over(self.reviewed, "the review does not find it any more"),
+            Topic::Clock => {
                 let agrees = self.agreeing_clocks.contains(&told.account);
                 over(agrees, "this machine's clock agrees with that of AWS again")
             }
-            (
-                Topic::Age
-                | Topic::Rotation
-                | Topic::Reactivated
-                | Topic::News
-                | Topic::NoWorkingKey
-                | Topic::Held,
-                None,
-            ) => over(true, "there is nothing left of it"),
         }
     }
 }

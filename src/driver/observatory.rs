@@ -168,8 +168,7 @@ impl Projection {
     /// The keys of a user whose rotation is under way: the rotation knows them better than a listing from before it.
     fn keys(&self, visited: &Visited, now: Timestamp) -> Vec<Key> {
         let mut keys = visited.keys.clone();
-        let newer =
-            |rotation: &&Rotation| visited.keys_listed_at.is_none_or(|at| at < rotation.last_key_change_at());
+        let newer = |rotation: &&Rotation| visited.keys_listed_at.is_none_or(|at| !rotation.is_shown_by(at));
         if let Some(rotation) = visited.rotation.as_ref().filter(newer) {
             let (old, new) = (rotation.old(), rotation.stage().new_key());
             keys.retain(|key| key.id != *old && Some(&key.id) != new);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::ids::AccessKeyId;
 use crate::rotation::event::{Event, Intent, KeyStatus};
 use crate::rotation::listing::LISTING_SETTLES;
-use crate::rotation::machine::{Hold, Rotation};
+use crate::rotation::machine::Rotation;
 use crate::rotation::stage::Stage;
 use crate::time::Timestamp;
 
@@ -101,10 +101,10 @@ impl Rotation {
         self.known_keys.listed_at
     }
 
-    /// When a key of this rotation was last made, changed or seen otherwise than by a listing.
+    /// Whether a listing of that time shows all that this rotation did to keys.
     #[must_use]
-    pub fn last_key_change_at(&self) -> Timestamp {
-        self.known_keys.changed_at
+    pub fn is_shown_by(&self, listed_at: Timestamp) -> bool {
+        self.known_keys.changed_at <= listed_at
     }
 
     /// When its last event happened.
@@ -122,8 +122,7 @@ impl Rotation {
     /// When the hold that is in force at `now` was asked for.
     #[must_use]
     pub fn held_since(&self, now: Timestamp) -> Option<Timestamp> {
-        let in_force = |hold: &&Hold| hold.until.is_none_or(|until| now < until);
-        self.hold.as_ref().filter(in_force).map(|hold| hold.at)
+        self.held(now).map(|hold| hold.at)
     }
 }
 

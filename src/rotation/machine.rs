@@ -127,7 +127,7 @@ impl Rotation {
             | Stage::Cool { .. }
             | Stage::Restore { .. } => {}
         }
-        if let Some(hold) = self.hold.as_ref().filter(|hold| hold.until.is_none_or(|until| now < until)) {
+        if let Some(hold) = self.held(now) {
             let why = Waiting::Held { by: hold.by.clone(), why: hold.why.clone() };
             return Next::Wait { until: hold.until.unwrap_or(Timestamp::NEVER), why };
         }
@@ -135,6 +135,11 @@ impl Rotation {
             return Next::Wait { until: self.not_before, why: self.why_not_yet() };
         }
         self.next_in_stage(now)
+    }
+
+    /// The hold that is in force.
+    pub(super) fn held(&self, now: Timestamp) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| hold.until.is_none_or(|until| now < until))
     }
 
     fn read_usage(&self, new: &AccessKeyId) -> Effect {

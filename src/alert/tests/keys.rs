@@ -1,4 +1,4 @@
-//! Users without an Active key, rotations on hold, and what is said of keys.
+//! Alerts for users without an Active key and for rotations on hold, and the sentences about keys.
 
 use super::*;
 use crate::ids::AccessKeyId;

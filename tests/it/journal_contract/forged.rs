@@ -9,8 +9,8 @@ use keyround::rotation::Event;
 use keyround::time::Timestamp;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, query, query_scalar, raw_sql};
 
-use super::place::{CANARY, Place, options, refusal};
-use super::{append, at, erase, keep, open, probed, seal, start};
+use super::place::{Place, options, refusal};
+use super::{append, at, erase, keep, open, probed, start};
 
 /// Writes a rotation whose spans are all zero, with every hash computed anew.
 const FORGE: &str = r#"
@@ -147,48 +147,34 @@ async fn what_an_operator_says_without_the_key_is_believed_and_then_sealed() {
 
 #[tokio::test]
 async fn a_box_that_a_reader_kept_in_the_log_is_wiped_when_the_reader_is_gone() {
-    let place = Place::new();
-    let begun = start("acme", "user-a", None, 0);
-    let journal = open(&place.journal()).await;
-    keep(&journal, begun.id, 1, &begun.event).await;
-    seal(&journal, begun.id, 2, "AKIANEW0000000000001", CANARY).await;
-    let sealed: Vec<u8> = place.ask("SELECT box FROM sealed_secret").await;
-    let mut reader = options(&place.journal()).connect().await.expect("a reader");
-    query("BEGIN").execute(&mut reader).await.expect("a snapshot");
-    query("SELECT count(*) FROM event").execute(&mut reader).await.expect("a snapshot");
+    let (place, journal, id, sealed) = Place::with_box().await;
+    let mut reader = place.reader_in_the_way().await;
     let begun_at = std::time::Instant::now();
-    erase(&journal, begun.id, 3).await;
+    erase(&journal, id, 3).await;
     assert!(begun_at.elapsed().as_secs() < 2, "an append does not wait for a reader");
     journal.tend().await;
-    assert!(place.contains(&sealed[45..]), "the reader still sees it");
+    assert!(place.contains(&sealed), "the reader still sees it");
     query("COMMIT").execute(&mut reader).await.expect("the reader is done");
     journal.tend().await;
-    assert!(!place.contains(&sealed[45..]), "nothing of the box is left, and nothing else was appended");
+    assert!(!place.contains(&sealed), "nothing of the box is left, and nothing else was appended");
 }
 
 #[tokio::test]
 async fn an_owed_wipe_is_made_up_for_by_the_next_append_too_and_by_the_next_start() {
     for next in ["an append", "a start"] {
-        let place = Place::new();
-        let begun = start("acme", "user-a", None, 0);
-        let journal = open(&place.journal()).await;
-        keep(&journal, begun.id, 1, &begun.event).await;
-        seal(&journal, begun.id, 2, "AKIANEW0000000000001", CANARY).await;
-        let sealed: Vec<u8> = place.ask("SELECT box FROM sealed_secret").await;
-        let mut reader = options(&place.journal()).connect().await.expect("a reader");
-        query("BEGIN").execute(&mut reader).await.expect("a snapshot");
-        query("SELECT count(*) FROM event").execute(&mut reader).await.expect("a snapshot");
-        erase(&journal, begun.id, 3).await;
+        let (place, journal, id, sealed) = Place::with_box().await;
+        let mut reader = place.reader_in_the_way().await;
+        erase(&journal, id, 3).await;
         query("COMMIT").execute(&mut reader).await.expect("the reader is done");
-        assert!(place.contains(&sealed[45..]), "{next}");
+        assert!(place.contains(&sealed), "{next}");
         let _journal = if next == "an append" {
-            keep(&journal, begun.id, 4, &probed(4)).await;
+            keep(&journal, id, 4, &probed(4)).await;
             journal
         } else {
             drop(journal);
             open(&place.journal()).await
         };
-        assert!(!place.contains(&sealed[45..]), "{next}");
+        assert!(!place.contains(&sealed), "{next}");
     }
 }
 

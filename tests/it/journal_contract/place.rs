@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use keyround::ids::RotationId;
 use keyround::journal::{Mode, SqliteJournal};
 use keyround::ports::{Journal as _, JournalError};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, query_as, query_scalar};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection, query, query_as, query_scalar,
+};
 use tempfile::TempDir;
 
 use super::{keep, open, probed, seal, start};
@@ -27,15 +30,31 @@ impl Place {
 
     /// With a journal in it, closed: started, created with a sealed secret, probed.
     pub(super) async fn with_history() -> Place {
+        let (place, journal, id, _) = Place::with_box().await;
+        keep(&journal, id, 3, &probed(3)).await;
+        journal.close().await.expect("closed");
+        place.at_rest.replace(place.bytes());
+        place
+    }
+
+    /// With an open journal in it: started, created with a sealed secret. Gives the rotation and the sealed box, too.
+    pub(super) async fn with_box() -> (Place, SqliteJournal, RotationId, Vec<u8>) {
         let place = Place::new();
         let begun = start("acme", "user-a", None, 0);
         let journal = open(&place.journal()).await;
         keep(&journal, begun.id, 1, &begun.event).await;
         seal(&journal, begun.id, 2, "AKIANEW0000000000001", CANARY).await;
-        keep(&journal, begun.id, 3, &probed(3)).await;
-        journal.close().await.expect("closed");
-        place.at_rest.replace(place.bytes());
-        place
+        let sealed: Vec<u8> = place.ask("SELECT box FROM sealed_secret").await;
+        // Behind its header: one byte, a salt of 32 and a nonce of 12.
+        (place, journal, begun.id, sealed[45..].to_vec())
+    }
+
+    /// Another process that reads the journal, and keeps the past that it sees from being wiped until it commits.
+    pub(super) async fn reader_in_the_way(&self) -> SqliteConnection {
+        let mut reader = options(&self.journal()).connect().await.expect("a reader");
+        query("BEGIN").execute(&mut reader).await.expect("a snapshot");
+        query("SELECT count(*) FROM event").execute(&mut reader).await.expect("a snapshot");
+        reader
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {

@@ -154,11 +154,11 @@ enum Mistake {
     TroubleIsOverlooked,
     /// An alert says that the old key is Active again while UpdateAccessKey fails.
     ActiveIsSaidTooEarly,
-    /// Of a rotation that soaks it is said that both keys are Active, whatever others did to them.
+    /// The sentence of a soaking rotation claims that both keys are Active, whatever others did to them.
     BothAreSaidActive,
-    /// That a user has no Active key is told nobody.
+    /// No alert is sent for a user without an Active key.
     NoKeyIsNoTrouble,
-    /// That a rotation has been on hold for a day is told nobody.
+    /// No alert is sent for a rotation that has been on hold for a day.
     HoldIsNotTold,
 }
 
