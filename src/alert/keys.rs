@@ -33,7 +33,8 @@ pub(super) fn working(seen: &Seen<'_>) -> Working {
             false => Working::No,
         };
     }
-    let Some(rotation) = seen.rotation else { return Working::NotChecked };
+    // What the journal knows is older than the last listing that was not written down: it neither begins nor ends an alert.
+    let Some(rotation) = seen.rotation.filter(|_| !seen.keys_unanswered) else { return Working::NotChecked };
     let states = rotation.known_keys().values().map(|known| known.state);
     if states.clone().any(|state| state == KeyState::Is(KeyStatus::Active)) {
         return Working::Yes;

@@ -117,6 +117,8 @@ pub struct Seen<'a> {
     pub keys: &'a [KeyMetadata],
     /// When it did; `None`: it did not.
     pub keys_listed_at: Option<Timestamp>,
+    /// It asked for them and got no answer, so what the journal knows of them is too old.
+    pub keys_unanswered: bool,
     /// Since when the judgement has been this one, as far as this process saw.
     pub since: Timestamp,
 }

@@ -309,6 +309,7 @@ struct User {
     verdict: Verdict,
     keys: Vec<KeyMetadata>,
     keys_listed_at: Option<Timestamp>,
+    keys_unanswered: bool,
 }
 
 impl User {
@@ -325,7 +326,15 @@ impl User {
             action: Action::Nothing,
         };
         let (vendor, name, rotation) = (name(vendor), user(vendor), None);
-        User { vendor, name, rotation, verdict, keys: Vec::new(), keys_listed_at: None }
+        User {
+            vendor,
+            name,
+            rotation,
+            verdict,
+            keys: Vec::new(),
+            keys_listed_at: None,
+            keys_unanswered: false,
+        }
     }
 
     /// A stuck one, for this reason.
@@ -346,6 +355,7 @@ impl User {
             failed: false,
             keys: &self.keys,
             keys_listed_at: self.keys_listed_at,
+            keys_unanswered: self.keys_unanswered,
             since: now(),
         }
     }

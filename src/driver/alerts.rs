@@ -302,6 +302,7 @@ fn seen<'a>(settings: &'a Settings, visited: &'a Visited, since: Timestamp) -> S
         failed: visited.failed,
         keys: &visited.keys,
         keys_listed_at: visited.keys_listed_at,
+        keys_unanswered: visited.keys_unanswered,
         since,
     }
 }

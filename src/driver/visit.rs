@@ -11,7 +11,7 @@ use crate::driver::drive::{DriveError, append, drive};
 use crate::driver::roster::{Call, everybody, replayed};
 use crate::driver::{Rest, Watcher, World, rotation_span};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
-use crate::ports::{Entry, Fault, JournalError, SecretChange};
+use crate::ports::{Answer, Entry, Fault, JournalError, SecretChange};
 use crate::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
 use crate::schedule::{Action, Facts, Verdict, judge};
 use crate::time::Timestamp;
@@ -36,6 +36,8 @@ pub struct Visited {
     pub keys: Vec<KeyMetadata>,
     /// When this visit listed them, and nothing was changed after; `None`: it did not.
     pub keys_listed_at: Option<Timestamp>,
+    /// This visit asked for the keys, because the journal's listing was too old, and got no answer.
+    pub keys_unanswered: bool,
     /// When the keys were last used; empty where that was not asked.
     pub usage: BTreeMap<AccessKeyId, KeyUsage>,
     /// The judgement.
@@ -58,6 +60,7 @@ impl Visited {
             account_id: None,
             keys: Vec::new(),
             keys_listed_at: None,
+            keys_unanswered: false,
             usage: BTreeMap::new(),
             verdict,
             rotation: None,
@@ -160,10 +163,12 @@ async fn carry_on(
 ) -> Result<Visited, DriveError> {
     let (rotation, rest) = drive(world, subject, id, stop, watcher).await?;
     let listed = match rest {
-        Rest::Ended(_) => None,
+        Rest::Ended(_) => Ok(None),
         _ => look_at_keys(world, subject, &rotation).await,
     };
-    Ok(rested(world, subject, listed, rotation, rest))
+    let keys_unanswered = listed.is_err();
+    let visited = rested(world, subject, listed.unwrap_or_default(), rotation, rest);
+    Ok(Visited { keys_unanswered, ..visited })
 }
 
 /// Lists the keys of a user whose rotation waits, where its journal has no listing of the last hour: somebody else may
@@ -172,13 +177,13 @@ async fn look_at_keys(
     world: &World,
     subject: &Subject,
     rotation: &Rotation,
-) -> Option<(Vec<KeyMetadata>, Timestamp)> {
+) -> Answer<Option<(Vec<KeyMetadata>, Timestamp)>> {
     let now = world.clock.now();
     if rotation.keys_listed_at().is_some_and(|at| at <= now && now.since(at) < LISTED_EVERY) {
-        return None;
+        return Ok(None);
     }
-    let keys = world.accounts.iam(subject.account.as_ref()).list_keys(&subject.iam_user).await.ok()?;
-    Some((keys, now))
+    let keys = world.accounts.iam(subject.account.as_ref()).list_keys(&subject.iam_user).await?;
+    Ok(Some((keys, now)))
 }
 
 async fn survey_and_start(

@@ -113,6 +113,19 @@ fn that_a_key_works_again_is_told_when_it_was_seen() {
 }
 
 #[test]
+fn what_the_journal_knew_before_ends_no_alert_where_a_later_listing_had_no_answer() {
+    let mut listener = Listener::new(Style::Incidents, &["no-working-key"]);
+    let stuck = |keys: Vec<KeyMetadata>, keys_listed_at, keys_unanswered| {
+        [User { keys, keys_listed_at, keys_unanswered, ..of(State::Stuck, &soaking()) }]
+    };
+    let off = vec![key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
+    let told = listener.hears(&stuck(off, Some(now() + HOUR), false), now() + HOUR);
+    assert_eq!(told, ["+no-working-key/acme"]);
+    let told = listener.hears(&stuck(Vec::new(), None, true), now() + HOUR * 2);
+    assert_eq!(told, [""; 0], "the journal's listing is older");
+}
+
+#[test]
 fn a_hold_is_told_after_a_day_also_without_an_end() {
     for until in [None, Some(now() + HOUR * 900)] {
         let held = Event::Held { until, by: "ops".to_owned(), why: "freeze".to_owned(), at: now() + HOUR };
