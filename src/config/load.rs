@@ -1,13 +1,14 @@
 //! Finding the file and reading it.
 
 use std::env;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::file;
 use crate::config::settings::Settings;
+use crate::trust::{self, Untrusted};
 
 /// A configuration for a thousand vendors is a third of this.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -57,6 +58,9 @@ pub enum ConfigError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Another user could have written it.
+    #[error("the configuration is not read: {0}")]
+    Untrusted(#[from] Untrusted),
     /// The file is not a text.
     #[error("the configuration {path} is not UTF-8 text: line {line} has a byte that no text has")]
     NotText {
@@ -116,7 +120,8 @@ fn read(path: &Path) -> Result<(String, Metadata), ConfigError> {
         std::io::ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },
         _ => ConfigError::Unreadable { path: path.to_owned(), source },
     };
-    let file = File::open(path).map_err(failed)?;
+    let file = trust::open_regular(path).map_err(failed)?;
+    trust::judge(&file, path)?;
     let metadata = file.metadata().map_err(failed)?;
     let mut bytes = Vec::new();
     // One byte more than is allowed tells too large from just large enough.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub enum SecretRef {
     /// `env:NAME`: an environment variable.
     Env(String),
-    /// `file:/path`: a file that only its owner can read; a trailing newline is dropped.
+    /// `file:/path`: a file that only its owner can read.
     File(PathBuf),
     /// `credential:NAME`: a file of that name in `$CREDENTIALS_DIRECTORY` (systemd `LoadCredential`).
     Credential(String),

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::delivery::scratch::Scratch;
 use crate::ports::{Answer, Fault, Finished, Program, Programs, Purpose};
 use crate::rotation::RefusalCode;
 use crate::time::in_words;
+use crate::trust;
 
 /// Where a program finds the usual tools. It has nothing else of our environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -70,7 +72,10 @@ impl Programs for LocalPrograms {
                 "{path} can be changed by everybody, so it is given no secret: chmod o-w"
             )));
         }
-        Ok(())
+        let path = PathBuf::from(path);
+        let judged = tokio::task::spawn_blocking(move || trust::judge_path(&path)).await;
+        let judged = judged.map_err(|_| misconfigured("the program cannot be looked at"))?;
+        judged.map_err(|untrusted| misconfigured(format!("the program is given no secret: {untrusted}")))
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** a file that others can read is not a secret, and is refused.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,9 @@ use crate::aws::{AwsSession, is_plain};
 use crate::config::SecretRef;
 use crate::ports::SecretSource;
 use crate::secret::Secret;
+use crate::trust;
+
+mod clean;
 
 /// The largest secret: what Secrets Manager holds at most.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -106,8 +109,8 @@ impl Secrets {
     async fn read(&self, reference: &SecretRef) -> Result<Secret, String> {
         match reference {
             SecretRef::Env(name) => from_environment(name),
-            SecretRef::File(path) => from_file(path, private),
-            SecretRef::Credential(name) => from_file(&self.credential(name)?, |_| Ok(())),
+            SecretRef::File(path) => from_file(path, true),
+            SecretRef::Credential(name) => from_file(&self.credential(name)?, false),
             SecretRef::SecretsManager { id, pointer } => {
                 self.read_secrets_manager(id, pointer.as_deref()).await
             }
@@ -119,11 +122,8 @@ impl Secrets {
 #[async_trait]
 impl SecretSource for Secrets {
     async fn resolve(&self, reference: &SecretRef) -> Result<Secret, String> {
-        let secret = self.read(reference).await.map_err(|why| format!("{reference}: {why}"))?;
-        if secret.expose().is_empty() {
-            return Err(format!("{reference}: it is empty"));
-        }
-        Ok(secret)
+        let secret = self.read(reference).await.and_then(|secret| clean::cleaned(&secret));
+        secret.map_err(|why| format!("{reference}: {why}"))
     }
 }
 
@@ -135,16 +135,18 @@ fn from_environment(name: &str) -> Result<Secret, String> {
     }
 }
 
-fn from_file(path: &Path, accept: fn(&Metadata) -> Result<(), String>) -> Result<Secret, String> {
-    let unopened = |error: std::io::Error| format!("it cannot be opened: {}", error.kind());
-    // To open a pipe would be to wait for its writer.
-    if !std::fs::metadata(path).map_err(unopened)?.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let file = File::open(path).map_err(unopened)?;
-    // The opened file is judged, not the path: the path may lead elsewhere by now.
+/// Reads a file; where nobody else vouches for it, only one that no other user could read or have written.
+fn from_file(path: &Path, is_judged: bool) -> Result<Secret, String> {
+    let unopened = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::InvalidInput => "it is not a regular file".to_owned(),
+        kind => format!("it cannot be opened: {kind}"),
+    };
+    let file = trust::open_regular(path).map_err(unopened)?;
     let metadata = file.metadata().map_err(unopened)?;
-    accept(&metadata)?;
+    if is_judged {
+        private(&metadata)?;
+        trust::judge(&file, path).map_err(|untrusted| untrusted.to_string())?;
+    }
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity(&metadata)));
     let read = file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("it cannot be read: {}", error.kind()))?;
@@ -152,7 +154,7 @@ fn from_file(path: &Path, accept: fn(&Metadata) -> Result<(), String>) -> Result
         return Err(format!("it is longer than {} KiB", SECRET_BYTES_MAX / 1024));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
-    Ok(Secret::from(without_newline(text)))
+    Ok(Secret::from(text))
 }
 
 /// Room for the whole file and a byte more, so that no half-filled buffer is left behind in memory.
@@ -166,11 +168,6 @@ fn private(metadata: &Metadata) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("it can be used by others (mode {mode:04o}); make it 0600: chmod 600"))
-}
-
-fn without_newline(text: &str) -> &str {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    text.strip_suffix('\r').unwrap_or(text)
 }
 
 fn at_pointer(whole: &Secret, pointer: &str) -> Result<Secret, String> {
@@ -235,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_loses_its_newline_and_nothing_else() {
-        for (written, read) in [("a b\n", "a b"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a", " a")] {
+        for (written, read) in [("a b\n", "a b"), ("a\r\n", "a"), ("a", "a"), ("a\"b", "a\"b")] {
             let file = secret_file(written.as_bytes(), 0o600);
             let reference = format!("file:{}", file.path().display());
             assert_eq!(resolve(&reference, None).await, Ok(Secret::from(read)), "{written:?}");

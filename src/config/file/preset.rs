@@ -4,6 +4,7 @@
 //! whatever is wrong with it there is found there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::config::SecretRef;
 use crate::config::catalogue::{self, Evidence, Parameter, ParameterKind, Preset};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::{DeliverStep, HttpStep, Param};
+use crate::trust;
 
 const READ_BACK: [&str; 5] = ["R1", "R2", "R3", "R4", "R5"];
 const EVIDENCE: [&str; 2] = ["openapi", "docs"];
@@ -56,11 +58,7 @@ impl Presets {
             ) else {
                 continue;
             };
-            let size = std::fs::metadata(&path).map_err(|_| unreadable(&path))?.len();
-            if size > FILE_BYTES_MAX {
-                return Err(format!("{} is larger than 64 KiB: that is not a preset", path.display()));
-            }
-            let text = std::fs::read_to_string(&path).map_err(|_| unreadable(&path))?;
+            let text = text_of(&path)?;
             let before = self.texts.insert(name.to_owned(), (path.display().to_string(), text));
             replaced.extend(before.map(|_| name.to_owned()));
             self.read_alone(name);
@@ -80,6 +78,24 @@ impl Presets {
     pub(super) fn into_mistakes(self) -> Vec<Diagnostics> {
         self.mistakes.into_inner()
     }
+}
+
+/// The text of a preset: a regular file that no other user could have written, and no larger than a preset is.
+fn text_of(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::InvalidInput => format!("{shown} is not a regular file"),
+        _ => format!("{shown} cannot be read"),
+    };
+    let file = trust::open_regular(path).map_err(unreadable)?;
+    trust::judge(&file, path).map_err(|untrusted| untrusted.to_string())?;
+    let mut text = String::new();
+    // One byte more than is allowed tells too large from just large enough.
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("{shown} is larger than 64 KiB: that is not a preset"));
+    }
+    Ok(text)
 }
 
 /// Every preset that comes with the program.
