@@ -33,6 +33,9 @@ pub enum BadSecretRef {
     /// None of the five ways: perhaps the secret itself.
     #[error("a secret is never written in this file, it is referred to: {FIVE_WAYS}")]
     Literal,
+    /// `file:` and a relative path.
+    #[error("file: with a relative path: the folder that keyround is started in can be any")]
+    Relative,
     /// One of the five ways with nothing, or nonsense, behind the colon.
     #[error("the reference does not say which secret: {FIVE_WAYS}")]
     Incomplete,
@@ -47,6 +50,7 @@ impl FromStr for SecretRef {
             |ok: bool, reference: SecretRef| if ok { Ok(reference) } else { Err(BadSecretRef::Incomplete) };
         match way {
             "env" => complete(!name.is_empty() && !name.contains('='), SecretRef::Env(name.to_owned())),
+            "file" if !name.is_empty() && !name.starts_with('/') => Err(BadSecretRef::Relative),
             "file" => complete(name.starts_with('/'), SecretRef::File(PathBuf::from(name))),
             "credential" => {
                 let plain = !name.is_empty() && !name.contains('/') && name != "." && name != "..";

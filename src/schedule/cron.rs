@@ -39,6 +39,8 @@ enum Rhythm {
     FixedTimes,
     /// The distance between two ticks is meant; a repeated hour has its ticks again.
     Intervals,
+    /// The same, all round the clock: where a repeat would stretch an interval, there is a tick at its end.
+    RoundTheClock,
     /// The same, in every hour of the day: a skip of whole hours leaves no gap, so nothing is made up for.
     EveryHour,
 }
@@ -135,7 +137,15 @@ impl Cron {
     #[must_use]
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let local = self.zone.from_utc_datetime(&after.to_chrono().naive_utc()).naive_local();
-        self.schedules.iter().filter_map(|schedule| self.next_of(schedule, local, after)).min()
+        let next = self.schedules.iter().filter_map(|schedule| self.next_of(schedule, local, after)).min()?;
+        if self.rhythm != Rhythm::RoundTheClock || next.since(after) > INTERVAL_SEARCH {
+            return Some(next);
+        }
+        // A repeat since `after` makes the real distance longer than the one that the wall clock shows.
+        let shown = self.zone.from_utc_datetime(&next.to_chrono().naive_utc()).naive_local() - local;
+        let repeated = i64::try_from(next.since(after).as_secs()).unwrap_or_default() - shown.num_seconds();
+        let earlier = Timestamp::from_unix(next.unix_seconds() - repeated);
+        Some(if repeated > 0 && earlier > after { earlier } else { next })
     }
 
     fn next_of(&self, schedule: &Schedule, local: NaiveDateTime, after: Timestamp) -> Option<Timestamp> {
@@ -252,6 +262,8 @@ const DAY: usize = 3;
 const WEEKDAY: usize = 5;
 /// Hours that are further apart are times of the day, and not an interval.
 const INTERVAL_HOURS_MAX: usize = 6;
+/// No interval of hours is longer, a repeated hour included.
+const INTERVAL_SEARCH: Duration = Duration::from_hours(13);
 
 /// Whether an interval is meant, or times of the day.
 fn rhythm(written: &[&str; 7], translated: &[String]) -> Rhythm {
@@ -262,9 +274,12 @@ fn rhythm(written: &[&str; 7], translated: &[String]) -> Rhythm {
     let step = 24 / hours.len().max(1);
     let is_even = hours.windows(2).all(|pair| pair[1] - pair[0] == step) && hours.len() * step == 24;
     let is_interval = |field: usize| written[field].starts_with('*') || written[field].contains('/');
-    match is_interval(HOUR) || is_interval(MINUTE) || (is_even && step <= INTERVAL_HOURS_MAX) {
-        true => Rhythm::Intervals,
-        false => Rhythm::FixedTimes,
+    if written[HOUR].starts_with('*') || (is_even && step <= INTERVAL_HOURS_MAX) {
+        Rhythm::RoundTheClock
+    } else if is_interval(HOUR) || is_interval(MINUTE) {
+        Rhythm::Intervals
+    } else {
+        Rhythm::FixedTimes
     }
 }
 

@@ -13,6 +13,7 @@ use crate::alert::{Condition, Policy, Style};
 use crate::config::SecretRef;
 use crate::config::settings::{AlertSettings, Auth, EmailSettings, MailTls, SinkSettings, WebhookStep};
 use crate::ids::SinkName;
+use crate::time::in_words;
 
 const KINDS: [&str; 7] = ["webhook", "slack", "pagerduty", "alertmanager", "email", "sns", "command"];
 const KINDS_HINT: &str = "one of webhook, slack, pagerduty, alertmanager, email, sns and command";
@@ -39,9 +40,22 @@ fn alert(mut section: Section<'_>) -> Option<AlertSettings> {
     let on = conditions(&mut section);
     let repeat = section.duration("repeat", REPEAT_MIN).unwrap_or(REPEAT_DEFAULT);
     let timeout = steps::timeout(&mut section);
+    if timeout > repeat {
+        let (timeout, repeat) = (in_words(timeout), in_words(repeat));
+        section.report.warn(format!(
+            "{}: timeout = {timeout} is longer than repeat = {repeat}, so a repetition can be due before the last attempt ends",
+            section.title
+        ));
+    }
     let kind = section.required("kind", KINDS_HINT)?;
     let kind = reader::string(section.report, "kind", kind.value)?;
-    let (style, sink) = match kind.text {
+    // A misspelt kind is read as the one that is meant, so that the other mistakes are found in the same run.
+    let meant = if KINDS.contains(&kind.text) { None } else { values::nearest(kind.text, KINDS.into_iter()) };
+    if let Some(meant) = meant {
+        let mistake = Mistake::new(kind.span, format!("unknown kind {}", quoted(kind.text)));
+        section.report.add(mistake.hint(format!("did you mean {meant}?")));
+    }
+    let (style, sink) = match meant.unwrap_or(kind.text) {
         "webhook" => (Style::Messages, webhook(section).map(SinkSettings::Webhook)),
         "slack" => (Style::Messages, slack(section)),
         "pagerduty" => (Style::Incidents, pagerduty(section)),
@@ -50,12 +64,8 @@ fn alert(mut section: Section<'_>) -> Option<AlertSettings> {
         "sns" => (Style::Messages, sns(section)),
         "command" => (Style::Messages, command(section)),
         other => {
-            let hint = match values::nearest(other, KINDS.into_iter()) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => KINDS_HINT.to_owned(),
-            };
             let mistake = Mistake::new(kind.span, format!("unknown kind {}", quoted(other)));
-            section.report.add(mistake.hint(hint));
+            section.report.add(mistake.hint(KINDS_HINT));
             return None;
         }
     };

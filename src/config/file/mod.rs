@@ -19,10 +19,12 @@ mod sections;
 mod steps;
 mod template;
 mod terms;
+mod together;
 mod values;
 mod vendor;
 mod waivers;
 mod watch;
+mod zones;
 
 use std::path::{Path, PathBuf};
 
@@ -270,6 +272,7 @@ fn read<'a>(
     let (schedule, zone) = sections::schedule(section("schedule"));
     let aws = sections::aws(section("aws"));
     let (terms, concurrency) = terms::defaults(section("defaults"), zone);
+    together::judge_schedule(report, &schedule, &terms.ages);
     let mut warnings = own_presets(section("presets"), presets, beside);
     let accounts = sections::accounts(report, &root.named("account", "[account.NAME]"));
     let context = Context { zone, terms: &terms, accounts: &accounts, presets };
@@ -280,6 +283,7 @@ fn read<'a>(
     let heartbeat = root.section("heartbeat", "[heartbeat]".to_owned()).and_then(watch::heartbeat);
     let serve = root.section("serve", "[serve]".to_owned()).and_then(watch::serve);
     root.finish();
+    warnings.extend(report.take_warnings());
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }

@@ -184,7 +184,8 @@ impl<'a> Section<'a> {
     fn unknown(&self, name: &Spanned<std::borrow::Cow<'_, str>>) -> Mistake {
         self.report.clear(name.span().into());
         let message = format!("unknown key {} in {}", quoted(name.get_ref()), self.title);
-        let hint = match values::nearest(name.get_ref(), self.asked.iter().copied()) {
+        let free = self.asked.iter().copied().filter(|key| self.place_of(key).is_none());
+        let hint = match values::nearest(name.get_ref(), free) {
             Some(meant) => format!("did you mean {meant}?"),
             None => {
                 format!("the keys here are {}", self.asked.iter().copied().collect::<Vec<_>>().join(", "))
@@ -276,6 +277,7 @@ pub(super) fn secret(report: &Report<'_>, value: &Spanned<DeValue<'_>>) -> Optio
             report.hide(span);
             let hint = match bad {
                 BadSecretRef::Literal => "put the secret in one of those places, and its name here",
+                BadSecretRef::Relative => "write file:/full/path",
                 BadSecretRef::Incomplete => "file: wants an absolute path, credential: a plain file name",
             };
             report.add(Mistake::new(span, bad.to_string()).hint(hint));

@@ -83,6 +83,7 @@ pub(super) struct Report<'a> {
     mistakes: RefCell<Vec<Mistake>>,
     clear: RefCell<Vec<Span>>,
     hidden: RefCell<Vec<Span>>,
+    warnings: RefCell<Vec<String>>,
     /// In a preset: what its secret parameters were given.
     secret_params: BTreeMap<String, SecretRef>,
 }
@@ -91,7 +92,8 @@ impl<'a> Report<'a> {
     pub(super) fn new(text: &'a str) -> Report<'a> {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let (mistakes, clear, hidden) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Report { text, line_starts, mistakes, clear, hidden, secret_params: BTreeMap::new() }
+        let (warnings, secret_params) = (RefCell::default(), BTreeMap::new());
+        Report { text, line_starts, mistakes, clear, hidden, warnings, secret_params }
     }
 
     /// For a preset whose secret parameters were given these.
@@ -108,6 +110,19 @@ impl<'a> Report<'a> {
 
     pub(super) fn add(&self, mistake: Mistake) {
         self.mistakes.borrow_mut().push(mistake);
+    }
+
+    /// What is allowed and may not be meant: a sentence without secrets.
+    pub(super) fn warn(&self, sentence: String) {
+        let mut warnings = self.warnings.borrow_mut();
+        if !warnings.contains(&sentence) {
+            warnings.push(sentence);
+        }
+    }
+
+    /// The warnings so far, which are given once.
+    pub(super) fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
     }
 
     /// These bytes hold no secret and may be shown.

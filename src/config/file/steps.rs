@@ -112,8 +112,7 @@ fn deliver_step<'a>(
 ) -> Option<Ways> {
     let title = format!("[{}]", title(recipe.name, "deliver"));
     let mut section = reader::section(vendor.report, "deliver", title, value)?;
-    let kind = section.required("kind", &format!("one of {}", BUILT.join(", ")))?;
-    let kind = reader::string(section.report, "kind", kind.value)?;
+    let kind = kind_of(&mut section)?;
     let one = |step| Ways { deliver: vec![step], ..Ways::default() };
     let scope = &mut earlier.scope;
     match kind.text {
@@ -138,20 +137,42 @@ fn deliver_step<'a>(
             Some(one(DeliverStep::Command(step)))
         }
         "manual" => Some(one(DeliverStep::Manual(manual(section, kind.span, steps)))),
-        _ => {
-            section.report.add(other_kind(kind));
-            None
-        }
+        _ => None,
     }
 }
 
-fn other_kind(kind: Text<'_>) -> Mistake {
-    let name = quoted(kind.text);
-    let hint = match values::nearest(kind.text, BUILT.into_iter()) {
+/// The kind of a step. One that is missing or misspelt is reported, and the step is read as what it seems to be, so that
+/// its other mistakes are found in the same run.
+fn kind_of<'a>(section: &mut Section<'a>) -> Option<Text<'a>> {
+    let guessed = || {
+        let has = |key| section.place_of(key).is_some();
+        let marks = [
+            ("argv", "command"),
+            ("preset", "preset"),
+            ("instructions", "manual"),
+            ("parameter", "ssm"),
+            ("carries", "webhook"),
+            ("method", "http"),
+            ("auth", "http"),
+            ("json", "http"),
+        ];
+        marks.into_iter().find(|(key, _)| has(key)).map(|(_, kind)| kind)
+    };
+    let guessed = guessed();
+    let Some(entry) = section.required("kind", &format!("one of {}", BUILT.join(", "))) else {
+        return guessed.map(|text| Text { text, span: section.span });
+    };
+    let kind = reader::string(section.report, "kind", entry.value)?;
+    if BUILT.contains(&kind.text) {
+        return Some(kind);
+    }
+    let near = values::nearest(kind.text, BUILT.into_iter());
+    let hint = match near {
         Some(meant) => format!("did you mean {meant}?"),
         None => format!("the kinds are {}", BUILT.join(", ")),
     };
-    Mistake::new(kind.span, format!("unknown kind {name}")).hint(hint)
+    section.report.add(Mistake::new(kind.span, format!("unknown kind {}", quoted(kind.text))).hint(hint));
+    near.or(guessed).map(|text| Text { text, span: kind.span })
 }
 
 /// A person does the whole of it: before or after a step of ours, nobody could say how far a delivery has come.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::reader::{self, Section, Text};
 use super::report::{Mistake, Span};
+use super::together::Opening;
 use crate::config::settings::Ages;
 use crate::rotation::Plan;
 use crate::rotation::{Window, Windows};
@@ -25,12 +26,21 @@ pub(super) struct Terms {
     pub(super) plan: Plan,
     /// The `warn_before` that was written, and where.
     warn_before: Option<(Duration, Span)>,
+    /// Where `max_age` was written.
+    pub(super) max_age_at: Option<Span>,
+    pub(super) opening: Opening,
 }
 
 impl Default for Terms {
     fn default() -> Terms {
         let ages = Ages { max_age: 90 * DAY, warn_before: WARN_BEFORE, overdue_after: 3 * DAY };
-        Terms { ages, plan: Plan::default(), warn_before: None }
+        Terms {
+            ages,
+            plan: Plan::default(),
+            warn_before: None,
+            max_age_at: None,
+            opening: Opening::of(&Windows::any_time()),
+        }
     }
 }
 
@@ -45,7 +55,9 @@ pub(super) fn defaults(section: Option<Section<'_>>, zone: chrono_tz::Tz) -> (Te
 
 /// What this section says, and `base` where it says nothing.
 pub(super) fn read(section: &mut Section<'_>, base: &Terms, zone: chrono_tz::Tz) -> Terms {
-    Terms { plan: plan(section, &base.plan, zone), ..ages(section, base) }
+    let plan = plan(section, &base.plan, zone);
+    let opening = if plan.windows == base.plan.windows { base.opening } else { Opening::of(&plan.windows) };
+    Terms { plan, opening, ..ages(section, base) }
 }
 
 fn ages(section: &mut Section<'_>, base: &Terms) -> Terms {
@@ -67,7 +79,8 @@ fn ages(section: &mut Section<'_>, base: &Terms) -> Terms {
         section.report.add(always_warned(here, said, warn_before, max_age));
     }
     let ages = Ages { max_age, warn_before, overdue_after };
-    Terms { ages, plan: base.plan.clone(), warn_before: said }
+    let max_age_at = max_age_here.or(base.max_age_at);
+    Terms { ages, plan: base.plan.clone(), warn_before: said, max_age_at, opening: base.opening }
 }
 
 fn always_warned(here: Span, said: Span, warn_before: Duration, max_age: Duration) -> Mistake {

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use chrono_tz::{TZ_VARIANTS, Tz};
+use chrono_tz::Tz;
 use url::{Host, Url};
 
 use super::reader::{Text, quoted};
 use super::report::{Mistake, Report, Span};
+use super::zones;
 use crate::time::in_words;
 
 /// Ten years. Whoever means longer means never, and sums of two such are still dates.
@@ -47,15 +48,17 @@ pub(super) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> 
 }
 
 pub(super) fn timezone(report: &Report<'_>, text: Text<'_>) -> Option<Tz> {
-    let zone = text.text.parse().ok();
-    if zone.is_none() {
-        let hint = match nearest(text.text, TZ_VARIANTS.iter().map(|zone| zone.name())) {
-            Some(meant) => format!("did you mean {meant}?"),
-            None => "an IANA name such as UTC or Europe/Berlin".to_owned(),
-        };
-        report.add(Mistake::new(text.span, format!("{} is not a time zone", quoted(text.text))).hint(hint));
+    match zones::zone(text.text) {
+        Ok((zone, warning)) => {
+            warning.into_iter().for_each(|warning| report.warn(format!("[schedule]: {warning}")));
+            Some(zone)
+        }
+        Err(hint) => {
+            let message = format!("{} is not a time zone", quoted(text.text));
+            report.add(Mistake::new(text.span, message).hint(hint));
+            None
+        }
     }
-    zone
 }
 
 /// `arn:aws:iam::111122223333:role/name`: the account in it.

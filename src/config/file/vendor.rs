@@ -10,6 +10,7 @@ use super::report::{Mistake, Report, Span};
 use super::sections::not_empty;
 use super::steps::{self, Recipe};
 use super::terms::{self, Terms};
+use super::together;
 use super::values;
 use crate::config::settings::{
     Access, AccountSettings, KeyAccess, Users, VendorNeeds, VendorSettings, VerifyStep,
@@ -153,6 +154,7 @@ impl<'a> Vendor<'_, 'a> {
         let account = account(&mut self.section, self.context.accounts);
         let users = self.users(account.as_ref());
         let terms = terms::read(&mut self.section, self.context.terms, self.context.zone);
+        together::judge(&self.section, &terms);
         let (name, presets) = (self.name, self.context.presets);
         let recipe = Recipe { name, accounts: self.context.accounts, account: account.as_ref(), presets };
         let ways = steps::deliver(&mut self.section, &recipe);
@@ -245,6 +247,10 @@ pub(super) fn account(
             Mistake::new(text.span, format!("there is no [account.{}]", reader::unquoted(text.text)));
         let hint = match values::nearest(text.text, known.keys().map(AccountName::as_str)) {
             Some(meant) => format!("did you mean {meant}?"),
+            None if !known.is_empty() => {
+                let names: Vec<&str> = known.keys().map(AccountName::as_str).collect();
+                format!("the accounts of this file are {}", names.join(", "))
+            }
             None => "leave it out for the account of the ambient credentials".to_owned(),
         };
         section.report.add(mistake.hint(hint));

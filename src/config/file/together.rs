@@ -1,0 +1,224 @@
+//! Settings that are right each for itself and do not go together: what can never work is a mistake, what is dangerous is a
+//! warning. Each sentence shows the arithmetic.
+
+use std::time::Duration;
+
+use super::reader::Section;
+use super::report::{Mistake, Report, Span};
+use super::terms::Terms;
+use crate::config::settings::{Ages, ScheduleSettings};
+use crate::rotation::{Plan, Windows};
+use crate::time::{Timestamp, in_words};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+/// AWS reports the use of a key with a delay of this order.
+const REPORT_DELAY: Duration = Duration::from_mins(15);
+/// Windows are looked at in steps of this length.
+const STEP: Duration = Duration::from_mins(5);
+/// Whoever is called to bring an old key back needs this long.
+const COOL_MIN: Duration = HOUR;
+/// 2026-01-01, a Thursday: windows and schedules are looked at from here on, so that a file means the same every day.
+const EXAMPLE_DAY: i64 = 1_767_225_600;
+/// As many ticks of a schedule are looked at.
+const TICKS: usize = 100;
+/// The settings of a vendor that decide what is judged here.
+const KEYS: [&str; 11] = [
+    "max_age",
+    "soak",
+    "quiet_for",
+    "cool",
+    "windows",
+    "prove_every",
+    "prove_successes",
+    "require_use",
+    "overdue_after",
+    "warn_before",
+    "doubt_window",
+];
+
+/// How long windows are open and closed in a week.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Opening {
+    open: Duration,
+    longest_closed: Duration,
+}
+
+impl Opening {
+    pub(super) fn of(windows: &Windows) -> Opening {
+        if *windows == Windows::any_time() {
+            return Opening { open: 7 * DAY, longest_closed: Duration::ZERO };
+        }
+        let start = Timestamp::from_unix(EXAMPLE_DAY);
+        let (mut at, mut open, mut longest_closed) = (start, Duration::ZERO, Duration::ZERO);
+        // Two weeks, because a window may be open over the end of the first.
+        while at < start + 14 * DAY {
+            let opening = windows.opening(at);
+            if opening > at {
+                longest_closed = longest_closed.max(opening.since(at));
+                at = opening;
+            } else {
+                open += if at < start + 7 * DAY { STEP } else { Duration::ZERO };
+                at = at + STEP;
+            }
+        }
+        Opening { open, longest_closed }
+    }
+}
+
+/// Judges what a vendor is rotated with: its own settings, and those of `[defaults]` where it says nothing.
+pub(super) fn judge(section: &Section<'_>, terms: &Terms) {
+    let said = KEYS.into_iter().find_map(|key| section.place_of(key));
+    let place = section.place_of("max_age").or(said).or(terms.max_age_at).unwrap_or(section.span);
+    let who = if said.is_some() { section.title.as_str() } else { "[defaults]" };
+    judge_max_age(section.report, place, who, terms);
+    let warnings = [
+        too_soon(terms),
+        too_late(terms),
+        closed(terms.opening),
+        retired_unseen(&terms.plan),
+        gone_for_good(&terms.plan),
+        proved_for_long(&terms.plan),
+        doubted_briefly(&terms.plan),
+    ];
+    for warning in warnings.into_iter().flatten() {
+        section.report.warn(format!("{who}: {warning}"));
+    }
+}
+
+fn prove(plan: &Plan) -> Duration {
+    plan.prove_every * plan.prove_successes.saturating_sub(1)
+}
+
+/// A key that is due before its rotation is over is rotated again at once, for ever.
+fn judge_max_age(report: &Report<'_>, place: Span, who: &str, terms: &Terms) {
+    let (plan, max_age, closed) = (&terms.plan, terms.ages.max_age, terms.opening.longest_closed);
+    let least = plan.soak.max(plan.quiet_for) + plan.cool + prove(plan);
+    let all = plan.soak + REPORT_DELAY + plan.quiet_for + plan.cool + prove(plan) + closed;
+    let sum = format!(
+        "soak {} + {} until AWS reports a use + quiet_for {} + cool {} + proving {} + closed windows {} = {}",
+        in_words(plan.soak),
+        in_words(REPORT_DELAY),
+        in_words(plan.quiet_for),
+        in_words(plan.cool),
+        in_words(prove(plan)),
+        in_words(closed),
+        in_words(all),
+    );
+    let written = in_words(max_age);
+    let hint = match max_age < DAY {
+        true => "m is minutes; for three months write 90d",
+        false => "a longer max_age, or shorter waits",
+    };
+    if max_age <= least {
+        let message = format!("max_age = {written} is shorter than a rotation takes: {sum}");
+        report.add(Mistake::new(place, message).hint(hint));
+    } else if max_age <= all {
+        report.warn(format!(
+            "{who}: max_age = {written} may be shorter than a rotation takes, so that the next one begins at once: {sum}"
+        ));
+    } else if max_age < DAY {
+        report.warn(format!("{who}: max_age = {written} rotates a key several times a day; {hint}"));
+    }
+}
+
+fn too_soon(terms: &Terms) -> Option<String> {
+    let (overdue_after, closed) = (terms.ages.overdue_after, terms.opening.longest_closed);
+    let written = in_words(overdue_after);
+    if overdue_after < MINUTE {
+        return Some(format!("overdue_after = {written} reports each key as overdue as soon as it is due"));
+    }
+    (overdue_after <= closed).then(|| {
+        let closed = in_words(closed);
+        format!("overdue_after = {written} is not longer than the windows are closed ({closed}): a key can be overdue before its rotation may begin")
+    })
+}
+
+fn too_late(terms: &Terms) -> Option<String> {
+    let Ages { max_age, overdue_after, .. } = terms.ages;
+    (overdue_after > max_age).then(|| {
+        let (overdue_after, max_age) = (in_words(overdue_after), in_words(max_age));
+        format!("overdue_after = {overdue_after} is longer than max_age = {max_age}: a key is reported only at more than twice its age")
+    })
+}
+
+fn closed(opening: Opening) -> Option<String> {
+    (opening.open < HOUR).then(|| {
+        format!(
+            "the windows are open for about {} a week: a rotation may have no time to begin",
+            in_words(opening.open)
+        )
+    })
+}
+
+fn retired_unseen(plan: &Plan) -> Option<String> {
+    let (soak, quiet_for) = (in_words(plan.soak), in_words(plan.quiet_for));
+    if !plan.requires_use() && plan.quiet_for < HOUR {
+        return Some(format!(
+            "require_use = false and quiet_for = {quiet_for}: the old key is set Inactive {soak} after the delivery, whether or not the vendor uses the new one"
+        ));
+    }
+    if plan.soak < REPORT_DELAY && plan.quiet_for < REPORT_DELAY {
+        return Some(format!(
+            "soak = {soak} and quiet_for = {quiet_for}: AWS reports a use up to {} late, so a use of the old key can be missed",
+            in_words(REPORT_DELAY)
+        ));
+    }
+    (!plan.quiet_for.is_zero() && plan.quiet_for < REPORT_DELAY).then(|| {
+        format!(
+            "quiet_for = {quiet_for}: AWS reports a use up to {} late, so a use of the old key can be missed",
+            in_words(REPORT_DELAY)
+        )
+    })
+}
+
+fn gone_for_good(plan: &Plan) -> Option<String> {
+    (plan.cool < COOL_MIN).then(|| {
+        let cool = in_words(plan.cool);
+        format!("cool = {cool}: the old key is deleted {cool} after it was set Inactive, too soon to bring it back")
+    })
+}
+
+fn proved_for_long(plan: &Plan) -> Option<String> {
+    (prove(plan) > DAY).then(|| {
+        format!(
+            "prove_every = {} and prove_successes = {}: a new key is proved for {} before the vendor gets it",
+            in_words(plan.prove_every),
+            plan.prove_successes,
+            in_words(prove(plan))
+        )
+    })
+}
+
+fn doubted_briefly(plan: &Plan) -> Option<String> {
+    (plan.doubt_window < MINUTE).then(|| {
+        format!("doubt_window = {}: a listing of AWS can lag behind for longer", in_words(plan.doubt_window))
+    })
+}
+
+/// Judges when passes are made.
+pub(super) fn judge_schedule(report: &Report<'_>, schedule: &ScheduleSettings, ages: &Ages) {
+    for doubt in schedule.cron.doubts() {
+        report.warn(format!("[schedule]: {doubt}"));
+    }
+    let first = schedule.cron.next_after(Timestamp::from_unix(EXAMPLE_DAY));
+    let ticks = std::iter::successors(first, |tick| schedule.cron.next_after(*tick));
+    let ticks: Vec<Timestamp> = ticks.take(TICKS).collect();
+    let gaps = || ticks.windows(2).map(|pair| pair[1].since(pair[0]));
+    let (Some(shortest), Some(longest)) = (gaps().min(), gaps().max()) else { return };
+    if schedule.jitter >= shortest {
+        report.warn(format!(
+            "[schedule]: jitter = {} is not shorter than the time between two passes ({}), so passes are left out",
+            in_words(schedule.jitter),
+            in_words(shortest)
+        ));
+    }
+    if longest > ages.overdue_after && longest > DAY {
+        report.warn(format!(
+            "[schedule]: passes are up to {} apart, longer than overdue_after = {}: a key can be overdue before a pass sees it",
+            in_words(longest),
+            in_words(ages.overdue_after)
+        ));
+    }
+}
