@@ -222,3 +222,54 @@ pub(super) fn judge_schedule(report: &Report<'_>, schedule: &ScheduleSettings, a
         ));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Environment, Settings, parse};
+
+    /// A configuration with these lines in `[defaults]`: its settings, or its mistakes as a person sees them.
+    fn read(defaults: &str) -> Result<Settings, String> {
+        let text = format!(
+            "[defaults]\n{defaults}\n[vendor.acme]\niam_user = \"acme\"\n\
+             deliver = [{{ kind = \"webhook\", url = \"https://a.example\", secret = \"env:A\" }}]"
+        );
+        parse("rotation.toml", &text, &Environment::default()).map_err(|mistakes| mistakes.render(false))
+    }
+
+    fn warned_of(defaults: &str, sentence: &str) {
+        let warnings = read(defaults).expect("settings").warnings;
+        assert!(warnings.iter().any(|warning| warning.contains(sentence)), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_key_that_is_due_before_its_rotation_is_over_is_a_mistake() {
+        let refusal = read("max_age = \"7d\"").expect_err("a rotation takes longer");
+        assert!(refusal.contains("max_age = 7d is shorter than a rotation takes"), "{refusal}");
+        assert!(refusal.contains("cool 7d"), "{refusal}");
+    }
+
+    #[test]
+    fn the_defaults_go_together() {
+        assert_eq!(read("").expect("settings").warnings, Vec::<String>::new());
+        assert_eq!(read("max_age = \"30d\"").expect("settings").warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn minutes_where_months_are_meant_are_refused_with_a_hint() {
+        let refusal = read("max_age = \"3m\"").expect_err("three minutes");
+        assert!(refusal.contains("m is minutes; for three months write 90d"), "{refusal}");
+    }
+
+    #[test]
+    fn a_sum_that_only_the_report_delay_exceeds_is_a_warning() {
+        // The waits alone are shorter than max_age; with AWS's delay and both waits in a row they are not.
+        warned_of("max_age = \"8d12h\"", "may be shorter than a rotation takes");
+    }
+
+    #[test]
+    fn waits_that_hide_a_use_or_leave_no_way_back_are_warnings() {
+        warned_of("soak = \"0s\"\nquiet_for = \"0s\"", "a use of the old key can be missed");
+        warned_of("cool = \"10m\"", "too soon to bring it back");
+        warned_of("overdue_after = \"100d\"", "is longer than max_age");
+    }
+}
