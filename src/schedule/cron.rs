@@ -417,10 +417,7 @@ impl Kind {
         let is_name = self.names.iter().any(|name| name.eq_ignore_ascii_case(item));
         let letters = item.trim_start_matches(|letter: char| letter.is_ascii_digit());
         let is_mark = |mark: &&str| letters.eq_ignore_ascii_case(mark);
-        !is_name
-            && (item.contains('#')
-                || letters.starts_with("L-")
-                || ["L", "W", "LW"].iter().any(|mark| is_mark(&mark)))
+        !is_name && (item.contains('#') || letters.starts_with("L-") || ["L", "W", "LW"].iter().any(is_mark))
     }
 
     /// What happens where a step does not fit into its range.

@@ -50,7 +50,9 @@ pub(super) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> 
 pub(super) fn timezone(report: &Report<'_>, text: Text<'_>) -> Option<Tz> {
     match zones::zone(text.text) {
         Ok((zone, warning)) => {
-            warning.into_iter().for_each(|warning| report.warn(format!("[schedule]: {warning}")));
+            if let Some(warning) = warning {
+                report.warn(format!("[schedule]: {warning}"));
+            }
             Some(zone)
         }
         Err(hint) => {
