@@ -118,7 +118,7 @@ fn judge_one(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
     Ok(())
 }
 
-/// Opens a regular file to read it. A pipe or a device is refused before it is opened: that could wait for ever.
+/// Opens a regular file to read it. A pipe or a device is refused, and does not make the caller wait.
 ///
 /// # Errors
 ///

@@ -45,8 +45,8 @@ impl Clock for SystemClock {
 
 /// Reads the configuration that the command line names.
 pub(crate) fn settings(path: Option<&Path>, color: bool) -> Result<(PathBuf, Settings), Failure> {
-    let path = config::find(path);
-    let settings = config::load(&path).map_err(|error| {
+    let found = config::find(path);
+    let settings = config::load_found(&found).map_err(|error| {
         let message = match &error {
             ConfigError::Mistakes(mistakes) => mistakes.render(color),
             other => other.to_string(),
@@ -56,7 +56,7 @@ pub(crate) fn settings(path: Option<&Path>, color: bool) -> Result<(PathBuf, Set
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    Ok((path, settings))
+    Ok((found.path, settings))
 }
 
 /// A world that works on the real AWS, the real vendors and this journal.

@@ -1,7 +1,6 @@
 //! Finding the file and reading it.
 
 use std::env;
-use std::fs::Metadata;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -80,29 +79,58 @@ pub enum ConfigError {
     Mistakes(#[from] Diagnostics),
 }
 
+/// Where the configuration is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether a person named this file, on the command line or in `$KEYROUND_CONFIG`. A file that was only found in
+    /// the current folder may have been put there by another user.
+    pub is_named: bool,
+}
+
 /// Where the configuration is: what was said on the command line, `$KEYROUND_CONFIG`,
 /// `./rotation.toml` if there is one, or the system's place.
 #[must_use]
-pub fn find(explicit: Option<&Path>) -> PathBuf {
+pub fn find(explicit: Option<&Path>) -> Found {
+    let named = |path: PathBuf| Found { path, is_named: true };
     if let Some(path) = explicit {
-        return path.to_owned();
+        return named(path.to_owned());
     }
     if let Some(path) = env::var_os("KEYROUND_CONFIG").filter(|path| !path.is_empty()) {
-        return PathBuf::from(path);
+        return named(PathBuf::from(path));
     }
     let here = Path::new("rotation.toml");
-    if here.exists() { here.to_owned() } else { PathBuf::from(LAST_PLACE) }
+    let path = if here.exists() { here } else { Path::new(LAST_PLACE) };
+    Found { path: path.to_owned(), is_named: false }
 }
 
-/// Reads the configuration at this path.
+/// Reads the configuration at this path, which somebody named.
 ///
 /// # Errors
 ///
 /// There is none, it cannot be read, or it has mistakes.
 pub fn load(path: &Path) -> Result<Settings, ConfigError> {
-    let (text, metadata) = read(path)?;
+    load_found(&Found { path: path.to_owned(), is_named: true })
+}
+
+/// Reads the configuration that was found. A file that another user could have written is refused where nobody named
+/// it, and is a warning where somebody did.
+///
+/// # Errors
+///
+/// There is none, it cannot be read or believed, or it has mistakes.
+pub fn load_found(found: &Found) -> Result<Settings, ConfigError> {
+    let path = &found.path;
+    let (text, untrusted) = read(path)?;
+    let warning = match untrusted {
+        Some(untrusted) if !found.is_named => return Err(untrusted.into()),
+        untrusted => {
+            untrusted.map(|why| format!("{why}. Whoever can write the configuration gets the next keys"))
+        }
+    };
     let mut settings = parse(&path.display().to_string(), &text, &Environment::of_process())?;
-    settings.warnings.extend(writable_by_others(path, &metadata));
+    settings.warnings.extend(warning);
     Ok(settings)
 }
 
@@ -115,14 +143,14 @@ pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Settin
     file::parse(name, text, environment.journal())
 }
 
-fn read(path: &Path) -> Result<(String, Metadata), ConfigError> {
+/// The text, and why it should not be believed, if so.
+fn read(path: &Path) -> Result<(String, Option<Untrusted>), ConfigError> {
     let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },
         _ => ConfigError::Unreadable { path: path.to_owned(), source },
     };
     let file = trust::open_regular(path).map_err(failed)?;
-    trust::judge(&file, path)?;
-    let metadata = file.metadata().map_err(failed)?;
+    let untrusted = trust::judge(&file, path).err();
     let mut bytes = Vec::new();
     // One byte more than is allowed tells too large from just large enough.
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -134,27 +162,7 @@ fn read(path: &Path) -> Result<(String, Metadata), ConfigError> {
         let line = good.split(|byte| *byte == b'\n').count();
         ConfigError::NotText { path: path.to_owned(), line }
     })?;
-    Ok((text, metadata))
-}
-
-/// Who can write the configuration can have the next key sent to an address of their own.
-#[cfg(unix)]
-fn writable_by_others(path: &Path, metadata: &Metadata) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let mode = metadata.permissions().mode() & 0o7777;
-    let warning = || {
-        let path = path.display();
-        format!(
-            "{path} can be written by others than its owner (mode {mode:04o}): who writes it gets the next keys; chmod go-w {path}"
-        )
-    };
-    (metadata.is_file() && mode & 0o022 != 0).then(warning)
-}
-
-#[cfg(not(unix))]
-fn writable_by_others(_path: &Path, _metadata: &Metadata) -> Option<String> {
-    None
+    Ok((text, untrusted))
 }
 
 #[cfg(test)]
@@ -180,18 +188,22 @@ mod tests {
         assert!(load(just_so.path()).is_ok());
     }
 
-    #[cfg(unix)]
     #[test]
-    fn a_file_that_others_can_write_is_warned_about() {
+    fn a_file_that_others_can_write_is_refused_where_nobody_named_it() {
         use std::os::unix::fs::PermissionsExt;
 
         let file = written(b"");
-        let warnings = |mode| {
+        let settings = |mode, is_named| {
             std::fs::set_permissions(file.path(), PermissionsExt::from_mode(mode)).expect("a mode");
-            load(file.path()).expect("settings").warnings
+            load_found(&Found { path: file.path().to_owned(), is_named })
         };
-        assert_eq!(warnings(0o644).len(), 1, "only that there is no vendor");
-        assert!(warnings(0o664).iter().any(|warning| warning.contains("mode 0664")));
+        for is_named in [true, false] {
+            let settings = settings(0o644, is_named).expect("settings");
+            assert_eq!(settings.warnings.len(), 1, "only that there is no vendor");
+        }
+        let warnings = settings(0o666, true).expect("settings").warnings;
+        assert!(warnings.iter().any(|warning| warning.contains("mode 0666")), "{warnings:?}");
+        assert!(matches!(settings(0o666, false), Err(ConfigError::Untrusted(_))));
     }
 
     #[test]
@@ -204,6 +216,7 @@ mod tests {
 
     #[test]
     fn what_is_said_on_the_command_line_goes_first() {
-        assert_eq!(find(Some(Path::new("/x/y.toml"))), Path::new("/x/y.toml"));
+        let found = find(Some(Path::new("/x/y.toml")));
+        assert_eq!(found, Found { path: "/x/y.toml".into(), is_named: true });
     }
 }
