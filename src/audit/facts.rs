@@ -84,6 +84,8 @@ pub struct User {
     pub keys: Vec<Key>,
     /// What it may do: its own policies and those of its groups.
     pub policies: Vec<Attached>,
+    /// What limits its rights, if there is a permissions boundary.
+    pub boundary: Option<Attached>,
     /// What it has used; `None`: not asked, or not answered.
     pub used: Option<Vec<ServiceUse>>,
 }
@@ -143,15 +145,18 @@ pub struct Attached {
     pub via: Via,
     /// Its text.
     pub text: String,
-    /// What the text says.
-    pub document: Result<Document, Vec<Mistake>>,
+    /// What can be read of it.
+    pub document: Option<Document>,
+    /// What cannot.
+    pub mistakes: Vec<Mistake>,
 }
 
 impl Attached {
     /// Reads the text.
     #[must_use]
     pub fn new(name: &str, via: Via, text: String) -> Attached {
-        Attached { name: name.to_owned(), via, document: Document::parse(&text), text }
+        let (document, mistakes) = Document::read(&text);
+        Attached { name: name.to_owned(), via, document, mistakes, text }
     }
 }
 
@@ -179,10 +184,12 @@ pub struct Role {
     pub name: String,
     /// Its ARN.
     pub arn: String,
-    /// Whom it lets in.
-    pub trust: Result<Document, Vec<Mistake>>,
+    /// Whom it lets in, as far as that can be read.
+    pub trust: Option<Document>,
     /// What it may do.
     pub policies: Vec<Attached>,
+    /// What limits its rights, if there is a permissions boundary.
+    pub boundary: Option<Attached>,
     /// What it has used; `None`: not asked, or not answered.
     pub used: Option<Vec<ServiceUse>>,
 }

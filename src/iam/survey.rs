@@ -10,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_cloudtrail::types as cloudtrail;
 use aws_sdk_iam::types::{
-    AttachedPolicy, GroupDetail, PolicyDetail, ReportStateType, RoleDetail, SummaryKeyType, UserDetail,
+    AttachedPermissionsBoundary, AttachedPolicy, GroupDetail, PolicyDetail, ReportStateType, RoleDetail,
+    SummaryKeyType, UserDetail,
 };
 use percent_encoding::percent_decode_str;
 
@@ -272,6 +273,7 @@ impl Details {
             console: row.map(|row| row.console).unwrap_or_default(),
             keys: Vec::new(),
             policies,
+            boundary: self.boundary(user.permissions_boundary.as_ref()),
             used: None,
             name,
         })
@@ -291,7 +293,8 @@ impl Details {
         policies.extend(self.attached(role.attached_managed_policies.as_deref().unwrap_or_default()));
         let trust = decoded(role.assume_role_policy_document.as_deref().unwrap_or_default());
         let (name, arn) = (role.role_name.clone()?, role.arn.clone()?);
-        Some(Role { name, arn, trust: Document::parse(&trust), policies, used: None })
+        let boundary = self.boundary(role.permissions_boundary.as_ref());
+        Some(Role { name, arn, trust: Document::read(&trust).0, policies, boundary, used: None })
     }
 
     fn of_group(&self, name: &str) -> Vec<Attached> {
@@ -303,6 +306,13 @@ impl Details {
             policy.via = Via::Group { group: name.to_owned() };
         }
         policies
+    }
+
+    /// The permissions boundary, if its text came along: one that cannot be read limits nothing for certain.
+    fn boundary(&self, boundary: Option<&AttachedPermissionsBoundary>) -> Option<Attached> {
+        let arn = boundary?.permissions_boundary_arn.clone()?;
+        let text = self.managed.get(&arn)?.clone();
+        Some(Attached::new(&arn.clone(), Via::Managed { arn }, text))
     }
 
     fn attached(&self, policies: &[AttachedPolicy]) -> Vec<Attached> {

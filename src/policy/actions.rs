@@ -1,10 +1,13 @@
-//! What is known of AWS's actions: which there are, what kind each is, and whether a policy can name
-//! the resources that it may touch.
+//! What is known of AWS's actions: which there are, what kind each is, and which resources it takes.
 //!
-//! The table holds the services that vendors are given rights in. Of all others nothing is known, and
-//! [`knows`] says so.
+//! The table holds all services of the Service Authorization Reference of its day. Of a newer one nothing is
+//! known, and [`knows`] says so.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::LazyLock;
+
+use super::Pattern;
 
 const TABLE: &str = include_str!("actions.txt");
 
@@ -24,7 +27,7 @@ pub enum Level {
 }
 
 /// One action.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Action {
     /// Such as `s3`.
     pub service: &'static str,
@@ -32,8 +35,9 @@ pub struct Action {
     pub name: &'static str,
     /// What kind it is.
     pub level: Level,
-    /// Whether `Resource` can be narrower than `*` for it.
-    pub scoped: bool,
+    /// The numbers of the kinds of its resources, such as `0,3`; `-` for none.
+    kinds: &'static str,
+    arns: &'static Arns,
 }
 
 impl Action {
@@ -42,29 +46,78 @@ impl Action {
     pub fn full_name(&self) -> String {
         format!("{}:{}", self.service, self.name)
     }
+
+    /// Whether `Resource` can be narrower than `*` for it.
+    #[must_use]
+    pub fn is_scoped(&self) -> bool {
+        self.kinds != "-"
+    }
+
+    /// The kinds of its resources, each as an ARN without `arn:PARTITION:`, with `*` for each variable, such as
+    /// `iam::*:role/*`. None: `Resource` can only be `*`.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let arns = self.arns;
+        self.kinds.split(',').filter_map(|number| arns.get(number.parse::<usize>().ok()?).copied())
+    }
 }
 
+/// The ARNs of a service's kinds of resources.
+type Arns = Vec<&'static str>;
+
+/// Each service with its ARNs, sorted by name.
+static SERVICES: LazyLock<BTreeMap<&'static str, Arns>> = LazyLock::new(|| {
+    let mut services: BTreeMap<&'static str, Arns> = BTreeMap::new();
+    for line in rows() {
+        if let Some(line) = line.strip_prefix('@') {
+            let mut words = line.split(' ');
+            let service = words.next().expect("split gives at least one word");
+            services.entry(service).or_default().extend(words);
+        }
+    }
+    services
+});
+
 static ACTIONS: LazyLock<Vec<Action>> = LazyLock::new(|| {
-    let rows = TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    let mut actions: Vec<Action> = rows.flat_map(row).collect();
+    let mut of: Option<(&'static str, &'static Arns)> = None;
+    let mut actions = Vec::new();
+    for line in rows() {
+        if let Some(line) = line.strip_prefix('@') {
+            let service = line.split(' ').next().unwrap_or(line);
+            of = SERVICES.get_key_value(service).map(|(service, arns)| (*service, arns));
+            continue;
+        }
+        let (service, arns) = of.expect("the table names a service before its actions");
+        let mut words = line.split(' ');
+        let mut word = || words.next().expect("a row of the table has a level, kinds and names");
+        let (level, kinds) = (level(word()), word());
+        actions.extend(words.map(|name| Action { service, name, level, kinds, arns }));
+    }
     actions.sort_by_key(|action| (action.service, action.name));
     actions
 });
 
-fn row(line: &'static str) -> impl Iterator<Item = Action> {
-    let mut words = line.split(' ');
-    let mut word = || words.next().expect("a row of the table has a service, a level and a support");
-    let service = word();
-    let level = match word() {
+/// Where the actions of each service are in [`ACTIONS`].
+static PLACES: LazyLock<BTreeMap<&'static str, Range<usize>>> = LazyLock::new(|| {
+    let mut places: BTreeMap<&'static str, Range<usize>> = BTreeMap::new();
+    for (number, action) in ACTIONS.iter().enumerate() {
+        places.entry(action.service).or_insert(number..number).end = number + 1;
+    }
+    places
+});
+
+fn rows() -> impl Iterator<Item = &'static str> {
+    TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
+}
+
+fn level(word: &str) -> Level {
+    match word {
         "list" => Level::List,
         "read" => Level::Read,
         "write" => Level::Write,
         "tag" => Level::Tag,
         "permissions" => Level::Permissions,
         other => unreachable!("the table has no level {other}"),
-    };
-    let scoped = word() == "scoped";
-    words.map(move |name| Action { service, name, level, scoped })
+    }
 }
 
 /// All actions of the table, by service and name.
@@ -76,18 +129,34 @@ pub fn all() -> &'static [Action] {
 /// Whether the table has this service.
 #[must_use]
 pub fn knows(service: &str) -> bool {
-    all().iter().any(|action| action.service.eq_ignore_ascii_case(service))
+    PLACES.contains_key(service.to_ascii_lowercase().as_str())
+}
+
+/// The actions of this service.
+#[must_use]
+pub fn of_service(service: &str) -> &'static [Action] {
+    let place = PLACES.get(service.to_ascii_lowercase().as_str());
+    place.map_or(&[], |place| &ACTIONS[place.clone()])
+}
+
+/// The action with this name, such as `s3:GetObject`, in any case.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Action> {
+    let (service, name) = name.split_once(':')?;
+    of_service(service).iter().find(|action| action.name.eq_ignore_ascii_case(name))
 }
 
 /// The known actions that this pattern stands for.
 #[must_use]
-pub fn matching(pattern: &super::Pattern) -> Vec<&'static Action> {
+pub fn matching(pattern: &Pattern) -> Vec<&'static Action> {
     if pattern.is_everything() {
         return all().iter().collect();
     }
-    let Some((service, _)) = pattern.action() else { return Vec::new() };
-    let of_service = |action: &&Action| service.contains('*') || action.service.eq_ignore_ascii_case(service);
-    all().iter().filter(of_service).filter(|action| pattern.matches(&action.full_name())).collect()
+    let Some((service, name)) = pattern.action() else { return Vec::new() };
+    let (service, name) = (Pattern::new(service), Pattern::new(name));
+    let services = PLACES.iter().filter(|(known, _)| service.matches(known));
+    let actions = services.flat_map(|(_, place)| &ACTIONS[place.clone()]);
+    actions.filter(|action| name.matches(action.name)).collect()
 }
 
 /// The services that a policy names and the table lacks, and the actions of other services that it lacks, each once.
@@ -115,25 +184,38 @@ pub fn unknown(document: &super::Document) -> Vec<String> {
 pub fn meant(service: &str, name: &str) -> Option<&'static Action> {
     let name = name.to_ascii_lowercase();
     let distance = |action: &Action| strsim::damerau_levenshtein(&action.name.to_ascii_lowercase(), &name);
-    let of_service = all().iter().filter(|action| action.service.eq_ignore_ascii_case(service));
-    let (distance, action) = of_service.map(|action| (distance(action), action)).min_by_key(|near| near.0)?;
+    let (distance, action) =
+        of_service(service).iter().map(|action| (distance(action), action)).min_by_key(|near| near.0)?;
     (distance <= 1.max(name.len() / 6)).then_some(action)
+}
+
+/// The known service that was probably meant by a prefix that there is not.
+#[must_use]
+pub fn service_meant(prefix: &str) -> Option<&'static str> {
+    let prefix = prefix.to_ascii_lowercase();
+    let near = PLACES.keys().map(|known| (strsim::damerau_levenshtein(known, &prefix), *known)).min()?;
+    (near.0 <= 1.max(prefix.len() / 6) && prefix.len() > 2).then_some(near.1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Pattern;
     use super::*;
 
     #[test]
     fn the_table_is_read_whole() {
-        assert!(all().len() > 3000, "{}", all().len());
+        assert!(all().len() > 20_000 && PLACES.len() > 400, "{} {}", all().len(), PLACES.len());
         let one = |name: &str| *matching(&Pattern::new(name)).first().expect("it is in the table");
         assert_eq!(one("s3:getobject").level, Level::Read);
-        assert!(one("s3:GetObject").scoped && !one("s3:ListAllMyBuckets").scoped);
-        assert!(!one("ec2:DescribeInstances").scoped && one("ec2:StartInstances").scoped);
+        assert!(one("s3:GetObject").is_scoped() && !one("s3:ListAllMyBuckets").is_scoped());
+        assert!(!one("ec2:DescribeInstances").is_scoped() && one("ec2:StartInstances").is_scoped());
+        assert_eq!(one("iam:PassRole").kinds().collect::<Vec<_>>(), ["iam::*:role/*"]);
+        assert!(one("s3:GetObject").kinds().any(|kind| kind == "s3:::*/*"));
+        for action in all() {
+            let kinds = action.kinds().filter(|kind| kind.split(':').count() >= 4).count();
+            assert_eq!(kinds > 0, action.is_scoped(), "{}", action.full_name());
+        }
         assert_eq!(one("iam:AttachUserPolicy").level, Level::Permissions);
-        assert!(knows("STS") && !knows("quicksight"));
+        assert!(knows("STS") && knows("quicksight") && !knows("quicksite"));
     }
 
     #[test]
@@ -142,13 +224,17 @@ mod tests {
         assert_eq!(names("*"), all().len());
         assert_eq!(names("*:*"), all().len());
         assert_eq!(names("sts:AssumeRole"), 1);
-        assert!(names("sts:*") > 10 && names("*:GetObject") == 1 && names("quicksight:*") == 0);
+        assert!(names("sts:*") > 10 && names("*:GetObject") > 1 && names("quicksite:*") == 0);
     }
 
     #[test]
     fn a_misspelt_action_is_recognised() {
         assert_eq!(meant("s3", "GetObjet").map(|action| action.name), Some("GetObject"));
         assert_eq!(meant("ec2", "StartInstance").map(|action| action.name), Some("StartInstances"));
-        assert_eq!(meant("s3", "SomethingElse"), None);
+        assert!(meant("s3", "SomethingElse").is_none());
+        assert_eq!(
+            (service_meant("quicksigt"), service_meant("dynamdb")),
+            (Some("quicksight"), Some("dynamodb"))
+        );
     }
 }

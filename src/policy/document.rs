@@ -1,12 +1,16 @@
 //! An IAM policy as types, each part with the bytes of the text that it was read from.
 //!
-//! **Invariant:** every mistake of a text is reported in one run, at its place; a text with mistakes
-//! gives no document, so that nobody judges half of a policy.
+//! **Invariant:** every mistake of a text is reported in one run, at its place. A statement that cannot be read
+//! hides no other: [`Document::read`] gives the statements that can be read beside the mistakes.
 
+mod grammar;
 mod pattern;
 mod reader;
+mod wrapped;
 
+pub use grammar::{MANAGED_CHARACTERS, ROLE_CHARACTERS, USER_CHARACTERS, size};
 pub use pattern::Pattern;
+pub use wrapped::{Part, parts};
 
 /// A text longer than this is no policy: IAM allows 10,240 characters, without white space.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
@@ -78,6 +82,16 @@ impl Document {
     ///
     /// Every mistake that keeps the text from being a policy.
     pub fn parse(text: &str) -> Result<Document, Vec<Mistake>> {
+        match Document::read(text) {
+            (Some(document), mistakes) if mistakes.is_empty() => Ok(document),
+            (_, mistakes) => Err(mistakes),
+        }
+    }
+
+    /// Reads as much of a policy as can be read: the statements without the ones that are too broken to be
+    /// judged, and every mistake. `None`: there is no policy in the text.
+    #[must_use]
+    pub fn read(text: &str) -> (Option<Document>, Vec<Mistake>) {
         reader::read(text)
     }
 
@@ -108,7 +122,7 @@ pub struct Statement {
     /// All of it.
     pub span: Span,
     /// `Sid`
-    pub sid: Option<String>,
+    pub sid: Option<Spanned<String>>,
     /// `Effect`
     pub effect: Effect,
     /// `Principal` or `NotPrincipal`, in policies of resources and in trust policies.
@@ -133,21 +147,11 @@ pub struct Listed {
 }
 
 impl Statement {
-    /// Whether one of its resources can be of this service. `*` can be of any, and so can what is not
-    /// excluded; a bucket is no role.
-    #[must_use]
-    pub fn touches(&self, service: &str) -> bool {
-        let of_service = |item: &Spanned<Pattern>| {
-            let named = item.value.as_str().split(':').nth(2);
-            named.is_none_or(|named| Pattern::new(named).matches(service))
-        };
-        self.resources.as_ref().is_none_or(|list| list.negated || list.items.iter().any(of_service))
-    }
-
     /// Whether it is about everything that there is.
     #[must_use]
     pub fn is_everywhere(&self) -> bool {
-        self.resources.as_ref().is_none_or(|list| list.negated || list.everything().is_some())
+        let is_all = |item: &Spanned<Pattern>| item.value.is_every_resource();
+        self.resources.as_ref().is_none_or(|list| list.negated || list.items.iter().any(is_all))
     }
 }
 
@@ -207,14 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_no_role_and_everything_may_be_one() {
+    fn everything_has_several_spellings() {
         let on = |resource: &str| {
             let text = format!(r#"{{"Statement":{{"Effect":"Allow","Action":"*","Resource":{resource}}}}}"#);
             Document::parse(&text).expect("a policy").statements.remove(0)
         };
-        assert!(on(r#""arn:aws:s3:::b/*""#).touches("s3") && !on(r#""arn:aws:s3:::b/*""#).touches("iam"));
-        assert!(on(r#""*""#).touches("iam") && on(r#"["arn:aws:s3:::b", "arn:aws:*:::x"]"#).touches("iam"));
-        assert!(on(r#""*""#).is_everywhere() && !on(r#""arn:aws:s3:::b""#).is_everywhere());
+        assert!(on(r#""*""#).is_everywhere() && on(r#""arn:aws:*""#).is_everywhere());
+        assert!(!on(r#""arn:aws:s3:::b""#).is_everywhere());
     }
 
     #[test]

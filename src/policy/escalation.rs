@@ -1,21 +1,41 @@
 //! The known ways in which a few rights become all rights.
 //!
-//! The list follows "AWS IAM Privilege Escalation: Methods and Mitigation" (Spencer Gietzen, Rhino
-//! Security Labs, 2018 and later) and "IAM Vulnerable" (Seth Art, Bishop Fox, 2021). `iam:PassRole`
-//! and `sts:AssumeRole` alone have rules of their own.
+//! The list follows "AWS IAM Privilege Escalation: Methods and Mitigation" (Spencer Gietzen, Rhino Security Labs,
+//! 2018 and later), "IAM Vulnerable" (Seth Art, Bishop Fox, 2021) and Cloudsplaining 0.9.1 (Salesforce). A way is
+//! open where [`Rights`] grants every step of it. `iam:PassRole` and `sts:AssumeRole` alone have rules of their own.
 
-use super::{Document, Effect, Pattern, Spanned, Statement};
+mod ways;
+
+pub use ways::WAYS;
+
+use super::rights::{Grant, Rights, Target};
+use super::{Condition, Pattern, Statement};
+
+/// The list that has a way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// Rhino Security Labs.
+    Rhino,
+    /// IAM Vulnerable.
+    BishopFox,
+    /// Cloudsplaining's `PRIVILEGE_ESCALATION_METHODS`.
+    Cloudsplaining,
+}
 
 /// A way: whoever has one action of each step has them all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Way {
     /// What happens, in a few words.
     pub name: &'static str,
+    /// The list that has it.
+    pub source: Source,
+    /// The services to one of which a role is passed, where one is.
+    pub services: &'static [&'static str],
     /// The steps, each with the actions that will do.
     pub steps: &'static [&'static [&'static str]],
 }
 
-const PASS: &[&str] = &["iam:PassRole"];
+const PASS_ROLE: &str = "iam:PassRole";
 /// What gives more rights only when it is done to another user: one's own key has one's own rights.
 const ON_OTHERS: [&str; 5] = [
     "iam:CreateAccessKey",
@@ -24,199 +44,97 @@ const ON_OTHERS: [&str; 5] = [
     "iam:CreateVirtualMFADevice",
     "iam:EnableMFADevice",
 ];
-
-const fn way(name: &'static str, steps: &'static [&'static [&'static str]]) -> Way {
-    Way { name, steps }
-}
-
-/// The ways.
-pub const WAYS: [Way; 39] = [
-    way("writes a new version of a policy that it has", &[&["iam:CreatePolicyVersion"]]),
-    way("takes an older, wider version of a policy into force", &[&["iam:SetDefaultPolicyVersion"]]),
-    way("makes a key for another user", &[&["iam:CreateAccessKey"]]),
-    way("sets a console password for another user", &[&["iam:CreateLoginProfile"]]),
-    way("changes the console password of another user", &[&["iam:UpdateLoginProfile"]]),
-    way("attaches any policy to itself", &[&["iam:AttachUserPolicy"]]),
-    way("attaches any policy to a group it is in", &[&["iam:AttachGroupPolicy"]]),
-    way("attaches any policy to a role it can assume", &[&["iam:AttachRolePolicy"], &["sts:AssumeRole"]]),
-    way("writes a policy of its own into itself", &[&["iam:PutUserPolicy"]]),
-    way("writes a policy of its own into a group", &[&["iam:PutGroupPolicy"]]),
-    way("writes a policy of its own into a role", &[&["iam:PutRolePolicy"], &["sts:AssumeRole"]]),
-    way("joins a group of administrators", &[&["iam:AddUserToGroup"]]),
-    way("lets itself assume any role", &[&["iam:UpdateAssumeRolePolicy"], &["sts:AssumeRole"]]),
-    way(
-        "takes away the boundary of its rights",
-        &[&["iam:DeleteUserPermissionsBoundary", "iam:PutUserPermissionsBoundary"]],
-    ),
-    way("resets a hardware token", &[&["iam:CreateVirtualMFADevice"], &["iam:EnableMFADevice"]]),
-    way("starts a machine with any role", &[PASS, &["ec2:RunInstances"]]),
-    way(
-        "gives a running machine any role",
-        &[PASS, &["ec2:AssociateIamInstanceProfile", "ec2:ReplaceIamInstanceProfileAssociation"]],
-    ),
-    way("asks for a machine with any role", &[PASS, &["ec2:RequestSpotInstances", "ec2:RequestSpotFleet"]]),
-    way(
-        "makes a launch template with any role",
-        &[
-            PASS,
-            &["ec2:CreateLaunchTemplate", "ec2:CreateLaunchTemplateVersion"],
-            &["autoscaling:CreateAutoScalingGroup", "autoscaling:UpdateAutoScalingGroup"],
-        ],
-    ),
-    way(
-        "makes a function with any role and runs it",
-        &[
-            PASS,
-            &["lambda:CreateFunction"],
-            &[
-                "lambda:InvokeFunction",
-                "lambda:CreateEventSourceMapping",
-                "lambda:AddPermission",
-                "lambda:CreateFunctionUrlConfig",
-            ],
-        ],
-    ),
-    way("changes the code of a function that has a role", &[&["lambda:UpdateFunctionCode"]]),
-    way("slips a layer under a function that has a role", &[&["lambda:UpdateFunctionConfiguration"]]),
-    way(
-        "makes a Glue endpoint or job with any role",
-        &[PASS, &["glue:CreateDevEndpoint", "glue:CreateJob", "glue:UpdateJob"]],
-    ),
-    way("puts its own key on a Glue endpoint", &[&["glue:UpdateDevEndpoint"]]),
-    way(
-        "makes a stack with any role",
-        &[
-            PASS,
-            &["cloudformation:CreateStack", "cloudformation:UpdateStack", "cloudformation:CreateChangeSet"],
-        ],
-    ),
-    way(
-        "makes a data pipeline with any role",
-        &[PASS, &["datapipeline:CreatePipeline"], &["datapipeline:PutPipelineDefinition"]],
-    ),
-    way(
-        "builds with any role",
-        &[
-            PASS,
-            &["codebuild:CreateProject", "codebuild:UpdateProject"],
-            &["codebuild:StartBuild", "codebuild:StartBuildBatch"],
-        ],
-    ),
-    way(
-        "runs a task with any role",
-        &[
-            PASS,
-            &["ecs:RegisterTaskDefinition"],
-            &["ecs:RunTask", "ecs:StartTask", "ecs:CreateService", "ecs:UpdateService"],
-        ],
-    ),
-    way(
-        "makes a notebook or a job with any role",
-        &[
-            PASS,
-            &[
-                "sagemaker:CreateNotebookInstance",
-                "sagemaker:CreateTrainingJob",
-                "sagemaker:CreateProcessingJob",
-            ],
-        ],
-    ),
-    way("opens a notebook that has a role", &[&["sagemaker:CreatePresignedNotebookInstanceUrl"]]),
-    way(
-        "makes a state machine with any role",
-        &[PASS, &["states:CreateStateMachine", "states:UpdateStateMachine"], &["states:StartExecution"]],
-    ),
-    way("runs commands on machines that have roles", &[&["ssm:SendCommand", "ssm:StartSession"]]),
-    way(
-        "changes what a machine that has a role runs when it starts",
-        &[&["ec2:ModifyInstanceAttribute"], &["ec2:StopInstances"], &["ec2:StartInstances"]],
-    ),
-    way("opens a shell in a container that has a role", &[&["ecs:ExecuteCommand"]]),
-    way("runs a job with any role", &[PASS, &["batch:RegisterJobDefinition"], &["batch:SubmitJob"]]),
-    way(
-        "runs a service of App Runner with any role",
-        &[PASS, &["apprunner:CreateService", "apprunner:UpdateService"]],
-    ),
-    way(
-        "makes stacks in other accounts with any role",
-        &[
-            PASS,
-            &["cloudformation:CreateStackSet", "cloudformation:UpdateStackSet"],
-            &["cloudformation:CreateStackInstances", "cloudformation:UpdateStackInstances"],
-        ],
-    ),
-    way(
-        "widens a permission set of IAM Identity Center",
-        &[
-            &[
-                "sso:PutInlinePolicyToPermissionSet",
-                "sso:AttachManagedPolicyToPermissionSet",
-                "sso:AttachCustomerManagedPolicyReferenceToPermissionSet",
-            ],
-            &["sso:ProvisionPermissionSet"],
-        ],
-    ),
-    way(
-        "makes a CodeStar project, which comes with an administrator",
-        &[&["codestar:CreateProject", "codestar:CreateProjectFromTemplate"]],
-    ),
-];
+/// What gives more rights only when the policy can be chosen.
+const WITH_A_POLICY: [&str; 3] = ["iam:AttachUserPolicy", "iam:AttachGroupPolicy", "iam:AttachRolePolicy"];
 
 /// A way that is open, and the actions that open it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Open {
+#[derive(Clone, Debug)]
+pub struct Open<'d> {
     /// Which.
     pub way: Way,
     /// One action of each step.
     pub with: Vec<&'static str>,
+    /// What gives the first of them.
+    pub by: &'d Statement,
 }
 
-/// The ways that are open to somebody who has all of these policies.
+/// The ways that are open to somebody with these rights.
 ///
-/// Conditions are not weighed: a way that is open under a condition is open. A Deny closes a way only
-/// without conditions and for all resources.
+/// A way that is open under a condition that some request meets is open, unless the condition chooses the service
+/// that a role is passed to, or the policy that is attached.
 #[must_use]
-pub fn open(documents: &[&Document]) -> Vec<Open> {
-    let steps = |way: &Way| {
-        let granted =
-            |step: &&[&'static str]| step.iter().find(|action| is_granted(documents, action)).copied();
-        way.steps.iter().map(granted).collect::<Option<Vec<_>>>()
+pub fn open<'d>(rights: &Rights<'d>) -> Vec<Open<'d>> {
+    let open = |way: &Way| {
+        let mut with = Vec::new();
+        let mut by = None;
+        for step in way.steps {
+            let found = step.iter().find_map(|action| {
+                let mut grants = rights.grants(action).into_iter();
+                grants.find(|grant| opens(grant, action, way)).map(|grant| (*action, grant.statement))
+            });
+            let (action, statement) = found?;
+            with.push(action);
+            by = by.or(Some(statement));
+        }
+        Some(Open { way: *way, with, by: by? })
     };
-    WAYS.iter().filter_map(|way| Some(Open { way: *way, with: steps(way)? })).collect()
+    WAYS.iter().filter_map(open).collect()
 }
 
-/// Whether the policies allow this action on anything that it can be about.
-#[must_use]
-pub fn is_granted(documents: &[&Document], action: &str) -> bool {
-    let statements = || documents.iter().flat_map(|document| &document.statements);
-    let all = |one: &Statement| one.resources.as_ref().is_none_or(|list| list.everything().is_some());
-    let denies = |one: &Statement| one.effect == Effect::Deny && one.conditions.is_empty() && all(one);
-    statements().any(|one| allows(one, action))
-        && !statements().any(|one| denies(one) && one.actions.covers(action))
+/// Whether the right is good for this step of the way.
+fn opens(grant: &Grant<'_>, action: &str, way: &Way) -> bool {
+    let conditions = || grant.statement.conditions.iter();
+    if action == PASS_ROLE {
+        return !conditions().any(|one| passes_to_others(one, way.services));
+    }
+    if WITH_A_POLICY.contains(&action) && conditions().any(names_a_policy) {
+        return false;
+    }
+    !(ON_OTHERS.contains(&action) && is_itself(grant.target))
 }
 
-/// Whether this statement allows the action on anything that it can be about.
-#[must_use]
-pub fn allows(statement: &Statement, action: &str) -> bool {
-    let service = action.split_once(':').map_or(action, |(service, _)| service);
-    let granted = statement.effect == Effect::Allow && statement.actions.covers(action);
-    granted && statement.touches(service) && !(ON_OTHERS.contains(&action) && is_about_itself(statement))
+/// Whether all that the right is about is whoever calls.
+fn is_itself(target: Target<'_>) -> bool {
+    match target {
+        Target::Named(item) => item.value.as_str().to_ascii_lowercase().ends_with("/${aws:username}"),
+        Target::Itself | Target::AllBut(_) => false,
+    }
 }
 
-/// Whether all that the statement is about is whoever calls.
-fn is_about_itself(statement: &Statement) -> bool {
-    let is_itself =
-        |item: &Spanned<Pattern>| item.value.as_str().to_ascii_lowercase().ends_with("/${aws:username}");
-    statement.resources.as_ref().is_some_and(|list| !list.negated && list.items.iter().all(is_itself))
+/// Whether roles are passed to services that are named, and to none of these.
+fn passes_to_others(condition: &Condition, services: &[&str]) -> bool {
+    let operator = condition.operator.value.to_ascii_lowercase();
+    let is_demanded = ["stringequals", "stringlike", "stringequalsignorecase"].contains(&operator.as_str());
+    let is_here = |value: &str| services.iter().any(|service| Pattern::new(value).matches(service));
+    condition.key.value.eq_ignore_ascii_case("iam:PassedToService")
+        && is_demanded
+        && !condition.values.iter().any(|value| is_here(&value.value))
+}
+
+/// Whether the policy that is attached is named, and is not one that gives everything.
+fn names_a_policy(condition: &Condition) -> bool {
+    let operator = condition.operator.value.to_ascii_lowercase();
+    let is_demanded = ["stringequals", "arnequals", "stringlike", "arnlike"].contains(&operator.as_str());
+    let is_one = |value: &str| {
+        let pattern = Pattern::new(value);
+        let is_wide = ["AdministratorAccess", "IAMFullAccess", "PowerUserAccess"]
+            .iter()
+            .any(|name| pattern.matches_resource(&format!("arn:aws:iam::aws:policy/{name}")));
+        !is_wide && !pattern.is_every_resource()
+    };
+    condition.key.value.eq_ignore_ascii_case("iam:PolicyARN")
+        && is_demanded
+        && condition.values.iter().all(|value| is_one(&value.value))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Document;
     use super::*;
 
     fn ways(text: &str) -> Vec<&'static str> {
         let document = Document::parse(text).expect("a policy");
-        open(&[&document]).into_iter().map(|open| open.way.name).collect()
+        open(&Rights::of(&[&document])).into_iter().map(|open| open.way.name).collect()
     }
 
     fn allow(actions: &str) -> String {
@@ -262,5 +180,24 @@ mod tests {
         };
         assert!(own("iam:CreateAccessKey").is_empty() && own("iam:*LoginProfile").is_empty());
         assert_eq!(own("iam:PutUserPolicy"), ["writes a policy of its own into itself"]);
+    }
+
+    #[test]
+    fn a_condition_on_the_service_or_the_policy_shuts_the_other_ways() {
+        let with = |actions: &str, condition: &str| {
+            ways(&format!(
+                r#"{{"Statement": {{"Effect": "Allow", "Action": [{actions}], "Resource": "*", "Condition": {condition}}}}}"#
+            ))
+        };
+        let run = r#""iam:PassRole", "ec2:RunInstances""#;
+        let to = |service: &str| format!(r#"{{"StringEquals": {{"iam:PassedToService": "{service}"}}}}"#);
+        assert_eq!(with(run, &to("ec2.amazonaws.com")), ["starts a machine with any role"]);
+        assert!(with(run, &to("ecs-tasks.amazonaws.com")).is_empty());
+        let attach = |policy: &str| {
+            with(r#""iam:AttachUserPolicy""#, &format!(r#"{{"ArnEquals": {{"iam:PolicyARN": "{policy}"}}}}"#))
+                .len()
+        };
+        assert_eq!(attach("arn:aws:iam::111122223333:policy/reader"), 0);
+        assert_eq!(attach("arn:aws:iam::aws:policy/AdministratorAccess"), 1);
     }
 }

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::actions;
+use super::document::{MANAGED_CHARACTERS, size};
 use super::lint::{self, Found, Purpose};
+use super::rights;
 use super::{Document, Pattern};
 use crate::ids::AccountId;
 
@@ -23,6 +24,9 @@ const SECRET_SUFFIX: &str = "-??????";
 pub struct Written {
     version: &'static str,
     statement: Vec<Rule>,
+    /// Whether `Resource: *` is meant where it could be narrower.
+    #[serde(skip)]
+    is_wide_on_purpose: bool,
 }
 
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
@@ -43,20 +47,27 @@ struct Rule {
 
 impl Written {
     fn new(statement: Vec<Rule>) -> Written {
-        Written { version: LANGUAGE, statement }
+        Written { version: LANGUAGE, statement, is_wide_on_purpose: false }
     }
 
     /// A trust policy: this principal, when it says this value for that key.
-    pub(super) fn trust(principal: &str, key: &'static str, value: &str) -> Written {
+    pub(super) fn trust(sid: &str, principal: &str, demanded: Option<(&'static str, &str)>) -> Written {
+        let equals = demanded.map(|(key, value)| ("StringEquals", BTreeMap::from([(key, value.to_owned())])));
         let rule = Rule {
-            sid: "VendorWithItsExternalId".to_owned(),
+            sid: sid.to_owned(),
             effect: "Allow",
             principal: BTreeMap::from([("AWS", principal.to_owned())]),
             action: vec!["sts:AssumeRole".to_owned()],
-            condition: BTreeMap::from([("StringEquals", BTreeMap::from([(key, value.to_owned())]))]),
+            condition: equals.into_iter().collect(),
             ..Rule::default()
         };
         Written::new(vec![rule])
+    }
+
+    /// The characters that IAM counts.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size(&self.to_json())
     }
 
     /// As JSON, for IAM and for people.
@@ -69,9 +80,17 @@ impl Written {
     /// What [`lint`] says of it.
     #[must_use]
     pub fn lint(&self, purpose: Purpose) -> Vec<Found> {
-        match Document::parse(&self.to_json()) {
+        let mut found = match Document::parse(&self.to_json()) {
             Ok(document) => lint::lint(&document, purpose),
             Err(mistakes) => lint::unreadable(&mistakes),
+        };
+        found.retain(|found| !(self.is_wide_on_purpose && found.rule == &lint::ANY_RESOURCE));
+        found
+    }
+
+    fn push_resource(&mut self, resource: &str) {
+        if let Some(last) = self.statement.last_mut() {
+            last.resource.push(resource.to_owned());
         }
     }
 
@@ -189,6 +208,53 @@ pub fn rotator(needs: &Needs) -> Written {
     policy
 }
 
+/// A policy as several.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Split {
+    /// At least one; each fits into a managed policy.
+    pub policies: Vec<Written>,
+    /// How many users the Deny for everybody else's keys would name, if it does not fit and is left out. A Deny for
+    /// all but some cannot be divided: each half would deny what the other leaves.
+    pub left_out: Option<usize>,
+}
+
+/// Divides a policy into as many managed policies as it takes, each resource with its actions.
+#[must_use]
+pub fn split(whole: &Written) -> Split {
+    if whole.size() <= MANAGED_CHARACTERS {
+        return Split { policies: vec![whole.clone()], left_out: None };
+    }
+    let mut split = Split::default();
+    let mut current = Written::new(Vec::new());
+    for rule in &whole.statement {
+        let alone = Written::new(vec![rule.clone()]);
+        if !rule.not_resource.is_empty() {
+            match alone.size() <= MANAGED_CHARACTERS {
+                true => split.policies.push(alone),
+                false => split.left_out = Some(rule.not_resource.len()),
+            }
+            continue;
+        }
+        current.statement.push(Rule { resource: Vec::new(), ..rule.clone() });
+        for resource in &rule.resource {
+            let mut more = current.clone();
+            more.push_resource(resource);
+            if more.size() > MANAGED_CHARACTERS {
+                current.statement.retain(|rule| !rule.resource.is_empty());
+                split.policies.push(std::mem::replace(&mut current, Written::new(Vec::new())));
+                current.statement.push(Rule { resource: Vec::new(), ..rule.clone() });
+                more = current.clone();
+                more.push_resource(resource);
+            }
+            current = more;
+        }
+    }
+    if !current.statement.is_empty() {
+        split.policies.push(current);
+    }
+    split
+}
+
 impl Needs {
     fn user_arns(&self) -> Vec<String> {
         let users = self.users.iter().map(|user| format!("user/{}", user.trim_start_matches('/')));
@@ -236,25 +302,30 @@ impl Needs {
     }
 }
 
+/// `Resource` for everything: said on purpose by a vendor that reads a whole account.
+pub const EVERYTHING: &str = "*";
+
 /// A policy for a vendor: these actions, on these resources where AWS lets a policy name them.
 ///
-/// A resource goes with the actions of its own service. An action whose service has none of the
-/// resources gets `*`, and [`lint`] says so where it could be narrower.
+/// A resource goes with the actions that can be about it, of whichever service: a role with `sts:AssumeRole`. An
+/// action that can be about none of the resources gets `*`. [`lint`] says so where it could be narrower, unless
+/// [`EVERYTHING`] is among the resources: then it is meant.
 #[must_use]
 pub fn vendor(allowed: &[Pattern], resources: &[String]) -> Written {
+    let named: Vec<Pattern> =
+        resources.iter().filter(|name| *name != EVERYTHING).map(|name| Pattern::new(name)).collect();
     let mut groups: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
     for action in allowed {
-        let (service, _) = action.action().unwrap_or_default();
-        let of_service = |arn: &&String| arn.split(':').nth(2) == Some(service);
-        let mut on: Vec<String> = resources.iter().filter(of_service).cloned().collect();
-        let known = actions::matching(action);
-        let takes_none = !known.is_empty() && known.iter().all(|action| !action.scoped);
-        if on.is_empty() || takes_none {
-            on = vec!["*".to_owned()];
-        }
+        let on: Vec<String> = named
+            .iter()
+            .filter(|resource| rights::may_be_about(action, resource))
+            .map(ToString::to_string)
+            .collect();
+        let on = if on.is_empty() { vec![EVERYTHING.to_owned()] } else { on };
         groups.entry(on).or_default().insert(action.to_string());
     }
     let mut policy = Written::new(Vec::new());
+    policy.is_wide_on_purpose = resources.iter().any(|name| name == EVERYTHING);
     for (number, (on, names)) in groups.into_iter().enumerate() {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         policy.allow(&format!("Declared{}", number + 1), &names, on);
@@ -331,6 +402,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_large_for_one_policy_is_divided_and_nothing_is_lost() {
+        for count in [1, 50, 60, 150, 300] {
+            let users: BTreeSet<String> =
+                (0..count).map(|n| format!("svc-partner-integration-{n:03}")).collect();
+            let whole = rotator(&Needs { users: users.clone(), ..needs() });
+            let split = split(&whole);
+            let mut named = Vec::new();
+            for policy in &split.policies {
+                assert!(policy.size() <= MANAGED_CHARACTERS, "{count}: {}", policy.size());
+                assert_eq!(policy.lint(Purpose::Rotator), [], "{count}");
+                named.extend(
+                    policy
+                        .statement
+                        .iter()
+                        .filter(|rule| rule.sid == "RotateKeys")
+                        .flat_map(|rule| rule.resource.clone()),
+                );
+            }
+            let rotate = whole.statement.iter().find(|rule| rule.sid == "RotateKeys").expect("a statement");
+            assert_eq!(named, rotate.resource, "{count}");
+            let guards = split
+                .policies
+                .iter()
+                .flat_map(|policy| &policy.statement)
+                .filter(|rule| rule.effect == "Deny");
+            assert_eq!(guards.count() == 1, split.left_out.is_none(), "{count}");
+            let sids = |policies: &[Written]| -> BTreeSet<String> {
+                policies.iter().flat_map(|policy| &policy.statement).map(|rule| rule.sid.clone()).collect()
+            };
+            let mut expect = sids(std::slice::from_ref(&whole));
+            if split.left_out.is_some() {
+                expect.remove("NobodyElsesKeys");
+            }
+            assert_eq!(sids(&split.policies), expect, "{count}");
+        }
+    }
+
+    #[test]
     fn a_resource_goes_with_the_actions_of_its_service() {
         let allowed = ["s3:PutObject", "s3:ListAllMyBuckets", "ec2:DescribeInstances"].map(Pattern::new);
         let policy = vendor(&allowed, &["arn:aws:s3:::logs/*".to_owned()]);
@@ -339,6 +448,17 @@ mod tests {
         assert_eq!(whole["Statement"][0]["Resource"][0], "*");
         assert_eq!(whole["Statement"][0]["Action"].as_array().map(Vec::len), Some(2));
         assert_eq!(whole["Statement"][1]["Action"][0], "s3:PutObject");
+        let of = |allowed: &[&str], resources: &[&str]| {
+            let allowed: Vec<Pattern> = allowed.iter().map(|action| Pattern::new(action)).collect();
+            vendor(&allowed, &resources.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        let role = of(&["sts:AssumeRole"], &["arn:aws:iam::111122223333:role/x"]);
+        assert!(role.to_json().contains("role/x") && role.lint(Purpose::ThirdParty).is_empty());
+        let reader =
+            of(&["dynamodb:DescribeTable", "ec2:DescribeInstances", "rds:ListTagsForResource"], &["*"]);
+        assert_eq!(reader.lint(Purpose::ThirdParty), []);
+        let both = of(&["dynamodb:DescribeTable", "s3:GetObject"], &["*", "arn:aws:s3:::logs/*"]);
+        assert!(both.to_json().contains("arn:aws:s3:::logs/*") && both.lint(Purpose::ThirdParty).is_empty());
         let open = vendor(&allowed, &[]);
         assert_eq!(open.lint(Purpose::ThirdParty)[0].rule.code, "KR510");
     }

@@ -7,11 +7,14 @@ mod statements;
 
 pub use statements::in_words;
 
-use super::actions;
+use super::actions::{self, Action, Level};
+use super::document::{MANAGED_CHARACTERS, ROLE_CHARACTERS, USER_CHARACTERS};
 use super::escalation;
 use super::provider;
+use super::rights::Rights;
 use super::rule::{Reference, Rule, Severity};
-use super::{Document, Effect, Mistake, Pattern, Span, Statement};
+use super::trust::{self, ExternalIds};
+use super::{Document, Effect, Mistake, Pattern, Span};
 use Reference::{Cis, Fsbp, Iam, Paper, ThirdParty};
 use Severity::{Critical, High, Low, Medium};
 
@@ -38,7 +41,7 @@ pub struct Found {
 }
 
 /// The rules. What the code of one means never changes.
-pub const RULES: [&Rule; 15] = [
+pub const RULES: [&Rule; 18] = [
     &UNREADABLE,
     &ADMIN,
     &WHOLE_SERVICE,
@@ -54,6 +57,9 @@ pub const RULES: [&Rule; 15] = [
     &OLD_VERSION,
     &ANYBODY,
     &ANY_TOKEN,
+    &UNKNOWN_SERVICE,
+    &TOO_LARGE,
+    &OUTSIDE_ACCOUNT,
 ];
 
 /// A text that is no policy.
@@ -166,7 +172,7 @@ pub static ANY_RESOURCE: Rule = Rule {
     severity: Medium,
     title: "the policy names no resources where it could",
     why: "it permits the actions on everything that there is and will be, not on what the vendor is there for",
-    fix: "name the resources: `resources = [\"arn:…\"]` in the vendor's section, or Resource here",
+    fix: "name the resources: `resources = [\"arn:…\"]` in the vendor's section, or Resource here; `resources = [\"*\"]` says that the whole account is meant",
     references: &[ThirdParty(
         "IAM Access Policies: it should not permit more than you are expecting it to permit",
     )],
@@ -208,13 +214,53 @@ pub static ANY_TOKEN: Rule = Rule {
     references: &[Iam("id_roles_providers_oidc_secure-by-default"), Iam("id_roles_create_for-idp_oidc")],
 };
 
-/// Judges one policy.
+/// `quicksite:Describe*`
+pub static UNKNOWN_SERVICE: Rule = Rule {
+    code: "KR515",
+    severity: Low,
+    title: "a service that is not known",
+    why: "it is either newer than this program or a slip, and its actions are judged by their names alone",
+    fix: "correct the prefix, or read what its actions do in the Service Authorization Reference",
+    references: &[Paper("AWS Service Authorization Reference")],
+};
+/// More than 6,144 characters.
+pub static TOO_LARGE: Rule = Rule {
+    code: "KR516",
+    severity: Medium,
+    title: "the policy is too large for where it may go",
+    why: "IAM counts characters without white space, and refuses what has more than its quota",
+    fix: "split it into several managed policies",
+    references: &[Iam("reference_iam-quotas")],
+};
+/// Another account without an external id.
+pub static OUTSIDE_ACCOUNT: Rule = Rule {
+    code: "KR517",
+    severity: Medium,
+    title: "the trust policy lets an account in without asking for an external id",
+    why: "if the account is a vendor's, its other customers can have it assume this role for them (confused deputy)",
+    fix: "ask for sts:ExternalId under StringEquals with the id that the vendor made, or, for an account of your own, for aws:PrincipalOrgID",
+    references: &[
+        Iam("confused-deputy"),
+        ThirdParty("Third-Party IAM Roles: the external id acts like a password"),
+    ],
+};
+
+/// Judges one policy by itself.
 #[must_use]
 pub fn lint(document: &Document, purpose: Purpose) -> Vec<Found> {
+    lint_within(document, purpose, &Rights::of(&[document]))
+}
+
+/// Judges one policy of a principal with these rights, which all of its policies and its boundary make.
+#[must_use]
+pub fn lint_within<'d>(document: &'d Document, purpose: Purpose, rights: &Rights<'d>) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     found.extend(old_version(document));
     for statement in document.statements.iter().filter(|statement| statement.effect == Effect::Allow) {
-        found.extend(statements::judge(statement, purpose));
+        found.extend(statements::judge(statement, purpose, rights));
+    }
+    if purpose == Purpose::ThirdParty {
+        found.extend(outside_accounts(document));
     }
     found.extend(provider::any_token(document).into_iter().map(|door| Found {
         rule: &ANY_TOKEN,
@@ -226,7 +272,7 @@ pub fn lint(document: &Document, purpose: Purpose) -> Vec<Found> {
         found.extend(statements::unknown_actions(statement));
     }
     if !found.iter().any(|found| found.rule == &ADMIN) {
-        found.extend(ways_out(document, purpose));
+        found.extend(ways_out(document, purpose, rights));
     }
     found.sort_by_key(|found| (found.span, found.rule.code));
     found
@@ -256,21 +302,65 @@ fn old_version(document: &Document) -> Option<Found> {
     is_old.then(|| Found { rule: &OLD_VERSION, span, sentence, items: Vec::new() })
 }
 
-fn ways_out(document: &Document, purpose: Purpose) -> Vec<Found> {
-    let open = escalation::open(&[document]);
-    let found = |open: escalation::Open| {
-        let statement = granting(document, open.with[0])?;
-        let its_calling = purpose == Purpose::Rotator && statements::is_rotation(statement);
+/// The ways that statements of this policy open by themselves.
+fn ways_out<'d>(document: &'d Document, purpose: Purpose, rights: &Rights<'d>) -> Vec<Found> {
+    let found = |open: escalation::Open<'d>| {
+        let its_calling = purpose == Purpose::Rotator && statements::is_rotation(open.by);
         let items: Vec<String> = open.with.iter().map(|action| (*action).to_owned()).collect();
         let sentence = format!("with {} its holder {}", items.join(" and "), open.way.name);
-        (!its_calling).then_some(Found { rule: &ESCALATION, span: statement.actions.key, sentence, items })
+        (!its_calling).then_some(Found { rule: &ESCALATION, span: open.by.actions.key, sentence, items })
     };
-    open.into_iter().filter_map(found).collect()
+    escalation::open(&rights.of_one(document)).into_iter().filter_map(found).collect()
 }
 
-/// The first statement that allows this action.
-fn granting<'d>(document: &'d Document, action: &str) -> Option<&'d Statement> {
-    document.statements.iter().find(|one| escalation::allows(one, action))
+/// Accounts that a trust policy lets in without an external id. Which account is whose is not in the policy.
+fn outside_accounts(document: &Document) -> Vec<Found> {
+    let found = |door: trust::Door| {
+        let accounts: Vec<String> = door.outside_accounts().into_iter().map(str::to_owned).collect();
+        let sentence = match &door.external_ids {
+            ExternalIds::Exact(_) => return None,
+            ExternalIds::Unasked => {
+                format!("{} may assume the role, and no external id is asked for", in_words(&accounts))
+            }
+            ExternalIds::Loose(operator) => format!(
+                "{} may assume the role, and the external id is compared with {operator}, which demands no one value",
+                in_words(&accounts)
+            ),
+        };
+        let span = door.span;
+        (!accounts.is_empty()).then_some(Found { rule: &OUTSIDE_ACCOUNT, span, sentence, items: accounts })
+    };
+    trust::doors(document).into_iter().filter_map(found).collect()
+}
+
+/// What does not fit: IAM counts the characters without white space.
+#[must_use]
+pub fn sizes(document: &Document, characters: usize) -> Option<Found> {
+    let first = document.statements.first()?;
+    let span = Span { end: first.span.start + 1, ..first.span };
+    let is_of_resource = first.principals.is_some() && !document.is_trust();
+    let (rule, limit): (&'static Rule, String) = match characters {
+        _ if is_of_resource => return None,
+        _ if document.is_trust() && characters > 2 * USER_CHARACTERS => {
+            (&UNREADABLE, "a trust policy takes 2,048, and 4,096 where the quota was raised".to_owned())
+        }
+        _ if document.is_trust() && characters > USER_CHARACTERS => {
+            (&TOO_LARGE, "a trust policy takes 2,048, unless the quota was raised".to_owned())
+        }
+        _ if document.is_trust() => return None,
+        _ if characters > ROLE_CHARACTERS => (
+            &UNREADABLE,
+            "a managed policy takes 6,144, and the inline policies of a role take 10,240 together".to_owned(),
+        ),
+        _ if characters > MANAGED_CHARACTERS => (
+            &TOO_LARGE,
+            "a managed policy takes 6,144, the inline policies of a user 2,048, of a group 5,120 and of a role 10,240 together"
+                .to_owned(),
+        ),
+        _ => return None,
+    };
+    let sentence = format!("the policy has {characters} characters without white space: {limit}");
+    Some(Found { rule, span, sentence, items: Vec::new() })
 }
 
 /// Whether a pattern with a wildcard stands for reading only, by the words that reading begins with.
@@ -286,14 +376,7 @@ fn reads_only(pattern: &Pattern) -> bool {
     begins(&READING) || begins(&ALSO_READING) && !service.contains('*') && !actions::knows(service)
 }
 
-/// Whether all that is known to match a pattern only reads, whatever word it begins with.
-fn is_known_to_read(pattern: &Pattern) -> bool {
-    !actions::matching(pattern).is_empty() && changes(pattern).is_empty()
-}
-
-/// What is known of the actions that a pattern stands for and that change something.
-fn changes(pattern: &Pattern) -> Vec<String> {
-    let is_change =
-        |action: &&&actions::Action| !matches!(action.level, actions::Level::List | actions::Level::Read);
-    actions::matching(pattern).iter().filter(is_change).map(|action| action.full_name()).collect()
+/// Whether the action changes something.
+fn is_change(action: &Action) -> bool {
+    !matches!(action.level, Level::List | Level::Read)
 }

@@ -2,7 +2,8 @@
 //!
 //! [`document`] reads a policy and keeps where everything stands; [`lint`] judges it; [`generate`] and
 //! [`trust`] write policies. [`actions`] is what is known of AWS's actions, and [`escalation`] of the
-//! ways in which rights become more rights; [`narrowing`] knows when `*` is not everybody, and [`provider`] when
+//! ways in which rights become more rights; [`rights`] says what a principal may do, and every rule asks it;
+//! [`narrowing`] knows when `*` is not everybody, and [`provider`] when
 //! an identity provider is.
 //!
 //! **Invariant:** what [`generate`] and [`trust`] write has no finding of [`lint`].
@@ -17,9 +18,11 @@ pub mod generate;
 pub mod lint;
 pub mod narrowing;
 pub mod provider;
+pub mod rights;
 pub mod rule;
 pub mod trust;
 
 pub use document::{Condition, Document, Effect, Mistake, Pattern, Place, Span, Spanned, Statement};
 pub use lint::{Found, Purpose, lint};
+pub use rights::Rights;
 pub use rule::{Reference, Rule, Severity};

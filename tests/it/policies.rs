@@ -3,6 +3,8 @@
 
 mod agreement;
 mod corpus;
+mod escalation;
+mod evaluator;
 mod generated;
 
 use std::path::PathBuf;

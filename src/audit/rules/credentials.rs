@@ -2,25 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::{CONSOLE_PASSWORD, FOREIGN_PLACE, FOREIGN_SERVICE, PERSONS_USER, SHARED_USER};
+use super::{CONSOLE_PASSWORD, FOREIGN_PLACE, FOREIGN_SERVICE, NOT_CHECKED, PERSONS_USER, SHARED_USER};
 use crate::audit::facts::{Facts, Key, Origin, Use, User};
 use crate::audit::{Declared, DeclaredVendor, Finding};
 use crate::policy::lint::in_words;
-use crate::policy::{Pattern, narrowing};
+use crate::policy::{Pattern, actions, narrowing};
 
 /// Every vendor may call these: they are how a program asks who it is.
 const HARMLESS: [&str; 1] = ["sts"];
-/// IAM writes down a use by the name that requests are signed with, policies have the actions' prefix. All
-/// services of botocore 1.44 whose two names differ.
-const SIGNED_AS: [(&str, &str); 7] = [
-    ("awsssoportal", "sso"),
-    ("cloudcontrolapi", "cloudformation"),
-    ("iot-jobs-data", "iot"),
-    ("iotdata", "iot"),
-    ("monitoring", "cloudwatch"),
-    ("mturk-requester", "mechanicalturk"),
-    ("tagging", "tag"),
-];
+/// The names by which IAM records a use, where they are not the prefix of the actions: that of the endpoint, or the one
+/// that requests are signed with.
+const USE_NAMES: &str = include_str!("use_names.txt");
 
 pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -85,6 +77,15 @@ fn foreign_service(user: &User, key: &Key, vendor: &DeclaredVendor, declared: &D
     if vendor.actions.is_empty() || has(vendor) || HARMLESS.contains(&service.as_str()) {
         return None;
     }
+    if !actions::knows(&service) {
+        let sentence = format!(
+            "{} of {} was last used for {service:?}: which actions that stands for is not known, so it was not compared with what the vendor declares",
+            key.id, vendor.name
+        );
+        let finding = Finding::new(&NOT_CHECKED, &user.arn, sentence).of(Some(&vendor.name));
+        let fix = format!("ask {} whether it uses {service}", vendor.name);
+        return Some(finding.detail(key.id.as_str()).fix(fix).with("what", service));
+    }
     let others = declared.vendors.iter().filter(|other| other.name != vendor.name && has(other));
     let others: Vec<String> = others.map(|other| other.name.to_string()).collect();
     let hint = match others.as_slice() {
@@ -139,13 +140,32 @@ fn foreign_place(
 }
 
 /// The word with which the actions of this service begin.
-fn prefix(signed_as: &str) -> String {
-    let name = signed_as.to_ascii_lowercase();
-    let other = SIGNED_AS.iter().find(|(signed_as, _)| *signed_as == name);
-    other.map_or(name, |(_, prefix)| (*prefix).to_owned())
+fn prefix(recorded: &str) -> String {
+    let name = recorded.to_ascii_lowercase();
+    let rows = USE_NAMES.lines().filter_map(|line| line.split_once(' '));
+    let other = rows.into_iter().find(|(recorded, _)| *recorded == name);
+    other.map_or(name, |(_, prefix)| prefix.to_owned())
 }
 
 /// AWS's own services call from names, not from addresses.
 fn is_outside(origin: &Origin) -> bool {
     narrowing::is_address(&origin.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_name_leads_to_a_prefix_of_actions() {
+        for (name, expect) in
+            [("ses-smtp", "ses"), ("Monitoring", "cloudwatch"), ("s3", "s3"), ("tagging", "tag")]
+        {
+            assert_eq!(prefix(name), expect);
+        }
+        let rows = USE_NAMES.lines().filter(|line| !line.starts_with('#'));
+        for (name, prefix) in rows.filter_map(|line| line.split_once(' ')) {
+            assert!(actions::knows(prefix) && !actions::knows(name), "{name} {prefix}");
+        }
+    }
 }

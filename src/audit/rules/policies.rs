@@ -8,7 +8,8 @@ use super::{DAY, NOT_DECLARED, NOT_USED, WAYS_TOGETHER};
 use crate::audit::facts::{Attached, Facts, ServiceUse, Via};
 use crate::audit::{Declared, DeclaredVendor, Finding};
 use crate::policy::lint::{self, Found, Purpose, in_words};
-use crate::policy::{Document, Effect, Pattern, Place, actions, escalation};
+use crate::policy::rights::Context;
+use crate::policy::{Document, Effect, Pattern, Place, Rights, actions, escalation};
 
 /// AWS remembers 400 days; a quarter is what it takes to have seen what is done monthly.
 const USED_WITHIN_DAYS: u32 = 90;
@@ -18,6 +19,7 @@ pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
         vendor,
         arn: &user.arn,
         policies: &user.policies,
+        boundary: user.boundary.as_ref(),
         used: user.used.as_deref(),
         is_new: facts.at.since(user.created_at) < DAY * USED_WITHIN_DAYS,
     });
@@ -25,6 +27,7 @@ pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
         vendor,
         arn: &role.arn,
         policies: &role.policies,
+        boundary: role.boundary.as_ref(),
         used: role.used.as_deref(),
         is_new: false,
     });
@@ -36,17 +39,34 @@ struct Holder<'f> {
     vendor: &'f DeclaredVendor,
     arn: &'f str,
     policies: &'f [Attached],
+    boundary: Option<&'f Attached>,
     used: Option<&'f [ServiceUse]>,
     is_new: bool,
 }
 
 impl Holder<'_> {
     fn judge(&self, facts: &Facts) -> Vec<Finding> {
-        let mut found: Vec<Finding> = self.policies.iter().flat_map(|policy| self.lint(policy)).collect();
-        found.extend(self.ways_together(&found));
-        found.extend(self.policies.iter().filter_map(|policy| self.not_declared(policy)));
+        let rights = self.rights();
+        let mut found: Vec<Finding> =
+            self.policies.iter().flat_map(|policy| self.lint(policy, &rights)).collect();
+        found.extend(self.ways_together(&found, &rights));
+        found.extend(self.policies.iter().filter_map(|policy| self.not_declared(policy, &rights)));
         found.extend(self.not_used(facts));
         found
+    }
+
+    /// What all of its policies give together, within its boundary, to whoever it is.
+    fn rights(&self) -> Rights<'_> {
+        let documents: Vec<&Document> =
+            self.policies.iter().filter_map(|policy| policy.document.as_ref()).collect();
+        let one = |value: &str| vec![value.to_owned()];
+        let mut known = Context::from([("aws:principalarn".to_owned(), one(self.arn))]);
+        known.extend(self.arn.split(':').nth(4).map(|id| ("aws:principalaccount".to_owned(), one(id))));
+        let rights = Rights::of(&documents).knowing(known);
+        match self.boundary.and_then(|boundary| boundary.document.as_ref()) {
+            Some(boundary) => rights.within(boundary),
+            None => rights,
+        }
     }
 
     fn finding(&self, rule: &'static crate::policy::Rule, sentence: String) -> Finding {
@@ -54,11 +74,11 @@ impl Holder<'_> {
     }
 
     /// One finding for each rule and policy, with every place in its evidence.
-    fn lint(&self, policy: &Attached) -> Vec<Finding> {
-        let found = match &policy.document {
-            Ok(document) => lint::lint(document, Purpose::ThirdParty),
-            Err(mistakes) => lint::unreadable(mistakes),
-        };
+    fn lint<'d>(&self, policy: &'d Attached, rights: &Rights<'d>) -> Vec<Finding> {
+        let mut found = lint::unreadable(&policy.mistakes);
+        if let Some(document) = &policy.document {
+            found.extend(lint::lint_within(document, Purpose::ThirdParty, rights));
+        }
         let mut by_rule: BTreeMap<&str, Vec<Found>> = BTreeMap::new();
         for one in found {
             by_rule.entry(one.rule.code).or_default().push(one);
@@ -78,29 +98,27 @@ impl Holder<'_> {
     }
 
     /// Ways that no policy opens alone.
-    fn ways_together(&self, found: &[Finding]) -> Option<Finding> {
-        let documents: Vec<&Document> =
-            self.policies.iter().filter_map(|policy| policy.document.as_ref().ok()).collect();
+    fn ways_together(&self, found: &[Finding], rights: &Rights<'_>) -> Option<Finding> {
         if found.iter().any(|one| one.rule == &lint::ADMIN) {
             return None;
         }
-        let alone = |way: &escalation::Open| {
-            documents
-                .iter()
-                .any(|document| escalation::open(&[*document]).iter().any(|one| one.way == way.way))
-        };
-        let open: Vec<escalation::Open> =
-            escalation::open(&documents).into_iter().filter(|way| !alone(way)).collect();
+        let documents = self.policies.iter().filter_map(|policy| policy.document.as_ref());
+        let alone: Vec<escalation::Way> = documents
+            .flat_map(|document| escalation::open(&rights.of_one(document)))
+            .map(|open| open.way)
+            .collect();
+        let open: Vec<escalation::Open<'_>> =
+            escalation::open(rights).into_iter().filter(|open| !alone.contains(&open.way)).collect();
         let words =
-            |open: &escalation::Open| format!("with {} it {}", open.with.join(" and "), open.way.name);
+            |open: &escalation::Open<'_>| format!("with {} it {}", open.with.join(" and "), open.way.name);
         let ways: Vec<String> = open.iter().map(words).collect();
         let finding = || self.finding(&WAYS_TOGETHER, in_words(&ways)).with("ways", ways.clone());
         (!ways.is_empty()).then(finding)
     }
 
-    fn not_declared(&self, policy: &Attached) -> Option<Finding> {
+    fn not_declared<'d>(&self, policy: &'d Attached, rights: &Rights<'d>) -> Option<Finding> {
         let declared = &self.vendor.actions;
-        let document = policy.document.as_ref().ok()?;
+        let document = policy.document.as_ref()?;
         if declared.is_empty() {
             return None;
         }
@@ -111,6 +129,12 @@ impl Holder<'_> {
                 more.push("everything that NotAction does not name".to_owned());
             }
             let items = statement.actions.items.iter().filter(|_| !statement.actions.negated);
+            // What is denied all the same is not allowed.
+            let items = items.filter(|item| {
+                let is_known = !actions::matching(&item.value).is_empty();
+                !rights.left_of(statement, &item.value).is_empty()
+                    || !is_known && !rights.left(statement, &item.value).is_empty()
+            });
             more.extend(
                 items.filter(|item| !is_declared(&item.value, declared)).map(|item| item.value.to_string()),
             );
@@ -175,12 +199,10 @@ mod tests {
 
     #[test]
     fn what_is_declared_covers_what_it_stands_for() {
-        let declared = ["s3:Get*", "ec2:DescribeInstances", "quicksight:*"].map(Pattern::new);
+        let declared = ["s3:Get*", "ec2:DescribeInstances", "quicksite:*"].map(Pattern::new);
         let is_declared = |granted: &str| is_declared(&Pattern::new(granted), &declared);
         assert!(
-            is_declared("s3:GetObject")
-                && is_declared("S3:GetBucket*")
-                && is_declared("quicksight:Describe*")
+            is_declared("s3:GetObject") && is_declared("S3:GetBucket*") && is_declared("quicksite:Describe*")
         );
         assert!(!is_declared("s3:*") && !is_declared("ec2:Describe*") && !is_declared("*"));
     }

@@ -89,9 +89,11 @@ fn judge_role(role: &Role, facts: &Facts, declared: &Declared) -> Vec<Finding> {
         }
         if let Some(vendor) = vendor {
             found.extend(judge_vendor_role(role, vendor, &door, &foreign));
-            if accounts.iter().any(is_own) {
-                let sentence = format!("the role {} of {} trusts this account too", role.name, vendor.name);
-                found.push(finding(&TRUSTS_ITSELF, sentence));
+            let others = own_callers(role, &door, facts);
+            if !others.is_empty() {
+                let whom = in_words(&others);
+                let sentence = format!("the role {} of {} trusts {whom} too", role.name, vendor.name);
+                found.push(finding(&TRUSTS_ITSELF, sentence).with("principals", others));
             }
         } else if !foreign.is_empty() {
             let names: Vec<String> = foreign.iter().map(|account| (*account).clone()).collect();
@@ -102,6 +104,21 @@ fn judge_role(role: &Role, facts: &Facts, declared: &Declared) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Who of this account is let in, but for the role itself: some vendors demand that a role may assume itself.
+fn own_callers(role: &Role, door: &Door, facts: &Facts) -> Vec<String> {
+    let session = format!(":assumed-role/{}/", role.name);
+    let is_itself = |arn: &str| arn == role.arn || arn.contains(":sts:") && arn.contains(&session);
+    let own = door.callers.iter().filter(|caller| caller.account == facts.account_id.as_str());
+    let others = own.filter_map(|caller| match caller.arn.as_deref() {
+        None => Some("this account".to_owned()),
+        Some(arn) => (!is_itself(arn)).then(|| arn.to_owned()),
+    });
+    let mut others: Vec<String> = others.collect();
+    others.sort_unstable();
+    others.dedup();
+    others
 }
 
 /// A door for a provider's identities, and for which of them is not said.
@@ -151,7 +168,7 @@ fn judge_vendor_role(role: &Role, vendor: &DeclaredVendor, door: &Door, foreign:
         }
         ExternalIds::Loose(operator) => {
             let sentence = format!(
-                "the trust of {} asks for sts:ExternalId under {operator}, not StringEquals",
+                "the trust of {} compares sts:ExternalId with {operator}, which demands no one value",
                 role.name
             );
             found.push(finding(&NO_EXTERNAL_ID, sentence).with("operator", operator.clone()));

@@ -32,9 +32,9 @@ pub(crate) struct Reviewed {
 }
 
 pub(crate) async fn audit(config: Option<&Path>, asked: args::Audit, screen: &Screen) -> Ended {
-    let (_, settings) = setup::settings(config, screen.color)?;
+    let (path, settings) = setup::settings(config, screen.color)?;
     let reviewed = reviews(&settings, !asked.quick, asked.origins).await?;
-    show(&reviewed, settings.aws.region.as_deref(), screen);
+    show(&reviewed, &path, settings.aws.region.as_deref(), screen);
     Ok(code(&reviewed, &asked))
 }
 
@@ -112,7 +112,7 @@ async fn in_flight(settings: &Settings) -> Result<Vec<Known>, Failure> {
     Ok(setup::journal_alone(settings, Mode::Read).await?.in_flight().await?)
 }
 
-fn show(reviewed: &[Reviewed], region: Option<&str>, screen: &Screen) {
+fn show(reviewed: &[Reviewed], path: &Path, region: Option<&str>, screen: &Screen) {
     let view = AuditView::new(reviewed);
     let findings: BTreeMap<&AccountId, &[Finding]> =
         reviewed.iter().map(|one| (&one.facts.account_id, one.review.findings.as_slice())).collect();
@@ -120,7 +120,10 @@ fn show(reviewed: &[Reviewed], region: Option<&str>, screen: &Screen) {
         Output::Table => screen.show(&view.as_table(screen.columns)),
         Output::Json => screen.show_json(&view),
         Output::Csv => screen.show(&csv::table(&findings)),
-        Output::Sarif => screen.show_json(&sarif::log(&sarif::of_accounts(&findings))),
+        Output::Sarif => {
+            let configuration = sarif::Configuration::read(path);
+            screen.show_json(&sarif::log(&sarif::of_accounts(&findings, &configuration)));
+        }
         Output::Asff => screen.show_json(&asff::findings(reviewed, region)),
         Output::Ocsf => screen.show_json(&ocsf::events(reviewed)),
     }

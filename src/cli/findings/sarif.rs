@@ -1,19 +1,20 @@
 //! SARIF 2.1.0, which code scanning reads: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::audit::Finding;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, VendorName};
 use crate::policy::{Place, Rule, Severity};
 
 /// One result.
 pub(crate) struct Result {
     pub(crate) rule: &'static Rule,
     pub(crate) sentence: String,
-    /// The file, and where in it, for what was found in a file.
-    pub(crate) place: Option<(String, Place, Place)>,
+    /// The file, and where in it.
+    pub(crate) place: (String, Place, Place),
     /// What it is about, for what was found in an account.
     pub(crate) subject: Option<String>,
     /// What makes it the same finding in the next run.
@@ -22,12 +23,57 @@ pub(crate) struct Result {
     pub(crate) waived: Option<String>,
 }
 
-/// The findings of accounts as results: they have no place in a file, only a subject.
-pub(crate) fn of_accounts(findings: &BTreeMap<&AccountId, &[Finding]>) -> Vec<Result> {
+/// Where the findings of accounts are placed: in the configuration, at the section of the vendor. Code scanning takes
+/// no result without a place in a file.
+pub(crate) struct Configuration {
+    file: String,
+    text: String,
+}
+
+impl Configuration {
+    /// Reads it again, for its lines. One that is gone has a first line all the same.
+    pub(crate) fn read(path: &Path) -> Configuration {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        Configuration { file: in_repository(path), text }
+    }
+
+    /// The line of the vendor's section; the first, where there is none.
+    fn place(&self, vendor: Option<&VendorName>) -> (String, Place, Place) {
+        let is_section = |line: &str| {
+            let name = line.trim().strip_prefix("[vendor.").and_then(|rest| rest.split_once(']'));
+            name.is_some_and(|(name, _)| {
+                vendor.is_some_and(|vendor| name.trim_matches(['"', '\'']) == vendor.as_str())
+            })
+        };
+        let found = self.text.lines().enumerate().find(|(_, line)| is_section(line));
+        let first = (0, self.text.lines().next().unwrap_or_default());
+        let (number, line) = found.unwrap_or(first);
+        let at = |column| Place { line: number + 1, column };
+        (self.file.clone(), at(1), at(1 + line.chars().count()))
+    }
+}
+
+/// The path as it is in the repository that holds the file: relative to the directory that the program runs in, or
+/// else the file's name alone, which is the same on every machine.
+pub(crate) fn in_repository(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let relative = match path.is_absolute() {
+        false => Some(path),
+        true => path.strip_prefix(&here).ok(),
+    };
+    let name = || path.file_name().map_or(path, Path::new);
+    relative.unwrap_or_else(name).display().to_string()
+}
+
+/// The findings of accounts as results.
+pub(crate) fn of_accounts(
+    findings: &BTreeMap<&AccountId, &[Finding]>,
+    configuration: &Configuration,
+) -> Vec<Result> {
     let result = |account: &AccountId, finding: &Finding| Result {
         rule: finding.rule,
         sentence: format!("{}. To do: {}", finding.sentence, finding.fix),
-        place: None,
+        place: configuration.place(finding.vendor.as_ref()),
         subject: Some(finding.subject.clone()),
         fingerprint: Some(format!("{account}/{}", finding.id())),
         waived: finding.waived.as_ref().map(|waived| format!("{} (until {})", waived.reason, waived.until)),
@@ -86,16 +132,16 @@ fn shown(result: &Result, rules: &[&Rule]) -> Value {
 }
 
 fn location(result: &Result) -> Value {
-    let mut location = json!({});
-    if let Some((file, start, end)) = &result.place {
-        location["physicalLocation"] = json!({
+    let (file, start, end) = &result.place;
+    let mut location = json!({
+        "physicalLocation": {
             "artifactLocation": { "uri": uri(file) },
             "region": {
                 "startLine": start.line, "startColumn": start.column,
                 "endLine": end.line, "endColumn": end.column,
             },
-        });
-    }
+        },
+    });
     if let Some(subject) = &result.subject {
         location["logicalLocations"] = json!([{ "fullyQualifiedName": subject, "kind": "resource" }]);
     }
@@ -140,5 +186,23 @@ mod tests {
     fn paths_become_references() {
         assert_eq!(uri("policies/a b.json"), "policies/a%20b.json");
         assert_eq!(uri("/tmp/x.json"), "file:///tmp/x.json");
+    }
+
+    #[test]
+    fn a_finding_is_placed_at_the_section_of_its_vendor() {
+        let text = "# keys\n[aws]\n[vendor.acme-2]\n[vendor.acme] # ours\n".to_owned();
+        let configuration = Configuration { file: "rotation.toml".to_owned(), text };
+        let line = |name: &str| configuration.place(name.parse().ok().as_ref()).1.line;
+        assert_eq!((line("acme"), line("acme-2"), line("other")), (4, 3, 1));
+        let empty = Configuration { file: String::new(), text: String::new() };
+        assert_eq!(empty.place(None).2, Place { line: 1, column: 1 });
+    }
+
+    #[test]
+    fn a_file_elsewhere_is_named_without_its_directory() {
+        assert_eq!(in_repository(Path::new("policies/x.json")), "policies/x.json");
+        assert_eq!(in_repository(Path::new("/nonexistent/etc/rotation.toml")), "rotation.toml");
+        let here = std::env::current_dir().expect("there is one");
+        assert_eq!(in_repository(&here.join("a/b.json")), "a/b.json");
     }
 }

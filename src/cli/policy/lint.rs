@@ -10,9 +10,9 @@ use crate::cli::args::{self, Holder, Output};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::findings::sarif;
 use crate::cli::layout::{Row, table};
-use crate::policy::document::TEXT_BYTES_MAX;
+use crate::policy::document::{self, TEXT_BYTES_MAX};
 use crate::policy::lint::{self, Found, Purpose};
-use crate::policy::{Document, Place, Severity, actions};
+use crate::policy::{Place, Severity, actions};
 
 #[derive(Serialize)]
 struct LintView {
@@ -87,15 +87,25 @@ fn read(path: &Path) -> Result<String, Failure> {
 
 impl LintView {
     fn take(&mut self, file: &str, text: &str, purpose: Purpose) {
-        let (found, statements, unknown) = match Document::parse(text) {
-            Ok(document) => {
-                let unknown = actions::unknown(&document);
-                (lint::lint(&document, purpose), document.statements.len(), unknown)
+        let (mut statements, mut unknown) = (0, Vec::new());
+        for part in document::parts(text) {
+            let mut found = lint::unreadable(&part.mistakes);
+            if let Some(document) = &part.document {
+                found.extend(lint::sizes(document, part.characters));
+                found.extend(lint::lint(document, purpose));
+                statements += document.statements.len();
+                unknown.extend(actions::unknown(document));
             }
-            Err(mistakes) => (lint::unreadable(&mistakes), 0, Vec::new()),
-        };
+            for one in &mut found {
+                if !part.path.is_empty() {
+                    one.sentence = format!("in {}: {}", part.path, one.sentence);
+                }
+            }
+            self.findings.extend(found.into_iter().map(|found| FindingView::new(file, text, found)));
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
         self.files.push(FileView { file: file.to_owned(), statements, unknown });
-        self.findings.extend(found.into_iter().map(|found| FindingView::new(file, text, found)));
     }
 }
 
@@ -122,11 +132,15 @@ impl FindingView {
 
     fn result(&self) -> sarif::Result {
         let at = |line, column| Place { line, column };
-        let place = (self.file.clone(), at(self.line, self.column), at(self.end_line, self.end_column));
+        let file = match self.file.as_str() {
+            "-" => "stdin".to_owned(),
+            file => sarif::in_repository(Path::new(file)),
+        };
+        let place = (file, at(self.line, self.column), at(self.end_line, self.end_column));
         sarif::Result {
             rule: self.found.rule,
             sentence: format!("{}: {}", self.title, self.sentence),
-            place: Some(place),
+            place,
             subject: None,
             fingerprint: None,
             waived: None,

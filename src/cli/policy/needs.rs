@@ -19,7 +19,7 @@ pub(super) fn of(
     reviews: bool,
 ) -> Needs {
     let mut needs = Needs {
-        partition: partition(settings).to_owned(),
+        partition: partition(settings),
         region: settings.aws.region.clone(),
         asks_rights: true,
         reviews,
@@ -74,13 +74,40 @@ pub(super) fn is_entered(settings: &Settings, name: &AccountName) -> bool {
     settings.accounts.get(name).is_some_and(|account| account.role_arn.is_some())
 }
 
-/// By the region: China and `GovCloud` are partitions of their own.
-pub(super) fn partition(settings: &Settings) -> &'static str {
-    match settings.aws.region.as_deref() {
-        Some(region) if region.starts_with("cn-") => "aws-cn",
-        Some(region) if region.starts_with("us-gov-") => "aws-us-gov",
-        Some(_) | None => "aws",
-    }
+/// How the regions of each partition begin, by botocore's `partitions.json`.
+const PARTITIONS: [(&str, &str); 7] = [
+    ("cn-", "aws-cn"),
+    ("us-gov-", "aws-us-gov"),
+    ("us-iso-", "aws-iso"),
+    ("us-isob-", "aws-iso-b"),
+    ("us-isof-", "aws-iso-f"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("eusc-", "aws-eusc"),
+];
+
+/// The partition: of the region in the configuration, of an ARN in it, or of the region that the environment names.
+pub(super) fn partition(settings: &Settings) -> String {
+    let of_region = |region: &str| {
+        let found = PARTITIONS.iter().find(|(begins, _)| region.starts_with(begins));
+        found.map_or("aws", |(_, partition)| *partition).to_owned()
+    };
+    let of_roles = || {
+        let accounts = settings.accounts.values().filter_map(|account| account.role_arn.as_deref());
+        let vendors = settings.vendors.values().filter_map(|vendor| match &vendor.access {
+            Access::Role { role_arn, .. } => Some(role_arn.as_str()),
+            Access::Key(_) => None,
+        });
+        accounts.chain(vendors).find_map(|arn| arn.split(':').nth(1)).map(str::to_owned)
+    };
+    let of_environment = || {
+        let names = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
+        names.filter_map(|name| std::env::var(name).ok()).find(|region| !region.is_empty())
+    };
+    let configured = settings.aws.region.as_deref().map(of_region);
+    configured
+        .or_else(of_roles)
+        .or_else(|| of_environment().map(|region| of_region(&region)))
+        .unwrap_or_else(|| "aws".to_owned())
 }
 
 fn key_access(access: &Access) -> Option<&KeyAccess> {

@@ -16,6 +16,7 @@ use crate::config::Settings;
 use crate::config::settings::{Access, VendorSettings};
 use crate::iam::AwsAccounts;
 use crate::ids::{AccountName, VendorName};
+use crate::policy::document::MANAGED_CHARACTERS;
 use crate::policy::generate::{self, Written};
 use crate::policy::lint::{Purpose, in_words};
 use crate::policy::{Pattern, actions, trust as trusts};
@@ -32,6 +33,9 @@ pub(super) async fn rotator(config: Option<&Path>, asked: &args::Rotator, screen
         && !settings.accounts.contains_key(name)
     {
         return Err(Failure::new(Code::Usage, format!("there is no [account.{name}] in the configuration")));
+    }
+    if asked.trust {
+        return rotator_trust(&settings, asked, screen);
     }
     let facts = match asked.online {
         true => Some(account_facts(&settings, account, &Scope::default()).await?),
@@ -51,7 +55,75 @@ pub(super) async fn rotator(config: Option<&Path>, asked: &args::Rotator, screen
     if facts.is_none() && !needs.users.is_empty() {
         tracing::info!("users are taken to have no path; --online asks IAM");
     }
-    write(&generate::rotator(&needs), Purpose::Rotator, screen)
+    write_rotator(&generate::rotator(&needs), screen)
+}
+
+/// One policy, or a list of as many as it takes: each fits into a managed policy.
+fn write_rotator(whole: &Written, screen: &Screen) -> Ended {
+    let split = generate::split(whole);
+    if let Some(users) = split.left_out {
+        tracing::warn!(
+            "the Deny for the keys of all other users is left out: it would name {users} users in one policy, and IAM takes {} characters; put the users under one path (`path` in their sections) to have it",
+            thousands(MANAGED_CHARACTERS)
+        );
+    }
+    if let [one] = split.policies.as_slice() {
+        return write(one, Purpose::Rotator, screen);
+    }
+    for policy in &split.policies {
+        refuse_loose(policy, Purpose::Rotator)?;
+    }
+    let count = split.policies.len();
+    tracing::warn!(
+        "the rights need {count} managed policies, written as a list: IAM takes {} characters in each; attach all of them to the role",
+        thousands(MANAGED_CHARACTERS)
+    );
+    if count > POLICIES_OF_A_ROLE {
+        tracing::warn!(
+            "IAM attaches {POLICIES_OF_A_ROLE} managed policies to a role unless its quota is raised; put the users under one path (`path` in their sections)"
+        );
+    }
+    let texts: Vec<String> = split.policies.iter().map(Written::to_json).collect();
+    screen.show(&format!("[\n{}\n]", texts.join(",\n")));
+    Ok(Code::Fine)
+}
+
+/// Managed policies that can be attached to a role, unless the quota was raised.
+const POLICIES_OF_A_ROLE: usize = 10;
+
+/// `6,144`
+fn thousands(number: usize) -> String {
+    format!("{},{:03}", number / 1000, number % 1000)
+}
+
+/// The trust policy of the rotator's own role in another account: for the account that it comes from.
+fn rotator_trust(settings: &Settings, asked: &args::Rotator, screen: &Screen) -> Ended {
+    let usage = |message: &str, hint: &str| Err(Failure::new(Code::Usage, message).hinted(hint));
+    let named = asked.account.as_ref().and_then(|name| settings.accounts.get(name));
+    let Some((account, role_arn)) = named.and_then(|account| Some((account, account.role_arn.as_ref()?)))
+    else {
+        return usage(
+            "only a role in another account has a trust policy",
+            "--account NAME, with role_arn in [account.NAME]",
+        );
+    };
+    let ambient = settings.accounts.values().filter(|account| account.role_arn.is_none());
+    let Some(from) =
+        asked.from_account.clone().or_else(|| ambient.filter_map(|account| account.id.clone()).next())
+    else {
+        return usage(
+            "the account that the rotator comes from is not known",
+            "--from-account ID, or an [account.NAME] with its id and without a role_arn",
+        );
+    };
+    let partition = role_arn.split(':').nth(1).unwrap_or("aws");
+    if account.external_id.is_none() {
+        tracing::info!(
+            "whoever may call sts:AssumeRole in the account {from} can assume this role; external_id in its section makes it demand one"
+        );
+    }
+    let policy = trusts::rotator_policy(partition, &from, account.external_id.as_deref());
+    write(&policy, Purpose::Rotator, screen)
 }
 
 pub(super) async fn vendor(config: Option<&Path>, asked: &args::ForVendor, screen: &Screen) -> Ended {
@@ -96,22 +168,31 @@ pub(super) fn trust(config: Option<&Path>, asked: &args::Trust, screen: &Screen)
     if trusts::is_guessable(&external_id) {
         tracing::warn!("somebody else could have thought of this external id (KR306)");
     }
-    let partition = partition.unwrap_or_else(|| needs::partition(&settings));
-    write(&trusts::policy(partition, &account, &external_id), Purpose::ThirdParty, screen)
+    let partition = partition.map_or_else(|| needs::partition(&settings), str::to_owned);
+    write(&trusts::policy(&partition, &account, &external_id), Purpose::ThirdParty, screen)
 }
 
 /// Nothing is written that the lint would find fault with.
 fn write(policy: &Written, purpose: Purpose, screen: &Screen) -> Ended {
-    let found = policy.lint(purpose);
-    if let Some(worst) = found.iter().max_by_key(|found| found.rule.severity) {
-        let all: Vec<String> =
-            found.iter().map(|found| format!("{} {}", found.rule.code, found.sentence)).collect();
-        let message =
-            format!("no policy was written, because it would not be a tight one: {}", in_words(&all));
-        return Err(Failure::new(Code::Failed, message).hinted(worst.rule.fix));
+    refuse_loose(policy, purpose)?;
+    let characters = policy.size();
+    if characters > MANAGED_CHARACTERS {
+        tracing::warn!(
+            "the policy has {characters} characters without white space, and a managed policy takes {}",
+            thousands(MANAGED_CHARACTERS)
+        );
     }
     screen.show(&policy.to_json());
     Ok(Code::Fine)
+}
+
+fn refuse_loose(policy: &Written, purpose: Purpose) -> Result<(), Failure> {
+    let found = policy.lint(purpose);
+    let Some(worst) = found.iter().max_by_key(|found| found.rule.severity) else { return Ok(()) };
+    let all: Vec<String> =
+        found.iter().map(|found| format!("{} {}", found.rule.code, found.sentence)).collect();
+    let message = format!("no policy was written, because it would not be a tight one: {}", in_words(&all));
+    Err(Failure::new(Code::Failed, message).hinted(worst.rule.fix))
 }
 
 fn one_vendor<'s>(settings: &'s Settings, name: &VendorName) -> Result<&'s VendorSettings, Failure> {

@@ -4,6 +4,7 @@ use super::reader::{Section, Text, quoted};
 use super::report::{Mistake, Report};
 use crate::config::settings::VendorNeeds;
 use crate::policy::Pattern;
+use crate::policy::generate::EVERYTHING;
 
 const NONE: &str = "leave the key out when the vendor does not say";
 
@@ -33,10 +34,15 @@ fn action(report: &Report<'_>, text: Text<'_>) -> Option<Pattern> {
 }
 
 fn resource(report: &Report<'_>, text: Text<'_>) -> Option<String> {
-    let is_arn = text.text.starts_with("arn:") && text.text.split(':').count() >= 6;
+    // `*` says on purpose that the vendor reads the whole account.
+    let is_arn =
+        text.text.starts_with("arn:") && text.text.split(':').count() >= 6 || text.text == EVERYTHING;
     if !is_arn {
         let message = format!("{} is not an ARN", quoted(text.text));
-        report.add(Mistake::new(text.span, message).hint("such as arn:aws:s3:::logs/*"));
+        report.add(
+            Mistake::new(text.span, message)
+                .hint("such as arn:aws:s3:::logs/*, or * for a vendor that reads the whole account"),
+        );
     }
     is_arn.then(|| text.text.to_owned())
 }

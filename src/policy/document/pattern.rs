@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`
+const ARN_FIELDS: usize = 6;
+
 /// An action or a resource as it is written in a policy: `*` is any text, `?` any one letter.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Pattern(String);
@@ -45,6 +48,85 @@ impl Pattern {
         self.is_everything() || glob(&fold(&self.0), &fold(name))
     }
 
+    /// Whether it stands for that name, written exactly so: ARNs differ in case.
+    #[must_use]
+    pub fn matches_exactly(&self, name: &str) -> bool {
+        self.is_everything() || glob(self.0.as_bytes(), name.as_bytes())
+    }
+
+    /// Whether it stands for every action for which the other does. Actions are the same in any case.
+    #[must_use]
+    pub fn covers(&self, other: &Pattern) -> bool {
+        let fold = |text: &str| text.to_ascii_lowercase().into_bytes();
+        self.is_everything() || !other.is_everything() && contains(&fold(&self.0), &fold(&other.0))
+    }
+
+    /// The six fields of an ARN. IAM completes one that has fewer with `*`. `None`: it is no ARN.
+    #[must_use]
+    pub fn arn(&self) -> Option<[&str; ARN_FIELDS]> {
+        let mut fields = ["*"; ARN_FIELDS];
+        let mut rest = self.0.as_str();
+        for (number, field) in fields.iter_mut().enumerate() {
+            let end = if number + 1 < ARN_FIELDS { end_of_field(rest) } else { None };
+            *field = &rest[..end.unwrap_or(rest.len())];
+            let Some(end) = end else { break };
+            rest = &rest[end + 1..];
+        }
+        (fields[0] == "arn" && self.0.contains(':')).then_some(fields)
+    }
+
+    /// Whether it stands for everything that has an ARN, whatever the partition and the account: `*`, `arn:aws:*`.
+    #[must_use]
+    pub fn is_every_resource(&self) -> bool {
+        let is_any = |field: &str| field.contains('*') && field.bytes().all(|byte| byte == b'*');
+        self.is_everything()
+            || self.arn().is_some_and(|[_, _, service, region, _, resource]| {
+                is_any(service) && is_any(region) && is_any(resource)
+            })
+    }
+
+    /// Whether it, as a resource, stands for every resource for which the other does. The partition is not
+    /// compared: an account is in one of them.
+    #[must_use]
+    pub fn covers_resource(&self, other: &Pattern) -> bool {
+        if self.is_everything() || self.0 == other.0 {
+            return true;
+        }
+        match (self.arn(), other.arn()) {
+            (Some(own), Some(others)) => {
+                own.iter().zip(&others).skip(2).all(|(own, other)| field_covers(own, other))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether some resource is matched by both. The partition is not compared.
+    #[must_use]
+    pub fn meets_resource(&self, other: &Pattern) -> bool {
+        if self.is_everything() || other.is_everything() {
+            return true;
+        }
+        match (self.arn(), other.arn()) {
+            (Some(own), Some(others)) => {
+                own.iter().zip(&others).skip(2).all(|(own, other)| overlap(own.as_bytes(), other.as_bytes()))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it stands for the resource with this ARN, field by field.
+    #[must_use]
+    pub fn matches_resource(&self, name: &str) -> bool {
+        let named = Pattern::new(name);
+        match (self.arn(), named.arn()) {
+            _ if self.is_everything() => true,
+            (Some(own), Some(names)) => {
+                own.iter().zip(&names).all(|(own, name)| glob(own.as_bytes(), name.as_bytes()))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether some name is matched by both.
     #[must_use]
     pub fn overlaps(&self, other: &Pattern) -> bool {
@@ -57,6 +139,44 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+/// The colon that ends a field; one within a variable such as `${aws:username}` does not.
+fn end_of_field(text: &str) -> Option<usize> {
+    let mut is_variable = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' if text[..at].ends_with('$') => is_variable = true,
+            b'}' => is_variable = false,
+            b':' if !is_variable => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn field_covers(own: &str, other: &str) -> bool {
+    contains(own.as_bytes(), other.as_bytes())
+}
+
+/// Whether all names that match `inner` match `outer`. A wildcard of `inner` is a letter that only `*` can stand
+/// for, or, if it is `?`, also `?`. A cover that is made of several pieces is not seen as one.
+fn contains(outer: &[u8], inner: &[u8]) -> bool {
+    // `reach[j]`: the first letters of `outer` can stand for the first `j` of `inner`.
+    let mut reach = vec![false; inner.len() + 1];
+    reach[0] = true;
+    for letter in outer {
+        let before = reach.clone();
+        reach[0] = before[0] && *letter == b'*';
+        for (column, facing) in inner.iter().enumerate() {
+            reach[column + 1] = match *letter {
+                b'*' => reach[column] || before[column + 1],
+                b'?' => before[column] && *facing != b'*',
+                own => before[column] && own == *facing,
+            };
+        }
+    }
+    reach[inner.len()]
 }
 
 /// In time that grows with the product of the lengths, whatever the pattern.
@@ -148,5 +268,30 @@ mod tests {
         assert!(!overlaps("s3:Get*", "s3:Put*"));
         assert!(!overlaps("s3:GetObject", "s3:GetObjectAcl"));
         assert!(!overlaps("", "a"));
+    }
+
+    #[test]
+    fn an_arn_that_is_too_short_is_completed() {
+        let resource = |text: &str| Pattern::new(text);
+        assert_eq!(resource("arn:aws:sns:*").arn(), Some(["arn", "aws", "sns", "*", "*", "*"]));
+        assert_eq!(resource("arn:aws:s3:::b/a:c").arn().map(|fields| fields[5]), Some("b/a:c"));
+        let own = resource("arn:aws:iam::${aws:PrincipalAccount}:user/${aws:username}");
+        assert_eq!(own.arn().map(|fields| fields[5]), Some("user/${aws:username}"));
+        assert!(resource("arn:aws:*").is_every_resource() && resource("arn:aws").is_every_resource());
+        assert!(resource("arn:aws:*:*:111122223333:*").is_every_resource());
+        assert!(!resource("arn:aws:s3:*").is_every_resource() && !resource("bucket").is_every_resource());
+        assert!(resource("arn:aws:sqs").matches_resource("arn:aws:sqs:eu-west-1:111122223333:q"));
+    }
+
+    #[test]
+    fn a_resource_covers_what_it_stands_for_whole() {
+        let covers = |outer: &str, inner: &str| Pattern::new(outer).covers_resource(&Pattern::new(inner));
+        assert!(covers("arn:aws:iam::*:user/*", "arn:aws:iam::111122223333:user/a?"));
+        assert!(covers("arn:aws:iam::*", "arn:aws:iam::*:role/*") && covers("*", "arn:aws:s3:::b"));
+        assert!(!covers("arn:aws:iam::*:user/a*", "arn:aws:iam::*:user/*"));
+        assert!(!covers("arn:aws:iam::*:user/?", "arn:aws:iam::*:user/*"));
+        assert!(!covers("arn:aws:iam::*:user/A", "arn:aws:iam::*:user/a"), "resources differ in case");
+        assert!(Pattern::new("iam:*").covers(&Pattern::new("IAM:Create*")));
+        assert!(!Pattern::new("iam:Create*").covers(&Pattern::new("iam:*")));
     }
 }

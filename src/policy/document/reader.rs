@@ -7,7 +7,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::{
     Condition, Document, Effect, Listed, Mistake, Pattern, Principals, Span, Spanned, Statement,
-    TEXT_BYTES_MAX,
+    TEXT_BYTES_MAX, grammar,
 };
 
 const STRICT: ParseOptions = ParseOptions {
@@ -38,7 +38,29 @@ const STATEMENT_MEMBERS: [&str; 9] = [
 /// The kinds of `Principal`.
 const PRINCIPALS: [&str; 4] = ["AWS", "Service", "Federated", "CanonicalUser"];
 
-pub(super) fn read(text: &str) -> Result<Document, Vec<Mistake>> {
+pub(super) fn read(text: &str) -> (Option<Document>, Vec<Mistake>) {
+    let value = match parse(text) {
+        Ok(value) => value,
+        Err(mistakes) => return (None, mistakes),
+    };
+    let mut reader = Reader::default();
+    let document = match &value {
+        Some(Value::Object(object)) => reader.document(object),
+        Some(other) => reader.wrong(other, "a policy is an object"),
+        None => reader.add(Span { start: 0, end: text.len().min(1) }, "there is no policy here"),
+    };
+    reader.end(document)
+}
+
+/// The policy that this object is.
+pub(super) fn read_object(object: &Object<'_>) -> (Option<Document>, Vec<Mistake>) {
+    let mut reader = Reader::default();
+    let document = reader.document(object);
+    reader.end(document)
+}
+
+/// Reads the JSON, strictly. `None`: there is no value.
+pub(super) fn parse(text: &str) -> Result<Option<Value<'_>>, Vec<Mistake>> {
     let whole = Span { start: 0, end: text.len().min(1) };
     if text.len() > TEXT_BYTES_MAX {
         let message = "this is larger than 1 MiB: that is not a policy".to_owned();
@@ -52,19 +74,7 @@ pub(super) fn read(text: &str) -> Result<Document, Vec<Mistake>> {
     if parsed.value.is_some() {
         serde_json::from_str::<serde_json::Value>(text).map_err(|error| vec![not_json(text, &error)])?;
     }
-    let mut reader = Reader::default();
-    let document = match &parsed.value {
-        Some(Value::Object(object)) => reader.document(object),
-        Some(other) => reader.wrong(other, "a policy is an object"),
-        None => reader.add(whole, "there is no policy here"),
-    };
-    match (document, reader.mistakes) {
-        (Some(document), mistakes) if mistakes.is_empty() => Ok(document),
-        (_, mut mistakes) => {
-            mistakes.sort_by_key(|mistake| mistake.span);
-            Err(mistakes)
-        }
-    }
+    Ok(parsed.value)
 }
 
 /// serde names the place by line and column, both counted from 1.
@@ -77,7 +87,7 @@ fn not_json(text: &str, error: &serde_json::Error) -> Mistake {
     Mistake { span, message: format!("this is not JSON: {what}") }
 }
 
-fn span(of: &impl Ranged) -> Span {
+pub(super) fn span(of: &impl Ranged) -> Span {
     Span { start: of.start(), end: of.end() }
 }
 
@@ -87,6 +97,13 @@ struct Reader {
 }
 
 impl Reader {
+    /// What was read, with what IAM refuses in what reads well.
+    fn end(mut self, document: Option<Document>) -> (Option<Document>, Vec<Mistake>) {
+        self.mistakes.extend(document.iter().flat_map(grammar::refused));
+        self.mistakes.sort_by_key(|mistake| mistake.span);
+        (document, self.mistakes)
+    }
+
     fn add<T>(&mut self, span: Span, message: impl Into<String>) -> Option<T> {
         self.mistakes.push(Mistake { span, message: message.into() });
         None
@@ -155,9 +172,12 @@ impl Reader {
         if principals.is_none() && no_resource {
             self.add::<()>(start(object), "the statement has neither Resource nor Principal");
         }
+        // What a statement without a readable resource would allow is not known.
+        let is_about = resources.is_some() || no_resource && principals.is_some();
         let conditions =
             object.get("Condition").map(|member| self.conditions(&member.value)).unwrap_or_default();
-        let (span, sid) = (span(object), sid.map(|sid| sid.value));
+        let span = span(object);
+        is_about.then_some(())?;
         Some(Statement { span, sid, effect: effect?, principals, actions: actions?, resources, conditions })
     }
 
@@ -189,8 +209,8 @@ impl Reader {
             if is_action && text.value != "*" && !is_action_name(&text.value) {
                 self.add::<()>(text.span, "an action is a service and a name, such as s3:GetObject");
             }
-            if !is_action && text.value != "*" && !is_resource_name(&text.value) {
-                self.add::<()>(text.span, "a resource is * or an ARN, such as arn:aws:s3:::bucket/*");
+            if !is_action && let Some(message) = grammar::not_a_resource(&text.value) {
+                self.add::<()>(text.span, message);
             }
         }
         let item = |text: Spanned<String>| Spanned { value: Pattern::new(&text.value), span: text.span };
@@ -307,18 +327,14 @@ fn is_action_name(text: &str) -> bool {
     })
 }
 
-fn is_resource_name(text: &str) -> bool {
-    text.starts_with("arn:") && text.split(':').count() >= 6
-        || text.contains('*') && text.chars().all(|letter| letter == '*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Place;
     use super::*;
 
     fn mistakes(text: &str) -> Vec<String> {
-        let mistakes = read(text).expect_err("it has mistakes");
+        let (_, mistakes) = read(text);
+        assert!(!mistakes.is_empty(), "{text}");
         let shown = mistakes.iter().map(|mistake| {
             let Place { line, column } = Place::of(text, mistake.span.start);
             format!("{line}:{column} {mistake}")
@@ -329,7 +345,7 @@ mod tests {
     #[test]
     fn a_policy_is_read_with_its_places() {
         let text = "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": {\"Effect\": \"Allow\",\n    \"Action\": [\"s3:GetObject\", \"s3:Put*\"],\n    \"Resource\": \"arn:aws:s3:::b/*\",\n    \"Condition\": {\"Bool\": {\"aws:SecureTransport\": true}}}}";
-        let document = read(text).expect("a policy");
+        let document = Document::parse(text).expect("a policy");
         let statement = &document.statements[0];
         let second = &statement.actions.items[1];
         assert_eq!(&text[second.span.start..second.span.end], "\"s3:Put*\"");

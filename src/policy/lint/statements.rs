@@ -1,11 +1,14 @@
-//! The rules that look at one statement.
+//! The rules that look at one statement, and at what [`Rights`] leaves of it.
+
+use std::collections::BTreeSet;
 
 use super::{
     ADMIN, ANY_RESOURCE, ANYBODY, ASSUME_ANY, Found, IAM_ACTION, NOT_ACTION, NOT_RESOURCE, PASS_ROLE,
-    Purpose, UNKNOWN_ACTION, WHOLE_SERVICE, WILD_CHANGE, changes, is_known_to_read, reads_only,
+    Purpose, UNKNOWN_ACTION, UNKNOWN_SERVICE, WHOLE_SERVICE, WILD_CHANGE, is_change, reads_only,
 };
-use crate::policy::actions::{self, Action};
+use crate::policy::actions::{self, Action, Level};
 use crate::policy::document::Principals;
+use crate::policy::rights::{Grant, Met, Rights, met_by};
 use crate::policy::rule::Rule;
 use crate::policy::{Pattern, Spanned, Statement, narrowing};
 
@@ -34,27 +37,98 @@ const ROTATION_READS: [&str; 9] = [
     "iam:ListAccessKeys",
 ];
 
-/// Judges a statement that allows something.
-pub(super) fn judge(statement: &Statement, purpose: Purpose) -> Vec<Found> {
+/// Judges a statement that allows something, by what is left of it.
+pub(super) fn judge<'d>(statement: &'d Statement, purpose: Purpose, rights: &Rights<'d>) -> Vec<Found> {
     let mut found = Vec::new();
+    let actions = &statement.actions;
+    let left: Vec<Left<'_>> = match actions.negated {
+        true => vec![Left::of_others(statement, rights)],
+        false => actions.items.iter().map(|item| Left::of(statement, item, rights)).collect(),
+    };
+    if left.iter().all(|left| left.is_nothing) {
+        return found;
+    }
     if let Some(principals) = &statement.principals {
         found.extend(anybody(statement, principals));
     }
-    if statement.actions.negated {
-        let names: Vec<String> = statement.actions.items.iter().map(|item| item.value.to_string()).collect();
+    if actions.negated {
+        let names: Vec<String> = actions.items.iter().map(|item| item.value.to_string()).collect();
         let sentence = format!("everything but {} is allowed", in_words(&names));
-        found.push(Found { rule: &NOT_ACTION, span: statement.actions.key, sentence, items: names });
+        found.push(Found { rule: &NOT_ACTION, span: actions.key, sentence, items: names });
+        if statement.is_everywhere() && left.iter().any(Left::is_admin) {
+            found.push(admin(statement, actions.key, "NotAction", rights));
+        }
     }
     if let Some(resources) = statement.resources.as_ref().filter(|resources| resources.negated) {
         let names: Vec<String> = resources.items.iter().map(|item| item.value.to_string()).collect();
         let sentence = format!("everything but {} may be touched", in_words(&names));
         found.push(Found { rule: &NOT_RESOURCE, span: resources.key, sentence, items: names });
     }
-    for item in statement.actions.items.iter().filter(|_| !statement.actions.negated) {
-        found.extend(judge_action(statement, item, purpose));
+    for (item, left) in actions.items.iter().zip(&left).filter(|_| !actions.negated) {
+        if !left.is_nothing {
+            found.extend(judge_action(statement, item, left, purpose, rights));
+        }
     }
-    found.extend(any_resource(statement));
+    if !(purpose == Purpose::Rotator && is_rotation(statement)) {
+        found.extend(any_resource(statement, &left, rights));
+    }
     found
+}
+
+/// What is left of one action of a statement, after what is denied and what a boundary does not permit.
+struct Left<'d> {
+    pattern: Pattern,
+    /// The known actions that are left.
+    actions: Vec<&'static Action>,
+    /// What gives the pattern itself: whole, or one action that nothing is known of.
+    grants: Vec<Grant<'d>>,
+    is_nothing: bool,
+}
+
+impl<'d> Left<'d> {
+    fn of(statement: &'d Statement, item: &Spanned<Pattern>, rights: &Rights<'d>) -> Left<'d> {
+        let pattern = item.value.clone();
+        let actions = rights.left_of(statement, &pattern);
+        let grants = rights.left(statement, &pattern);
+        let is_known = !actions::matching(&pattern).is_empty();
+        let is_nothing = actions.is_empty() && (is_known || grants.is_empty());
+        Left { pattern, actions, grants, is_nothing }
+    }
+
+    /// What is left of everything that `NotAction` does not name.
+    fn of_others(statement: &'d Statement, rights: &Rights<'d>) -> Left<'d> {
+        let pattern = Pattern::new("*");
+        let mut actions = rights.left_of(statement, &pattern);
+        actions.retain(|action| statement.actions.covers(&action.full_name()));
+        Left { grants: Vec::new(), is_nothing: actions.is_empty(), pattern, actions }
+    }
+
+    /// Whether rights can be given to whomever: with that, all the rest follows.
+    fn is_admin(&self) -> bool {
+        let gives =
+            ["AttachUserPolicy", "AttachRolePolicy", "PutUserPolicy", "PutRolePolicy", "CreatePolicyVersion"];
+        self.actions.iter().any(|action| action.service == "iam" && gives.contains(&action.name))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.actions.iter().any(|action| action.full_name() == name)
+    }
+
+    /// The actions that change something.
+    fn changes(&self) -> Vec<String> {
+        self.actions.iter().filter(|action| is_change(action)).map(|action| action.full_name()).collect()
+    }
+}
+
+fn admin(statement: &Statement, span: crate::policy::Span, pattern: &str, rights: &Rights<'_>) -> Found {
+    let mut sentence = match statement.actions.negated {
+        true => "every action that NotAction does not name is allowed, and with it every right".to_owned(),
+        false => "every action of every service is allowed".to_owned(),
+    };
+    if !rights.is_unlimited() {
+        sentence.push_str(", but for what is denied; rights can still be given to anybody");
+    }
+    Found { rule: &ADMIN, span, sentence, items: vec![pattern.to_owned()] }
 }
 
 /// Whether the statement is what a rotator is for: its calls, on users that are named.
@@ -95,46 +169,72 @@ fn anybody(statement: &Statement, principals: &Principals) -> Option<Found> {
     Some(Found { rule: &ANYBODY, span, sentence, items: vec![what.to_string()] })
 }
 
-fn judge_action(statement: &Statement, item: &Spanned<Pattern>, purpose: Purpose) -> Vec<Found> {
-    let pattern = &item.value;
+fn judge_action<'d>(
+    statement: &'d Statement,
+    item: &Spanned<Pattern>,
+    left: &Left<'d>,
+    purpose: Purpose,
+    rights: &Rights<'d>,
+) -> Vec<Found> {
+    let pattern = &left.pattern;
     let one = |rule: &'static Rule, sentence: String| Found {
         rule,
         span: item.span,
         sentence,
         items: vec![pattern.to_string()],
     };
-    if pattern.is_everything() && statement.is_everywhere() {
-        return vec![one(&ADMIN, "every action of every service is allowed".to_owned())];
+    if pattern.is_everything() && statement.is_everywhere() && left.is_admin() {
+        return vec![admin(statement, item.span, pattern.as_str(), rights)];
     }
     if pattern.is_everything() {
-        return vec![one(&WHOLE_SERVICE, format!("every action is allowed on {}", resources(statement)))];
+        let limit = if rights.is_unlimited() { "" } else { ", but for what is denied" };
+        return vec![one(
+            &WHOLE_SERVICE,
+            format!("every action is allowed on {}{limit}", resources(statement)),
+        )];
     }
     let mut found = Vec::new();
     let (service, name) = pattern.action().unwrap_or(("", ""));
-    if name.chars().all(|letter| letter == '*') || service.contains('*') && !reads_only(pattern) {
-        let count = changes(pattern).len();
+    if is_wild(name) || service.contains('*') && !reads_only(pattern) {
+        let count = left.changes().len();
         let known =
             if count == 0 { String::new() } else { format!(", {count} of them known to change something") };
-        found.push(one(&WHOLE_SERVICE, format!("{pattern} is every action of {service}{known}")));
-    } else if pattern.has_wildcard() && !reads_only(pattern) && !is_known_to_read(pattern) {
-        found.push(one(&WILD_CHANGE, format!("{pattern} stands for {}", what_it_changes(pattern))));
+        let limit = if rights.is_unlimited() { "" } else { ", but for what is denied" };
+        found.push(one(&WHOLE_SERVICE, format!("{pattern} is every action of {service}{known}{limit}")));
+    } else if pattern.has_wildcard() && !reads_only(pattern) && !is_known_to_read(left) {
+        found.push(one(&WILD_CHANGE, format!("{pattern} stands for {}", what_it_changes(left))));
     }
     let its_calling = purpose == Purpose::Rotator && is_rotation(statement);
-    if pattern.overlaps(&Pattern::new("iam:*")) && statement.touches("iam") && !its_calling {
+    let is_of_iam = left.actions.iter().any(|action| action.service == "iam")
+        || service.eq_ignore_ascii_case("iam") && !left.grants.is_empty();
+    if is_of_iam && !its_calling {
         found.push(one(&IAM_ACTION, format!("{pattern} is an action on identities and rights")));
     }
-    if pattern.matches("iam:PassRole") && statement.touches("iam") && !passes_one_role(statement) {
+    if left.has("iam:PassRole") && !passes_one_role(statement) {
         found.push(one(&PASS_ROLE, format!("{pattern} passes {}", resources(statement))));
     }
-    let assumes = pattern.matches("sts:AssumeRole") && statement.touches("iam");
-    if statement.principals.is_none() && assumes && names_no_role(statement) {
+    let assumes = || rights.left(statement, &Pattern::new("sts:AssumeRole"));
+    if statement.principals.is_none()
+        && left.has("sts:AssumeRole")
+        && assumes().iter().any(|grant| grant.target.is_open())
+    {
         found.push(one(&ASSUME_ANY, format!("{pattern} on {} is more than one role", resources(statement))));
     }
     found
 }
 
-fn what_it_changes(pattern: &Pattern) -> String {
-    match changes(pattern).as_slice() {
+/// Whether it stands for every name: `*`, `**`, `?*`.
+fn is_wild(name: &str) -> bool {
+    name.contains('*') && name.bytes().all(|byte| byte == b'*' || byte == b'?')
+}
+
+/// Whether all that is left of a pattern only reads, whatever word it begins with.
+fn is_known_to_read(left: &Left<'_>) -> bool {
+    !left.actions.is_empty() && left.changes().is_empty()
+}
+
+fn what_it_changes(left: &Left<'_>) -> String {
+    match left.changes().as_slice() {
         [] => "actions of which nothing is known, and whose names do not say that they only read".to_owned(),
         names => in_words(names),
     }
@@ -160,35 +260,56 @@ fn resources(statement: &Statement) -> String {
     if resources.negated { format!("all but {}", in_words(&names)) } else { in_words(&names) }
 }
 
-/// `Resource: *` with actions for which it could be narrower. A condition may narrow it as well, so
-/// whoever wrote one knew what they did.
-fn any_resource(statement: &Statement) -> Option<Found> {
-    let star = statement.resources.as_ref()?.everything()?;
-    let patterns = statement.actions.items.iter().map(|item| &item.value);
-    if statement.actions.negated || !statement.conditions.is_empty() {
+/// `Resource: *`, in whatever words, with actions for which it could be narrower. A condition that some callers do
+/// not meet may narrow it as well, so whoever wrote one knew what they did.
+fn any_resource<'d>(statement: &'d Statement, left: &[Left<'d>], rights: &Rights<'d>) -> Option<Found> {
+    let resources = statement.resources.as_ref().filter(|list| !list.negated)?;
+    if statement.actions.negated || met_by(&statement.conditions, &rights.known_of_all()) != Met::Always {
         return None;
     }
-    let is_listing = |action: &&Action| action.level == actions::Level::List;
-    let scoped = patterns.filter(|pattern| !pattern.is_everything()).flat_map(actions::matching);
-    // What only lists names is given for the whole account, as a rule: a vendor finds its way with it.
-    let scoped = scoped.filter(|action| action.scoped && !is_listing(action));
-    let mut names: Vec<String> = scoped.map(Action::full_name).collect();
-    names.sort_unstable();
-    names.dedup();
+    let wide = resources.items.iter().find(|item| item.value.is_every_resource());
+    let mut span = wide.map(|item| item.span);
+    let mut names = BTreeSet::new();
+    for left in left.iter().filter(|left| !left.pattern.is_everything()) {
+        // What only lists names is given for the whole account, as a rule: a vendor finds its way with it.
+        let scoped = left.actions.iter().filter(|action| action.is_scoped() && action.level != Level::List);
+        for action in scoped {
+            let grants = rights.left(statement, &Pattern::new(&action.full_name()));
+            let every: Vec<_> = grants.iter().filter(|grant| grant.target.is_every(action)).collect();
+            let is_narrow = |grant: &&Grant<'_>| {
+                grant.target.is_beside(action) && !every.iter().any(|wide| wide.target.covers(&grant.target))
+            };
+            let widest = every.first().filter(|_| !grants.iter().any(|grant| is_narrow(&grant)));
+            if let Some(grant) = widest {
+                span = span.or(grant.target.span());
+                names.insert(action.full_name());
+            }
+        }
+    }
+    let names: Vec<String> = names.into_iter().collect();
     let sentence = format!("{} could be held to the resources that they are for", in_words(&names));
-    (!names.is_empty()).then_some(Found { rule: &ANY_RESOURCE, span: star.span, sentence, items: names })
+    let span = span?;
+    (!names.is_empty()).then_some(Found { rule: &ANY_RESOURCE, span, sentence, items: names })
 }
 
-/// Actions of a known service that are not known, and look like a slip. AWS makes new ones every day, so a name
-/// that is like no other may well be one of those: [`actions::unknown`] names it, and nobody is accused.
+/// Actions of a known service that are not known, and look like a slip; and services that are not known. AWS makes
+/// new actions every day, so a name that is like no other may well be one of those: [`actions::unknown`] names it,
+/// and nobody is accused.
 pub(super) fn unknown_actions(statement: &Statement) -> Vec<Found> {
     let found = |item: &Spanned<Pattern>| {
         let (service, name) = item.value.action()?;
-        let known = !actions::matching(&item.value).is_empty() || !actions::knows(service);
+        let items = vec![item.value.to_string()];
+        let span = item.span;
+        if !service.contains('*') && !actions::knows(service) {
+            let near = actions::service_meant(service);
+            let hint = near.map(|near| format!("; perhaps {near} is meant")).unwrap_or_default();
+            let sentence = format!("{service} is no service that is known{hint}");
+            return Some(Found { rule: &UNKNOWN_SERVICE, span, sentence, items });
+        }
+        let known = !actions::matching(&item.value).is_empty() || service.contains('*');
         let meant = actions::meant(service, name)?;
         let sentence = format!("{} is not an action; perhaps {} is meant", item.value, meant.full_name());
-        let items = vec![item.value.to_string()];
-        (!known).then_some(Found { rule: &UNKNOWN_ACTION, span: item.span, sentence, items })
+        (!known).then_some(Found { rule: &UNKNOWN_ACTION, span, sentence, items })
     };
     statement.actions.items.iter().filter_map(found).collect()
 }
@@ -229,7 +350,7 @@ mod tests {
         check(r#""s3:GetObject", "s3:PutObject""#, BUCKET, &[]);
         check(r#""ec2:DescribeInstances", "ec2:Describe*""#, r#""*""#, &[]);
         check(r#""ce:GetCostAndUsage", "cloudwatch:GetMetricData", "tag:GetResources""#, r#""*""#, &[]);
-        check(r#""quicksight:Describe*""#, r#""*""#, &[]);
+        check(r#""quicksight:ListUsers""#, r#""*""#, &[]);
         check(r#""dynamodb:BatchGet*""#, r#""arn:aws:dynamodb:*:111122223333:table/t""#, &[]);
         check(r#""sts:AssumeRole""#, r#""arn:aws:iam::111122223333:role/x""#, &[]);
     }
@@ -241,11 +362,15 @@ mod tests {
         check(r#""*""#, BUCKET, &["KR502"]);
         check(r#""s3:*""#, BUCKET, &["KR502"]);
         check(r#""*:Put*""#, BUCKET, &["KR502"]);
-        check(r#""ec2:Start*""#, r#""arn:aws:ec2:*:*:instance/*""#, &["KR503"]);
-        check(r#""quicksight:Create*""#, r#""*""#, &["KR503"]);
+        check(r#""ec2:Start*""#, r#""arn:aws:ec2:*:*:instance/i-0*""#, &["KR503"]);
+        check(r#""ec2:StartInstances""#, r#""arn:aws:ec2:*:*:instance/*""#, &["KR510"]);
+        check(r#""s3:GetObject""#, r#""arn:aws:s3:::*""#, &["KR510"]);
+        check(r#""*""#, r#""arn:aws:*""#, &["KR501"]);
+        check(r#""quicksight:Create*""#, r#""*""#, &["KR503", "KR510"]);
+        check(r#""newservice:Create*""#, r#""*""#, &["KR503", "KR515"]);
         check(r#""iam:GetUser""#, r#""arn:aws:iam::111122223333:user/x""#, &["KR504"]);
         check(r#""sts:AssumeRole""#, r#""*""#, &["KR505", "KR510"]);
-        check(r#""sts:AssumeRole""#, r#""arn:aws:iam::111122223333:role/*""#, &["KR505"]);
+        check(r#""sts:AssumeRole""#, r#""arn:aws:iam::111122223333:role/*""#, &["KR505", "KR510"]);
         check(r#""iam:PassRole""#, r#""arn:aws:iam::111122223333:role/x""#, &["KR504", "KR506"]);
         check(r#""iam:CreateAccessKey""#, r#""arn:aws:iam::111122223333:user/x""#, &["KR509", "KR504"]);
         check(r#""s3:GetObject""#, r#""*""#, &["KR510"]);

@@ -52,6 +52,13 @@ fn each_format_is_held_to_its_schema_and_says_the_same() {
     assert_eq!(codes(&held_to("ocsf", &run("ocsf")), "/metadata/event_code"), expect);
     let sarif = held_to("sarif", &run("sarif"));
     assert_eq!(codes(&sarif["runs"][0]["results"], "/ruleId"), expect);
+    // GitHub refuses the whole file where one result has no place in a file of the repository.
+    for result in sarif["runs"][0]["results"].as_array().expect("results") {
+        let place = &result["locations"][0]["physicalLocation"];
+        assert!(place["region"]["startLine"].as_u64() >= Some(1), "{result}");
+        let uri = place["artifactLocation"]["uri"].as_str().expect("a URI");
+        assert!(!uri.is_empty() && !uri.contains(':') && !uri.starts_with('/'), "{result}");
+    }
     let csv = run("csv");
     assert_eq!(csv.lines().count(), expect.len() + 1, "{csv}");
     assert!(csv.contains("moves in spring"), "{csv}");

@@ -39,7 +39,14 @@ pub(crate) fn allows(account: &str, policies: &[Value], requests: &[Request]) ->
     let requests = requests
         .iter()
         .map(|request| json!({ "action": request.action, "resource": request.resource, "account": account }));
-    let question = json!({ "policies": policies, "requests": requests.collect::<Vec<_>>() });
+    let case = json!({ "policies": policies, "boundary": null, "requests": requests.collect::<Vec<_>>() });
+    verdicts(&[case]).remove(0).iter().map(|answer| answer == "Allowed").collect()
+}
+
+/// The engine's answers to the requests of each case, as `evaluate.mjs` describes both.
+#[track_caller]
+pub(crate) fn verdicts(cases: &[Value]) -> Vec<Vec<String>> {
+    let question = json!({ "cases": cases });
     let mut child = Command::new("node")
         .arg(home().join("evaluate.mjs"))
         .stdin(Stdio::piped())
@@ -51,9 +58,8 @@ pub(crate) fn allows(account: &str, policies: &[Value], requests: &[Request]) ->
     stdin.write_all(question.to_string().as_bytes()).expect("it reads the question");
     drop(stdin);
     let done = child.wait_with_output().expect("it ends");
-    assert!(done.status.success(), "{}\n{question}", String::from_utf8_lossy(&done.stderr));
-    let answers: Vec<String> = serde_json::from_slice(&done.stdout).expect("a list of answers");
-    answers.iter().map(|answer| answer == "Allowed").collect()
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&done.stdout).expect("a list of answers for each case")
 }
 
 fn home() -> &'static Path {
