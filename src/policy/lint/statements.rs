@@ -376,7 +376,8 @@ mod tests {
         check(r#""s3:GetObject""#, r#""*""#, &["KR510"]);
         check(r#""s3:GetObjet""#, BUCKET, &["KR511"]);
         check(r#""s3:AskTheOracle""#, BUCKET, &[]);
-        check(r#""inspector2:BatchGet*", "sdb:Select*""#, r#""*""#, &[]);
+        check(r#""inspector2:BatchGet*""#, r#""*""#, &[]);
+        check(r#""sdb:Select*""#, r#""*""#, &["KR510"]);
         check(r#""s3:Batch*", "inspector2:Batch*""#, BUCKET, &["KR503", "KR503"]);
     }
 
