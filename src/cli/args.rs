@@ -286,7 +286,7 @@ pub(crate) struct Rotator {
     /// Write the trust policy of the role in place of its rights: for the account that the rotator comes from
     #[arg(long, requires = "account", conflicts_with_all = ["online", "review"])]
     pub(crate) trust: bool,
-    /// The account that the rotator comes from [default: that of the section without a role_arn]
+    /// The account that the rotator comes from [default: that of the account that is reached without a role]
     #[arg(long, value_name = "ID", requires = "trust")]
     pub(crate) from_account: Option<AccountId>,
 }

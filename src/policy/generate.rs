@@ -327,8 +327,8 @@ pub fn vendor(allowed: &[Pattern], resources: &[String]) -> Written {
     let mut policy = Written::new(Vec::new());
     policy.is_wide_on_purpose = resources.iter().any(|name| name == EVERYTHING);
     for (number, (on, names)) in groups.into_iter().enumerate() {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        policy.allow(&format!("Declared{}", number + 1), &names, on);
+        let actions: Vec<&str> = names.iter().map(String::as_str).collect();
+        policy.allow(&format!("Declared{}", number + 1), &actions, on);
     }
     policy
 }

@@ -12,6 +12,7 @@
 //! is judged by its name alone.
 
 pub mod actions;
+pub mod address;
 pub mod document;
 pub mod escalation;
 pub mod generate;

@@ -6,6 +6,7 @@
 //! **Invariant:** only a condition that demands a value narrows. One that passes when the key is absent
 //! (`…IfExists`, `ForAllValues:…`), that excludes, or whose value is a wildcard does not.
 
+use super::address::Network;
 use super::trust::account_of;
 use super::{Condition, Statement};
 
@@ -32,8 +33,8 @@ const KEYS: [&str; 17] = [
 const OPERATORS: [&str; 5] = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike"];
 const SOURCE_IP: &str = "aws:SourceIp";
 /// A network that is wider is the world.
-const V4_BITS_MIN: u8 = 8;
-const V6_BITS_MIN: u8 = 32;
+const V4_BITS_MIN: u32 = 8;
+const V6_BITS_MIN: u32 = 32;
 
 /// The condition that says who is meant, if there is one.
 #[must_use]
@@ -83,9 +84,8 @@ pub fn is_address(text: &str) -> bool {
 }
 
 fn is_network(value: &str) -> bool {
-    let (address, bits) = value.split_once('/').unwrap_or((value, "128"));
-    let least = if address.contains(':') { V6_BITS_MIN } else { V4_BITS_MIN };
-    is_address(address) && bits.parse::<u8>().is_ok_and(|bits| bits >= least)
+    Network::parse(value)
+        .is_some_and(|network| network.shared >= if network.is_v6() { V6_BITS_MIN } else { V4_BITS_MIN })
 }
 
 #[cfg(test)]

@@ -155,7 +155,8 @@ fn callers(document: &Document, statement: &Statement, trusted: &[Trusted]) -> V
         .filter(|one| is_about(one, PRINCIPAL_ARN) && bare(one).0.contains("not"));
     let narrow: Vec<String> = allowed.chain(denied).flat_map(values).collect();
     let named = statement.principals.iter().filter(|list| !list.negated).flat_map(|list| &list.items);
-    let of_principals = named.filter_map(|(_, who)| {
+    // The account of an identity provider's ARN is the role's own, and lets nobody of it in.
+    let of_principals = named.filter(|(kind, _)| kind == "AWS").filter_map(|(_, who)| {
         let is_whole = !who.value.starts_with("arn:") || who.value.ends_with(":root");
         Some(Caller {
             account: account_of(&who.value)?.to_owned(),

@@ -107,9 +107,8 @@ fn rotator_trust(settings: &Settings, asked: &args::Rotator, screen: &Screen) ->
             "--account NAME, with role_arn in [account.NAME]",
         );
     };
-    let ambient = settings.accounts.values().filter(|account| account.role_arn.is_none());
-    let Some(from) =
-        asked.from_account.clone().or_else(|| ambient.filter_map(|account| account.id.clone()).next())
+    let mut ambient = settings.accounts.values().filter(|account| account.role_arn.is_none());
+    let Some(from) = asked.from_account.clone().or_else(|| ambient.find_map(|account| account.id.clone()))
     else {
         return usage(
             "the account that the rotator comes from is not known",

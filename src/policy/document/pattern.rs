@@ -117,11 +117,11 @@ impl Pattern {
     /// Whether it stands for the resource with this ARN, field by field.
     #[must_use]
     pub fn matches_resource(&self, name: &str) -> bool {
-        let named = Pattern::new(name);
-        match (self.arn(), named.arn()) {
+        let other = Pattern::new(name);
+        match (self.arn(), other.arn()) {
             _ if self.is_everything() => true,
-            (Some(own), Some(names)) => {
-                own.iter().zip(&names).all(|(own, name)| glob(own.as_bytes(), name.as_bytes()))
+            (Some(own), Some(others)) => {
+                own.iter().zip(&others).all(|(own, name)| glob(own.as_bytes(), name.as_bytes()))
             }
             _ => false,
         }

@@ -1,4 +1,4 @@
-//! Policies within other JSON: what the AWS CLI prints, and what CloudFormation and Terraform are given.
+//! Policies within other JSON: what the AWS CLI prints, and what `CloudFormation` and Terraform are given.
 //!
 //! A policy is an object with `Statement`, or a text that is one, as it is or percent-encoded. A version of a
 //! policy that is not in force beside one that is, is left out.
@@ -20,7 +20,7 @@ pub struct Part {
     pub document: Option<Document>,
     /// What is wrong with it.
     pub mistakes: Vec<Mistake>,
-    /// The characters of it that IAM counts.
+    /// The characters of it that IAM counts; 0: AWS manages it, and IAM does not count.
     pub characters: usize,
 }
 
@@ -66,10 +66,15 @@ fn search(text: &str, value: &Value<'_>, path: String, depth: usize, found: &mut
             found.push(Part { path, document, mistakes, characters });
         }
         Value::Object(object) => {
+            let before = found.len();
             for member in &object.properties {
                 let name = member.name.as_str();
                 let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
                 search(text, &member.value, path, depth + 1, found);
+            }
+            // AWS's own managed policies are larger than what IAM takes from anybody else.
+            if object.get("Arn").is_some_and(|arn| is_of_aws(&arn.value)) {
+                found[before..].iter_mut().for_each(|part| part.characters = 0);
             }
         }
         Value::Array(list) => {
@@ -83,6 +88,10 @@ fn search(text: &str, value: &Value<'_>, path: String, depth: usize, found: &mut
         Value::StringLit(inner) => found.extend(within(&inner.value, reader::span(inner), path)),
         Value::NumberLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => {}
     }
+}
+
+fn is_of_aws(arn: &Value<'_>) -> bool {
+    matches!(arn, Value::StringLit(arn) if arn.value.contains(":iam::aws:policy/"))
 }
 
 /// What a version of a policy says of itself; `None`: it is no version.
@@ -163,6 +172,9 @@ mod tests {
             r#"{{"PolicyVersionList":[{{"IsDefaultVersion":false,"Document":{POLICY}}},{{"IsDefaultVersion":true,"Document":{POLICY}}}]}}"#
         );
         assert_eq!(paths(&versions), ["PolicyVersionList[1].Document"]);
+        let size = |arn: &str| parts(&format!(r#"{{"Arn":"{arn}","Document":{POLICY}}}"#))[0].characters;
+        assert_eq!(size("arn:aws:iam::aws:policy/ReadOnlyAccess"), 0);
+        assert_ne!(size("arn:aws:iam::111122223333:policy/reader"), 0);
     }
 
     #[test]

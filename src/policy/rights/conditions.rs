@@ -4,8 +4,8 @@
 //! demands a value, and meets what forbids one, `…IfExists` and `ForAllValues:`.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
+use crate::policy::address::Network;
 use crate::policy::{Condition, Pattern};
 use crate::time::Timestamp;
 
@@ -130,7 +130,7 @@ fn is_over(value: &str) -> bool {
 }
 
 fn is_every_address(value: &str) -> bool {
-    value.split_once('/').is_some_and(|(address, bits)| bits == "0" && address.parse::<IpAddr>().is_ok())
+    Network::parse(value).is_some_and(|network| network.shared == 0)
 }
 
 /// Whether a request with these keys meets the condition.
@@ -170,10 +170,9 @@ fn compares(operator: &str, found: &str, wanted: &str) -> bool {
     let dates = || moment(found).zip(moment(wanted));
     match operator {
         "stringequals" | "binaryequals" => found == wanted,
-        "stringequalsignorecase" => found.eq_ignore_ascii_case(wanted),
+        "stringequalsignorecase" | "bool" => found.eq_ignore_ascii_case(wanted),
         "stringlike" => Pattern::new(wanted).matches_exactly(found),
         "arnequals" | "arnlike" => Pattern::new(wanted).matches_resource(found),
-        "bool" => found.eq_ignore_ascii_case(wanted),
         "numericequals" => numbers().is_some_and(|(found, wanted)| found.total_cmp(&wanted).is_eq()),
         "numericlessthan" => numbers().is_some_and(|(found, wanted)| found < wanted),
         "numericlessthanequals" => numbers().is_some_and(|(found, wanted)| found <= wanted),
@@ -196,16 +195,5 @@ fn moment(text: &str) -> Option<i64> {
 }
 
 fn is_in(address: &str, network: &str) -> bool {
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    let (base, bits) = network.split_once('/').map_or((network, None), |(base, bits)| (base, Some(bits)));
-    let Ok(base) = base.parse::<IpAddr>() else { return false };
-    let shared = |own: u128, base: u128, width: u32| {
-        let bits = bits.map_or(Some(width), |bits| bits.parse::<u32>().ok()).filter(|bits| *bits <= width);
-        bits.is_some_and(|bits| bits == 0 || (own ^ base) >> (width - bits) == 0)
-    };
-    match (address, base) {
-        (IpAddr::V4(own), IpAddr::V4(base)) => shared(u32::from(own).into(), u32::from(base).into(), 32),
-        (IpAddr::V6(own), IpAddr::V6(base)) => shared(own.into(), base.into(), 128),
-        _ => false,
-    }
+    Network::parse(network).zip(Network::parse(address)).is_some_and(|(outer, inner)| outer.contains(&inner))
 }

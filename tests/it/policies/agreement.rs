@@ -33,7 +33,7 @@ const EXPLAINED: [(&str, Side, &str); 14] = [
     (
         "no policy",
         Side::Ours,
-        "IAM refuses it: parliament reads JSON with commas and lists that IAM does not take",
+        "IAM refuses it from a customer: JSON with commas, empty lists, or more than 10,240 characters, which only AWS's own have",
     ),
     (
         "no policy",

@@ -301,7 +301,7 @@ fn policies(account: &mut Account, matrix: &mut Matrix) {
         (&["KR502"], "p-service", allow(&["s3:*"], &[bucket])),
         (&["KR503"], "p-wild", allow(&["s3:Put*"], &[bucket])),
         (&["KR504"], "p-iam", allow(&["iam:GetUser"], &[&user])),
-        (&["KR505"], "p-assume", allow(&["sts:AssumeRole"], &[&all_roles])),
+        (&["KR505", "KR510"], "p-assume", allow(&["sts:AssumeRole"], &[&all_roles])),
         (&["KR504", "KR506"], "p-pass", allow(&["iam:PassRole"], &[&role])),
         (&["KR507", "KR509"], "p-not-action", not_action),
         (&["KR508"], "p-not-resource", not_resource),
