@@ -194,7 +194,7 @@ pub struct WebhookStep {
     pub encrypt_to: Option<Recipient>,
     /// How long one attempt may take.
     pub timeout: Duration,
-    /// `http://` to a host that is not loopback was allowed out loud.
+    /// `http://` to a host that is not loopback is allowed.
     pub allow_plaintext: bool,
 }
 
@@ -330,7 +330,7 @@ pub enum SinkSettings {
         auth: Option<Auth>,
         /// Labels that every alert gets.
         labels: BTreeMap<String, String>,
-        /// `http://` to a host that is not loopback was allowed out loud.
+        /// `http://` to a host that is not loopback is allowed.
         allow_plaintext: bool,
     },
     /// `kind = "email"`
@@ -373,7 +373,7 @@ pub enum MailTls {
     Tls,
     /// TLS before anything that matters, usually on port 587; a server without it is refused.
     StartTls,
-    /// None: to this machine, or where `allow_plaintext` says it out loud.
+    /// None: to this machine, or where `allow_plaintext` allows it.
     None,
 }
 

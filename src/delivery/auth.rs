@@ -14,8 +14,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::settings::{Auth, HttpStep};
 use crate::delivery::template::Words;
-use crate::delivery::{Prepared, Tools, answer, jwt, misconfigured};
-use crate::outward::target::{self, Plaintext};
+use crate::delivery::{Prepared, Tools, address, answer, jwt, misconfigured};
+use crate::outward::target;
 use crate::ports::{Answer, Errand, Fault, Purpose, Request};
 use crate::rotation::{Refusal, RefusalCode};
 use crate::secret::Secret;
@@ -51,9 +51,7 @@ pub(super) async fn credentials(
             Credentials::Header((name.to_ascii_lowercase(), tools.resolve(value).await?))
         }
         Some(Auth::OAuth2 { token_url, client_id, client_secret, scope, audience, in_body }) => {
-            let token_url = render("token_url", token_url)?;
-            let target = target::checked(token_url.expose(), Plaintext::from_setting(step.allow_plaintext))
-                .map_err(|bad| misconfigured(format!("token_url cannot be used: {bad}")))?;
+            let target = address::render(tools, "token_url", token_url, step, words)?;
             let audience = audience.as_deref().map(|source| render("audience", source)).transpose()?;
             let grant = Grant {
                 client_id: render("client_id", client_id)?,

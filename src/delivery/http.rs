@@ -9,8 +9,8 @@ use crate::config::settings::{HttpStep, NextPage, Pages};
 use crate::delivery::auth::{Credentials, Header};
 use crate::delivery::found::{Answered, Finding};
 use crate::delivery::template::{Captured, Words};
-use crate::delivery::{Prepared, Tools, answer, auth, body, misconfigured, params};
-use crate::outward::target::{self, BadTarget, Plaintext};
+use crate::delivery::{Prepared, Tools, address, answer, auth, body, misconfigured, params};
+use crate::outward::target;
 use crate::ports::{Answer, Errand, Fault, Offer, Purpose, Request, Response};
 use crate::rotation::{RefusalCode, Verification};
 use crate::secret::Secret;
@@ -174,7 +174,7 @@ impl Reading<'_> {
     /// be passed over.
     async fn rest(&self, answered: &mut Answered, first: &Url, pages: &Pages) -> Answer<()> {
         let mut here = first.clone();
-        while let Some(next) = next_page(answered, &here, first, &pages.next)? {
+        while let Some(next) = next_page(answered, &here, first, &pages.next, self.step)? {
             if answered.pages() >= pages.max {
                 let sentence = format!("{} has more than {} pages of answers", answered.host, pages.max);
                 return Err(Fault::refused(RefusalCode::VendorRefused, sentence));
@@ -191,7 +191,13 @@ impl Reading<'_> {
 }
 
 /// Where the page after this one is. A vendor's answer chooses the page, never the host.
-fn next_page(answered: &Answered, here: &Url, first: &Url, next: &NextPage) -> Answer<Option<Url>> {
+fn next_page(
+    answered: &Answered,
+    here: &Url,
+    first: &Url,
+    next: &NextPage,
+    step: &HttpStep,
+) -> Answer<Option<Url>> {
     let url = match next {
         NextPage::Address(pointer) => answered.last_text_at(pointer)?.map(|text| here.join(text.expose())),
         NextPage::LinkHeader => answered.next_link().map(|text| here.join(text)),
@@ -200,14 +206,12 @@ fn next_page(answered: &Answered, here: &Url, first: &Url, next: &NextPage) -> A
             token.map(|token| Ok(with_parameter(first, parameter, token.expose())))
         }
     };
-    match url {
-        None => Ok(None),
-        Some(Ok(url)) if url.origin() == first.origin() => Ok(Some(url)),
-        Some(Ok(_) | Err(_)) => {
-            let sentence = format!("{} names a next page that is not its own", answered.host);
-            Err(Fault::refused(RefusalCode::VendorRefused, sentence))
-        }
-    }
+    let Some(url) = url else { return Ok(None) };
+    let next = url.ok().and_then(|url| address::next_page(&url, first, step).ok());
+    next.map(Some).ok_or_else(|| {
+        let sentence = format!("{} names a next page that is not its own", answered.host);
+        Fault::refused(RefusalCode::VendorRefused, sentence)
+    })
 }
 
 fn with_parameter(url: &Url, name: &str, value: &str) -> Url {
@@ -224,7 +228,7 @@ pub(super) fn request(
     words: &Words,
     captured: &Captured,
 ) -> Answer<Prepared> {
-    let target = target(tools, step, words)?;
+    let target = address::render(tools, "the url", &step.url, step, words)?;
     let mut headers = Vec::new();
     for (name, value) in &step.headers {
         let value = tools.render(&format!("the header {name}"), value, words)?;
@@ -246,20 +250,6 @@ pub(super) fn request(
 pub(super) fn equals(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<Option<Secret>> {
     let equals = step.expect.equals.as_deref();
     equals.map(|source| tools.render("expect.equals", source, words)).transpose()
-}
-
-/// Where the request goes. Its host is the recipe's choice: host names go out in clear, to name servers and into
-/// sentences, and no vendor's answer may send a key elsewhere. So other secrets and answers must lead to the same host.
-fn target(tools: &Tools, step: &HttpStep, words: &Words) -> Answer<Url> {
-    let plaintext = Plaintext::from_setting(step.allow_plaintext);
-    let url = tools.render("the url", &step.url, words)?;
-    let target = target::checked(url.expose(), plaintext).map_err(misconfigured)?;
-    let other = tools.render("the url", &step.url, &words.stand_in());
-    let other = other.ok().and_then(|url| Url::parse(url.expose()).ok());
-    match other.is_some_and(|other| other.origin() == target.origin()) {
-        true => Ok(target),
-        false => Err(misconfigured(BadTarget::MovingHost)),
-    }
 }
 
 fn add_header(headers: &mut Vec<Header>, header: Option<Header>) -> Answer<()> {

@@ -19,6 +19,7 @@
 //!
 //! **Invariant:** a secret goes out under TLS, or to this machine, or where the configuration said `allow_plaintext`.
 
+mod address;
 pub mod age;
 mod answer;
 mod auth;

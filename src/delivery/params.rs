@@ -1,4 +1,4 @@
-//! What a preset was given, as its templates speak of it.
+//! What a preset was given, and the secrets that a step refers to, as its templates speak of them.
 //!
 //! **Invariant:** a secret is read only for a step that speaks of it, and is forgotten with it.
 
@@ -24,6 +24,9 @@ pub(super) async fn read(tools: &Tools, step: &HttpStep) -> Answer<Params> {
             }
         };
         params.plain.insert(name.clone(), value);
+    }
+    for (name, reference) in step.secrets.iter() {
+        params.own_secrets.insert(name.clone(), tools.resolve(reference).await?);
     }
     Ok(params)
 }

@@ -50,6 +50,20 @@ impl Kept {
         }
     }
 
+    /// The same, with no character that means something in an address.
+    fn tame(&self) -> Value {
+        match self {
+            Kept::Text(text) => Value::from(tamed(text.expose())),
+            Kept::Document(text) => {
+                let tame = |value: serde_json::Value| match value.as_str() {
+                    Some(text) => serde_json::Value::from(tamed(text)),
+                    None => value,
+                };
+                Value::from(Serde(changed(parsed(text), &tame)))
+            }
+        }
+    }
+
     /// The same shape with other values.
     fn stand_in(&self) -> Value {
         match self {
@@ -59,19 +73,38 @@ impl Kept {
     }
 }
 
+/// The text with nothing in it that separates the parts of an address.
+fn tamed(text: &str) -> String {
+    if matches!(text, "." | "..") {
+        return "_".to_owned();
+    }
+    let means =
+        |letter: char| "/\\?#%&=+;:@".contains(letter) || letter.is_control() || letter.is_whitespace();
+    text.chars().map(|letter| if means(letter) { '_' } else { letter }).collect()
+}
+
 /// Only what was JSON is kept as a document.
 fn parsed(text: &Secret) -> serde_json::Value {
     serde_json::from_str(text.expose()).unwrap_or(serde_json::Value::Null)
 }
 
 fn scrambled(value: serde_json::Value) -> serde_json::Value {
+    changed(value, &|value| {
+        if value.is_string() { serde_json::Value::from("1") } else { serde_json::Value::from(1) }
+    })
+}
+
+/// The same document with each text and each number as `change` gives it.
+fn changed(
+    value: serde_json::Value,
+    change: &dyn Fn(serde_json::Value) -> serde_json::Value,
+) -> serde_json::Value {
     use serde_json::Value as Json;
     match value {
-        Json::String(_) => Json::from("1"),
-        Json::Number(_) => Json::from(1),
-        Json::Array(items) => Json::Array(items.into_iter().map(scrambled).collect()),
+        Json::String(_) | Json::Number(_) => change(value),
+        Json::Array(items) => Json::Array(items.into_iter().map(|item| changed(item, change)).collect()),
         Json::Object(fields) => {
-            Json::Object(fields.into_iter().map(|(name, value)| (name, scrambled(value))).collect())
+            Json::Object(fields.into_iter().map(|(name, value)| (name, changed(value, change))).collect())
         }
         Json::Null | Json::Bool(_) => value,
     }
@@ -82,41 +115,66 @@ fn scrambled(value: serde_json::Value) -> serde_json::Value {
 pub(super) struct Params {
     pub(super) plain: BTreeMap<String, Value>,
     pub(super) secret: BTreeMap<String, Secret>,
+    /// What a template calls `secrets`: those that its step refers to.
+    pub(super) own_secrets: BTreeMap<String, Secret>,
+}
+
+impl Params {
+    /// `params` and `secrets`, with each secret as `shown` gives it.
+    fn values(&self, shown: fn(&Secret) -> Value) -> [Value; 2] {
+        let plain = self.plain.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let secret = self.secret.iter().map(|(name, value)| (name.clone(), shown(value)));
+        let own = self.own_secrets.iter().map(|(name, value)| (name.clone(), shown(value)));
+        [Value::from_pairs(plain.chain(secret)), Value::from_pairs(own)]
+    }
 }
 
 /// What a template may speak of.
 pub(super) struct Words {
-    real: BTreeMap<&'static str, Value>,
-    stand_in: BTreeMap<&'static str, Value>,
+    real: Context,
+    stand_in: Context,
+    tame: Context,
 }
+
+type Context = BTreeMap<&'static str, Value>;
 
 impl Words {
     /// The words of an offer; without `secret`, a template that asks for it is a mistake.
     pub(super) fn new(offer: &Offer, secret: Option<&Secret>, params: &Params, captured: &Captured) -> Words {
-        let plain = || params.plain.iter().map(|(name, value)| (name.clone(), value.clone()));
-        let secrets = params.secret.iter().map(|(name, value)| (name.clone(), Value::from(value.expose())));
-        let no_secrets = params.secret.keys().map(|name| (name.clone(), Value::from("secret")));
-        let said = captured.iter().map(|(name, kept)| (name.clone(), kept.value()));
-        let unsaid = captured.iter().map(|(name, kept)| (name.clone(), kept.stand_in()));
-        let real = [Value::from_pairs(plain().chain(secrets)), Value::from_pairs(said)];
-        let stand_in = [Value::from_pairs(plain().chain(no_secrets)), Value::from_pairs(unsaid)];
-        Words {
-            real: words(offer, secret.map(Secret::expose), real),
-            stand_in: words(offer, secret.map(|_| "secret"), stand_in),
-        }
+        let said = |value: fn(&Kept) -> Value| {
+            Value::from_pairs(captured.iter().map(|(name, kept)| (name.clone(), value(kept))))
+        };
+        let text = secret.map(Secret::expose);
+        let [params_said, secrets] = params.values(|secret| Value::from(secret.expose()));
+        let real = words(&Subject::of(offer), text, [params_said, secrets, said(Kept::value)]);
+        let [params_said, secrets] = params.values(|_| Value::from("secret"));
+        let other = [params_said, secrets, said(Kept::stand_in)];
+        let stand_in = words(&Subject::STAND_IN, secret.map(|_| "secret"), other);
+        let [params_said, secrets] = params.values(|secret| Value::from(tamed(secret.expose())));
+        let tame_text = text.map(|text| Secret::new(tamed(text)));
+        let tame_text = tame_text.as_ref().map(Secret::expose);
+        let tame = words(&Subject::of(offer), tame_text, [params_said, secrets, said(Kept::tame)]);
+        Words { real, stand_in, tame }
     }
 
     /// The same words and one more, which is not for addresses.
     pub(super) fn with(&self, name: &'static str, value: Value) -> Words {
         let mut real = self.real.clone();
         real.insert(name, value);
-        Words { real, stand_in: self.stand_in.clone() }
+        Words { real, stand_in: self.stand_in.clone(), tame: self.tame.clone() }
     }
 
-    /// The same words with other values where they are secret or a vendor's: what comes out the same does not
-    /// depend on those.
+    /// The same words with other values where they are secret, a vendor's or the rotation's: what comes out the same
+    /// does not depend on those.
     pub(super) fn stand_in(&self) -> Words {
-        Words { real: self.stand_in.clone(), stand_in: self.stand_in.clone() }
+        let other = || self.stand_in.clone();
+        Words { real: other(), stand_in: other(), tame: other() }
+    }
+
+    /// The same words with no character in a secret, or in what a vendor said, that means something in an address.
+    pub(super) fn tame(&self) -> Words {
+        let tame = || self.tame.clone();
+        Words { real: tame(), stand_in: self.stand_in.clone(), tame: tame() }
     }
 
     fn context(&self) -> Value {
@@ -124,20 +182,50 @@ impl Words {
     }
 }
 
-fn words(
-    offer: &Offer,
-    secret: Option<&str>,
-    [params, captured]: [Value; 2],
-) -> BTreeMap<&'static str, Value> {
-    let id = offer.access_key_id.as_str();
+/// Whom and what a delivery is for.
+struct Subject<'a> {
+    access_key_id: &'a str,
+    old_access_key_id: &'a str,
+    vendor: &'a str,
+    account_id: &'a str,
+    iam_user: &'a str,
+    rotation_id: String,
+}
+
+impl Subject<'_> {
+    /// Nobody's.
+    const STAND_IN: Subject<'static> = Subject {
+        access_key_id: "AKIASTANDIN000000001",
+        old_access_key_id: "AKIASTANDIN000000002",
+        vendor: "stand-in",
+        account_id: "000000000000",
+        iam_user: "stand-in-user",
+        rotation_id: String::new(),
+    };
+
+    fn of(offer: &Offer) -> Subject<'_> {
+        Subject {
+            access_key_id: offer.access_key_id.as_str(),
+            old_access_key_id: offer.old_access_key_id.as_str(),
+            vendor: offer.subject.vendor.as_str(),
+            account_id: offer.account_id.as_str(),
+            iam_user: offer.subject.iam_user.as_str(),
+            rotation_id: offer.rotation.to_string(),
+        }
+    }
+}
+
+fn words(subject: &Subject<'_>, secret: Option<&str>, [params, secrets, captured]: [Value; 3]) -> Context {
+    let id = subject.access_key_id;
     let mut words = BTreeMap::from([
         ("access_key_id", Value::from(id)),
-        ("old_access_key_id", Value::from(offer.old_access_key_id.as_str())),
-        ("vendor", Value::from(offer.subject.vendor.as_str())),
-        ("account_id", Value::from(offer.account_id.as_str())),
-        ("iam_user", Value::from(offer.subject.iam_user.as_str())),
-        ("rotation_id", Value::from(offer.rotation.to_string())),
+        ("old_access_key_id", Value::from(subject.old_access_key_id)),
+        ("vendor", Value::from(subject.vendor)),
+        ("account_id", Value::from(subject.account_id)),
+        ("iam_user", Value::from(subject.iam_user)),
+        ("rotation_id", Value::from(subject.rotation_id.as_str())),
         ("params", params),
+        ("secrets", secrets),
         ("captured", captured),
     ]);
     if let Some(secret) = secret {
@@ -271,6 +359,7 @@ mod tests {
         let params = Params {
             plain: BTreeMap::from([("names".to_owned(), Value::from(vec!["a", "b"]))]),
             secret: BTreeMap::from([("token".to_owned(), Secret::from("t0ken"))]),
+            own_secrets: BTreeMap::from([("app".to_owned(), Secret::from("k3y"))]),
         };
         let secret = Secret::from("se/cret+\"canary\"");
         let words = Words::new(&offer(), Some(&secret), &params, &captured);
@@ -290,7 +379,7 @@ mod tests {
         check("{{ captured.key_id }}", "568250167242549743");
         check("{{ captured.item.ids | map(attribute='id') | list | tojson }}", "[7, 9]");
         check("{{ captured.item.ids[1].id | urlencode }}", "9");
-        check("{{ params.names | join('+') }}/{{ params.token }}", "a+b/t0ken");
+        check("{{ params.names | join('+') }}/{{ params.token }}/{{ secrets.app }}", "a+b/t0ken/k3y");
         check(
             "{{ credentials_json }}",
             "{\"Version\":1,\"AccessKeyId\":\"AKIANEW0000000000001\",\"SecretAccessKey\":\"se/cret+\\\"canary\\\"\"}",

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// Whether `http://` to a host that is not this machine was allowed out loud.
+/// Whether `http://` to a host that is not this machine is allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Plaintext {
     /// `allow_plaintext = true`
@@ -33,9 +33,16 @@ pub(crate) enum BadTarget {
     UserInfo,
     #[error("the address is neither https nor http")]
     Scheme,
-    #[error("the host of the address depends on a secret or on an answer; it has to stand in the recipe")]
+    #[error(
+        "the host of the address depends on a secret, on an answer or on the key; it has to stand in the recipe"
+    )]
     MovingHost,
-    #[error("the address is http and leaves this machine; use https, or say allow_plaintext = true")]
+    #[error(
+        "a value of an answer, or a secret, would change the path or the parameters of the address; write \
+         {{{{ … | urlencode }}}} in the recipe, and ask the vendor what it sent"
+    )]
+    MovingPath,
+    #[error("the address is http and leaves this machine; use https, or set allow_plaintext = true")]
     Plaintext,
 }
 

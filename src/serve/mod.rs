@@ -2,10 +2,14 @@
 //!
 //! **Invariant:** it only shows. There is no request that changes anything, and none that causes a call to AWS.
 //!
-//! **Invariant:** it is bounded: connections, the time that a request may take to arrive, and what is read of it.
+//! **Invariant:** it is bounded: connections, the time that a request may take to arrive, and what is read of it. A new
+//! connection is always accepted; where there are too many, an old one without a request is closed for it, so that idle
+//! connections cannot keep `/healthz` from answering.
 //!
 //! **Invariant:** whoever can reach it from another machine must show the token; the configuration allows nothing
 //! else. Without a token it answers only to names of this machine, so that no page of another site can read it.
+
+mod places;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -23,18 +27,18 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::places::{Place, Places};
 use crate::page;
 use crate::ports::Shown;
 use crate::secret::Secret;
 use crate::telemetry::{Calls, Form, metrics};
 
-/// More readers than this wait in the system's queue.
-const CONNECTIONS_MAX: usize = 64;
-/// A request line and its headers take no longer to arrive.
-const ARRIVAL_MAX: Duration = Duration::from_secs(10);
+/// A request line and its headers take no longer to arrive. A connection that asks for nothing is closed after it.
+const ARRIVAL_MAX: Duration = Duration::from_secs(2);
+/// The pause after a connection could not be accepted, mostly because the process has too many open files.
+const PAUSE: Duration = Duration::from_millis(200);
 /// A connection that lives longer is somebody's who does not read.
 const CONNECTION_MAX: Duration = Duration::from_mins(5);
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -71,34 +75,44 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, CannotListen> {
 impl Server {
     /// Answers until told to stop.
     pub async fn work(self, listener: TcpListener, stop: CancellationToken) {
-        let (server, places) = (Arc::new(self), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+        let (server, places) = (Arc::new(self), Places::default());
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let (server, stop) = (Arc::clone(&server), stop.clone());
+                Ok((stream, peer)) => {
+                    let (server, stop, place) = (Arc::clone(&server), stop.clone(), places.take(peer.ip()));
                     tokio::spawn(async move {
                         tokio::select! {
                             () = stop.cancelled() => {}
-                            _ = tokio::time::timeout(CONNECTION_MAX, server.attend(stream)) => {}
+                            () = place.closed() => {}
+                            _ = tokio::time::timeout(CONNECTION_MAX, server.attend(stream, &place)) => {}
                         }
                         drop(place);
                     });
                 }
-                // Mostly that there are too many open files; those that are closed make room.
-                Err(error) => tracing::debug!("a connection could not be accepted: {error}"),
+                Err(error) => {
+                    tracing::debug!("a connection could not be accepted: {error}");
+                    places.make_room();
+                    if tokio::time::timeout(PAUSE, stop.cancelled()).await.is_ok() {
+                        return;
+                    }
+                }
             }
         }
     }
 
-    async fn attend(self: Arc<Server>, stream: TcpStream) {
+    async fn attend(self: Arc<Server>, stream: TcpStream, place: &Place) {
         let answer = service_fn(|request: Request<Incoming>| {
             let server = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(server.answer(&request).await) }
+            let answering = place.answering();
+            async move {
+                let answer = server.answer(&request).await;
+                drop(answering);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

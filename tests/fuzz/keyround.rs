@@ -35,6 +35,8 @@ pub mod schedule;
 pub mod secret;
 #[path = "../../src/time.rs"]
 pub mod time;
+#[path = "../../src/trust.rs"]
+pub mod trust;
 
 #[path = "targets/mod.rs"]
 pub mod targets;

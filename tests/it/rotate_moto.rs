@@ -86,7 +86,7 @@ impl Member {
                 "kind = \"http\"\nmethod = \"PUT\"\nurl = \"{url}\"\n{auth}\njson = {{ new = {{ {pair} }} }}\n\
                  capture = {{ revision = \"/revision\" }}\n\
                  [[vendor.{name}.deliver]]\nkind = \"http\"\nmethod = \"POST\"\n\
-                 url = \"{url}/revisions/{{{{ captured.revision }}}}\"\n{auth}\n"
+                 url = \"{url}/revisions/{{{{ captured.revision | urlencode }}}}\"\n{auth}\n"
             ),
         };
         head + &steps

@@ -237,6 +237,38 @@ fn who_can_be_reached_from_elsewhere_asks_for_a_token() {
     service.stop();
 }
 
+/// Each idle connection would hold a place for as long as it likes.
+#[test]
+fn a_thousand_idle_connections_do_not_keep_health_from_answering() {
+    let service = Service::start("[serve]\nlisten = \"127.0.0.1:PORT\"\n");
+    service.wait_until_ready();
+    let open = |begun: &[u8]| {
+        let mut stream = TcpStream::connect(("127.0.0.1", service.port)).expect("a connection");
+        // One that was closed for another takes no more.
+        let _refused = stream.write_all(begun);
+        stream
+    };
+    let silent: Vec<TcpStream> = (0..500).map(|_| open(b"")).collect();
+    let slow: Vec<TcpStream> = (0..500).map(|_| open(b"GET / HTTP/1.1\r\nHost: local")).collect();
+    let mut longest = Duration::ZERO;
+    for _ in 0..20 {
+        let began = Instant::now();
+        let health = service.get("/healthz");
+        assert_eq!(health.status, 200, "{}", health.body);
+        longest = longest.max(began.elapsed());
+    }
+    println!("/healthz under 1000 idle connections: at most {longest:?}");
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    // No connection stays without a whole request.
+    let began = Instant::now();
+    for mut stream in silent.into_iter().chain(slow) {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let _closed = stream.read_to_end(&mut Vec::new());
+    }
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    service.stop();
+}
+
 #[test]
 fn a_report_is_one_file_with_the_evidence_in_it() {
     let service = Service::start("[serve]\nlisten = \"127.0.0.1:PORT\"\n");

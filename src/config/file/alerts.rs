@@ -209,9 +209,7 @@ fn mail_tls(section: &mut Section<'_>, host: Option<&str>, allow_plaintext: bool
         "none" if allow_plaintext || host.is_none_or(is_here) => {}
         "none" => {
             let mistake = Mistake::new(text.span, "mail would go over the network in clear");
-            section
-                .report
-                .add(mistake.hint("say tls = \"starttls\"; or say allow_plaintext = true, out loud"));
+            section.report.add(mistake.hint("write tls = \"starttls\", or set allow_plaintext = true"));
         }
         other => {
             let mistake = Mistake::new(text.span, format!("unknown tls {}", quoted(other)));

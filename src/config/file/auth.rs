@@ -1,9 +1,11 @@
 //! `auth = { … }`: exactly one way for a request to show who sends it.
 
+use super::address;
 use super::reader::{self, Section, Text};
 use super::report::{Mistake, Span};
+use super::steps;
 use super::template::{self, Scope};
-use super::values::{self, Plaintext};
+use super::values::Plaintext;
 use crate::config::settings::Auth;
 
 const WAYS: [&str; 5] = ["bearer", "basic", "header", "oauth2", "jwt"];
@@ -57,9 +59,8 @@ fn basic(mut section: Section<'_>, scope: &Scope) -> Option<Auth> {
 
 fn header(mut section: Section<'_>) -> Option<Auth> {
     let name = required(&mut section, "name", "the header's name, such as X-Api-Key");
-    if let Some(text) = name.filter(|text| !values::is_header_name(text.text)) {
-        let mistake = Mistake::new(text.span, "this is not the name of a header");
-        section.report.add(mistake.hint("letters, digits and - without blanks, such as X-Api-Key"));
+    if let Some(mistake) = name.and_then(|text| steps::judge_header(text.text, text.span)) {
+        section.report.add(mistake);
     }
     let value = section.required("value", "a reference such as \"credential:acme-token\"");
     let value = value.and_then(|entry| reader::secret(section.report, entry.value));
@@ -69,8 +70,7 @@ fn header(mut section: Section<'_>) -> Option<Auth> {
 
 fn oauth2(mut section: Section<'_>, plaintext: Plaintext, scope: &Scope) -> Option<Auth> {
     let token_url = required(&mut section, "token_url", "where tokens are had").map(|text| {
-        values::address_template(section.report, text, plaintext);
-        template::check(section.report, text, scope);
+        address::check(section.report, text, plaintext, scope);
         text.text.to_owned()
     });
     let client_id = required_template(&mut section, "client_id", "the client, in clear", scope);

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::answer;
+use super::literal;
 use super::reader::{self, Entry, Section, Text};
 use super::report::{Mistake, Report, Span};
 use super::template::{self, Scope};
@@ -48,15 +49,23 @@ pub(super) fn read(step: &mut Section<'_>, scope: &Scope) -> Said {
 
 fn body(step: &mut Section<'_>, entry: &Entry<'_>, scope: &Scope) -> Option<Body> {
     match entry.key {
-        "json" | "merge_patch" => json(step.report, entry.value, scope).map(Body::Json),
+        "json" | "merge_patch" => {
+            literal::judge_json(step.report, entry.key, entry.value, scope);
+            json(step.report, entry.value, scope).map(Body::Json)
+        }
         "json_patch" => {
+            literal::judge_json(step.report, entry.key, entry.value, scope);
             reader::list(step.report, "json_patch", entry.value, "a JSON patch is a list of changes")?;
             json(step.report, entry.value, scope).map(Body::Json)
         }
         "form" => Some(Body::Form(form(step, scope))),
         "graphql" => graphql(step, scope),
         "edit" => edit(step, scope),
-        _ => template_of(step.report, entry.key, entry.value, scope).map(Body::Text),
+        _ => {
+            let text = reader::unseen_string(step.report, entry.key, entry.value)?;
+            literal::judge_text(step.report, text, scope);
+            template_of(step.report, entry.key, entry.value, scope).map(Body::Text)
+        }
     }
 }
 
@@ -65,7 +74,13 @@ fn graphql(step: &mut Section<'_>, scope: &Scope) -> Option<Body> {
     // A query is full of braces, and none of them is an expression: what changes goes into the variables.
     let query = section.required("query", "the GraphQL text, with $variables");
     let query = query.and_then(|entry| reader::string(section.report, "query", entry.value));
-    let variables = section.entry("variables").and_then(|entry| json(section.report, entry.value, scope));
+    if let Some(text) = query {
+        literal::judge_query(section.report, text, scope);
+    }
+    let variables = section.entry("variables").and_then(|entry| {
+        literal::judge_json(section.report, entry.key, entry.value, scope);
+        json(section.report, entry.value, scope)
+    });
     section.finish();
     let query = Value::from(query?.text.replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #"));
     let variables = variables.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
@@ -84,6 +99,8 @@ fn edit(step: &mut Section<'_>, scope: &Scope) -> Option<Body> {
     let mut set = BTreeMap::new();
     for entry in section.named("set", "set") {
         let pointer = values::pointer(section.report, Text { text: entry.key, span: entry.key_span });
+        let name = entry.key.rsplit('/').next().unwrap_or_default();
+        literal::judge_json(section.report, name, entry.value, scope);
         if let (Some(pointer), Some(value)) = (pointer, json(section.report, entry.value, scope)) {
             set.insert(pointer, value);
         }
@@ -99,6 +116,8 @@ fn form(step: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, String> {
     fields
         .filter_map(|entry| {
             let value = template_of(step.report, entry.key, entry.value, scope)?;
+            let text = Text { text: &value, span: entry.span() };
+            literal::judge_field(step.report, entry.key, text, scope, false);
             Some((entry.key.to_owned(), value))
         })
         .collect()

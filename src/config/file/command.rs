@@ -1,6 +1,7 @@
 //! `kind = "command"`: a program that is given the pair on its standard input.
 
 use super::answer;
+use super::literal;
 use super::reader::{self, Section};
 use super::report::Mistake;
 use super::steps;
@@ -38,6 +39,7 @@ fn argv(section: &mut Section<'_>) -> Option<Vec<String>> {
             Mistake::new(text.span, "an argument is no template: everybody on the machine can read it");
         section.report.add(mistake.hint("the program finds all of it, as JSON, on its standard input"));
     }
+    literal::judge_argv(section.report, &texts.iter().flatten().copied().collect::<Vec<_>>());
     for text in texts.iter().flatten().filter(|text| text.text.contains('\0')) {
         section.report.add(Mistake::new(text.span, "an argument cannot hold a NUL"));
     }

@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** what may be a secret is not in a report (see [`report`]).
 
+mod address;
 mod alerts;
 mod answer;
 mod auth;
@@ -11,6 +12,7 @@ mod body;
 mod claims;
 mod command;
 mod drop_off;
+mod literal;
 mod needs;
 mod preset;
 mod reader;
@@ -40,7 +42,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 127] = [
+const VOCABULARY: [&str; 128] = [
     "absent",
     "account",
     "actions",
@@ -140,6 +142,7 @@ const VOCABULARY: [&str; 127] = [
     "scope",
     "seal_key",
     "secret",
+    "secrets",
     "serve",
     "set",
     "soak",
@@ -283,6 +286,7 @@ fn read<'a>(
     let heartbeat = root.section("heartbeat", "[heartbeat]".to_owned()).and_then(watch::heartbeat);
     let serve = root.section("serve", "[serve]".to_owned()).and_then(watch::serve);
     root.finish();
+    literal::judge_file(report, document.get_ref());
     warnings.extend(report.take_warnings());
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());

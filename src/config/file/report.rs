@@ -112,6 +112,11 @@ impl<'a> Report<'a> {
         self.mistakes.borrow_mut().push(mistake);
     }
 
+    /// Whether the value there was found wrong already.
+    pub(super) fn has_mistake_at(&self, span: Span) -> bool {
+        self.mistakes.borrow().iter().any(|mistake| mistake.span == span)
+    }
+
     /// What is allowed and may not be meant: a sentence without secrets.
     pub(super) fn warn(&self, sentence: String) {
         let mut warnings = self.warnings.borrow_mut();

@@ -1,18 +1,21 @@
 //! `[[vendor.NAME.deliver]]` and `[vendor.NAME.verify]`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::address;
 use super::answer;
 use super::auth;
 use super::body;
 use super::command;
 use super::drop_off;
+use super::literal;
 use super::preset::{self, Presets};
-use super::reader::{self, Entry, Section, Text, quoted};
+use super::reader::{self, Section, Text, quoted};
 use super::report::{Mistake, Span};
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
@@ -28,10 +31,18 @@ const TIMEOUT_MAX: Duration = Duration::from_mins(5);
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "PATCH", "DELETE"];
 const BUILT: [&str; 7] = ["webhook", "http", "preset", "secrets-manager", "ssm", "command", "manual"];
 /// These frame the message, so they are ours.
-const OUR_HEADERS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
-/// These carry secrets.
-const SECRET_HEADERS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
-const PLAIN_HINT: &str = "use https; or say allow_plaintext = true, out loud";
+const OUR_HEADERS: [&str; 9] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "keep-alive",
+];
+const PLAIN_HINT: &str = "use https, or set allow_plaintext = true";
 
 fn title(vendor: &str, part: &str) -> String {
     reader::title("vendor", &format!("{vendor}.{part}"))
@@ -301,6 +312,8 @@ fn request(section: Section<'_>, scope: &mut Scope) -> Option<HttpStep> {
 
 /// One request from templates, which may speak of what earlier steps have captured.
 pub(super) fn http(mut section: Section<'_>, default_method: &str, scope: &Scope) -> Option<HttpStep> {
+    let secrets = secrets(&mut section);
+    let scope = &Scope { secrets: secrets.keys().cloned().collect(), ..scope.clone() };
     let method = method(&mut section, default_method);
     let (timeout, allow_plaintext) =
         (timeout(&mut section), section.flag("allow_plaintext").unwrap_or(false));
@@ -341,8 +354,25 @@ pub(super) fn http(mut section: Section<'_>, default_method: &str, scope: &Scope
         completes_pair,
         sample,
         allow_plaintext,
+        secrets: Arc::new(secrets),
         ..HttpStep::new(&method, &url, timeout)
     })
+}
+
+/// `secrets = { NAME = REF }`: what the templates of the step call `secrets.NAME`.
+fn secrets(section: &mut Section<'_>) -> BTreeMap<String, SecretRef> {
+    let mut secrets = BTreeMap::new();
+    for entry in section.named("secrets", "secrets") {
+        if !values::is_identifier(entry.key) {
+            let message = format!("{} is not a valid template variable name", quoted(entry.key));
+            let hint = "letters, digits and _, not a digit first: app_key";
+            section.report.add(Mistake::new(entry.key_span, message).hint(hint));
+        }
+        if let Some(reference) = reader::secret(section.report, entry.value) {
+            secrets.insert(entry.key.to_owned(), reference);
+        }
+    }
+    secrets
 }
 
 fn template(section: &mut Section<'_>, key: &'static str, scope: &Scope) -> Option<String> {
@@ -389,8 +419,7 @@ fn method(section: &mut Section<'_>, default: &str) -> String {
 fn url(section: &mut Section<'_>, plaintext: Plaintext, scope: &Scope) -> Option<String> {
     let entry = section.required("url", "where the request is sent to")?;
     let text = reader::unseen_string(section.report, "url", entry.value)?;
-    values::address_template(section.report, text, plaintext);
-    template::check(section.report, text, scope);
+    address::check(section.report, text, plaintext, scope);
     Some(text.text.to_owned())
 }
 
@@ -398,8 +427,12 @@ fn headers(section: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, String>
     let mut headers = BTreeMap::new();
     let mut seen: BTreeMap<String, Span> = BTreeMap::new();
     for entry in section.named("headers", "headers") {
-        if let Some(mistake) = judge_header(&entry) {
+        if let Some(mistake) = judge_header(entry.key, entry.key_span) {
             section.report.add(mistake);
+        }
+        if entry.value.get_ref().as_str().is_some_and(|text| text.contains(['\r', '\n', '\0'])) {
+            let message = format!("{} has a value of more than one line", quoted(entry.key));
+            section.report.add(Mistake::new(entry.key_span, message).hint("a header is one line"));
         }
         if let Some(first) = seen.insert(entry.key.to_ascii_lowercase(), entry.key_span) {
             let mistake = Mistake::new(entry.key_span, "this header is there already, in other letters");
@@ -407,27 +440,23 @@ fn headers(section: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, String>
         }
         if let Some(text) = reader::unseen_string(section.report, entry.key, entry.value) {
             template::check(section.report, text, scope);
+            literal::judge_field(section.report, entry.key, text, scope, true);
             headers.insert(entry.key.to_owned(), text.text.to_owned());
         }
     }
     headers
 }
 
-fn judge_header(entry: &Entry<'_>) -> Option<Mistake> {
-    let name = entry.key.to_ascii_lowercase();
+/// Whether the name of a header is one that a recipe may set.
+pub(super) fn judge_header(name: &str, span: Span) -> Option<Mistake> {
+    let lower = name.to_ascii_lowercase();
     let mistake = |message: &str, hint: &str| {
-        Some(Mistake::new(entry.key_span, format!("{} {message}", quoted(entry.key))).hint(hint))
+        Some(Mistake::new(span, format!("{} {message}", quoted(name))).hint(hint))
     };
-    let literal = entry.value.get_ref().as_str().is_some_and(|text| !text.contains("{{"));
-    if !values::is_header_name(&name) {
+    if !values::is_header_name(&lower) {
         mistake("is not the name of a header", "letters, digits and - without blanks, such as X-Api-Key")
-    } else if OUR_HEADERS.contains(&name.as_str()) {
+    } else if OUR_HEADERS.contains(&lower.as_str()) {
         mistake("is a header that keyround sets itself", "leave it out")
-    } else if SECRET_HEADERS.contains(&name.as_str()) && literal {
-        let hint = "say auth = { bearer = \"credential:acme-token\" }, or auth = { header = { name = …, value = … } }";
-        mistake("holds a secret, which is never written in this file", hint)
-    } else if entry.value.get_ref().as_str().is_some_and(|text| text.contains(['\r', '\n', '\0'])) {
-        mistake("has a value of more than one line", "a header is one line")
     } else {
         None
     }

@@ -12,7 +12,7 @@ use super::report::{Mistake, Report, Span};
 use super::values::nearest;
 
 /// What a template may speak of.
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 12] = [
     "access_key_id",
     "secret_access_key",
     "credentials_file",
@@ -24,6 +24,7 @@ const VARIABLES: [&str; 11] = [
     "rotation_id",
     "params",
     "captured",
+    "secrets",
 ];
 /// These hold the new key's secret half.
 const SECRET_VARIABLES: [&str; 3] = ["secret_access_key", "credentials_file", "credentials_json"];
@@ -43,6 +44,8 @@ pub(super) struct Scope {
     pub(super) has_secret: bool,
     /// The parameters of the preset that it stands in; `None`: it stands in no preset.
     pub(super) params: Option<BTreeSet<String>>,
+    /// The names under which the step refers to secrets of its own.
+    pub(super) secrets: BTreeSet<String>,
     /// The answer is there, to be judged.
     pub(super) has_answer: bool,
     /// The fingerprint of a signing key is there.
@@ -113,6 +116,15 @@ fn unknown_variable(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
         };
         return Some(Mistake::new(span, message).hint(hint));
     }
+    if first == "secrets" {
+        let wanted = second.filter(|name| !scope.secrets.contains(*name))?;
+        let message = format!("this step has no secret {}", quoted(wanted));
+        let hint = match nearest(wanted, scope.secrets.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean secrets.{meant}?"),
+            None => format!("the step refers to it: secrets = {{ {wanted} = \"credential:acme-{wanted}\" }}"),
+        };
+        return Some(Mistake::new(span, message).hint(hint));
+    }
     if first == "params" {
         return second.and_then(|name| unknown_param(span, name, scope));
     }
@@ -146,6 +158,41 @@ fn unknown_param(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
         Some(meant) => mistake.hint(format!("did you mean params.{meant}?")),
         None => mistake.hint(format!("[parameters.{name}] would make it one")),
     })
+}
+
+/// Splits a template at its first expression, block or comment: what stands before it, itself with its marks, and what
+/// stands behind it. One that is not closed is empty, and nothing stands behind it.
+pub(super) fn next_expression(template: &str) -> Option<(&str, &str, &str)> {
+    let marks = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")];
+    let begun = marks.into_iter().filter_map(|(open, close)| Some((template.find(open)?, close)));
+    let (start, close) = begun.min()?;
+    let (before, rest) = template.split_at(start);
+    // A mark in a string of the expression does not end it.
+    let mut quote = None;
+    for (at, letter) in rest.char_indices() {
+        match quote {
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if "\"'".contains(letter) && close != "#}" => quote = Some(letter),
+            None if at >= 2 && rest[at..].starts_with(close) => {
+                let (expression, after) = rest.split_at(at + close.len());
+                return Some((before, expression, after));
+            }
+            None => {}
+        }
+    }
+    Some((before, "", ""))
+}
+
+/// The names that an expression, given with its marks, speaks of, such as `params.region`. `None` where it is a block
+/// or cannot be read.
+pub(super) fn names_in(expression: &str) -> Option<BTreeSet<String>> {
+    if !expression.starts_with("{{") {
+        return None;
+    }
+    let environment = environment();
+    let template = environment.template_from_str(expression).ok()?;
+    Some(template.undeclared_variables(true).into_iter().collect())
 }
 
 /// The range in the file, when the string was written without escapes; else the whole value.

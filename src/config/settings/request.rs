@@ -35,9 +35,11 @@ pub struct HttpStep {
     pub sample: Option<serde_json::Value>,
     /// What the templates call `params`.
     pub params: Arc<BTreeMap<String, Param>>,
+    /// What the templates call `secrets`: references, which are read when the request is made.
+    pub secrets: Arc<BTreeMap<String, SecretRef>>,
     /// How long one attempt may take.
     pub timeout: Duration,
-    /// `http://` to a host that is not loopback was allowed out loud.
+    /// `http://` to a host that is not loopback is allowed.
     pub allow_plaintext: bool,
 }
 
@@ -59,6 +61,7 @@ impl HttpStep {
             completes_pair: false,
             sample: None,
             params: Arc::default(),
+            secrets: Arc::default(),
             timeout,
             allow_plaintext: false,
         }

@@ -1,5 +1,7 @@
 //! HTTP steps: what is sent is what the templates say, and the answer must be as expected.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use keyround::config::settings::{Auth, Body, DeliverStep, Expect, HttpStep};
@@ -262,8 +264,7 @@ async fn a_value_cannot_add_a_header_or_change_where_the_request_goes() {
         let refusal = refused(done, RefusalCode::Misconfigured);
         assert!(refusal.sentence.contains(problem), "{}", refusal.sentence);
     }
-    let elsewhere =
-        "the host of the address depends on a secret or on an answer; it has to stand in the recipe";
+    let elsewhere = "the host of the address depends on a secret, on an answer or on the key; it has to stand in the recipe";
     for template in
         ["https://{{ captured.value[0] }}.acme.invalid/", "http://127.0.0.{{ captured.value | length }}/"]
     {
@@ -293,4 +294,87 @@ fn with_oauth2(vendor: &Vendor, tokens: &Vendor) -> HttpStep {
 
 async fn deliver(steps: Vec<DeliverStep>, secrets: &[(&str, &str)]) -> keyround::ports::Answer<()> {
     delivery(steps, None, Secrets::of(secrets)).deliver(&offer(), &new_secret()).await
+}
+
+#[tokio::test]
+async fn a_value_of_an_answer_fills_one_place_of_an_address_and_no_more() {
+    let plain = "/v1/{{ captured.value }}/keys?id={{ captured.value }}";
+    let encoded = "/v1/{{ captured.value | urlencode }}/keys?id={{ captured.value | urlencode }}";
+    for (value, template, path) in [
+        ("7", plain, Some("/v1/7/keys?id=7")),
+        ("a-b_c.d", plain, Some("/v1/a-b_c.d/keys?id=a-b_c.d")),
+        ("a/b", encoded, Some("/v1/a%2Fb/keys?id=a%2Fb")),
+        ("a&b=c#d?", encoded, Some("/v1/a%26b%3Dc%23d%3F/keys?id=a%26b%3Dc%23d%3F")),
+        ("a/b", plain, None),
+        ("../../admin", plain, None),
+        ("%2e%2e", plain, None),
+        ("..\\..", plain, None),
+        ("1&admin=true", plain, None),
+        ("1?admin=true", plain, None),
+        ("1#", plain, None),
+        ("..", plain, None),
+        ("..", encoded, None),
+    ] {
+        let vendor = Vendor::start();
+        let first =
+            HttpStep { capture: captures([("value", "/value")]), ..http_step("GET", &vendor.url("/")) };
+        vendor.script([Answer::json(200, &json!({ "value": value })), Answer::status(200)]);
+        let steps = vec![http(first), http(http_step("PUT", &vendor.url(template)))];
+        let done = deliver(steps, &[]).await;
+        vendor.script([]);
+        let sent: Vec<_> = vendor.requests().into_iter().skip(1).map(|message| message.path).collect();
+        match path {
+            Some(path) => assert_eq!((done, sent), (Ok(()), vec![path.to_owned()]), "{value} {template}"),
+            None => {
+                assert_eq!(sent, Vec::<String>::new(), "{value} {template}");
+                let refusal = refused(done, RefusalCode::Misconfigured);
+                assert!(refusal.sentence.contains("would change the path"), "{}", refusal.sentence);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_step_sends_the_secrets_that_it_refers_to() {
+    let vendor = Vendor::start();
+    let secrets = BTreeMap::from([
+        ("app_key".to_owned(), reference("env:APP")),
+        ("org".to_owned(), reference("env:ORG")),
+    ]);
+    let mut step = http_step("PUT", &vendor.url("/orgs/{{ secrets.org | urlencode }}"));
+    step.headers = texts([("DD-APPLICATION-KEY", "{{ secrets.app_key }}")]);
+    step.body = Body::Json(json!({ "key": "{{ secrets.app_key }}", "pair": "{{ secret_access_key }}" }));
+    step.secrets = secrets.into();
+    let known = [("env:APP", "app-key-1"), ("env:ORG", "a/b")];
+    assert_eq!(deliver(vec![http(step.clone())], &known).await, Ok(()));
+    let [message] = &vendor.requests()[..] else { panic!("one request") };
+    assert_eq!(message.path, "/orgs/a%2Fb");
+    assert_eq!(message.headers["dd-application-key"], "app-key-1");
+    assert_eq!(message.json(), json!({ "key": "app-key-1", "pair": NEW_SECRET }));
+    // One that cannot be read is found before anything is sent.
+    let refusal = refused(deliver(vec![http(step)], &known[..1]).await, RefusalCode::Misconfigured);
+    assert!(refusal.sentence.contains("env:ORG") && refusal.nothing_sent, "{}", refusal.sentence);
+    assert_eq!(vendor.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn the_address_of_a_token_is_judged_as_the_one_of_a_request() {
+    let (vendor, elsewhere) = (Vendor::start(), Vendor::start());
+    let first = HttpStep { capture: captures([("h", "/h")]), ..http_step("GET", &vendor.url("/")) };
+    for token_url in ["{{ captured.h }}", "{{ captured.h }}/token"] {
+        vendor.script([Answer::json(200, &json!({ "h": elsewhere.url("/token") }))]);
+        let auth = Auth::OAuth2 {
+            token_url: token_url.to_owned(),
+            client_id: "keyround".to_owned(),
+            client_secret: reference("env:CLIENT"),
+            scope: None,
+            audience: None,
+            in_body: true,
+        };
+        let second = HttpStep { auth: Some(auth), ..http_step("PUT", &vendor.url("/")) };
+        let done = deliver(vec![http(first.clone()), http(second)], &[("env:CLIENT", "client-secret")]).await;
+        let refusal = refused(done, RefusalCode::Misconfigured);
+        assert!(refusal.sentence.contains("token_url cannot be used: the host"), "{}", refusal.sentence);
+    }
+    assert_eq!(elsewhere.requests().len(), 0);
 }

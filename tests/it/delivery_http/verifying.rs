@@ -163,7 +163,7 @@ async fn a_preflight_tells_every_mistake_and_not_only_the_first() {
             "env:MISSING is not there",
             "the template of the url cannot be rendered: nonsense has no value in line 1",
             "the name hooks.acme.invalid does not resolve; check the url, and this machine's name servers",
-            "the address is http and leaves this machine; use https, or say allow_plaintext = true",
+            "the address is http and leaves this machine; use https, or set allow_plaintext = true",
         ]
     );
     assert_eq!(vendor.connections(), 0);

@@ -1,0 +1,174 @@
+//! The open connections of `[serve]`, and which of them is closed for a new one.
+//!
+//! **Invariant:** there are never more than [`CONNECTIONS_MAX`] places, and never more than [`PEER_MAX`] of one address.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+/// Connections at the same time: a page, a few scrapers and a load balancer need a tenth of this.
+const CONNECTIONS_MAX: usize = 64;
+/// Of these, those of one address: others find room beside it.
+const PEER_MAX: usize = 48;
+
+#[derive(Debug)]
+struct Open {
+    peer: IpAddr,
+    /// Requests that arrived and are not answered yet.
+    answering: usize,
+    close: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    /// By age: the oldest first.
+    open: BTreeMap<u64, Open>,
+}
+
+/// The places of all connections.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places(Arc<Mutex<Table>>);
+
+/// The place of one connection. It is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Places,
+    number: u64,
+    close: CancellationToken,
+}
+
+/// A request is being answered for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Answering {
+    places: Places,
+    number: u64,
+}
+
+impl Places {
+    /// A place for a new connection. Where there is none left, another connection is told to close.
+    pub(super) fn take(&self, peer: IpAddr) -> Place {
+        let peer = peer.to_canonical();
+        let mut table = self.lock();
+        if table.of(peer) >= PEER_MAX {
+            table.close_one_of(peer);
+        } else if table.open.len() >= CONNECTIONS_MAX {
+            table.close_one();
+        }
+        let (number, close) = (table.next, CancellationToken::new());
+        table.next += 1;
+        table.open.insert(number, Open { peer, answering: 0, close: close.clone() });
+        drop(table);
+        Place { places: self.clone(), number, close }
+    }
+
+    /// Closes one connection without a new one.
+    pub(super) fn make_room(&self) {
+        self.lock().close_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn of(&self, peer: IpAddr) -> usize {
+        self.open.values().filter(|open| open.peer == peer).count()
+    }
+
+    /// Closes a connection of the address that has most of them.
+    fn close_one(&mut self) {
+        let most = self.open.values().map(|open| (self.of(open.peer), open.peer)).max();
+        if let Some((_, peer)) = most {
+            self.close_one_of(peer);
+        }
+    }
+
+    /// Closes the oldest connection of an address that asked for nothing, else its oldest.
+    fn close_one_of(&mut self, peer: IpAddr) {
+        let of_peer = || self.open.iter().filter(|(_, open)| open.peer == peer);
+        let idle = of_peer().find(|(_, open)| open.answering == 0);
+        let oldest = idle.or_else(|| of_peer().next()).map(|(number, _)| *number);
+        if let Some(closed) = oldest.and_then(|number| self.open.remove(&number)) {
+            closed.close.cancel();
+        }
+    }
+}
+
+impl Place {
+    /// Resolves when the place is needed for another connection.
+    pub(super) async fn closed(&self) {
+        self.close.cancelled().await;
+    }
+
+    /// Says that a request has arrived.
+    pub(super) fn answering(&self) -> Answering {
+        let (places, number) = (self.places.clone(), self.number);
+        if let Some(open) = places.lock().open.get_mut(&number) {
+            open.answering += 1;
+        }
+        Answering { places, number }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().open.remove(&self.number);
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(open) = self.places.lock().open.get_mut(&self.number) {
+            open.answering -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn is_closed(place: &Place) -> bool {
+        place.close.is_cancelled()
+    }
+
+    #[test]
+    fn a_new_connection_takes_the_place_of_the_oldest_idle_one() {
+        let places = Places::default();
+        let held: Vec<Place> = (0..PEER_MAX).map(|_| places.take(peer(1))).collect();
+        let busy = held[0].answering();
+        let new = places.take(peer(1));
+        assert!(!is_closed(&held[0]) && is_closed(&held[1]) && !is_closed(&new));
+        drop(busy);
+        let newer = places.take(peer(1));
+        assert!(is_closed(&held[0]) && !is_closed(&newer));
+        assert_eq!(places.lock().open.len(), PEER_MAX);
+    }
+
+    #[test]
+    fn an_address_with_many_connections_pays_for_the_others() {
+        let places = Places::default();
+        let one = places.take(peer(2));
+        let many: Vec<Place> = (0..CONNECTIONS_MAX).map(|_| places.take(peer(1))).collect();
+        let others: Vec<Place> = (3..60).map(|last| places.take(peer(last))).collect();
+        assert!(!is_closed(&one) && others.iter().all(|place| !is_closed(place)));
+        assert!(many.iter().filter(|place| is_closed(place)).count() >= CONNECTIONS_MAX - 7);
+        assert_eq!(places.lock().open.len(), CONNECTIONS_MAX);
+    }
+
+    #[test]
+    fn a_place_that_is_left_is_free() {
+        let places = Places::default();
+        drop(places.take(peer(1)));
+        assert!(places.lock().open.is_empty());
+        places.make_room();
+    }
+}
