@@ -33,10 +33,10 @@ pub(super) fn render(
         let address = tools.render(place, source, words).ok()?;
         Url::parse(address.expose()).ok()
     };
-    if !other(&words.stand_in()).is_some_and(|other| other.origin() == target.origin()) {
+    if other(&words.stand_in()).is_none_or(|other| other.origin() != target.origin()) {
         return Err(unusable(BadTarget::MovingHost));
     }
-    if !other(&words.tame()).is_some_and(|other| shape(&other) == shape(&target)) {
+    if other(&words.tame()).is_none_or(|other| shape(&other) != shape(&target)) {
         return Err(unusable(BadTarget::MovingPath));
     }
     Ok(target)

@@ -155,7 +155,7 @@ fn known_token(text: &str) -> Option<&'static str> {
 }
 
 fn is_aws_secret(word: &str) -> bool {
-    let has = |test: fn(&u8) -> bool| word.as_bytes().iter().any(|byte| test(byte));
+    let has = |test: fn(&u8) -> bool| word.as_bytes().iter().any(test);
     word.len() == AWS_SECRET_CHARS
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)

@@ -172,13 +172,12 @@ pub(super) fn next_expression(template: &str) -> Option<(&str, &str, &str)> {
     for (at, letter) in rest.char_indices() {
         match quote {
             Some(open) if letter == open => quote = None,
-            Some(_) => {}
             None if "\"'".contains(letter) && close != "#}" => quote = Some(letter),
             None if at >= 2 && rest[at..].starts_with(close) => {
                 let (expression, after) = rest.split_at(at + close.len());
                 return Some((before, expression, after));
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
     Some((before, "", ""))

@@ -323,13 +323,12 @@ async fn a_value_of_an_answer_fills_one_place_of_an_address_and_no_more() {
         let done = deliver(steps, &[]).await;
         vendor.script([]);
         let sent: Vec<_> = vendor.requests().into_iter().skip(1).map(|message| message.path).collect();
-        match path {
-            Some(path) => assert_eq!((done, sent), (Ok(()), vec![path.to_owned()]), "{value} {template}"),
-            None => {
-                assert_eq!(sent, Vec::<String>::new(), "{value} {template}");
-                let refusal = refused(done, RefusalCode::Misconfigured);
-                assert!(refusal.sentence.contains("would change the path"), "{}", refusal.sentence);
-            }
+        if let Some(path) = path {
+            assert_eq!((done, sent), (Ok(()), vec![path.to_owned()]), "{value} {template}");
+        } else {
+            assert_eq!(sent, Vec::<String>::new(), "{value} {template}");
+            let refusal = refused(done, RefusalCode::Misconfigured);
+            assert!(refusal.sentence.contains("would change the path"), "{}", refusal.sentence);
         }
     }
 }
