@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Recipient;
+use crate::config::SecretRef;
 use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::policy::Severity;
 use crate::time::Timestamp;
@@ -118,6 +119,11 @@ pub(crate) enum Command {
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
+    /// Check the journal, or change the key that it is sealed with
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
     /// Write the page as one file for a period, with evidence
     Report(Report),
     /// Print what goes with the metrics that `run` serves
@@ -388,6 +394,24 @@ pub(crate) struct History {
 pub(crate) enum HistoryCommand {
     /// Recompute the hash chain over the whole history
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Check the whole history: its chain of hashes, and the seal over its end
+    Verify,
+    /// Seal the journal with another key
+    ///
+    /// The new key is the one that [journal] seal_key refers to; without that key in the configuration, a new one is
+    /// made and kept in the file seal.key beside the journal. Stop `keyround run` first.
+    Rekey {
+        /// The key so far, such as file:/var/lib/keyround/seal.key [default: seal.key beside the journal]
+        #[arg(long, value_name = "REFERENCE", conflicts_with = "lost")]
+        from: Option<SecretRef>,
+        /// The key so far is lost: discard the secrets of rotations that are not verified, and keep the history
+        #[arg(long)]
+        lost: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -54,7 +54,7 @@ pub(crate) async fn history(config: Option<&Path>, asked: args::History, screen:
     Ok(Code::Fine)
 }
 
-async fn verify(journal: &dyn Journal, screen: &Screen) -> Ended {
+pub(crate) async fn verify(journal: &dyn Journal, screen: &Screen) -> Ended {
     let (events, head) = journal.verify_history().await?;
     let seal_checked = journal.checks_seal();
     match screen.format {

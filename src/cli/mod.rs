@@ -14,6 +14,7 @@ mod explain;
 mod findings;
 mod history;
 mod init;
+mod journal;
 mod layout;
 mod levers;
 mod logging;
@@ -97,6 +98,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Audit(asked) => audit::audit(config, asked, screen).await,
         Command::Policy(asked) => policy::policy(config, asked, screen).await,
         Command::History(history) => history::history(config, history, screen).await,
+        Command::Journal { command } => journal::journal(config, command, screen).await,
         Command::Init { output } => init::init(config, output.as_deref(), screen).await,
         Command::Hold { vendor, until, why } => {
             levers::pull(config, &vendor, levers::Lever::Hold { until, why }, screen).await

@@ -189,6 +189,7 @@ async fn open_journal(
     mode: Mode,
 ) -> Result<Arc<dyn Journal>, Failure> {
     let path = &settings.journal.path;
+    told_where_it_is(path, mode)?;
     let Some(reference) = &settings.journal.seal_key else {
         return Ok(journal::open(path, None, mode).await?);
     };
@@ -201,7 +202,35 @@ async fn open_journal(
     }
 }
 
-async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) -> Result<SealKey, Failure> {
+/// The name of the journal where the configuration names none.
+const DEFAULT_NAME: &str = "keyround.db";
+
+/// A journal that is missing is told: rotations under way look like nothing without it. The one that earlier versions
+/// kept in the current folder is not passed over.
+fn told_where_it_is(path: &Path, mode: Mode) -> Result<(), Failure> {
+    if path.exists() {
+        return Ok(());
+    }
+    let here = Path::new(DEFAULT_NAME);
+    if path.file_name() == Some(here.as_os_str()) && here.exists() {
+        let message = format!(
+            "there is a journal in the current folder and none at {}, where it belongs: beside the configuration",
+            path.display()
+        );
+        return Err(Failure::new(Code::Config, message)
+            .hinted("stop keyround and move keyround.db* and seal.key there, or write [journal] url"));
+    }
+    if mode == Mode::Read {
+        tracing::warn!(
+            "there is no journal at {}: rotations that another journal knows of are not shown",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// The seal key that this reference leads to.
+pub(crate) async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) -> Result<SealKey, Failure> {
     let unusable =
         |sentence: String| Failure::from(JournalError::SealKey(format!("[journal] seal_key: {sentence}")));
     let text = secrets.resolve(reference).await.map_err(unusable)?;

@@ -30,10 +30,11 @@ impl Environment {
         Environment { state_directory }
     }
 
+    /// Where the journal is when the configuration does not say; a relative path is beside the configuration.
     fn journal(&self) -> PathBuf {
         match &self.state_directory {
             Some(directory) => directory.join("journal.db"),
-            None => PathBuf::from("./keyround.db"),
+            None => PathBuf::from("keyround.db"),
         }
     }
 }
@@ -209,7 +210,13 @@ mod tests {
     #[test]
     fn the_journal_is_where_the_service_keeps_its_files() {
         let path = |environment: &Environment| parse("x", "", environment).expect("settings").journal.path;
-        assert_eq!(path(&Environment::default()), Path::new("./keyround.db"));
+        assert_eq!(path(&Environment::default()), Path::new("keyround.db"));
+        let beside =
+            parse("/etc/x/rotation.toml", "", &Environment::default()).expect("settings").journal.path;
+        assert_eq!(beside, Path::new("/etc/x/keyround.db"));
+        let text = "[journal]\nurl = \"sqlite://state/j.db\"\n";
+        let beside = parse("/etc/x/rotation.toml", text, &Environment::default()).expect("settings");
+        assert_eq!(beside.journal.path, Path::new("/etc/x/state/j.db"));
         let service = Environment { state_directory: Some("/var/lib/keyround".into()) };
         assert_eq!(path(&service), Path::new("/var/lib/keyround/journal.db"));
     }

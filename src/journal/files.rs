@@ -232,8 +232,8 @@ pub(super) fn seal_key_of(journal: &Path) -> Result<SealKey, JournalError> {
     let path = seal_key_path(journal);
     read_seal_key(&path)?.ok_or_else(|| {
         JournalError::SealKey(format!(
-            "the journal {} is there, but its seal key {} is missing; nothing was touched; restore the file, or name \
-             the key as [journal] seal_key",
+            "the journal {} is there, but its seal key {} is missing; nothing was touched; restore the file, name the \
+             key as [journal] seal_key, or, if nobody has it any more, see `keyround journal rekey --lost`",
             journal.display(),
             path.display()
         ))
@@ -251,16 +251,49 @@ pub(super) fn seal_key_for_new(journal: &Path) -> Result<SealKey, JournalError> 
     if let Some(key) = read_seal_key(&path)? {
         return Ok(key);
     }
-    let draft = Draft::beside(&path)?;
+    make_seal_key(&path)?;
+    // Read back: of two processes that made one at once, the first one's stands.
+    seal_key_of(journal)
+}
+
+fn make_seal_key(path: &Path) -> Result<(), JournalError> {
+    let draft = Draft::beside(path)?;
     let text = SealKey::random().to_base64();
     OpenOptions::new()
         .write(true)
         .open(draft.path())
         .and_then(|mut file| file.write_all(text.expose().as_bytes()).and_then(|()| file.write_all(b"\n")))
-        .map_err(|error| unavailable(&path, "cannot be made", &error))?;
-    draft.publish(&path)?;
-    // Read back: of two processes that made one at once, the first one's stands.
-    seal_key_of(journal)
+        .map_err(|error| unavailable(path, "cannot be made", &error))?;
+    draft.publish(path)
+}
+
+/// Where a new seal key waits until the journal is sealed with it.
+fn next_seal_key_path(journal: &Path) -> PathBuf {
+    journal.with_file_name("seal.key.next")
+}
+
+/// Whether a change of the seal key was begun and not completed.
+pub(super) fn has_next_seal_key(journal: &Path) -> bool {
+    next_seal_key_path(journal).exists()
+}
+
+/// The key that a journal is about to be sealed with, on the disk; made if there is none.
+pub(super) fn next_seal_key(journal: &Path) -> Result<SealKey, JournalError> {
+    let path = next_seal_key_path(journal);
+    if let Some(key) = read_seal_key(&path)? {
+        return Ok(key);
+    }
+    make_seal_key(&path)?;
+    read_seal_key(&path)?.ok_or_else(|| JournalError::SealKey(format!("{} is gone again", path.display())))
+}
+
+/// Puts the next key in the place of the one before it, durably. Gives where it is.
+pub(super) fn publish_next_seal_key(journal: &Path) -> Result<PathBuf, JournalError> {
+    let path = seal_key_path(journal);
+    fs::rename(next_seal_key_path(journal), &path)
+        .and_then(|()| File::open(folder_of(&path)).and_then(|folder| folder.sync_all()))
+        .map_err(|error| unavailable(&path, "cannot be replaced", &error))?;
+    Ok(path)
 }
 
 fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> JournalError {

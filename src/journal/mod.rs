@@ -34,6 +34,7 @@ mod head;
 mod memory;
 mod open_file;
 mod opening;
+mod rekey;
 mod schema;
 mod seal;
 mod spare;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 
 pub use chain::{Unreadable, decode, encode};
 pub use memory::MemoryJournal;
+pub use rekey::{OldKey, Rekeyed, rekey};
 pub use seal::{BadSealKey, SealKey};
 pub use spare::SpareFile;
 pub use sqlite::SqliteJournal;

@@ -242,9 +242,12 @@ async fn check_seal_key(
         return Err(unusable(path, what));
     }
     let journal = path.display();
+    let what_to_do = match files::has_next_seal_key(path) {
+        true => "`keyround journal rekey` was broken off: run it again",
+        false => "check [journal] seal_key, or the file seal.key beside it",
+    };
     Err(Failure::Judged(JournalError::SealKey(format!(
-        "the journal {journal} was sealed with another seal key; check [journal] seal_key, or the file seal.key beside \
-         it; nothing was touched"
+        "the journal {journal} was sealed with another seal key; {what_to_do}; nothing was touched"
     ))))
 }
 

@@ -6,6 +6,7 @@ mod file;
 mod foreign;
 mod forged;
 mod place;
+mod rekey;
 
 use std::path::Path;
 use std::time::Duration;

@@ -271,7 +271,9 @@ fn read<'a>(
     let start = Span { start: 0, end: 0 };
     let mut root = Section::new(report, "the file".to_owned(), start, document.get_ref());
     let mut section = |key: &'static str| root.section(key, format!("[{key}]"));
-    let journal = sections::journal(section("journal"), default_journal);
+    let mut journal = sections::journal(section("journal"), default_journal);
+    // The same configuration means the same journal, whatever folder keyround is started in.
+    journal.path = beside.join(&journal.path);
     let (schedule, zone) = sections::schedule(section("schedule"));
     let aws = sections::aws(section("aws"));
     let (terms, concurrency) = terms::defaults(section("defaults"), zone);

@@ -16,7 +16,7 @@ use crate::schedule::{BadCron, Cron};
 const DEFAULT_CRON: &str = "17 * * * *";
 const DEFAULT_JITTER: Duration = Duration::from_mins(5);
 const SQLITE_HINT: &str =
-    "such as sqlite:///var/lib/keyround/journal.db, or sqlite://keyround.db in the current directory";
+    "such as sqlite:///var/lib/keyround/journal.db, or sqlite://keyround.db beside the configuration";
 const PLAIN_ENDPOINT_HINT: &str =
     "AWS answers with the secret of a new key: use https, or an emulator on this machine";
 
