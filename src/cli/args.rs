@@ -402,10 +402,10 @@ pub(crate) enum JournalCommand {
     Verify,
     /// Seal the journal with another key
     ///
-    /// The new key is the one that [journal] seal_key refers to; without that key in the configuration, a new one is
+    /// The new key is the one that `[journal] seal_key` refers to; without that key in the configuration, a new one is
     /// made and kept in the file seal.key beside the journal. Stop `keyround run` first.
     Rekey {
-        /// The key so far, such as file:/var/lib/keyround/seal.key [default: seal.key beside the journal]
+        /// The key so far, such as `file:/var/lib/keyround/seal.key` [default: seal.key beside the journal]
         #[arg(long, value_name = "REFERENCE", conflicts_with = "lost")]
         from: Option<SecretRef>,
         /// The key so far is lost: discard the secrets of rotations that are not verified, and keep the history

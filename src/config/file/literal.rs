@@ -343,7 +343,7 @@ mod tests {
         let said = said.expect_err(lines);
         assert!(said.contains("never written in this file"), "{lines}: {said}");
         assert!(
-            said.contains("secrets = {") || said.contains("refer to it") || said.contains("read its own"),
+            said.contains("{{ secrets.") || said.contains("refer to it") || said.contains("read its own"),
             "{said}"
         );
         assert!(!said.contains(CANARY), "{said}");
