@@ -39,6 +39,24 @@ impl Network {
     }
 }
 
+/// Whether these networks together are every address of one version of the protocol.
+#[must_use]
+pub fn are_everywhere(networks: &[Network]) -> bool {
+    let mut open: Vec<&Network> = Vec::new();
+    for network in networks {
+        let is_within = |other: &&Network| other.contains(network) && (*other != network);
+        let is_first = !open.contains(&network);
+        if is_first && !networks.iter().any(|other| is_within(&other)) {
+            open.push(network);
+        }
+    }
+    // What is left has nothing in common, so that the shares of the whole can be added: 1/2, 1/4, …
+    [32, 128].into_iter().any(|width| {
+        let shares = open.iter().filter(|network| network.width == width && network.shared < 100);
+        shares.map(|network| 1_u128 << (100 - network.shared)).sum::<u128>() >= 1 << 100
+    })
+}
+
 fn number(text: &str, radix: u32, digits_max: usize) -> Option<u32> {
     let is_number = text.len() <= digits_max && text.chars().all(|letter| letter.is_digit(radix));
     is_number.then(|| u32::from_str_radix(text, radix).ok()).flatten()
@@ -57,9 +75,9 @@ fn v4(text: &str) -> Option<u32> {
 
 fn v6(text: &str) -> Option<u128> {
     let groups = match text.split_once("::") {
-        None => groups(text).filter(|groups| groups.len() == 8)?,
+        None => groups(text, true).filter(|groups| groups.len() == 8)?,
         Some((head, tail)) => {
-            let (mut head, tail) = (groups(head)?, groups(tail)?);
+            let (mut head, tail) = (groups(head, false)?, groups(tail, true)?);
             // `::` stands for one group or more.
             let missing = 8_usize.checked_sub(head.len() + tail.len()).filter(|missing| *missing > 0)?;
             head.extend(std::iter::repeat_n(0, missing));
@@ -70,12 +88,12 @@ fn v6(text: &str) -> Option<u128> {
     Some(groups.into_iter().fold(0, |address, group| address << 16 | u128::from(group)))
 }
 
-/// Groups of sixteen bits. The last two can be written as an address of the fourth version.
-fn groups(text: &str) -> Option<Vec<u32>> {
+/// Groups of sixteen bits. The last two of an address can be written as one of the fourth version.
+fn groups(text: &str, is_end: bool) -> Option<Vec<u32>> {
     let mut groups = Vec::new();
     let mut parts = text.split(':').filter(|_| !text.is_empty()).peekable();
     while let Some(part) = parts.next() {
-        match v4(part).filter(|_| parts.peek().is_none()) {
+        match v4(part).filter(|_| is_end && parts.peek().is_none()) {
             Some(address) => groups.extend([address >> 16, address & 0xffff]),
             None => groups.push(number(part, 16, 4)?),
         }
@@ -131,6 +149,18 @@ mod tests {
             });
             assert_eq!(ours, theirs, "{text}");
         }
+    }
+
+    #[test]
+    fn networks_are_everywhere_together() {
+        let everywhere = |networks: &[&str]| {
+            are_everywhere(&networks.iter().filter_map(|text| Network::parse(text)).collect::<Vec<_>>())
+        };
+        assert!(everywhere(&["0.0.0.0/0"]) && everywhere(&["::/0", "203.0.113.7"]));
+        assert!(everywhere(&["0.0.0.0/1", "128.0.0.0/1"]));
+        assert!(everywhere(&["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/2"]));
+        assert!(!everywhere(&["0.0.0.0/1", "0.0.0.0/1"]) && !everywhere(&["0.0.0.0/1", "64.0.0.0/2"]));
+        assert!(!everywhere(&["0.0.0.0/1", "::/1"]) && !everywhere(&["203.0.113.0/24"]) && !everywhere(&[]));
     }
 
     #[test]

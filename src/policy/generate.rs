@@ -305,6 +305,13 @@ impl Needs {
 /// `Resource` for everything: said on purpose by a vendor that reads a whole account.
 pub const EVERYTHING: &str = "*";
 
+/// `arn:aws:s3:::bucket` of `arn:aws:s3:::bucket/*`.
+fn bucket_of(object: &Pattern) -> Option<Pattern> {
+    let is_of_s3 = object.arn().is_some_and(|fields| fields[2] == "s3" && fields[4].is_empty());
+    let (bucket, _) = object.as_str().split_once('/').filter(|_| is_of_s3)?;
+    Some(Pattern::new(bucket))
+}
+
 /// A policy for a vendor: these actions, on these resources where AWS lets a policy name them.
 ///
 /// A resource goes with the actions that can be about it, of whichever service: a role with `sts:AssumeRole`. An
@@ -316,11 +323,14 @@ pub fn vendor(allowed: &[Pattern], resources: &[String]) -> Written {
         resources.iter().filter(|name| *name != EVERYTHING).map(|name| Pattern::new(name)).collect();
     let mut groups: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
     for action in allowed {
-        let on: Vec<String> = named
-            .iter()
-            .filter(|resource| rights::may_be_about(action, resource))
-            .map(ToString::to_string)
-            .collect();
+        let about = named.iter().filter(|resource| rights::may_be_about(action, resource));
+        let mut on: Vec<String> = about.map(ToString::to_string).collect();
+        if on.is_empty() {
+            // Where only objects are named, what a vendor does with their bucket is held to that bucket.
+            let buckets = named.iter().filter_map(bucket_of);
+            let buckets = buckets.filter(|bucket| rights::may_be_about(action, bucket));
+            on = buckets.map(|bucket| bucket.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
+        }
         let on = if on.is_empty() { vec![EVERYTHING.to_owned()] } else { on };
         groups.entry(on).or_default().insert(action.to_string());
     }

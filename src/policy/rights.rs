@@ -104,6 +104,12 @@ impl<'d> Rights<'d> {
         Rights { allows, ..self.clone() }
     }
 
+    /// The same without a Deny and without a boundary.
+    #[must_use]
+    pub fn unlimited(&self) -> Rights<'d> {
+        Rights { denies: Vec::new(), boundaries: Vec::new(), ..self.clone() }
+    }
+
     /// Whether nothing is denied and nothing is bounded.
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
@@ -150,6 +156,9 @@ impl<'d> Rights<'d> {
         kinds: &[Pattern],
     ) -> bool {
         let pieces = pieces(target, kinds);
+        if self.is_unlimited() {
+            return !pieces.is_empty();
+        }
         let is_permitted = |piece: &Pattern| {
             self.boundaries.iter().all(|allows| {
                 allows.iter().any(|one| {
@@ -207,7 +216,7 @@ impl Target<'_> {
                     return true;
                 }
                 let mut touched =
-                    kinds(action).into_iter().filter(|kind| pattern.meets_resource(kind)).peekable();
+                    kinds(action).into_iter().filter(|kind| meets_kind(pattern, kind)).peekable();
                 touched.peek().is_some() && touched.all(|kind| covers_kind(pattern, &kind))
             }
         }
@@ -217,7 +226,7 @@ impl Target<'_> {
     #[must_use]
     pub fn is_beside(&self, action: &Action) -> bool {
         match self {
-            Target::Named(item) => kinds(action).iter().any(|kind| item.value.meets_resource(kind)),
+            Target::Named(item) => kinds(action).iter().any(|kind| meets_kind(&item.value, kind)),
             Target::Itself | Target::AllBut(_) => false,
         }
     }
@@ -260,11 +269,18 @@ fn targets(statement: &Statement) -> Vec<Target<'_>> {
     }
 }
 
+/// Whether some resource of this kind is matched. A bucket is called like nothing with a slash.
+fn meets_kind(resource: &Pattern, kind: &Pattern) -> bool {
+    let is_bucket = kind.arn().is_some_and(|fields| fields[2..] == ["s3", "", "", "*"]);
+    let has_slash = || resource.arn().is_some_and(|fields| fields[5].contains('/'));
+    resource.meets_resource(kind) && !(is_bucket && has_slash())
+}
+
 /// Whether one of the actions that a pattern stands for can be about this resource.
 #[must_use]
 pub fn may_be_about(action: &Pattern, resource: &Pattern) -> bool {
     let known = actions::matching(action);
-    let is_about = |kinds: &[Pattern]| kinds.iter().any(|kind| resource.meets_resource(kind));
+    let is_about = |kinds: &[Pattern]| kinds.iter().any(|kind| meets_kind(resource, kind));
     if known.is_empty() {
         is_about(&unknown_kind(action))
     } else {
@@ -308,7 +324,7 @@ fn pieces(target: Target<'_>, kinds: &[Pattern]) -> Vec<Pattern> {
         }
         Target::Named(item) => {
             let touched =
-                kinds.iter().filter(|kind| item.value.meets_resource(kind) && may_be_own(&item.value, kind));
+                kinds.iter().filter(|kind| meets_kind(&item.value, kind) && may_be_own(&item.value, kind));
             let piece = |kind: &Pattern| match covers_kind(&item.value, kind) && !is_pinned(&item.value) {
                 true => kind.clone(),
                 false => item.value.clone(),
@@ -342,7 +358,7 @@ fn covers_kind(pattern: &Pattern, kind: &Pattern) -> bool {
     }
     let (Some(own), Some(kinds)) = (pattern.arn(), kind.arn()) else { return false };
     let name = Pattern::new(&kinds[5].replace('*', "?*"));
-    pattern.meets_resource(kind) && Pattern::new(own[5]).covers(&name)
+    meets_kind(pattern, kind) && Pattern::new(own[5]).covers(&name)
 }
 
 fn covers_action(list: &Listed, action: &Pattern) -> bool {

@@ -6,6 +6,7 @@ mod corpus;
 mod escalation;
 mod evaluator;
 mod generated;
+mod sizes;
 
 use std::path::PathBuf;
 

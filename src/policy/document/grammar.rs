@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Condition, Document, Effect, Mistake, Pattern, Statement};
+use super::{Condition, Document, Effect, Mistake, Pattern, Spanned, Statement};
 
 /// Characters of a managed policy, white space not counted.
 pub const MANAGED_CHARACTERS: usize = 6_144;
@@ -64,6 +64,10 @@ const IAM_RESOURCES: [&str; 13] = [
     "access-report/",
 ];
 
+/// The partitions, by botocore's `partitions.json`.
+const PARTITIONS: [&str; 8] =
+    ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
+
 /// The characters that IAM counts: all but white space.
 #[must_use]
 pub fn size(text: &str) -> usize {
@@ -79,8 +83,7 @@ pub(super) fn not_a_resource(text: &str) -> Option<String> {
     let Some([_, partition, service, region, _, resource]) = pattern.arn() else {
         return Some("a resource is * or an ARN, such as arn:aws:s3:::bucket/*".to_owned());
     };
-    let is_partition =
-        partition.contains(['*', '?', '$']) || partition == "aws" || partition.starts_with("aws-");
+    let is_partition = partition.contains(['*', '?', '$']) || PARTITIONS.contains(&partition);
     if !is_partition {
         return Some(format!("{partition:?} is not a partition; an ARN begins with arn:aws:"));
     }
@@ -123,6 +126,7 @@ pub(super) fn refused(document: &Document) -> Vec<Mistake> {
     let is_trust = document.is_trust();
     for statement in &document.statements {
         refused.extend(statement.conditions.iter().filter_map(operator));
+        refused.extend(statement.conditions.iter().flat_map(no_dates));
         refused.extend(not_principal(statement));
         if is_trust && let Some(resources) = &statement.resources {
             let message = "a trust policy has no Resource: it is about the role that it belongs to";
@@ -178,6 +182,24 @@ fn operator(condition: &Condition) -> Option<Mistake> {
     }
 }
 
+/// The values of an operator for dates that are none. A variable is filled in later.
+fn no_dates(condition: &Condition) -> Vec<Mistake> {
+    let operator = condition.operator.value.to_ascii_lowercase();
+    let bare = operator.split_once(':').map_or(operator.as_str(), |(_, bare)| bare);
+    let values = condition.values.iter().filter(|_| bare.starts_with("date"));
+    // IAM takes each of the forms of ISO 8601 that the W3C notes, from a year on, and seconds since 1970.
+    let is_date = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_digit())
+            && text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.+TtZz".contains(&byte))
+    };
+    let wrong = values.filter(|value| !value.value.contains('$') && !is_date(&value.value));
+    let refuse = |value: &Spanned<String>| Mistake {
+        span: value.span,
+        message: format!("{:?} is no date, such as 2026-01-31T00:00:00Z", value.value),
+    };
+    wrong.map(refuse).collect()
+}
+
 fn not_principal(statement: &Statement) -> Option<Mistake> {
     let principals = statement.principals.as_ref()?;
     let allows_all_but = principals.negated && statement.effect == Effect::Allow;
@@ -220,6 +242,18 @@ mod tests {
         check(&with(r#""Condition":{"ForAnyValues:StringEquals":{"aws:TagKeys":"x"}},"#), &["set operator"]);
         check(&with(r#""Condition":{"NullIfExists":{"aws:TagKeys":"true"}},"#), &["Null is not followed"]);
         check(&with(r#""Condition":{"ForAnyValue:StringEqualsIfExists":{"aws:TagKeys":"x"}},"#), &[]);
+        check(&with(r#""Condition":{"DateLessThan":{"aws:CurrentTime":"tomorrow"}},"#), &["is no date"]);
+        for date in [
+            "2026-01-31",
+            "2026-01-31T00:00:00Z",
+            "2026-01-31T00:00:00+01:00",
+            "2026-01",
+            "2026-01-31T00:00Z",
+            "1767225600",
+            "${aws:x}",
+        ] {
+            check(&with(&format!(r#""Condition":{{"DateLessThan":{{"aws:CurrentTime":"{date}"}}}},"#)), &[]);
+        }
         check(&with(r#""Condition":{"stringlikeifexists":{"aws:TagKeys":"x"}},"#), &[]);
     }
 
@@ -254,6 +288,7 @@ mod tests {
             "arn",
             "",
             "arn:amazon:s3:::b",
+            "arn:aws-gov:s3:::b",
             "arn:aws::::b",
             "arn:aws:iam:eu-west-1:111122223333:user/x",
             "arn:aws:iam::111122223333:x",

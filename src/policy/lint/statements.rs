@@ -83,6 +83,8 @@ struct Left<'d> {
     /// What gives the pattern itself: whole, or one action that nothing is known of.
     grants: Vec<Grant<'d>>,
     is_nothing: bool,
+    /// How many known actions would be left without a Deny and a boundary.
+    undenied: usize,
 }
 
 impl<'d> Left<'d> {
@@ -92,7 +94,11 @@ impl<'d> Left<'d> {
         let grants = rights.left(statement, &pattern);
         let is_known = !actions::matching(&pattern).is_empty();
         let is_nothing = actions.is_empty() && (is_known || grants.is_empty());
-        Left { pattern, actions, grants, is_nothing }
+        let undenied = match rights.is_unlimited() {
+            true => actions.len(),
+            false => rights.unlimited().left_of(statement, &pattern).len(),
+        };
+        Left { pattern, actions, grants, is_nothing, undenied }
     }
 
     /// What is left of everything that `NotAction` does not name.
@@ -100,7 +106,8 @@ impl<'d> Left<'d> {
         let pattern = Pattern::new("*");
         let mut actions = rights.left_of(statement, &pattern);
         actions.retain(|action| statement.actions.covers(&action.full_name()));
-        Left { grants: Vec::new(), is_nothing: actions.is_empty(), pattern, actions }
+        let is_nothing = actions.is_empty();
+        Left { grants: Vec::new(), is_nothing, pattern, actions, undenied: 0 }
     }
 
     /// Whether rights can be given to whomever: with that, all the rest follows.
@@ -108,6 +115,11 @@ impl<'d> Left<'d> {
         let gives =
             ["AttachUserPolicy", "AttachRolePolicy", "PutUserPolicy", "PutRolePolicy", "CreatePolicyVersion"];
         self.actions.iter().any(|action| action.service == "iam" && gives.contains(&action.name))
+    }
+
+    /// Whether a Deny leaves half or more of what the pattern stands for, and so deserves its name.
+    fn is_most(&self) -> bool {
+        self.actions.len() * 2 >= self.undenied
     }
 
     fn has(&self, name: &str) -> bool {
@@ -186,7 +198,7 @@ fn judge_action<'d>(
     if pattern.is_everything() && statement.is_everywhere() && left.is_admin() {
         return vec![admin(statement, item.span, pattern.as_str(), rights)];
     }
-    if pattern.is_everything() {
+    if pattern.is_everything() && left.is_most() {
         let limit = if rights.is_unlimited() { "" } else { ", but for what is denied" };
         return vec![one(
             &WHOLE_SERVICE,
@@ -195,7 +207,7 @@ fn judge_action<'d>(
     }
     let mut found = Vec::new();
     let (service, name) = pattern.action().unwrap_or(("", ""));
-    if is_wild(name) || service.contains('*') && !reads_only(pattern) {
+    if left.is_most() && (is_wild(name) || service.contains('*') && !reads_only(pattern)) {
         let count = left.changes().len();
         let known =
             if count == 0 { String::new() } else { format!(", {count} of them known to change something") };
@@ -306,10 +318,12 @@ pub(super) fn unknown_actions(statement: &Statement) -> Vec<Found> {
             let sentence = format!("{service} is no service that is known{hint}");
             return Some(Found { rule: &UNKNOWN_SERVICE, span, sentence, items });
         }
-        let known = !actions::matching(&item.value).is_empty() || service.contains('*');
+        if service.contains('*') || !actions::matching(&item.value).is_empty() {
+            return None;
+        }
         let meant = actions::meant(service, name)?;
         let sentence = format!("{} is not an action; perhaps {} is meant", item.value, meant.full_name());
-        (!known).then_some(Found { rule: &UNKNOWN_ACTION, span, sentence, items })
+        Some(Found { rule: &UNKNOWN_ACTION, span, sentence, items })
     };
     statement.actions.items.iter().filter_map(found).collect()
 }
@@ -378,7 +392,22 @@ mod tests {
         check(r#""s3:AskTheOracle""#, BUCKET, &[]);
         check(r#""inspector2:BatchGet*""#, r#""*""#, &[]);
         check(r#""sdb:Select*""#, r#""*""#, &["KR510"]);
-        check(r#""s3:Batch*", "inspector2:Batch*""#, BUCKET, &["KR503", "KR503"]);
+        check(r#""s3:Batch*", "inspector2:Batch*""#, BUCKET, &["KR503"]);
+    }
+
+    #[test]
+    fn a_wildcard_of_which_a_deny_leaves_little_is_judged_by_what_is_left() {
+        let with = |action: &str, except: &str| {
+            codes_for(
+                Purpose::ThirdParty,
+                &format!(
+                    r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"{action}","Resource":"arn:aws:s3:::b/*"}},{{"Effect":"Deny","NotAction":"{except}","Resource":"*"}}]}}"#
+                ),
+            )
+        };
+        assert!(with("*", "s3:GetObject").is_empty() && with("s3:*", "s3:GetObject").is_empty());
+        assert_eq!(with("s3:*", "s3:PutObject"), ["KR503"]);
+        assert_eq!(with("s3:*", "s3:*"), ["KR502"]);
     }
 
     #[test]

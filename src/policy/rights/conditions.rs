@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::address::Network;
+use crate::policy::address::{Network, are_everywhere};
 use crate::policy::{Condition, Pattern};
 use crate::time::Timestamp;
 
@@ -98,8 +98,8 @@ fn met(condition: &Condition, known: &Context) -> Met {
             Met::Always
         }
         "stringnotlike" | "arnnotlike" | "arnnotequals" if values().any(is_any) && is_present => Met::Never,
-        "ipaddress" if values().any(is_every_address) => Met::Always,
-        "notipaddress" if values().any(is_every_address) && key == "aws:sourceip" => Met::Never,
+        "ipaddress" if is_every_address(values()) => Met::Always,
+        "notipaddress" if is_every_address(values()) && key == "aws:sourceip" => Met::Never,
         "bool"
             if key == "aws:securetransport" && values().all(|value| value.eq_ignore_ascii_case("true")) =>
         {
@@ -129,8 +129,8 @@ fn is_over(value: &str) -> bool {
     moment(value).is_some_and(|at| moment(OVER).is_some_and(|over| at < over))
 }
 
-fn is_every_address(value: &str) -> bool {
-    Network::parse(value).is_some_and(|network| network.shared == 0)
+fn is_every_address<'v>(values: impl Iterator<Item = &'v str>) -> bool {
+    are_everywhere(&values.filter_map(Network::parse).collect::<Vec<_>>())
 }
 
 /// Whether a request with these keys meets the condition.

@@ -81,15 +81,15 @@ fn check_changed(value: &Value, document: &Document) {
     let ways = |documents: &[&Document]| escalation::open(&Rights::of(documents)).len();
     assert_eq!(ways(&[&shut]), 0, "a way is open to somebody who may do nothing");
     assert!(ways(&[document]) <= ways(&[document, document]));
-    let mut denied = value.clone();
+    let mut with_deny = value.clone();
     let mut all = statements(value);
     for statement in &mut all {
         statement["Effect"] = json!("Deny");
     }
-    denied["Statement"] = json!(all);
-    let denied = read(&denied);
-    assert!(denied.statements.iter().all(|statement| statement.effect == Effect::Deny));
-    for found in lint(&denied, Purpose::ThirdParty) {
+    with_deny["Statement"] = json!(all);
+    let refusing = read(&with_deny);
+    assert!(refusing.statements.iter().all(|statement| statement.effect == Effect::Deny));
+    for found in lint(&refusing, Purpose::ThirdParty) {
         assert!(OF_DENIALS.contains(&found.rule.code), "{} of a policy that only denies", found.rule.code);
     }
 }

@@ -1,6 +1,6 @@
 //! The evaluator against a policy engine that is not ours, on generated policies and requests.
 //!
-//! `KEYROUND_POLICY_CASES=1000` makes the campaign longer: each case is a principal with one or two policies and
+//! `KEYROUND_POLICY_CASES=5000` makes the campaign longer: each case is a principal with one or two policies and
 //! perhaps a boundary, and ten requests. The dice have a seed, so that a case is the same each time.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::ACCOUNT;
 use crate::support::campaign::Dice;
 use crate::support::policy_engine::verdicts;
 
-const CASES: usize = 40;
+const CASES: usize = 1000;
 const REQUESTS: usize = 10;
 
 /// Actions, each with resources that it can be asked for with.
@@ -104,7 +104,7 @@ fn statement(dice: &mut Dice) -> Value {
 }
 
 fn policy(dice: &mut Dice) -> Value {
-    let statements: Vec<Value> = (0..1 + dice.below(4)).map(|_| statement(dice)).collect();
+    let statements: Vec<Value> = (0..=dice.below(4)).map(|_| statement(dice)).collect();
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
