@@ -1,11 +1,11 @@
 //! What the configuration says, as far as the rules need to know it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::facts::{Facts, Role, User};
-use super::known::KnownVendor;
-use crate::ids::{AccountId, IamUserName, VendorName};
+use super::known::{self, KnownVendor};
+use crate::ids::{AccessKeyId, AccountId, IamUserName, VendorName};
 use crate::policy::Pattern;
 use crate::schedule::Ages;
 use crate::time::Timestamp;
@@ -19,6 +19,10 @@ pub struct Declared {
     pub own_accounts: BTreeSet<AccountId>,
     /// The users of whom a rotation is under way.
     pub rotating: BTreeSet<IamUserName>,
+    /// The keys that the journal made.
+    pub made: BTreeSet<AccessKeyId>,
+    /// The vendor for which each user was rotated last, by the journal.
+    pub rotated_for: BTreeMap<IamUserName, VendorName>,
     /// How many alert sinks there are; `None`: this is not judged.
     pub alert_sinks: Option<usize>,
     /// What is accepted.
@@ -30,6 +34,8 @@ pub struct Declared {
 pub struct DeclaredVendor {
     /// Its name.
     pub name: VendorName,
+    /// Whether its keys are rotated; `enabled = false` stops that.
+    pub enabled: bool,
     /// What it was given.
     pub given: Given,
     /// The actions that it says it needs; empty: it does not say.
@@ -98,6 +104,14 @@ impl DeclaredVendor {
         }
     }
 
+    /// How its key is rotated now: a command, and what must be done before it.
+    #[must_use]
+    pub fn rotate(&self, force: bool) -> String {
+        let (name, force) = (&self.name, if force { " --force" } else { "" });
+        let first = if self.enabled { "" } else { "set enabled = true in its section; then " };
+        format!("{first}`keyround rotate {name}{force}`")
+    }
+
     /// The services that its declared actions are of.
     #[must_use]
     pub fn services(&self) -> BTreeSet<String> {
@@ -125,6 +139,18 @@ impl Declared {
             Given::Role { role_arn, .. } => *role_arn == role.arn,
             Given::Keys { .. } => false,
         })
+    }
+
+    /// The vendor with a role that had this user's keys before: by the journal, or by the user's name.
+    #[must_use]
+    pub fn moved_from(&self, user: &User) -> Option<&DeclaredVendor> {
+        let same = |name: &&IamUserName| name.as_str().eq_ignore_ascii_case(user.name.as_str());
+        let by_journal = self.rotated_for.keys().find(same).and_then(|name| self.rotated_for.get(name));
+        let is_it = |vendor: &DeclaredVendor| match by_journal {
+            Some(name) => vendor.name == *name,
+            None => known::is_user_of(user.name.as_str(), vendor.name.as_str()),
+        };
+        self.vendors.iter().find(|vendor| matches!(vendor.given, Given::Role { .. }) && is_it(vendor))
     }
 
     /// Each vendor's users that there are.

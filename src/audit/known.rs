@@ -73,6 +73,18 @@ pub(super) const DECORATIONS: [&str; 8] =
 /// Words that stand for other things too: `spot-instances` is nobody's name. They are a vendor's name alone.
 const EVERYDAY: [&str; 4] = ["atlas", "elastic", "segment", "spot"];
 
+/// Whether a user is called after the vendor: `vendor-acme` or `svc-acme-key` after `acme`.
+#[must_use]
+pub(super) fn is_user_of(user: &str, vendor: &str) -> bool {
+    let words = |name: &str| -> Vec<String> {
+        let lower = name.to_ascii_lowercase();
+        let words = lower.split(|letter: char| !letter.is_ascii_alphanumeric());
+        words.filter(|word| !DECORATIONS.contains(word) && !word.is_empty()).map(str::to_owned).collect()
+    };
+    let (user, vendor) = (words(user), words(vendor));
+    !vendor.is_empty() && user == vendor
+}
+
 /// The vendor that one of these names is of: a name of the configuration, a preset, a user.
 #[must_use]
 pub fn known(names: &[&str]) -> Option<&'static KnownVendor> {
@@ -90,6 +102,16 @@ pub fn known(names: &[&str]) -> Option<&'static KnownVendor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_called_after_its_vendor() {
+        for user in ["acme", "vendor-acme", "svc-Acme-key", "acme_user"] {
+            assert!(is_user_of(user, "acme"), "{user}");
+        }
+        for user in ["acme-billing", "vendor", "acmeish", ""] {
+            assert!(!is_user_of(user, "acme"), "{user}");
+        }
+    }
 
     #[test]
     fn a_vendor_is_recognised_by_a_word_of_its_name() {

@@ -8,10 +8,12 @@
 //!
 //! **Invariant:** the same facts give the same findings, in the same order.
 
+mod controls;
 pub mod declared;
 pub mod draft;
 pub mod facts;
 pub mod known;
+mod ranking;
 pub mod rules;
 mod scorecard;
 mod summary;
@@ -21,8 +23,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use controls::{Control, controls};
 pub use declared::{Declared, DeclaredVendor, Given, Waiver};
 pub use facts::Facts;
+pub use ranking::Ranked;
 pub use scorecard::Score;
 pub use summary::{AccountReview, Summary};
 
@@ -122,6 +126,8 @@ pub struct Review {
     pub findings: Vec<Finding>,
     /// One for each vendor, by name.
     pub scorecard: Vec<Score>,
+    /// The active keys, the most urgent first.
+    pub ranking: Vec<Ranked>,
 }
 
 /// Judges an account.
@@ -135,5 +141,6 @@ pub fn review(facts: &Facts, declared: &Declared) -> Review {
         b.severity().cmp(&a.severity()).then_with(|| order(a).cmp(&order(b)))
     });
     let scorecard = scorecard::of(&findings, declared);
-    Review { findings, scorecard }
+    let ranking = ranking::of(facts, declared, &findings);
+    Review { findings, scorecard, ranking }
 }

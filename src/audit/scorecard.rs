@@ -26,7 +26,7 @@ enum For {
 
 /// A practice: its name, and the rules that say that it is not met. A waived finding is a risk that
 /// somebody has accepted, and not a practice that the vendor meets.
-const PRACTICES: [(&str, For, &[&str]); 9] = [
+const PRACTICES: [(&str, For, &[&str]); 10] = [
     ("unique credentials", For::Keys, &["KR101", "KR102", "KR103", "KR104", "KR105"]),
     ("a role in place of a key", For::Keys, &["KR301"]),
     (
@@ -36,6 +36,7 @@ const PRACTICES: [(&str, For, &[&str]); 9] = [
     ),
     ("keys rotated in time", For::Keys, &["KR401", "KR705"]),
     ("no idle or spare keys", For::Keys, &["KR402", "KR403", "KR404", "KR405", "KR407"]),
+    ("no key beside the role", For::Roles, &["KR406"]),
     (
         "least privilege",
         For::Everybody,

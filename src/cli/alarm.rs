@@ -60,8 +60,9 @@ struct AccountReviewer;
 #[async_trait]
 impl Reviewer for AccountReviewer {
     async fn review(&self, settings: &Settings, journal: &dyn Journal) -> Answer<Vec<AccountReview>> {
-        let in_flight = journal.in_flight().await.map_err(|error| Fault::unknown(error.to_string()))?;
-        let reviewed = audit::reviews_of(settings, &in_flight, false, false).await;
+        let journalled = audit::Journalled::read(journal).await;
+        let journalled = journalled.map_err(|error| Fault::unknown(error.to_string()))?;
+        let reviewed = audit::reviews_of(settings, &journalled, false, false).await;
         let reviewed = reviewed.map_err(|failure| match failure.code {
             Code::TryAgain => Fault::unknown(failure.message),
             _ => Fault::refused(RefusalCode::Other, failure.message),

@@ -255,6 +255,15 @@ pub(crate) enum CatalogueCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
+    /// Show what is found of these vendors only; can be repeated
+    #[arg(value_name = "VENDOR")]
+    pub(crate) vendors: Vec<VendorName>,
+    /// Show findings that are this bad, or worse
+    #[arg(long, value_name = "LEVEL", value_parser = severity)]
+    pub(crate) severity: Option<Severity>,
+    /// Show what was not found by the last review with this option, which it remembers beside the journal
+    #[arg(long)]
+    pub(crate) since_last: bool,
     /// Exit with 2 when there is a finding this bad, or worse, that is not waived
     #[arg(long, value_name = "LEVEL", value_parser = severity)]
     pub(crate) fail_on: Option<Severity>,

@@ -5,6 +5,8 @@
 //! **Invariant:** every value is escaped by the template engine, and the style is the only thing that is not a value.
 //! The policy of the page lets nothing run and nothing load, whatever got into a name.
 
+mod risks;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,10 +14,11 @@ use minijinja::Environment;
 use minijinja::value::{Serde, Value};
 use serde::Serialize;
 
-use crate::audit::{Finding, Review, Score, Summary};
+use crate::audit::{self, Finding, Ranked, Review, Score, Summary};
 use crate::overview::{Happening, Overview, VendorStatus};
 use crate::policy::Severity;
 use crate::time::{Timestamp, in_words};
+use risks::{ControlRow, KeyRow};
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
@@ -101,7 +104,12 @@ pub fn report(overview: &Overview, period: &Period) -> String {
     if !period.reviews.is_empty() {
         let reviews = &period.reviews;
         view.scorecard = Some(reviews.iter().flat_map(|review| &review.scorecard).map(Marks::new).collect());
-        view.findings = Some(reviews.iter().flat_map(|review| &review.findings).map(Found::new).collect());
+        let findings: Vec<&Finding> = reviews.iter().flat_map(|review| &review.findings).collect();
+        view.findings = Some(findings.iter().copied().map(Found::new).collect());
+        view.controls = Some(audit::controls(&findings).iter().map(ControlRow::new).collect());
+        let mut ranked: Vec<&Ranked> = reviews.iter().flat_map(|review| &review.ranking).collect();
+        ranked.sort_by_key(|key| std::cmp::Reverse(key.points));
+        view.ranking = Some(ranked.into_iter().map(KeyRow::new).collect());
     }
     view.head = None;
     view.rendered()
@@ -127,6 +135,8 @@ struct View {
     scorecard: Option<Vec<Marks>>,
     counts: Option<Counts>,
     findings: Option<Vec<Found>>,
+    controls: Option<Vec<ControlRow>>,
+    ranking: Option<Vec<KeyRow>>,
     head: Option<Head>,
     version: &'static str,
 }
@@ -306,6 +316,8 @@ impl View {
             evidence: None,
             unreviewed: Vec::new(),
             scorecard: None,
+            controls: None,
+            ranking: None,
             counts: None,
             findings: None,
             head: head.map(|head| Head { position: head.position, hash: head.hash.clone() }),

@@ -3,6 +3,7 @@
 //! **Invariant:** the real binary over HTTP; what the emulator cannot be told is not tested here.
 
 mod account;
+mod asked;
 mod draft;
 mod formats;
 mod matrix;

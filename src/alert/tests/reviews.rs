@@ -6,7 +6,7 @@ use crate::audit::{AccountReview, Finding, Review, Waived};
 use crate::policy::{Rule, Severity};
 
 fn reviewed(findings: &[Finding], is_whole: bool) -> Picture {
-    let review = Review { findings: findings.to_vec(), scorecard: Vec::new() };
+    let review = Review { findings: findings.to_vec(), scorecard: Vec::new(), ranking: Vec::new() };
     let reviewed = AccountReview { account: None, review, is_whole };
     Picture::default().with_review(&Findings::of(&[reviewed], now()))
 }

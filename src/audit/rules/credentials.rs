@@ -98,9 +98,10 @@ fn foreign_service(user: &User, key: &Key, vendor: &DeclaredVendor, declared: &D
         &user.arn,
         format!("{id} of {name} was last used for {service}, {hint}"),
     );
-    let finding = finding.of(Some(name)).detail(id.as_str()).fix(format!(
-        "ask {name}; if it was not {name}, rotate the key now: `keyround rotate {name} --force`"
-    ));
+    let finding = finding
+        .of(Some(name))
+        .detail(id.as_str())
+        .fix(format!("ask {name}; if it was not {name}, rotate the key now: {}", vendor.rotate(true)));
     let finding = finding
         .with("access_key_id", id.as_str())
         .with("service", service)
@@ -126,9 +127,13 @@ fn foreign_place(
         let theirs = addresses(theirs);
         own.iter().find(|address| theirs.contains(*address)).map(|address| (other, address.clone()))
     })?;
+    let rotate = match (vendor.enabled, other.enabled) {
+        (true, true) => format!("`keyround rotate {} {} --force`", vendor.name, other.name),
+        _ => format!("{} and {}", vendor.rotate(true), other.rotate(true)),
+    };
     let (id, name, other) = (&key.id, &vendor.name, &other.name);
     let sentence = format!("{id} of {name} is used from {address}, and so is the key of {other}");
-    let fix = format!("ask {name} and {other}; if it was neither, `keyround rotate {name} {other} --force`");
+    let fix = format!("ask {name} and {other}; if it was neither, {rotate}");
     let finding =
         Finding::new(&FOREIGN_PLACE, &user.arn, sentence).of(Some(name)).detail(id.as_str()).fix(fix);
     Some(

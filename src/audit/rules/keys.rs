@@ -16,6 +16,7 @@ pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
 /// A user's key, and all that is needed to speak of it.
 struct Holding<'f> {
     facts: &'f Facts,
+    declared: &'f Declared,
     user: &'f User,
     key: &'f Key,
     vendor: Option<&'f DeclaredVendor>,
@@ -26,12 +27,12 @@ fn judge_user(user: &User, facts: &Facts, declared: &Declared) -> Vec<Finding> {
     let rotating = declared.rotating.contains(&user.name);
     let mut found = Vec::new();
     for key in &user.keys {
-        let holding = Holding { facts, user, key, vendor };
+        let holding = Holding { facts, declared, user, key, vendor };
         match key.status {
             KeyStatus::Active => {
                 found.extend(holding.too_old());
                 found.extend(holding.idle());
-                found.extend(holding.not_configured());
+                found.extend(holding.not_configured(declared.moved_from(user)));
             }
             KeyStatus::Inactive if !rotating => found.extend(holding.left_inactive()),
             KeyStatus::Inactive => {}
@@ -40,22 +41,35 @@ fn judge_user(user: &User, facts: &Facts, declared: &Declared) -> Vec<Finding> {
     }
     let active: Vec<&Key> = user.keys.iter().filter(|key| key.status == KeyStatus::Active).collect();
     if active.len() > 1 && !rotating {
-        let name = &user.name;
-        let ids: Vec<&str> = active.iter().map(|key| key.id.as_str()).collect();
-        let finding = Finding::new(&TWO_ACTIVE, &user.arn, format!("the user {name} has two active keys"));
-        let oldest = active.iter().min_by_key(|key| key.last_use.as_ref().map(|last| last.at));
-        let fix = oldest.map(|key| format!(
-            "the one that was used longer ago is {0}: aws iam update-access-key --user-name {name} --access-key-id {0} --status Inactive",
-            key.id
-        ));
-        found.push(
-            finding
-                .of(vendor.map(|vendor| &vendor.name))
-                .with("access_key_ids", ids)
-                .fix(fix.unwrap_or_default()),
-        );
+        found.push(two_active(user, &active, vendor, declared));
     }
     found
+}
+
+fn two_active(user: &User, active: &[&Key], vendor: Option<&DeclaredVendor>, declared: &Declared) -> Finding {
+    let name = &user.name;
+    let ids: Vec<&str> = active.iter().map(|key| key.id.as_str()).collect();
+    let finding = Finding::new(&TWO_ACTIVE, &user.arn, format!("the user {name} has two active keys"));
+    let of = vendor.map(|vendor| &vendor.name);
+    let unused = active.iter().min_by_key(|key| key.last_use.as_ref().map(|last| last.at));
+    let fix = match unused {
+        // The vendor may have been offered it, whether it has used it or not.
+        _ if active.iter().any(|key| declared.made.contains(&key.id)) => {
+            let whom = of.map_or("its owner".to_owned(), ToString::to_string);
+            format!(
+                "ask {whom} which of the two it holds: the journal made one of them, and a rotation may have offered it"
+            )
+        }
+        Some(key) => {
+            let what = if key.last_use.is_some() { "was used longer ago" } else { "was never used" };
+            format!(
+                "the one that {what} is {0}: aws iam update-access-key --user-name {name} --access-key-id {0} --status Inactive",
+                key.id
+            )
+        }
+        None => TWO_ACTIVE.fix.to_owned(),
+    };
+    finding.of(of).with("access_key_ids", ids).fix(fix)
 }
 
 impl Holding<'_> {
@@ -72,12 +86,43 @@ impl Holding<'_> {
     }
 
     fn delete(&self) -> String {
+        if let Some(advice) = self.hands_off() {
+            return advice;
+        }
         format!("aws iam delete-access-key --user-name {} --access-key-id {}", self.user.name, self.key.id)
     }
 
     fn deactivate(&self) -> String {
+        if let Some(advice) = self.hands_off() {
+            return advice;
+        }
         let (user, id) = (&self.user.name, &self.key.id);
         format!("aws iam update-access-key --user-name {user} --access-key-id {id} --status Inactive")
+    }
+
+    /// What to do with a key that a rotation uses or that the journal made: nobody switches it off by hand.
+    fn hands_off(&self) -> Option<String> {
+        if self.is_rotating() {
+            return Some(self.wait());
+        }
+        let is_made = self.declared.made.contains(&self.key.id);
+        is_made.then(|| match self.vendor {
+            Some(vendor) => {
+                let (name, rotate) = (&vendor.name, vendor.rotate(true));
+                format!("ask {name} whether it holds this key, which the journal made for it; {rotate} replaces it")
+            }
+            None => "ask who holds this key: the journal made it for a vendor that the configuration no longer has"
+                .to_owned(),
+        })
+    }
+
+    fn is_rotating(&self) -> bool {
+        self.declared.rotating.contains(&self.user.name)
+    }
+
+    fn wait(&self) -> String {
+        let of = self.vendor.map(|vendor| format!(" {}", vendor.name)).unwrap_or_default();
+        format!("leave it as it is: a rotation is under way, and `keyround status{of}` shows where it is")
     }
 
     fn days_since(&self, at: Timestamp) -> u64 {
@@ -94,7 +139,9 @@ impl Holding<'_> {
         let what =
             format!("is {} days old, and may be {}", self.days_since(self.key.created_at), in_words(max_age));
         let fix = match self.vendor {
-            Some(vendor) => format!("keyround rotate {}", vendor.name),
+            _ if self.is_rotating() => self.wait(),
+            Some(vendor) if vendor.enabled => format!("keyround rotate {}", vendor.name),
+            Some(vendor) => vendor.rotate(false),
             None => "add a [vendor.NAME] for it, and `keyround rotate NAME`".to_owned(),
         };
         let days = self.days_since(self.key.created_at);
@@ -126,9 +173,23 @@ impl Holding<'_> {
         (idle >= IDLE).then(|| self.finding(&LEFT_INACTIVE, &what).fix(self.delete()))
     }
 
-    fn not_configured(&self) -> Option<Finding> {
+    /// `moved`: the vendor that had this user's keys before it was given a role.
+    fn not_configured(&self, moved: Option<&DeclaredVendor>) -> Option<Finding> {
         let is_ours = self.facts.caller == self.user.arn;
-        (self.vendor.is_none() && !is_ours)
-            .then(|| self.finding(&NOT_CONFIGURED, "is no vendor's of the configuration"))
+        let finding = || match moved {
+            None => self.finding(&NOT_CONFIGURED, "is no vendor's of the configuration"),
+            Some(vendor) => {
+                let name = &vendor.name;
+                let what = format!("still works, though {name} has a role");
+                let fix = format!(
+                    "ask {name} whether it still signs with this key; when it does not, delete the key"
+                );
+                self.finding(&NOT_CONFIGURED, &what).of(Some(name)).fix(fix)
+            }
+        };
+        (self.vendor.is_none() && !is_ours).then(finding)
     }
 }
+
+#[cfg(test)]
+mod tests;

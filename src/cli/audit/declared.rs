@@ -1,12 +1,35 @@
 //! What the configuration says of one account, in the words of the review.
 
+use std::collections::BTreeSet;
+
 use crate::audit::declared::Care;
 use crate::audit::known::known;
 use crate::audit::{Declared, DeclaredVendor, Given};
 use crate::config::Settings;
 use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
-use crate::ids::{AccountId, AccountName};
-use crate::ports::{Known, Scope};
+use crate::ids::{AccessKeyId, AccountId, AccountName};
+use crate::ports::{Journal, JournalError, Known, Scope};
+use crate::rotation::Event;
+use crate::time::Timestamp;
+
+/// What the journal knows of users and their keys.
+#[derive(Default)]
+pub(crate) struct Journalled {
+    rotations: Vec<Known>,
+    made: BTreeSet<AccessKeyId>,
+}
+
+impl Journalled {
+    /// Reads the journal.
+    pub(crate) async fn read(journal: &dyn Journal) -> Result<Journalled, JournalError> {
+        let history = journal.history(None, Timestamp::EPOCH).await?;
+        let made = history.into_iter().filter_map(|recorded| match recorded.event {
+            Event::Created { key, .. } => Some(key),
+            _ => None,
+        });
+        Ok(Journalled { made: made.collect(), rotations: journal.rotations(None).await? })
+    }
+}
 
 /// What the configuration says of this account: of the vendors under its name, and under any other
 /// name that means the same account.
@@ -14,7 +37,7 @@ pub(crate) fn declared(
     settings: &Settings,
     id: &AccountId,
     name: Option<&AccountName>,
-    in_flight: &[Known],
+    journalled: &Journalled,
 ) -> Declared {
     let is_here = |other: Option<&AccountName>| {
         let of = other.and_then(|other| settings.accounts.get(other));
@@ -37,14 +60,22 @@ pub(crate) fn declared(
         };
         declared.vendors.push(declared_vendor(vendor, given));
     }
-    let here = in_flight.iter().filter(|known| is_here(known.subject.account.as_ref()));
-    declared.rotating = here.map(|known| known.subject.iam_user.clone()).collect();
+    let of_here = |known: &&Known| is_here(known.subject.account.as_ref());
+    for known in journalled.rotations.iter().filter(of_here) {
+        let user = known.subject.iam_user.clone();
+        if !known.ended {
+            declared.rotating.insert(user.clone());
+        }
+        declared.rotated_for.insert(user, known.subject.vendor.clone());
+    }
+    declared.made.clone_from(&journalled.made);
     declared
 }
 
 fn declared_vendor(vendor: &VendorSettings, given: Given) -> DeclaredVendor {
     DeclaredVendor {
         name: vendor.name.clone(),
+        enabled: vendor.enabled,
         given,
         actions: vendor.needs.actions.clone(),
         known: known(&[vendor.name.as_str()]),

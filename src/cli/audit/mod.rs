@@ -1,6 +1,7 @@
 //! `audit`: the review of the account, shown to people and to programs.
 
 mod declared;
+mod since;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +17,12 @@ use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::Access;
 use crate::iam::AwsAccounts;
-use crate::ids::{AccountId, AccountName};
+use crate::ids::{AccountId, AccountName, VendorName};
 use crate::journal::Mode;
-use crate::ports::{Fault, Known, Scope, Surveys};
+use crate::ports::{Fault, Scope, Surveys};
 use crate::time::SystemClock;
 
-pub(crate) use declared::{account_of, declared, scope};
+pub(crate) use declared::{Journalled, account_of, declared, scope};
 use view::AuditView;
 
 /// One account and what was found in it.
@@ -33,7 +34,22 @@ pub(crate) struct Reviewed {
 
 pub(crate) async fn audit(config: Option<&Path>, asked: args::Audit, screen: &Screen) -> Ended {
     let (path, settings) = setup::settings(config, screen.color)?;
-    let reviewed = reviews(&settings, !asked.quick, asked.origins).await?;
+    if let Some(name) = asked.vendors.iter().find(|name| !settings.vendors.contains_key(*name)) {
+        return Err(Failure::new(Code::Usage, format!("there is no [vendor.{name}] in the configuration")));
+    }
+    let mut reviewed = reviews(&settings, !asked.quick, asked.origins).await?;
+    let last = asked.since_last.then(|| since::Last::read(&settings.journal.path)).transpose()?;
+    let found = since::ids(&reviewed);
+    let gone = last.as_ref().map(|last| last.keep_new(&mut reviewed)).unwrap_or_default();
+    for one in &mut reviewed {
+        narrow(&mut one.review, &asked);
+    }
+    if let Some(last) = &last {
+        last.remember(&found)?;
+    }
+    if !gone.is_empty() {
+        tracing::info!("not found any more: {}", gone.join(", "));
+    }
     show(&reviewed, &path, settings.aws.region.as_deref(), screen);
     Ok(code(&reviewed, &asked))
 }
@@ -44,13 +60,13 @@ pub(crate) async fn reviews(
     usage: bool,
     origins: bool,
 ) -> Result<Vec<Reviewed>, Failure> {
-    reviews_of(settings, &in_flight(settings).await?, usage, origins).await
+    reviews_of(settings, &journalled(settings).await?, usage, origins).await
 }
 
-/// The same, of what is under way.
+/// The same, with what the journal knows.
 pub(crate) async fn reviews_of(
     settings: &Settings,
-    in_flight: &[Known],
+    journalled: &Journalled,
     usage: bool,
     origins: bool,
 ) -> Result<Vec<Reviewed>, Failure> {
@@ -64,7 +80,7 @@ pub(crate) async fn reviews_of(
         if reviewed.iter().any(|other| other.facts.account_id == facts.account_id) {
             continue;
         }
-        let declared = declared::declared(settings, &facts.account_id, account.as_ref(), in_flight);
+        let declared = declared::declared(settings, &facts.account_id, account.as_ref(), journalled);
         let review = audit::review(&facts, &declared);
         reviewed.push(Reviewed { account, facts, review });
     }
@@ -104,12 +120,13 @@ fn accounts_of(settings: &Settings) -> BTreeSet<Option<AccountName>> {
     accounts
 }
 
-/// The rotations under way, if there is a journal.
-async fn in_flight(settings: &Settings) -> Result<Vec<Known>, Failure> {
+/// What the journal knows, if there is one.
+async fn journalled(settings: &Settings) -> Result<Journalled, Failure> {
     if !settings.journal.path.exists() {
-        return Ok(Vec::new());
+        return Ok(Journalled::default());
     }
-    Ok(setup::journal_alone(settings, Mode::Read).await?.in_flight().await?)
+    let journal = setup::journal_alone(settings, Mode::Read).await?;
+    Ok(Journalled::read(journal.as_ref()).await?)
 }
 
 fn show(reviewed: &[Reviewed], path: &Path, region: Option<&str>, screen: &Screen) {
@@ -124,9 +141,28 @@ fn show(reviewed: &[Reviewed], path: &Path, region: Option<&str>, screen: &Scree
             let configuration = sarif::Configuration::read(path);
             screen.show_json(&sarif::log(&sarif::of_accounts(&findings, &configuration)));
         }
-        Output::Asff => screen.show_json(&asff::findings(reviewed, region)),
+        Output::Asff => match asff::batches(reviewed, region).as_slice() {
+            [one] => screen.show_json(one),
+            // One list a line, so that a shell can hand each to one call.
+            many => {
+                for batch in many {
+                    screen.show(&serde_json::json!(batch).to_string());
+                }
+            }
+        },
         Output::Ocsf => screen.show_json(&ocsf::events(reviewed)),
     }
+}
+
+/// Leaves what was asked for.
+fn narrow(review: &mut Review, asked: &args::Audit) {
+    let is_asked = |vendor: Option<&VendorName>| {
+        asked.vendors.is_empty() || vendor.is_some_and(|name| asked.vendors.contains(name))
+    };
+    let is_bad = |finding: &Finding| asked.severity.is_none_or(|least| finding.severity() >= least);
+    review.findings.retain(|finding| is_asked(finding.vendor.as_ref()) && is_bad(finding));
+    review.scorecard.retain(|score| is_asked(Some(&score.vendor)));
+    review.ranking.retain(|ranked| is_asked(ranked.vendor.as_ref()));
 }
 
 /// What is accepted does not fail.

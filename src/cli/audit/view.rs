@@ -6,10 +6,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Reviewed;
-use crate::audit::{Finding, Score, Waived};
+use crate::audit::{Finding, Ranked, Score, Waived};
 use crate::cli::layout::{Row, table};
 use crate::policy::Severity;
 use crate::time::Timestamp;
+
+/// JSON has all of them.
+const RANKED_IN_TABLE: usize = 10;
 
 #[derive(Serialize)]
 pub(super) struct AuditView {
@@ -17,6 +20,8 @@ pub(super) struct AuditView {
     account_id: Option<String>,
     findings: Vec<FindingView>,
     scorecard: Vec<ScoreView>,
+    /// The active keys, the most urgent first.
+    ranking: Vec<RankedView>,
 }
 
 #[derive(Serialize)]
@@ -42,6 +47,24 @@ struct WaivedView {
     until: Timestamp,
 }
 
+/// A key: its points are the product of its age, use, power and origin.
+#[derive(Serialize)]
+struct RankedView {
+    points: u64,
+    account_id: String,
+    access_key_id: String,
+    iam_user: String,
+    vendor: Option<String>,
+    age_days: u64,
+    age: u64,
+    used: u64,
+    power: u64,
+    origin: u64,
+    /// Otherwise `origin` is 1 because nobody looked.
+    origin_checked: bool,
+    why: String,
+}
+
 #[derive(Serialize)]
 struct ScoreView {
     vendor: String,
@@ -65,6 +88,7 @@ impl AuditView {
                 .iter()
                 .flat_map(|one| one.review.scorecard.iter().map(ScoreView::new))
                 .collect(),
+            ranking: ranking(reviewed),
         }
     }
 
@@ -83,6 +107,10 @@ impl AuditView {
         if !self.scorecard.is_empty() {
             let rows = self.scorecard.iter().map(ScoreView::row).collect();
             parts.push(table(&["VENDOR", "SCORE", "PRACTICES NOT MET"], rows, columns));
+        }
+        if self.ranking.len() > 1 {
+            let rows = self.ranking.iter().take(RANKED_IN_TABLE).map(RankedView::row).collect();
+            parts.push(table(&["KEYS FIRST", "USER", "VENDOR", "POINTS"], rows, columns));
         }
         let count = |severity: Severity| {
             let count = open.iter().filter(|finding| finding.severity == severity.as_str()).count();
@@ -133,6 +161,42 @@ impl FindingView {
             .map_or(("", Timestamp::EPOCH), |waived| (waived.reason.as_str(), waived.until));
         let sentence = format!("{}: {}. Accepted until {until}: {reason}", self.title, self.sentence);
         Row { cells: self.cells(self.severity.to_owned()), sentence }
+    }
+}
+
+/// The keys of all accounts, in one order.
+fn ranking(reviewed: &[Reviewed]) -> Vec<RankedView> {
+    let of_account = |one: &Reviewed| {
+        let account = one.facts.account_id.to_string();
+        one.review.ranking.iter().map(|ranked| RankedView::new(&account, ranked)).collect::<Vec<_>>()
+    };
+    let mut all: Vec<RankedView> = reviewed.iter().flat_map(of_account).collect();
+    all.sort_by_key(|ranked| std::cmp::Reverse(ranked.points));
+    all
+}
+
+impl RankedView {
+    fn new(account_id: &str, ranked: &Ranked) -> RankedView {
+        RankedView {
+            points: ranked.points,
+            account_id: account_id.to_owned(),
+            access_key_id: ranked.key.to_string(),
+            iam_user: ranked.user.to_string(),
+            vendor: ranked.vendor.as_ref().map(ToString::to_string),
+            age_days: ranked.age_days,
+            age: ranked.age,
+            used: ranked.used,
+            power: ranked.power,
+            origin: ranked.origin,
+            origin_checked: ranked.origin_checked,
+            why: ranked.why(),
+        }
+    }
+
+    fn row(&self) -> Row {
+        let vendor = self.vendor.clone().unwrap_or_else(crate::cli::view::dash);
+        let sentence = format!("{} = {}", self.points, self.why);
+        Row { cells: vec![self.access_key_id.clone(), self.iam_user.clone(), vendor], sentence }
     }
 }
 

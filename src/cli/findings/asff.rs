@@ -1,7 +1,7 @@
 //! AWS Security Finding Format, for `aws securityhub batch-import-findings --findings file://…`.
 //!
 //! The same finding has the same Id in every run, so that an import brings it up to date and does not
-//! repeat it. One call takes a hundred findings.
+//! repeat it.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,16 @@ use crate::policy::Severity;
 /// Where Security Hub is told about what has no region.
 const REGION_OF_LAST_RESORT: &str = "us-east-1";
 
-pub(crate) fn findings(reviewed: &[Reviewed], region: Option<&str>) -> Vec<Value> {
+/// One call takes no more.
+const BATCH: usize = 100;
+
+/// The findings, in lists of which each fits into one call; one empty list when nothing was found.
+pub(crate) fn batches(reviewed: &[Reviewed], region: Option<&str>) -> Vec<Vec<Value>> {
+    let all = findings(reviewed, region);
+    if all.is_empty() { vec![all] } else { all.chunks(BATCH).map(<[Value]>::to_vec).collect() }
+}
+
+fn findings(reviewed: &[Reviewed], region: Option<&str>) -> Vec<Value> {
     let region = region.unwrap_or(REGION_OF_LAST_RESORT);
     let of_account = |one: &Reviewed| {
         one.review.findings.iter().map(|found| finding(&one.facts, found, region)).collect::<Vec<_>>()

@@ -9,7 +9,7 @@ use crate::audit::facts::ServiceUse;
 use crate::audit::{Declared, Facts};
 use crate::aws::AwsSession;
 use crate::cli::args;
-use crate::cli::audit::{declared, facts, scope};
+use crate::cli::audit::{Journalled, declared, facts, scope};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
@@ -218,7 +218,7 @@ async fn used(settings: &Settings, vendor: &VendorSettings) -> Result<Vec<Patter
     let mut scope = scope(settings, account.as_ref());
     scope.usage = true;
     let facts = account_facts(settings, account.as_ref(), &scope).await?;
-    let declared: Declared = declared(settings, &facts.account_id, account.as_ref(), &[]);
+    let declared: Declared = declared(settings, &facts.account_id, account.as_ref(), &Journalled::default());
     let of_users = declared.vendor_users(&facts).filter(|(owner, _)| owner.name == vendor.name);
     let of_users = of_users.filter_map(|(_, user)| user.used.as_ref());
     let of_roles = declared.vendor_roles(&facts).filter(|(owner, _)| owner.name == vendor.name);

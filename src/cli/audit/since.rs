@@ -1,0 +1,82 @@
+//! `--since-last`: what was found the last time, so that only what is new is shown.
+//!
+//! The ids of findings are kept in a file beside the journal. Only `--since-last` reads and writes it, so that any
+//! other review changes nothing.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Reviewed;
+use crate::audit::Finding;
+use crate::cli::exit::{Code, Failure};
+
+const FILE: &str = "audit-findings.json";
+
+/// What was found the last time.
+pub(super) struct Last {
+    path: PathBuf,
+    seen: BTreeSet<String>,
+}
+
+impl Last {
+    /// Reads the file beside this journal. Without one, everything is new.
+    pub(super) fn read(journal: &Path) -> Result<Last, Failure> {
+        let path = journal.with_file_name(FILE);
+        let failed = |why: String| {
+            let message = format!("what the last review found cannot be read from {}: {why}", path.display());
+            Failure::new(Code::Failed, message).hinted("delete the file to have everything shown as new")
+        };
+        let seen = match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeSet::new(),
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        Ok(Last { path, seen })
+    }
+
+    /// Keeps what is new, and gives the ids of what is not found any more.
+    pub(super) fn keep_new(&self, reviewed: &mut [Reviewed]) -> Vec<String> {
+        let found = ids(reviewed);
+        for one in reviewed {
+            let account = one.facts.account_id.to_string();
+            one.review.findings.retain(|finding| !self.seen.contains(&id(&account, finding)));
+        }
+        self.seen.difference(&found).cloned().collect()
+    }
+
+    /// Remembers all of this for the next time.
+    pub(super) fn remember(&self, found: &BTreeSet<String>) -> Result<(), Failure> {
+        let text = serde_json::json!(found).to_string();
+        let fresh = self.path.with_extension("json.new");
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| std::fs::rename(&fresh, &self.path));
+        written.map_err(|error| {
+            let message = format!(
+                "{} cannot be written, so the next review shows the same as new: {error}",
+                self.path.display()
+            );
+            Failure::new(Code::Failed, message)
+        })
+    }
+}
+
+/// The ids of all findings, each with its account.
+pub(super) fn ids(reviewed: &[Reviewed]) -> BTreeSet<String> {
+    let of_account = |one: &Reviewed| {
+        let account = one.facts.account_id.to_string();
+        one.review.findings.iter().map(|finding| id(&account, finding)).collect::<Vec<_>>()
+    };
+    reviewed.iter().flat_map(of_account).collect()
+}
+
+fn id(account: &str, finding: &Finding) -> String {
+    format!("{account}/{}", finding.id())
+}
