@@ -210,11 +210,15 @@ fn counted(count: usize, what: &str) -> String {
 fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {
     let what = match why {
         Waiting::Held { .. } => return How::Held { until },
-        Waiting::Soak | Waiting::Cool | Waiting::Window => "until",
+        // The next step is a question, and not the end of the hold.
+        Waiting::HeldWhileInactive { .. } => return How::Held { until: Timestamp::NEVER },
+        Waiting::Soak | Waiting::Cool | Waiting::Window | Waiting::Discard { .. } => "until",
         Waiting::Propagation | Waiting::Backoff { .. } | Waiting::Doubt => "again at",
         Waiting::Reveal { .. } => "waits for somebody to reveal the key, looked at again at",
         Waiting::HandOver { .. } => "waits for word of the hand-over, looked at again at",
-        Waiting::Use { .. } | Waiting::Quiet { .. } => "looked at again at",
+        Waiting::Use { .. } | Waiting::UseAfterRetirement { .. } | Waiting::Quiet { .. } => {
+            "looked at again at"
+        }
     };
     How::Rotating { stage: rotation.stage().name(), wait: Some(Wait { what, until }) }
 }

@@ -89,7 +89,12 @@ impl Visited {
         }
         let Stage::Stuck { blocker, .. } = self.rotation.as_ref()?.stage() else { return None };
         Some(match blocker {
-            Blocker::OldKeyGone { .. } | Blocker::NewKeyGone { .. } | Blocker::WrongIdentity { .. } => {
+            Blocker::OldKeyGone { .. }
+            | Blocker::OldKeyDeletedLate { .. }
+            | Blocker::NoKeyLeft { .. }
+            | Blocker::NotDiscarded { .. }
+            | Blocker::NewKeyGone { .. }
+            | Blocker::WrongIdentity { .. } => {
                 format!("keyround abandon {vendor} --why REASON")
             }
             Blocker::OldKeyNotActive { .. }

@@ -28,10 +28,15 @@ pub(super) struct DoubtSpan {
 
 impl InDoubt {
     /// Whether this try is written down already. A request to take a key away is dated at each try, because a
-    /// listing can tell what came of it only so long after the last one.
+    /// listing can tell what came of it only so long after the last one. Each try of a delivery is written down, because
+    /// a refusal that says that nothing was sent must not speak for a try that was cut short.
     pub(super) fn is_of(&self, intent: &Intent, now: Timestamp) -> bool {
-        let is_dated = matches!(intent, Intent::Deactivate { .. } | Intent::Delete { .. });
-        self.intent == *intent && (self.at == now || !is_dated)
+        self.intent == *intent
+            && match intent {
+                Intent::Create | Intent::Reactivate { .. } => true,
+                Intent::Deactivate { .. } | Intent::Delete { .. } => self.at == now,
+                Intent::Deliver { .. } => false,
+            }
     }
 
     /// Whether a listing with this of the old key shows that no try was done: then what let the key be taken away may
@@ -49,7 +54,13 @@ impl InDoubt {
 impl Rotation {
     pub(super) fn intended(&mut self, intent: &Intent, at: Timestamp) {
         if let Intent::Deliver { .. } = intent {
+            self.is_first_offer = self.offered_at.is_none();
             self.offered_at.get_or_insert(at);
+        }
+        if let Intent::Delete { key, .. } = intent
+            && *key == self.old
+        {
+            self.deletion_intended = true;
         }
         // Else what came of the last try would be written down, and nothing would be in doubt.
         let is_unanswered = self.is_in_doubt_of(intent.doing());
@@ -77,6 +88,19 @@ impl Rotation {
         };
         let span = self.doubt_span.unwrap_or(DoubtSpan { from: doubt.at, to: doubt.at });
         self.doubt_span = Some(DoubtSpan { from: span.from.min(doubt.at), to: span.to.max(doubt.at) });
+    }
+
+    /// A first delivery that certainly sent nothing offered the key to nobody.
+    pub(super) fn take_offer_back(&mut self) {
+        if std::mem::take(&mut self.is_first_offer) {
+            self.offered_at = None;
+        }
+    }
+
+    /// Whether such an effect was intended, and is not settled.
+    #[cfg(test)]
+    pub(crate) fn is_intended(&self, doing: Doing) -> bool {
+        self.is_in_doubt_of(doing)
     }
 
     pub(super) fn is_in_doubt_of(&self, doing: Doing) -> bool {

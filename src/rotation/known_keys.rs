@@ -76,7 +76,9 @@ impl KnownKeys {
             Event::Deactivated { at, .. } => {
                 self.set(taken_away, KeyState::Is(KeyStatus::Inactive), *at);
             }
-            Event::Reactivated { at } => self.set(old, KeyState::Is(KeyStatus::Active), *at),
+            Event::Reactivated { at } => {
+                self.set(taken_away, KeyState::Is(KeyStatus::Active), *at);
+            }
             Event::Deleted { at, .. } => self.set(taken_away, KeyState::Gone, *at),
             _ => {}
         }
@@ -152,13 +154,13 @@ mod tests {
         check(&listed(1), is(active), None);
         check(&created(2), is(active), is(active));
         check(&listed(10), is(active), is(active));
-        check(&both(400, inactive, inactive), is(inactive), is(inactive));
-        let intended = Event::Intended { intent: Intent::Reactivate { key: key('A') }, at: at(500) };
+        check(&both(1000, inactive, inactive), is(inactive), is(inactive));
+        let intended = Event::Intended { intent: Intent::Reactivate { key: key('A') }, at: at(1100) };
         check(&intended, Some(KeyState::InDoubt), is(inactive));
-        check(&Event::Reactivated { at: at(501) }, is(active), is(inactive));
-        check(&Event::Deactivated { at: at(600), request_id: None }, is(inactive), is(inactive));
-        check(&listed(1000), is(active), Some(KeyState::Gone));
-        check(&Event::Deleted { at: at(1001), request_id: None }, Some(KeyState::Gone), Some(KeyState::Gone));
+        check(&Event::Reactivated { at: at(1101) }, is(active), is(inactive));
+        check(&Event::Deactivated { at: at(1200), request_id: None }, is(inactive), is(inactive));
+        check(&listed(2200), is(active), Some(KeyState::Gone));
+        check(&Event::Deleted { at: at(2201), request_id: None }, Some(KeyState::Gone), Some(KeyState::Gone));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::ids::AccessKeyId;
-use crate::rotation::apply::{CLOCK_SKEW_MAX, soak_anew};
+use crate::rotation::apply::CLOCK_SKEW_MAX;
 use crate::rotation::effect::Effect;
 use crate::rotation::event::{Doing, KeyMetadata, KeyStatus};
 use crate::rotation::machine::{EVIDENCE_FRESH, Rotation, is_good};
@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 pub(super) const LISTING_SETTLES: Duration = CLOCK_SKEW_MAX;
 
 /// A listing older than this does not take a key away: anybody can change a key at any time.
-const LISTING_FRESH: Duration = Duration::from_mins(1);
+pub(super) const LISTING_FRESH: Duration = Duration::from_mins(1);
 
 impl Rotation {
     /// Before a key is taken away the vendor is asked, where it can be, and the keys are listed last.
@@ -39,8 +39,16 @@ impl Rotation {
     /// What a complete listing means, at the start and after an unanswered CreateAccessKey.
     pub(super) fn after_listing(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Stage {
         self.remember_doubt();
-        let mut others = keys.iter().filter(|key| key.id != self.old);
+        // A listing may lag behind our own deletion.
+        let mut others =
+            keys.iter().filter(|key| key.id != self.old && !self.was_just_discarded(&key.id, at));
         let (other, third) = (others.next(), others.next());
+        let settles = self.doubt_span.map_or(Timestamp::EPOCH, |span| span.to + CLOCK_SKEW_MAX);
+        if self.abandoning && at < settles {
+            // The clock was set back since the wait for this listing began.
+            self.wait_until(settles, at);
+            return Stage::Survey;
+        }
         if self.abandoning {
             // Whatever became of the old key: only what may be ours is still to be cleared away.
             return match other.filter(|other| third.is_none() && self.may_be_ours(other)) {
@@ -61,6 +69,16 @@ impl Rotation {
             (Some(other), None) if self.may_be_ours(other) => Stage::Suspect { key: other.id.clone() },
             (Some(other), _) => stuck(Blocker::NoFreeSlot { other: other.id.clone() }, Stage::Survey),
         }
+    }
+
+    fn was_just_discarded(&self, key: &AccessKeyId, at: Timestamp) -> bool {
+        self.discarded.get(key).is_some_and(|discarded_at| at < *discarded_at + LISTING_SETTLES)
+    }
+
+    /// Why the old key is not there any more, as far as that is known.
+    pub(super) fn old_key_gone(&self) -> Blocker {
+        let key = self.old.clone();
+        if self.deletion_intended { Blocker::OldKeyDeletedLate { key } } else { Blocker::OldKeyGone { key } }
     }
 
     /// Whether a CreateAccessKey of ours that got no answer can have made this key.
@@ -99,7 +117,7 @@ impl Rotation {
         let in_doubt = self.is_in_doubt_of(Doing::Deactivate);
         let soak = |listed_at| Stage::Soak { new: key.clone(), accepted_at, asked_at, listed_at, usage };
         Some(match (old, new) {
-            (None, _) => stuck(Blocker::OldKeyGone { key: self.old.clone() }, soak(None)),
+            (None, _) => stuck(self.old_key_gone(), soak(None)),
             (Some(_), None) if at < self.last_probe_at + LISTING_SETTLES => {
                 self.fail(Doing::List, "the listing does not show the new key yet", None, at);
                 return None;
@@ -121,38 +139,8 @@ impl Rotation {
         })
     }
 
-    fn looked_while_cooling(
-        &mut self,
-        stage: Stage,
-        (old, new): (Option<KeyStatus>, Option<KeyStatus>),
-        at: Timestamp,
-    ) -> Option<Stage> {
-        let Stage::Cool { new: key, accepted_at, asked_at, .. } = stage else { return None };
-        Some(match (old, new) {
-            // Somebody was faster, or the answer to our own request got lost.
-            (None, _) => Stage::Done { new: key },
-            (Some(KeyStatus::Active), _) if at < self.since + LISTING_SETTLES => {
-                self.fail(Doing::List, "the listing does not show the old key Inactive yet", None, at);
-                return None;
-            }
-            (Some(KeyStatus::Active), _) => {
-                // Somebody set it Active, and will have had a reason.
-                self.reactivations += 1;
-                self.in_doubt = None;
-                soak_anew(key, accepted_at)
-            }
-            (Some(_), None | Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
-                self.new_key_taken_away(key, accepted_at, at);
-                return None;
-            }
-            (Some(KeyStatus::Inactive | KeyStatus::Expired), Some(KeyStatus::Active)) => {
-                Stage::Cool { new: key, accepted_at, asked_at, listed_at: Some(at) }
-            }
-        })
-    }
-
     /// And the old one may be Inactive: the vendor gets it back.
-    fn new_key_taken_away(&mut self, new: AccessKeyId, accepted_at: Timestamp, at: Timestamp) {
+    pub(super) fn new_key_taken_away(&mut self, new: AccessKeyId, accepted_at: Timestamp, at: Timestamp) {
         let sentence = format!("the new key {new} was taken away by somebody else");
         self.trouble(Stage::Restore { new, accepted_at }, &sentence, at);
     }

@@ -21,14 +21,13 @@ use crate::time::Timestamp;
 pub(super) const USE_RECORD_GRAIN: Duration = Duration::from_mins(15);
 /// Evidence older than this is gathered again before it takes a key away.
 pub(super) const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
+/// A clock that is corrected by so little was not ahead.
+const CLOCK_SLACK: Duration = Duration::from_mins(1);
 /// A listing older than this is not a survey any more.
 const SURVEY_FRESH: Duration = Duration::from_mins(5);
 /// Last-used is read soon at first, and few times in all.
 const USAGE_READ_EVERY_MIN: Duration = Duration::from_secs(5);
 const USAGE_READ_EVERY_MAX: Duration = Duration::from_hours(1);
-/// How often the vendor is asked while the old key cools: the cooling time divided by this.
-const COOLING_QUESTIONS: u32 = 8;
-const COOLING_QUESTION_EVERY_MIN: Duration = Duration::from_hours(1);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Hold {
@@ -55,10 +54,14 @@ pub struct Rotation {
     pub(super) in_doubt: Option<InDoubt>,
     pub(super) doubt_span: Option<DoubtSpan>,
     pub(super) not_before: Timestamp,
+    /// When `not_before` was set, by the clock of then.
+    pub(super) wait_set_at: Timestamp,
     pub(super) failures: u32,
     pub(super) failing: Option<Doing>,
     pub(super) last_fault: Option<String>,
     pub(super) offered_at: Option<Timestamp>,
+    /// The pending delivery is the first one that this key was offered by.
+    pub(super) is_first_offer: bool,
     pub(super) revealed_at: Option<Timestamp>,
     pub(super) last_probe_at: Timestamp,
     pub(super) reactivations: u32,
@@ -70,6 +73,14 @@ pub struct Rotation {
     /// When the first failure of the row happened that `failures` counts.
     pub(super) failing_since: Option<Timestamp>,
     pub(super) last_event_at: Timestamp,
+    /// How often in a row AWS refused a new key because two were there.
+    pub(super) limit_refusals: u32,
+    /// The keys that were discarded, and when: a listing may still show them for some time.
+    pub(super) discarded: BTreeMap<AccessKeyId, Timestamp>,
+    /// A request to delete the old key was sent at some time, and may arrive late.
+    pub(super) deletion_intended: bool,
+    /// When the old key was used although it had been set Inactive.
+    pub(super) cooled_anew: Option<Timestamp>,
 }
 
 /// The journal holds something that its own past forbids.
@@ -127,14 +138,20 @@ impl Rotation {
             | Stage::Cool { .. }
             | Stage::Restore { .. } => {}
         }
-        if let Some(hold) = self.held(now) {
+        let hold = self.held(now);
+        if let Some(hold) = hold.filter(|_| !self.old_key_may_be_inactive()) {
             let why = Waiting::Held { by: hold.by.clone(), why: hold.why.clone() };
             return Next::Wait { until: hold.until.unwrap_or(Timestamp::NEVER), why };
         }
-        if now < self.not_before {
+        // A wait that was set by a clock that was ahead is over: its span cannot be measured, and each stage looks anew.
+        if now < self.not_before && self.wait_set_at <= now + CLOCK_SLACK {
             return Next::Wait { until: self.not_before, why: self.why_not_yet() };
         }
-        self.next_in_stage(now)
+        match (hold, self.next_in_stage(now)) {
+            // A hold stops what takes away, and never what gives back: the vendor is still looked after.
+            (Some(hold), next) => Rotation::next_while_held(hold, next, now),
+            (None, next) => next,
+        }
     }
 
     /// The hold that is in force.
@@ -142,7 +159,20 @@ impl Rotation {
         self.hold.as_ref().filter(|hold| hold.until.is_none_or(|until| now < until))
     }
 
-    fn read_usage(&self, new: &AccessKeyId) -> Effect {
+    fn next_while_held(hold: &Hold, next: Next, now: Timestamp) -> Next {
+        let held = |until: Timestamp| {
+            let why = Waiting::HeldWhileInactive { by: hold.by.clone(), why: hold.why.clone() };
+            Next::Wait { until: until.min(hold.until.unwrap_or(Timestamp::NEVER)), why }
+        };
+        match next {
+            // The vendor is asked again as soon as what was seen is too old.
+            Next::Perform(effect) if effect.is_held_back() => held(now + EVIDENCE_FRESH),
+            Next::Wait { until, .. } => held(until),
+            next @ (Next::Perform(_) | Next::Stuck(_) | Next::Ended(_)) => next,
+        }
+    }
+
+    pub(super) fn read_usage(&self, new: &AccessKeyId) -> Effect {
         Effect::ReadUsage { keys: vec![self.old.clone(), new.clone()] }
     }
 
@@ -156,18 +186,12 @@ impl Rotation {
         }
     }
 
-    fn next_in_stage(&self, now: Timestamp) -> Next {
+    pub(super) fn next_in_stage(&self, now: Timestamp) -> Next {
         match &self.stage {
             Stage::Survey => Next::Perform(Effect::ListKeys),
             Stage::Create { surveyed_at } => self.next_in_create(*surveyed_at, now),
             Stage::Suspect { key } => Next::Perform(Effect::ReadUsage { keys: vec![key.clone()] }),
-            Stage::Discard { key, inactive } => {
-                let (key, evidence) = (key.clone(), Evidence::new(Because::NeverOffered));
-                Next::Perform(match inactive {
-                    false => Effect::Deactivate { key, evidence },
-                    true => Effect::Delete { key, evidence },
-                })
-            }
+            Stage::Discard { key, known } => self.next_in_discard(key, known, now),
             Stage::Prove { new, .. } => Next::Perform(Effect::Probe { key: new.clone() }),
             Stage::Deliver { new, round } => {
                 Next::Perform(Effect::Deliver { key: new.clone(), round: *round })
@@ -175,9 +199,7 @@ impl Rotation {
             Stage::HandOver { new, read_at, .. } => self.next_in_hand_over(new, *read_at, now),
             Stage::Verify { new, .. } => Next::Perform(Effect::Verify { key: new.clone() }),
             Stage::Soak { .. } => self.next_in_soak(now),
-            Stage::Cool { new, asked_at, listed_at, .. } => {
-                self.next_in_cool(new, *asked_at, *listed_at, now)
-            }
+            Stage::Cool { .. } => self.next_in_cool(now),
             Stage::Restore { .. } => Next::Perform(Effect::Reactivate { key: self.old.clone() }),
             Stage::Done { .. } => Next::Ended(Ending::Done),
             Stage::Stuck { blocker, .. } => Next::Stuck(blocker.clone()),
@@ -190,12 +212,12 @@ impl Rotation {
     fn next_in_create(&self, surveyed_at: Timestamp, now: Timestamp) -> Next {
         if let Some(doubt) = &self.in_doubt {
             let believable = doubt.at + self.plan.doubt_window;
-            if now < believable {
+            if now < believable && doubt.at <= now {
                 return Next::Wait { until: believable, why: Waiting::Doubt };
             }
             return Next::Perform(Effect::ListKeys);
         }
-        if now > surveyed_at + SURVEY_FRESH {
+        if !is_good(Some(surveyed_at), SURVEY_FRESH, now) {
             return Next::Perform(Effect::ListKeys);
         }
         Next::Perform(Effect::CreateKey)
@@ -205,6 +227,10 @@ impl Rotation {
         let Stage::Soak { new, accepted_at, asked_at, listed_at, usage } = &self.stage else {
             return self.next_in_stage(now);
         };
+        // A clock that was ahead wrote these times; the listing's own time takes their place.
+        if self.since.max(*accepted_at) > now {
+            return Next::Perform(Effect::ListKeys);
+        }
         if self.reactivations > 0 && listed_at.is_none() {
             // A request to set it Inactive may still have been under way when it was set Active.
             let settled = self.since + LISTING_SETTLES;
@@ -327,30 +353,6 @@ impl Rotation {
         read_at + (read_at.since(waiting_since) / 2).clamp(USAGE_READ_EVERY_MIN, USAGE_READ_EVERY_MAX)
     }
 
-    fn next_in_cool(
-        &self,
-        new: &AccessKeyId,
-        asked_at: Timestamp,
-        listed_at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Next {
-        let cooled = self.since + self.plan.cool;
-        if now < cooled {
-            let every = (self.plan.cool / COOLING_QUESTIONS).max(COOLING_QUESTION_EVERY_MIN);
-            let ask_at = if self.plan.can_ask_vendor { asked_at + every } else { cooled };
-            let until = ask_at.min(cooled);
-            return match now < until {
-                true => Next::Wait { until, why: Waiting::Cool },
-                false => Next::Perform(Effect::Verify { key: new.clone() }),
-            };
-        }
-        // The journal says that the old key is Inactive, and only a listing that it still is.
-        if let Some(look) = self.last_look(new, Some(asked_at), listed_at, now) {
-            return look;
-        }
-        Next::Perform(Effect::Delete { key: self.old.clone(), evidence: superseded(new, asked_at) })
-    }
-
     /// What must be written down before `effect` is performed. `None`: it only reads, or it is
     /// written down already and in doubt.
     #[must_use]
@@ -367,15 +369,24 @@ impl Rotation {
         match (seen, doing) {
             (Outcome::Happened(event), _) => event,
             (Outcome::Unknown(doubt), _) => Event::Unanswered { doing, doubt, at: now },
-            // What was to be taken away is away: an answer to an earlier try got lost, or somebody was faster.
-            (Outcome::Refused(refusal), Doing::Deactivate) if refusal.code == RefusalCode::NoSuchKey => {
+            // A key of ours that is discarded is gone already: an earlier attempt succeeded, or somebody else deleted it. Of
+            // a vendor's key, "no such key" may mean that the user is gone, so a listing decides.
+            (Outcome::Refused(refusal), Doing::Deactivate)
+                if refusal.code == RefusalCode::NoSuchKey && self.is_discarding() =>
+            {
                 Event::Deactivated { at: now, request_id: None }
             }
-            (Outcome::Refused(refusal), Doing::Delete) if refusal.code == RefusalCode::NoSuchKey => {
+            (Outcome::Refused(refusal), Doing::Delete)
+                if refusal.code == RefusalCode::NoSuchKey && self.is_discarding() =>
+            {
                 Event::Deleted { at: now, request_id: None }
             }
             (Outcome::Refused(refusal), _) => Event::Refused { doing, refusal, at: now },
         }
+    }
+
+    fn is_discarding(&self) -> bool {
+        matches!(self.stage, Stage::Discard { .. })
     }
 
     /// Whether the sealed secret is still needed. When not, it is erased with the event that says so.
@@ -488,6 +499,6 @@ pub(super) fn is_good(seen_at: Option<Timestamp>, span: Duration, now: Timestamp
     seen_at.is_some_and(|seen_at| seen_at <= now && now.since(seen_at) <= span)
 }
 
-fn superseded(by: &AccessKeyId, verified_at: Timestamp) -> Evidence {
+pub(super) fn superseded(by: &AccessKeyId, verified_at: Timestamp) -> Evidence {
     Evidence::new(Because::Superseded { by: by.clone(), verified_at })
 }

@@ -24,6 +24,9 @@
 //! such an intent.
 
 mod apply;
+mod cool;
+mod dates;
+mod discard;
 mod doubt;
 mod effect;
 mod event;
@@ -44,7 +47,8 @@ mod window;
 mod witness;
 mod words;
 
-pub use effect::{Effect, Evidence, Outcome};
+pub use discard::Discarding;
+pub use effect::{Effect, Evidence, Outcome, Urgency};
 pub use event::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification};
 pub use known_keys::{KeyState, KnownKey};
 pub use machine::{IllegalEvent, Rotation};

@@ -74,6 +74,23 @@ pub enum Waiting {
     Window,
     /// The old key is Inactive, for its time, and can be brought back.
     Cool,
+    /// The plan requires a use of the new key, and none is recorded since the old key was set Inactive.
+    UseAfterRetirement {
+        /// When the old key was set Inactive.
+        since: Timestamp,
+    },
+    /// A key of ours that no vendor was offered is Inactive, and is deleted after an hour without a use.
+    Discard {
+        /// That key.
+        key: AccessKeyId,
+    },
+    /// A person said: wait, while the old key is Inactive, so the vendor is still asked.
+    HeldWhileInactive {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
     /// A person said: wait.
     Held {
         /// Who.
@@ -98,7 +115,9 @@ impl Waiting {
             Waiting::Quiet { .. } => "awaiting_quiet",
             Waiting::Window => "window_closed",
             Waiting::Cool => "cooling",
-            Waiting::Held { .. } => "held",
+            Waiting::UseAfterRetirement { .. } => "awaiting_use_after_retirement",
+            Waiting::Discard { .. } => "discarding",
+            Waiting::HeldWhileInactive { .. } | Waiting::Held { .. } => "held",
         }
     }
 
@@ -126,6 +145,9 @@ impl Waiting {
             | Waiting::Use { .. }
             | Waiting::Quiet { .. }
             | Waiting::Window
+            | Waiting::UseAfterRetirement { .. }
+            | Waiting::Discard { .. }
+            | Waiting::HeldWhileInactive { .. }
             | Waiting::Cool => false,
         }
     }
@@ -168,6 +190,20 @@ impl fmt::Display for Waiting {
             ),
             Waiting::Window => f.write_str("the vendor's window is closed; the old key is not touched until it opens"),
             Waiting::Cool => f.write_str("the old key was set Inactive; it can be set Active again until it is deleted"),
+            Waiting::UseAfterRetirement { since } => write!(
+                f,
+                "AWS has recorded no use of the new key since the old key was set Inactive at {since}; the old key is not \
+                 deleted until it has. Check that the vendor works"
+            ),
+            Waiting::Discard { key } => write!(
+                f,
+                "the key {key}, which no vendor was offered, was set Inactive, and is deleted if AWS records no use of it"
+            ),
+            Waiting::HeldWhileInactive { by, why } => write!(
+                f,
+                "held by {by}: {why}; the old key is not deleted, the vendor is still checked, and the old key is set Active \
+                 again if the vendor needs it"
+            ),
             Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
         }
     }
@@ -209,6 +245,25 @@ pub enum Blocker {
     },
     /// A key turned up where ours may have been made, and somebody uses it.
     UnknownKey {
+        /// That key.
+        key: AccessKeyId,
+    },
+    /// The old key was deleted by a request of ours that arrived after the old key had been set Active again.
+    OldKeyDeletedLate {
+        /// The old key.
+        key: AccessKeyId,
+    },
+    /// While the old key cooled, it was deleted, and the new key cannot be used.
+    NoKeyLeft {
+        /// The old key.
+        old: AccessKeyId,
+        /// The new key.
+        new: AccessKeyId,
+        /// Whether the new key is still listed, and not Active.
+        exists: bool,
+    },
+    /// A key of ours that no vendor was offered may be the one that the vendor works with.
+    NotDiscarded {
         /// That key.
         key: AccessKeyId,
     },
@@ -270,6 +325,9 @@ impl Blocker {
             Blocker::OldKeyNotActive { .. } => "old_key_not_active",
             Blocker::NoFreeSlot { .. } => "no_free_slot",
             Blocker::UnknownKey { .. } => "unknown_key",
+            Blocker::OldKeyDeletedLate { .. } => "old_key_deleted_late",
+            Blocker::NoKeyLeft { .. } => "no_key_left",
+            Blocker::NotDiscarded { .. } => "not_discarded",
             Blocker::NewKeyGone { .. } => "new_key_gone",
             Blocker::NewKeyNotActive { .. } => "new_key_not_active",
             Blocker::NewKeyNeverWorked { .. } => "new_key_never_worked",
@@ -288,7 +346,7 @@ impl fmt::Display for Blocker {
         match self {
             Blocker::OldKeyGone { key } => write!(
                 f,
-                "the old key {key} does not exist any more: somebody deleted it; nothing was touched; abandon this rotation"
+                "the old key {key} does not exist any more: somebody deleted it; keyround takes no key away; abandon this rotation"
             ),
             Blocker::OldKeyNotActive { key } => write!(
                 f,
@@ -305,9 +363,27 @@ impl fmt::Display for Blocker {
                 "the key {key} was made while our own CreateAccessKey had no answer, and somebody uses it; nothing was \
                  touched; find out whose it is, then resume or abandon"
             ),
+            Blocker::OldKeyDeletedLate { key } => write!(
+                f,
+                "the old key {key} does not exist any more: a DeleteAccessKey of keyround that had no answer was done after \
+                 the key had been set Active again. Check that the vendor works with the new key, then abandon this rotation"
+            ),
+            Blocker::NoKeyLeft { old, new, exists } => write!(
+                f,
+                "AWS lists neither the old key {old} nor {} new key {new}: somebody changed them, or the IAM user was \
+                 renamed, made again, or is in another account. The vendor may have no working key: give it one, then abandon \
+                 this rotation",
+                if *exists { "an Active" } else { "the" }
+            ),
+            Blocker::NotDiscarded { key } => write!(
+                f,
+                "the key {key} was to be discarded, as the journal names no vendor that was offered it, but it was used or the \
+                 old key is not Active; it is not deleted. A journal restored from a backup looks like this: find out who uses \
+                 the key, then abandon again to keep it, or resume to look again"
+            ),
             Blocker::NewKeyGone { key } => write!(
                 f,
-                "the new key {key} was deleted by somebody else; the old key was not touched; abandon this rotation \
+                "the new key {key} was deleted by somebody else; keyround takes no key away; abandon this rotation \
                  and check that the vendor works"
             ),
             Blocker::NewKeyNotActive { key } => write!(
@@ -445,7 +521,7 @@ mod tests {
     fn blockers() -> [(Blocker, &'static str, &'static str, &'static str); 11] {
         let failed = Blocker::Exhausted { doing: Doing::Deliver, sentence: said() };
         [
-            (Blocker::OldKeyGone { key: key() }, "old_key_gone", "nothing was touched", "abandon"),
+            (Blocker::OldKeyGone { key: key() }, "old_key_gone", "takes no key away", "abandon"),
             (
                 Blocker::OldKeyNotActive { key: key() },
                 "old_key_not_active",
@@ -464,7 +540,7 @@ mod tests {
                 "nothing was touched",
                 "find out whose it is",
             ),
-            (Blocker::NewKeyGone { key: key() }, "new_key_gone", "the old key was not touched", "abandon"),
+            (Blocker::NewKeyGone { key: key() }, "new_key_gone", "takes no key away", "abandon"),
             (
                 Blocker::NewKeyNeverWorked { key: key() },
                 "new_key_never_worked",

@@ -31,6 +31,13 @@ pub fn wait_after(failures: u32, retry_after: Option<Duration>) -> Option<Durati
     Some(wait.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX)))
 }
 
+/// How long to wait after the `failures`-th failure in a row to set a vendor's key Active again: a minute at most, however
+/// long the other side asks to be left alone.
+pub(super) fn wait_to_give_back(failures: u32, retry_after: Option<Duration>) -> Duration {
+    const WAIT_MAX: Duration = Duration::from_mins(1);
+    wait_after(failures, retry_after).unwrap_or(WAIT_MAX).min(WAIT_MAX)
+}
+
 /// How many failures in a row are answered with another attempt.
 pub const ATTEMPTS_MAX: u32 = 10;
 const _: () = assert!(ATTEMPTS_MAX as usize == WAITS.len(), "one wait after each attempt");

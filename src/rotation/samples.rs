@@ -1,7 +1,7 @@
 //! One rotation of one vendor, for the tests of whoever has to do with rotations.
 
 use crate::ids::{AccessKeyId, RotationId, Subject};
-use crate::rotation::{Event, KeyMetadata, KeyStatus, Plan, Rotation};
+use crate::rotation::{Because, Event, IllegalEvent, Intent, KeyMetadata, KeyStatus, Plan, Rotation, Stage};
 use crate::time::Timestamp;
 
 pub(crate) const DAY: i64 = 86_400;
@@ -52,7 +52,37 @@ pub(crate) fn created(seconds: i64) -> Event {
     Event::Created { key: key('B'), at: at(seconds), request_id: None }
 }
 
+/// The rotation after these events. What must be intended before an event is intended in the same second, where the events
+/// do not say so themselves.
 pub(crate) fn rotation(plan: Plan, events: &[Event]) -> Rotation {
-    let started = started(plan);
-    Rotation::replay(id(), std::iter::once(&started).chain(events)).expect("a legal journal")
+    let mut rotation = Rotation::replay(id(), [&started(plan)]).expect("a beginning");
+    for event in events {
+        happen(&mut rotation, event).expect("a legal journal");
+    }
+    rotation
+}
+
+/// Applies an event, and before it the intent that it needs.
+pub(crate) fn happen(rotation: &mut Rotation, event: &Event) -> Result<(), IllegalEvent> {
+    if let Some(intent) = intent_of(rotation, event) {
+        rotation.apply(&Event::Intended { intent, at: event.at() })?;
+    }
+    rotation.apply(event)
+}
+
+fn intent_of(rotation: &Rotation, event: &Event) -> Option<Intent> {
+    let (because, new) = (Because::NeverOffered, || rotation.stage().new_key().cloned().unwrap_or(key('B')));
+    let taken = match rotation.stage() {
+        Stage::Discard { key, .. } => key.clone(),
+        _ => rotation.old().clone(),
+    };
+    let intent = match event {
+        Event::Created { .. } => Intent::Create,
+        Event::Delivered { .. } => Intent::Deliver { key: new(), round: 1 },
+        Event::Deactivated { .. } => Intent::Deactivate { key: taken, because },
+        Event::Reactivated { .. } => Intent::Reactivate { key: taken },
+        Event::Deleted { .. } => Intent::Delete { key: taken, because },
+        _ => return None,
+    };
+    (!rotation.is_intended(intent.doing())).then_some(intent)
 }

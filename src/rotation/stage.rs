@@ -1,8 +1,10 @@
 //! The stages of a rotation: what is known at each, and no more.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::ids::AccessKeyId;
+use crate::rotation::discard::Discarding;
 use crate::rotation::event::KeyUsage;
 use crate::rotation::next::Blocker;
 use crate::time::Timestamp;
@@ -26,8 +28,8 @@ pub enum Stage {
     Discard {
         /// That key.
         key: AccessKeyId,
-        /// Whether it is Inactive yet.
-        inactive: bool,
+        /// What is known of it.
+        known: Discarding,
     },
     /// The new key must sign before anybody gets it.
     Prove {
@@ -86,8 +88,13 @@ pub enum Stage {
         accepted_at: Timestamp,
         /// When the vendor was last known to hold it.
         asked_at: Timestamp,
-        /// When a listing last showed the old key Inactive and the new one Active.
+        /// When a listing last showed the new key Active, and the old one not Active unless it may lag behind.
         listed_at: Option<Timestamp>,
+        /// The last reading of last-used since the old key was set Inactive, and when it was taken.
+        usage: Option<(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
+        /// How long the new key had not been used when its use was last read before that; `None` where it was not read,
+        /// or where the plan does not require a use.
+        unused_for: Option<Duration>,
     },
     /// The vendor went back: the old key is to be set Active again.
     Restore {

@@ -337,6 +337,7 @@ fn age(key: &KeyMetadata, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::ids::{AccessKeyId, RotationId, Subject};
+    use crate::rotation::samples;
     use crate::rotation::{Because, Event, Intent, Plan, Verification};
 
     const OLD: &str = "AKIAOLD0000000000000";
@@ -555,6 +556,8 @@ mod tests {
             asked_at: at(NOON),
             listed_at: None,
             accepted_at: at(NOON),
+            usage: None,
+            unused_for: None,
         };
         assert!(!old_key_counts(&cooling));
     }
@@ -644,7 +647,9 @@ mod tests {
         let (old_created_at, reason, plan) =
             (active(age_days).created_at, "too_old".to_owned(), Plan::default());
         let started = Event::Started { subject, old, old_created_at, reason, plan, account_id: None, at };
-        Rotation::replay(id, std::iter::once(&started).chain(events)).expect("a journal")
+        let mut rotation = Rotation::replay(id, [&started]).expect("a beginning");
+        events.iter().for_each(|event| samples::happen(&mut rotation, event).expect("a journal"));
+        rotation
     }
 
     fn soaking() -> Vec<Event> {

@@ -43,7 +43,7 @@ fn cooling() -> Vec<Event> {
 fn rotation_after(events: &[Event]) -> Rotation {
     let mut rotation = rotation(0);
     for event in events {
-        rotation.apply(event).expect("a legal life");
+        crate::rotation::samples::happen(&mut rotation, event).expect("a legal life");
     }
     rotation
 }

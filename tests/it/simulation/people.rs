@@ -245,6 +245,9 @@ impl Theatre {
                 Event::Resumed { by, at }
             }
             Blocker::OldKeyGone { .. }
+            | Blocker::OldKeyDeletedLate { .. }
+            | Blocker::NoKeyLeft { .. }
+            | Blocker::NotDiscarded { .. }
             | Blocker::NewKeyGone { .. }
             | Blocker::NewKeyNeverWorked { .. }
             | Blocker::WrongIdentity { .. } => Event::Abandoned { by, why, at },
