@@ -170,18 +170,13 @@ fn why_not(rotation: &Rotation, event: &Event) -> String {
 fn outlook(before: &Rotation, rotation: &Rotation) -> String {
     match rotation.next(SystemClock.now()) {
         Next::Perform(effect) => format!("next step: {}, at the next pass", effect.name()),
-        Next::Wait { until, why: why @ Waiting::Held { .. } } if rotation.old_key_may_be_inactive() => {
-            let old = rotation.old();
-            let state = match rotation.known_keys().get(old) {
+        Next::Wait { until, why: why @ Waiting::HeldWhileInactive { .. } } => {
+            match rotation.known_keys().get(rotation.old()) {
                 Some(KnownKey { state: KeyState::Is(status), at }) => {
-                    format!("{old} was {} at {at}", status_word(*status))
+                    format!("{}; {} was {} at {at}", why.until(until), rotation.old(), status_word(*status))
                 }
-                _ => format!("{old} may be Inactive"),
-            };
-            format!(
-                "{}; {state}, and until then nobody asks the vendor whether it needs it",
-                why.until(until)
-            )
+                _ => why.until(until),
+            }
         }
         Next::Wait { until, why } => why.until(until),
         Next::Stuck(blocker) => blocker.to_string(),

@@ -51,6 +51,7 @@ impl Rotation {
             account_id: account_id.clone(),
             stage: Stage::Survey,
             since: *at,
+            since_first: None,
             in_doubt: None,
             doubt_span: None,
             not_before: Timestamp::EPOCH,
@@ -172,7 +173,7 @@ impl Rotation {
     /// within a stage is not a new one.
     fn enter(&mut self, stage: Stage, at: Timestamp) {
         if std::mem::discriminant(&stage) != std::mem::discriminant(&self.stage) {
-            self.since = at;
+            self.begin_span(at);
             (self.failures, self.failing, self.last_fault) = (0, None, None);
         }
         let not_before = match &stage {
@@ -253,7 +254,7 @@ impl Rotation {
                 return None;
             }
             (stage, Event::ReactivationAsked { .. }) => stage.restored()?,
-            (stage, Event::Abandoned { .. }) => self.after_abandoning(stage)?,
+            (stage, Event::Abandoned { at, .. }) => self.after_abandoning(stage, *at)?,
             (Stage::Discard { key, known }, event) => self.after_discard_event(key, known, event)?,
             (Stage::HandOver { new, round, .. }, event) => self.after_hand_over(new, round, event)?,
             (
@@ -306,7 +307,7 @@ impl Rotation {
     }
 
     /// A new key that nobody was offered is discarded; one that was offered stays, with the old one.
-    fn after_abandoning(&mut self, stage: Stage) -> Option<Stage> {
+    fn after_abandoning(&mut self, stage: Stage, at: Timestamp) -> Option<Stage> {
         self.abandoning = true;
         self.hold = None;
         self.remember_doubt();
@@ -314,7 +315,11 @@ impl Rotation {
             // A key that may exist is looked for first: forgetting the doubt would leave it behind.
             Stage::Survey | Stage::Create { .. } if self.doubt_span.is_some() => Stage::Survey,
             stage @ (Stage::Suspect { .. } | Stage::Discard { .. }) => stage,
-            Stage::Prove { new, .. } => discard(new),
+            Stage::Prove { new, .. } => {
+                // A probe may have been sent whose answer was lost or not written down.
+                self.last_probe_at = self.last_probe_at.max(at);
+                discard(new)
+            }
             Stage::Deliver { new, .. } | Stage::HandOver { new, .. } if self.offered_at.is_none() => {
                 discard(new)
             }
@@ -328,7 +333,7 @@ impl Rotation {
             | Stage::Restore { .. } => Stage::Abandoned,
             // Given up again, the key stays: it may be the one that the vendor works with.
             Stage::Stuck { blocker: Blocker::NotDiscarded { .. }, .. } => Stage::Abandoned,
-            Stage::Stuck { resume, .. } => self.after_abandoning(*resume)?,
+            Stage::Stuck { resume, .. } => self.after_abandoning(*resume, at)?,
             Stage::Done { .. } | Stage::Abandoned => return None,
         })
     }
@@ -342,7 +347,7 @@ impl Rotation {
         }
         if let Stage::Stuck { resume, .. } = self.stage.clone() {
             self.stage = *resume;
-            self.since = at;
+            self.begin_span(at);
         }
     }
 
@@ -504,7 +509,7 @@ impl Rotation {
         } else {
             let blocker = Blocker::Exhausted { doing, sentence: sentence.to_owned() };
             self.stage = stuck(blocker, self.stage.clone());
-            self.since = at;
+            self.begin_span(at);
         }
     }
 }

@@ -161,7 +161,7 @@ impl Rotation {
             && *last_used_at > self.since + USE_AFTER_RETIREMENT_MIN
         {
             // Somebody set it Active, used it, and set it Inactive again: it was needed after all.
-            self.since = at;
+            self.begin_span(at);
             self.cooled_anew = Some(*last_used_at);
             if let Stage::Cool { listed_at, .. } = &mut cool {
                 *listed_at = None;

@@ -1,8 +1,13 @@
-//! Times that were written by a clock that was ahead.
+//! Times that were written by a clock that was wrong.
 //!
-//! **Invariant:** an event is newer than all that was written before it. A time in the rotation that lies after its newest
-//! event was written by a clock that was ahead, and counts as the time of that event where a wait is measured from it. So no
-//! wait is longer than its own span, however wrong the clock was. What was seen at such a time is seen anew.
+//! An event that is dated before what the journal holds already was written by a clock that is behind, or the earlier ones
+//! by a clock that was ahead: the journal cannot tell which. From then on a wait counts from the date of the newest event,
+//! so that no wait lasts for the months that a clock was ahead, and what was seen at such a time is seen anew. If a later
+//! event is dated after the first date again, the wait counts from that first date: a clock that was behind for an hour and
+//! was set right has not waited for days.
+//!
+//! **Invariant:** however the clock steps, a wait that takes a key away lasts at least its own span by a clock that is
+//! right at its beginning or at its end, and at most twice its span.
 
 use crate::rotation::machine::Rotation;
 use crate::rotation::stage::Stage;
@@ -16,7 +21,7 @@ impl Rotation {
             self.not_before = at + self.not_before.since(self.wait_set_at);
             self.wait_set_at = at;
         }
-        earliest(&mut self.since);
+        self.since_is_doubted_until(at);
         earliest(&mut self.last_probe_at);
         self.revealed_at.iter_mut().for_each(earliest);
         self.in_doubt.iter_mut().for_each(|doubt| earliest(&mut doubt.at));
@@ -26,6 +31,21 @@ impl Rotation {
         });
         self.discarded.values_mut().for_each(earliest);
         self.stage.clock_was_ahead_until(at);
+    }
+
+    /// Lowers `since` to `at` where it lies after it, and takes the first date back once an event is dated after it.
+    fn since_is_doubted_until(&mut self, at: Timestamp) {
+        if self.since > at {
+            self.since_first = self.since_first.max(Some(self.since));
+            self.since = at;
+        } else if let Some(first) = self.since_first.take_if(|first| *first <= at) {
+            self.since = first;
+        }
+    }
+
+    /// A new span begins, of which no date is in doubt.
+    pub(super) fn begin_span(&mut self, at: Timestamp) {
+        (self.since, self.since_first) = (at, None);
     }
 }
 
@@ -40,7 +60,6 @@ impl Stage {
             Stage::Discard { known, .. } => {
                 forget(&mut known.listed_at);
                 forget(&mut known.read_at);
-                known.inactive_since = known.inactive_since.map(|since| since.min(at));
             }
             Stage::HandOver { read_at, .. } => forget(read_at),
             Stage::Verify { accepted_at, .. } | Stage::Restore { accepted_at, .. } => {

@@ -28,8 +28,8 @@ pub struct Discarding {
     pub listed_at: Option<Timestamp>,
     /// When AWS last said that nobody but our own probe used it.
     pub read_at: Option<Timestamp>,
-    /// Since when it is Inactive.
-    pub inactive_since: Option<Timestamp>,
+    /// It was set Inactive, when the rotation's `since` says.
+    pub is_inactive: bool,
     /// Somebody used it, and it is to be set Active again.
     pub in_use: bool,
 }
@@ -41,7 +41,7 @@ impl Rotation {
             return Next::Perform(Effect::Reactivate { key: key.clone() });
         }
         let evidence = Evidence::new(Because::NeverOffered);
-        let Some(since) = known.inactive_since else {
+        if !known.is_inactive {
             if !is_good(known.read_at, EVIDENCE_FRESH, now) {
                 return read();
             }
@@ -49,7 +49,8 @@ impl Rotation {
                 return Next::Perform(Effect::ListKeys);
             }
             return Next::Perform(Effect::Deactivate { key: key.clone(), evidence });
-        };
+        }
+        let since = self.since;
         let until = since + DISCARD_COOL.min(self.plan.cool);
         if now < until && since <= now {
             return Next::Wait { until, why: Waiting::Discard { key: key.clone() } };
@@ -74,9 +75,7 @@ impl Rotation {
         Some(match event {
             Event::UsageRead { usage, at } => match usage.get(&key)? {
                 KeyUsage::Gone => self.after_discarding(key, *at),
-                seen if self.is_used(seen) && known.inactive_since.is_some() => {
-                    with(Discarding { in_use: true, ..known })
-                }
+                seen if self.is_used(seen) && known.is_inactive => with(Discarding { in_use: true, ..known }),
                 seen if self.is_used(seen) => kept(key),
                 KeyUsage::Never | KeyUsage::Used { .. } => with(Discarding { read_at: Some(*at), ..known }),
             },
@@ -87,9 +86,12 @@ impl Rotation {
                     Some(KeyStatus::Inactive | KeyStatus::Expired) | None => kept(key),
                 }
             }
-            Event::Deactivated { at, .. } => with(Discarding { inactive_since: Some(*at), ..known }),
+            Event::Deactivated { at, .. } => {
+                self.begin_span(*at);
+                with(Discarding { is_inactive: true, ..known })
+            }
             Event::Reactivated { .. } if known.in_use => kept(key),
-            Event::Deleted { at, .. } if known.inactive_since.is_some() => self.after_discarding(key, *at),
+            Event::Deleted { at, .. } if known.is_inactive => self.after_discarding(key, *at),
             Event::Started { .. }
             | Event::Intended { .. }
             | Event::Created { .. }

@@ -51,6 +51,8 @@ pub struct Rotation {
     pub(super) account_id: Option<AccountId>,
     pub(super) stage: Stage,
     pub(super) since: Timestamp,
+    /// The first date of `since`, while events are dated before it.
+    pub(super) since_first: Option<Timestamp>,
     pub(super) in_doubt: Option<InDoubt>,
     pub(super) doubt_span: Option<DoubtSpan>,
     pub(super) not_before: Timestamp,

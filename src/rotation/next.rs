@@ -197,7 +197,7 @@ impl fmt::Display for Waiting {
             ),
             Waiting::Discard { key } => write!(
                 f,
-                "the key {key}, which no vendor was offered, was set Inactive, and is deleted if AWS records no use of it"
+                "the key {key} was offered to no vendor, and is going to be deleted unless AWS records a use of it"
             ),
             Waiting::HeldWhileInactive { by, why } => write!(
                 f,

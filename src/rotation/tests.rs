@@ -727,6 +727,19 @@ fn a_clock_that_was_ahead_freezes_no_wait_and_ends_none_early() {
 }
 
 #[test]
+fn a_clock_that_was_behind_for_a_while_ends_no_wait_early() {
+    let behind = refused(Doing::List, RefusalCode::Other, -3 * DAY);
+    let rotation = after(cooling(Plan { cool: Duration::from_hours(24), ..ungated() }), &[behind]);
+    assert_eq!(rotation.since(), at(-3 * DAY));
+    let anchored = looked(&rotation, KeyStatus::Inactive, 5 * HOUR);
+    assert_eq!(anchored.since(), at(100), "the clock was set right: the first date counts again");
+    let Next::Wait { until, .. } = anchored.next(at(5 * HOUR)) else {
+        panic!("{:?}", anchored.next(at(5 * HOUR)))
+    };
+    assert!(until > at(5 * HOUR), "{until}");
+}
+
+#[test]
 fn a_key_that_was_used_is_not_discarded_and_a_delivery_that_sent_nothing_is_no_offer() {
     let probed = [listed(1), created(2), Event::Probed { at: at(3) }];
     let intent = Intent::Deliver { key: key('B'), round: 1 };
@@ -749,6 +762,16 @@ fn a_key_that_was_used_is_not_discarded_and_a_delivery_that_sent_nothing_is_no_o
     check(&inactive, 1001, &Next::Wait { until: at(1001 + HOUR), why });
     let late = read(inactive, (used(0, "s3"), used(990, "s3")), 1001 + HOUR);
     check(&late, 1001 + HOUR, &Next::Perform(Effect::Reactivate { key: key('B') }));
+}
+
+#[test]
+fn a_probe_that_was_not_written_down_is_no_use_by_a_vendor() {
+    let given_up = Event::Abandoned { by: "alex".to_owned(), why: "a mistake".to_owned(), at: at(100) };
+    let rotation = after(rotation(asking(), &[listed(1), created(2)]), &[given_up]);
+    let usage = |seen| Event::UsageRead { usage: BTreeMap::from([(key('B'), seen)]), at: at(200) };
+    let probed = after(rotation.clone(), &[usage(used(8, "sts"))]);
+    check(&probed, 200, &Next::Perform(Effect::ListKeys));
+    assert!(matches!(after(rotation, &[usage(used(8, "s3"))]).next(at(200)), Next::Stuck(_)));
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn rotate_says_what_the_contract_says_that_it_says() {
             "created: <key> (request <id>)", "probed: AWS knows the new key", "probed: AWS knows the new key",
             "probed: AWS knows the new key", "delivered: the vendor accepted the new key",
             "verified: not verified: this vendor has no check", "listed: <key>, <key>", "deactivated: Inactive (request <id>)",
-            "listed: <key>, <key>", "deleted: deleted (request <id>)",
+            "usage_read: USAGE", "listed: <key>, <key>", "deleted: deleted (request <id>)",
         ],
         "preflight": [], "error": null,
     }]});
@@ -171,6 +171,7 @@ fn history_is_one_line_an_event_and_is_kept_when_the_vendor_left() {
         "listed",
         "intended",
         "deactivated",
+        "usage_read",
         "listed",
         "intended",
         "deleted",
@@ -350,14 +351,21 @@ fn the_old_key_can_be_asked_back_while_it_cools() {
         (house.state().1.as_str(), house.statuses()),
         ("cooling", vec!["Inactive".to_owned(), "Active".to_owned()])
     );
+    let held = house.program.json(0, &["hold", name, "--why", "a freeze"]);
+    says(
+        &held,
+        "the old key is not deleted, the vendor is still checked, and the old key is set Active again",
+    );
+    house.program.json(0, &["resume", name]);
     let asked = house.program.run(&["reactivate", name, "--why", "the vendor fell back"]);
     assert_eq!(asked.code, Some(0), "{asked}");
     assert!(asked.stdout.contains("next step: UpdateAccessKey Active, at the next pass"), "{asked}");
     let wait = ["hold", name, "--until", "2999-01-01T00:00:00Z", "--why", "until they know"];
-    says(&house.program.json(0, &wait), "and until then nobody asks the vendor whether it needs it");
+    says(&house.program.json(0, &wait), "next step: UpdateAccessKey Active, at the next pass");
     assert_eq!(house.statuses(), ["Inactive", "Active"]);
-    house.program.json(0, &["resume", name]);
     house.program.json(0, &["rotate"]);
+    assert_eq!(house.statuses(), ["Active", "Active"], "a hold does not stop what gives a key back");
+    house.program.json(0, &["resume", name]);
     assert_eq!(
         (house.state().1.as_str(), house.statuses()),
         ("soaking", vec!["Active".to_owned(), "Active".to_owned()]),

@@ -4,7 +4,7 @@ use keyround::driver::{Lookout, Observatory, Pass};
 use keyround::ids::AccessKeyId;
 use keyround::overview::{Overview, Tally, VendorStatus};
 use keyround::ports::Shown;
-use keyround::rotation::{KeyMetadata, KeyStatus, Verification};
+use keyround::rotation::{Because, Intent, KeyMetadata, KeyStatus, Verification};
 
 use super::*;
 
@@ -63,21 +63,30 @@ async fn a_rotation_is_counted_when_it_is_over_whoever_ended_it() {
         vec![
             started(&subject(vendor), &house),
             listed,
+            Event::Intended { intent: Intent::Create, at },
             Event::Created { key: new.clone(), at, request_id: None },
         ]
     };
-    let deactivated = || Event::Deactivated { at, request_id: None };
+    let intended = |intent| Event::Intended { intent, at };
+    let because = || Because::NeverOffered;
+    let deactivated = |key: AccessKeyId| {
+        let intent = Intent::Deactivate { key, because: because() };
+        [intended(intent), Event::Deactivated { at, request_id: None }]
+    };
+    let deliver = intended(Intent::Deliver { key: new.clone(), round: 1 });
     let abandoned = Event::Abandoned { by: "alex".to_owned(), why: "a mistake".to_owned(), at };
     let somebody_was_faster = [
         vec![Event::Probed { at }; 3],
-        vec![Event::Delivered { at }, Event::Verified { by: Verification::Asked, at }, deactivated()],
+        vec![deliver, Event::Delivered { at }, Event::Verified { by: Verification::Asked, at }],
+        deactivated(house.old_key("acme")).to_vec(),
         vec![Event::Listed { keys: vec![active(new.clone())], at }],
     ];
     // Its own key is discarded first.
-    let giving_up = [abandoned, deactivated()];
-    let given_up = [&giving_up[..], &[Event::Deleted { at, request_id: None }]].concat();
+    let giving_up = [&[abandoned][..], &deactivated(new.clone())].concat();
+    let delete = intended(Intent::Delete { key: new.clone(), because: because() });
+    let given_up = [&giving_up[..], &[delete, Event::Deleted { at, request_id: None }]].concat();
     for (vendor, rest) in
-        [("acme", somebody_was_faster.concat()), ("given-up", given_up), ("giving-up", giving_up.to_vec())]
+        [("acme", somebody_was_faster.concat()), ("given-up", given_up), ("giving-up", giving_up)]
     {
         let id = RotationId::new(&subject(vendor), &house.old_key(vendor), at);
         house.has_written(id, &[begun(vendor), rest].concat()).await;

@@ -50,6 +50,8 @@ fn a_rotation_costs_what_it_must_and_no_more() {
         let expected = [
             ("iam:CreateAccessKey", 1),
             ("iam:DeleteAccessKey", 1),
+            // Of both keys, before the old one is deleted, whatever the configuration requires.
+            ("iam:GetAccessKeyLastUsed", 2),
             // At the start, and before the old key is set Inactive, and before it is deleted.
             ("iam:ListAccessKeys", 3),
             ("iam:UpdateAccessKey", 1),
@@ -79,7 +81,11 @@ fn last_used_is_read_twice_a_reading_and_only_where_it_is_asked_for() {
     emulator.set_used(&member.held().access_key_id, "s3", 0.0);
     program.json(0, &["rotate", "--wait"]);
     println!("a rotation that waits for a use: {:?}", tally(&emulator.calls()));
-    assert_eq!(count(&emulator.calls(), "iam:GetAccessKeyLastUsed"), 4);
+    assert_eq!(
+        count(&emulator.calls(), "iam:GetAccessKeyLastUsed"),
+        6,
+        "twice before the old key is set Inactive, and once more before it is deleted"
+    );
     member.assert_rotated(&emulator);
     program.assert_no_secret_was_seen(&emulator);
 }

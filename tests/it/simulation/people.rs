@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyround::driver::entry_after;
 use keyround::ids::{AccessKeyId, IamUserName, RotationId};
 use keyround::ports::JournalError;
-use keyround::rotation::{Blocker, Event, KeyStatus, Next, Rotation};
+use keyround::rotation::{Blocker, Event, KeyStatus, Next, Rotation, Waiting};
 use keyround::time::Timestamp;
 
 use super::Theatre;
@@ -219,7 +219,9 @@ impl Theatre {
         }
         let event = match next {
             Next::Stuck(blocker) => self.answer_to(user, &blocker, at),
-            Next::Wait { until: Timestamp::NEVER, .. } if is_calm => Event::Resumed { by, at },
+            Next::Wait { why: Waiting::Held { .. } | Waiting::HeldWhileInactive { .. }, .. } if is_calm => {
+                Event::Resumed { by, at }
+            }
             // The vendor is asked, and does not know of any new key.
             _ if is_overdue => Event::Abandoned { by, why: "the vendor lost it".to_owned(), at },
             _ => return,

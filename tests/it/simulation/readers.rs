@@ -246,8 +246,7 @@ impl State {
         let is_orphan = visited.verdict.state == KeyState::Unmanaged && visited.failed;
         let is_stuck = self.place(user) == "stuck" || visited.verdict.state == KeyState::Stuck || is_orphan;
         let rotation = self.in_flight(user);
-        let is_tried =
-            matches!(&visited.rest, Some(Rest::Wait { why, .. }) if !matches!(why, Waiting::Held { .. }));
+        let is_tried = matches!(&visited.rest, Some(Rest::Wait { why, .. }) if !matches!(why, Waiting::Held { .. } | Waiting::HeldWhileInactive { .. }));
         let fails = is_tried && rotation.is_some_and(|rotation| rotation.failures() >= 3);
         let is_late = visited.verdict.overdue_at.is_some_and(|at| self.clock() >= at);
         // What a stuck rotation goes on with: from `cool` on, the old key was set Inactive.
