@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId};
 use crate::rotation::discard::discard;
+use crate::rotation::doubt;
 use crate::rotation::event::{Doing, Event, Intent, KeyUsage};
+use crate::rotation::hold::Hold;
 use crate::rotation::known_keys::KnownKeys;
-use crate::rotation::machine::{Hold, IllegalEvent, Rotation};
+use crate::rotation::machine::{IllegalEvent, Rotation};
 use crate::rotation::next::Blocker;
 use crate::rotation::refusal::{Doubt, Refusal, RefusalCode};
 use crate::rotation::retry;
@@ -30,9 +32,6 @@ const NO_SUCH_KEY_MAX: u32 = 2;
 const DENIALS_BEFORE_REDELIVERY: u32 = 3;
 /// How often the old key is brought back for a vendor in trouble before a person must look.
 const TROUBLES_MAX: u32 = 3;
-/// While the old key cools, this many questions in a row without a good answer are trouble: with the waits
-/// between them six minutes. What is wrong cannot be known, and both keys Active is always safe.
-const UNANSWERED_WHILE_COOLING_MAX: u32 = 4;
 
 impl Rotation {
     /// The rotation that a first event begins, if it is one.
@@ -148,27 +147,6 @@ impl Rotation {
         IllegalEvent { id: self.id, number: self.events, stage: self.stage.name(), event: event.name() }
     }
 
-    /// Failures are counted in a row: in a stage that lasts for weeks, a success ends those of its own kind.
-    fn end_row_of_failures(&mut self, event: &Event) {
-        let ended = match self.failing {
-            Some(Doing::Verify) => matches!(event, Event::Verified { .. }),
-            Some(Doing::ReadUsage) => matches!(event, Event::UsageRead { .. }),
-            Some(Doing::List) => matches!(event, Event::Listed { .. }),
-            Some(
-                Doing::Create
-                | Doing::Probe
-                | Doing::Deliver
-                | Doing::Deactivate
-                | Doing::Reactivate
-                | Doing::Delete,
-            )
-            | None => false,
-        };
-        if ended {
-            (self.failures, self.failing, self.last_fault) = (0, None, None);
-        }
-    }
-
     /// Takes a stage on. What was counted for the last one is forgotten; a reading or an answer
     /// within a stage is not a new one.
     fn enter(&mut self, stage: Stage, at: Timestamp) {
@@ -210,7 +188,7 @@ impl Rotation {
 
     /// The stage after an event that moves a rotation; `None` when the event cannot follow.
     fn stage_after(&mut self, event: &Event) -> Option<Stage> {
-        if requires_intent(event).is_some_and(|doing| !self.is_in_doubt_of(doing)) {
+        if doubt::requires_intent(event).is_some_and(|doing| !self.is_in_doubt_of(doing)) {
             return None;
         }
         let stage = self.stage.clone();
@@ -477,66 +455,6 @@ impl Rotation {
             Some(_) | None => soak,
         }
     }
-
-    /// Counts a failure: another attempt later, or a person.
-    pub(super) fn fail(
-        &mut self,
-        doing: Doing,
-        sentence: &str,
-        retry_after: Option<Duration>,
-        at: Timestamp,
-    ) {
-        if self.failures == 0 {
-            self.failing_since = Some(at);
-        }
-        self.failures += 1;
-        if doing == Doing::Verify
-            && self.failures >= UNANSWERED_WHILE_COOLING_MAX
-            && self.old_key_may_be_inactive()
-            && let Some(stage) = self.stage.restored()
-        {
-            return self.trouble(stage, sentence, at);
-        }
-        self.failing = Some(doing);
-        self.last_fault = Some(sentence.to_owned());
-        let wait = match doing {
-            // A vendor may be without a key that works: this is tried again and again, without end.
-            Doing::Reactivate => Some(retry::wait_to_give_back(self.failures, retry_after)),
-            _ => retry::wait_after(self.failures, retry_after),
-        };
-        if let Some(wait) = wait {
-            self.wait_until(at + wait, at);
-        } else {
-            let blocker = Blocker::Exhausted { doing, sentence: sentence.to_owned() };
-            self.stage = stuck(blocker, self.stage.clone());
-            self.begin_span(at);
-        }
-    }
-}
-
-/// What must have been intended before this can have happened by our doing.
-fn requires_intent(event: &Event) -> Option<Doing> {
-    match event {
-        Event::Created { .. } => Some(Doing::Create),
-        Event::Delivered { .. } => Some(Doing::Deliver),
-        Event::Deactivated { .. } => Some(Doing::Deactivate),
-        Event::Reactivated { .. } => Some(Doing::Reactivate),
-        Event::Deleted { .. } => Some(Doing::Delete),
-        Event::Started { .. }
-        | Event::Intended { .. }
-        | Event::Listed { .. }
-        | Event::Probed { .. }
-        | Event::Revealed { .. }
-        | Event::Acknowledged { .. }
-        | Event::Verified { .. }
-        | Event::UsageRead { .. }
-        | Event::Refused { .. }
-        | Event::Unanswered { .. }
-        | Event::Held { .. }
-        | Event::Resumed { .. }
-        | Event::ReactivationAsked { .. }
-        | Event::Abandoned { .. } => None,
-    }
 }
 
 pub(super) fn soak_anew(new: AccessKeyId, accepted_at: Timestamp) -> Stage {
@@ -550,6 +468,7 @@ mod tests {
     use super::*;
     use crate::rotation::event::{Intent, KeyMetadata, KeyStatus};
     use crate::rotation::listing::LISTING_SETTLES;
+    use crate::rotation::retry::UNANSWERED_WHILE_COOLING_MAX;
     use crate::rotation::samples::{self, at, key, listed};
     use crate::rotation::{Effect, Next, Plan, Verification, Waiting};
 

@@ -3,7 +3,7 @@
 //! **Invariant:** an answer tells of the try that it answers. What became of one before it, only a listing tells that
 //! was taken when that one must have arrived.
 
-use crate::rotation::event::{Doing, Intent, KeyStatus};
+use crate::rotation::event::{Doing, Event, Intent, KeyStatus};
 use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::machine::Rotation;
 use crate::rotation::stage::Stage;
@@ -115,5 +115,30 @@ impl Rotation {
             Stage::Soak { .. } => self.is_in_doubt_of(Doing::Deactivate),
             _ => false,
         }
+    }
+}
+
+/// What must have been intended before this can have happened by our doing.
+pub(super) fn requires_intent(event: &Event) -> Option<Doing> {
+    match event {
+        Event::Created { .. } => Some(Doing::Create),
+        Event::Delivered { .. } => Some(Doing::Deliver),
+        Event::Deactivated { .. } => Some(Doing::Deactivate),
+        Event::Reactivated { .. } => Some(Doing::Reactivate),
+        Event::Deleted { .. } => Some(Doing::Delete),
+        Event::Started { .. }
+        | Event::Intended { .. }
+        | Event::Listed { .. }
+        | Event::Probed { .. }
+        | Event::Revealed { .. }
+        | Event::Acknowledged { .. }
+        | Event::Verified { .. }
+        | Event::UsageRead { .. }
+        | Event::Refused { .. }
+        | Event::Unanswered { .. }
+        | Event::Held { .. }
+        | Event::Resumed { .. }
+        | Event::ReactivationAsked { .. }
+        | Event::Abandoned { .. } => None,
     }
 }

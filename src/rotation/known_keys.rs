@@ -120,12 +120,6 @@ impl Rotation {
     pub fn failing_since(&self) -> Option<Timestamp> {
         self.failing_since.filter(|_| self.failures > 0)
     }
-
-    /// When the hold that is in force at `now` was asked for.
-    #[must_use]
-    pub fn held_since(&self, now: Timestamp) -> Option<Timestamp> {
-        self.held(now).map(|hold| hold.at)
-    }
 }
 
 #[cfg(test)]

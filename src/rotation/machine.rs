@@ -9,6 +9,7 @@ use crate::ids::{AccessKeyId, AccountId, RotationId, Subject};
 use crate::rotation::doubt::{DoubtSpan, InDoubt};
 use crate::rotation::effect::{Effect, Evidence, Outcome};
 use crate::rotation::event::{Because, Doing, Event, KeyUsage};
+use crate::rotation::hold::Hold;
 use crate::rotation::known_keys::KnownKeys;
 use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::next::{Ending, Next, Waiting};
@@ -28,15 +29,6 @@ const SURVEY_FRESH: Duration = Duration::from_mins(5);
 /// Last-used is read soon at first, and few times in all.
 const USAGE_READ_EVERY_MIN: Duration = Duration::from_secs(5);
 const USAGE_READ_EVERY_MAX: Duration = Duration::from_hours(1);
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Hold {
-    pub(super) until: Option<Timestamp>,
-    pub(super) by: String,
-    pub(super) why: String,
-    /// When the hold was asked for.
-    pub(super) at: Timestamp,
-}
 
 /// One rotation, as its journal tells it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -153,24 +145,6 @@ impl Rotation {
             // A hold stops what takes away, and never what gives back: the vendor is still looked after.
             (Some(hold), next) => Rotation::next_while_held(hold, next, now),
             (None, next) => next,
-        }
-    }
-
-    /// The hold that is in force.
-    pub(super) fn held(&self, now: Timestamp) -> Option<&Hold> {
-        self.hold.as_ref().filter(|hold| hold.until.is_none_or(|until| now < until))
-    }
-
-    fn next_while_held(hold: &Hold, next: Next, now: Timestamp) -> Next {
-        let held = |until: Timestamp| {
-            let why = Waiting::HeldWhileInactive { by: hold.by.clone(), why: hold.why.clone() };
-            Next::Wait { until: until.min(hold.until.unwrap_or(Timestamp::NEVER)), why }
-        };
-        match next {
-            // The vendor is asked again as soon as what was seen is too old.
-            Next::Perform(effect) if effect.is_held_back() => held(now + EVIDENCE_FRESH),
-            Next::Wait { until, .. } => held(until),
-            next @ (Next::Perform(_) | Next::Stuck(_) | Next::Ended(_)) => next,
         }
     }
 

@@ -31,6 +31,7 @@ mod doubt;
 mod effect;
 mod event;
 mod hand_over;
+mod hold;
 mod known_keys;
 mod listing;
 mod machine;

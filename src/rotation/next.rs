@@ -153,16 +153,10 @@ impl Waiting {
     }
 }
 
-impl fmt::Display for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Waiting {
+    /// The sentences of the waits that people end.
+    fn fmt_for_people(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Waiting::Propagation => f.write_str("the new key is being proved at AWS before anybody gets it"),
-            Waiting::Backoff { failures, sentence } => {
-                write!(f, "{sentence} ({failures} in a row); no key is touched before the next attempt")
-            }
-            Waiting::Doubt => f.write_str(
-                "CreateAccessKey got no answer; waiting until a listing can be believed before anything else is done",
-            ),
             Waiting::Reveal { since, days } => write!(
                 f,
                 "the new key was proved at AWS and waits for somebody to take it to the vendor, {}since {since}; nobody was \
@@ -174,6 +168,27 @@ impl fmt::Display for Waiting {
                 "somebody was shown the new key at {revealed_at}{}; nobody has said yet that the vendor has it, and no \
                  use of it was seen; the old key is not touched",
                 days_ago(*days)
+            ),
+            Waiting::HeldWhileInactive { by, why } => write!(
+                f,
+                "held by {by}: {why}; the old key is not deleted, the vendor is still checked, and the old key is set Active \
+                 again if the vendor needs it"
+            ),
+            Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waiting::Propagation => f.write_str("the new key is being proved at AWS before anybody gets it"),
+            Waiting::Backoff { failures, sentence } => {
+                write!(f, "{sentence} ({failures} in a row); no key is touched before the next attempt")
+            }
+            Waiting::Doubt => f.write_str(
+                "CreateAccessKey got no answer; waiting until a listing can be believed before anything else is done",
             ),
             Waiting::Soak => f.write_str("the vendor accepted the new key; neither key is touched while it soaks"),
             Waiting::Use { old_used_at: None } => {
@@ -199,12 +214,10 @@ impl fmt::Display for Waiting {
                 f,
                 "the key {key} was offered to no vendor, and is going to be deleted unless AWS records a use of it"
             ),
-            Waiting::HeldWhileInactive { by, why } => write!(
-                f,
-                "held by {by}: {why}; the old key is not deleted, the vendor is still checked, and the old key is set Active \
-                 again if the vendor needs it"
-            ),
-            Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
+            Waiting::Reveal { .. }
+            | Waiting::HandOver { .. }
+            | Waiting::HeldWhileInactive { .. }
+            | Waiting::Held { .. } => self.fmt_for_people(f),
         }
     }
 }

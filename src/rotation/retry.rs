@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use crate::rotation::event::{Doing, Event};
 use crate::rotation::machine::Rotation;
-use crate::rotation::stage::Stage;
+use crate::rotation::next::Blocker;
+use crate::rotation::stage::{Stage, stuck};
+use crate::time::Timestamp;
 
 /// The waits between attempts: the schedule that Standard Webhooks 1.0 suggests, about three days
 /// in all. One list for AWS and vendors alike: whoever is down, both keys work meanwhile.
@@ -41,6 +44,9 @@ pub(super) fn wait_to_give_back(failures: u32, retry_after: Option<Duration>) ->
 /// How many failures in a row are answered with another attempt.
 pub const ATTEMPTS_MAX: u32 = 10;
 const _: () = assert!(ATTEMPTS_MAX as usize == WAITS.len(), "one wait after each attempt");
+/// While the old key cools, this many questions in a row without a good answer are trouble: with the waits
+/// between them six minutes. What is wrong cannot be known, and both keys Active is always safe.
+pub(super) const UNANSWERED_WHILE_COOLING_MAX: u32 = 4;
 
 impl Rotation {
     /// How often in a row the step that comes next failed, whether or not it is time to try it again. A delivery that
@@ -50,6 +56,62 @@ impl Rotation {
         match &self.stage {
             Stage::Deliver { round, .. } | Stage::Verify { round, .. } => self.failures.max(round - 1),
             _ => self.failures,
+        }
+    }
+
+    /// Failures are counted in a row: in a stage that lasts for weeks, a success ends those of its own kind.
+    pub(super) fn end_row_of_failures(&mut self, event: &Event) {
+        let ended = match self.failing {
+            Some(Doing::Verify) => matches!(event, Event::Verified { .. }),
+            Some(Doing::ReadUsage) => matches!(event, Event::UsageRead { .. }),
+            Some(Doing::List) => matches!(event, Event::Listed { .. }),
+            Some(
+                Doing::Create
+                | Doing::Probe
+                | Doing::Deliver
+                | Doing::Deactivate
+                | Doing::Reactivate
+                | Doing::Delete,
+            )
+            | None => false,
+        };
+        if ended {
+            (self.failures, self.failing, self.last_fault) = (0, None, None);
+        }
+    }
+
+    /// Counts a failure: another attempt later, or a person.
+    pub(super) fn fail(
+        &mut self,
+        doing: Doing,
+        sentence: &str,
+        retry_after: Option<Duration>,
+        at: Timestamp,
+    ) {
+        if self.failures == 0 {
+            self.failing_since = Some(at);
+        }
+        self.failures += 1;
+        if doing == Doing::Verify
+            && self.failures >= UNANSWERED_WHILE_COOLING_MAX
+            && self.old_key_may_be_inactive()
+            && let Some(stage) = self.stage.restored()
+        {
+            return self.trouble(stage, sentence, at);
+        }
+        self.failing = Some(doing);
+        self.last_fault = Some(sentence.to_owned());
+        let wait = match doing {
+            // A vendor may be without a key that works: this is tried again and again, without end.
+            Doing::Reactivate => Some(wait_to_give_back(self.failures, retry_after)),
+            _ => wait_after(self.failures, retry_after),
+        };
+        if let Some(wait) = wait {
+            self.wait_until(at + wait, at);
+        } else {
+            let blocker = Blocker::Exhausted { doing, sentence: sentence.to_owned() };
+            self.stage = stuck(blocker, self.stage.clone());
+            self.begin_span(at);
         }
     }
 }

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use crate::rotation::{KeyMetadata, KeyStatus, Next, Rotation, Stage, Waiting, Windows};
+use crate::rotation::{KeyMetadata, KeyStatus, Next, Rotation, Stage, Urgency, Waiting, Windows};
 use crate::schedule::verdict::{Action, State, Verdict, status_word};
 use crate::time::{Timestamp, days_in_words, in_words};
 
@@ -235,11 +235,14 @@ fn without_active_key(keys: &[KeyMetadata], now: Timestamp) -> Verdict {
 
 /// The machine's own answer. `None`: the rotation is over, and the keys speak for themselves.
 fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
+    let held = rotation.held_since(facts.now).is_some();
     let (state, reason, sentence, action) = match rotation.next(facts.now) {
         Next::Ended(_) => return None,
         Next::Stuck(blocker) => (State::Stuck, blocker.code(), blocker.to_string(), Action::Nothing),
         Next::Wait { until, why } => {
-            let state = if matches!(why, Waiting::Held { .. }) { State::Held } else { State::Rotating };
+            // A step that failed is tried again under a hold too, where the old key may be Inactive.
+            let is_tried = matches!(why, Waiting::Backoff { .. });
+            let state = if held && !is_tried { State::Held } else { State::Rotating };
             (state, why.code(), why.until(until), Action::Wait { until })
         }
         Next::Perform(effect) => {
@@ -249,7 +252,9 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             } else {
                 let (old, next) = (rotation.old(), effect.name());
                 let sentence = format!("the key {old} is being replaced; next step: {next}");
-                (State::Rotating, "next_step", sentence, Action::Continue)
+                let state =
+                    if held && effect.urgency() != Urgency::GiveBack { State::Held } else { State::Rotating };
+                (state, "next_step", sentence, Action::Continue)
             }
         }
     };

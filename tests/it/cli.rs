@@ -118,7 +118,7 @@ fn rotate_says_what_the_contract_says_that_it_says() {
             "created: <key> (request <id>)", "probed: AWS knows the new key", "probed: AWS knows the new key",
             "probed: AWS knows the new key", "delivered: the vendor accepted the new key",
             "verified: not verified: this vendor has no check", "listed: <key>, <key>", "deactivated: Inactive (request <id>)",
-            "usage_read: USAGE", "listed: <key>, <key>", "deleted: deleted (request <id>)",
+            "usage_read: <key> never used, <key> used at <time> for sts", "listed: <key>, <key>", "deleted: deleted (request <id>)",
         ],
         "preflight": [], "error": null,
     }]});
