@@ -153,10 +153,16 @@ impl Waiting {
     }
 }
 
-impl Waiting {
-    /// The sentences of the waits that people end.
-    fn fmt_for_people(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Waiting::Propagation => f.write_str("the new key is being proved at AWS before anybody gets it"),
+            Waiting::Backoff { failures, sentence } => {
+                write!(f, "{sentence} ({failures} in a row); no key is touched before the next attempt")
+            }
+            Waiting::Doubt => f.write_str(
+                "CreateAccessKey got no answer; waiting until a listing can be believed before anything else is done",
+            ),
             Waiting::Reveal { since, days } => write!(
                 f,
                 "the new key was proved at AWS and waits for somebody to take it to the vendor, {}since {since}; nobody was \
@@ -168,27 +174,6 @@ impl Waiting {
                 "somebody was shown the new key at {revealed_at}{}; nobody has said yet that the vendor has it, and no \
                  use of it was seen; the old key is not touched",
                 days_ago(*days)
-            ),
-            Waiting::HeldWhileInactive { by, why } => write!(
-                f,
-                "held by {by}: {why}; the old key is not deleted, the vendor is still checked, and the old key is set Active \
-                 again if the vendor needs it"
-            ),
-            Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Waiting::Propagation => f.write_str("the new key is being proved at AWS before anybody gets it"),
-            Waiting::Backoff { failures, sentence } => {
-                write!(f, "{sentence} ({failures} in a row); no key is touched before the next attempt")
-            }
-            Waiting::Doubt => f.write_str(
-                "CreateAccessKey got no answer; waiting until a listing can be believed before anything else is done",
             ),
             Waiting::Soak => f.write_str("the vendor accepted the new key; neither key is touched while it soaks"),
             Waiting::Use { old_used_at: None } => {
@@ -214,10 +199,12 @@ impl fmt::Display for Waiting {
                 f,
                 "the key {key} was offered to no vendor, and is going to be deleted unless AWS records a use of it"
             ),
-            Waiting::Reveal { .. }
-            | Waiting::HandOver { .. }
-            | Waiting::HeldWhileInactive { .. }
-            | Waiting::Held { .. } => self.fmt_for_people(f),
+            Waiting::HeldWhileInactive { by, why } => write!(
+                f,
+                "held by {by}: {why}; the old key is not deleted, the vendor is still checked, and the old key is set Active \
+                 again if the vendor needs it"
+            ),
+            Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
         }
     }
 }
@@ -354,6 +341,46 @@ impl Blocker {
     }
 }
 
+impl Blocker {
+    /// The sentences of what is no matter of one key.
+    fn fmt_of_no_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Blocker::WrongIdentity { sentence } => write!(
+                f,
+                "{sentence}; the vendor was not offered the new key and still has the old one; check the accounts in \
+                 the configuration, then abandon"
+            ),
+            Blocker::OtherAccount { sentence } => write!(
+                f,
+                "{sentence}; nothing was sent to AWS; let the credentials or the role lead to the account in which the \
+                 rotation began, then resume"
+            ),
+            Blocker::VendorGone { sentence } => write!(
+                f,
+                "{sentence}; no key was taken away, so the one that the vendor has is untouched; mend the delivery in \
+                 the configuration, then resume"
+            ),
+            Blocker::VendorKeepsOldKey { deliveries } => write!(
+                f,
+                "the vendor accepted {deliveries} deliveries and still says that another key is in force; no key \
+                 was taken away; ask the vendor, then resume"
+            ),
+            Blocker::VendorWentBack { sentence } => write!(
+                f,
+                "the vendor was in trouble each time the old key was Inactive: {sentence}; the old key was set \
+                 Active again; ask the vendor, then resume or abandon"
+            ),
+            Blocker::Exhausted { doing, sentence } => write!(
+                f,
+                "{} failed for days, last with: {sentence}; {}; mend the cause, then resume",
+                doing.in_words(),
+                safe_after(*doing)
+            ),
+            _ => Err(fmt::Error),
+        }
+    }
+}
+
 impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -409,37 +436,12 @@ impl fmt::Display for Blocker {
                 "AWS never accepted the new key {key}; the vendor was not offered it and still has the old one; resume, \
                  or abandon to discard the new key"
             ),
-            Blocker::WrongIdentity { sentence } => write!(
-                f,
-                "{sentence}; the vendor was not offered the new key and still has the old one; check the accounts in \
-                 the configuration, then abandon"
-            ),
-            Blocker::OtherAccount { sentence } => write!(
-                f,
-                "{sentence}; nothing was sent to AWS; let the credentials or the role lead to the account in which the \
-                 rotation began, then resume"
-            ),
-            Blocker::VendorGone { sentence } => write!(
-                f,
-                "{sentence}; no key was taken away, so the one that the vendor has is untouched; mend the delivery in \
-                 the configuration, then resume"
-            ),
-            Blocker::VendorKeepsOldKey { deliveries } => write!(
-                f,
-                "the vendor accepted {deliveries} deliveries and still says that another key is in force; no key \
-                 was taken away; ask the vendor, then resume"
-            ),
-            Blocker::VendorWentBack { sentence } => write!(
-                f,
-                "the vendor was in trouble each time the old key was Inactive: {sentence}; the old key was set \
-                 Active again; ask the vendor, then resume or abandon"
-            ),
-            Blocker::Exhausted { doing, sentence } => write!(
-                f,
-                "{} failed for days, last with: {sentence}; {}; mend the cause, then resume",
-                doing.in_words(),
-                safe_after(*doing)
-            ),
+            Blocker::WrongIdentity { .. }
+            | Blocker::OtherAccount { .. }
+            | Blocker::VendorGone { .. }
+            | Blocker::VendorKeepsOldKey { .. }
+            | Blocker::VendorWentBack { .. }
+            | Blocker::Exhausted { .. } => self.fmt_of_no_key(f),
         }
     }
 }
