@@ -68,10 +68,45 @@ fn happenings(
     happenings
 }
 
-/// Key ids, names of users and of people: not a secret, and nobody else's business.
+/// Key ids, names of users and of people: not a secret, and nobody else's business. A link that another user put at the
+/// path is not followed, and a file that was there is replaced as a whole.
 fn write(path: &Path, html: &str) -> Result<(), Failure> {
-    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    opened
-        .and_then(|mut file| file.write_all(html.as_bytes()))
-        .map_err(|error| Failure::new(Code::Failed, format!("{} cannot be written: {error}", path.display())))
+    let failed =
+        |what: String| Failure::new(Code::Failed, format!("{} cannot be written: {what}", path.display()));
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(failed("it is a link or no regular file, so it was left as it is".to_owned()));
+    }
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".new-{}", std::process::id()));
+    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+    let written = opened.and_then(|mut file| {
+        let written = file.write_all(html.as_bytes()).and_then(|()| std::fs::rename(&draft, path));
+        written.inspect_err(|_| drop(std::fs::remove_file(&draft)))
+    });
+    written.map_err(|error| failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_report_replaces_a_file_and_follows_no_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (report, target) = (folder.path().join("report.html"), folder.path().join("target"));
+        fs::write(&report, "before").expect("a file");
+        write(&report, "after").expect("replaced");
+        assert_eq!(fs::read_to_string(&report).expect("there"), "after");
+        assert_eq!(fs::metadata(&report).expect("there").permissions().mode() & 0o777, 0o600);
+        fs::write(&target, "another file").expect("a file");
+        fs::remove_file(&report).expect("removed");
+        symlink(&target, &report).expect("a link");
+        let refused = write(&report, "after").expect_err("a link");
+        assert!(refused.message.contains("it is a link"), "{refused}");
+        assert_eq!(fs::read_to_string(&target).expect("there"), "another file");
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 2, "no draft is left");
+    }
 }
