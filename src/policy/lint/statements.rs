@@ -282,7 +282,7 @@ fn any_resource<'d>(statement: &'d Statement, left: &[Left<'d>], rights: &Rights
     let wide = resources.items.iter().find(|item| item.value.is_every_resource());
     let mut span = wide.map(|item| item.span);
     let mut names = BTreeSet::new();
-    for left in left.iter().filter(|left| !left.pattern.is_everything()) {
+    for left in left.iter().filter(|left| !left.pattern.is_everything() || !left.is_most()) {
         // What only lists names is given for the whole account, as a rule: a vendor finds its way with it.
         let scoped = left.actions.iter().filter(|action| action.is_scoped() && action.level != Level::List);
         for action in scoped {
