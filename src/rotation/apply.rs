@@ -308,9 +308,9 @@ impl Rotation {
             | Stage::Verify { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
-            | Stage::Restore { .. } => Stage::Abandoned,
+            | Stage::Restore { .. }
             // Given up again, the key stays: it may be the one that the vendor works with.
-            Stage::Stuck { blocker: Blocker::NotDiscarded { .. }, .. } => Stage::Abandoned,
+            | Stage::Stuck { blocker: Blocker::NotDiscarded { .. }, .. } => Stage::Abandoned,
             Stage::Stuck { resume, .. } => self.after_abandoning(*resume, at)?,
             Stage::Done { .. } | Stage::Abandoned => return None,
         })

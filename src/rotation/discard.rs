@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 const DISCARD_COOL: Duration = Duration::from_hours(1);
 
 /// What is known of a key that is being discarded.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Discarding {
     /// When a listing last showed the old key Active.
     pub listed_at: Option<Timestamp>,

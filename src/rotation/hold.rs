@@ -22,14 +22,14 @@ impl Rotation {
     }
 
     pub(super) fn next_while_held(hold: &Hold, next: Next, now: Timestamp) -> Next {
-        let held = |until: Timestamp| {
+        let wait = |until: Timestamp| {
             let why = Waiting::HeldWhileInactive { by: hold.by.clone(), why: hold.why.clone() };
             Next::Wait { until: until.min(hold.until.unwrap_or(Timestamp::NEVER)), why }
         };
         match next {
             // The vendor is asked again as soon as what was seen is too old.
-            Next::Perform(effect) if effect.is_held_back() => held(now + EVIDENCE_FRESH),
-            Next::Wait { until, .. } => held(until),
+            Next::Perform(effect) if effect.is_held_back() => wait(now + EVIDENCE_FRESH),
+            Next::Wait { until, .. } => wait(until),
             next @ (Next::Perform(_) | Next::Stuck(_) | Next::Ended(_)) => next,
         }
     }

@@ -653,7 +653,9 @@ mod tests {
             (active(age_days).created_at, "too_old".to_owned(), Plan::default());
         let started = Event::Started { subject, old, old_created_at, reason, plan, account_id: None, at };
         let mut rotation = Rotation::replay(id, [&started]).expect("a beginning");
-        events.iter().for_each(|event| samples::happen(&mut rotation, event).expect("a journal"));
+        for event in events {
+            samples::happen(&mut rotation, event).expect("a journal");
+        }
         rotation
     }
 
