@@ -25,7 +25,7 @@ const WORKERS: usize = 4;
 #[test]
 fn a_kill_at_any_call_costs_the_vendor_nothing() {
     let kills = every_kill();
-    assert_eq!(kills.len(), 3 * 13, "{kills:?}");
+    assert_eq!(kills.len(), 3 * 15, "{kills:?}");
     campaign("killed at a call", WORKERS, &kills, |number, kill| {
         let corner = Corner::new(emulator(), &format!("kill-one-{number}"));
         let old = corner.held().access_key_id;
