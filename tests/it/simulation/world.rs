@@ -247,6 +247,10 @@ impl State {
     /// Counts a call for the bound on calls a day.
     pub(super) fn count_call(&mut self, user: &IamUserName) {
         let day = self.now().unix_seconds().unsigned_abs() / 86_400;
+        // A vendor without a working key is helped each minute, however long that takes: a listing and a try.
+        if self.place(user) == "restore" {
+            return;
+        }
         let counted = self.calls.entry(user.clone()).or_default();
         *counted = if counted.0 == day { (day, counted.1 + 1) } else { (day, 1) };
         self.calls_a_day_max = self.calls_a_day_max.max(counted.1);
