@@ -106,7 +106,16 @@ impl State {
             }
             Event::UsageRead { .. } => self.user(&user).usage_read_at = self.now(),
             Event::Held { until, at, .. } => drop(self.holds.insert(user.clone(), (*at, *until))),
-            Event::Resumed { .. } => drop(self.holds.remove(&user)),
+            Event::Resumed { .. } => {
+                self.holds.remove(&user);
+                self.undecided.remove(&user);
+            }
+            // Who gives up then says that the key stays.
+            Event::Abandoned { .. } => {
+                if let Some(key) = self.undecided.remove(&user).and_then(|id| self.key(&user, &id)) {
+                    key.offered = true;
+                }
+            }
             _ => {}
         }
         // From here on the journal says that the vendor may have it, whatever came of the request.
@@ -120,6 +129,9 @@ impl State {
             if self.key(&user, other).is_some_and(is_ours) {
                 self.break_with(format!("{user} is stuck for {other}, a key of our own"));
             }
+        }
+        if let Next::Stuck(Blocker::NotDiscarded { key }) = &next {
+            self.undecided.insert(user.clone(), key.clone());
         }
         let code = match next {
             Next::Perform(effect) => effect.name(),

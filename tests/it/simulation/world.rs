@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) cools_before: (BTreeMap<IamUserName, Duration>, Timestamp),
     /// What it said when each user's newest rotation began. No key that was offered is deleted sooner.
     pub(super) cools_begun: BTreeMap<IamUserName, Duration>,
+    /// The keys of which a person must say whether they stay: the program was not sure that nobody uses them.
+    pub(super) undecided: BTreeMap<IamUserName, AccessKeyId>,
     pub(super) readers: Readers,
     pub(super) seen: Seen,
     pub(super) broken: Option<String>,
@@ -96,6 +98,7 @@ impl Sim {
             cools: BTreeMap::new(),
             cools_before: (BTreeMap::new(), Timestamp::EPOCH),
             cools_begun: BTreeMap::new(),
+            undecided: BTreeMap::new(),
             readers,
             seen: Seen::default(),
             broken: None,
