@@ -3,8 +3,8 @@
 //! Faults: the process is killed before or after an effect, the effect is refused, its answer is
 //! lost, or it is performed late by a process that was paused. Worlds: listing, usability and
 //! last-used lag, the vendor's habits, and a stranger who makes a key. `faults <= 2` runs in every
-//! world with the tests; `faults <= 3` in every world is a campaign:
-//! `cargo test --release --test it crash_matrix -- --ignored`.
+//! world with the tests; `faults <= 3` in each twelfth world is a campaign, and in every world one of hours:
+//! `KEYROUND_WORLDS=all cargo test --release --test it crash_matrix -- --ignored`.
 //!
 //! A checker is worth what it catches: [`Mistake`] seeds the mistakes that look right, and each must be seen.
 
