@@ -78,6 +78,10 @@ fn claims(sentence: &str) -> Vec<Claim> {
             if ["until ", "whenever ", "each time "].iter().any(|word| clause.contains(word)) {
                 continue;
             }
+            // "No key was deleted" names none.
+            if clause.trim_end().ends_with("no key") {
+                continue;
+            }
             let Some(of) = subject(before, words) else { continue };
             let words = format!("…{}{words}{}", tail(before), head(after));
             claims.push(Claim { of, said, at: time_in(after), words });
