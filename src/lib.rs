@@ -27,7 +27,7 @@
 //!
 //! | layer | modules | may import |
 //! |---|---|---|
-//! | 0 words | [`ids`] [`secret`] [`time`] [`trust`] | the standard library, serde, the date crate, rustix |
+//! | 0 words | [`ids`] [`secret`] [`time`] [`trust`] [`whole_file`] | the standard library, serde, the date crate, rustix |
 //! | 1 core, pure | [`rotation`] [`schedule`] [`policy`] [`audit`] [`alert`] [`overview`] | 0 |
 //! | 2 configuration | [`config`] | 0, 1 |
 //! | 3 ports | [`ports`] | 0–2 |
@@ -42,6 +42,7 @@ pub mod ids;
 pub mod secret;
 pub mod time;
 pub mod trust;
+pub mod whole_file;
 
 // Layer 1: the core. Pure: no async, no I/O, no clock, no dice.
 pub mod alert;

@@ -16,9 +16,9 @@ pub struct Control {
     pub number: &'static str,
     /// The codes of the rules that bear on it, in order.
     pub codes: Vec<&'static str>,
-    /// Findings of these rules that nobody has accepted.
+    /// How many findings of these rules have no waiver.
     pub open: usize,
-    /// Findings of these rules that somebody has accepted.
+    /// How many findings of these rules have a waiver.
     pub waived: usize,
 }
 

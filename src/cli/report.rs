@@ -1,7 +1,5 @@
 //! `report`: the page as one file for a period, with evidence.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +12,7 @@ use crate::overview::Happening;
 use crate::page::{self, Period};
 use crate::ports::{Recorded, Shown};
 use crate::rotation::Event;
+use crate::whole_file;
 
 pub(crate) async fn report(config: Option<&Path>, asked: args::Report, screen: &Screen) -> Ended {
     let (_, settings) = setup::settings(config, screen.color)?;
@@ -76,14 +75,7 @@ fn write(path: &Path, html: &str) -> Result<(), Failure> {
     if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(failed("it is a link or no regular file, so it was left as it is".to_owned()));
     }
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".new-{}", std::process::id()));
-    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
-    let written = opened.and_then(|mut file| {
-        let written = file.write_all(html.as_bytes()).and_then(|()| std::fs::rename(&draft, path));
-        written.inspect_err(|_| drop(std::fs::remove_file(&draft)))
-    });
-    written.map_err(|error| failed(error.to_string()))
+    whole_file::replace(path, html.as_bytes()).map_err(|error| failed(error.to_string()))
 }
 
 #[cfg(test)]

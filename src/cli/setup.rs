@@ -189,7 +189,7 @@ async fn open_journal(
     mode: Mode,
 ) -> Result<Arc<dyn Journal>, Failure> {
     let path = &settings.journal.path;
-    told_where_it_is(path, mode)?;
+    check_that_it_exists(path, mode)?;
     let Some(reference) = &settings.journal.seal_key else {
         return Ok(journal::open(path, None, mode).await?);
     };
@@ -202,16 +202,13 @@ async fn open_journal(
     }
 }
 
-/// The name of the journal where the configuration names none.
-const DEFAULT_NAME: &str = "keyround.db";
-
-/// A journal that is missing is told: rotations under way look like nothing without it. The one that earlier versions
-/// kept in the current folder is not passed over.
-fn told_where_it_is(path: &Path, mode: Mode) -> Result<(), Failure> {
+/// Warns a reader of a journal that does not exist: without it, no rotation under way is shown. Refuses to go on where
+/// the current folder has the journal, in which earlier versions kept it.
+fn check_that_it_exists(path: &Path, mode: Mode) -> Result<(), Failure> {
     if path.exists() {
         return Ok(());
     }
-    let here = Path::new(DEFAULT_NAME);
+    let here = Path::new(config::JOURNAL_NAME);
     if path.file_name() == Some(here.as_os_str()) && here.exists() {
         let message = format!(
             "there is a journal in the current folder and none at {}, where it belongs: beside the configuration",

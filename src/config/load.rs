@@ -9,6 +9,8 @@ use crate::config::file;
 use crate::config::settings::Settings;
 use crate::trust::{self, Untrusted};
 
+/// The name of the journal where neither the configuration nor the service manager names one.
+pub const JOURNAL_NAME: &str = "keyround.db";
 /// A configuration for a thousand vendors is a third of this.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const LAST_PLACE: &str = "/etc/keyround/rotation.toml";
@@ -34,7 +36,7 @@ impl Environment {
     fn journal(&self) -> PathBuf {
         match &self.state_directory {
             Some(directory) => directory.join("journal.db"),
-            None => PathBuf::from("keyround.db"),
+            None => PathBuf::from(JOURNAL_NAME),
         }
     }
 }

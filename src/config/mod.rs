@@ -13,7 +13,7 @@ pub mod secret_ref;
 pub mod settings;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
-pub use load::{ConfigError, Environment, Found, find, load, load_found, parse};
+pub use load::{ConfigError, Environment, Found, JOURNAL_NAME, find, load, load_found, parse};
 pub use recipient::{BadRecipient, Recipient};
 pub use secret_ref::SecretRef;
 pub use settings::Settings;

@@ -233,7 +233,7 @@ pub(super) fn seal_key_of(journal: &Path) -> Result<SealKey, JournalError> {
     read_seal_key(&path)?.ok_or_else(|| {
         JournalError::SealKey(format!(
             "the journal {} is there, but its seal key {} is missing; nothing was touched; restore the file, name the \
-             key as [journal] seal_key, or, if nobody has it any more, see `keyround journal rekey --lost`",
+             key as [journal] seal_key, or, if the key is lost, run `keyround journal rekey --lost`",
             journal.display(),
             path.display()
         ))
@@ -247,13 +247,18 @@ pub(super) fn readable_seal_key(journal: &Path) -> Option<SealKey> {
 
 /// The seal key for a journal that is about to be made; made itself if there is none.
 pub(super) fn seal_key_for_new(journal: &Path) -> Result<SealKey, JournalError> {
-    let path = seal_key_path(journal);
-    if let Some(key) = read_seal_key(&path)? {
+    read_or_make_seal_key(&seal_key_path(journal))
+}
+
+fn read_or_make_seal_key(path: &Path) -> Result<SealKey, JournalError> {
+    if let Some(key) = read_seal_key(path)? {
         return Ok(key);
     }
-    make_seal_key(&path)?;
+    make_seal_key(path)?;
     // Read back: of two processes that made one at once, the first one's stands.
-    seal_key_of(journal)
+    read_seal_key(path)?.ok_or_else(|| {
+        JournalError::SealKey(format!("{} was deleted as soon as it was made", path.display()))
+    })
 }
 
 fn make_seal_key(path: &Path) -> Result<(), JournalError> {
@@ -279,12 +284,7 @@ pub(super) fn has_next_seal_key(journal: &Path) -> bool {
 
 /// The key that a journal is about to be sealed with, on the disk; made if there is none.
 pub(super) fn next_seal_key(journal: &Path) -> Result<SealKey, JournalError> {
-    let path = next_seal_key_path(journal);
-    if let Some(key) = read_seal_key(&path)? {
-        return Ok(key);
-    }
-    make_seal_key(&path)?;
-    read_seal_key(&path)?.ok_or_else(|| JournalError::SealKey(format!("{} is gone again", path.display())))
+    read_or_make_seal_key(&next_seal_key_path(journal))
 }
 
 /// Puts the next key in the place of the one before it, durably. Gives where it is.

@@ -26,7 +26,7 @@ pub enum OldKey {
     Given(SealKey),
     /// The file `seal.key` beside the journal.
     Beside,
-    /// Nobody has it any more: what was sealed is discarded, and the history that stands there is trusted.
+    /// It is lost: the sealed secrets are discarded, and the history is believed without its seal.
     Lost,
 }
 

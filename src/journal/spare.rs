@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::files::beside;
 use crate::alert::Memory;
 use crate::ids::SinkName;
 use crate::ports::SpareMemory;
+use crate::whole_file;
 
 /// `journal.db-alerts`, beside `journal.db`.
 #[derive(Clone, Debug)]
@@ -22,15 +21,6 @@ impl SpareFile {
     #[must_use]
     pub fn beside(journal: &Path) -> SpareFile {
         SpareFile(beside(journal, "-alerts"))
-    }
-
-    fn written(&self, text: &str) -> std::io::Result<()> {
-        let draft = beside(&self.0, ".new");
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(draft, &self.0)
     }
 }
 
@@ -44,7 +34,7 @@ impl SpareMemory for SpareFile {
         let text = serde_json::to_string(memories).expect("a memory has nothing that JSON cannot say");
         let written = match memories.is_empty() {
             true => fs::remove_file(&self.0),
-            false => self.written(&text),
+            false => whole_file::replace(&self.0, text.as_bytes()),
         };
         if let Err(error) = written {
             let path = self.0.display();

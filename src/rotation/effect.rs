@@ -94,20 +94,6 @@ impl Effect {
         }
     }
 
-    /// How soon it must be performed, where others wait for a turn too.
-    #[must_use]
-    pub fn urgency(&self) -> Urgency {
-        match self {
-            Effect::Reactivate { .. } => Urgency::GiveBack,
-            Effect::Verify { .. } | Effect::ReadUsage { .. } | Effect::ListKeys => Urgency::Look,
-            Effect::CreateKey
-            | Effect::Probe { .. }
-            | Effect::Deliver { .. }
-            | Effect::Deactivate { .. }
-            | Effect::Delete { .. } => Urgency::Routine,
-        }
-    }
-
     /// Whether a hold stops it: it makes, hands out or takes away a key. What only looks, and what gives a key back, goes on.
     #[must_use]
     pub fn is_held_back(&self) -> bool {
@@ -139,17 +125,6 @@ impl Effect {
             Effect::Delete { .. } => "DeleteAccessKey",
         }
     }
-}
-
-/// How soon an effect must be performed. The most urgent comes first.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Urgency {
-    /// A vendor may be without a working key until it is done.
-    GiveBack,
-    /// It may show that a vendor is without a working key.
-    Look,
-    /// Nobody is harmed while it waits.
-    Routine,
 }
 
 /// That it is safe to take a key away. Only the machine makes one.

@@ -49,7 +49,7 @@ mod witness;
 mod words;
 
 pub use discard::Discarding;
-pub use effect::{Effect, Evidence, Outcome, Urgency};
+pub use effect::{Effect, Evidence, Outcome};
 pub use event::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification};
 pub use known_keys::{KeyState, KnownKey};
 pub use machine::{IllegalEvent, Rotation};

@@ -342,8 +342,8 @@ impl Blocker {
 }
 
 impl Blocker {
-    /// The sentences of what is no matter of one key.
-    fn fmt_of_no_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Writes the sentences of the blockers that concern the account, the vendor or a step, and not one key.
+    fn fmt_beside_keys(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Blocker::WrongIdentity { sentence } => write!(
                 f,
@@ -441,7 +441,7 @@ impl fmt::Display for Blocker {
             | Blocker::VendorGone { .. }
             | Blocker::VendorKeepsOldKey { .. }
             | Blocker::VendorWentBack { .. }
-            | Blocker::Exhausted { .. } => self.fmt_of_no_key(f),
+            | Blocker::Exhausted { .. } => self.fmt_beside_keys(f),
         }
     }
 }

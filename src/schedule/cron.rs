@@ -76,7 +76,7 @@ pub enum BadCron {
         hint: String,
     },
     /// A step so large that it is none.
-    #[error("{text:?} is no step of {kind}: {hint}")]
+    #[error("{text:?} is not a step of {kind}: {hint}")]
     Step {
         /// What the field is for.
         kind: &'static str,

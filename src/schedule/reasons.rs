@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use crate::rotation::{KeyMetadata, KeyStatus, Next, Rotation, Stage, Urgency, Waiting, Windows};
+use crate::rotation::{Effect, KeyMetadata, KeyStatus, Next, Rotation, Stage, Waiting, Windows};
 use crate::schedule::verdict::{Action, State, Verdict, status_word};
 use crate::time::{Timestamp, days_in_words, in_words};
 
@@ -252,8 +252,11 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             } else {
                 let (old, next) = (rotation.old(), effect.name());
                 let sentence = format!("the key {old} is being replaced; next step: {next}");
-                let state =
-                    if held && effect.urgency() != Urgency::GiveBack { State::Held } else { State::Rotating };
+                let state = if held && !matches!(effect, Effect::Reactivate { .. }) {
+                    State::Held
+                } else {
+                    State::Rotating
+                };
                 (state, "next_step", sentence, Action::Continue)
             }
         }

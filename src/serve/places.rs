@@ -48,7 +48,7 @@ pub(super) struct Answering {
 }
 
 impl Places {
-    /// A place for a new connection. Where there is none left, another connection is told to close.
+    /// Takes a place for a new connection. Where all places are taken, it closes another connection.
     pub(super) fn take(&self, peer: IpAddr) -> Place {
         let peer = peer.to_canonical();
         let mut table = self.lock();

@@ -37,6 +37,8 @@ pub mod secret;
 pub mod time;
 #[path = "../../src/trust.rs"]
 pub mod trust;
+#[path = "../../src/whole_file.rs"]
+pub mod whole_file;
 
 #[path = "targets/mod.rs"]
 pub mod targets;

@@ -13,11 +13,12 @@ use std::process::Command;
 /// What each module may know of. The table of `src/lib.rs`.
 ///
 /// 0 words, 1 the pure core, 2 configuration, 3 ports, 4 adapters, 5 the driver, 6 wiring.
-const LAYERS: [(&str, u8); 27] = [
+const LAYERS: [(&str, u8); 28] = [
     ("ids", 0),
     ("secret", 0),
     ("time", 0),
     ("trust", 0),
+    ("whole_file", 0),
     ("alert", 1),
     ("overview", 1),
     ("rotation", 1),

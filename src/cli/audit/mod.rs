@@ -38,17 +38,17 @@ pub(crate) async fn audit(config: Option<&Path>, asked: args::Audit, screen: &Sc
         return Err(Failure::new(Code::Usage, format!("there is no [vendor.{name}] in the configuration")));
     }
     let mut reviewed = reviews(&settings, !asked.quick, asked.origins).await?;
-    let last = asked.since_last.then(|| since::Last::read(&settings.journal.path)).transpose()?;
-    let found = since::ids(&reviewed);
-    let gone = last.as_ref().map(|last| last.keep_new(&mut reviewed)).unwrap_or_default();
+    if asked.since_last {
+        let last = since::Last::read(&settings.journal.path)?;
+        let found = since::ids(&reviewed);
+        let gone = last.keep_new(&mut reviewed, &found);
+        last.remember(&found)?;
+        if !gone.is_empty() {
+            tracing::info!("not found any more: {}", gone.join(", "));
+        }
+    }
     for one in &mut reviewed {
         narrow(&mut one.review, &asked);
-    }
-    if let Some(last) = &last {
-        last.remember(&found)?;
-    }
-    if !gone.is_empty() {
-        tracing::info!("not found any more: {}", gone.join(", "));
     }
     show(&reviewed, &path, settings.aws.region.as_deref(), screen);
     Ok(code(&reviewed, &asked))

@@ -4,13 +4,12 @@
 //! other review changes nothing.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Reviewed;
 use crate::audit::Finding;
 use crate::cli::exit::{Code, Failure};
+use crate::whole_file;
 
 const FILE: &str = "audit-findings.json";
 
@@ -36,29 +35,20 @@ impl Last {
         Ok(Last { path, seen })
     }
 
-    /// Keeps what is new, and gives the ids of what is not found any more.
-    pub(super) fn keep_new(&self, reviewed: &mut [Reviewed]) -> Vec<String> {
-        let found = ids(reviewed);
+    /// Removes the findings that the last review had, and returns the ids of those that this review, which found
+    /// `found`, does not have any more.
+    pub(super) fn keep_new(&self, reviewed: &mut [Reviewed], found: &BTreeSet<String>) -> Vec<String> {
         for one in reviewed {
             let account = one.facts.account_id.to_string();
             one.review.findings.retain(|finding| !self.seen.contains(&id(&account, finding)));
         }
-        self.seen.difference(&found).cloned().collect()
+        self.seen.difference(found).cloned().collect()
     }
 
     /// Remembers all of this for the next time.
     pub(super) fn remember(&self, found: &BTreeSet<String>) -> Result<(), Failure> {
         let text = serde_json::json!(found).to_string();
-        let fresh = self.path.with_extension("json.new");
-        let written = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&fresh, &self.path));
-        written.map_err(|error| {
+        whole_file::replace(&self.path, text.as_bytes()).map_err(|error| {
             let message = format!(
                 "{} cannot be written, so the next review shows the same as new: {error}",
                 self.path.display()

@@ -40,14 +40,7 @@ pub(super) fn check(report: &Report<'_>, text: Text<'_>, plaintext: Plaintext, s
 /// The template up to the end of host and port, and what follows: a slash, a question mark or a hash in an expression
 /// ends nothing.
 fn split(template: &str) -> (&str, &str) {
-    let mut masked = String::new();
-    let mut rest = template;
-    while let Some((before, expression, after)) = template::next_expression(rest) {
-        masked.push_str(before);
-        masked.push_str(&"x".repeat(rest.len() - before.len() - after.len()));
-        rest = if expression.is_empty() { "" } else { after };
-    }
-    masked.push_str(rest);
+    let masked = template::with_expressions_replaced(template, |bytes| "x".repeat(bytes));
     let scheme = masked.find("://").filter(|at| !masked[..*at].contains(['/', '?', '#', '\\']));
     let start = scheme.map_or(0, |at| at + "://".len());
     let end = masked[start..].find(['/', '?', '#', '\\']).map_or(masked.len(), |at| start + at);
@@ -56,8 +49,7 @@ fn split(template: &str) -> (&str, &str) {
 
 /// What an expression in the origin speaks of, where that may not choose a host.
 fn moving(report: &Report<'_>, origin: &str) -> Option<String> {
-    let mut rest = origin;
-    while let Some((_, expression, after)) = template::next_expression(rest) {
+    for expression in template::expressions(origin) {
         let Some(names) = template::names_in(expression) else {
             return Some("a block; write {{ params.a if params.b else params.c }}".to_owned());
         };
@@ -65,7 +57,6 @@ fn moving(report: &Report<'_>, origin: &str) -> Option<String> {
         if let Some(name) = names.iter().find(|name| !is_fixed(name)) {
             return Some(name.clone());
         }
-        rest = after;
     }
     None
 }
@@ -76,13 +67,7 @@ fn unclear(origin: &str) -> Option<&'static str> {
     if host.is_empty() {
         return Some("the URL names no host");
     }
-    let mut rest = origin;
-    let mut literal = String::new();
-    while let Some((before, _, after)) = template::next_expression(rest) {
-        literal.push_str(before);
-        rest = after;
-    }
-    literal.push_str(rest);
+    let literal = template::with_expressions_replaced(origin, |_| String::new());
     if literal.contains('@') {
         return Some("the URL holds a user or a password");
     }
@@ -93,15 +78,13 @@ fn unclear(origin: &str) -> Option<&'static str> {
 
 /// The first word of an answer, or of a secret, that stands in the address without `urlencode`.
 fn unencoded(rest: &str) -> Option<String> {
-    let mut rest = rest;
-    while let Some((_, expression, after)) = template::next_expression(rest) {
+    for expression in template::expressions(rest) {
         let names = template::names_in(expression).unwrap_or_default();
         let foreign = ["captured", "secrets", "secret_access_key", "credentials_file", "credentials_json"];
         let is_foreign = |name: &&String| foreign.contains(&name.split('.').next().unwrap_or_default());
         if let Some(name) = names.iter().find(is_foreign).filter(|_| !expression.contains("urlencode")) {
             return Some(name.clone());
         }
-        rest = after;
     }
     None
 }

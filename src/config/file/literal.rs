@@ -107,14 +107,7 @@ fn is_secret_name(name: &str, is_header: bool) -> bool {
 
 /// The template without its expressions, and whether one of them brings a value from somewhere else.
 fn without_expressions(template: &str) -> (String, bool) {
-    let mut literal = String::new();
-    let mut rest = template;
-    while let Some((before, expression, after)) = template::next_expression(rest) {
-        literal.push_str(before);
-        literal.push(' ');
-        rest = if expression.is_empty() { "" } else { after };
-    }
-    literal.push_str(rest);
+    let literal = template::with_expressions_replaced(template, |_| " ".to_owned());
     let names =
         Environment::new().template_from_str(template).map(|parsed| parsed.undeclared_variables(false));
     let brings = names.is_ok_and(|names| names.iter().any(|name| SOURCES.contains(&name.as_str())));
@@ -322,7 +315,7 @@ mod tests {
 
     const CANARY: &str = "c4n4ry-hunter2";
 
-    /// What is said about a step with these lines.
+    /// The mistakes that are reported of a step that has these lines.
     fn judged(lines: &str) -> Result<(), String> {
         let text = format!(
             "[vendor.acme]\niam_user = \"acme\"\n[[vendor.acme.deliver]]\nkind = \"http\"\nmethod = \"POST\"\n{lines}"

@@ -183,6 +183,28 @@ pub(super) fn next_expression(template: &str) -> Option<(&str, &str, &str)> {
     Some((before, "", ""))
 }
 
+/// The expressions, blocks and comments of a template, each with its marks; one that is not closed is empty.
+pub(super) fn expressions(template: &str) -> impl Iterator<Item = &str> {
+    let mut rest = template;
+    std::iter::from_fn(move || {
+        let (_, expression, after) = next_expression(rest)?;
+        rest = after;
+        Some(expression)
+    })
+}
+
+/// The template in which `instead` takes the place of each expression; it is called with the length of that expression
+/// in bytes.
+pub(super) fn with_expressions_replaced(template: &str, instead: impl Fn(usize) -> String) -> String {
+    let (mut replaced, mut rest) = (String::new(), template);
+    while let Some((before, _, after)) = next_expression(rest) {
+        replaced.push_str(before);
+        replaced.push_str(&instead(rest.len() - before.len() - after.len()));
+        rest = after;
+    }
+    replaced + rest
+}
+
 /// The names that an expression, given with its marks, speaks of, such as `params.region`. `None` where it is a block
 /// or cannot be read.
 pub(super) fn names_in(expression: &str) -> Option<BTreeSet<String>> {

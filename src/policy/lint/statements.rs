@@ -306,7 +306,7 @@ fn any_resource<'d>(statement: &'d Statement, left: &[Left<'d>], rights: &Rights
 
 /// Actions of a known service that are not known, and look like a slip; and services that are not known. AWS makes
 /// new actions every day, so a name that is like no other may well be one of those: [`actions::unknown`] names it,
-/// and nobody is accused.
+/// and no finding is reported.
 pub(super) fn unknown_actions(statement: &Statement) -> Vec<Found> {
     let found = |item: &Spanned<Pattern>| {
         let (service, name) = item.value.action()?;

@@ -63,8 +63,8 @@ pub(super) fn run_seeds(from: u64, count: u64) -> Campaign {
     campaign
 }
 
-/// Not mended yet: after the journal was unavailable, the end of a condition was told to a sink while it still held, and
-/// the condition was not told again for three passes.
+/// Seeds of a defect that is not mended: after the journal was unavailable, a sink receives the end of a condition that
+/// still holds, and receives the condition only after three passes or more.
 const KNOWN_BROKEN: [u64; 2] = [1847, 1931];
 
 impl Campaign {

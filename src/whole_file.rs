@@ -1,0 +1,53 @@
+//! Writing a file as a whole, so that a reader sees either all of it or what was there before.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Replaces the file at this path by one with this content, durably. Only its owner can read it, whoever could read the
+/// one before it. A link at the path is replaced and not followed.
+///
+/// # Errors
+///
+/// The folder takes no new file, or the disk is full. The file at the path is as it was.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let draft = draft_of(path);
+    // A process with this id may have been killed while it wrote.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let written =
+        file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&draft, path));
+    written.inspect_err(|_| drop(fs::remove_file(&draft)))
+}
+
+fn draft_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_for_its_owner_alone_and_no_draft_and_no_link_is_in_the_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, target) = (folder.path().join("file"), folder.path().join("target"));
+        fs::write(&target, "another file").expect("a file");
+        symlink(&target, draft_of(&path)).expect("a draft that is a link");
+        symlink(&target, &path).expect("a link");
+        replace(&path, b"whole").expect("replaced");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "whole");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&target).expect("there"), "another file");
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 2, "no draft is left");
+        assert!(replace(&folder.path().join("missing/file"), b"x").is_err());
+    }
+}
