@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::alert::condition::Condition;
-use crate::alert::picture::{Alert, Seen};
+use crate::alert::picture::{Alert, Seen, has_key};
 use crate::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
 use crate::schedule::{State, old_key_counts, status_word};
 use crate::time::Timestamp;
@@ -37,7 +37,8 @@ pub(super) fn working(seen: &Seen<'_>) -> Working {
     let Some(rotation) = seen.rotation.filter(|_| !seen.keys_unanswered) else { return Working::NotChecked };
     let states = rotation.known_keys().values().map(|known| known.state);
     if states.clone().any(|state| state == KeyState::Is(KeyStatus::Active)) {
-        return Working::Yes;
+        // A vendor that is switched off is not looked at: the last listing before that may have shown otherwise.
+        return if has_key(seen.verdict.state) { Working::Yes } else { Working::NotChecked };
     }
     match rotation.keys_listed_at() {
         Some(_) if states.clone().all(|state| state != KeyState::InDoubt) => Working::No,

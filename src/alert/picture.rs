@@ -199,7 +199,8 @@ pub fn picture(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> Picture {
         }
         if !is_unknown {
             let place = (seen.vendor.clone(), seen.iam_user.cloned());
-            if working(seen) == Working::NotChecked && has_key(seen.verdict.state) {
+            let may_have_keys = has_key(seen.verdict.state) || seen.rotation.is_some();
+            if working(seen) == Working::NotChecked && may_have_keys {
                 picture.keys_unknown.insert(place.clone());
             }
             if !seen.is_judged() {
@@ -214,7 +215,7 @@ pub fn picture(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> Picture {
     picture
 }
 
-fn has_key(state: State) -> bool {
+pub(super) fn has_key(state: State) -> bool {
     !matches!(state, State::Role | State::Unmanaged)
 }
 

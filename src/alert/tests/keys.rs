@@ -126,6 +126,16 @@ fn what_the_journal_knew_before_ends_no_alert_where_a_later_listing_had_no_answe
 }
 
 #[test]
+fn what_the_journal_knew_before_ends_no_alert_of_a_vendor_that_is_switched_off() {
+    let off = vec![key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
+    let listed = User { keys: off, keys_listed_at: Some(now() + HOUR), ..of(State::Rotating, &soaking()) };
+    let mut listener = Listener::new(Style::Incidents, &["no-working-key"]);
+    assert_eq!(listener.hears(&[listed], now() + HOUR), ["+no-working-key/acme"]);
+    let told = listener.hears(&[of(State::Unmanaged, &soaking())], now() + HOUR * 2);
+    assert_eq!(told, [""; 0], "nothing was listed since");
+}
+
+#[test]
 fn a_hold_is_told_after_a_day_also_without_an_end() {
     for until in [None, Some(now() + HOUR * 900)] {
         let held = Event::Held { until, by: "ops".to_owned(), why: "freeze".to_owned(), at: now() + HOUR };

@@ -110,8 +110,9 @@ impl State {
                 self.holds.remove(&user);
                 self.undecided.remove(&user);
             }
-            // Who gives up then says that the key stays.
+            // Who gives up then says that the key stays, and ends the hold.
             Event::Abandoned { .. } => {
+                self.holds.remove(&user);
                 if let Some(key) = self.undecided.remove(&user).and_then(|id| self.key(&user, &id)) {
                     key.offered = true;
                 }
