@@ -115,28 +115,11 @@ fn a_process_that_is_stopped_at_no_chosen_moment_carries_on() {
     });
 }
 
+/// The process is stopped in CreateAccessKey, which is done; the rotation is abandoned; the process goes on. That the key
+/// is looked for and discarded an hour and more later is for the simulation and the crash matrix to show.
 #[test]
 fn what_an_operator_says_while_the_process_is_stopped_counts() {
-    give_up_while_stopped("stop-abandon");
-}
-
-#[test]
-#[ignore = "takes five minutes: a listing is not believed any earlier, when somebody gives up"]
-fn what_an_operator_says_while_the_process_is_stopped_is_done() {
-    let corner = give_up_while_stopped("stop-abandon-done");
-    let old = corner.held().access_key_id;
-    thread::sleep(Duration::from_mins(5));
-    corner.run_well(&["rotate"]);
-    assert_no_harm(&corner);
-    let living = corner.living_keys();
-    assert_eq!(living.len(), 1, "the key that was made and not recorded is discarded: {living:?}");
-    assert_eq!((living[0].access_key_id.as_str(), living[0].status.as_str()), (old.as_str(), "Active"));
-    assert_eq!(corner.vendor.requests().len(), 0);
-}
-
-/// The process is stopped in CreateAccessKey, which is done; the rotation is abandoned; the process goes on.
-fn give_up_while_stopped(user: &str) -> Corner {
-    let corner = corner(user);
+    let corner = corner("stop-abandon");
     let old = corner.held().access_key_id;
     let gate = corner.gate(Place::Aws(1), Moment::After);
     let mut process = corner.spawn(&["rotate", "--format", "json"]);
@@ -153,7 +136,6 @@ fn give_up_while_stopped(user: &str) -> Corner {
     assert_eq!(corner.held().access_key_id, old, "nobody was offered anything");
     let events = history(&corner);
     assert!(events.iter().all(|event| event["event"] != "created"), "{events:#?}");
-    corner
 }
 
 struct Naps(Vec<u64>);
