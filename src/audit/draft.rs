@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use super::facts::{Facts, Key, Role, User};
 use super::known::{DECORATIONS, Instead, KnownVendor, known};
+use super::proposal::{Proposal, proposed};
 use crate::policy::trust::{self, Trusted};
 use crate::rotation::KeyStatus;
 use crate::time::days_in_words;
@@ -25,9 +26,9 @@ const HEAD: &str = "\
 #   3. enabled = true, then `keyround check --online`, `keyround rehearse`, `keyround rotate --dry-run`.
 ";
 
-/// The text of the configuration.
+/// The text of the configuration. A user whose name fits a preset of the catalogue gets that preset.
 #[must_use]
-pub fn draft(facts: &Facts, region: Option<&str>) -> String {
+pub fn draft(facts: &Facts, region: Option<&str>, catalogue: &[Proposal]) -> String {
     let mut text = HEAD.to_owned();
     if let Some(region) = region {
         put(&mut text, &format!("\n[aws]\nregion = {region:?}\n"));
@@ -35,7 +36,7 @@ pub fn draft(facts: &Facts, region: Option<&str>) -> String {
     put(&mut text, &format!("\n[account.this]\nid = \"{}\"\n", facts.account_id));
     let mut names = BTreeSet::new();
     for user in facts.users.iter().filter(|user| !user.keys.is_empty() && user.arn != facts.caller) {
-        of_user(&mut text, user, facts, &mut names);
+        of_user(&mut text, user, facts, catalogue, &mut names);
     }
     for role in &facts.roles {
         of_role(&mut text, role, facts, &mut names);
@@ -57,18 +58,24 @@ fn put(text: &mut String, more: &str) {
     write!(text, "{more}").expect("memory can be written to");
 }
 
-fn of_user(text: &mut String, user: &User, facts: &Facts, names: &mut BTreeSet<String>) {
+fn of_user(
+    text: &mut String,
+    user: &User,
+    facts: &Facts,
+    catalogue: &[Proposal],
+    names: &mut BTreeSet<String>,
+) {
     let vendor = known(&[user.name.as_str()]);
+    let presets = proposed(user.name.as_str(), catalogue);
     let name = unique(&vendor_name(user.name.as_str()), names);
     put(text, "\n");
-    for line in reasons(user, vendor, facts) {
+    for line in reasons(user, vendor, &presets, facts) {
         put(text, &format!("# {}\n", plain(&line)));
     }
-    let account = "account = \"this\"";
     let body = format!(
-        "[vendor.{name}]\n{account}\niam_user = {user:?}\nenabled = false\n[[vendor.{name}.deliver]]\nkind = \"webhook\"                        # a guess: how does it take keys?\nurl = \"https://{name}.invalid/aws-keys\"    # nobody's: write the vendor's here\nsecret = \"env:{variable}_WEBHOOK\"\n",
+        "[vendor.{name}]\naccount = \"this\"\niam_user = {user:?}\nenabled = false\n{delivery}",
         user = user.name.as_str(),
-        variable = name.to_ascii_uppercase().replace('-', "_"),
+        delivery = delivery(&name, presets.first().copied()),
     );
     // A person's key is not a vendor's, however it looks, and where none works there is nothing to rotate: the
     // section waits as a comment.
@@ -78,21 +85,47 @@ fn of_user(text: &mut String, user: &User, facts: &Facts, names: &mut BTreeSet<S
     }
 }
 
+/// How the vendor gets its key: by the preset, or else by a webhook whose address must be filled in.
+fn delivery(name: &str, preset: Option<&Proposal>) -> String {
+    match preset {
+        Some(preset) => format!(
+            "[[vendor.{name}.deliver]]\nkind = \"preset\"\npreset = \"{}\"\n[vendor.{name}.deliver.params]             # examples: replace them\n{}",
+            preset.name, preset.parameter_lines
+        ),
+        None => format!(
+            "[[vendor.{name}.deliver]]\nkind = \"webhook\"                        # a guess: how does it take keys?\nurl = \"https://{name}.invalid/aws-keys\"    # nobody's: write the vendor's here\nsecret = \"env:{variable}_WEBHOOK\"\n",
+            variable = name.to_ascii_uppercase().replace('-', "_"),
+        ),
+    }
+}
+
 /// What speaks for and against its being a vendor's, and whose.
-fn reasons(user: &User, vendor: Option<&KnownVendor>, facts: &Facts) -> Vec<String> {
+fn reasons(user: &User, vendor: Option<&KnownVendor>, presets: &[&Proposal], facts: &Facts) -> Vec<String> {
     let mut lines = Vec::new();
     let name = &user.name;
-    match vendor {
-        Some(KnownVendor { title, instead, .. }) => {
+    match (vendor, presets.first()) {
+        (Some(KnownVendor { title, instead, .. }), _) => {
             let role = match instead {
                 Instead::Role { .. } => "a role",
                 Instead::WebIdentity => "a role with a token of its own identity",
             };
             lines.push(format!("{name}: of {title}, by its name. {title} takes {role}: better than any key"));
         }
-        None => {
+        (None, Some(preset)) => lines.push(format!("{name}: of {}, by its name", preset.vendor())),
+        (None, None) => {
             lines.push(format!("{name}: whose it is, is not known; its name is that of no vendor we know"));
         }
+    }
+    lines.extend(
+        presets
+            .first()
+            .map(|preset| format!("the preset {} fits by its name: {}", preset.name, preset.title)),
+    );
+    if let [_, others @ ..] = presets
+        && !others.is_empty()
+    {
+        let others: Vec<&str> = others.iter().map(|preset| preset.name.as_str()).collect();
+        lines.push(format!("other presets that fit: {} (keyround vendors show PRESET)", others.join(", ")));
     }
     if user.console.password {
         let signed_in =

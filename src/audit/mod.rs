@@ -13,6 +13,7 @@ pub mod declared;
 pub mod draft;
 pub mod facts;
 pub mod known;
+pub mod proposal;
 mod ranking;
 pub mod rules;
 mod scorecard;

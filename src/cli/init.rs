@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::audit::draft;
+use crate::audit::proposal::Proposal;
 use crate::aws::AwsSession;
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, audit};
+use crate::config::catalogue::{Preset, catalogue};
 use crate::config::settings::AwsSettings;
 use crate::config::{self, Environment};
 use crate::iam::AwsAccounts;
@@ -30,7 +32,7 @@ pub(crate) async fn init(config: Option<&Path>, output: Option<&Path>, screen: &
     let accounts = AwsAccounts::connect(&session, &BTreeMap::new());
     let facts = audit::facts(&accounts, None, &Scope::default()).await?;
     let region = session.sdk().await.region().map(ToString::to_string);
-    let text = draft::draft(&facts, region.as_deref());
+    let text = draft::draft(&facts, region.as_deref(), &proposals());
     config::parse("the draft", &text, &Environment::of_process())
         .map_err(|mistakes| Failure::new(Code::Failed, mistakes.render(screen.color)))?;
     if is_stdout {
@@ -43,6 +45,17 @@ pub(crate) async fn init(config: Option<&Path>, output: Option<&Path>, screen: &
         path.display()
     ));
     Ok(Code::Fine)
+}
+
+/// The presets of the catalogue, as the draft proposes them.
+fn proposals() -> Vec<Proposal> {
+    let proposal = |preset: Preset| Proposal {
+        domains: preset.domains(),
+        parameter_lines: preset.parameter_lines(),
+        name: preset.name,
+        title: preset.title,
+    };
+    catalogue().into_iter().map(proposal).collect()
 }
 
 /// Where the next command will look for it.
@@ -58,4 +71,113 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
         Failure::new(Code::Failed, format!("{} could not be written: {error}", path.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+    use crate::audit::Facts;
+    use crate::audit::facts::{Console, Key, Root, User};
+    use crate::rotation::KeyStatus;
+    use crate::time::Timestamp;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    /// An account with one user of this name, which has an Active key.
+    fn account_with(user: &str) -> Facts {
+        let key = Key {
+            id: "AKIAINITTEST00000001".parse().expect("an id"),
+            status: KeyStatus::Active,
+            created_at: at("2026-01-01T00:00:00Z"),
+            last_use: None,
+            origins: None,
+        };
+        let user = User {
+            name: user.parse().expect("a name of a user"),
+            arn: format!("arn:aws:iam::111122223333:user/{user}"),
+            path: "/".to_owned(),
+            created_at: at("2026-01-01T00:00:00Z"),
+            console: Console::default(),
+            keys: vec![key],
+            policies: Vec::new(),
+            boundary: None,
+            used: None,
+        };
+        Facts {
+            account_id: "111122223333".parse().expect("an id"),
+            caller: "arn:aws:iam::111122223333:user/rotator".to_owned(),
+            at: at("2026-02-01T00:00:00Z"),
+            root: Root::default(),
+            users: vec![user],
+            roles: Vec::new(),
+            trails: None,
+            gaps: Vec::new(),
+        }
+    }
+
+    /// The draft for a user, which must be a configuration without mistakes.
+    fn drafted(user: &str) -> String {
+        static PROPOSALS: LazyLock<Vec<Proposal>> = LazyLock::new(proposals);
+        let text = draft::draft(&account_with(user), None, &PROPOSALS);
+        let parsed = config::parse("the draft", &text, &Environment::of_process());
+        assert!(parsed.is_ok(), "{}\n{text}", parsed.err().map(|m| m.render(false)).unwrap_or_default());
+        text
+    }
+
+    #[test]
+    fn every_preset_is_drafted_for_a_user_with_its_name() {
+        for preset in catalogue() {
+            for user in [
+                preset.name.clone(),
+                format!("vendor-{}", preset.name),
+                format!("svc_{}@prod", preset.name.to_ascii_uppercase().replace('-', "_")),
+                preset.name.replace('-', ""),
+            ] {
+                let text = drafted(&user);
+                let line = format!("\npreset = {:?}\n", preset.name);
+                assert!(text.contains(&line) && !text.contains("is not known"), "{user}:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_preset_is_named_for_a_user_with_the_name_or_a_domain_of_its_vendor() {
+        for preset in catalogue() {
+            let vendor = preset.title.split(':').next().unwrap_or_default().to_owned();
+            let titles = vendor.split(" and ").map(|title| title.replace(' ', "-").replace('/', "_"));
+            let domains = preset.domains().into_iter();
+            for user in titles.chain(domains).map(|name| format!("vendor-{name}")) {
+                let text = drafted(&user);
+                assert!(text.contains("kind = \"preset\""), "{user}:\n{text}");
+                let is_named = text.lines().any(|line| {
+                    line == format!("preset = {:?}", preset.name)
+                        || line.starts_with("# other presets that fit: ")
+                            && line
+                                .split(|l: char| l != '-' && !l.is_ascii_alphanumeric())
+                                .any(|w| w == preset.name)
+                });
+                assert!(is_named, "{user} does not lead to {}:\n{text}", preset.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_not_a_vendors_alone_is_not_taken_for_one() {
+        for user in [
+            "terraform-ci",
+            "terraform",
+            "azure-backup",
+            "mongodb-backup",
+            "kubernetes-nodes",
+            "acme",
+            "vault-keeper",
+        ] {
+            let text = drafted(user);
+            assert!(!text.contains("kind = \"preset\"") && text.contains("is not known"), "{user}:\n{text}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The presets that come with the program: one file of data for each, and what they say of themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::config::file;
@@ -102,9 +102,16 @@ impl Preset {
     #[must_use]
     pub fn configuration(&self) -> String {
         let name = &self.name;
-        let mut text = format!(
-            "[vendor.{name}]\niam_user = \"vendor-{name}\"\n\n[[vendor.{name}.deliver]]\nkind = \"preset\"\npreset = \"{name}\"\n\n[vendor.{name}.deliver.params]\n"
-        );
+        let parameters = self.parameter_lines();
+        format!(
+            "[vendor.{name}]\niam_user = \"vendor-{name}\"\n\n[[vendor.{name}.deliver]]\nkind = \"preset\"\npreset = \"{name}\"\n\n[vendor.{name}.deliver.params]\n{parameters}"
+        )
+    }
+
+    /// A line for each parameter, with an example and its meaning. Optional parameters are comments.
+    #[must_use]
+    pub fn parameter_lines(&self) -> String {
+        let mut text = String::new();
         for parameter in &self.parameters {
             let value =
                 parameter.default.as_ref().filter(|_| !parameter.required).unwrap_or(&parameter.example);
@@ -114,6 +121,31 @@ impl Preset {
         }
         text
     }
+
+    /// The registrable domains of the hosts that the preset sends requests to, such as `circleci.com`. Empty for
+    /// a product that each customer hosts.
+    #[must_use]
+    pub fn domains(&self) -> BTreeSet<String> {
+        let text = texts().get(self.name.as_str()).copied().unwrap_or_default();
+        // The other lines are prose, and links to documentation that another firm may host.
+        let of_requests = |line: &&str| {
+            ["url", "default", "example", "choices"].iter().any(|key| line.trim_start().starts_with(key))
+        };
+        let is_of_host = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '.';
+        let words =
+            text.lines().filter(of_requests).flat_map(|line| line.split(|letter| !is_of_host(letter)));
+        words.filter_map(domain).collect()
+    }
+}
+
+/// The last two labels of a host name; `None` for a word that is no host name, or is nobody's.
+fn domain(word: &str) -> Option<String> {
+    const TOP_LABELS: [&str; 5] = ["com", "io", "net", "app", "org"];
+    const NO_VENDORS: [&str; 4] = ["example", "amazonaws", "params", "parameters"];
+    let mut labels = word.rsplit('.');
+    let top = labels.next().filter(|top| TOP_LABELS.contains(top))?;
+    let label = labels.next().filter(|label| !label.is_empty() && !NO_VENDORS.contains(label))?;
+    Some(format!("{label}.{top}"))
 }
 
 /// Every preset that comes with the program, by name.
