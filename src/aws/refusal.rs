@@ -153,7 +153,7 @@ fn advice(call: &Call, kind: RefusalCode, code: &str) -> String {
             format!("AWS does not accept the rotator's own credentials for {call}; renew them")
         }
         RefusalCode::AccessDenied => {
-            format!("{call} is denied to the rotator; grant it (keyround's README lists the rights)")
+            format!("{call} is denied to the rotator; grant it (`keyround policy rotator` writes the rights)")
         }
         RefusalCode::NoSuchUser => {
             format!("{call}: there is no such user in this account; correct the configuration")

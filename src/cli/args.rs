@@ -156,9 +156,9 @@ pub(crate) enum Command {
     },
     /// Stop a rotation in flight where it is, until resumed
     ///
-    /// Nothing is asked either: if the old key is Inactive already, nobody sees that the vendor needs it back.
-    /// Only a rotation in flight can be held. To keep one from beginning, write `enabled = false` or
-    /// `windows` into the vendor's configuration.
+    /// If the old key is Inactive already, keyround still checks the vendor, and sets the old key Active again if the
+    /// vendor needs it. Only a rotation in flight can be held. To prevent one from starting, set `enabled = false` or
+    /// `windows` in the vendor's section.
     Hold {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,

@@ -88,12 +88,12 @@ fn shows(ran: &Ran, pair: &Pair) -> bool {
 }
 
 #[test]
-fn the_readme_leads_from_due_to_done() {
+fn the_documentation_leads_from_due_to_done() {
     let emulator = Emulator::start();
     let (old, _) = emulator.seed_user("vendor-acme", 120.0);
-    let toml = papers::block("README.md", "by-hand-configuration").join("\n");
+    let toml = papers::block("docs/vendors.md", "by-hand-configuration").join("\n");
     let program = Program::new(&emulator, &format!("{HASTE}{toml}"));
-    let commands = papers::block("README.md", "by-hand");
+    let commands = papers::block("docs/vendors.md", "by-hand");
     let words: Vec<&str> = commands.iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
     assert_eq!(words, ["rotate", "reveal", "ack", "rotate", "history"], "{commands:?}");
     for command in &commands {

@@ -13,7 +13,7 @@ use keyround::config::catalogue::catalogue;
 use keyround::config::{Environment, parse};
 use serde_json::{Value, json};
 
-use crate::support::python;
+use crate::support::{papers, python};
 
 /// A key that no section knows, and that is like none of theirs.
 const UNKNOWN: &str = "zzzzzzzz = 1";
@@ -26,12 +26,17 @@ fn the_example_and_what_is_to_be_pasted_are_valid() {
     for preset in catalogue() {
         documents.insert(format!("preset {}", preset.name), preset.configuration());
     }
-    for (index, block) in blocks_of_readme().into_iter().enumerate() {
-        let head =
-            if block.starts_with("[[vendor.acme.") { "[vendor.acme]\niam_user = \"acme\"\n" } else { "" };
-        documents.insert(format!("README {index}"), format!("{head}{block}"));
+    let pasted = documents.len();
+    documents.extend(blocks_of_papers());
+    assert!(pasted > 40 && documents.len() > pasted + 6, "{:?}", documents.keys());
+    for (name, text) in &documents {
+        let read = parse(name, text, &Environment::of_process());
+        assert!(
+            read.is_ok(),
+            "{name}: {}",
+            read.err().map(|mistakes| mistakes.render(false)).unwrap_or_default()
+        );
     }
-    assert!(documents.len() > 40, "{:?}", documents.keys());
     for (name, mistakes) in judge(&documents) {
         assert!(mistakes.is_empty(), "{name}: {mistakes:#?}");
     }
@@ -189,10 +194,17 @@ fn example() -> String {
     fs::read_to_string(root().join("rotation.toml.example")).expect("the example")
 }
 
-fn blocks_of_readme() -> Vec<String> {
-    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
-    let blocks = readme.split("\n```toml\n").skip(1);
-    blocks.map(|rest| rest.split("\n```").next().expect("a block has an end").to_owned()).collect()
+/// The configurations of the documentation, by page and place. A block that begins with a delivery step gets a vendor.
+fn blocks_of_papers() -> BTreeMap<String, String> {
+    let mut blocks = BTreeMap::new();
+    for paper in papers::all() {
+        for (index, block) in paper.blocks("toml").into_iter().enumerate() {
+            let is_step = block.starts_with("[[vendor.acme.");
+            let head = if is_step { "[vendor.acme]\niam_user = \"acme\"\n" } else { "" };
+            blocks.insert(format!("{} {index}", paper.path), format!("{head}{block}"));
+        }
+    }
+    blocks
 }
 
 fn root() -> &'static Path {

@@ -22,6 +22,7 @@ mod kill;
 mod logs;
 mod manual;
 mod notify;
+mod papers;
 mod policies;
 mod presets;
 mod rehearsal_months;

@@ -8,7 +8,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What each module may know of. The table of `src/lib.rs`.
 ///
@@ -197,21 +196,6 @@ fn no_file_is_dead() {
 }
 
 #[test]
-fn the_readme_names_no_command_that_does_not_exist() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap_or_default();
-    let help = Command::new(env!("CARGO_BIN_EXE_keyround")).arg("--help").output().expect("keyround runs");
-    let unknown = unknown_commands(&readme, &String::from_utf8_lossy(&help.stdout));
-    assert!(unknown.is_empty(), "not commands of this program: {unknown:?}");
-}
-
-#[test]
-fn a_command_that_does_not_exist_would_be_noticed() {
-    let help = "Usage: keyround [OPTIONS] <COMMAND>\n\nCommands:\n  run       The scheduler\n  status  Keys\n\nOptions:\n  -v  More\n";
-    let readme = "```sh\nkeyround run\n$ keyround -c x.toml --format json status acme\nkeyround delete-it-all\n```\nkeyround is a program.\n";
-    assert_eq!(unknown_commands(readme, help), ["delete-it-all"]);
-}
-
-#[test]
 fn comments_strings_and_tests_are_not_code() {
     let text = "let a = \"x.unwrap()\"; // y.unwrap()\nlet b = r#\"z\".unwrap()\"#; let c = '\"'; d();\n\
                 #[cfg(test)]\nmod tests { fn f() { e(); } }\nlet g = '\\''; h::<'static>();\n";
@@ -343,27 +327,6 @@ fn is_declared(file: &Source, src: &[&Source]) -> bool {
         parents.iter().any(|parent| Path::new(&source.path) == parent)
             && source.scrubbed.contains(&declaration)
     })
-}
-
-/// The commands after `keyround` in the fenced blocks of the README that `--help` does not list.
-fn unknown_commands(readme: &str, help: &str) -> Vec<String> {
-    let listed =
-        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let known: Vec<&str> = listed.filter_map(|line| line.split_whitespace().next()).collect();
-    let fenced = readme.split("```").skip(1).step_by(2).flat_map(str::lines);
-    let calls = fenced.filter_map(|line| line.trim_start_matches("$ ").strip_prefix("keyround "));
-    let commands = calls.filter_map(|call| {
-        let mut words = call.split_whitespace();
-        while let Some(word) = words.next() {
-            match word {
-                "-c" | "--config" | "--format" | "--log-format" | "--color" => drop(words.next()),
-                option if option.starts_with('-') => {}
-                command => return Some(command),
-            }
-        }
-        None
-    });
-    commands.filter(|command| !known.contains(command)).map(str::to_owned).collect()
 }
 
 fn in_code(source: &Source, forbidden: &str) -> Vec<String> {

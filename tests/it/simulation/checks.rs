@@ -21,7 +21,7 @@ const LISTING_GOOD: Duration = Duration::from_mins(2).saturating_add(LATE_MAX);
 const USAGE_GOOD: Duration = Duration::from_hours(1);
 /// The program's clock may be this wrong and AWS still talks to it, at either end of a span.
 const SKEW: Duration = Duration::from_mins(11);
-/// IAM's dates and ours, and how long a listing is not believed (README, Limits).
+/// IAM's dates and ours, and how long a listing is not believed (docs/security.md, Limits).
 const DOUBT_SLACK: Duration = Duration::from_mins(6);
 /// However bad the days are, calls stay few: passes, a hundred questions for a key that AWS does not know, retries.
 const CALLS_A_DAY_MAX: u32 = 400;

@@ -52,7 +52,7 @@ pub(super) struct State {
     pub(super) readers: Readers,
     pub(super) seen: Seen,
     pub(super) broken: Option<String>,
-    /// Keys of strangers that were taken for ours in the way that the README names as a limit.
+    /// Keys of strangers that were taken for ours in the way that docs/security.md names as a limit.
     pub(super) known_limit_met: u32,
     pub(super) calls: BTreeMap<IamUserName, (u64, u32)>,
     pub(super) calls_a_day_max: u32,

@@ -303,7 +303,7 @@ fn the_timer_recipe_of_the_readme_works_as_it_is_written_and_is_the_one_that_is_
     machine.write("/etc/credstore/webhook", WEBHOOK_SECRET);
     machine.write(TOML, &config(&corner, JOURNAL, YEARLY));
     machine.well(&["systemctl", "enable", UNIT]);
-    let recipe = papers::block("README.md", "timer-recipe").join("\n").replace("sudo ", "");
+    let recipe = papers::block("docs/operations.md", "timer-recipe").join("\n").replace("sudo ", "");
     machine.well(&["bash", "-euc", &recipe]);
     machine.until("the rotation is over", || is_done(&corner));
     assert_in_order(&corner, &old);
