@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// Whom a lesser finding would wake, `keyround audit` tells by daylight.
 const SEVERITY_MIN: Severity = Severity::High;
 
-/// What one review of all accounts came to, for those who are told.
+/// The findings of one review of all accounts, for the alert sinks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Findings {
     pub(super) alerts: Vec<Alert>,

@@ -14,7 +14,7 @@
 //! looked at is not over.
 //!
 //! **Invariant:** a sink whose answer was lost may believe either. It is told again: what is wrong, while it is, and
-//! else that it is over, so that nothing stays open for ever.
+//! else that it is resolved, so that no incident stays open.
 //!
 //! **Invariant:** an alert carries the code and the sentence of `status` and `explain`, and no secret: there is
 //! none in a verdict.

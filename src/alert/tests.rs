@@ -186,7 +186,7 @@ fn many_at_once_are_one_message_and_one_incident() {
     assert_eq!(headline(&tellings[0]), "keyround: 200 overdue");
     let lines = lines(&tellings[0]);
     assert_eq!(lines.len(), 31);
-    assert_eq!(lines.last().map(String::as_str), Some("and 170 more: keyround status"));
+    assert_eq!(lines.last().map(String::as_str), Some("and 170 more: run keyround status"));
 
     let mut pager = Listener::new(Style::Incidents, &["overdue"]);
     let opened = pager.tellings(&many, true, now());
@@ -284,9 +284,8 @@ fn the_words_say_who_what_since_when_why_and_whom_to_ask() {
     assert_eq!(headline(&told[0]), "keyround: acme (user-acme) overdue");
     assert_eq!(
         lines(&told[0]),
-        [
-            "acme (user-acme) overdue since 2026-11-23T11:00:00Z [reason]: the sentence of status; ask platform@example.com"
-        ]
+        ["acme (user-acme) overdue since 2026-11-23T11:00:00Z [reason]: the sentence of status; ask \
+             platform@example.com"]
     );
 }
 

@@ -17,7 +17,7 @@ const SENTENCE_CHARS_MAX: usize = 1000;
 #[must_use]
 pub fn headline(telling: &Telling) -> String {
     match &telling.items[..] {
-        [] => "keyround: nothing to say".to_owned(),
+        [] => "keyround: no alerts".to_owned(),
         [one] => format!("keyround: {}", head_of(one)),
         items => {
             let mut counts: BTreeMap<(bool, &'static str), usize> = BTreeMap::new();
@@ -58,7 +58,7 @@ fn head_of(item: &Item) -> String {
 
 fn state(condition: Condition) -> &'static str {
     match condition {
-        Condition::Warning => "due before long",
+        Condition::Warning => "due soon",
         Condition::Due => "due",
         Condition::Overdue => "overdue",
         Condition::Failed => "failing",
@@ -69,7 +69,7 @@ fn state(condition: Condition) -> &'static str {
         Condition::RootKey => "with an access key of root",
         Condition::Audit => "with a grave finding",
         Condition::Journal => "without its journal",
-        Condition::Aws => "without an answer from AWS",
+        Condition::Aws => "cannot reach AWS",
         Condition::SealKey => "without its seal key",
         Condition::NoWorkingKey => "without a working key",
         Condition::Held => "on hold",
@@ -103,7 +103,7 @@ pub fn lines(telling: &Telling) -> Vec<String> {
     });
     let mut lines: Vec<String> = items.iter().take(LINES_MAX).map(|item| line(item)).collect();
     if items.len() > LINES_MAX {
-        lines.push(format!("and {} more: keyround status", items.len() - LINES_MAX));
+        lines.push(format!("and {} more: run keyround status", items.len() - LINES_MAX));
     }
     lines
 }
@@ -119,7 +119,7 @@ fn line(item: &Item) -> String {
             format!("{head}: {}", cut(sentence))
         }
         Item::News(notice) => format!("{head} at {}: {}", notice.at, cut(&notice.sentence)),
-        Item::Test => "keyround can reach you here; it was asked to by `keyround alert test`".to_owned(),
+        Item::Test => "this sink works; `keyround alert test` sent this message".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! **Invariant:** a draft is a configuration without mistakes, and does nothing: each of its vendors is
 //! switched off until a person has said how a key is delivered to it.
 //!
-//! **Invariant:** what is a guess is said to be one, with its reason, beside it.
+//! **Invariant:** each guess is marked as a guess, with its reason beside it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -89,11 +89,14 @@ fn of_user(
 fn delivery(name: &str, preset: Option<&Proposal>) -> String {
     match preset {
         Some(preset) => format!(
-            "[[vendor.{name}.deliver]]\nkind = \"preset\"\npreset = \"{}\"\n[vendor.{name}.deliver.params]             # examples: replace them\n{}",
+            "[[vendor.{name}.deliver]]\nkind = \"preset\"\npreset = \"{}\"\n[vendor.{name}.deliver.params]        \
+                  # examples: replace them\n{}",
             preset.name, preset.parameter_lines
         ),
         None => format!(
-            "[[vendor.{name}.deliver]]\nkind = \"webhook\"                        # a guess: how does it take keys?\nurl = \"https://{name}.invalid/aws-keys\"    # nobody's: write the vendor's here\nsecret = \"env:{variable}_WEBHOOK\"\n",
+            "[[vendor.{name}.deliver]]\nkind = \"webhook\"                        # a guess: how does it take \
+             keys?\nurl = \"https://{name}.invalid/aws-keys\"    # nobody's: write the vendor's here\nsecret = \
+             \"env:{variable}_WEBHOOK\"\n",
             variable = name.to_ascii_uppercase().replace('-', "_"),
         ),
     }

@@ -102,7 +102,7 @@ impl Alarm {
         };
         let patience = if error.is_some() { LAST_WORD_MAX * 10 } else { LAST_WORD_MAX };
         if tokio::time::timeout(patience, last_word).await.is_err() {
-            tracing::warn!("an alert was still being told; it is told again at the next start");
+            tracing::warn!("an alert was still being sent; it is sent again at the next start");
         }
     }
 }

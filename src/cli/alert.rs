@@ -33,7 +33,7 @@ pub(crate) async fn test(config: Option<&Path>, name: Option<SinkName>, screen: 
     if listeners.is_empty() {
         let message = match &name {
             Some(name) => format!("there is no [alert.{name}] in the configuration"),
-            None => "the configuration has no [alert.NAME]: nobody is told anything".to_owned(),
+            None => "the configuration has no [alert.NAME], so no alerts are sent".to_owned(),
         };
         return Err(Failure::new(Code::Usage, message).hinted("rotation.toml.example has one of each kind"));
     }

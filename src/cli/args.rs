@@ -36,13 +36,13 @@ pub(crate) struct Global {
     /// How log lines are written to standard error [default: text; fields, where that is systemd's journal]
     #[arg(long, global = true, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
-    /// Log more; can be repeated
+    /// Log more details; can be repeated
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
-    /// Log errors only, and show no progress
+    /// Log only errors, and show no progress
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// When to colour
+    /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
 }
@@ -84,77 +84,77 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the scheduler until told to stop
+    /// Run the scheduler until it is stopped
     Run,
     /// Make one pass: drive each rotation as far as it can go now
     Rotate(Rotate),
     /// Show keys, ages, verdicts and rotations in flight
     Status(Vendors),
-    /// Explain why a vendor's key is (not) due, and what happens next
+    /// Explain why a vendor's key is due or not, and what happens next
     Explain {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
     },
-    /// Check the configuration; online also AWS, rights, vendors and alerts
+    /// Check the configuration; with --online also AWS, rights, vendors and alert sinks
     Check {
-        /// Ask AWS, the vendors and those who are told too; nothing is changed, nobody is told anything
+        /// Also contact AWS, vendors and alert sinks. Read-only; sends no alerts
         #[arg(long)]
         online: bool,
     },
-    /// Play the whole life of a rotation with your own configuration, against stand-ins
+    /// Play the whole life of a rotation with your configuration, against simulated AWS and vendors
     Rehearse(Vendors),
     /// List the presets for vendors, or show one with a configuration to paste
     #[command(args_conflicts_with_subcommands = true)]
     Vendors(Catalogue),
-    /// Try out those who are told when something is wrong
+    /// Send a test alert
     Alert {
         #[command(subcommand)]
         command: AlertCommand,
     },
-    /// Review the account: the keys and roles of third parties, and what they may do
+    /// Review the account: the keys and roles of third parties, and their rights
     Audit(Audit),
-    /// Generate least-privilege policies, and judge policies
+    /// Write least-privilege policies, and check policies
     #[command(subcommand)]
     Policy(Policy),
     /// Show what was done, when and by whom
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     History(History),
-    /// Check the journal, or change the key that it is sealed with
+    /// Check the journal, or change the key that seals it
     Journal {
         #[command(subcommand)]
         command: JournalCommand,
     },
-    /// Write the page as one file for a period, with evidence
+    /// Write a report on a period as one HTML file, with evidence
     Report(Report),
-    /// Print what goes with the metrics that `run` serves
+    /// Print alert rules and a dashboard for the metrics of `run`
     Metrics {
         #[command(subcommand)]
         command: MetricsCommand,
     },
     /// Draft a configuration from what is found in the account
     ///
-    /// A file that is there is not overwritten.
+    /// An existing file is not overwritten.
     Init {
-        /// Where to; - is standard output; by default where --config says, else ./rotation.toml
+        /// The file to write; - is standard output [default: the file of --config, or ./rotation.toml]
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Show the new key of a delivery by hand, once, to whoever takes it there
+    /// Show the new key of a delivery by hand, once
     ///
-    /// That it is shown is written down first. From then on the key is not taken back, also when the rotation is given
-    /// up.
+    /// The journal records this before the key is shown. From then on keyround does not discard the key, even when
+    /// the rotation is abandoned.
     Reveal(Reveal),
-    /// Say that the vendor has the new key of a delivery by hand
+    /// Confirm that the vendor has the new key of a delivery by hand
     ///
-    /// Its secret is then erased. The old key stays Active until the new one was seen in use.
+    /// keyround then erases the secret. The old key stays Active until the new one was seen in use.
     Ack {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
-        /// Of a vendor with several users, this one
+        /// The IAM user, if the vendor has several
         #[arg(long, value_name = "NAME")]
         user: Option<IamUserName>,
     },
-    /// Stop a rotation in flight where it is, until resumed
+    /// Stop a rotation in flight where it is, until it is resumed
     ///
     /// If the old key is Inactive already, keyround still checks the vendor, and sets the old key Active again if the
     /// vendor needs it. Only a rotation in flight can be held. To prevent one from starting, set `enabled = false` or
@@ -162,38 +162,38 @@ pub(crate) enum Command {
     Hold {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
-        /// Go on by itself at this time (RFC 3339)
+        /// Continue at this time without `resume` (RFC 3339)
         #[arg(long, value_name = "TIME")]
         until: Option<Timestamp>,
-        /// Why; kept in the history, so no secrets
+        /// The reason; it is kept in the history, so it must not contain secrets
         #[arg(long)]
         why: String,
     },
-    /// Let a rotation that is held or stuck go on
+    /// Continue a rotation that is held or stuck
     ///
-    /// It goes on at the next pass: that of the running scheduler, or `keyround rotate VENDOR`.
+    /// It continues at the next pass: that of the running scheduler, or `keyround rotate VENDOR`.
     Resume {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
     },
-    /// Set the old key Active again, and soak anew
+    /// Set the old key Active again, and start the soak again
     ///
     /// It happens at the next pass: that of the running scheduler, or `keyround rotate VENDOR`.
     Reactivate {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
-        /// Why; kept in the history, so no secrets
+        /// The reason; it is kept in the history, so it must not contain secrets
         #[arg(long)]
         why: String,
     },
-    /// Give a rotation up; no key that the vendor may hold is taken away
+    /// Give a rotation up, and keep every key that the vendor may hold
     ///
-    /// A new key that the vendor was never offered is discarded. A vendor that was offered it may hold
-    /// either key, so both stay as they are, and no other rotation begins before somebody has deleted one of them.
+    /// A new key that was never offered to the vendor is discarded. If it was offered, the vendor may hold either
+    /// key, so both stay as they are, and no other rotation begins before a person has deleted one of them.
     Abandon {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
-        /// Why; kept in the history, so no secrets
+        /// The reason; it is kept in the history, so it must not contain secrets
         #[arg(long)]
         why: String,
     },
@@ -223,13 +223,13 @@ pub(crate) struct Vendors {
 pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) only: Vendors,
-    /// Say what would be done, check that it could be, and change nothing
+    /// Show what a pass would do and check that it could; changes nothing
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
-    /// Rotate whether due or not, also outside the vendor's windows
+    /// Rotate whether a key is due or not, also outside the vendor's windows
     #[arg(long)]
     pub(crate) force: bool,
-    /// Stay until each rotation has ended, or only a person can go on
+    /// Wait until each rotation has ended, or needs a person
     #[arg(long)]
     pub(crate) wait: bool,
     /// Exit with 2 when work is due or under way
@@ -255,35 +255,35 @@ pub(crate) enum CatalogueCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
-    /// Show what is found of these vendors only; can be repeated
+    /// Show the findings of these vendors only; can be repeated
     #[arg(value_name = "VENDOR")]
     pub(crate) vendors: Vec<VendorName>,
-    /// Show findings that are this bad, or worse
+    /// Show findings of this severity or above
     #[arg(long, value_name = "LEVEL", value_parser = severity)]
     pub(crate) severity: Option<Severity>,
-    /// Show what was not found by the last review with this option, which it remembers beside the journal
+    /// Show only findings that the last review with this option did not have; its findings are kept beside the journal
     #[arg(long)]
     pub(crate) since_last: bool,
-    /// Exit with 2 when there is a finding this bad, or worse, that is not waived
+    /// Exit with 2 when there is a finding of this severity or above that is not waived
     #[arg(long, value_name = "LEVEL", value_parser = severity)]
     pub(crate) fail_on: Option<Severity>,
-    /// Do not ask AWS what each vendor has used, which takes calls for each of them
+    /// Skip the calls that ask AWS what each vendor has used
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Ask CloudTrail from where each vendor's key is used, two keys a second
+    /// Ask CloudTrail for the addresses that use each vendor's key, at two keys a second
     #[arg(long)]
     pub(crate) origins: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
-    /// Write the least that the rotator needs for this configuration
+    /// Write the least-privilege policy of keyround for this configuration
     Rotator(Rotator),
-    /// Write the least that a vendor needs, by what it declares or by what it has used
+    /// Write the least-privilege policy of a vendor, from its declared actions or from its use
     Vendor(ForVendor),
     /// Write the trust policy of a vendor's role, with an external id
     Trust(Trust),
-    /// Judge policies that are given to third parties: what each gives too much
+    /// Check policies of third parties for excess rights
     Lint(Lint),
 }
 
@@ -295,7 +295,7 @@ pub(crate) struct Rotator {
     /// Ask IAM for the account and the paths of the users
     #[arg(long)]
     pub(crate) online: bool,
-    /// With what `audit` and `init` read
+    /// Include the permissions that `audit` and `init` need
     #[arg(long)]
     pub(crate) review: bool,
     /// Write the trust policy of the role in place of its rights: for the account that the rotator comes from
@@ -310,7 +310,7 @@ pub(crate) struct Rotator {
 pub(crate) struct ForVendor {
     /// The vendor, as in `[vendor.NAME]`
     pub(crate) vendor: VendorName,
-    /// From where the actions are taken
+    /// The source of the actions
     #[arg(long, value_enum, default_value_t = From::Declared)]
     pub(crate) from: From,
 }
@@ -319,7 +319,7 @@ pub(crate) struct ForVendor {
 pub(crate) enum From {
     /// `actions = […]` of the vendor's section
     Declared,
-    /// What IAM says that it has used in the last 90 days
+    /// The actions that it has used in the last 90 days, according to IAM
     Used,
 }
 
@@ -327,7 +327,7 @@ pub(crate) enum From {
 pub(crate) struct Trust {
     /// The vendor, as in `[vendor.NAME]`
     pub(crate) vendor: VendorName,
-    /// The vendor's own account [default: `vendor_account_id` of the vendor's section]
+    /// The vendor's account [default: `vendor_account_id` of the vendor's section]
     #[arg(long, value_name = "ID")]
     pub(crate) vendor_account: Option<AccountId>,
     /// The external id that the vendor made for you [default: one is suggested]
@@ -346,13 +346,13 @@ fn external_id(text: &str) -> Result<String, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Lint {
-    /// Policies as JSON; none, or -: standard input
+    /// Policies as JSON; with no file, or -, they are read from standard input
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Whose policies they are
+    /// The holder of the policies
     #[arg(long = "for", value_enum, default_value_t = Holder::ThirdParty)]
     pub(crate) holder: Holder,
-    /// Exit with 2 when there is a finding this bad, or worse
+    /// Exit with 2 when there is a finding of this severity or above
     #[arg(long, value_name = "LEVEL", value_parser = severity)]
     pub(crate) fail_on: Option<Severity>,
 }
@@ -371,19 +371,19 @@ fn severity(text: &str) -> Result<Severity, String> {
 pub(crate) struct Reveal {
     /// The vendor, as in `[vendor.NAME]`
     pub(crate) vendor: VendorName,
-    /// Of a vendor with several users, this one
+    /// The IAM user, if the vendor has several
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<IamUserName>,
-    /// Encrypt it to this age recipient (age1…), so that only its identity opens it
+    /// Encrypt the key to this age recipient (age1…)
     #[arg(long = "for", value_name = "RECIPIENT")]
     pub(crate) recipient: Option<Recipient>,
-    /// Write what is encrypted to this new file, mode 0600
+    /// Write the encrypted key to this new file, with mode 0600
     #[arg(long, value_name = "FILE", requires = "recipient")]
     pub(crate) output: Option<PathBuf>,
-    /// Show it although it was shown before
+    /// Show the key although it was shown before
     #[arg(long, requires = "why")]
     pub(crate) again: bool,
-    /// Why again; kept in the history, so no secrets
+    /// The reason for showing it again; it is kept in the history, so it must not contain secrets
     #[arg(long, requires = "again")]
     pub(crate) why: Option<String>,
 }
@@ -411,13 +411,13 @@ pub(crate) enum JournalCommand {
     Verify,
     /// Seal the journal with another key
     ///
-    /// The new key is the one that `[journal] seal_key` refers to; without that key in the configuration, a new one is
-    /// made and kept in the file seal.key beside the journal. Stop `keyround run` first.
+    /// The new key is the one that `[journal] seal_key` refers to; without that setting, a new one is created in the
+    /// file seal.key beside the journal. Stop `keyround run` first.
     Rekey {
-        /// The key so far, such as `file:/var/lib/keyround/seal.key` [default: seal.key beside the journal]
+        /// The present seal key, such as `file:/var/lib/keyround/seal.key` [default: seal.key beside the journal]
         #[arg(long, value_name = "REFERENCE", conflicts_with = "lost")]
         from: Option<SecretRef>,
-        /// The key so far is lost: discard the secrets of rotations that are not verified, and keep the history
+        /// The present seal key is lost: keep the history, and discard the secrets of rotations that are not verified
         #[arg(long)]
         lost: bool,
     },
@@ -425,7 +425,7 @@ pub(crate) enum JournalCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AlertCommand {
-    /// Send a test through each alert, or through this one
+    /// Send a test alert to every sink, or to this one
     Test {
         /// The alert, as in `[alert.NAME]`
         name: Option<SinkName>,
@@ -437,7 +437,7 @@ pub(crate) struct Report {
     /// The file, which only its owner can read
     #[arg(long, value_name = "FILE.html")]
     pub(crate) output: PathBuf,
-    /// With each vendor's scorecard and the findings of `keyround audit`
+    /// Include each vendor's scorecard and the findings of `keyround audit`
     #[arg(long)]
     pub(crate) audit: bool,
     /// From this time on (RFC 3339), or from this day on [default: 90 days ago]

@@ -43,7 +43,7 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
         let tellers = setup::tellers(&settings)?;
         let world = setup::world(settings, Mode::Read).await?;
         let (events, _) = world.journal.verify_history().await?;
-        let sentence = format!("it can be read, and its {events} events fit together");
+        let sentence = format!("it can be read, and its {events} events are consistent");
         checks.push(OneView::new(None, None, Check { check: "journal".to_owned(), ok: true, sentence }));
         for preview in preview(&world, &[], false, true).await? {
             let visited = preview.visited;

@@ -11,7 +11,7 @@ use crate::ports::JournalError;
 pub(crate) enum Code {
     /// Fine; also when nothing was due.
     Fine = 0,
-    /// An operation failed or a vendor is stuck; the others went on.
+    /// An operation failed or a vendor is stuck; the other vendors continued.
     Failed = 1,
     /// Only when asked for: work is due.
     WorkIsDue = 2,

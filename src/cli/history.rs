@@ -61,10 +61,12 @@ pub(crate) async fn verify(journal: &dyn Journal, screen: &Screen) -> Ended {
         Format::Json => screen.show_json(&Verified { ok: true, events, head, seal_checked }),
         Format::Table => {
             let seal = match seal_checked {
-                true => "the seal over it fits the seal key",
-                false => "the seal over it is not checked, because the seal key cannot be read",
+                true => "the seal matches the seal key",
+                false => "the seal is not checked, because the seal key cannot be read",
             };
-            screen.show(&format!("{events} events, each fits the one before it; head {head}; {seal}"));
+            screen.show(&format!(
+                "{events} events; each hash follows from the one before it; head {head}; {seal}"
+            ));
         }
     }
     Ok(Code::Fine)

@@ -22,7 +22,7 @@ pub(crate) async fn init(config: Option<&Path>, output: Option<&Path>, screen: &
     let path = output.map_or_else(|| target(config), Path::to_owned);
     let is_stdout = path == Path::new("-");
     if !is_stdout && path.exists() {
-        let message = format!("{} is there already, and was left as it is", path.display());
+        let message = format!("{} exists already, and was not changed", path.display());
         return Err(
             Failure::new(Code::Usage, message).hinted("--output FILE, or --output - to read the draft")
         );
@@ -41,7 +41,7 @@ pub(crate) async fn init(config: Option<&Path>, output: Option<&Path>, screen: &
     }
     write(&path, &text)?;
     screen.show(&format!(
-        "{} was drafted: read it before anything else, each vendor in it is switched off",
+        "{} was written. Every vendor in it is switched off: read the file and fill it in first",
         path.display()
     ));
     Ok(Code::Fine)

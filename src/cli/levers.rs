@@ -126,7 +126,7 @@ pub(super) fn of_vendor(
     let failure =
         Failure::new(Code::Failed, format!("{vendor} has no rotation in flight; nothing was changed"));
     Err(failure.hinted(match renamed {
-        Some(name) => format!("the rotation that it began belongs to {name} now"),
+        Some(name) => format!("the rotation in flight for its user belongs to {name}"),
         None => "`keyround status` shows what is under way".to_owned(),
     }))
 }
@@ -148,17 +148,18 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
             }
         }
     }
-    Err(Failure::new(Code::TryAgain, "the rotation moved on each time; try again"))
+    Err(Failure::new(Code::TryAgain, "the rotation changed during each attempt; try again"))
 }
 
 fn why_not(rotation: &Rotation, event: &Event) -> String {
     match (event, rotation.stage()) {
         (Event::Acknowledged { .. }, Stage::HandOver { .. }) if rotation.revealed_at().is_none() => {
-            "nobody was shown the new key yet, so the vendor cannot have it; `keyround reveal` shows it".to_owned()
+            "the new key was not shown to anybody yet, so the vendor cannot have it; `keyround reveal` shows \
+             it".to_owned()
         }
         (Event::ReactivationAsked { .. }, Stage::Cool { .. }) => {
-            "a request to delete the old key may be under way, and would delete it after it was brought back; nothing was \
-             changed; whether it is still there is known after a pass in five minutes: try again then"
+            "the old key may be about to be deleted, so it was not set Active; nothing was changed. Retry in five \
+             minutes, after the next pass"
                 .to_owned()
         }
         (_, stage) => {
@@ -181,7 +182,7 @@ fn outlook(before: &Rotation, rotation: &Rotation) -> String {
         Next::Wait { until, why } => why.until(until),
         Next::Stuck(blocker) => blocker.to_string(),
         Next::Ended(Ending::Abandoned) => what_stays(before),
-        Next::Ended(Ending::Done) => "the rotation is over".to_owned(),
+        Next::Ended(Ending::Done) => "the rotation is done".to_owned(),
     }
 }
 
@@ -189,14 +190,14 @@ fn outlook(before: &Rotation, rotation: &Rotation) -> String {
 fn what_stays(before: &Rotation) -> String {
     let old = before.old();
     match before.stage().new_key() {
-        None => format!("the rotation is given up before a new key was made; the vendor has {old}"),
+        None => format!("the rotation is abandoned before a new key was created; the vendor has {old}"),
         Some(new) if before.old_key_may_be_inactive() => format!(
-            "the rotation is given up; the new key {new} stays, and the old one, {old}, which was set Inactive, is not brought \
-             back any more, whatever happens at the vendor: delete {old}, or set it Active if the vendor needs it"
+            "the rotation is abandoned; the new key {new} stays, and keyround will not set the old key {old}, \
+             which was set Inactive, Active again: delete {old}, or set it Active if the vendor needs it"
         ),
         Some(new) => format!(
-            "the rotation is given up; the old key {old} and the new one, {new}, are left as they are, as the vendor may use \
-             either: no other rotation begins before the one that it does not use is deleted"
+            "the rotation is abandoned; the old key {old} and the new key {new} stay as they are, because the \
+             vendor may use either. Delete the one that it does not use: no other rotation begins before that"
         ),
     }
 }
@@ -230,6 +231,9 @@ mod tests {
         let rotation = cooling(&[Event::Intended { intent, at: at(900_000) }]);
         assert!(rotation.clone().apply(&asked).is_err());
         let sentence = why_not(&rotation, &asked);
-        assert!(sentence.contains("nothing was changed") && sentence.contains("try again"), "{sentence}");
+        assert!(
+            sentence.contains("nothing was changed") && sentence.contains("Retry in five minutes"),
+            "{sentence}"
+        );
     }
 }

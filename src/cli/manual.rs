@@ -1,4 +1,5 @@
-//! `man`, `completions` and `schema`: what packages and editors want beside the program. The first two are made from the
+//! `man`, `completions` and `schema`: what packages and editors want beside the program. The first two are made from
+//! the
 //! command line's own description, so they cannot say anything else than `--help`.
 
 use clap::CommandFactory;
@@ -18,7 +19,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
         "EXIT STATUS",
         &[
             ("0", "Fine; also when nothing was due."),
-            ("1", "An operation failed or a vendor is stuck; the others went on."),
+            ("1", "An operation failed or a vendor is stuck; the other vendors continued."),
             ("2", "Only with --detailed-exitcode: work is due or under way."),
             ("64", "The command line is wrong."),
             ("75", "The journal or AWS cannot be reached; try again later."),
@@ -30,9 +31,12 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
         &[
             (
                 "SIGTERM, SIGINT",
-                "No effect is begun any more, those under way are let finish, then the program ends.",
+                "No new effect begins. The program ends when the effects under way have finished.",
             ),
-            ("SIGHUP", "run reads the configuration again. A bad one changes nothing."),
+            (
+                "SIGHUP",
+                "run reads the configuration again. If it has mistakes, the previous one stays in force.",
+            ),
         ],
     ),
     (

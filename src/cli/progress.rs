@@ -21,7 +21,8 @@ pub(crate) struct Reporter {
 struct Notes {
     bars: BTreeMap<Who, ProgressBar>,
     steps: BTreeMap<RotationId, Vec<String>>,
-    /// What each user's trouble was last, so that it is logged once and not at every pass. By its reason: the sentence has
+    /// What each user's trouble was last, so that it is logged once and not at every pass. By its reason: the
+    /// sentence has
     /// the id of a request, which is another one each time.
     troubles: BTreeMap<Who, &'static str>,
     /// The same of vendors whose users could not be listed.
@@ -185,8 +186,8 @@ fn in_a_line(event: &Event, user: &IamUserName) -> String {
         Event::Deleted { .. } => format!("a key of user {user} was {what}"),
         Event::Held { .. } => format!("held {what}"),
         Event::Resumed { .. } => format!("resumed {what}"),
-        Event::ReactivationAsked { .. } => format!("the old key was asked back {what}"),
-        Event::Abandoned { .. } => format!("given up {what}"),
+        Event::ReactivationAsked { .. } => format!("reactivation requested {what}"),
+        Event::Abandoned { .. } => format!("abandoned {what}"),
         Event::Probed { .. }
         | Event::Delivered { .. }
         | Event::Revealed { .. }

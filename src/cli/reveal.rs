@@ -56,7 +56,8 @@ pub(crate) async fn reveal(config: Option<&Path>, asked: Reveal, screen: &Screen
         return Err(failure);
     }
     written(file, &text, screen).map_err(|error| {
-        let message = format!("it is written down that the new key was shown, and it could not be: {error}");
+        let message =
+            format!("the journal records that the new key was shown, but it could not be shown: {error}");
         Failure::new(Code::Failed, message)
             .hinted(format!("`keyround reveal {} --again --why REASON` shows it again", asked.vendor))
     })?;
@@ -91,12 +92,12 @@ async fn the_one(
     match (waiting.pop(), users.len()) {
         (Some(one), 1) => Ok(one),
         (Some(_), _) => {
-            let message = format!("{vendor} has more than one new key to be handed over; nothing was shown");
+            let message = format!("{vendor} has more than one new key to deliver by hand; nothing was shown");
             Err(Failure::new(Code::Usage, message)
-                .hinted(format!("say which with --user: {}", users.join(", "))))
+                .hinted(format!("choose one with --user: {}", users.join(", "))))
         }
         (None, _) => {
-            let message = format!("{vendor} has no new key that waits to be handed over; nothing was shown");
+            let message = format!("{vendor} has no new key to deliver by hand; nothing was shown");
             Err(Failure::new(Code::Failed, message)
                 .hinted(format!("`keyround explain {vendor}` says what it waits for")))
         }
@@ -111,7 +112,9 @@ async fn replayed(journal: &dyn Journal, known: &Known) -> Result<Rotation, Fail
 
 fn may_be_shown(rotation: &Rotation, asked: &Reveal) -> Result<(), Failure> {
     let Some(revealed_at) = rotation.revealed_at().filter(|_| !asked.again) else { return Ok(()) };
-    let message = format!("the new key was shown at {revealed_at}, and is shown once; nothing was shown now");
+    let message = format!(
+        "the new key was shown at {revealed_at} already, and is shown only once; nothing was shown now"
+    );
     Err(Failure::new(Code::Failed, message).hinted(format!(
         "if it was lost on the way: `keyround reveal {} --again --why REASON`, which the history keeps",
         asked.vendor
@@ -194,7 +197,7 @@ async fn record(journal: &dyn Journal, known: &Known, asked: &Reveal) -> Result<
             recipient: asked.recipient.as_ref().map(ToString::to_string),
             at: SystemClock.now(),
         };
-        let moved_on = "the rotation moved on meanwhile; nothing was shown";
+        let moved_on = "the rotation changed meanwhile; nothing was shown";
         let entry = entry_after(&mut rotation, &event, None);
         let entry = entry.map_err(|_| Failure::new(Code::Failed, moved_on))?;
         match journal.append(entry).await {
@@ -202,7 +205,10 @@ async fn record(journal: &dyn Journal, known: &Known, asked: &Reveal) -> Result<
             appended => return Ok(appended?),
         }
     }
-    Err(Failure::new(Code::TryAgain, "the rotation moved on each time; nothing was shown; try again"))
+    Err(Failure::new(
+        Code::TryAgain,
+        "the rotation changed during each attempt; nothing was shown; try again",
+    ))
 }
 
 fn written(file: Option<File>, text: &Secret, screen: &Screen) -> io::Result<()> {

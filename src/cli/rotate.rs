@@ -81,7 +81,7 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     let code = code_of(&found);
     if stop.is_cancelled() {
         let message = "stopped before everything was done";
-        let hint = "what is under way goes on from the journal when keyround runs again";
+        let hint = "rotations in flight continue from the journal when keyround runs again";
         return Err(Failure::new(Code::TryAgain, message).hinted(hint));
     }
     let work_left = found.iter().any(is_unfinished);
@@ -196,10 +196,25 @@ fn preview_text(previews: &[Preview]) -> String {
         lines.extend(preview.preflight.iter().map(check_line));
         lines.extend(preview.steps.iter().zip(1..).map(|(step, number)| format!("  {number}. {step}")));
     }
-    let would = previews.iter().filter(|preview| action(&preview.visited) == "rotate").count();
     lines.push(String::new());
-    lines.push(format!("dry run: {would} would be rotated; nothing was changed"));
+    lines.push(totals(previews.iter().map(|preview| action(&preview.visited))));
     lines.join("\n")
+}
+
+/// The last line of a dry run: how many rows there are of each kind.
+fn totals<'a>(actions: impl Iterator<Item = &'a str>) -> String {
+    let actions: Vec<&str> = actions.collect();
+    let counted = |words: &[&str]| actions.iter().filter(|action| words.contains(action)).count();
+    let mut parts = vec![
+        format!("{} to rotate", counted(&["rotate"])),
+        format!("{} to continue", counted(&["continue", "wait"])),
+    ];
+    let stuck = counted(&["stuck"]);
+    if stuck > 0 {
+        parts.push(format!("{stuck} stuck"));
+    }
+    parts.push(format!("{} unchanged", counted(&["none"])));
+    format!("dry run: {}; nothing was changed", parts.join(", "))
 }
 
 pub(crate) fn check_line(check: &Check) -> String {

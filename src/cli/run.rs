@@ -43,7 +43,7 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     reload.abort();
     alarm.end(found.as_ref().err()).await;
     found?;
-    tracing::info!("stopped; what is under way goes on from the journal when keyround runs again");
+    tracing::info!("stopped; rotations in flight continue from the journal when keyround runs again");
     Ok(Code::Fine)
 }
 
@@ -69,10 +69,10 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("told to stop: finishing what is under way; Ctrl-C stops at once");
+        tracing::info!("stopping after the effects under way; Ctrl-C stops at once");
         stop.cancel();
         interrupt.recv().await;
-        tracing::warn!("stopped at once: what is under way goes on from the journal next time");
+        tracing::warn!("stopped at once; rotations in flight continue from the journal next time");
         std::process::exit(i32::from(Code::TryAgain as u8));
     });
     Ok(())
@@ -110,7 +110,7 @@ async fn reload_on_hangup(
             }
             Err(failure) => {
                 tracing::error!(
-                    "the old configuration stays in force, because the new one is bad: {failure}"
+                    "the previous configuration stays in force, because the new one has mistakes: {failure}"
                 );
                 supervised.reloaded(Some(now));
             }

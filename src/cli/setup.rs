@@ -97,7 +97,7 @@ fn world_with(
     })
 }
 
-/// Those who are told. They have a way out of their own, so that no trouble of theirs is a vendor's.
+/// The alert sinks. They have HTTP connections of their own, so that a slow sink delays no vendor.
 pub(crate) fn tellers(settings: &Settings) -> Result<Tellers, Failure> {
     if settings.alerts.is_empty() && settings.heartbeat.is_none() {
         return Ok(Tellers::default());

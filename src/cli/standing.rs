@@ -196,7 +196,9 @@ impl fmt::Display for Standing {
             .map(|(word, kind)| self.kind(word, |how| (how == kind).then(String::new)));
         let bad = self.bad_since.map(|since| {
             let since = since.to_chrono().format("%Y-%m-%d %H:%M UTC");
-            format!("the configuration file was bad at {since} and an older reading of it is in force")
+            format!(
+                "the configuration file had mistakes at {since}, and the previous configuration is in force"
+            )
         });
         let parts = [Some(vendors), pass, visits, rotating, held, due, overdue, stuck, bad];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
@@ -214,8 +216,8 @@ fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {
         Waiting::HeldWhileInactive { .. } => return How::Held { until: Timestamp::NEVER },
         Waiting::Soak | Waiting::Cool | Waiting::Window | Waiting::Discard { .. } => "until",
         Waiting::Propagation | Waiting::Backoff { .. } | Waiting::Doubt => "again at",
-        Waiting::Reveal { .. } => "waits for somebody to reveal the key, looked at again at",
-        Waiting::HandOver { .. } => "waits for word of the hand-over, looked at again at",
+        Waiting::Reveal { .. } => "waits for `keyround reveal`; checked again at",
+        Waiting::HandOver { .. } => "waits for `keyround ack`; checked again at",
         Waiting::Use { .. } | Waiting::UseAfterRetirement { .. } | Waiting::Quiet { .. } => {
             "looked at again at"
         }

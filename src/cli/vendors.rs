@@ -120,7 +120,7 @@ fn show(preset: &Preset, screen: &Screen) {
     lines.extend(preset.notes.iter().map(|note| format!("- {note}")));
     let asks_back = match preset.can_verify {
         true => "the vendor is asked which key is in force",
-        false => "the vendor cannot be asked which key is in force, so its acceptance has to do",
+        false => "not verified: the vendor cannot be asked which key is in force",
     };
     lines.push(format!("- {} ({}).", capitalised(asks_back), preset.read_back));
     if !preset.permissions.is_empty() {

@@ -230,7 +230,7 @@ impl Alerts {
     }
 }
 
-/// Whether something new was found; for ever, where nobody looks.
+/// Whether there are new findings. Without a review this never returns.
 async fn changed(found: &mut Option<watch::Receiver<Reviewed>>) -> bool {
     match found {
         Some(found) => found.changed().await.is_ok(),
@@ -261,7 +261,7 @@ async fn pulse(heartbeat: &dyn Heartbeat, clock: &dyn Clock, head: Option<&(u64,
             Err(fault) => fault.sentence().clone_into(&mut last),
         }
     }
-    tracing::warn!("the heartbeat was not taken: {last}; whoever waits for it will raise an alarm");
+    tracing::warn!("the heartbeat was not accepted: {last}; a monitor that waits for it will raise an alarm");
 }
 
 /// The alert that a failure of the journal is; `None`: another process has it, which is as it should be.

@@ -43,12 +43,12 @@ pub enum Rest {
 pub(crate) enum DriveError {
     /// The journal did not do it.
     #[error(
-        "the journal did not take part: {0}; nothing is done that was not written down before, and the next pass goes on \
-         from what is in it"
+        "the journal is unavailable: {0}; nothing beyond the recorded steps was done, and the next pass continues \
+         from them"
     )]
     Journal(#[from] JournalError),
     /// The journal contradicts itself.
-    #[error("the journal cannot be believed: {0}; nothing more is done for this user")]
+    #[error("the journal contradicts itself: {0}; nothing more is done for this user")]
     Illegal(#[from] IllegalEvent),
     /// It goes on and on.
     #[error(
@@ -80,7 +80,7 @@ impl DriveError {
 ///
 /// # Errors
 ///
-/// The journal did not take part, or cannot be believed.
+/// The journal is unavailable, or contradicts itself.
 pub(crate) async fn drive(
     world: &World,
     subject: &Subject,

@@ -515,10 +515,7 @@ mod tests {
         for patience in [Patience::Short, Patience::Unlimited] {
             assert!(!covers(patience, 1, &reveal));
             assert!(!patience.covers(Timestamp::NEVER, &hold, now), "no time ends it");
-            assert!(
-                !patience.covers(Timestamp::NEVER, &Waiting::Soak, now),
-                "and nothing is waited for for ever"
-            );
+            assert!(!patience.covers(Timestamp::NEVER, &Waiting::Soak, now), "and no wait is without end");
         }
         assert!(!Patience::Short.covers(Timestamp::NEVER, &hold, Timestamp::NEVER));
     }

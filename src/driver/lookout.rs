@@ -55,7 +55,7 @@ impl Lookout {
         self.locked().clone()
     }
 
-    /// Takes what a review of the accounts came to. It is shown; those who are told hear of it elsewhere.
+    /// Takes what a review of the accounts came to. It is shown; the alert sinks get it from the notifier.
     pub fn reviewed(&self, review: Summary) {
         self.locked().review = Some(review);
     }

@@ -1,7 +1,10 @@
-//! The daily review of the accounts, for those sinks that want to hear what it finds. Who looks at the page sees it too.
+//! The daily review of the accounts, for those sinks that want to hear what it finds. Who looks at the page sees it
+//! too.
 //!
-//! **Invariant:** it is made once a day, also over restarts and by a timer that rotates every few minutes, unless a sink is
-//! down that was to hear of it; and only where a sink names what it finds: a review takes calls to AWS, and rights that a rotation does not take.
+//! **Invariant:** it is made once a day, also over restarts and by a timer that rotates every few minutes, unless a
+//! sink is
+//! down that was to hear of it; and only where a sink names what it finds: a review takes calls to AWS, and rights
+//! that a rotation does not take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,9 +86,7 @@ impl Reviews {
                     reviewed.at = matches!(fault, Fault::Refused(_)).then_some(now).or(reviewed.at);
                     reviewed.not_before = Some(now + AGAIN);
                     let sentence = fault.sentence();
-                    tracing::warn!(
-                        "of root-key and audit nothing is told, because {sentence}; rotations go on"
-                    );
+                    tracing::warn!("root-key and audit alerts are skipped: {sentence}; rotations continue");
                 }
             });
         }));

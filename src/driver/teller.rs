@@ -3,10 +3,12 @@
 //! **Invariant:** each sink has its own memory and its own trouble: one that fails is tried again by itself, later,
 //! and the others never know.
 //!
-//! **Invariant:** what is about to be told is remembered as told in doubt before it is told. A process that ends between
+//! **Invariant:** what is about to be told is remembered as told in doubt before it is told. A process that ends
+//! between
 //! the two leaves no sink with something that nobody will tell it is over.
 //!
-//! **Invariant:** a memory that cannot be read is not an empty one. Until it is read, a sink is told of the journal, AWS
+//! **Invariant:** a memory that cannot be read is not an empty one. Until it is read, a sink is told of the journal,
+//! AWS
 //! and the seal key alone.
 
 use std::collections::BTreeMap;
@@ -90,10 +92,11 @@ impl Teller {
         };
         let mut memory = memory.clone();
         let is_wanted = listener.policy.on.contains(&Condition::Rotated);
-        // Also of who does not want to hear them it is known how far the news are: who wants to one day has no old ones.
+        // Also of who does not want to hear them it is known how far the news are: who wants to one day has no old
+        // ones.
         let (notices, end) = match journal {
             Some(journal) => news(journal, memory.cursor, is_wanted).await.unwrap_or_else(|error| {
-                tracing::warn!(alert.name = %listener.name, "the news cannot be read: {error}");
+                tracing::warn!(alert.name = %listener.name, "finished rotations cannot be read for the alert sinks: {error}");
                 (Vec::new(), memory.cursor)
             }),
             None => (Vec::new(), memory.cursor),
@@ -144,7 +147,7 @@ impl Teller {
         let kept = match &self.journal {
             Some(journal) => read(journal.as_ref(), name).await.unwrap_or_else(|error| {
                 if is_first {
-                    tracing::warn!(alert.name = %name, "what {name} was told before cannot be read yet: {error}");
+                    tracing::warn!(alert.name = %name, "the delivery state of the alert sink {name} cannot be read yet: {error}");
                 }
                 Memory::part()
             }),
@@ -185,7 +188,7 @@ async fn read(journal: &dyn Journal, name: &SinkName) -> Result<Memory, JournalE
         Ok(Some(memory)) => return Ok(memory),
         Ok(None) => {}
         Err(error @ JournalError::Unusable(_)) => {
-            tracing::warn!(alert.name = %name, "{name} is told everything again, because what it was told is lost: {error}");
+            tracing::warn!(alert.name = %name, "the alert sink {name} gets every alert again, because its delivery state is lost: {error}");
         }
         Err(error) => return Err(error),
     }
@@ -236,7 +239,7 @@ impl Plan<'_> {
 fn took(listener: &Listener, memory: &mut Memory, telling: &Telling, now: Timestamp) {
     let name = &listener.name;
     if memory.failures > 0 {
-        tracing::info!(alert.name = %name, "the alert sink {name} takes alerts again");
+        tracing::info!(alert.name = %name, "the alert sink {name} has recovered");
     }
     memory.took(listener.policy.style, telling, now);
     let headline = crate::alert::headline(telling);
@@ -248,15 +251,17 @@ fn failed(listener: &Listener, memory: &mut Memory, (telling, fault): (&Telling,
     let what = match fault {
         Fault::Refused(refusal) => {
             memory.refused(telling, refusal.retry_after, now);
-            "was not told"
+            "did not accept an alert"
         }
         Fault::Unknown(doubt) => {
             memory.lost(listener.policy.style, telling, doubt.retry_after, now);
-            "may not have been told"
+            "may not have received an alert"
         }
     };
     let (sentence, until) = (fault.sentence(), memory.not_before);
-    let line = format!("the alert sink {name} {what}: {sentence}; tried again at {until}, rotations go on");
+    let line = format!(
+        "the alert sink {name} {what}: {sentence}; it is tried again at {until}, and rotations continue"
+    );
     if memory.failures == 1 {
         tracing::warn!(alert.name = %name, "{line}");
     } else {
@@ -322,7 +327,7 @@ mod tests {
             vec![Err(Fault::refused(RefusalCode::NotSent, "nobody is there".to_owned()))];
         teller.tell(&listeners, &trouble(), Timestamp::NEVER).await;
         assert_eq!(in_doubt(), [vec!["journal"]], "as the sink was being told");
-        assert!(told(&journal).await.is_empty(), "it was not told");
+        assert!(told(&journal).await.is_empty(), "it did not accept an alert");
 
         // Another process: this one is left alone for a while.
         let mut memory = journal.sink_memory(&name()).await.expect("it is there").expect("it is there");

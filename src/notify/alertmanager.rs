@@ -1,7 +1,7 @@
 //! `kind = "alertmanager"`: the alerts of Alertmanager's API v2.
 //!
 //! Alertmanager knows an alert by its labels, groups and repeats by itself, and takes an alert for resolved at its
-//! `endsAt`. So what is wrong is posted again and again, each time with a later end; what is over ends now.
+//! `endsAt`. So an alert that fires is posted again and again, each time with a later end; a resolved alert ends now.
 
 use std::collections::BTreeMap;
 

@@ -129,6 +129,6 @@ fn mailbox(text: &str) -> Answer<Mailbox> {
 
 fn text(telling: &Telling) -> String {
     let mut text = lines(telling).join("\n\n");
-    text.push_str("\n\n-- \nkeyround status shows how things stand, keyround explain VENDOR why.\n");
+    text.push_str("\n\n-- \nRun keyround status for the state of all keys, and keyround explain VENDOR for the reason.\n");
     text
 }

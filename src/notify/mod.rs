@@ -1,4 +1,4 @@
-//! Sinks: how each of those who are told is told.
+//! Sinks: how an alert is sent to each of them.
 //!
 //! What is told to whom, and when again, is decided in [`crate::alert`]; here one telling becomes one request, mail,
 //! message or process.

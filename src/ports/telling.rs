@@ -1,4 +1,4 @@
-//! The ports to those who are told, and to those who look.
+//! The ports to the alert sinks, and to the page and other readers of the status.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 #[cfg(doc)]
 use crate::ports::Egress;
 
-/// The way out to those who are told: as [`Egress`], with nobody's key in the request.
+/// How requests to alert sinks are sent: as [`Egress`], but no request contains a key.
 #[async_trait]
 pub trait Courier: Send + Sync {
     /// Sends it. Any answer with a status, whichever, is `Ok`.
@@ -56,7 +56,7 @@ pub trait Heartbeat: Send + Sync {
     async fn probe(&self) -> Answer<String>;
 }
 
-/// Whoever reviews the accounts, for those who are told what was found, and those who look.
+/// The review of the accounts, for the alert sinks and for the page.
 #[async_trait]
 pub trait Reviewer: Send + Sync {
     /// Reviews each account of this configuration, which takes some calls to AWS for each, and changes nothing.

@@ -1,4 +1,4 @@
-//! What happened: the words that are stored for ever.
+//! The events of a rotation. They are stored, so they only gain fields and variants.
 //!
 //! **Invariant:** a stored event stays readable. Fields and variants are added, never renamed or
 //! given a new meaning; `tests/events/` holds a line of each kind as the first version wrote it.

@@ -1,4 +1,5 @@
-//! What is not a yes: a refusal, which is certain, and a doubt. Stored for ever, as events are.
+//! The two failures of a call: a refusal, which is certain, and a doubt. Both are stored, as events are, and keep
+//! their form.
 
 use std::time::Duration;
 

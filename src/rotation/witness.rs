@@ -32,7 +32,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// A text from outside as it may stand in a journal, a log and a sentence: one line of ASCII, and not for ever.
+    /// A text from outside as it may stand in a journal, a log and a sentence: one line of ASCII, of bounded length.
     #[must_use]
     pub fn plain(text: &str) -> String {
         text.chars().filter(|letter| matches!(letter, ' '..='~')).take(160).collect()

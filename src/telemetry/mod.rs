@@ -1,6 +1,6 @@
 //! Metrics: what there is to show, for Prometheus; and the alert rules and the dashboard that go with them.
 //!
-//! **Invariant:** timestamps, not ages: a process that hangs must not look young for ever.
+//! **Invariant:** timestamps, not ages: the age of a key must keep growing when the process hangs.
 //!
 //! **Invariant:** no label holds a key id: they would never end.
 

@@ -124,7 +124,7 @@ fn a_key_is_shown_once_and_again_only_with_a_reason() {
     let first = scene.program.run_for_eyes(&["reveal", "acme"]);
     assert!(first.code == Some(0) && shows(&first, &pair), "{first}");
     assert!(first.stdout.contains("Settings, AWS") && first.stdout.contains(&scene.old), "{first}");
-    scene.refused(&["reveal", "acme"], 1, "is shown once");
+    scene.refused(&["reveal", "acme"], 1, "is shown only once");
     scene.refused(&["reveal", "acme", "--again"], 64, "--why");
     assert_eq!(scene.count("revealed"), 1);
     let again = ["reveal", "acme", "--again", "--why", "the line was cut", "--format", "json"];
@@ -209,7 +209,7 @@ fn a_key_that_could_not_be_shown_counts_as_shown() {
 #[test]
 fn what_nobody_was_shown_is_discarded_when_it_is_given_up() {
     let scene = Scene::waiting();
-    scene.refused(&["ack", "acme"], 1, "nobody was shown the new key yet");
+    scene.refused(&["ack", "acme"], 1, "the new key was not shown to anybody yet");
     assert_eq!(scene.program.run(&["abandon", "acme", "--why", "a test"]).code, Some(0));
     let new = scene.new_key().access_key_id;
     scene.program.run(&["rotate"]);
@@ -235,7 +235,7 @@ fn a_word_ends_the_hand_over_and_never_the_old_key() {
     scene.emulator.set_used(&pair.access_key_id, "sts", 0.0);
     let shown = scene.program.json(0, &["rotate"]);
     assert_eq!(shown["vendors"][0]["reason"], "awaiting_use");
-    scene.refused(&["reveal", "acme", "--again", "--why", "lost"], 1, "no new key that waits");
+    scene.refused(&["reveal", "acme", "--again", "--why", "lost"], 1, "no new key to deliver by hand");
     scene.emulator.set_used(&pair.access_key_id, "s3", 0.0);
     let ran = scene.program.run(&["rotate", "--wait"]);
     assert_eq!(ran.code, Some(0), "{ran}");

@@ -82,7 +82,8 @@ fn on_a_hundred_columns_the_sentence_stands_below_its_row() {
     let expect = "VENDOR      IAM USER           STATE    STAGE  AGE  DUE\n\
                   cli-narrow  user-of-cli-narrow  overdue  -      97d  <time>\n    \
                   the key <key> is 97 days old and due since <time>,\n    \
-                  and overdue since <time>; it is replaced at the next pass";
+                  and overdue since <time>; it is replaced at the next pass\n\n\
+                  1 row: 1 overdue";
     assert_eq!(words(&masked(&ran.stdout)), words(expect));
     assert_eq!(ran.stdout.lines().filter(|line| line.starts_with("    ")).count(), 2, "{ran}");
     house.ends();
@@ -341,7 +342,7 @@ fn the_levers_work_through_a_whole_life() {
     assert_eq!(house.state(), ("overdue".to_owned(), "soaking".to_owned()));
 
     let given_up = house.program.json(0, &["abandon", name, "--why", "again, from the start"]);
-    says(&given_up, "are left as they are");
+    says(&given_up, "stay as they are");
     assert_eq!(house.state().1, "no_free_slot", "the vendor was offered the new key: both stay");
     assert_eq!(house.statuses(), ["Active", "Active"]);
     fails(&house.program.run(&["resume", name]), 1, "has no rotation in flight");
@@ -391,7 +392,7 @@ fn whoever_gives_up_while_the_old_key_cools_is_told_that_nobody_brings_it_back()
     house.program.configure(&house.toml("cool = \"2h\"\n"));
     house.program.json(0, &["rotate"]);
     let given_up = house.program.json(0, &["abandon", name, "--why", "the vendor is leaving"]);
-    says(&given_up, "which was set Inactive, is not brought back any more");
+    says(&given_up, "which was set Inactive, Active again");
     assert_eq!(house.statuses(), ["Inactive", "Active"]);
     house.ends();
 }
@@ -441,7 +442,7 @@ fn while_the_scheduler_works_levers_work_and_a_second_driver_is_told() {
     scheduler.signal("TERM");
     let ended = scheduler.wait();
     assert_eq!(ended.code, Some(0), "{ended}");
-    assert!(ended.stderr.contains("told to stop: finishing what is under way"), "{ended}");
+    assert!(ended.stderr.contains("stopping after the effects under way"), "{ended}");
     let seen = house.program.json(0, &["status"]);
     assert_eq!(seen["vendors"][0]["state"], "held", "{seen}");
     let after = house.program.json(0, &["rotate"]);
@@ -508,7 +509,7 @@ fn a_renamed_vendor_keeps_its_rotation_and_its_levers() {
     house.program.configure(&house.toml("").replace(&format!("vendor.{name}"), "vendor.after"));
     let old_name = house.program.run(&["resume", name]);
     fails(&old_name, 1, &format!("{name} has no rotation in flight"));
-    assert!(old_name.stderr.contains("the rotation that it began belongs to after now"), "{old_name}");
+    assert!(old_name.stderr.contains("the rotation in flight for its user belongs to after"), "{old_name}");
     let stuck = house.program.json(1, &["rotate", "after"]);
     let sentence = stuck["vendors"][0]["sentence"].as_str().expect("a sentence");
     assert!(sentence.ends_with("to go on: `keyround resume after`"), "{sentence}");
@@ -548,6 +549,25 @@ fn a_path_that_cannot_be_listed_stops_no_rotation_that_is_under_way() {
     assert_eq!(
         (&checked["checks"][1]["check"], &checked["checks"][1]["ok"]),
         (&json!("keys"), &json!(false))
+    );
+    house.ends();
+}
+
+#[test]
+fn a_path_without_users_is_named() {
+    let house = House::new("empty-path", 5.0);
+    let toml = house.toml("").replace(&format!("iam_user = \"{}\"", house.user), "path = \"/nobody-here/\"");
+    house.program.configure(&toml);
+    for command in ["status", "rotate"] {
+        let shown = house.program.json(0, &[command]);
+        let row = &shown["vendors"][0];
+        assert_eq!((&row["vendor"], &row["reason"]), (&json!(house.name), &json!("no_users")), "{shown}");
+        assert!(row["sentence"].as_str().is_some_and(|text| text.contains("/nobody-here/")), "{shown}");
+    }
+    let planned = house.program.run(&["rotate", "--dry-run"]);
+    assert!(
+        planned.stdout.contains("dry run: 0 to rotate, 0 to continue, 1 unchanged; nothing was changed"),
+        "{planned}"
     );
     house.ends();
 }

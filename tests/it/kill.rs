@@ -147,7 +147,7 @@ fn a_process_that_is_told_to_stop_finishes_what_is_under_way_and_no_more() {
     let mut process = corner.spawn(&ROTATE);
     assert!(process.lives_until(|_| gate.has_arrived()));
     process.signal("TERM");
-    assert!(process.lives_until(|process| process.err().contains("told to stop")));
+    assert!(process.lives_until(|process| process.err().contains("stopping after the effects")));
     assert!(process.err().contains("TRACE"), "the log is as loud as can be");
     let told = Instant::now();
     gate.release(Release::Proceed);

@@ -45,8 +45,9 @@ fn a_reload_is_announced_with_its_time_and_ends_with_ready_and_a_bad_file_is_spo
     let age = uptime - stamp.parse::<f64>().expect("a number") / 1e6;
     assert!((-1.0..30.0).contains(&age), "the time of the monotonic clock: {announced}");
     let meanwhile = supervisor.hear_until("READY=1");
-    let is_told =
-        |said: &String| said.starts_with("STATUS=") && said.contains("the configuration file was bad at ");
+    let is_told = |said: &String| {
+        said.starts_with("STATUS=") && said.contains("the configuration file had mistakes at ")
+    };
     assert!(meanwhile.iter().any(is_told), "{meanwhile:?}");
 
     schedule(&corner);

@@ -90,7 +90,9 @@ fn a_bad_configuration_is_refused_in_mid_run_and_a_good_one_is_taken() {
 
     corner.configure("[vendor.acme]\nshoe_size = 46\n");
     service.signal("HUP");
-    assert!(service.lives_until(|service| service.err().contains("the old configuration stays in force")));
+    assert!(
+        service.lives_until(|service| service.err().contains("the previous configuration stays in force"))
+    );
     let log = service.err();
     assert!(log.contains("shoe_size") && log.contains("rotation.toml:"), "{log}");
     assert_passes_go_on(&corner, &mut service);
@@ -121,7 +123,7 @@ fn a_stop_in_mid_rotation_is_quick_and_the_next_start_goes_on() {
     let mut service = corner.spawn(&["run"]);
     assert!(service.lives_until(|_| gate.has_arrived()));
     service.signal("TERM");
-    assert!(service.lives_until(|service| service.err().contains("told to stop")));
+    assert!(service.lives_until(|service| service.err().contains("stopping after the effects")));
     gate.release(Release::Proceed);
     stop(service);
     assert_eq!(corner.events().last().map(String::as_str), Some("delivered"));

@@ -66,7 +66,7 @@ struct Rule {
     good: &'static str,
 }
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     Rule {
         name: "a module imports from its layer's own side only",
         complaints: wrong_imports,
@@ -150,6 +150,12 @@ const RULES: [Rule; 13] = [
         complaints: |source| in_code(source, ".unwrap()"),
         bad: ("src/iam/client.rs", "let key = keys.first().unwrap();"),
         good: "let key = keys.first()?; #[cfg(test)] mod tests { fn f() { x.unwrap(); } }",
+    },
+    Rule {
+        name: "plain English",
+        complaints: riddles,
+        bad: ("README.md", "A lost answer is told\nfor\never, out\nloud."),
+        good: "It is kept for every vendor, and read aloud by those who want to be told.",
     },
     Rule {
         name: "no path of one machine is written down",
@@ -327,6 +333,47 @@ fn is_declared(file: &Source, src: &[&Source]) -> bool {
         parents.iter().any(|parent| Path::new(&source.path) == parent)
             && source.scrubbed.contains(&declaration)
     })
+}
+
+/// Phrases of docs/style.md that a reader cannot understand at first sight. It also names them, as examples.
+const RIDDLES: [&str; 9] = [
+    "out loud",
+    "those who are told",
+    "is said to be",
+    "nobody is told",
+    "nobody hears",
+    "who hears",
+    "what is over",
+    "did not take part",
+    "for ever",
+];
+
+/// The phrases in what a reader of the program or of its documentation sees.
+fn riddles(source: &Source) -> Vec<String> {
+    let is_read = source.path.starts_with("src/")
+        || source.path.starts_with("docs/") && source.path != "docs/style.md"
+        || source.path.starts_with("systemd/")
+        || !source.path.contains('/') && (source.path.ends_with(".md") || source.path.ends_with(".example"));
+    if !is_read {
+        return vec![];
+    }
+    let text = in_one_line(&source.text).to_lowercase();
+    let stands = |phrase: &&str| {
+        text.match_indices(*phrase).any(|(at, _)| {
+            let after = text[at + phrase.len()..].chars().next();
+            !ends_in_word(&text[..at]) && !after.is_some_and(|letter| letter.is_alphanumeric())
+        })
+    };
+    RIDDLES.iter().filter(|phrase| stands(phrase)).map(|phrase| format!("`{phrase}`")).collect()
+}
+
+/// A text with comments and broken strings joined, so that a phrase is found across the ends of lines.
+fn in_one_line(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let line = line.trim().trim_end_matches('\\').trim_end();
+        line.trim_start_matches("//").trim_start_matches(['/', '!', '#']).trim_start()
+    });
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 fn in_code(source: &Source, forbidden: &str) -> Vec<String> {

@@ -385,11 +385,11 @@ pub static NOT_VERIFIED: Rule = Rule {
     fix: "add a [vendor.NAME.verify] if the vendor can be asked; else keep require_use = true",
     references: &[KEYS],
 };
-/// Nobody hears.
+/// No alert sink is configured.
 pub static NO_SINKS: Rule = Rule {
     code: "KR704",
     severity: Medium,
-    title: "nobody is told when a rotation fails",
+    title: "no alert is sent when a rotation fails",
     why: "a rotation that is stuck looks like one that goes well, until the key is cut off",
     fix: "add an [alert.NAME]",
     references: &[KEYS],
@@ -417,7 +417,7 @@ pub static WAIVER_ENDED: Rule = Rule {
     code: "KR902",
     severity: Medium,
     title: "a waiver has ended",
-    why: "what was accepted for a time is accepted for ever, unless somebody looks again",
+    why: "an exception that was accepted for a time stays, unless somebody decides again",
     fix: "mend the finding, or decide again: a new `until`, with a reason",
     references: &[Paper("keyround")],
 };

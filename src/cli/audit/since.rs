@@ -25,7 +25,7 @@ impl Last {
         let path = journal.with_file_name(FILE);
         let failed = |why: String| {
             let message = format!("what the last review found cannot be read from {}: {why}", path.display());
-            Failure::new(Code::Failed, message).hinted("delete the file to have everything shown as new")
+            Failure::new(Code::Failed, message).hinted("delete the file to show every finding as new")
         };
         let seen = match std::fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?,

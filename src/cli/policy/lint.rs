@@ -81,7 +81,7 @@ fn read(path: &Path) -> Result<String, Failure> {
             std::fs::File::open(path).map_err(failed)?.take(bound).read_to_end(&mut bytes).map_err(failed)?
         }
     };
-    // What is no text is no JSON either, and is said to be none at the place where it ceases to be one.
+    // Bytes that are not UTF-8 are not JSON either: the parser reports the place where they begin.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -181,7 +181,10 @@ fn as_table(view: &LintView, screen: &Screen) -> String {
     }
     for file in view.files.iter().filter(|file| !file.unknown.is_empty()) {
         let names = file.unknown.join(", ");
-        lines.push(format!("{}: nothing is known of {names}: judged by the names of the actions", file.file));
+        lines.push(format!(
+            "{}: {names}: not in the list of known services, so their actions are judged by name",
+            file.file
+        ));
     }
     let (files, findings) = (view.files.len(), view.findings.len());
     let bad = view.findings.iter().filter(|finding| finding.found.rule.severity >= Severity::High).count();

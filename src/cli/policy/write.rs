@@ -43,7 +43,9 @@ pub(super) async fn rotator(config: Option<&Path>, asked: &args::Rotator, screen
     };
     let needs = needs::of(&settings, account, facts.as_ref(), asked.review);
     if needs.users.is_empty() && needs.paths.is_empty() && needs.roles.is_empty() {
-        tracing::warn!("there is nothing to rotate in this account, and no other account to enter from it");
+        tracing::warn!(
+            "there is nothing to rotate in this account, and no role in another account to assume"
+        );
     }
     for name in
         settings.accounts.keys().filter(|name| account.is_none() && needs::is_entered(&settings, name))
@@ -63,7 +65,8 @@ fn write_rotator(whole: &Written, screen: &Screen) -> Ended {
     let split = generate::split(whole);
     if let Some(users) = split.left_out {
         tracing::warn!(
-            "the Deny for the keys of all other users is left out: it would name {users} users in one policy, and IAM takes {} characters; put the users under one path (`path` in their sections) to have it",
+            "the Deny for the keys of all other users is left out: it would name {users} users in one policy, and \
+             IAM takes {} characters; put the users under one path (`path` in their sections) to have it",
             thousands(MANAGED_CHARACTERS)
         );
     }
@@ -75,12 +78,14 @@ fn write_rotator(whole: &Written, screen: &Screen) -> Ended {
     }
     let count = split.policies.len();
     tracing::warn!(
-        "the rights need {count} managed policies, written as a list: IAM takes {} characters in each; attach all of them to the role",
+        "the rights need {count} managed policies, written as a list: IAM takes {} characters in each; attach all \
+         of them to the role",
         thousands(MANAGED_CHARACTERS)
     );
     if count > POLICIES_OF_A_ROLE {
         tracing::warn!(
-            "IAM attaches {POLICIES_OF_A_ROLE} managed policies to a role unless its quota is raised; put the users under one path (`path` in their sections)"
+            "IAM attaches {POLICIES_OF_A_ROLE} managed policies to a role unless its quota is raised; put the \
+             users under one path (`path` in their sections)"
         );
     }
     let texts: Vec<String> = split.policies.iter().map(Written::to_json).collect();
@@ -118,7 +123,8 @@ fn rotator_trust(settings: &Settings, asked: &args::Rotator, screen: &Screen) ->
     let partition = role_arn.split(':').nth(1).unwrap_or("aws");
     if account.external_id.is_none() {
         tracing::info!(
-            "whoever may call sts:AssumeRole in the account {from} can assume this role; external_id in its section makes it demand one"
+            "whoever may call sts:AssumeRole in the account {from} can assume this role; external_id in its \
+             section makes it demand one"
         );
     }
     let policy = trusts::rotator_policy(partition, &from, account.external_id.as_deref());
@@ -160,12 +166,13 @@ pub(super) fn trust(config: Option<&Path>, asked: &args::Trust, screen: &Screen)
     };
     let external_id = asked.external_id.clone().unwrap_or_else(|| {
         tracing::warn!(
-            "the external id is a suggestion: a vendor should make one itself, another for each customer; use that with --external-id"
+            "the external id is a suggestion: a vendor should make one itself, another for each customer; use \
+             that with --external-id"
         );
         suggestion()
     });
     if trusts::is_guessable(&external_id) {
-        tracing::warn!("somebody else could have thought of this external id (KR306)");
+        tracing::warn!("this external id is easy to guess (KR306)");
     }
     let partition = partition.map_or_else(|| needs::partition(&settings), str::to_owned);
     write(&trusts::policy(&partition, &account, &external_id), Purpose::ThirdParty, screen)
@@ -190,7 +197,7 @@ fn refuse_loose(policy: &Written, purpose: Purpose) -> Result<(), Failure> {
     let Some(worst) = found.iter().max_by_key(|found| found.rule.severity) else { return Ok(()) };
     let all: Vec<String> =
         found.iter().map(|found| format!("{} {}", found.rule.code, found.sentence)).collect();
-    let message = format!("no policy was written, because it would not be a tight one: {}", in_words(&all));
+    let message = format!("no policy was written, because it would grant too much: {}", in_words(&all));
     Err(Failure::new(Code::Failed, message).hinted(worst.rule.fix))
 }
 

@@ -121,7 +121,7 @@ fn what_has_left_the_configuration_is_not_spoken_of() {
 fn a_stop_and_a_bad_file_are_said() {
     let mut standing = Standing { bad_since: Some(time(NOW)), ..Standing::default() };
     standing.turned(&Turn { stopping: true, visits: 2, ..turn(CONFIG) });
-    let expect = "2 vendors, stopping, 2 visits under way, the configuration file was bad at 2026-11-24 02:30 UTC and an \
-                  older reading of it is in force";
+    let expect = "2 vendors, stopping, 2 visits under way, the configuration file had mistakes at 2026-11-24 02:30 \
+                  UTC, and the previous configuration is in force";
     assert_eq!(standing.to_string(), expect);
 }

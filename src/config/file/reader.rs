@@ -195,7 +195,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A text of the file in a sentence: in quotes, without control characters, and not for ever.
+/// A text of the file in a sentence: in quotes, without control characters, and of bounded length.
 pub(super) fn quoted(text: &str) -> String {
     let start: String = text.chars().take(80).collect();
     format!("{start:?}")

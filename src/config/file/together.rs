@@ -1,4 +1,5 @@
-//! Settings that are right each for itself and do not go together: what can never work is a mistake, what is dangerous is a
+//! Settings that are right each for itself and do not go together: what can never work is a mistake, what is
+//! dangerous is a
 //! warning. Each sentence shows the arithmetic.
 
 use std::time::Duration;
@@ -91,7 +92,7 @@ fn prove(plan: &Plan) -> Duration {
     plan.prove_every * plan.prove_successes.saturating_sub(1)
 }
 
-/// A key that is due before its rotation is over is rotated again at once, for ever.
+/// A key that is due before its rotation has ended is rotated again at once, without end.
 fn judge_max_age(report: &Report<'_>, place: Span, who: &str, terms: &Terms) {
     let (plan, max_age, closed) = (&terms.plan, terms.ages.max_age, terms.opening.longest_closed);
     let least = plan.soak.max(plan.quiet_for) + plan.cool + prove(plan);
@@ -156,12 +157,14 @@ fn retired_unseen(plan: &Plan) -> Option<String> {
     let (soak, quiet_for) = (in_words(plan.soak), in_words(plan.quiet_for));
     if !plan.requires_use() && plan.quiet_for < HOUR {
         return Some(format!(
-            "require_use = false and quiet_for = {quiet_for}: the old key is set Inactive {soak} after the delivery, whether or not the vendor uses the new one"
+            "require_use = false and quiet_for = {quiet_for}: the old key is set Inactive {soak} after the \
+             delivery, whether or not the vendor uses the new one"
         ));
     }
     if plan.soak < REPORT_DELAY && plan.quiet_for < REPORT_DELAY {
         return Some(format!(
-            "soak = {soak} and quiet_for = {quiet_for}: AWS reports a use up to {} late, so a use of the old key can be missed",
+            "soak = {soak} and quiet_for = {quiet_for}: AWS reports a use up to {} late, so a use of the old key \
+             can be missed",
             in_words(REPORT_DELAY)
         ));
     }
@@ -216,7 +219,8 @@ pub(super) fn judge_schedule(report: &Report<'_>, schedule: &ScheduleSettings, a
     }
     if longest > ages.overdue_after && longest > DAY {
         report.warn(format!(
-            "[schedule]: passes are up to {} apart, longer than overdue_after = {}: a key can be overdue before a pass sees it",
+            "[schedule]: passes are up to {} apart, longer than overdue_after = {}: a key can be overdue before a \
+             pass sees it",
             in_words(longest),
             in_words(ages.overdue_after)
         ));

@@ -1,4 +1,4 @@
-//! Those who are told: a reader of messages and a holder of a pager, what they believe, and whether it is so.
+//! The people behind the sinks: a reader of messages and a holder of a pager, what they believe, and whether it is so.
 //!
 //! The alerts run beside the engine, as in `run` and `rotate`, and tell two sinks that are down for hours and lose
 //! answers. Whoever believes what was heard must be right: what lasts was told, what was told is told to be over, and
@@ -206,7 +206,11 @@ impl State {
                 *passes += 1;
                 if *passes >= PASSES_MAX {
                     let (user, _, condition, is_so) = what;
-                    let how = if is_so { "is, and it was not told" } else { "is not, and that was not told" };
+                    let how = if is_so {
+                        "is, and the sink was not told"
+                    } else {
+                        "is not, and the sink was not told that"
+                    };
                     broken.push(format!("{user} {how} for {passes} passes: {condition}, {name}"));
                 }
             }

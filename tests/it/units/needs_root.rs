@@ -137,10 +137,11 @@ fn a_reload_takes_a_good_file_and_a_bad_one_fails_it() {
     machine.well(&["systemctl", "kill", "--kill-who=main", "--signal=HUP", UNIT]);
     machine.until("STATUS says it", || {
         let status = machine.show(UNIT, "StatusText");
-        status.starts_with("1 vendor, next pass") && status.contains("the configuration file was bad at ")
+        status.starts_with("1 vendor, next pass")
+            && status.contains("the configuration file had mistakes at ")
     });
     println!("StatusText={}", machine.show(UNIT, "StatusText"));
-    assert!(machine.messages(UNIT).contains("the old configuration stays in force"));
+    assert!(machine.messages(UNIT).contains("the previous configuration stays in force"));
 
     emulator().seed_user("sd-newcomer", 1.0);
     let newcomer = corner
