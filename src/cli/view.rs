@@ -1,12 +1,15 @@
 //! What results look like in a table.
 
+use std::collections::BTreeMap;
+
 use crate::cli::layout::{Row, table};
 use crate::driver::Visited;
+use crate::schedule::State;
 use crate::time::Timestamp;
 
-/// The rows of `status`, one for each user.
+/// The rows of `status`, one for each user, the most urgent first; on a terminal also how many there are in each state.
 pub(crate) fn status_table(found: &[Visited], now: Timestamp, columns: Option<usize>) -> String {
-    let row = |visited: &Visited| {
+    let row = |visited: &&Visited| {
         let judged = visited.keys.iter().find(|key| Some(&key.id) == visited.verdict.old.as_ref());
         let age = judged.map(|key| format!("{}d", now.days_since(key.created_at)));
         let stage = visited.rotation.as_ref().map(|rotation| rotation.stage().name().to_owned());
@@ -21,9 +24,78 @@ pub(crate) fn status_table(found: &[Visited], now: Timestamp, columns: Option<us
         Row { cells, sentence: visited.sentence() }
     };
     let header = ["VENDOR", "IAM USER", "STATE", "STAGE", "AGE", "DUE", "WHY"];
-    table(&header, found.iter().map(row).collect(), columns)
+    let mut found: Vec<&Visited> = found.iter().collect();
+    // The sort is stable: within a state the order of the vendors stays.
+    found.sort_by_key(|visited| urgency(visited.verdict.state));
+    let rows = table(&header, found.iter().map(row).collect(), columns);
+    match columns {
+        Some(_) => format!("{rows}\n\n{}", totals(&found)),
+        // Into a pipe, each line is a row.
+        None => rows,
+    }
+}
+
+/// The position of a state in the table; 0 is the most urgent.
+fn urgency(state: State) -> u8 {
+    match state {
+        State::Stuck => 0,
+        State::Overdue => 1,
+        State::Held => 2,
+        State::Due => 3,
+        State::Warning => 4,
+        State::Rotating => 5,
+        State::Unmanaged => 6,
+        State::Ok => 7,
+        State::Role => 8,
+    }
+}
+
+/// `5 rows: 1 stuck, 1 overdue, 3 ok`.
+fn totals(found: &[&Visited]) -> String {
+    let mut counts: BTreeMap<u8, (State, usize)> = BTreeMap::new();
+    for visited in found {
+        let state = visited.verdict.state;
+        counts.entry(urgency(state)).or_insert((state, 0)).1 += 1;
+    }
+    let counted: Vec<String> = counts.values().map(|(state, count)| format!("{count} {state}")).collect();
+    match found.len() {
+        0 => "no vendor is configured, and no rotation is in flight".to_owned(),
+        1 => format!("1 row: {}", counted.join(", ")),
+        rows => format!("{rows} rows: {}", counted.join(", ")),
+    }
 }
 
 pub(crate) fn dash() -> String {
     "-".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Verdict;
+
+    #[test]
+    fn the_most_urgent_rows_come_first_and_the_totals_last() {
+        let visited = |vendor: &str, state| {
+            let verdict = Verdict { state, ..Verdict::disabled() };
+            Visited::of(vendor.parse().expect("a name"), None, verdict)
+        };
+        let mut found: Vec<Visited> = State::ALL
+            .into_iter()
+            .zip('a'..)
+            .map(|(state, name)| visited(&name.to_string(), state))
+            .collect();
+        found.push(visited("z", State::Stuck));
+        let text = status_table(&found, Timestamp::EPOCH, Some(200));
+        let second = |line: &str| line.split_whitespace().nth(2).map(str::to_owned);
+        let states: Vec<String> = text.lines().skip(1).take(10).filter_map(second).collect();
+        let expected =
+            ["stuck", "stuck", "overdue", "held", "due", "warning", "rotating", "unmanaged", "ok", "role"];
+        assert_eq!(states, expected, "{text}");
+        let totals =
+            "10 rows: 2 stuck, 1 overdue, 1 held, 1 due, 1 warning, 1 rotating, 1 unmanaged, 1 ok, 1 role";
+        assert_eq!(text.lines().last(), Some(totals), "{text}");
+        let piped = status_table(&found, Timestamp::EPOCH, None);
+        assert_eq!(piped.lines().count(), 11, "a head and a line for each row: {piped}");
+    }
 }

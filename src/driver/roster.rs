@@ -55,6 +55,9 @@ pub(crate) async fn roster(world: &World, vendor: &VendorSettings) -> Roster {
             }
         },
     };
+    if let (Users::Path(path), true) = (&access.users, users.is_empty()) {
+        return Roster::Nobody(without_user(Verdict::without_users(path)));
+    }
     let subject =
         |iam_user| Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user };
     Roster::Users(users.into_iter().map(subject).collect())

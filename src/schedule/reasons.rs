@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use crate::ids::AccessKeyId;
 use crate::rotation::{Effect, KeyMetadata, KeyStatus, Next, Rotation, Stage, Waiting, Windows};
 use crate::schedule::verdict::{Action, State, Verdict, status_word};
 use crate::time::{Timestamp, days_in_words, in_words};
@@ -271,7 +272,42 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
         old: Some(rotation.old().clone()),
         action,
     };
-    Some(overdue_in_flight(verdict, rotation, facts))
+    let verdict = overdue_in_flight(verdict, rotation, facts);
+    Some(match contradiction(facts.keys, rotation) {
+        // A blocker is already about what was listed.
+        Some(listed) if verdict.state != State::Stuck => {
+            Verdict { sentence: format!("{listed}; the journal says: {}", verdict.sentence), ..verdict }
+        }
+        Some(_) | None => verdict,
+    })
+}
+
+/// A key that AWS listed just now in another state than the rotation expects. What the journal says alone must not be
+/// shown as the present state.
+fn contradiction(keys: &[KeyMetadata], rotation: &Rotation) -> Option<String> {
+    let expected_active = |what: &str, id: &AccessKeyId| {
+        let listed = keys.iter().find(|key| key.id == *id).map(|key| key.status);
+        match listed {
+            Some(KeyStatus::Active) => None,
+            Some(status) => Some(format!(
+                "AWS lists the {what} key {id} as {}, and the rotation expects it to be Active",
+                status_word(status)
+            )),
+            None => Some(format!(
+                "AWS does not list the {what} key {id}, and the rotation expects it to be Active"
+            )),
+        }
+    };
+    // Without a listing there is nothing to compare.
+    let stage = (!keys.is_empty()).then(|| rotation.stage())?;
+    match stage {
+        Stage::Soak { new, .. } if rotation.old_key_may_be_inactive() => expected_active("new", new),
+        Stage::Soak { new, .. } => {
+            expected_active("old", rotation.old()).or_else(|| expected_active("new", new))
+        }
+        Stage::Cool { new, .. } => expected_active("new", new),
+        _ => None,
+    }
 }
 
 /// A rotation under way is no excuse for a key that is overdue: it counts until the old key is set Inactive.
@@ -527,6 +563,36 @@ mod tests {
             "next step at 2026-11-24T12:15:00Z",
             &Action::Wait { until },
         );
+    }
+
+    #[test]
+    fn what_was_listed_now_is_said_before_what_the_journal_says() {
+        let soaking = rotation(&soaking());
+        let sentence = |keys: &[KeyMetadata]| {
+            let verdict = judge(&Facts { in_flight: Some(&soaking), ..facts(keys) });
+            assert_eq!((verdict.state, verdict.reason), (State::Rotating, "soaking"));
+            verdict.sentence
+        };
+        let (old, new) = (active(80), key(NEW, KeyStatus::Active, 0));
+        let expected = "neither key is touched while it soaks";
+        for (keys, listed) in [
+            (
+                vec![key(OLD, KeyStatus::Inactive, 80), new.clone()],
+                format!("AWS lists the old key {OLD} as Inactive"),
+            ),
+            (vec![new.clone()], format!("AWS does not list the old key {OLD}")),
+            (
+                vec![old.clone(), key(NEW, KeyStatus::Inactive, 0)],
+                format!("AWS lists the new key {NEW} as Inactive"),
+            ),
+            (vec![old.clone()], format!("AWS does not list the new key {NEW}")),
+        ] {
+            let said = sentence(&keys);
+            assert!(said.starts_with(&listed) && said.contains(expected), "{said}");
+        }
+        for keys in [vec![], vec![old, new]] {
+            assert!(sentence(&keys).starts_with("the vendor accepted the new key"), "{}", sentence(&keys));
+        }
     }
 
     #[test]

@@ -134,6 +134,16 @@ impl Verdict {
         Verdict::without_key(State::Unmanaged, "disabled", sentence.to_owned())
     }
 
+    /// AWS lists no IAM user under the vendor's path.
+    #[must_use]
+    pub fn without_users(path: &str) -> Verdict {
+        let sentence = format!(
+            "AWS lists no IAM user under the path {path}, so nothing is rotated for this vendor; check `path` and the \
+             account of its section"
+        );
+        Verdict::without_key(State::Unmanaged, "no_users", sentence)
+    }
+
     /// The rotation is over.
     #[must_use]
     pub fn ended(rotation: &Rotation) -> Verdict {
