@@ -9,9 +9,10 @@ use crate::cli::exit::{Code, Ended};
 use crate::cli::layout::wrapped;
 use crate::cli::rotate::check_line;
 use crate::cli::{Screen, setup};
-use crate::driver::{Tellers, preview};
+use crate::config::settings::{Access, VendorSettings};
+use crate::driver::{Tellers, World, preview};
 use crate::journal::Mode;
-use crate::ports::{Answer, Check};
+use crate::ports::{Answer, Check, Identity};
 
 #[derive(Serialize)]
 struct CheckView {
@@ -26,12 +27,14 @@ struct OneView {
     iam_user: Option<String>,
     check: String,
     ok: bool,
+    checked: bool,
     sentence: String,
 }
 
 impl OneView {
     fn new(vendor: Option<String>, iam_user: Option<String>, check: Check) -> OneView {
-        OneView { vendor, iam_user, check: check.check, ok: check.ok, sentence: check.sentence }
+        let Check { check, ok, checked, sentence } = check;
+        OneView { vendor, iam_user, check, ok, checked, sentence }
     }
 }
 
@@ -44,17 +47,22 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
         let world = setup::world(settings, Mode::Read).await?;
         let (events, _) = world.journal.verify_history().await?;
         let sentence = format!("it can be read, and its {events} events are consistent");
-        checks.push(OneView::new(None, None, Check { check: "journal".to_owned(), ok: true, sentence }));
+        checks.push(OneView::new(None, None, Check::found("journal", Ok(sentence))));
         for preview in preview(&world, &[], false, true).await? {
             let visited = preview.visited;
             let (vendor, user) =
                 (Some(visited.vendor.to_string()), visited.iam_user.as_ref().map(ToString::to_string));
             let sentence = visited.sentence();
-            let keys = Check { check: "keys".to_owned(), ok: !visited.failed, sentence };
+            let found = if visited.failed { Err(sentence) } else { Ok(sentence) };
+            let keys = match visited.verdict.reason {
+                "disabled" => Check::not_checked("keys", visited.sentence()),
+                _ => Check::found("keys", found),
+            };
             checks.push(OneView::new(vendor.clone(), user.clone(), keys));
             let rest = preview.preflight.into_iter();
             checks.extend(rest.map(|check| OneView::new(vendor.clone(), user.clone(), check)));
         }
+        checks.extend(accounts(&world).await.into_iter().map(|check| OneView::new(None, None, check)));
         checks.extend(told(&tellers).await.into_iter().map(|check| OneView::new(None, None, check)));
     }
     let code = if checks.iter().all(|check| check.ok) { Code::Fine } else { Code::Failed };
@@ -62,7 +70,32 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
     Ok(code)
 }
 
-/// Whether those who would be told could be.
+/// Who keyround is in each account, asked of STS, and whether that is the account of its `id`.
+async fn accounts(world: &World) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let uses_ambient = |vendor: &VendorSettings| {
+        vendor.enabled && matches!(&vendor.access, Access::Key(access) if access.account.is_none())
+    };
+    let own = world.settings.vendors.values().any(uses_ambient).then_some((None, None));
+    let named = world.settings.accounts.iter().map(|(name, account)| (Some(name), account.id.as_ref()));
+    for (name, expected) in own.into_iter().chain(named) {
+        let check = name.map_or_else(|| "account".to_owned(), |name| format!("account {name}"));
+        let found = match (world.accounts.iam(name).rotator().await, expected) {
+            (Ok(Identity { account_id, arn }), Some(expected)) if account_id != *expected => Err(format!(
+                "keyround is {arn} in AWS account {account_id}, and the configuration says id = \"{expected}\": keys would \
+                 be created in the wrong account"
+            )),
+            (Ok(Identity { account_id, arn }), _) => {
+                Ok(format!("keyround is {arn} in AWS account {account_id}"))
+            }
+            (Err(fault), _) => Err(fault.sentence().to_owned()),
+        };
+        checks.push(Check::found(check, found));
+    }
+    checks
+}
+
+/// Whether the alert sinks can be reached.
 async fn told(tellers: &Tellers) -> Vec<Check> {
     let mut checks = Vec::new();
     for listener in &tellers.listeners {
@@ -76,10 +109,7 @@ async fn told(tellers: &Tellers) -> Vec<Check> {
 }
 
 fn probed(check: String, answer: Answer<String>) -> Check {
-    match answer {
-        Ok(sentence) => Check { check, ok: true, sentence },
-        Err(fault) => Check { check, ok: false, sentence: fault.sentence().to_owned() },
-    }
+    Check::found(check, answer.map_err(|fault| fault.sentence().to_owned()))
 }
 
 fn show(view: CheckView, screen: &Screen) {
@@ -88,10 +118,26 @@ fn show(view: CheckView, screen: &Screen) {
     }
     let vendors = if view.vendors == 1 { "vendor" } else { "vendors" };
     let mut lines = vec![format!("{}: no mistakes, {} {vendors}", view.config, view.vendors)];
-    for one in view.checks {
+    let mut checks = view.checks;
+    let count = |ok: bool, checked: bool| {
+        checks.iter().filter(|check| (check.ok, check.checked) == (ok, checked)).count()
+    };
+    let total = format!(
+        "{} ok, {} failed, {} not checked",
+        count(true, true),
+        count(false, true),
+        count(true, false)
+    );
+    // The sort is stable: below the failures, the order of the vendors stays.
+    checks.sort_by_key(|check| check.ok);
+    let is_online = !checks.is_empty();
+    for one in checks {
         let vendor = one.vendor.map(|vendor| format!("{vendor}, ")).unwrap_or_default();
-        let check = Check { check: format!("{vendor}{}", one.check), ok: one.ok, sentence: one.sentence };
-        lines.push(check_line(&check));
+        let OneView { check, ok, checked, sentence, .. } = one;
+        lines.push(check_line(&Check { check: format!("{vendor}{check}"), ok, checked, sentence }));
+    }
+    if is_online {
+        lines.push(total);
     }
     screen.show(&wrapped(&lines.join("\n"), screen.columns));
 }

@@ -45,6 +45,7 @@ struct VendorView {
 struct CheckView {
     check: String,
     ok: bool,
+    checked: bool,
     sentence: String,
 }
 
@@ -180,6 +181,7 @@ fn preview_view(preview: &Preview) -> VendorView {
     let check = |check: &Check| CheckView {
         check: check.check.clone(),
         ok: check.ok,
+        checked: check.checked,
         sentence: check.sentence.clone(),
     };
     let preflight = preview.preflight.iter().map(check).collect();
@@ -218,6 +220,10 @@ fn totals<'a>(actions: impl Iterator<Item = &'a str>) -> String {
 }
 
 pub(crate) fn check_line(check: &Check) -> String {
-    let mark = if check.ok { "ok  " } else { "FAIL" };
+    let mark = match (check.ok, check.checked) {
+        (true, true) => "ok  ",
+        (true, false) => "not checked",
+        (false, _) => "FAIL",
+    };
     format!("  {mark} {}: {}", check.check, check.sentence)
 }

@@ -53,10 +53,10 @@ pub(super) async fn checks(vendor: &Vendor, offer: &Offer) -> Vec<Check> {
                 preflight.command(&part, step, Some(&secret), &mut captured).await;
             }
             DeliverStep::Manual(_) => {
-                preflight.add(
+                preflight.skip(
                     &part,
                     "manual",
-                    Ok("a person hands the key over; there is nothing to reach".to_owned()),
+                    "a person delivers the key, so there is no endpoint to check",
                 );
             }
         }
@@ -105,7 +105,7 @@ impl Preflight<'_> {
         match speaks_of_a_document(step, captured) {
             // Only the vendor knows what stands in there.
             true if targets.is_err() => {
-                self.add(part, "template", Ok("its request depends on what the vendor answers".to_owned()));
+                self.skip(part, "template", "its request depends on a response of the vendor");
             }
             true | false => self.endpoints(part, "template", targets, step.timeout).await,
         }
@@ -175,15 +175,22 @@ impl Preflight<'_> {
     }
 
     fn add(&mut self, part: &str, what: &str, found: Answer<String>) {
-        let (ok, sentence) = match found {
-            Ok(sentence) => (true, sentence),
-            Err(fault) => (false, fault.sentence().to_owned()),
-        };
+        self.push(Check::found(
+            format!("{part}: {what}"),
+            found.map_err(|fault| fault.sentence().to_owned()),
+        ));
+    }
+
+    fn skip(&mut self, part: &str, what: &str, why: &str) {
+        self.push(Check::not_checked(format!("{part}: {what}"), why));
+    }
+
+    fn push(&mut self, check: Check) {
         tracing::debug!(
-            vendor.name = %self.vendor.name, rotation.id = %self.offer.rotation, preflight.ok = ok,
-            "preflight of {part}: {what}"
+            vendor.name = %self.vendor.name, rotation.id = %self.offer.rotation, preflight.ok = check.ok,
+            "preflight of {}", check.check
         );
-        self.checks.push(Check { check: format!("{part}: {what}"), ok, sentence });
+        self.checks.push(check);
     }
 }
 

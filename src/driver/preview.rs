@@ -68,8 +68,7 @@ async fn preflight(world: &World, subject: &Subject, old: &KeyMetadata, visited:
     let account_id = match world.accounts.iam(subject.account.as_ref()).account_id().await {
         Ok(account_id) => account_id,
         Err(fault) => {
-            let sentence = fault.sentence().to_owned();
-            checks.push(Check { check: "account".to_owned(), ok: false, sentence });
+            checks.push(Check::found("account", Err(fault.sentence().to_owned())));
             return checks;
         }
     };
@@ -97,11 +96,11 @@ fn placeholder_key() -> crate::ids::AccessKeyId {
 
 fn slot(visited: &Visited) -> Check {
     let ok = visited.keys.len() < 2;
-    let sentence = match ok {
-        true => "one of the user's two key slots is free",
-        false => "the user has two access keys already: AWS would refuse a third",
+    let found = match ok {
+        true => Ok("one of the user's two key slots is free".to_owned()),
+        false => Err("the user has two access keys already: AWS would refuse a third".to_owned()),
     };
-    Check { check: "slot".to_owned(), ok, sentence: sentence.to_owned() }
+    Check::found("slot", found)
 }
 
 async fn rights(world: &World, subject: &Subject) -> Check {
@@ -109,13 +108,19 @@ async fn rights(world: &World, subject: &Subject) -> Check {
     rights_check(missing, &subject.iam_user)
 }
 
-fn rights_check(missing: Answer<Vec<String>>, user: &IamUserName) -> Check {
-    let (ok, sentence) = match missing {
-        Ok(missing) if missing.is_empty() => (true, "no missing right is known".to_owned()),
-        Ok(missing) => (false, format!("the rotator lacks {} on user {user}", missing.join(", "))),
-        Err(fault) => (false, fault.sentence().to_owned()),
+fn rights_check(missing: Answer<Option<Vec<String>>>, user: &IamUserName) -> Check {
+    let found = match missing {
+        Ok(None) => {
+            let why = "keyround has no right to simulate its own policies (iam:GetUser, iam:SimulatePrincipalPolicy)";
+            return Check::not_checked("rights", why);
+        }
+        Ok(Some(missing)) if missing.is_empty() => {
+            Ok("the policy simulation finds no missing right".to_owned())
+        }
+        Ok(Some(missing)) => Err(format!("the rotator lacks {} on user {user}", missing.join(", "))),
+        Err(fault) => Err(fault.sentence().to_owned()),
     };
-    Check { check: "rights".to_owned(), ok, sentence }
+    Check::found("rights", found)
 }
 
 /// One step of a rotation's life.
@@ -172,12 +177,15 @@ mod tests {
         let user: IamUserName = "user-a".parse().expect("a user");
         let check = |missing| {
             let check = rights_check(missing, &user);
-            (check.ok, check.sentence)
+            (check.ok, check.checked, check.sentence)
         };
-        assert_eq!(check(Ok(Vec::new())), (true, "no missing right is known".to_owned()));
+        let simulated = "the policy simulation finds no missing right".to_owned();
+        assert_eq!(check(Ok(Some(Vec::new()))), (true, true, simulated));
+        let (ok, checked, why) = check(Ok(None));
+        assert!(ok && !checked && why.contains("iam:SimulatePrincipalPolicy"), "{why}");
         let lacks = "the rotator lacks iam:CreateAccessKey, iam:DeleteAccessKey on user user-a".to_owned();
         let missing = ["iam:CreateAccessKey", "iam:DeleteAccessKey"].map(str::to_owned);
-        assert_eq!(check(Ok(missing.to_vec())), (false, lacks));
-        assert_eq!(check(Err(Fault::unknown("no answer".to_owned()))), (false, "no answer".to_owned()));
+        assert_eq!(check(Ok(Some(missing.to_vec()))), (false, true, lacks));
+        assert_eq!(check(Err(Fault::unknown("no answer".to_owned()))), (false, true, "no answer".to_owned()));
     }
 }

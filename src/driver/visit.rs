@@ -13,7 +13,7 @@ use crate::driver::{Rest, Watcher, World, rotation_span};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Answer, Entry, Fault, JournalError, SecretChange};
 use crate::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
-use crate::schedule::{Action, Facts, Verdict, judge};
+use crate::schedule::{Abandoned, Action, Facts, Verdict, judge};
 use crate::time::Timestamp;
 
 /// The waits for a person, for their codes.
@@ -225,6 +225,10 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
         Ok(keys) => keys,
         Err(fault) => return Visited { rotation, failed: true, ..of(unlisted(&fault)) },
     };
+    let abandoned = match (&rotation, keys.len()) {
+        (None, 2..) => left_behind(world, subject).await,
+        _ => None,
+    };
     let facts = Facts {
         keys: &keys,
         ages: access.ages,
@@ -232,10 +236,28 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
         in_flight: rotation.as_ref(),
         now: world.clock.now(),
         forced,
+        abandoned: abandoned.as_ref(),
     };
     let (verdict, listed_at) = (judge(&facts), facts.now);
     let visited = Visited { keys_listed_at: Some(listed_at), account_id: Some(account_id), ..of(verdict) };
     Visited { keys, rotation, ..visited }
+}
+
+/// The new key of the user's last rotation, if that one was abandoned. A journal that cannot be read names none: then the
+/// second key is only called one that no rotation under way accounts for.
+async fn left_behind(world: &World, subject: &Subject) -> Option<Abandoned> {
+    let known = world.journal.rotations(Some(&subject.vendor)).await.ok()?;
+    let last = known.iter().rfind(|known| known.ended && known.subject.who() == subject.who())?;
+    let events = world.journal.read(last.rotation).await.ok()?;
+    let at = events.iter().rev().find_map(|event| match event {
+        Event::Abandoned { at, .. } => Some(*at),
+        _ => None,
+    })?;
+    let new = events.iter().rev().find_map(|event| match event {
+        Event::Created { key, .. } => Some(key.clone()),
+        _ => None,
+    })?;
+    Some(Abandoned { new, at })
 }
 
 /// Begins a rotation. The listing that it was judged by is its survey, so AWS is not asked twice.
@@ -296,6 +318,7 @@ fn rested(
             in_flight: Some(&rotation),
             now: world.clock.now(),
             forced: false,
+            abandoned: None,
         }),
     };
     let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);

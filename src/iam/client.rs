@@ -131,6 +131,10 @@ impl Iam for AwsIam {
         self.account_id.get_or_try_init(asked).await.cloned()
     }
 
+    async fn rotator(&self) -> Answer<Identity> {
+        self.caller().await
+    }
+
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
         let call = Call::by_rotator("iam", "ListAccessKeys", format!("user {user}"));
         let (mut keys, mut marker) = (Vec::new(), None);
@@ -247,7 +251,7 @@ impl Iam for AwsIam {
         Err(endless(&call))
     }
 
-    async fn missing_rights(&self, user: &IamUserName) -> Answer<Vec<String>> {
+    async fn missing_rights(&self, user: &IamUserName) -> Answer<Option<Vec<String>>> {
         self.simulate_rights(user).await
     }
 }

@@ -1,7 +1,7 @@
 //! Which rights the rotator lacks, asked of AWS without changing anything.
 //!
-//! Only a policy simulation can tell, and not everybody may run one. When AWS does not say, the
-//! answer is "none that we know of": the first real call will tell.
+//! Only a policy simulation can tell, and not every rotator may run one. Without one, the rights are not checked: the
+//! first real call will tell.
 
 use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 
@@ -20,10 +20,10 @@ const ACTIONS: [&str; 5] = [
 ];
 
 impl AwsIam {
-    pub(super) async fn simulate_rights(&self, user: &IamUserName) -> Answer<Vec<String>> {
-        let Some(principal) = principal(&self.caller().await?.arn) else { return Ok(Vec::new()) };
-        let Ok(results) = self.simulate(&principal, user).await else { return Ok(Vec::new()) };
-        Ok(results.into_iter().filter(is_certain_no).map(|result| result.eval_action_name).collect())
+    pub(super) async fn simulate_rights(&self, user: &IamUserName) -> Answer<Option<Vec<String>>> {
+        let Some(principal) = principal(&self.caller().await?.arn) else { return Ok(None) };
+        let Ok(results) = self.simulate(&principal, user).await else { return Ok(None) };
+        Ok(Some(results.into_iter().filter(is_certain_no).map(|result| result.eval_action_name).collect()))
     }
 
     async fn simulate(&self, principal: &str, user: &IamUserName) -> Answer<Vec<EvaluationResult>> {

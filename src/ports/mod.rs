@@ -102,6 +102,8 @@ pub struct Identity {
 pub trait Iam: Send + Sync {
     /// The account this speaks to: from the configuration, or asked once and remembered.
     async fn account_id(&self) -> Answer<AccountId>;
+    /// GetCallerIdentity with the rotator's own credentials, asked anew.
+    async fn rotator(&self) -> Answer<Identity>;
     /// ListAccessKeys, every page.
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>>;
     /// CreateAccessKey, sent once.
@@ -127,9 +129,8 @@ pub trait Iam: Send + Sync {
     async fn identify(&self, key: &AccessKeyId, secret: &Secret) -> Answer<Identity>;
     /// `ListUsers` under a path, every page.
     async fn users_under(&self, path: &str) -> Answer<Vec<IamUserName>>;
-    /// Which of these IAM actions on this user the rotator lacks; empty when it has them all, or
-    /// when AWS does not say.
-    async fn missing_rights(&self, user: &IamUserName) -> Answer<Vec<String>>;
+    /// Which of the IAM actions on this user that a rotation needs the rotator lacks; `None`: it may not ask AWS.
+    async fn missing_rights(&self, user: &IamUserName) -> Answer<Option<Vec<String>>>;
 }
 
 /// The accounts of the configuration.
@@ -167,10 +168,30 @@ pub struct Offer {
 pub struct Check {
     /// What was checked, in a word or two.
     pub check: String,
-    /// Whether it is as it should be.
+    /// Whether it is as it should be. Also true for what was not checked.
     pub ok: bool,
+    /// Whether it was looked at; if not, the sentence says why.
+    pub checked: bool,
     /// What was found.
     pub sentence: String,
+}
+
+impl Check {
+    /// What was found, or why it is not as it should be.
+    #[must_use]
+    pub fn found(check: impl Into<String>, found: Result<String, String>) -> Check {
+        let (ok, sentence) = match found {
+            Ok(sentence) => (true, sentence),
+            Err(sentence) => (false, sentence),
+        };
+        Check { check: check.into(), ok, checked: true, sentence }
+    }
+
+    /// Something that could not be looked at, and why.
+    #[must_use]
+    pub fn not_checked(check: impl Into<String>, why: impl Into<String>) -> Check {
+        Check { check: check.into(), ok: true, checked: false, sentence: why.into() }
+    }
 }
 
 /// One vendor's own ways: how it is given a key, and asked which one it has.

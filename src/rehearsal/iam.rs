@@ -60,6 +60,12 @@ impl Iam for StandInIam {
         Ok(self.id_of_account(&self.stage.lock()))
     }
 
+    async fn rotator(&self) -> Answer<Identity> {
+        let account_id = self.account_id().await?;
+        let arn = format!("arn:aws:iam::{account_id}:role/rotator");
+        Ok(Identity { account_id, arn })
+    }
+
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
         let mut state = self.stage.lock();
         state.count("ListAccessKeys");
@@ -141,8 +147,8 @@ impl Iam for StandInIam {
         Ok(here.map(|(_, user)| user.clone()).collect())
     }
 
-    async fn missing_rights(&self, _user: &IamUserName) -> Answer<Vec<String>> {
-        Ok(Vec::new())
+    async fn missing_rights(&self, _user: &IamUserName) -> Answer<Option<Vec<String>>> {
+        Ok(Some(Vec::new()))
     }
 }
 

@@ -7,5 +7,5 @@ mod reasons;
 mod verdict;
 
 pub use self::cron::{BadCron, Cron, jitter_for, missed};
-pub use reasons::{Ages, Facts, judge, old_key_counts};
+pub use reasons::{Abandoned, Ages, Facts, judge, old_key_counts};
 pub use verdict::{Action, State, Verdict, status_word};

@@ -45,6 +45,17 @@ pub struct Facts<'a> {
     pub now: Timestamp,
     /// An operator asked for a rotation, due or not.
     pub forced: bool,
+    /// What the user's last rotation left behind, if it was abandoned after a new key had been created.
+    pub abandoned: Option<&'a Abandoned>,
+}
+
+/// The new key of a rotation that was abandoned.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Abandoned {
+    /// That key.
+    pub new: AccessKeyId,
+    /// When the rotation was abandoned.
+    pub at: Timestamp,
 }
 
 /// Judges one IAM user. Pure: the same facts give the same verdict.
@@ -105,6 +116,16 @@ impl<'a> Case<'a> {
         age(self.key, self.facts.now)
     }
 
+    /// Where the keys come from, if a rotation that was abandoned left both.
+    fn abandoned(&self) -> Option<String> {
+        let left =
+            self.facts.abandoned.filter(|left| self.facts.keys.iter().any(|key| key.id == left.new))?;
+        Some(format!(
+            "and keyround created {} in the rotation that was abandoned at {}, so the vendor may use either",
+            left.new, left.at
+        ))
+    }
+
     fn start(&self) -> Action {
         Action::Start { old: self.key.clone() }
     }
@@ -129,9 +150,17 @@ fn no_free_slot(case: &Case<'_>) -> Option<Verdict> {
     }
     let why =
         if case.is_due() { format!("due since {}", case.due_at) } else { "asked to be replaced".to_owned() };
+    let (origin, advice) = match case.abandoned() {
+        Some(origin) => {
+            (origin, "find out which one the vendor does not use, set that one Inactive and then delete it")
+        }
+        None => (
+            "that no rotation under way accounts for".to_owned(),
+            "find out whose it is, and when it is nobody's, set it Inactive and then delete it",
+        ),
+    };
     let sentence = format!(
-        "the key {} is {} old and {why}, but the user has a second access key, {}, that no rotation under way \
-         accounts for; nothing was touched; find out whose it is, and when it is nobody's, set it Inactive and then delete it",
+        "the key {} is {} old and {why}, but the user has a second access key, {}, {origin}; nothing was touched; {advice}",
         case.key.id,
         case.age(),
         described(&others, case.facts.now),
@@ -145,9 +174,13 @@ fn second_key(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let state = if case.is_due_soon() { State::Warning } else { State::Ok };
+    let (origin, advice) = match case.abandoned() {
+        Some(origin) => (origin, "find out which one the vendor does not use, and delete it before then"),
+        None => ("that no rotation under way accounts for".to_owned(), "find out whose it is before then"),
+    };
     let sentence = format!(
-        "the key {} is {} old and due at {}, but the user has a second access key, {}, that no rotation under way \
-         accounts for; a rotation needs that slot, so find out whose it is before then",
+        "the key {} is {} old and due at {}, but the user has a second access key, {}, {origin}; a rotation needs that \
+         slot, so {advice}",
         case.key.id,
         case.age(),
         case.due_at,
@@ -566,6 +599,25 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_an_abandoned_rotation_left_is_not_called_a_strangers() {
+        let abandoned = Abandoned { new: OTHER.parse().expect("a key id"), at: at("2026-11-20T12:00:00Z") };
+        for (age, state, reason) in [(95, State::Stuck, "no_free_slot"), (10, State::Ok, "two_keys")] {
+            let keys = [active(age), key(OTHER, KeyStatus::Active, 3)];
+            let left = Facts { abandoned: Some(&abandoned), ..facts(&keys) };
+            let sentence = format!(
+                "keyround created {OTHER} in the rotation that was abandoned at 2026-11-20T12:00:00Z, so the vendor may use \
+                 either"
+            );
+            let verdict = check(&left, state, reason, &sentence, &Action::Nothing);
+            assert!(!verdict.sentence.contains("whose it is"), "{}", verdict.sentence);
+            // The key of that rotation is gone, and this one is somebody else's.
+            let stranger = [active(age), key(NEW, KeyStatus::Active, 3)];
+            let other = Facts { abandoned: Some(&abandoned), ..facts(&stranger) };
+            check(&other, state, reason, "find out whose it is", &Action::Nothing);
+        }
+    }
+
+    #[test]
     fn what_was_listed_now_is_said_before_what_the_journal_says() {
         let soaking = rotation(&soaking());
         let sentence = |keys: &[KeyMetadata]| {
@@ -703,7 +755,15 @@ mod tests {
 
     fn facts(keys: &[KeyMetadata]) -> Facts<'_> {
         let ages = Ages { max_age: days(90), warn_before: days(14), overdue_after: days(3) };
-        Facts { keys, ages, windows: &ANY_TIME, in_flight: None, now: at(NOON), forced: false }
+        Facts {
+            keys,
+            ages,
+            windows: &ANY_TIME,
+            in_flight: None,
+            now: at(NOON),
+            forced: false,
+            abandoned: None,
+        }
     }
 
     fn rotation(events: &[Event]) -> Rotation {

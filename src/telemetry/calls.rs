@@ -68,6 +68,10 @@ impl Iam for CountedIam {
         self.iam.account_id().await
     }
 
+    async fn rotator(&self) -> Answer<Identity> {
+        self.counted("GetCallerIdentity", self.iam.rotator().await)
+    }
+
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
         self.counted("ListAccessKeys", self.iam.list_keys(user).await)
     }
@@ -107,7 +111,7 @@ impl Iam for CountedIam {
         self.counted("ListUsers", self.iam.users_under(path).await)
     }
 
-    async fn missing_rights(&self, user: &IamUserName) -> Answer<Vec<String>> {
+    async fn missing_rights(&self, user: &IamUserName) -> Answer<Option<Vec<String>>> {
         self.counted("SimulatePrincipalPolicy", self.iam.missing_rights(user).await)
     }
 }

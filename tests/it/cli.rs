@@ -344,6 +344,7 @@ fn the_levers_work_through_a_whole_life() {
     let given_up = house.program.json(0, &["abandon", name, "--why", "again, from the start"]);
     says(&given_up, "stay as they are");
     assert_eq!(house.state().1, "no_free_slot", "the vendor was offered the new key: both stay");
+    says(&house.program.json(1, &["status"])["vendors"], "in the rotation that was abandoned at");
     assert_eq!(house.statuses(), ["Active", "Active"]);
     fails(&house.program.run(&["resume", name]), 1, "has no rotation in flight");
     house.ends();
@@ -550,6 +551,37 @@ fn a_path_that_cannot_be_listed_stops_no_rotation_that_is_under_way() {
         (&checked["checks"][1]["check"], &checked["checks"][1]["ok"]),
         (&json!("keys"), &json!(false))
     );
+    house.ends();
+}
+
+#[test]
+fn a_check_names_the_account_and_counts_what_was_not_checked() {
+    let house = House::new("counted", 97.0);
+    house.program.configure(&house.toml(""));
+    let ran = house.program.run(&["check", "--online"]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let has = |text: &str| ran.stdout.contains(text);
+    assert!(has("  ok   account: keyround is arn:aws:") && has(" in AWS account 123456789012"), "{ran}");
+    assert!(
+        has(", rights: keyround has no right to simulate its own policies") && has("  not checked"),
+        "{ran}"
+    );
+    assert!(has(" ok, 0 failed, 1 not checked"), "{ran}");
+    let wrong = format!("{}\n[account.elsewhere]\nid = \"444455556666\"\n", house.toml(""));
+    house.program.configure(&wrong);
+    let ran = house.program.run(&["check", "--online"]);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    let first = ran.stdout.lines().nth(1).unwrap_or_default();
+    assert!(
+        first.contains("FAIL account elsewhere: keyround is arn:aws:")
+            && first.contains("account 123456789012, and"),
+        "{ran}"
+    );
+    assert!(ran.stdout.contains(", 1 failed, 1 not checked"), "{ran}");
+    let json = house.program.json(1, &["check", "--online"]);
+    let rights = json["checks"].as_array().expect("checks").iter().find(|check| check["check"] == "rights");
+    let rights = rights.expect("the rights are named");
+    assert_eq!((&rights["ok"], &rights["checked"]), (&json!(true), &json!(false)), "{json}");
     house.ends();
 }
 

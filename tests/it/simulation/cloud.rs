@@ -461,6 +461,12 @@ impl Iam for SimIam {
         Ok(account_id())
     }
 
+    async fn rotator(&self) -> Answer<Identity> {
+        let account_id = account_id();
+        let arn = format!("arn:aws:iam::{account_id}:role/rotator");
+        Ok(Identity { account_id, arn })
+    }
+
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
         let name = user.clone();
         let listed = self.call(user, "list", move |state| Ok(state.list(&name))).await;
@@ -507,8 +513,8 @@ impl Iam for SimIam {
         Ok(self.0.lock().users.keys().cloned().collect())
     }
 
-    async fn missing_rights(&self, _user: &IamUserName) -> Answer<Vec<String>> {
-        Ok(Vec::new())
+    async fn missing_rights(&self, _user: &IamUserName) -> Answer<Option<Vec<String>>> {
+        Ok(Some(Vec::new()))
     }
 }
 
