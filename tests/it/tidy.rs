@@ -353,7 +353,7 @@ fn riddles(source: &Source) -> Vec<String> {
     let is_read = source.path.starts_with("src/")
         || source.path.starts_with("docs/") && source.path != "docs/style.md"
         || source.path.starts_with("systemd/")
-        || !source.path.contains('/') && (source.path.ends_with(".md") || source.path.ends_with(".example"));
+        || !source.path.contains('/') && matches!(source.path.rsplit('.').next(), Some("md" | "example"));
     if !is_read {
         return vec![];
     }
@@ -361,7 +361,7 @@ fn riddles(source: &Source) -> Vec<String> {
     let stands = |phrase: &&str| {
         text.match_indices(*phrase).any(|(at, _)| {
             let after = text[at + phrase.len()..].chars().next();
-            !ends_in_word(&text[..at]) && !after.is_some_and(|letter| letter.is_alphanumeric())
+            !ends_in_word(&text[..at]) && !after.is_some_and(char::is_alphanumeric)
         })
     };
     RIDDLES.iter().filter(|phrase| stands(phrase)).map(|phrase| format!("`{phrase}`")).collect()
