@@ -84,6 +84,8 @@ pub struct RotationStatus {
     pub old_access_key_id: String,
     /// The one that replaces it.
     pub new_access_key_id: Option<String>,
+    /// What the vendor holds: `old`, `new`, `half` (the id of one key and the secret of the other) or `unknown`.
+    pub vendor_holds: &'static str,
     /// Where it would go on, if it is stuck.
     #[serde(skip)]
     pub resumes_in: Option<&'static str>,
@@ -113,6 +115,7 @@ impl RotationStatus {
             next_at,
             old_access_key_id: rotation.old().to_string(),
             new_access_key_id: rotation.stage().new_key().map(ToString::to_string),
+            vendor_holds: rotation.vendor_holds().as_str(),
             resumes_in: rotation.stage().resumes_in(),
         }
     }

@@ -41,6 +41,8 @@ pub enum Condition {
     Held,
     /// The clock of this machine and that of AWS differ by more than keyround accepts.
     Clock,
+    /// A vendor holds the id of one key and the secret of another, or may, so it cannot work.
+    HalfWritten,
 }
 
 /// How bad it is, in the words of PagerDuty's events.
@@ -84,6 +86,7 @@ pub(super) enum Topic {
     NoWorkingKey,
     Held,
     Clock,
+    HalfWritten,
 }
 
 impl Topic {
@@ -101,13 +104,14 @@ impl Topic {
             Topic::NoWorkingKey => "no-working-key",
             Topic::Held => "held",
             Topic::Clock => "clock",
+            Topic::HalfWritten => "half-written",
         }
     }
 }
 
 impl Condition {
     /// Each of them. Those of one topic stand in the order in which they get worse.
-    pub const ALL: [Condition; 16] = [
+    pub const ALL: [Condition; 17] = [
         Condition::Warning,
         Condition::Due,
         Condition::Overdue,
@@ -124,11 +128,12 @@ impl Condition {
         Condition::NoWorkingKey,
         Condition::Held,
         Condition::Clock,
+        Condition::HalfWritten,
     ];
 
     /// What one is told of who does not say: all that a person must do something about, but for what takes a review
     /// of the accounts, which is made for those who ask for it.
-    pub const DEFAULT: [Condition; 10] = [
+    pub const DEFAULT: [Condition; 11] = [
         Condition::Overdue,
         Condition::Failed,
         Condition::Stuck,
@@ -139,6 +144,7 @@ impl Condition {
         Condition::NoWorkingKey,
         Condition::Held,
         Condition::Clock,
+        Condition::HalfWritten,
     ];
 
     /// The word, as in `on = […]`.
@@ -161,6 +167,7 @@ impl Condition {
             Condition::NoWorkingKey => "no-working-key",
             Condition::Held => "held",
             Condition::Clock => "clock",
+            Condition::HalfWritten => "half-written",
         }
     }
 
@@ -179,7 +186,8 @@ impl Condition {
             | Condition::Journal
             | Condition::SealKey
             | Condition::NoWorkingKey
-            | Condition::Clock => Severity::Critical,
+            | Condition::Clock
+            | Condition::HalfWritten => Severity::Critical,
         }
     }
 
@@ -197,6 +205,7 @@ impl Condition {
             Condition::NoWorkingKey => Topic::NoWorkingKey,
             Condition::Held => Topic::Held,
             Condition::Clock => Topic::Clock,
+            Condition::HalfWritten => Topic::HalfWritten,
         }
     }
 
@@ -221,7 +230,8 @@ impl Condition {
             | Condition::SealKey
             | Condition::NoWorkingKey
             | Condition::Held
-            | Condition::Clock => true,
+            | Condition::Clock
+            | Condition::HalfWritten => true,
         }
     }
 }

@@ -220,8 +220,14 @@ pub(super) fn has_key(state: State) -> bool {
 }
 
 fn alerts(seen: &Seen<'_>, now: Timestamp) -> impl Iterator<Item = Alert> {
-    let alerts =
-        [of_age(seen, now), of_rotation(seen), of_reactivation(seen), of_keys(seen), of_hold(seen, now)];
+    let alerts = [
+        of_age(seen, now),
+        of_rotation(seen),
+        of_reactivation(seen),
+        of_keys(seen),
+        of_hold(seen, now),
+        of_halves(seen),
+    ];
     alerts.into_iter().flatten()
 }
 
@@ -291,6 +297,19 @@ fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
         );
         Alert { sentence, ..seen.alert(Condition::Reactivated, rotation.since()) }
     })
+}
+
+/// From the first write of a pair that was not completed until the pair is whole.
+fn of_halves(seen: &Seen<'_>) -> Option<Alert> {
+    let rotation = seen.rotation?;
+    let words = rotation.half_written()?;
+    let since = rotation.failing_since().unwrap_or(rotation.since());
+    let sentence = format!(
+        "{words}, so it cannot work; both keys are Active, and keyround goes on writing the new pair; if the vendor keeps \
+         refusing it, write one whole pair there by hand; {}",
+        seen.sentence
+    );
+    Some(Alert { sentence, ..seen.alert(Condition::HalfWritten, since) })
 }
 
 impl Picture {
@@ -377,6 +396,7 @@ impl Picture {
             | Topic::Reactivated
             | Topic::News
             | Topic::NoWorkingKey
+            | Topic::HalfWritten
             | Topic::Held => match &told.vendor {
                 Some(vendor) => self.end_of_users(told, vendor),
                 None => over(true, "there is nothing left of it"),

@@ -74,6 +74,7 @@ fn state(condition: Condition) -> &'static str {
         Condition::NoWorkingKey => "without a working key",
         Condition::Held => "on hold",
         Condition::Clock => "with a clock that differs from AWS's",
+        Condition::HalfWritten => "with the halves of two pairs",
     }
 }
 

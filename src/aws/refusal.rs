@@ -106,7 +106,7 @@ fn unbelievable(call: &Call, status: u16, code: Option<&str>, retry_after: Optio
         let doubt = call.in_doubt(", which does not say whether it was done");
         format!("{call} was answered {status}{code}{doubt}")
     };
-    Fault::Unknown(Doubt { sentence, retry_after })
+    Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new() })
 }
 
 fn refusal(
@@ -126,6 +126,7 @@ fn refusal(
         sentence: format!("{} ({said})", advice(call, kind, code)),
         retry_after,
         nothing_sent: false,
+        pairs: Vec::new(),
     }
 }
 

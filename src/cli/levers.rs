@@ -195,6 +195,11 @@ fn what_stays(before: &Rotation) -> String {
             "the rotation is abandoned; the new key {new} stays, and keyround will not set the old key {old}, \
              which was set Inactive, Active again: delete {old}, or set it Active if the vendor needs it"
         ),
+        Some(new) if before.half_written().is_some() => format!(
+            "the rotation is given up; {}, so it cannot work: write one whole pair there by hand; the old key {old} and the \
+             new one, {new}, are left as they are",
+            before.half_written().unwrap_or_default()
+        ),
         Some(new) => format!(
             "the rotation is abandoned; the old key {old} and the new key {new} stay as they are, because the \
              vendor may use either. Delete the one that it does not use: no other rotation begins before that"

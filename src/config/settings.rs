@@ -16,7 +16,7 @@ pub use crate::schedule::{Ages, Cron};
 
 mod request;
 
-pub use request::{AnswerPlace, Auth, Body, Capture, Expect, HttpStep, NextPage, Pages, Param};
+pub use request::{AnswerPlace, Auth, Body, Capture, Expect, HttpStep, NextPage, Pages, Param, Writes};
 
 /// Everything that `rotation.toml` says, checked.
 #[derive(Clone, Debug)]

@@ -178,7 +178,7 @@ fn nothing_was_delivered(fault: Fault) -> Fault {
     // A token server that is gone is a mistake in the recipe, not word from the vendor.
     let code = if code == RefusalCode::VendorGone { RefusalCode::VendorRefused } else { code };
     let sentence = format!("no token was had, so nothing was sent: {sentence}");
-    Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false })
+    Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false, pairs: Vec::new() })
 }
 
 #[cfg(test)]

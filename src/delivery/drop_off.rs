@@ -114,6 +114,7 @@ fn nothing_was_put(fault: Fault) -> Fault {
             sentence: format!("nothing was put there: {}", doubt.sentence),
             retry_after: doubt.retry_after,
             nothing_sent: false,
+            pairs: Vec::new(),
         }),
     }
 }

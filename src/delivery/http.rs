@@ -6,6 +6,7 @@
 use url::Url;
 
 use crate::config::settings::{HttpStep, NextPage, Pages};
+use crate::delivery::attempt::Taken;
 use crate::delivery::auth::{Credentials, Header};
 use crate::delivery::found::{Answered, Finding};
 use crate::delivery::template::{Captured, Words};
@@ -26,18 +27,20 @@ pub(super) async fn send(
     offer: &Offer,
     secret: &Secret,
     captured: &mut Captured,
-) -> Answer<()> {
+) -> Answer<Taken> {
     let errand = Errand::Deliver { step: number - 1 };
     let Some(asked) = ask(tools, step, offer, Some(secret), captured, errand).await? else {
         tracing::debug!(vendor.name = %offer.subject.vendor, delivery.step = number, "a step was left out");
-        return Ok(());
+        return Ok(Taken::LeftOut);
     };
     tracing::debug!(
         vendor.name = %offer.subject.vendor, delivery.step = number, delivery.host = %asked.answered.host,
         delivery.status = asked.answered.status(), "a step was answered"
     );
     match asked.finding(tools, step, captured)? {
-        Finding::AsExpected => Ok(()),
+        Finding::AsExpected => Ok(Taken::Done),
+        // One value of a pair may have been written all the same, and the other depends on that.
+        Finding::Differs { held: _, sentence } if step.writes.is_some() => Err(Fault::unknown(sentence)),
         Finding::Differs { held: _, sentence } => Err(Fault::refused(RefusalCode::VendorRefused, sentence)),
     }
 }
@@ -77,10 +80,12 @@ pub(super) async fn verify(
 pub(super) async fn probe(
     tools: &Tools,
     step: &HttpStep,
+    number: usize,
     offer: &Offer,
     captured: &mut Captured,
 ) -> Answer<Option<String>> {
-    let Some(asked) = ask(tools, step, offer, None, captured, Errand::Probe).await? else { return Ok(None) };
+    let errand = Errand::Probe { step: number };
+    let Some(asked) = ask(tools, step, offer, None, captured, errand).await? else { return Ok(None) };
     let host = asked.answered.host.clone();
     match asked.finding(tools, step, captured)? {
         Finding::AsExpected => Ok(Some(host)),

@@ -144,6 +144,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::ids::Subject;
+    use crate::rotation::AtVendor;
 
     /// A message as it is offered, for the tests of this folder.
     pub(in crate::delivery) fn offer() -> Offer {
@@ -163,6 +164,7 @@ pub(super) mod tests {
             old_access_key_id: old,
             offered_at,
             old_valid_until: "2026-11-24T03:00:00Z".parse().expect("a time"),
+            at_vendor: AtVendor::old(),
             now: offered_at,
         }
     }

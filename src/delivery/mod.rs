@@ -6,8 +6,7 @@
 //! of a rotation; a webhook's message is a function of the [`Offer`] and is the same at every attempt.
 //!
 //! **Invariant:** one request a step that changes something, no redirects followed, no retries. Whoever repeats,
-//! repeats the whole delivery. But where a pair is two writes, half of it is worse than nothing: the second write is
-//! sent again at once when it is in doubt, and goes first when the delivery is repeated.
+//! repeats the whole delivery. But where a pair is two writes, half of it is worse than nothing: see `attempt.rs`.
 //!
 //! **Invariant:** what may have been done is never called refused. `Refused` is a vendor's own clear no, in its status
 //! or where the recipe looks for one, or a request that never left; everything between is `Unknown`, and so is a
@@ -22,6 +21,7 @@
 mod address;
 pub mod age;
 mod answer;
+mod attempt;
 mod auth;
 mod body;
 mod command;

@@ -115,8 +115,8 @@ impl Preflight<'_> {
     /// Asks the harmless questions of the presets, up to the first that is not answered as it should be.
     async fn probe(&mut self) {
         let mut captured = Captured::new();
-        for step in &self.vendor.probe {
-            let answered = http::probe(&self.vendor.tools, step, self.offer, &mut captured).await;
+        for (number, step) in self.vendor.probe.iter().enumerate() {
+            let answered = http::probe(&self.vendor.tools, step, number, self.offer, &mut captured).await;
             let Some(answered) = answered.transpose() else { continue };
             let failed = answered.is_err();
             self.add("vendor", "probe", answered.map(|host| format!("{host} knows us, and what we ask for")));

@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 
 use crate::config::settings::{DeliverStep, HttpStep, KeyAccess, VerifyStep};
+use crate::delivery::attempt::{Attempt, Taken};
 use crate::delivery::template::Captured;
 use crate::delivery::webhook::Carried;
 use crate::delivery::{Tools, command, drop_off, http, misconfigured, preflight, webhook};
 use crate::ids::VendorName;
 use crate::ports::{Answer, Check, Delivery, Fault, Offer, Reference};
-use crate::rotation::{Doubt, Refusal, RefusalCode, Verification};
+use crate::rotation::{Refusal, RefusalCode, Verification};
 use crate::secret::Secret;
 
 /// One vendor of the configuration.
@@ -32,29 +33,10 @@ impl Vendor {
     }
 }
 
-/// How often a write that completes a pair is sent again at once.
-const SECOND_WRITE_REPEATS: u32 = 2;
-
 #[async_trait]
 impl Delivery for Vendor {
     async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()> {
-        let mut so_far = SoFar::default();
-        let mut changed = false;
-        for index in order(&self.steps, offer.now > offer.offered_at) {
-            let (step, number) = (&self.steps[index], index + 1);
-            let mut done = self.take(step, number, offer, secret, &mut so_far).await;
-            for _ in 0..SECOND_WRITE_REPEATS {
-                if changed && completes_pair(step) && matches!(done, Err(Fault::Unknown(_))) {
-                    done = self.take(step, number, offer, secret, &mut so_far).await;
-                }
-            }
-            done.map_err(
-                |fault| if changed { after_a_change(fault) } else { before_any_change(fault, step) },
-            )
-            .map_err(|fault| in_step(fault, number, self.steps.len()))?;
-            changed |= changes(step);
-        }
-        Ok(())
+        Attempt::new(self, offer, secret).await.run().await
     }
 
     async fn verify(&self, offer: &Offer) -> Answer<Verification> {
@@ -84,102 +66,41 @@ impl Delivery for Vendor {
 
 /// What the steps before have left.
 #[derive(Default)]
-struct SoFar {
+pub(super) struct SoFar {
     captured: Captured,
     reference: Option<Reference>,
 }
 
 impl Vendor {
-    async fn take(
+    pub(super) async fn take(
         &self,
         step: &DeliverStep,
         number: usize,
         offer: &Offer,
         secret: &Secret,
         so_far: &mut SoFar,
-    ) -> Answer<()> {
+    ) -> Answer<Taken> {
         let (tools, captured) = (&self.tools, &mut so_far.captured);
         match step {
             DeliverStep::Webhook(step) => {
                 let carried = Carried { secret, reference: so_far.reference.as_ref() };
-                webhook::send(tools, step, number, offer, carried).await
+                webhook::send(tools, step, number, offer, carried).await?;
             }
-            DeliverStep::Http(step) => http::send(tools, step, number, offer, secret, captured).await,
+            DeliverStep::Http(step) => return http::send(tools, step, number, offer, secret, captured).await,
             DeliverStep::DropOff(step) => {
                 so_far.reference = Some(drop_off::put(tools, step, number, offer, secret, captured).await?);
-                Ok(())
             }
             DeliverStep::Command(step) => {
-                command::deliver(tools, step, number, offer, secret, captured).await
+                command::deliver(tools, step, number, offer, secret, captured).await?;
             }
-            DeliverStep::Manual(_) => Err(misconfigured(
-                "this vendor's key is handed over by a person, and was not when this rotation began; abandon it, or let \
-                 the configuration say again how the vendor gets its key",
-            )),
+            DeliverStep::Manual(_) => {
+                return Err(misconfigured(
+                    "this vendor's key is handed over by a person, and was not when this rotation began; abandon it, or \
+                     let the configuration say again how the vendor gets its key",
+                ));
+            }
         }
-    }
-}
-
-/// The steps in the order in which they are taken. When a delivery is repeated, the vendor may hold the first half of a
-/// pair without the second: then the second goes first.
-fn order(steps: &[DeliverStep], repeated: bool) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..steps.len()).collect();
-    for (index, step) in steps.iter().enumerate().skip(1) {
-        if repeated && completes_pair(step) {
-            order.swap(index - 1, index);
-        }
-    }
-    order
-}
-
-fn completes_pair(step: &DeliverStep) -> bool {
-    matches!(step, DeliverStep::Http(step) if step.completes_pair)
-}
-
-/// Whether the step, once accepted, may have changed what the vendor holds.
-fn changes(step: &DeliverStep) -> bool {
-    match step {
-        DeliverStep::Webhook(_)
-        | DeliverStep::DropOff(_)
-        | DeliverStep::Command(_)
-        | DeliverStep::Manual(_) => true,
-        DeliverStep::Http(step) => step.changes,
-    }
-}
-
-/// Before a step that changes something was begun, the vendor cannot have seen the new key: the failed step only reads, or
-/// its request never left.
-fn before_any_change(fault: Fault, step: &DeliverStep) -> Fault {
-    match fault {
-        Fault::Refused(refusal) => {
-            let never_left = matches!(refusal.code, RefusalCode::NotSent | RefusalCode::Misconfigured);
-            Fault::Refused(Refusal { nothing_sent: never_left || !changes(step), ..refusal })
-        }
-        Fault::Unknown(_) => fault,
-    }
-}
-
-/// A refusal says that nothing was done; after an accepted change that is not so. An address that is gone for good
-/// keeps its code all the same: no repeat will find it.
-fn after_a_change(fault: Fault) -> Fault {
-    match fault {
-        Fault::Refused(Refusal { code, sentence, retry_after, .. }) if code != RefusalCode::VendorGone => {
-            let sentence = format!("{sentence}, after earlier steps were accepted");
-            Fault::Unknown(Doubt { sentence, retry_after })
-        }
-        other => other,
-    }
-}
-
-/// Says which step it was, where there are several.
-fn in_step(fault: Fault, number: usize, steps: usize) -> Fault {
-    if steps == 1 {
-        return fault;
-    }
-    let in_step = |sentence: String| format!("step {number} of {steps}: {sentence}");
-    match fault {
-        Fault::Refused(refusal) => Fault::Refused(Refusal { sentence: in_step(refusal.sentence), ..refusal }),
-        Fault::Unknown(doubt) => Fault::Unknown(Doubt { sentence: in_step(doubt.sentence), ..doubt }),
+        Ok(Taken::Done)
     }
 }
 

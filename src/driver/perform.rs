@@ -136,6 +136,7 @@ impl Performance<'_> {
             old_access_key_id: self.rotation.old().clone(),
             offered_at,
             old_valid_until: offered_at + self.rotation.plan().soak,
+            at_vendor: self.rotation.at_vendor().clone(),
             now,
         })
     }

@@ -7,7 +7,7 @@ use crate::driver::roster::{Call, everybody};
 use crate::driver::visit::{Visited, look_at};
 use crate::ids::{IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Answer, Check, JournalError, Offer};
-use crate::rotation::{KeyMetadata, Plan};
+use crate::rotation::{AtVendor, KeyMetadata, Plan};
 use crate::schedule::Action;
 use crate::time::{Timestamp, in_words};
 
@@ -82,6 +82,7 @@ async fn preflight(world: &World, subject: &Subject, old: &KeyMetadata, visited:
         old_access_key_id: old.id.clone(),
         offered_at: now,
         old_valid_until: Timestamp::NEVER,
+        at_vendor: AtVendor::old(),
         now,
     };
     if let Some(delivery) = world.vendors.delivery(&subject.vendor) {

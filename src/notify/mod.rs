@@ -136,8 +136,9 @@ fn accepted(host: &str, response: &Response, now: Timestamp) -> Answer<()> {
             sentence: format!("{host} answered {status}"),
             retry_after,
             nothing_sent: false,
+            pairs: Vec::new(),
         })),
-        status => Err(Fault::Unknown(Doubt { sentence: format!("{host} answered {status}"), retry_after })),
+        status => Err(Fault::Unknown(Doubt { sentence: format!("{host} answered {status}"), retry_after, pairs: Vec::new() })),
     }
 }
 

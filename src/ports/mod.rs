@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::config::SecretRef;
 use crate::config::settings::Place;
 use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
-use crate::rotation::{Doubt, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification};
+use crate::rotation::{AtVendor, Doubt, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -41,13 +41,13 @@ impl Fault {
     /// A refusal of this kind, in words that hold no secret.
     #[must_use]
     pub fn refused(code: RefusalCode, sentence: impl Into<String>) -> Fault {
-        Fault::Refused(Refusal { code, sentence: sentence.into(), retry_after: None, nothing_sent: false })
+        Fault::Refused(Refusal { code, sentence: sentence.into(), retry_after: None, nothing_sent: false, pairs: Vec::new() })
     }
 
     /// A doubt, in words that hold no secret.
     #[must_use]
     pub fn unknown(sentence: impl Into<String>) -> Fault {
-        Fault::Unknown(Doubt { sentence: sentence.into(), retry_after: None })
+        Fault::Unknown(Doubt { sentence: sentence.into(), retry_after: None, pairs: Vec::new() })
     }
 
     /// The words.
@@ -159,6 +159,8 @@ pub struct Offer {
     pub offered_at: Timestamp,
     /// The old key works at least until then.
     pub old_valid_until: Timestamp,
+    /// What the vendor holds, as far as earlier attempts tell.
+    pub at_vendor: AtVendor,
     /// The time of this attempt.
     pub now: Timestamp,
 }
@@ -245,8 +247,11 @@ pub enum Errand {
         /// Which.
         step: usize,
     },
-    /// A request that changes nothing and shows whether the vendor knows us.
-    Probe,
+    /// A request that changes nothing and shows whether the vendor knows us, counted from 0.
+    Probe {
+        /// Which.
+        step: usize,
+    },
     /// A token that another request needs.
     Token,
 }

@@ -67,6 +67,7 @@ impl fmt::Display for Reply {
 struct Manner {
     deliver: Vec<Option<HttpStep>>,
     verify: Vec<HttpStep>,
+    probe: Vec<HttpStep>,
 }
 
 /// The way out to the stand-in vendors.
@@ -119,7 +120,8 @@ impl StandInVendors {
                 Some((manner.deliver.iter().flatten().collect(), manner.deliver.get(step)?.as_ref()?))
             }
             Errand::Verify { step } => Some((manner.verify.iter().collect(), manner.verify.get(step)?)),
-            Errand::Probe | Errand::Token => None,
+            Errand::Probe { step } => Some((manner.probe.iter().collect(), manner.probe.get(step)?)),
+            Errand::Token => None,
         }
     }
 
@@ -130,7 +132,7 @@ impl StandInVendors {
         }
         let key = match purpose.errand {
             Errand::Deliver { .. } => self.stage.newest(&purpose.subject),
-            Errand::Verify { .. } | Errand::Probe | Errand::Token => self.stage.held(&purpose.subject),
+            Errand::Verify { .. } | Errand::Probe { .. } | Errand::Token => self.stage.held(&purpose.subject),
         };
         match self.expected(purpose) {
             Some((steps, step)) => {
@@ -157,6 +159,7 @@ fn manner(vendor: &VendorSettings) -> Manner {
         Access::Key(access) => Manner {
             deliver: access.deliver.iter().map(told).collect(),
             verify: access.verify.iter().map(asked).collect(),
+            probe: access.probe.clone(),
         },
     }
 }

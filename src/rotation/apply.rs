@@ -9,11 +9,12 @@ use std::time::Duration;
 use crate::ids::{AccessKeyId, RotationId};
 use crate::rotation::discard::discard;
 use crate::rotation::doubt;
-use crate::rotation::event::{Doing, Event, Intent, KeyUsage};
+use crate::rotation::event::{Doing, Event, Intent, KeyUsage, Verification};
 use crate::rotation::hold::Hold;
 use crate::rotation::known_keys::KnownKeys;
 use crate::rotation::machine::{IllegalEvent, Rotation};
 use crate::rotation::next::Blocker;
+use crate::rotation::pair::{AtVendor, Half};
 use crate::rotation::refusal::{Doubt, Refusal, RefusalCode};
 use crate::rotation::retry;
 use crate::rotation::stage::{Stage, stuck};
@@ -73,6 +74,8 @@ impl Rotation {
             discarded: BTreeMap::new(),
             deletion_intended: false,
             cooled_anew: None,
+            at_vendor: AtVendor::old(),
+            is_delivering: false,
         })
     }
 
@@ -129,6 +132,9 @@ impl Rotation {
                 // A question settles nothing that was intended: only a listing can tell whether a key was made.
                 if !matches!(event, Event::Verified { .. } | Event::UsageRead { .. }) {
                     self.in_doubt = None;
+                }
+                if let Event::Verified { by: Verification::Asked, .. } = event {
+                    self.vendor_names(Half::New);
                 }
                 self.end_row_of_failures(event);
                 self.enter(stage, event.at());
@@ -204,6 +210,7 @@ impl Rotation {
                 self.after_probe(new, successes + 1, not_usable, *at)
             }
             (Stage::Deliver { new, round }, Event::Delivered { at }) => {
+                self.vendor_holds_new();
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }
             }
             (Stage::Verify { new, accepted_at, .. }, Event::Verified { at, .. }) => {
@@ -261,6 +268,7 @@ impl Rotation {
     fn after_creation(&mut self, key: AccessKeyId) -> Stage {
         self.doubt_span = None;
         self.limit_refusals = 0;
+        self.at_vendor = AtVendor::old();
         Stage::Prove { new: key, successes: 0, not_usable: 0 }
     }
 
@@ -331,6 +339,9 @@ impl Rotation {
 
     fn unanswered(&mut self, doing: Doing, doubt: &Doubt, at: Timestamp) {
         self.is_first_offer = false;
+        if doing == Doing::Deliver {
+            self.delivery_unanswered(&doubt.pairs);
+        }
         self.intent_unanswered(doing, at);
         if let Stage::Prove { successes, .. } = &mut self.stage {
             *successes = 0;
@@ -342,6 +353,12 @@ impl Rotation {
         let sentence = refusal.sentence.as_str();
         if doing == Doing::Deliver && refusal.nothing_sent {
             self.take_offer_back();
+        }
+        if doing == Doing::Deliver {
+            self.delivery_refused(&refusal.pairs);
+        }
+        if refusal.code == RefusalCode::NotInForce {
+            self.vendor_names(Half::Unknown);
         }
         self.is_first_offer = false;
         self.intent_refused(doing);
@@ -477,7 +494,7 @@ mod tests {
     }
 
     fn unread(seconds: i64) -> Event {
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
         Event::Unanswered { doing: Doing::ReadUsage, doubt, at: at(seconds) }
     }
 
@@ -538,7 +555,7 @@ mod tests {
     }
 
     fn silence(seconds: i64) -> Event {
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
         Event::Unanswered { doing: Doing::Verify, doubt, at: at(seconds) }
     }
 
@@ -579,6 +596,7 @@ mod tests {
                 sentence: "the vendor names another key".to_owned(),
                 retry_after: None,
                 nothing_sent: false,
+                pairs: Vec::new(),
             };
             let begun = 200_000 + time * 1_000_000;
             let refused = Event::Refused { doing: Doing::Verify, refusal, at: at(begun) };
@@ -650,7 +668,7 @@ mod tests {
 
     #[test]
     fn giving_up_ends_whatever_became_of_the_old_key() {
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
         let mut rotation = rotation(&[
             listed(1),
             Event::Intended { intent: Intent::Create, at: at(2) },
@@ -680,7 +698,7 @@ mod tests {
     fn a_plan_without_bounds_is_no_reason_to_panic() {
         let stranger = KeyMetadata { id: key('C'), status: KeyStatus::Active, created_at: at(3) };
         let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-8_000_000) };
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
         let rotation = samples::rotation(
             Plan { doubt_window: Duration::from_secs(u64::MAX), ..Plan::default() },
             &[
@@ -721,7 +739,7 @@ mod tests {
 
     #[test]
     fn an_impatient_resume_does_not_let_an_abandoned_rotation_believe_an_early_listing() {
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
         let rotation = rotation(&[
             listed(1),
             Event::Intended { intent: Intent::Create, at: at(2) },

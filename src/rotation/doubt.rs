@@ -56,6 +56,7 @@ impl Rotation {
         if let Intent::Deliver { .. } = intent {
             self.is_first_offer = self.offered_at.is_none();
             self.offered_at.get_or_insert(at);
+            self.delivery_begins();
         }
         if let Intent::Delete { key, .. } = intent
             && *key == self.old

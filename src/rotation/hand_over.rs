@@ -52,20 +52,24 @@ impl Rotation {
 
     /// What comes of an event while the key is handed over; `None` when it cannot follow.
     pub(super) fn after_hand_over(&mut self, new: AccessKeyId, round: u32, event: &Event) -> Option<Stage> {
-        let accepted = |new, at| Stage::Verify { new, round, accepted_at: at, denials: 0 };
+        let accepted = |rotation: &mut Rotation, new, at| {
+            rotation.vendor_holds_new();
+            Stage::Verify { new, round, accepted_at: at, denials: 0 }
+        };
         match event {
             Event::Revealed { at, .. } => {
+                self.vendor_holds_anything();
                 self.offered_at.get_or_insert(*at);
                 self.revealed_at = Some(*at);
                 Some(Stage::HandOver { new, round, read_at: None })
             }
             // What nobody was shown cannot be at the vendor.
-            Event::Acknowledged { at, .. } => self.revealed_at.map(|_| accepted(new, *at)),
+            Event::Acknowledged { at, .. } => self.revealed_at.map(|_| accepted(self, new, *at)),
             Event::UsageRead { usage, at } => Some(match usage.get(&new)? {
                 KeyUsage::Gone => {
                     stuck(Blocker::NewKeyGone { key: new.clone() }, self.to_be_delivered(new, round))
                 }
-                seen if self.used_by_vendor_at(Some(seen), None).is_some() => accepted(new, *at),
+                seen if self.used_by_vendor_at(Some(seen), None).is_some() => accepted(self, new, *at),
                 KeyUsage::Never | KeyUsage::Used { .. } => Stage::HandOver { new, round, read_at: Some(*at) },
             }),
             Event::Started { .. }

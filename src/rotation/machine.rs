@@ -13,6 +13,7 @@ use crate::rotation::hold::Hold;
 use crate::rotation::known_keys::KnownKeys;
 use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::next::{Ending, Next, Waiting};
+use crate::rotation::pair::AtVendor;
 use crate::rotation::plan::Plan;
 use crate::rotation::refusal::RefusalCode;
 use crate::rotation::stage::Stage;
@@ -75,6 +76,10 @@ pub struct Rotation {
     pub(super) deletion_intended: bool,
     /// When the old key was used although it had been set Inactive.
     pub(super) cooled_anew: Option<Timestamp>,
+    /// What the vendor held before the try of a delivery that is under way, or holds now.
+    pub(super) at_vendor: AtVendor,
+    /// A try of a delivery was begun and is not settled.
+    pub(super) is_delivering: bool,
 }
 
 /// The journal holds something that its own past forbids.
@@ -132,7 +137,8 @@ impl Rotation {
             | Stage::Cool { .. }
             | Stage::Restore { .. } => {}
         }
-        let hold = self.held(now);
+        // A vendor whose id and secret do not belong together cannot work: that is put right first, whoever said to wait.
+        let hold = self.held(now).filter(|_| self.half_written().is_none());
         if let Some(hold) = hold.filter(|_| !self.old_key_may_be_inactive()) {
             let why = Waiting::Held { by: hold.by.clone(), why: hold.why.clone() };
             return Next::Wait { until: hold.until.unwrap_or(Timestamp::NEVER), why };

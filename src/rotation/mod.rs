@@ -36,6 +36,7 @@ mod known_keys;
 mod listing;
 mod machine;
 mod next;
+mod pair;
 mod plan;
 mod refusal;
 pub mod retry;
@@ -54,6 +55,7 @@ pub use event::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage,
 pub use known_keys::{KeyState, KnownKey};
 pub use machine::{IllegalEvent, Rotation};
 pub use next::{Blocker, Ending, Next, Waiting};
+pub use pair::{AtVendor, Half, Halves, VendorHolds};
 pub use plan::Plan;
 pub use refusal::{Doubt, Refusal, RefusalCode};
 pub use stage::Stage;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rotation::pair::Halves;
+
 /// A no: AWS or the vendor certainly did nothing.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -24,6 +26,9 @@ pub struct Refusal {
     /// not certain, and in refusals of the first versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nothing_sent: bool,
+    /// Of a delivery that writes id and secret in two requests: what the vendor holds after it, pair by pair.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<Halves>,
 }
 
 /// The kinds of no that the machine tells apart.
@@ -114,6 +119,9 @@ pub struct Doubt {
         with = "optional_secs"
     )]
     pub retry_after: Option<Duration>,
+    /// Of a delivery that writes id and secret in two requests: what the vendor holds after it, pair by pair.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<Halves>,
 }
 
 mod optional_secs {

@@ -41,6 +41,13 @@ pub(super) fn wait_to_give_back(failures: u32, retry_after: Option<Duration>) ->
     wait_after(failures, retry_after).unwrap_or(WAIT_MAX).min(WAIT_MAX)
 }
 
+/// How long to wait after the `failures`-th failure in a row to complete a pair that the vendor holds by half: five minutes at
+/// most.
+fn wait_to_complete_pair(failures: u32, retry_after: Option<Duration>) -> Duration {
+    const WAIT_MAX: Duration = Duration::from_mins(5);
+    wait_after(failures, retry_after).unwrap_or(WAIT_MAX).min(WAIT_MAX)
+}
+
 /// How many failures in a row are answered with another attempt.
 pub const ATTEMPTS_MAX: u32 = 10;
 const _: () = assert!(ATTEMPTS_MAX as usize == WAITS.len(), "one wait after each attempt");
@@ -104,6 +111,9 @@ impl Rotation {
         let wait = match doing {
             // A vendor may be without a key that works: this is tried again and again, without end.
             Doing::Reactivate => Some(wait_to_give_back(self.failures, retry_after)),
+            Doing::Deliver if self.half_written().is_some() => {
+                Some(wait_to_complete_pair(self.failures, retry_after))
+            }
             _ => wait_after(self.failures, retry_after),
         };
         if let Some(wait) = wait {

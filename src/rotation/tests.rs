@@ -73,8 +73,9 @@ fn a_retry_after_is_waited_out_whether_it_came_with_a_no_or_without_an_answer() 
         sentence: "slow down".to_owned(),
         retry_after: Some(Duration::from_mins(2)),
         nothing_sent: false,
+        pairs: Vec::new(),
     };
-    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: Some(Duration::from_mins(3)) };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: Some(Duration::from_mins(3)), pairs: Vec::new() };
     let after = |event| rotation(Plan::default(), &[event]).next(at(11));
     let no = after(Event::Refused { doing: Doing::List, refusal, at: at(10) });
     assert!(matches!(no, Next::Wait { until, .. } if until == at(10 + 2 * MINUTE)), "{no:?}");
@@ -1158,7 +1159,7 @@ fn verified(seconds: i64) -> Event {
 }
 
 fn refusal(code: RefusalCode) -> Refusal {
-    Refusal { code, sentence: code.as_str().to_owned(), retry_after: None, nothing_sent: false }
+    Refusal { code, sentence: code.as_str().to_owned(), retry_after: None, nothing_sent: false, pairs: Vec::new() }
 }
 
 fn refused(doing: Doing, code: RefusalCode, seconds: i64) -> Event {
@@ -1166,7 +1167,7 @@ fn refused(doing: Doing, code: RefusalCode, seconds: i64) -> Event {
 }
 
 fn unanswered(doing: Doing, seconds: i64) -> Event {
-    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
     Event::Unanswered { doing, doubt, at: at(seconds) }
 }
 

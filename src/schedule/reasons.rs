@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use crate::ids::AccessKeyId;
-use crate::rotation::{Effect, KeyMetadata, KeyStatus, Next, Rotation, Stage, Waiting, Windows};
+use crate::rotation::{Effect, KeyMetadata, KeyStatus, Next, Rotation, Stage, VendorHolds, Waiting, Windows};
 use crate::schedule::verdict::{Action, State, Verdict, status_word};
 use crate::time::{Timestamp, days_in_words, in_words};
 
@@ -362,7 +362,11 @@ fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -
         | Stage::HandOver { .. }
         | Stage::Verify { .. }
         | Stage::Stuck { .. }
-        | Stage::Abandoned => "the vendor does not have the new one yet",
+        | Stage::Abandoned => match (rotation.half_written(), rotation.vendor_holds()) {
+            (Some(words), _) => words,
+            (None, VendorHolds::Old) => "the vendor does not have the new one yet",
+            (None, _) => "the vendor may not have the new one yet",
+        },
     };
     let sentence =
         format!("{}; the key {} is overdue since {overdue_at} and {why}", verdict.sentence, rotation.old());

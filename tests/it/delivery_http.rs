@@ -21,7 +21,7 @@ use keyround::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
 use keyround::drop_offs::AwsDropOffs;
 use keyround::ids::{AccessKeyId, RotationId, Subject};
 use keyround::ports::{Delivery, Fault, Offer, SecretSource, Vendors as _};
-use keyround::rotation::{Plan, Refusal, RefusalCode, Windows};
+use keyround::rotation::{AtVendor, Plan, Refusal, RefusalCode, Windows};
 use keyround::secret::Secret;
 use keyround::time::SystemClock;
 use rustls::RootCertStore;
@@ -165,6 +165,7 @@ fn offer() -> Offer {
         old_access_key_id: old,
         offered_at: now,
         old_valid_until: now + Duration::from_hours(24),
+        at_vendor: AtVendor::old(),
         now,
     }
 }

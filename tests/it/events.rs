@@ -7,7 +7,7 @@ use std::time::Duration;
 use keyround::ids::{AccessKeyId, Subject};
 use keyround::journal::{decode, encode};
 use keyround::rotation::{
-    Because, Doing, Doubt, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal, RefusalCode,
+    Because, Doing, Doubt, Event, Half, Halves, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal, RefusalCode,
     Verification, Windows, Witness,
 };
 use keyround::time::Timestamp;
@@ -69,6 +69,18 @@ fn a_use_is_stored_with_its_witness_and_without_one_as_the_first_version_wrote_i
     assert!(line.contains(r#""witness":{"event_id":"6f0f2d1c","at":"#), "{line}");
     let unseen = read(KeyUsage::Used { last_used_at: at(5), service: "sts".to_owned(), witness: None });
     assert!(!encode(&unseen).contains("witness"));
+}
+
+#[test]
+fn what_a_vendor_holds_of_a_pair_is_stored_where_it_is_known_and_nowhere_else() {
+    let halves = Halves { id: Half::New, secret: Half::Old };
+    let doubt = Doubt { pairs: vec![halves], ..doubt(None) };
+    let event = Event::Unanswered { doing: Doing::Deliver, doubt, at: at(9) };
+    let line = encode(&event);
+    assert!(line.contains(r#""pairs":[{"id":"new","secret":"old"}]"#), "{line}");
+    assert_eq!(decode(&line), Ok(event));
+    let whole = Event::Unanswered { doing: Doing::Deliver, doubt: self::doubt(None), at: at(9) };
+    assert!(!encode(&whole).contains("pairs"));
 }
 
 #[test]
@@ -227,12 +239,12 @@ fn every_intent() -> [Intent; 7] {
 
 fn refusal(code: RefusalCode) -> Refusal {
     let retry_after = (code == RefusalCode::Throttled).then(|| Duration::from_mins(2));
-    Refusal { code, sentence: "the vendor said no".to_owned(), retry_after, nothing_sent: false }
+    Refusal { code, sentence: "the vendor said no".to_owned(), retry_after, nothing_sent: false, pairs: Vec::new() }
 }
 
 fn doubt(retry_after_secs: Option<u64>) -> Doubt {
     let retry_after = retry_after_secs.map(Duration::from_secs);
-    Doubt { sentence: "no answer in 20s".to_owned(), retry_after }
+    Doubt { sentence: "no answer in 20s".to_owned(), retry_after, pairs: Vec::new() }
 }
 
 fn at(seconds: u64) -> Timestamp {

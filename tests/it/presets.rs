@@ -2,6 +2,7 @@
 
 mod conversation;
 mod described;
+mod pairs;
 mod probed;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use keyround::ports::{
     Answer, Check, Delivery, Egress, Fault, Offer, Purpose, Request, Response, SecretSource, Vendors as _,
 };
 use keyround::rehearsal::{Stage, StandInVendors};
-use keyround::rotation::{RefusalCode, Verification};
+use keyround::rotation::{AtVendor, Half, RefusalCode, Verification};
 use keyround::secret::Secret;
 use keyround::time::Timestamp;
 use serde_json::{Value, json};
@@ -249,22 +250,6 @@ async fn what_github_is_sent_opens_with_libsodium() {
     }
 }
 
-#[tokio::test]
-async fn the_second_write_of_a_pair_goes_first_when_the_delivery_is_repeated() {
-    let preset = catalogue().into_iter().find(|preset| preset.name == "gitlab-ci").expect("the preset");
-    let (vendor, acme) = set_up(&preset, &conversation("gitlab-ci"));
-    for minute in [0, 5] {
-        assert_eq!(acme.deliver(&offer(minute), &Secret::from(NEW_SECRET)).await, Ok(()));
-    }
-    let names: Vec<_> = vendor
-        .messages()
-        .iter()
-        .map(|message| message.url.path().rsplit('/').next().expect("a name").to_owned())
-        .collect();
-    let (id, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
-    assert_eq!(names, [id, secret, secret, id]);
-}
-
 /// Goes through every preset and each variant of its conversation; the failures of all of them are told.
 async fn for_each(mut check: impl AsyncFnMut(&Preset, &Conversation)) {
     let mut failed = Vec::new();
@@ -367,13 +352,26 @@ struct FarState {
     routes_taken: Vec<String>,
     strays: Vec<String>,
     remembered: Value,
+    /// Names of values that the vendor does not have.
+    hidden: Vec<String>,
+    /// Which writes are refused, counted from 0, and with what.
+    refused: BTreeMap<usize, u16>,
+    writes: usize,
 }
 
 impl Far {
     fn new(conversation: Conversation) -> Far {
         let remembered = Value::Null;
-        let state =
-            FarState { conversation, messages: vec![], routes_taken: vec![], strays: vec![], remembered };
+        let state = FarState {
+            conversation,
+            messages: vec![],
+            routes_taken: vec![],
+            strays: vec![],
+            remembered,
+            hidden: vec![],
+            refused: BTreeMap::new(),
+            writes: 0,
+        };
         Far(Arc::new(Mutex::new(state)))
     }
 
@@ -401,6 +399,27 @@ impl Far {
         for message in self.messages() {
             assert!(message.url.as_str().starts_with(api), "{} is not at {api}", message.url);
         }
+    }
+
+    /// The vendor has no value of this name.
+    fn hide(&self, name: &str) {
+        self.lock().hidden.push(name.to_owned());
+    }
+
+    /// The write of this number does nothing and is answered with this.
+    fn refuse_write(&self, number: usize, status: u16) {
+        self.lock().refused.insert(number, status);
+    }
+
+    /// The requests that change something, as the key whose id or secret they carry, as far as that can be read.
+    fn ids_written(&self) -> Vec<Half> {
+        let writes = self.messages().into_iter().filter(|message| message.method != "GET");
+        let whose = |body: &str| match () {
+            () if body.contains(NEW_KEY) || body.contains(NEW_SECRET) => Half::New,
+            () if body.contains(OLD_KEY) => Half::Old,
+            () => Half::Unknown,
+        };
+        writes.map(|message| whose(&message.body)).collect()
     }
 
     fn remember(&self) {
@@ -463,7 +482,25 @@ impl Egress for Far {
             body: request.body.as_ref().map(|body| body.expose().to_owned()).unwrap_or_default(),
         };
         let mut inner = self.lock();
-        let (route, answer) = inner.conversation.answer(&message);
+        if message.method != "GET" {
+            let number = inner.writes;
+            inner.writes += 1;
+            if let Some(status) = inner.refused.get(&number).copied() {
+                inner.messages.push(message);
+                return Ok(Response { status, headers: BTreeMap::new(), body: Secret::from("{}") });
+            }
+        }
+        let is_hidden = message.url.path_segments().is_some_and(|mut parts| {
+            parts.any(|part| inner.hidden.iter().any(|name| name == part))
+        });
+        if message.method == "GET" && is_hidden {
+            inner.messages.push(message);
+            return Ok(Response { status: 404, headers: BTreeMap::new(), body: Secret::from("{}") });
+        }
+        let (route, mut answer) = inner.conversation.answer(&message);
+        if message.method == "GET" && !inner.hidden.is_empty() {
+            answer.body = without(&answer.body, &inner.hidden);
+        }
         match route {
             Some(route) if !inner.routes_taken.contains(&route) => inner.routes_taken.push(route),
             Some(_) => {}
@@ -476,6 +513,28 @@ impl Egress for Far {
     async fn reach(&self, _url: &str, _timeout: Duration) -> Answer<()> {
         Ok(())
     }
+}
+
+/// A listing without the items that say one of these names.
+fn without(body: &str, names: &[String]) -> String {
+    fn says(value: &Value, names: &[String]) -> bool {
+        match value {
+            Value::String(text) => names.contains(text),
+            Value::Array(items) => items.iter().any(|item| says(item, names)),
+            Value::Object(fields) => fields.values().any(|field| says(field, names)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    fn cut(value: Value, names: &[String]) -> Value {
+        match value {
+            Value::Array(items) => items.into_iter().filter(|item| !says(item, names)).collect(),
+            Value::Object(fields) => {
+                fields.into_iter().map(|(name, field)| (name, cut(field, names))).collect()
+            }
+            other => other,
+        }
+    }
+    serde_json::from_str(body).map_or_else(|_| body.to_owned(), |value| cut(value, names).to_string())
 }
 
 /// An offer, so many minutes after it was made first.
@@ -496,6 +555,7 @@ fn offer(minutes: u64) -> Offer {
         old_access_key_id: old,
         offered_at,
         old_valid_until: offered_at + Duration::from_hours(24),
+        at_vendor: AtVendor::old(),
         now: offered_at + Duration::from_mins(minutes),
     }
 }

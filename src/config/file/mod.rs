@@ -14,6 +14,7 @@ mod command;
 mod drop_off;
 mod literal;
 mod needs;
+mod pairs;
 mod preset;
 mod reader;
 mod report;
@@ -42,7 +43,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 128] = [
+const VOCABULARY: [&str; 129] = [
     "absent",
     "account",
     "actions",
@@ -171,6 +172,7 @@ const VOCABULARY: [&str; 128] = [
     "when",
     "where",
     "windows",
+    "writes",
 ];
 
 /// What only a preset knows, in which nothing is secret.

@@ -20,7 +20,7 @@ use super::report::{Mistake, Span};
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
 use crate::config::settings::{
-    AccountSettings, Body, Carries, DeliverStep, HttpStep, ManualStep, VerifyStep, WebhookStep,
+    AccountSettings, Body, Carries, DeliverStep, HttpStep, ManualStep, VerifyStep, WebhookStep, Writes,
 };
 use crate::config::{BadRecipient, Recipient, SecretRef};
 use crate::ids::AccountName;
@@ -337,7 +337,7 @@ pub(super) fn http(mut section: Section<'_>, default_method: &str, scope: &Scope
     let pages = answer::pages(&mut section);
     let when = template(&mut section, "when", scope);
     let changes = section.flag("changes").unwrap_or(method != "GET");
-    let completes_pair = section.flag("completes_pair").unwrap_or(false);
+    let writes = writes(&mut section);
     let sample = section.entry("sample").and_then(|entry| body::json(section.report, entry.value, scope));
     section.finish();
     let body = body.value.unwrap_or(Body::Empty);
@@ -351,12 +351,29 @@ pub(super) fn http(mut section: Section<'_>, default_method: &str, scope: &Scope
         pages,
         when,
         changes,
-        completes_pair,
+        writes,
         sample,
         allow_plaintext,
         secrets: Arc::new(secrets),
         ..HttpStep::new(&method, &url, timeout)
     })
+}
+
+/// `writes = "id"` or `"secret"`; `completes_pair = true` is the older word for the second.
+fn writes(section: &mut Section<'_>) -> Option<Writes> {
+    let completes_pair = section.flag("completes_pair").unwrap_or(false);
+    match section.string("writes") {
+        None => completes_pair.then_some(Writes::Secret),
+        Some(text) => match text.text {
+            "id" => Some(Writes::Id),
+            "secret" => Some(Writes::Secret),
+            other => {
+                let message = format!("a step writes no {} of a pair", quoted(other));
+                section.report.add(Mistake::new(text.span, message).hint("\"id\" or \"secret\""));
+                None
+            }
+        },
+    }
 }
 
 /// `secrets = { NAME = REF }`: what the templates of the step call `secrets.NAME`.

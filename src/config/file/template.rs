@@ -27,7 +27,7 @@ const VARIABLES: [&str; 12] = [
     "secrets",
 ];
 /// These hold the new key's secret half.
-const SECRET_VARIABLES: [&str; 3] = ["secret_access_key", "credentials_file", "credentials_json"];
+pub(super) const SECRET_VARIABLES: [&str; 3] = ["secret_access_key", "credentials_file", "credentials_json"];
 /// What we bring; `tojson` is the template language's own.
 const FILTERS: [&str; 5] = ["tojson", "urlencode", "b64encode", "b64decode", "sealed_box"];
 /// No honest template of a request takes more steps.

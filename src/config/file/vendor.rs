@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::claims::{Claim, Claimed};
 use super::needs;
+use super::pairs;
 use super::preset::Presets;
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report, Span};
@@ -157,7 +158,10 @@ impl<'a> Vendor<'_, 'a> {
         together::judge(&self.section, &terms);
         let (name, presets) = (self.name, self.context.presets);
         let recipe = Recipe { name, accounts: self.context.accounts, account: account.as_ref(), presets };
-        let ways = steps::deliver(&mut self.section, &recipe);
+        let mut ways = steps::deliver(&mut self.section, &recipe);
+        if let Some(ways) = &mut ways {
+            pairs::judge(&self.section, name, &mut ways.deliver);
+        }
         let by_hand = steps::is_by_hand(&mut self.section);
         if by_hand {
             self.demand_use();

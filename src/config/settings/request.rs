@@ -29,8 +29,8 @@ pub struct HttpStep {
     pub when: Option<String>,
     /// Whether it may change what the vendor holds. `changes = false` says so of a `POST` that only reads.
     pub changes: bool,
-    /// It is the second of two writes that only make sense together.
-    pub completes_pair: bool,
+    /// The vendor stores the pair as two values, and this request writes one of them.
+    pub writes: Option<Writes>,
     /// An answer as the vendor documents it, for those who stand in for the vendor. Strings are templates.
     pub sample: Option<serde_json::Value>,
     /// What the templates call `params`.
@@ -58,7 +58,7 @@ impl HttpStep {
             pages: None,
             when: None,
             changes: method != "GET",
-            completes_pair: false,
+            writes: None,
             sample: None,
             params: Arc::default(),
             secrets: Arc::default(),
@@ -66,6 +66,15 @@ impl HttpStep {
             allow_plaintext: false,
         }
     }
+}
+
+/// Which value of a pair a request writes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Writes {
+    /// `writes = "id"`: the access key id, and nothing else. The same request with the old id takes that back.
+    Id,
+    /// `writes = "secret"`, or `completes_pair = true`: the secret access key.
+    Secret,
 }
 
 /// A value that a preset was given.

@@ -14,7 +14,7 @@ use keyround::ports::{
     Answer, DropOffs, Egress, Fault, Finished, Offer, Program, Programs, Purpose, Reference, Request,
     Response, SecretSource, Stored, Vendors as _,
 };
-use keyround::rotation::{Event, RefusalCode, Verification, retry};
+use keyround::rotation::{AtVendor, Event, RefusalCode, Verification, retry};
 use keyround::secret::Secret;
 use keyround::time::Timestamp;
 
@@ -167,6 +167,7 @@ fn offer() -> Offer {
         old_access_key_id: old,
         offered_at: now(),
         old_valid_until: now() + Duration::from_hours(24),
+        at_vendor: AtVendor::old(),
         now: now(),
     }
 }

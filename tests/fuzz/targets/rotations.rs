@@ -482,9 +482,10 @@ fn refusal(bytes: &mut Bytes<'_>) -> Refusal {
         sentence: "it said no".to_owned(),
         retry_after: retry_after(bytes),
         nothing_sent: bytes.flag(),
+        pairs: Vec::new(),
     }
 }
 
 fn doubt(bytes: &mut Bytes<'_>) -> Doubt {
-    Doubt { sentence: "no answer".to_owned(), retry_after: retry_after(bytes) }
+    Doubt { sentence: "no answer".to_owned(), retry_after: retry_after(bytes), pairs: Vec::new() }
 }

@@ -10,6 +10,7 @@
 
 mod by_hand;
 mod odometer;
+mod two_writes;
 mod world;
 
 use std::collections::BTreeMap;

@@ -415,11 +415,12 @@ pub(crate) fn no(code: RefusalCode) -> Outcome {
         sentence: code.as_str().to_owned(),
         retry_after: None,
         nothing_sent: false,
+        pairs: Vec::new(),
     })
 }
 
 pub(crate) fn no_answer() -> Outcome {
-    Outcome::Unknown(Doubt { sentence: "no answer".to_owned(), retry_after: None })
+    Outcome::Unknown(Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() })
 }
 
 fn used_at(last_used_at: Timestamp, service: &str) -> KeyUsage {

@@ -199,13 +199,14 @@ async fn whether_a_visit_failed_is_told_by_its_last_effect() {
     let found = by_name(house.once(Patience::Short).await);
     assert!(!found["acme"].failed, "it soaks");
     let at = house.stage.now();
-    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
     house.pull("acme", Event::Unanswered { doing: Doing::ReadUsage, doubt, at }).await;
     let refusal = Refusal {
         code: RefusalCode::Throttled,
         sentence: "slow down".to_owned(),
         retry_after: None,
         nothing_sent: false,
+        pairs: Vec::new(),
     };
     for _ in 0..3 {
         let refusal = refusal.clone();

@@ -172,7 +172,7 @@ impl Part {
     }
 
     fn steps(&self) -> Vec<(&'static str, &'static str)> {
-        const SECRET: &str = "json = { secret = \"{{ secret_access_key }}\" }\n";
+        const SECRET: &str = "writes = \"secret\"\njson = { secret = \"{{ secret_access_key }}\" }\n";
         match self.door {
             Door::Webhook => vec![("webhook", "secret = \"env:WEBHOOK\"\n")],
             Door::Json => vec![(
@@ -183,7 +183,7 @@ impl Part {
             Door::TwoWrites => vec![
                 (
                     "http",
-                    "json = { id = \"{{ access_key_id }}\" }\n\
+                    "writes = \"id\"\njson = { id = \"{{ access_key_id }}\" }\n\
                      expect = { pointer = \"/taken\", equals = \"{{ access_key_id }}\" }\n",
                 ),
                 ("http", SECRET),

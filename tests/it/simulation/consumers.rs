@@ -207,7 +207,7 @@ impl Egress for SimEgress {
         self.0.pass(travels).await;
         let answer = match purpose.errand {
             Errand::Deliver { .. } => self.deliver(user, &request, fault).await,
-            Errand::Verify { .. } | Errand::Probe | Errand::Token => self.ask(user, fault).await,
+            Errand::Verify { .. } | Errand::Probe { .. } | Errand::Token => self.ask(user, fault).await,
         };
         let mut state = self.0.lock();
         let heard =
@@ -240,7 +240,14 @@ impl SimEgress {
         let message = request.headers.iter().find(|(name, _)| name == "webhook-id");
         let message = message.map(|(_, id)| id.expose().to_owned());
         let taken = json!({ "taken": halves.0 });
-        self.0.lock().offer(user, &halves);
+        // An id that is refused for certain is no key, and no offer of one.
+        let is_no = matches!(
+            fault,
+            Some(Fault::VendorRefuses | Fault::VendorGone | Fault::VendorRedirects | Fault::VendorUnreachable)
+        );
+        if halves.1.is_some() || !is_no {
+            self.0.lock().offer(user, &halves);
+        }
         if let Some(answer) = failed(fault, &mut self.0.lock()) {
             return answer;
         }

@@ -13,6 +13,7 @@ use keyround::ids::{RotationId, Subject};
 use keyround::ports::{
     Answer, Delivery, Egress, Offer, Purpose, Request, Response, SecretSource, Vendors as _,
 };
+use keyround::rotation::AtVendor;
 use keyround::secret::Secret;
 use keyround::time::{SystemClock, Timestamp};
 use serde_json::{Value, json};
@@ -57,6 +58,7 @@ pub(crate) fn offer() -> Offer {
         old_access_key_id: old,
         offered_at,
         old_valid_until: offered_at,
+        at_vendor: AtVendor::old(),
         now,
     }
 }

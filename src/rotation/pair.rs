@@ -1,0 +1,192 @@
+//! What the vendor holds, as far as the outcomes of the deliveries tell.
+//!
+//! Many vendors store the access key id and the secret access key as two values, each written by a request of its own.
+//! Between the two writes the vendor holds the new id and the old secret, and no request that it signs is accepted.
+//!
+//! **Invariant:** a value counts as old or new only while every write of it was answered.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rotation::machine::Rotation;
+
+/// One of the two values that a vendor stores: whose it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Half {
+    /// The old key's.
+    Old,
+    /// The new key's.
+    New,
+    /// A write of it got no answer, so it may be either, and may change yet.
+    Unknown,
+}
+
+/// A pair that a vendor stores as two values.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Halves {
+    /// The access key id.
+    pub id: Half,
+    /// The secret access key.
+    pub secret: Half,
+}
+
+impl Halves {
+    /// Both values are the old key's.
+    pub const OLD: Halves = Halves { id: Half::Old, secret: Half::Old };
+    /// Both values are the new key's.
+    pub const NEW: Halves = Halves { id: Half::New, secret: Half::New };
+    /// Each value may be either key's.
+    pub const UNKNOWN: Halves = Halves { id: Half::Unknown, secret: Half::Unknown };
+
+    /// Whether it is known that the values do not belong together.
+    #[must_use]
+    pub fn is_half(self) -> bool {
+        matches!((self.id, self.secret), (Half::New, Half::Old) | (Half::Old, Half::New))
+    }
+
+    /// Whether one of the two values is known, and the other may not belong to it.
+    #[must_use]
+    pub fn may_be_half(self) -> bool {
+        matches!(
+            (self.id, self.secret),
+            (Half::New, Half::Old | Half::Unknown) | (Half::Unknown, Half::Old) | (Half::Old, Half::New)
+        )
+    }
+
+    /// In words, where the values may not belong together.
+    #[must_use]
+    pub fn in_words(self) -> Option<&'static str> {
+        match (self.id, self.secret) {
+            (Half::New, Half::Old) => Some("the vendor holds the new id and the old secret"),
+            (Half::Old, Half::New) => Some("the vendor holds the old id and the new secret"),
+            (Half::New, Half::Unknown) | (Half::Unknown, Half::Old) => {
+                Some("the vendor may hold the new id and the old secret")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the vendor holds, each of its pairs by itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AtVendor {
+    /// What is known of everything that `pairs` does not name.
+    rest: Halves,
+    /// The pairs that are written in two requests, in the order of the recipe.
+    pairs: Vec<Halves>,
+}
+
+impl AtVendor {
+    /// The vendor has not been offered a new key.
+    #[must_use]
+    pub fn old() -> AtVendor {
+        AtVendor { rest: Halves::OLD, pairs: Vec::new() }
+    }
+
+    /// What is known of one pair, counted from 0.
+    #[must_use]
+    pub fn pair(&self, number: usize) -> Halves {
+        self.pairs.get(number).copied().unwrap_or(self.rest)
+    }
+
+    fn all(&self) -> impl Iterator<Item = Halves> {
+        self.pairs.iter().copied().chain([self.rest])
+    }
+}
+
+/// What the vendor holds, in a word: `rotation.vendor_holds` of `status --format json`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum VendorHolds {
+    /// The old pair.
+    Old,
+    /// The new pair.
+    New,
+    /// The id of one and the secret of the other.
+    Half,
+    /// Not known: a delivery is under way, was cut short, or got no answer.
+    Unknown,
+}
+
+impl VendorHolds {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            VendorHolds::Old => "old",
+            VendorHolds::New => "new",
+            VendorHolds::Half => "half",
+            VendorHolds::Unknown => "unknown",
+        }
+    }
+}
+
+impl Rotation {
+    /// What was known of the vendor before the delivery that is under way, or is known now.
+    #[must_use]
+    pub fn at_vendor(&self) -> &AtVendor {
+        &self.at_vendor
+    }
+
+    /// What the vendor holds, in a word.
+    #[must_use]
+    pub fn vendor_holds(&self) -> VendorHolds {
+        if self.at_vendor.pairs.iter().any(|pair| pair.is_half()) {
+            return VendorHolds::Half;
+        }
+        if self.is_delivering {
+            return VendorHolds::Unknown;
+        }
+        match () {
+            () if self.at_vendor.all().all(|halves| halves == Halves::OLD) => VendorHolds::Old,
+            () if self.at_vendor.all().all(|halves| halves == Halves::NEW) => VendorHolds::New,
+            () => VendorHolds::Unknown,
+        }
+    }
+
+    /// The sentence about a vendor whose id and secret do not belong together, or may not: then it cannot work, and
+    /// nothing is more urgent.
+    #[must_use]
+    pub fn half_written(&self) -> Option<&'static str> {
+        let pairs = &self.at_vendor.pairs;
+        let worst = pairs.iter().find(|pair| pair.is_half());
+        worst.or_else(|| pairs.iter().find(|pair| pair.may_be_half())).and_then(|pair| pair.in_words())
+    }
+
+    /// A delivery is tried. One before it that was never settled may have come to anything.
+    pub(super) fn delivery_begins(&mut self) {
+        if std::mem::replace(&mut self.is_delivering, true) {
+            self.vendor_holds_anything();
+        }
+    }
+
+    /// The vendor was shown the key by somebody, or a try was cut short.
+    pub(super) fn vendor_holds_anything(&mut self) {
+        self.at_vendor = AtVendor { rest: Halves::UNKNOWN, pairs: Vec::new() };
+    }
+
+    /// Every write of a delivery was accepted.
+    pub(super) fn vendor_holds_new(&mut self) {
+        self.is_delivering = false;
+        self.at_vendor = AtVendor { rest: Halves::NEW, pairs: Vec::new() };
+    }
+
+    /// A delivery certainly did nothing, but for what it says of the pairs.
+    pub(super) fn delivery_refused(&mut self, pairs: &[Halves]) {
+        self.is_delivering = false;
+        if !pairs.is_empty() {
+            self.at_vendor.pairs = pairs.to_vec();
+        }
+    }
+
+    /// A delivery may have done anything, but for what it says of the pairs.
+    pub(super) fn delivery_unanswered(&mut self, pairs: &[Halves]) {
+        self.is_delivering = false;
+        self.at_vendor = AtVendor { rest: Halves::UNKNOWN, pairs: pairs.to_vec() };
+    }
+
+    /// The vendor was asked, and its answer is about the id alone.
+    pub(super) fn vendor_names(&mut self, id: Half) {
+        self.at_vendor.rest.id = id;
+        self.at_vendor.pairs.iter_mut().for_each(|pair| pair.id = id);
+    }
+}

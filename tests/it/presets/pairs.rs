@@ -1,0 +1,136 @@
+//! Presets that write the id and the secret in two requests, with each write refused, unanswered, or to a name that is not
+//! there.
+
+use std::collections::BTreeSet;
+
+use keyround::config::catalogue::{Preset, catalogue};
+use keyround::config::settings::{DeliverStep, Writes};
+use keyround::ports::{Fault, Offer};
+use keyround::rotation::{AtVendor, Half, Halves};
+use keyround::secret::Secret;
+use serde_json::Value;
+
+use super::conversation::Conversation;
+use super::{NEW_SECRET, conversation, key_access, offer, set_up, settings};
+
+/// Those of the catalogue, as their conversations use them.
+fn pairs() -> Vec<(Preset, Conversation)> {
+    let has_pair = |preset: &Preset| {
+        let settings = settings(preset, &conversation(&preset.name));
+        let mut steps = key_access(&settings).deliver.iter();
+        steps.any(|step| matches!(step, DeliverStep::Http(step) if step.writes == Some(Writes::Secret)))
+    };
+    let pairs = catalogue().into_iter().filter(has_pair);
+    pairs.map(|preset| (preset.clone(), conversation(&preset.name))).collect()
+}
+
+/// What the preset calls this value at the vendor.
+fn named(preset: &Preset, conversation: &Conversation, parameter: &str) -> String {
+    let said = conversation.params.get(parameter).and_then(Value::as_str).map(str::to_owned);
+    let default = || {
+        let parameter = preset.parameters.iter().find(|one| one.name == parameter).expect("the parameter");
+        parameter.default.clone().expect("a default").trim_matches('"').to_owned()
+    };
+    said.unwrap_or_else(default)
+}
+
+#[test]
+fn fourteen_presets_mark_the_id_before_the_secret() {
+    let names: BTreeSet<String> = pairs().into_iter().map(|(preset, _)| preset.name).collect();
+    assert_eq!(names.len(), 14, "{names:?}");
+    for (preset, conversation) in pairs() {
+        let settings = settings(&preset, &conversation);
+        let written = key_access(&settings).deliver.iter().filter_map(|step| match step {
+            DeliverStep::Http(step) => step.writes,
+            _ => None,
+        });
+        assert_eq!(written.collect::<Vec<_>>(), [Writes::Id, Writes::Secret], "{}", preset.name);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_there_is_found_before_anything_is_written() {
+    for (preset, conversation) in pairs() {
+        for parameter in ["id_name", "secret_name"] {
+            let name = named(&preset, &conversation, parameter);
+            let (vendor, acme) = set_up(&preset, &conversation);
+            vendor.hide(&name);
+            vendor.remember();
+            let fault = acme.deliver(&offer(0), &Secret::from(NEW_SECRET)).await.expect_err("it is not there");
+            let Fault::Refused(refusal) = &fault else { panic!("{}: {fault:?}", preset.name) };
+            assert!(refusal.nothing_sent, "{} {name}: {refusal:?}", preset.name);
+            let methods: BTreeSet<String> =
+                vendor.messages().iter().map(|message| message.method.clone()).collect();
+            assert_eq!(methods, BTreeSet::from(["GET".to_owned()]), "{} {name}", preset.name);
+            assert_eq!(vendor.state_that_stays(), vendor.remembered(), "{} {name}", preset.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_not_there_are_created_where_the_configuration_says_so() {
+    let creates =
+        |preset: &Preset| preset.parameters.iter().any(|parameter| parameter.name == "create");
+    let mut names = Vec::new();
+    for (preset, mut conversation) in pairs().into_iter().filter(|(preset, _)| creates(preset)) {
+        conversation.params.insert("create".to_owned(), Value::Bool(true));
+        let (vendor, acme) = set_up(&preset, &conversation);
+        vendor.hide(&named(&preset, &conversation, "id_name"));
+        vendor.hide(&named(&preset, &conversation, "secret_name"));
+        assert_eq!(acme.deliver(&offer(0), &Secret::from(NEW_SECRET)).await, Ok(()), "{}", preset.name);
+        names.push(preset.name);
+    }
+    let expected = ["circleci", "circleci-context", "databricks", "github-actions", "github-actions-org"];
+    assert_eq!(names, expected);
+}
+
+/// What was written, in order: the kind of value, and whether it was accepted.
+async fn writes_with(
+    (preset, conversation): &(Preset, Conversation),
+    at_vendor: AtVendor,
+    refused: &[(usize, u16)],
+) -> (Vec<Half>, Result<(), Fault>) {
+    let (vendor, acme) = set_up(preset, conversation);
+    for (write, status) in refused {
+        vendor.refuse_write(*write, *status);
+    }
+    let offer = Offer { at_vendor, ..offer(0) };
+    let done = acme.deliver(&offer, &Secret::from(NEW_SECRET)).await;
+    (vendor.ids_written(), done)
+}
+
+#[tokio::test]
+async fn a_refused_secret_takes_the_id_back_and_a_refused_id_is_no_offer() {
+    for pair in pairs() {
+        let name = &pair.0.name;
+        let (written, done) = writes_with(&pair, AtVendor::old(), &[(0, 403)]).await;
+        let Err(Fault::Refused(refusal)) = done else { panic!("{name}: {done:?}") };
+        assert!(refusal.nothing_sent && refusal.pairs == [Halves::OLD], "{name}: {refusal:?}");
+        assert_eq!(written.len(), 1, "{name}: nothing follows a refused id");
+        for status in [403, 404, 429] {
+            let (written, done) = writes_with(&pair, AtVendor::old(), &[(1, status)]).await;
+            let Err(Fault::Refused(refusal)) = done else { panic!("{name}: {done:?}") };
+            assert!(!refusal.nothing_sent && refusal.pairs == [Halves::OLD], "{name}: {refusal:?}");
+            assert!(refusal.sentence.contains("the old id was written back"), "{name}: {}", refusal.sentence);
+            assert_eq!(written.len(), 3, "{name}: id, secret, id");
+        }
+        let (_, done) = writes_with(&pair, AtVendor::old(), &[(1, 403), (2, 403)]).await;
+        let Err(Fault::Unknown(doubt)) = done else { panic!("{name}: {done:?}") };
+        assert_eq!(doubt.pairs, [Halves { id: Half::New, secret: Half::Old }], "{name}");
+        let words = "the vendor holds the new id and the old secret";
+        assert!(doubt.sentence.ends_with(words), "{name}: {}", doubt.sentence);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_got_no_answer_is_repeated_at_once_and_nothing_is_taken_back() {
+    for pair in pairs() {
+        let name = &pair.0.name;
+        let (written, done) = writes_with(&pair, AtVendor::old(), &[(1, 503), (2, 503)]).await;
+        assert!(done == Ok(()) && written.len() == 4, "{name}: {done:?} {written:?}");
+        let (written, done) = writes_with(&pair, AtVendor::old(), &[(1, 503), (2, 403)]).await;
+        let Err(Fault::Unknown(doubt)) = done else { panic!("{name}: {done:?}") };
+        assert_eq!(doubt.pairs, [Halves { id: Half::New, secret: Half::Unknown }], "{name}");
+        assert_eq!(written.len(), 3, "{name}: the first write of the secret may have been done");
+    }
+}
