@@ -89,7 +89,10 @@ fn under_way(text: &mut String, rotation: &Rotation, access: Option<&KeyAccess>)
         say(text, &format!("the last attempt failed: {fault}"));
     }
     if let Some(words) = rotation.half_written() {
-        say(text, &format!("{words}; the new pair is written again before anything else is done for this vendor"));
+        say(
+            text,
+            &format!("{words}; the new pair is written again before anything else is done for this vendor"),
+        );
     }
     let life = steps(rotation.plan(), access.map_or(1, |access| access.deliver.len()));
     let here = life.iter().position(|step| step.stage == stage).unwrap_or(0);

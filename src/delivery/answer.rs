@@ -20,8 +20,9 @@ pub(super) fn accepted(host: &str, response: &Response, statuses: &[u16], now: T
 }
 
 fn fault(host: &str, status: u16, retry_after: Option<Duration>) -> Fault {
-    let refused =
-        |code, sentence| Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false, pairs: Vec::new() });
+    let refused = |code, sentence| {
+        Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false, pairs: Vec::new() })
+    };
     match status {
         300..=399 => {
             let sentence = format!("{host} answered {status}: redirects are not followed");
@@ -33,7 +34,11 @@ fn fault(host: &str, status: u16, retry_after: Option<Duration>) -> Fault {
             let sentence = format!("{host} answered {status}, which is not the status that was expected");
             Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new() })
         }
-        _ => Fault::Unknown(Doubt { sentence: format!("{host} answered {status}"), retry_after, pairs: Vec::new() }),
+        _ => Fault::Unknown(Doubt {
+            sentence: format!("{host} answered {status}"),
+            retry_after,
+            pairs: Vec::new(),
+        }),
     }
 }
 

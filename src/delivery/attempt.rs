@@ -248,7 +248,9 @@ impl<'a> Attempt<'a> {
         };
         let fault = match words {
             Some(words) => suffixed(fault, &format!("; {words}")),
-            None if restored => suffixed(fault, "; the old id was written back, so that the vendor holds the old pair"),
+            None if restored => {
+                suffixed(fault, "; the old id was written back, so that the vendor holds the old pair")
+            }
             None => fault,
         };
         match fault {

@@ -177,5 +177,9 @@ pub fn entry_after<'a>(
 
 fn out_of_time(effect: &Effect) -> Doubt {
     let secs = EFFECT_DEADLINE.as_secs();
-    Doubt { sentence: format!("{} did not end within {secs}s", effect.name()), retry_after: None, pairs: Vec::new() }
+    Doubt {
+        sentence: format!("{} did not end within {secs}s", effect.name()),
+        retry_after: None,
+        pairs: Vec::new(),
+    }
 }

@@ -138,7 +138,11 @@ fn accepted(host: &str, response: &Response, now: Timestamp) -> Answer<()> {
             nothing_sent: false,
             pairs: Vec::new(),
         })),
-        status => Err(Fault::Unknown(Doubt { sentence: format!("{host} answered {status}"), retry_after, pairs: Vec::new() })),
+        status => Err(Fault::Unknown(Doubt {
+            sentence: format!("{host} answered {status}"),
+            retry_after,
+            pairs: Vec::new(),
+        })),
     }
 }
 

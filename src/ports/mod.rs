@@ -14,7 +14,9 @@ use serde::Serialize;
 use crate::config::SecretRef;
 use crate::config::settings::Place;
 use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
-use crate::rotation::{AtVendor, Doubt, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification};
+use crate::rotation::{
+    AtVendor, Doubt, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification,
+};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -41,7 +43,13 @@ impl Fault {
     /// A refusal of this kind, in words that hold no secret.
     #[must_use]
     pub fn refused(code: RefusalCode, sentence: impl Into<String>) -> Fault {
-        Fault::Refused(Refusal { code, sentence: sentence.into(), retry_after: None, nothing_sent: false, pairs: Vec::new() })
+        Fault::Refused(Refusal {
+            code,
+            sentence: sentence.into(),
+            retry_after: None,
+            nothing_sent: false,
+            pairs: Vec::new(),
+        })
     }
 
     /// A doubt, in words that hold no secret.

@@ -136,10 +136,11 @@ impl Rotation {
         if self.is_delivering {
             return VendorHolds::Unknown;
         }
-        match () {
-            () if self.at_vendor.all().all(|halves| halves == Halves::OLD) => VendorHolds::Old,
-            () if self.at_vendor.all().all(|halves| halves == Halves::NEW) => VendorHolds::New,
-            () => VendorHolds::Unknown,
+        let all = |wanted: Halves| self.at_vendor.all().all(|halves| halves == wanted);
+        match (all(Halves::OLD), all(Halves::NEW)) {
+            (true, _) => VendorHolds::Old,
+            (false, true) => VendorHolds::New,
+            (false, false) => VendorHolds::Unknown,
         }
     }
 
@@ -188,5 +189,94 @@ impl Rotation {
     pub(super) fn vendor_names(&mut self, id: Half) {
         self.at_vendor.rest.id = id;
         self.at_vendor.pairs.iter_mut().for_each(|pair| pair.id = id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rotation::samples::{self, at, created, listed};
+    use crate::rotation::{Doing, Doubt, Effect, Event, Intent, Next, Plan, Refusal, RefusalCode};
+    use crate::time::Timestamp;
+
+    const HALF: Halves = Halves { id: Half::New, secret: Half::Old };
+
+    fn proved() -> Rotation {
+        let plan = Plan { prove_successes: 1, ..Plan::default() };
+        samples::rotation(plan, &[listed(1), created(2), Event::Probed { at: at(10) }])
+    }
+
+    /// A delivery was tried, and left the vendor with this.
+    fn tried(rotation: &mut Rotation, pairs: &[Halves], seconds: i64) {
+        let doubt = Doubt { sentence: "no".to_owned(), retry_after: None, pairs: pairs.to_vec() };
+        let intent = Intent::Deliver { key: samples::key('B'), round: 1 };
+        rotation.apply(&Event::Intended { intent, at: at(seconds) }).expect("legal");
+        let event = Event::Unanswered { doing: Doing::Deliver, doubt, at: at(seconds) };
+        rotation.apply(&event).expect("legal");
+    }
+
+    fn next_delivery(rotation: &Rotation, now: Timestamp) -> Timestamp {
+        match rotation.next(now) {
+            Next::Perform(Effect::Deliver { .. }) => now,
+            Next::Wait { until, .. } => until,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_half_written_vendor_is_served_every_five_minutes_without_end_and_under_a_hold() {
+        let mut rotation = proved();
+        assert_eq!((rotation.vendor_holds(), rotation.half_written()), (VendorHolds::Old, None));
+        let mut now = 20;
+        for _ in 0..50 {
+            tried(&mut rotation, &[HALF], now);
+            assert_eq!(rotation.vendor_holds(), VendorHolds::Half);
+            let words = rotation.half_written().expect("it is half-written");
+            assert_eq!(words, "the vendor holds the new id and the old secret");
+            let wait = next_delivery(&rotation, at(now)).since(at(now));
+            assert!(wait <= Duration::from_mins(5), "{wait:?}");
+            now += 300;
+        }
+        let (by, why) = ("alex".to_owned(), "a freeze".to_owned());
+        rotation.apply(&Event::Held { until: None, by, why, at: at(now) }).expect("legal");
+        assert!(next_delivery(&rotation, at(now)) <= at(now + 300));
+    }
+
+    #[test]
+    fn a_try_that_was_cut_short_makes_everything_unknown() {
+        let mut rotation = proved();
+        let intent = Intent::Deliver { key: samples::key('B'), round: 1 };
+        rotation.apply(&Event::Intended { intent: intent.clone(), at: at(20) }).expect("legal");
+        assert_eq!(rotation.vendor_holds(), VendorHolds::Unknown);
+        assert_eq!(rotation.at_vendor().pair(0), Halves::OLD, "nothing was done before this try");
+        rotation.apply(&Event::Intended { intent, at: at(30) }).expect("legal");
+        assert_eq!(rotation.at_vendor().pair(0), Halves::UNKNOWN, "the try before may have done anything");
+        rotation.apply(&Event::Delivered { at: at(31) }).expect("legal");
+        assert_eq!(rotation.vendor_holds(), VendorHolds::New);
+    }
+
+    #[test]
+    fn a_refusal_leaves_the_vendor_as_it_was_and_an_answer_tells_of_the_id_alone() {
+        let mut rotation = proved();
+        let intent = Intent::Deliver { key: samples::key('B'), round: 1 };
+        let refusal = Refusal {
+            code: RefusalCode::VendorRefused,
+            sentence: "no".to_owned(),
+            retry_after: None,
+            nothing_sent: false,
+            pairs: vec![Halves::OLD],
+        };
+        rotation.apply(&Event::Intended { intent, at: at(20) }).expect("legal");
+        let refused = Event::Refused { doing: Doing::Deliver, refusal: refusal.clone(), at: at(21) };
+        rotation.apply(&refused).expect("legal");
+        assert_eq!(rotation.vendor_holds(), VendorHolds::Old);
+        samples::happen(&mut rotation, &Event::Delivered { at: at(60) }).expect("legal");
+        let not_in_force = Refusal { code: RefusalCode::NotInForce, pairs: Vec::new(), ..refusal };
+        let denied = Event::Refused { doing: Doing::Verify, refusal: not_in_force, at: at(70) };
+        rotation.apply(&denied).expect("legal");
+        assert_eq!(rotation.vendor_holds(), VendorHolds::Unknown);
+        assert_eq!(rotation.at_vendor().pair(0).secret, Half::New, "it is not taken back");
     }
 }

@@ -75,7 +75,11 @@ fn a_retry_after_is_waited_out_whether_it_came_with_a_no_or_without_an_answer() 
         nothing_sent: false,
         pairs: Vec::new(),
     };
-    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: Some(Duration::from_mins(3)), pairs: Vec::new() };
+    let doubt = Doubt {
+        sentence: "no answer".to_owned(),
+        retry_after: Some(Duration::from_mins(3)),
+        pairs: Vec::new(),
+    };
     let after = |event| rotation(Plan::default(), &[event]).next(at(11));
     let no = after(Event::Refused { doing: Doing::List, refusal, at: at(10) });
     assert!(matches!(no, Next::Wait { until, .. } if until == at(10 + 2 * MINUTE)), "{no:?}");
@@ -1159,7 +1163,13 @@ fn verified(seconds: i64) -> Event {
 }
 
 fn refusal(code: RefusalCode) -> Refusal {
-    Refusal { code, sentence: code.as_str().to_owned(), retry_after: None, nothing_sent: false, pairs: Vec::new() }
+    Refusal {
+        code,
+        sentence: code.as_str().to_owned(),
+        retry_after: None,
+        nothing_sent: false,
+        pairs: Vec::new(),
+    }
 }
 
 fn refused(doing: Doing, code: RefusalCode, seconds: i64) -> Event {

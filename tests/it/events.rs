@@ -7,8 +7,8 @@ use std::time::Duration;
 use keyround::ids::{AccessKeyId, Subject};
 use keyround::journal::{decode, encode};
 use keyround::rotation::{
-    Because, Doing, Doubt, Event, Half, Halves, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal, RefusalCode,
-    Verification, Windows, Witness,
+    Because, Doing, Doubt, Event, Half, Halves, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal,
+    RefusalCode, Verification, Windows, Witness,
 };
 use keyround::time::Timestamp;
 
@@ -239,7 +239,13 @@ fn every_intent() -> [Intent; 7] {
 
 fn refusal(code: RefusalCode) -> Refusal {
     let retry_after = (code == RefusalCode::Throttled).then(|| Duration::from_mins(2));
-    Refusal { code, sentence: "the vendor said no".to_owned(), retry_after, nothing_sent: false, pairs: Vec::new() }
+    Refusal {
+        code,
+        sentence: "the vendor said no".to_owned(),
+        retry_after,
+        nothing_sent: false,
+        pairs: Vec::new(),
+    }
 }
 
 fn doubt(retry_after_secs: Option<u64>) -> Doubt {

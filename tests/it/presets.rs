@@ -490,9 +490,10 @@ impl Egress for Far {
                 return Ok(Response { status, headers: BTreeMap::new(), body: Secret::from("{}") });
             }
         }
-        let is_hidden = message.url.path_segments().is_some_and(|mut parts| {
-            parts.any(|part| inner.hidden.iter().any(|name| name == part))
-        });
+        let is_hidden = message
+            .url
+            .path_segments()
+            .is_some_and(|mut parts| parts.any(|part| inner.hidden.iter().any(|name| name == part)));
         if message.method == "GET" && is_hidden {
             inner.messages.push(message);
             return Ok(Response { status: 404, headers: BTreeMap::new(), body: Secret::from("{}") });

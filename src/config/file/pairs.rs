@@ -26,7 +26,8 @@ pub(super) fn judge(vendor: &Section<'_>, name: &str, steps: &mut [DeliverStep])
     }
     if !ids.is_empty() {
         let message = "no step writes the secret after the step that writes the id";
-        let hint = "a vendor with a new id and an old secret cannot work: write the id first, then the secret";
+        let hint =
+            "a vendor with a new id and an old secret cannot work: write the id first, then the secret";
         vendor.report.add(Mistake::new(vendor.span, message).hint(hint));
     }
     let carries = |wanted: Carries| steps.iter().any(|step| unmarked(step) == Some(wanted));

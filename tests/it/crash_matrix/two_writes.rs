@@ -177,7 +177,8 @@ impl Egress for Far {
         if !matches!(purpose.errand, Errand::Deliver { .. }) {
             return answer(if is_there { 200 } else { 404 }, &json!({ "key": name, "value": "masked" }));
         }
-        let body: Value = serde_json::from_str(request.body.as_ref().expect("a body").expose()).expect("JSON");
+        let body: Value =
+            serde_json::from_str(request.body.as_ref().expect("a body").expose()).expect("JSON");
         let value = body["value"].as_str().expect("a value").to_owned();
         let fault = {
             let mut cells = self.lock();
@@ -389,7 +390,9 @@ impl Run {
         let (holds, words) = (self.rotation.vendor_holds(), self.rotation.half_written());
         let (is_half, is_late) = (cells.is_half(), !cells.later.is_empty());
         let is_old = !is_half && cells.id == OLD;
-        let says = |holds| format!("it says {holds:?} of a vendor with {} and the {} secret", cells.id, cells.secret);
+        let says = |holds| {
+            format!("it says {holds:?} of a vendor with {} and the {} secret", cells.id, cells.secret)
+        };
         let is_so = match holds {
             VendorHolds::Half => is_half || is_late,
             VendorHolds::Old => is_old && !is_late,

@@ -56,7 +56,8 @@ async fn a_name_that_is_not_there_is_found_before_anything_is_written() {
             let (vendor, acme) = set_up(&preset, &conversation);
             vendor.hide(&name);
             vendor.remember();
-            let fault = acme.deliver(&offer(0), &Secret::from(NEW_SECRET)).await.expect_err("it is not there");
+            let fault =
+                acme.deliver(&offer(0), &Secret::from(NEW_SECRET)).await.expect_err("it is not there");
             let Fault::Refused(refusal) = &fault else { panic!("{}: {fault:?}", preset.name) };
             assert!(refusal.nothing_sent, "{} {name}: {refusal:?}", preset.name);
             let methods: BTreeSet<String> =
@@ -69,8 +70,7 @@ async fn a_name_that_is_not_there_is_found_before_anything_is_written() {
 
 #[tokio::test]
 async fn names_that_are_not_there_are_created_where_the_configuration_says_so() {
-    let creates =
-        |preset: &Preset| preset.parameters.iter().any(|parameter| parameter.name == "create");
+    let creates = |preset: &Preset| preset.parameters.iter().any(|parameter| parameter.name == "create");
     let mut names = Vec::new();
     for (preset, mut conversation) in pairs().into_iter().filter(|(preset, _)| creates(preset)) {
         conversation.params.insert("create".to_owned(), Value::Bool(true));

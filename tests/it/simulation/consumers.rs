@@ -243,7 +243,9 @@ impl SimEgress {
         // An id that is refused for certain is no key, and no offer of one.
         let is_no = matches!(
             fault,
-            Some(Fault::VendorRefuses | Fault::VendorGone | Fault::VendorRedirects | Fault::VendorUnreachable)
+            Some(
+                Fault::VendorRefuses | Fault::VendorGone | Fault::VendorRedirects | Fault::VendorUnreachable
+            )
         );
         if halves.1.is_some() || !is_no {
             self.0.lock().offer(user, &halves);
