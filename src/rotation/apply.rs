@@ -9,12 +9,12 @@ use std::time::Duration;
 use crate::ids::{AccessKeyId, RotationId};
 use crate::rotation::discard::discard;
 use crate::rotation::doubt;
-use crate::rotation::event::{Doing, Event, Intent, KeyUsage, Verification};
+use crate::rotation::event::{Doing, Event, Intent, KeyUsage};
 use crate::rotation::hold::Hold;
 use crate::rotation::known_keys::KnownKeys;
 use crate::rotation::machine::{IllegalEvent, Rotation};
 use crate::rotation::next::Blocker;
-use crate::rotation::pair::{AtVendor, Half};
+use crate::rotation::pair::AtVendor;
 use crate::rotation::refusal::{Doubt, Refusal, RefusalCode};
 use crate::rotation::retry;
 use crate::rotation::stage::{Stage, stuck};
@@ -75,7 +75,6 @@ impl Rotation {
             deletion_intended: false,
             cooled_anew: None,
             at_vendor: AtVendor::old(),
-            is_delivering: false,
         })
     }
 
@@ -133,9 +132,7 @@ impl Rotation {
                 if !matches!(event, Event::Verified { .. } | Event::UsageRead { .. }) {
                     self.in_doubt = None;
                 }
-                if let Event::Verified { by: Verification::Asked, .. } = event {
-                    self.vendor_names(Half::New);
-                }
+                self.learn_of_vendor(event);
                 self.end_row_of_failures(event);
                 self.enter(stage, event.at());
             }
@@ -210,7 +207,6 @@ impl Rotation {
                 self.after_probe(new, successes + 1, not_usable, *at)
             }
             (Stage::Deliver { new, round }, Event::Delivered { at }) => {
-                self.vendor_holds_new();
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }
             }
             (Stage::Verify { new, accepted_at, .. }, Event::Verified { at, .. }) => {
@@ -354,12 +350,7 @@ impl Rotation {
         if doing == Doing::Deliver && refusal.nothing_sent {
             self.take_offer_back();
         }
-        if doing == Doing::Deliver {
-            self.delivery_refused(&refusal.pairs);
-        }
-        if refusal.code == RefusalCode::NotInForce {
-            self.vendor_names(Half::Unknown);
-        }
+        self.learn_of_refusal(doing, refusal);
         self.is_first_offer = false;
         self.intent_refused(doing);
         match (self.stage.clone(), refusal.code) {

@@ -78,8 +78,6 @@ pub struct Rotation {
     pub(super) cooled_anew: Option<Timestamp>,
     /// What the vendor held before the try of a delivery that is under way, or holds now.
     pub(super) at_vendor: AtVendor,
-    /// A try of a delivery was begun and is not settled.
-    pub(super) is_delivering: bool,
 }
 
 /// The journal holds something that its own past forbids.

@@ -7,7 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rotation::event::{Doing, Event, Verification};
 use crate::rotation::machine::Rotation;
+use crate::rotation::refusal::{Refusal, RefusalCode};
 
 /// One of the two values that a vendor stores: whose it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -74,13 +76,15 @@ pub struct AtVendor {
     rest: Halves,
     /// The pairs that are written in two requests, in the order of the recipe.
     pairs: Vec<Halves>,
+    /// A try of a delivery was begun and is not settled; the rest is what was known before it.
+    is_being_written: bool,
 }
 
 impl AtVendor {
     /// The vendor has not been offered a new key.
     #[must_use]
     pub fn old() -> AtVendor {
-        AtVendor { rest: Halves::OLD, pairs: Vec::new() }
+        AtVendor { rest: Halves::OLD, pairs: Vec::new(), is_being_written: false }
     }
 
     /// What is known of one pair, counted from 0.
@@ -133,7 +137,7 @@ impl Rotation {
         if self.at_vendor.pairs.iter().any(|pair| pair.is_half()) {
             return VendorHolds::Half;
         }
-        if self.is_delivering {
+        if self.at_vendor.is_being_written {
             return VendorHolds::Unknown;
         }
         let all = |wanted: Halves| self.at_vendor.all().all(|halves| halves == wanted);
@@ -155,38 +159,51 @@ impl Rotation {
 
     /// A delivery is tried. One before it that was never settled may have come to anything.
     pub(super) fn delivery_begins(&mut self) {
-        if std::mem::replace(&mut self.is_delivering, true) {
+        if self.at_vendor.is_being_written {
             self.vendor_holds_anything();
         }
+        self.at_vendor.is_being_written = true;
     }
 
     /// The vendor was shown the key by somebody, or a try was cut short.
     pub(super) fn vendor_holds_anything(&mut self) {
-        self.at_vendor = AtVendor { rest: Halves::UNKNOWN, pairs: Vec::new() };
+        self.at_vendor = AtVendor { rest: Halves::UNKNOWN, ..AtVendor::old() };
     }
 
     /// Every write of a delivery was accepted.
     pub(super) fn vendor_holds_new(&mut self) {
-        self.is_delivering = false;
-        self.at_vendor = AtVendor { rest: Halves::NEW, pairs: Vec::new() };
+        self.at_vendor = AtVendor { rest: Halves::NEW, ..AtVendor::old() };
     }
 
-    /// A delivery certainly did nothing, but for what it says of the pairs.
-    pub(super) fn delivery_refused(&mut self, pairs: &[Halves]) {
-        self.is_delivering = false;
-        if !pairs.is_empty() {
-            self.at_vendor.pairs = pairs.to_vec();
+    /// A delivery certainly did nothing, but for what it says of the pairs; or the vendor names another key.
+    pub(super) fn learn_of_refusal(&mut self, doing: Doing, refusal: &Refusal) {
+        if doing == Doing::Deliver {
+            self.at_vendor.is_being_written = false;
+            if !refusal.pairs.is_empty() {
+                self.at_vendor.pairs.clone_from(&refusal.pairs);
+            }
+        }
+        if refusal.code == RefusalCode::NotInForce {
+            self.vendor_names(Half::Unknown);
+        }
+    }
+
+    /// What an acceptance, or an answer, says of what the vendor holds.
+    pub(super) fn learn_of_vendor(&mut self, event: &Event) {
+        match event {
+            Event::Delivered { .. } => self.vendor_holds_new(),
+            Event::Verified { by: Verification::Asked, .. } => self.vendor_names(Half::New),
+            _ => {}
         }
     }
 
     /// A delivery may have done anything, but for what it says of the pairs.
     pub(super) fn delivery_unanswered(&mut self, pairs: &[Halves]) {
-        self.is_delivering = false;
-        self.at_vendor = AtVendor { rest: Halves::UNKNOWN, pairs: pairs.to_vec() };
+        self.at_vendor = AtVendor { rest: Halves::UNKNOWN, pairs: pairs.to_vec(), ..AtVendor::old() };
     }
 
     /// The vendor was asked, and its answer is about the id alone.
-    pub(super) fn vendor_names(&mut self, id: Half) {
+    fn vendor_names(&mut self, id: Half) {
         self.at_vendor.rest.id = id;
         self.at_vendor.pairs.iter_mut().for_each(|pair| pair.id = id);
     }
@@ -198,7 +215,7 @@ mod tests {
 
     use super::*;
     use crate::rotation::samples::{self, at, created, listed};
-    use crate::rotation::{Doing, Doubt, Effect, Event, Intent, Next, Plan, Refusal, RefusalCode};
+    use crate::rotation::{Doubt, Effect, Intent, Next, Plan};
     use crate::time::Timestamp;
 
     const HALF: Halves = Halves { id: Half::New, secret: Half::Old };

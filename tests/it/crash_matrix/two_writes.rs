@@ -163,8 +163,8 @@ impl Far {
     }
 }
 
-fn answer(status: u16, body: &Value) -> Answer<Response> {
-    Ok(Response { status, headers: BTreeMap::new(), body: Secret::new(body.to_string()) })
+fn answer(status: u16, body: &Value) -> Response {
+    Response { status, headers: BTreeMap::new(), body: Secret::new(body.to_string()) }
 }
 
 #[async_trait]
@@ -175,7 +175,7 @@ impl Egress for Far {
         let cell = if name == "AWS_ACCESS_KEY_ID" { Cell::Id } else { Cell::Secret };
         let is_there = !(cell == Cell::Secret && self.lock().is_misspelt);
         if !matches!(purpose.errand, Errand::Deliver { .. }) {
-            return answer(if is_there { 200 } else { 404 }, &json!({ "key": name, "value": "masked" }));
+            return Ok(answer(if is_there { 200 } else { 404 }, &json!({ "key": name, "value": "masked" })));
         }
         let body: Value =
             serde_json::from_str(request.body.as_ref().expect("a body").expose()).expect("JSON");
@@ -190,10 +190,10 @@ impl Egress for Far {
         match fault {
             Fault::None => {
                 apply();
-                answer(200, &json!({ "key": name }))
+                Ok(answer(200, &json!({ "key": name })))
             }
-            Fault::Refused(status) => answer(status, &json!({})),
-            Fault::Away => answer(503, &json!({})),
+            Fault::Refused(status) => Ok(answer(status, &json!({}))),
+            Fault::Away => Ok(answer(503, &json!({}))),
             Fault::Lost => {
                 apply();
                 Err(Failed::unknown("no answer"))
@@ -239,11 +239,12 @@ fn key(text: &str) -> AccessKeyId {
     text.parse().expect("a key id")
 }
 
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+
 /// The program's own recipe for GitLab, at this vendor.
 fn delivery(far: &Far) -> Arc<dyn Delivery> {
     let text = "[vendor.acme]\niam_user = \"vendor-acme\"\n[[vendor.acme.deliver]]\nkind = \"preset\"\n\
                 preset = \"gitlab-ci\"\nparams = { project = \"acme/website\", token = \"env:TOKEN\", hidden = true }\n";
-    static SETTINGS: OnceLock<Settings> = OnceLock::new();
     let settings = SETTINGS.get_or_init(|| {
         let settings = parse("two-writes.toml", text, &Environment::default());
         settings.unwrap_or_else(|mistakes| panic!("{mistakes}"))
@@ -399,8 +400,10 @@ impl Run {
             VendorHolds::New => !is_half && !is_old,
             VendorHolds::Unknown => true,
         };
-        let why = (!is_so).then(|| says(holds));
-        why.into_iter().for_each(|why| cells.break_with(why));
+        let why = says(holds);
+        if !is_so {
+            cells.break_with(why);
+        }
         if is_half && words.is_none() && !self.was_killed {
             cells.break_with("nobody is alerted that the vendor is half-written");
         }
