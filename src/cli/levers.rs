@@ -138,6 +138,16 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
         let mut rotation = replayed.map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))?;
         let event = lever.event(SystemClock.now());
         let before = rotation.clone();
+        if matches!(lever, Lever::Reactivate { .. })
+            && matches!(before.stage(), Stage::Soak { .. })
+            && !before.old_key_may_be_inactive()
+        {
+            let old = before.old();
+            let message = format!(
+                "keyround has not set the old key {old} Inactive, so there is nothing to bring back; nothing was changed"
+            );
+            return Err(Failure::new(Code::Failed, message));
+        }
         let entry = entry_after(&mut rotation, &event, None)
             .map_err(|_| Failure::new(Code::Failed, why_not(&before, &event)))?;
         match journal.append(entry).await {
@@ -170,7 +180,12 @@ fn why_not(rotation: &Rotation, event: &Event) -> String {
 
 fn outlook(before: &Rotation, rotation: &Rotation) -> String {
     match rotation.next(SystemClock.now()) {
-        Next::Perform(effect) => format!("next step: {}, at the next pass", effect.name()),
+        Next::Perform(effect) => {
+            format!(
+                "next step: {}, within seconds if `keyround run` is running, else at the next pass",
+                effect.name()
+            )
+        }
         Next::Wait { until, why: why @ Waiting::HeldWhileInactive { .. } } => {
             match rotation.known_keys().get(rotation.old()) {
                 Some(KnownKey { state: KeyState::Is(status), at }) => {

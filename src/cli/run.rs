@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -14,6 +15,9 @@ use crate::cli::systemd::{self, Supervised};
 use crate::cli::{Screen, setup};
 use crate::driver::{Cadence, Engine, Lookout, Observatory, Tellers, Watchers, World};
 use crate::telemetry::Calls;
+
+/// How soon the scheduler acts on `hold`, `resume`, `reactivate`, `abandon`, `reveal` and `ack`. A look costs one query.
+const LEVERS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let (path, settings) = setup::settings(config, screen.color)?;
@@ -36,7 +40,8 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let reload = tokio::spawn(reload_on_hangup(hangup, path, newest, screen.color, Arc::clone(&supervised)));
     let alarm = Alarm::start(alarm::alerts(worlds.clone(), tellers, &lookout));
     let watchers = Watchers(vec![Arc::clone(&supervised) as _, lookout]);
-    let mut engine = Engine::new(worlds, stop, Arc::new(watchers)).with_pulse(systemd::pulse());
+    let engine = Engine::new(worlds, stop, Arc::new(watchers)).with_pulse(systemd::pulse());
+    let mut engine = engine.noticing_levers(LEVERS_EVERY);
     tracing::info!("keyround {} starts; vendors: {vendors}", env!("CARGO_PKG_VERSION"));
     let found = engine.work(&Cadence::Scheduled).await;
     supervised.stopping();

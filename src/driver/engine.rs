@@ -3,7 +3,7 @@
 //! One loop serves `run`, `rotate` and the rehearsal; they differ in when it starts a pass and in
 //! how long a wait it waits out.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,90 +11,19 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::driver::job::{self, Ask, Back, Cadence, Job, Patience};
+use crate::driver::notice::Notices;
 use crate::driver::pass::{PassUnderWay, Place, place};
 use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
-use crate::driver::visit::{Visited, visit};
+use crate::driver::visit::Visited;
 use crate::driver::{Rest, Turn, Watcher, World};
-use crate::ids::{IamUserName, Subject, VendorName, Who};
-use crate::ports::JournalError;
-use crate::rotation::{Rotation, Waiting};
+use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
+use crate::ports::{Journal, JournalError};
+use crate::rotation::{Rotation, Stage};
 use crate::schedule::{Action, jitter_for};
 use crate::time::Timestamp;
-
-/// A wait that `rotate` without `--wait` still waits out: the propagation of a new key, a first
-/// retry. Longer ones are left to the next pass.
-const SHORT_WAIT: Duration = Duration::from_mins(1);
-
-/// What a pass is asked to look at.
-#[derive(Clone, Debug, Default)]
-pub struct Ask {
-    /// These vendors; empty: all.
-    pub vendors: Vec<VendorName>,
-    /// Rotate whether due or not.
-    pub force: bool,
-}
-
-impl Ask {
-    fn is_for(&self, vendor: &VendorName) -> bool {
-        self.vendors.is_empty() || self.vendors.contains(vendor)
-    }
-}
-
-/// How long a wait is waited out.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Patience {
-    /// A minute at most.
-    Short,
-    /// As long as time alone can end it.
-    Unlimited,
-}
-
-impl Patience {
-    fn covers(self, until: Timestamp, why: &Waiting, now: Timestamp) -> bool {
-        // When a vendor uses its key is the vendor's own affair: no single pass waits for that.
-        let is_short = until.since(now) <= SHORT_WAIT && !matches!(why, Waiting::Use { .. });
-        until < Timestamp::NEVER && !why.is_for_person() && (self == Patience::Unlimited || is_short)
-    }
-}
-
-/// When passes are made.
-#[derive(Clone, Debug)]
-pub enum Cadence {
-    /// One, now; then the end, when nothing is left to wait for.
-    Once(Ask, Patience),
-    /// By `[schedule]`, until told to stop. A pass that was missed is made up once.
-    Scheduled,
-}
-
-/// Something to send a task for.
-#[derive(Clone, Debug)]
-enum Errand {
-    /// Ask AWS for the users of this vendor.
-    List(VendorName),
-    /// Visit this user.
-    Visit { call: Call, forced: bool },
-}
-
-impl Errand {
-    /// Whether both go to the same place: nobody is visited twice at a time, under whatever name.
-    fn meets(&self, other: &Errand) -> bool {
-        match (self, other) {
-            (Errand::List(mine), Errand::List(other)) => mine == other,
-            (Errand::Visit { call: mine, .. }, Errand::Visit { call: other, .. }) => {
-                mine.subject.who() == other.subject.who()
-            }
-            (Errand::List(_), Errand::Visit { .. }) | (Errand::Visit { .. }, Errand::List(_)) => false,
-        }
-    }
-}
-
-/// What a task comes back with.
-enum Back {
-    Listed(Roster),
-    Visited(Box<Visited>),
-}
 
 /// A rotation that is to be looked at again.
 #[derive(Debug)]
@@ -111,10 +40,14 @@ pub struct Engine {
     stop: CancellationToken,
     watcher: Arc<dyn Watcher>,
     pulse: Option<Duration>,
-    ready: VecDeque<Errand>,
+    notice_every: Option<Duration>,
+    notices: Option<Notices>,
+    /// Rotations in line because of a lever: they start without a free slot.
+    levered: BTreeSet<RotationId>,
+    ready: VecDeque<Job>,
     wakes: BTreeMap<Who, Wake>,
     running: JoinSet<Back>,
-    on_the_road: HashMap<Id, Errand>,
+    on_the_road: HashMap<Id, Job>,
     roll_call: RollCall,
     rosters: Vec<Roster>,
     forced: bool,
@@ -134,6 +67,9 @@ impl Engine {
             stop,
             watcher,
             pulse: None,
+            notice_every: None,
+            notices: None,
+            levered: BTreeSet::new(),
             ready: VecDeque::new(),
             wakes: BTreeMap::new(),
             running: JoinSet::new(),
@@ -153,6 +89,13 @@ impl Engine {
     #[must_use]
     pub fn with_pulse(self, pulse: Option<Duration>) -> Engine {
         Engine { pulse, ..self }
+    }
+
+    /// Looks this often, while it works by the schedule, for what an operator appended to the journal, and acts on it.
+    /// Without it, the next pass does.
+    #[must_use]
+    pub fn noticing_levers(self, every: Duration) -> Engine {
+        Engine { notice_every: Some(every), ..self }
     }
 
     fn world(&self) -> World {
@@ -195,6 +138,7 @@ impl Engine {
         };
         while !self.stop.is_cancelled() {
             self.begin_ticks().await?;
+            self.take_levers().await?;
             self.take_due_wakes();
             self.call_roll().await?;
             self.send_out();
@@ -226,7 +170,7 @@ impl Engine {
 
     /// Waits for whatever comes first: a visit that ends, a time to be somewhere, a new world, the stop, the pulse.
     async fn turn(&mut self, patience: Patience) {
-        let clock = self.world().clock;
+        let World { clock, journal, .. } = self.world();
         let first_wake = self.wakes.values().map(|wake| wake.at).min().unwrap_or(Timestamp::NEVER);
         let until = first_wake.min(self.next_tick);
         // A clock that jumps must not, while somebody is on the road.
@@ -239,8 +183,36 @@ impl Engine {
             }
             Ok(()) = self.worlds.changed() => self.schedule_next_tick(),
             () = clock.sleep_until(until), if may_sleep => {}
+            () = noticed(self.notices.as_ref(), journal.as_ref()) => {}
             () = pulse(self.pulse) => {}
         }
+    }
+
+    /// Lines up a visit to each rotation to which an operator's event was appended. One that is being visited is visited
+    /// again after that.
+    async fn take_levers(&mut self) -> Result<(), JournalError> {
+        let world = self.world();
+        let Some(notices) = &mut self.notices else { return Ok(()) };
+        let asked_for = notices.take(world.journal.as_ref()).await;
+        if asked_for.is_empty() {
+            return Ok(());
+        }
+        for known in world.journal.in_flight().await? {
+            let call = call_for(&world.settings, &known).filter(|_| asked_for.contains(&known.rotation));
+            let Some(call) = call else { continue };
+            let job = Job::Visit { call, forced: false };
+            if self.on_the_road.values().any(|other| other.meets(&job)) {
+                if let Some(notices) = &mut self.notices {
+                    notices.ask_again_for(known.rotation);
+                }
+                continue;
+            }
+            self.ready.retain(|other| !other.meets(&job));
+            self.wakes.remove(&known.subject.who());
+            self.levered.insert(known.rotation);
+            self.ready.push_front(job);
+        }
+        Ok(())
     }
 
     /// Starting up is carrying on: what is under way is looked at now, whenever the next tick is. A
@@ -248,10 +220,13 @@ impl Engine {
     async fn take_up(&mut self) -> Result<(), JournalError> {
         let world = self.world();
         self.last_tick = world.journal.last_tick().await?;
+        if let Some(every) = self.notice_every {
+            self.notices = Some(Notices::from_now(world.journal.as_ref(), every).await?);
+        }
         self.schedule_next_tick();
         for known in world.journal.in_flight().await? {
             if let Some(call) = call_for(&world.settings, &known) {
-                self.line_up(Errand::Visit { call, forced: false });
+                self.line_up(Job::Visit { call, forced: false });
             }
         }
         Ok(())
@@ -295,10 +270,10 @@ impl Engine {
         if let Some(pass) = &mut self.pass {
             pass.awaits(call.subject.who());
         }
-        self.line_up(Errand::Visit { call, forced });
+        self.line_up(Job::Visit { call, forced });
     }
 
-    /// Calls the roll of these vendors. Where AWS must be asked for the users, that is an errand of its
+    /// Calls the roll of these vendors. Where AWS must be asked for the users, that is a job of its
     /// own, so that a slow answer delays nobody else.
     async fn begin_pass(&mut self, ask: &Ask) -> Result<(), JournalError> {
         let world = self.world();
@@ -308,18 +283,18 @@ impl Engine {
         self.watcher.pass_begins();
         for vendor in world.settings.vendors.values().filter(|vendor| ask.is_for(&vendor.name)) {
             match must_be_listed(vendor) {
-                true => self.line_up(Errand::List(vendor.name.clone())),
+                true => self.line_up(Job::List(vendor.name.clone())),
                 false => self.rosters.push(roster(&world, vendor).await),
             }
         }
         self.call_roll().await
     }
 
-    /// Puts an errand for each user of the rosters that are in in line. When all are in, the rotations
+    /// Puts a job for each user of the rosters that are in in line. When all are in, the rotations
     /// that no roster claimed are carried on, or reported.
     async fn call_roll(&mut self) -> Result<(), JournalError> {
-        let mut errands = self.ready.iter().chain(self.on_the_road.values());
-        let is_listing = errands.any(|errand| matches!(errand, Errand::List(_)));
+        let mut jobs = self.ready.iter().chain(self.on_the_road.values());
+        let is_listing = jobs.any(|job| matches!(job, Job::List(_)));
         if !self.calling || (is_listing && self.rosters.is_empty()) {
             return Ok(());
         }
@@ -366,15 +341,15 @@ impl Engine {
         }
     }
 
-    fn line_up(&mut self, errand: Errand) {
-        let busy = self.on_the_road.values().chain(&self.ready).any(|other| errand.meets(other));
+    fn line_up(&mut self, job: Job) {
+        let busy = self.on_the_road.values().chain(&self.ready).any(|other| job.meets(other));
         if busy {
             return;
         }
-        if let Errand::Visit { call, .. } = &errand {
+        if let Job::Visit { call, .. } = &job {
             self.wakes.remove(&call.subject.who());
         }
-        self.ready.push_back(errand);
+        self.ready.push_back(job);
     }
 
     /// A rotation whose user nobody has any more is not woken; the next pass says so.
@@ -384,40 +359,62 @@ impl Engine {
         for (_, wake) in self.wakes.extract_if(.., |_, wake| wake.at <= now).collect::<Vec<_>>() {
             if let Claim::Vendor(vendor) = claim(&world.settings, &wake.call.subject) {
                 let subject = Subject { vendor, ..wake.call.subject };
-                self.line_up(Errand::Visit { call: Call { subject, ..wake.call }, forced: false });
+                self.line_up(Job::Visit { call: Call { subject, ..wake.call }, forced: false });
             }
         }
     }
 
+    /// The next job of a rotation that brings its old key back, or of one that an operator's event is about.
+    fn take_urgent(&mut self) -> Option<Job> {
+        let urgent = self.ready.iter().position(|job| self.is_urgent(job))?;
+        self.ready.remove(urgent)
+    }
+
+    fn is_urgent(&self, job: &Job) -> bool {
+        let Job::Visit { call, .. } = job else { return false };
+        let place = (call.subject.vendor.clone(), Some(call.subject.iam_user.clone()));
+        let rotation = self.found.get(&place).and_then(|visited| visited.rotation.as_ref());
+        let is_restoring = rotation.is_some_and(|rotation| matches!(rotation.stage(), Stage::Restore { .. }));
+        is_restoring || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
+    }
+
+    /// The next job to send a task for. An urgent one needs no free slot.
+    fn take_ready(&mut self, slots: usize) -> Option<Job> {
+        let urgent = self.take_urgent();
+        urgent.or_else(|| (self.running.len() < slots).then(|| self.ready.pop_front()).flatten())
+    }
+
     fn send_out(&mut self) {
         let world = self.world();
-        while self.running.len() < world.settings.concurrency {
-            let Some(errand) = self.ready.pop_front() else { break };
+        while let Some(job) = self.take_ready(world.settings.concurrency) {
+            if let Job::Visit { call: Call { rotation: Some(rotation), .. }, .. } = &job {
+                self.levered.remove(rotation);
+            }
             let (world, stop, watcher) = (world.clone(), self.stop.clone(), Arc::clone(&self.watcher));
-            let task = self.running.spawn(run(world, errand.clone(), stop, watcher));
-            self.on_the_road.insert(task.id(), errand);
+            let task = self.running.spawn(job::run(world, job.clone(), stop, watcher));
+            self.on_the_road.insert(task.id(), job);
         }
     }
 
     fn take_back(&mut self, joined: Joined, patience: Patience) {
         match joined {
             Ok((task, back)) => match (back, self.off_the_road(task)) {
-                (Back::Listed(roster), errand) => {
-                    if let (Some(Errand::List(vendor)), Roster::Users(_)) = (&errand, &roster) {
+                (Back::Listed(roster), job) => {
+                    if let (Some(Job::List(vendor)), Roster::Users(_)) = (&job, &roster) {
                         self.watcher.listed(vendor);
                     }
                     self.rosters.push(roster);
                 }
-                (Back::Visited(visited), Some(Errand::Visit { call, .. })) => {
+                (Back::Visited(visited), Some(Job::Visit { call, .. })) => {
                     self.take_visited(call.subject, *visited, patience);
                 }
-                (Back::Visited(_), Some(Errand::List(_)) | None) => {}
+                (Back::Visited(_), Some(Job::List(_)) | None) => {}
             },
             Err(error) => match self.off_the_road(error.id()) {
-                Some(Errand::List(vendor)) => {
+                Some(Job::List(vendor)) => {
                     self.rosters.push(Roster::Unlisted(Box::new(panicked(vendor, None))));
                 }
-                Some(Errand::Visit { call: Call { subject, .. }, .. }) => {
+                Some(Job::Visit { call: Call { subject, .. }, .. }) => {
                     let visited = panicked(subject.vendor.clone(), Some(subject.iam_user.clone()));
                     self.watcher.visited(&subject, &visited);
                     self.remember(visited);
@@ -427,12 +424,12 @@ impl Engine {
         }
     }
 
-    fn off_the_road(&mut self, task: Id) -> Option<Errand> {
-        let errand = self.on_the_road.remove(&task);
-        if let (Some(pass), Some(Errand::Visit { call, .. })) = (&mut self.pass, &errand) {
+    fn off_the_road(&mut self, task: Id) -> Option<Job> {
+        let job = self.on_the_road.remove(&task);
+        if let (Some(pass), Some(Job::Visit { call, .. })) = (&mut self.pass, &job) {
             pass.is_back(&call.subject.who());
         }
-        errand
+        job
     }
 
     fn take_visited(&mut self, subject: Subject, visited: Visited, patience: Patience) {
@@ -464,24 +461,17 @@ impl Engine {
     }
 }
 
-async fn pulse(every: Option<Duration>) {
-    match every {
-        Some(every) => tokio::time::sleep(every).await,
+async fn noticed(notices: Option<&Notices>, journal: &dyn Journal) {
+    match notices {
+        Some(notices) => notices.wait(journal).await,
         None => std::future::pending().await,
     }
 }
 
-/// One task's work.
-async fn run(world: World, errand: Errand, stop: CancellationToken, watcher: Arc<dyn Watcher>) -> Back {
-    match errand {
-        Errand::Visit { call, forced } => {
-            let visited = visit(&world, &call, forced, &stop, watcher.as_ref()).await;
-            Back::Visited(Box::new(visited))
-        }
-        Errand::List(vendor) => Back::Listed(match world.settings.vendors.get(&vendor) {
-            Some(vendor) => roster(&world, vendor).await,
-            None => Roster::Users(Vec::new()),
-        }),
+async fn pulse(every: Option<Duration>) {
+    match every {
+        Some(every) => tokio::time::sleep(every).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -492,38 +482,4 @@ fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> Visited {
          goes on from there"
     );
     Visited::broken(vendor, iam_user, "defect", sentence)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_single_pass_waits_out_a_minute_and_never_a_person_or_a_vendor() {
-        let now = Timestamp::from_unix(1_800_000_000);
-        let covers = |patience: Patience, seconds, why: &Waiting| {
-            patience.covers(now + Duration::from_secs(seconds), why, now)
-        };
-        assert!(covers(Patience::Short, 60, &Waiting::Soak) && !covers(Patience::Short, 61, &Waiting::Soak));
-        assert!(covers(Patience::Unlimited, 61, &Waiting::Soak));
-        assert!(
-            !covers(Patience::Short, 1, &Waiting::Use { old_used_at: None })
-                && covers(Patience::Unlimited, 1, &Waiting::Use { old_used_at: None })
-        );
-        let reveal = Waiting::Reveal { since: now, days: 0 };
-        let hold = Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() };
-        for patience in [Patience::Short, Patience::Unlimited] {
-            assert!(!covers(patience, 1, &reveal));
-            assert!(!patience.covers(Timestamp::NEVER, &hold, now), "no time ends it");
-            assert!(!patience.covers(Timestamp::NEVER, &Waiting::Soak, now), "and no wait is without end");
-        }
-        assert!(!Patience::Short.covers(Timestamp::NEVER, &hold, Timestamp::NEVER));
-    }
-
-    #[test]
-    fn a_vendor_is_asked_for_its_users_once_at_a_time() {
-        let list = |vendor: &str| Errand::List(vendor.parse().expect("a vendor"));
-        assert!(list("acme").meets(&list("acme")));
-        assert!(!list("acme").meets(&list("initech")));
-    }
 }

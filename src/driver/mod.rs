@@ -2,7 +2,8 @@
 //!
 //! `drive` takes one rotation as far as it can go now. `visit` looks at one IAM user: it drives the
 //! rotation that is under way, or judges the user's keys and begins one. `roster` says whom there is
-//! to visit. `engine` visits all of them, side by side, and knows when to come back.
+//! to visit. `engine` visits all of them, side by side, and knows when to come back; `job` says what a pass is asked for,
+//! and `notice` what an operator appended to the journal while it worked.
 //!
 //! Beside the engine stand those who watch it: the `lookout` remembers what was seen last, `alerts` tells of it, and the
 //! `observatory` shows it. Each is made of what the visits saw and of the journal, and none is waited for.
@@ -18,7 +19,9 @@
 mod alerts;
 mod drive;
 mod engine;
+mod job;
 mod lookout;
+mod notice;
 mod observatory;
 mod pass;
 mod perform;
@@ -38,7 +41,8 @@ use crate::time::Timestamp;
 
 pub use alerts::{Alerts, Tellers, of_journal};
 pub use drive::{Rest, entry_after};
-pub use engine::{Ask, Cadence, Engine, Patience};
+pub use engine::Engine;
+pub use job::{Ask, Cadence, Patience};
 pub use lookout::{Lookout, Sight};
 pub use observatory::{Observatory, status_of};
 pub use pass::Pass;

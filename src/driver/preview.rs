@@ -5,7 +5,7 @@ use futures_util::stream::{self, StreamExt};
 use crate::driver::World;
 use crate::driver::roster::{Call, everybody};
 use crate::driver::visit::{Visited, look_at};
-use crate::ids::{IamUserName, RotationId, Subject, VendorName};
+use crate::ids::{AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Answer, Check, JournalError, Offer};
 use crate::rotation::{AtVendor, KeyMetadata, Plan};
 use crate::schedule::Action;
@@ -72,6 +72,17 @@ async fn preflight(world: &World, subject: &Subject, old: &KeyMetadata, visited:
             return checks;
         }
     };
+    checks.extend(delivery_checks(world, subject, old, account_id).await);
+    checks
+}
+
+/// What can be known of a delivery before there is a key. Nothing is changed at the vendor.
+pub(crate) async fn delivery_checks(
+    world: &World,
+    subject: &Subject,
+    old: &KeyMetadata,
+    account_id: AccountId,
+) -> Vec<Check> {
     let now = world.clock.now();
     let offer = Offer {
         rotation: RotationId::new(subject, &old.id, now),
@@ -85,10 +96,10 @@ async fn preflight(world: &World, subject: &Subject, old: &KeyMetadata, visited:
         at_vendor: AtVendor::old(),
         now,
     };
-    if let Some(delivery) = world.vendors.delivery(&subject.vendor) {
-        checks.extend(delivery.preflight(&offer).await);
+    match world.vendors.delivery(&subject.vendor) {
+        Some(delivery) => delivery.preflight(&offer).await,
+        None => Vec::new(),
     }
-    checks
 }
 
 fn placeholder_key() -> crate::ids::AccessKeyId {

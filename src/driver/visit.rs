@@ -8,12 +8,13 @@ use tracing::Instrument;
 
 use crate::config::settings::{Access, KeyAccess};
 use crate::driver::drive::{DriveError, append, drive};
+use crate::driver::preview::delivery_checks;
 use crate::driver::roster::{Call, everybody, replayed};
 use crate::driver::{Rest, Watcher, World, rotation_span};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Answer, Entry, Fault, JournalError, SecretChange};
 use crate::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
-use crate::schedule::{Abandoned, Action, Facts, Verdict, judge};
+use crate::schedule::{Abandoned, Action, Facts, State, Verdict, judge};
 use crate::time::Timestamp;
 
 /// The waits for a person, for their codes.
@@ -204,11 +205,38 @@ async fn survey_and_start(
         return Ok(looked);
     }
     let Some(access) = access(world, subject) else { return Ok(looked) };
+    if let Some(sentence) = undeliverable(world, subject, &old, &looked).await {
+        // How old the key is stays known: that it gets overdue is told all the same.
+        let verdict = Verdict { state: State::Stuck, reason: "preflight_failed", sentence, ..looked.verdict };
+        return Ok(Visited { failed: true, verdict, ..looked });
+    }
     let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;
     let (rotation, rest) = drive(world, subject, rotation.id(), stop, watcher).await?;
     // As they were before the rotation began: when they were listed says nothing about them now.
     let visited = rested(world, subject, None, rotation, rest);
     Ok(Visited { keys: looked.keys, ..visited })
+}
+
+/// Why a new key could not be delivered, where a check of the delivery failed. No key is made before all of them pass.
+async fn undeliverable(
+    world: &World,
+    subject: &Subject,
+    old: &KeyMetadata,
+    looked: &Visited,
+) -> Option<String> {
+    let checks = delivery_checks(world, subject, old, looked.account_id.clone()?).await;
+    let failed: Vec<String> = checks
+        .iter()
+        .filter(|check| !check.ok)
+        .map(|check| format!("{}: {}", check.check, check.sentence))
+        .collect();
+    (!failed.is_empty()).then(|| {
+        format!(
+            "no new key was made, because it could not be delivered: {}; the key in use was not changed; the next pass \
+             tries again",
+            failed.join("; ")
+        )
+    })
 }
 
 /// Lists and judges, and changes nothing.

@@ -315,7 +315,7 @@ fn a_stuck_rotation_says_how_to_go_on_and_goes_on() {
     assert_eq!((&rotation["stage"], &rotation["next_at"]), (&json!("stuck"), &json!(null)), "{row}");
     let resumed = house.program.run(&["resume", name]);
     assert_eq!(resumed.code, Some(0), "{resumed}");
-    assert!(resumed.stdout.contains("next step: deliver, at the next pass"), "{resumed}");
+    assert!(resumed.stdout.contains("next step: deliver, within seconds if"), "{resumed}");
     assert_eq!(house.program.json(0, &["rotate"])["vendors"][0]["reason"], "rotated");
     house.ends();
 }
@@ -368,9 +368,9 @@ fn the_old_key_can_be_asked_back_while_it_cools() {
     house.program.json(0, &["resume", name]);
     let asked = house.program.run(&["reactivate", name, "--why", "the vendor fell back"]);
     assert_eq!(asked.code, Some(0), "{asked}");
-    assert!(asked.stdout.contains("next step: UpdateAccessKey Active, at the next pass"), "{asked}");
+    assert!(asked.stdout.contains("next step: UpdateAccessKey Active, within seconds if"), "{asked}");
     let wait = ["hold", name, "--until", "2999-01-01T00:00:00Z", "--why", "until they know"];
-    says(&house.program.json(0, &wait), "next step: UpdateAccessKey Active, at the next pass");
+    says(&house.program.json(0, &wait), "next step: UpdateAccessKey Active, within seconds if");
     assert_eq!(house.statuses(), ["Inactive", "Active"]);
     house.program.json(0, &["rotate"]);
     assert_eq!(house.statuses(), ["Active", "Active"], "a hold does not stop what gives a key back");

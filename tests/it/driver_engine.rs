@@ -5,6 +5,7 @@
 
 mod ailing;
 mod alarms;
+mod levers;
 mod passes;
 mod pulse;
 mod shown;
@@ -305,6 +306,7 @@ enum How {
     TakesSecs(u64),
     Panics,
     Gone,
+    Unfit,
     Stops(CancellationToken),
 }
 
@@ -355,7 +357,7 @@ impl Delivery for One {
         deliveries.most_at_once.fetch_max(now, Ordering::SeqCst);
         let how = deliveries.how.lock().expect("the manners").get(&self.vendor).cloned();
         match how.unwrap_or(How::Accepts) {
-            How::Accepts => {}
+            How::Accepts | How::Unfit => {}
             How::TakesSecs(secs) => tokio::time::sleep(Duration::from_secs(secs)).await,
             How::Panics => panic!("a defect of a test"),
             How::Gone => return Err(Fault::refused(RefusalCode::VendorGone, "the address is gone")),
@@ -371,7 +373,13 @@ impl Delivery for One {
     }
 
     async fn preflight(&self, _offer: &Offer) -> Vec<Check> {
-        Vec::new()
+        let how = self.deliveries.how.lock().expect("the manners").get(&self.vendor).cloned();
+        let is_unfit = matches!(how, Some(How::Unfit));
+        let sentence = "credential:acme is not there".to_owned();
+        is_unfit
+            .then(|| Check::found("step 1: secret".to_owned(), Err(sentence)))
+            .into_iter()
+            .collect()
     }
 }
 

@@ -58,6 +58,8 @@ use world::{Sim, SimClock};
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const CALM: Duration = Duration::from_hours(24 * 30);
+/// Seldom, because months are played; `run` looks each second.
+const LEVERS_EVERY: Duration = Duration::from_hours(1);
 /// Everyday: enough to notice a slip. The campaign is for certainty.
 const SEEDS_EVERYDAY: u64 = 60;
 const SEEDS_IN_CAMPAIGN: u64 = 2000;
@@ -318,7 +320,8 @@ impl Theatre {
         let mut alerts = Alerts::new(worlds.clone(), tellers, Arc::clone(&lookout), spare);
         let glasses = Arc::new(Glasses { sim: self.sim.clone(), lookout });
         let watchers = Watchers(vec![Arc::new(Audience(self.sim.clone())), glasses]);
-        let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
+        let engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
+        let mut engine = engine.noticing_levers(LEVERS_EVERY);
         let worked = if by_timer {
             alerts.recall().await;
             let worked = engine.work(&Cadence::Once(Ask::default(), Patience::Short)).await;
