@@ -31,7 +31,7 @@
 //! | 1 core, pure | [`rotation`] [`schedule`] [`policy`] [`audit`] [`alert`] [`overview`] | 0 |
 //! | 2 configuration | [`config`] | 0, 1 |
 //! | 3 ports | [`ports`] | 0–2 |
-//! | 4 adapters | [`aws`] [`delivery`] [`drop_offs`] [`iam`] [`journal`] [`notify`] [`outward`] [`page`] [`rehearsal`] [`secrets`] [`serve`] [`telemetry`] | 0–3; never each other, but for `aws` below those who call AWS, `outward` below those who send, `page` and `telemetry` below `serve` |
+//! | 4 adapters | [`aws`] [`delivery`] [`drop_offs`] [`iam`] [`journal`] [`notify`] [`outward`] [`page`] [`rehearsal`] [`secrets`] [`serve`] [`telemetry`] | 0–3; never each other, but for `aws` below those who call AWS, `outward` below `aws` and those who send, `page` and `telemetry` below `serve` |
 //! | 5 shell | [`driver`] | 0–3 |
 //! | 6 wiring | [`cli`] | all |
 //!

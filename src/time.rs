@@ -1,11 +1,16 @@
 //! Points in time, and the only place that reads the system's clock.
 //!
+//! The system's clock can be set while keyround works, and then a wait that is measured by it alone ends too early.
+//! So each reading of it is compared with the monotonic clock, which nobody can set, and
+//! [`SystemClock::set_forward_since`] says by how much it was set.
+//!
 //! Whole seconds: IAM's own dates have no finer grain, and equal times compare equal after a trip
 //! through JSON. **Invariant:** nothing outside this file asks the system what time it is.
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
@@ -140,6 +145,10 @@ pub fn in_words(span: Duration) -> String {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
+/// What became of the system's clock since this process read it first. One for the whole process, because a
+/// configuration that is read again must not forget it.
+static HISTORY: Mutex<ClockHistory> = Mutex::new(ClockHistory { segments: Vec::new() });
+
 impl SystemClock {
     /// What time it is.
     #[must_use]
@@ -147,7 +156,85 @@ impl SystemClock {
     pub fn now(self) -> Timestamp {
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let secs = since_1970.unwrap_or_default().as_secs();
-        Timestamp::from_unix(i64::try_from(secs).unwrap_or(i64::MAX))
+        let now = Timestamp::from_unix(i64::try_from(secs).unwrap_or(i64::MAX));
+        HISTORY.lock().unwrap_or_else(PoisonError::into_inner).note(now, Steady::now());
+        now
+    }
+
+    /// How far the clock was set forward in this process since it showed `at`; zero where `at` was before this process
+    /// read the clock for the first time.
+    #[must_use]
+    pub fn set_forward_since(self, at: Timestamp) -> Duration {
+        HISTORY.lock().unwrap_or_else(PoisonError::into_inner).set_forward_since(at)
+    }
+}
+
+/// A point on the monotonic clock of this process. It stands still while the machine sleeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Steady(Instant);
+
+impl Steady {
+    /// Now.
+    #[must_use]
+    pub fn now() -> Steady {
+        Steady(Instant::now())
+    }
+
+    /// What passed since then.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// A smaller difference between the two clocks comes from their whole seconds, and from a time service that slews.
+const STEP_SECS_MIN: i64 = 5;
+/// A clock that is set more often than this is not worth more memory; the oldest segment goes.
+const SEGMENTS_MAX: usize = 256;
+
+/// The system's clock, as a series of segments. Within a segment it agrees with the monotonic clock.
+#[derive(Debug, Default)]
+struct ClockHistory {
+    segments: Vec<Segment>,
+}
+
+/// From one setting of the clock to the next.
+#[derive(Debug)]
+struct Segment {
+    /// What the clock showed first and last.
+    shown: (Timestamp, Timestamp),
+    /// The monotonic time of the first reading.
+    began: Steady,
+    /// By how many seconds the clock was set in all, before this segment began. Negative: back.
+    drift_secs: i64,
+}
+
+impl ClockHistory {
+    fn note(&mut self, now: Timestamp, steady: Steady) {
+        let Some(last) = self.segments.last_mut() else {
+            self.segments.push(Segment { shown: (now, now), began: steady, drift_secs: 0 });
+            return;
+        };
+        let passed = steady.0.saturating_duration_since(last.began.0).as_secs().cast_signed();
+        let step = now.unix_seconds() - last.shown.0.unix_seconds() - passed;
+        if step.abs() < STEP_SECS_MIN {
+            // Two threads may note their readings in the other order.
+            last.shown.1 = last.shown.1.max(now);
+            return;
+        }
+        let drift_secs = last.drift_secs + step;
+        self.segments.push(Segment { shown: (now, now), began: steady, drift_secs });
+        if self.segments.len() > SEGMENTS_MAX {
+            self.segments.remove(0);
+        }
+    }
+
+    fn set_forward_since(&self, at: Timestamp) -> Duration {
+        let Some(newest) = self.segments.last() else { return Duration::ZERO };
+        // A clock that was set back shows the same time again: then the reading that makes the wait longest counts.
+        let shown = self.segments.iter().filter(|segment| (segment.shown.0..=segment.shown.1).contains(&at));
+        let least = shown.map(|segment| segment.drift_secs).min().unwrap_or(newest.drift_secs);
+        Duration::from_secs(u64::try_from(newest.drift_secs - least).unwrap_or(0))
     }
 }
 
@@ -204,5 +291,52 @@ mod tests {
         assert_eq!(words(90 * 86_400), "90d");
         assert_eq!(words(86_400 + 12 * 3600 + 5), "1d 12h");
         assert_eq!(words(61), "1m 1s");
+    }
+
+    /// Readings of the clock, each with the seconds that really passed before it.
+    fn history(readings: &[(i64, u64)]) -> ClockHistory {
+        let (mut history, mut steady) = (ClockHistory::default(), Instant::now());
+        for (shown, passed) in readings {
+            steady += Duration::from_secs(*passed);
+            history.note(Timestamp::from_unix(*shown), Steady(steady));
+        }
+        history
+    }
+
+    #[track_caller]
+    fn check_set_forward(readings: &[(i64, u64)], at: i64, expected: u64) {
+        let set_forward = history(readings).set_forward_since(Timestamp::from_unix(at));
+        assert_eq!(set_forward, Duration::from_secs(expected), "{readings:?} since {at}");
+    }
+
+    #[test]
+    fn a_clock_that_goes_on_was_not_set_however_long_it_goes() {
+        check_set_forward(&[(1000, 0), (1060, 60), (90_000, 88_940)], 1030, 0);
+        check_set_forward(&[(1000, 0), (1062, 60), (1119, 60)], 1030, 0);
+        check_set_forward(&[], 1000, 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_forward_is_known_to_have_been_since_what_it_showed_before() {
+        let jumped = [(1000, 0), (1060, 60), (701_060, 60)];
+        check_set_forward(&jumped, 1030, 699_940);
+        check_set_forward(&jumped, 701_060, 0);
+        check_set_forward(&jumped, 500, 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_and_set_back_lost_nothing() {
+        let there_and_back = [(1000, 0), (1060, 60), (701_060, 0), (701_120, 60), (1120, 0)];
+        check_set_forward(&there_and_back, 1030, 0);
+        let back_and_there = [(701_000, 0), (701_060, 60), (1060, 0), (1120, 60), (701_120, 0)];
+        check_set_forward(&back_and_there, 701_030, 0);
+        check_set_forward(&back_and_there, 1090, 700_000);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_a_little_again_and_again_is_noticed() {
+        let steps: Vec<_> = (0..100_i64).map(|step| (1000 + step * 13, 10)).collect();
+        let set_forward = history(&steps).set_forward_since(Timestamp::from_unix(1000));
+        assert!(set_forward.as_secs() > 290, "{set_forward:?}");
     }
 }

@@ -6,9 +6,15 @@
 //!
 //! **Invariant:** every call has a deadline.
 //!
+//! **Invariant:** every call is signed with this machine's own time. The SDK would correct it by AWS's (see [`clock`]),
+//! and then a wrong clock were not refused.
+//!
 //! **Invariant:** the endpoint of the configuration goes to every client by itself. In the shared
 //! configuration it would lose to `AWS_ENDPOINT_URL`.
 
+pub(crate) mod clock;
+mod credentials;
+mod http;
 pub(crate) mod refusal;
 mod role;
 
@@ -17,14 +23,16 @@ use std::time::Duration;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_iam::config::{IdentityCache, StalledStreamProtectionConfig};
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::TlsContext;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::sync::OnceCell;
 
+use crate::aws::clock::AwsClock;
 use crate::config::settings::AwsSettings;
+use crate::ids::AccountId;
+use crate::outward::target::{self, BadTarget, Plaintext};
 
 pub(crate) use role::role;
 
@@ -36,12 +44,18 @@ const APP_IN_AGENT: &str = "app/keyround-";
 /// IAM is one service for the whole partition; STS has to be somewhere.
 const REGION_OF_LAST_RESORT: &str = "us-east-1";
 
+/// Where the environment names an endpoint of one service.
+const ENDPOINT_VARIABLES: [&str; 6] = [
+    "AWS_ENDPOINT_URL_IAM",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_ENDPOINT_URL_CLOUDTRAIL",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_SSM",
+    "AWS_ENDPOINT_URL_SNS",
+];
+
 /// Reads are asked at most this often within their deadline. What changes something is sent once.
 const READ_ATTEMPTS_MAX: u32 = 3;
-
-/// A connection that was idle for longer is not used again: one that the other side has just closed
-/// turns a CreateAccessKey into a doubt that takes minutes to clear up.
-const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// How long AWS is waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,7 +82,14 @@ pub struct AwsSession {
     settings: AwsSettings,
     deadlines: Deadlines,
     credentials: Option<SharedCredentialsProvider>,
-    loaded: OnceCell<SdkConfig>,
+    loaded: OnceCell<Loaded>,
+}
+
+/// What is made when the first call needs it.
+#[derive(Debug)]
+struct Loaded {
+    sdk: SdkConfig,
+    http: SharedHttpClient,
 }
 
 impl AwsSession {
@@ -97,13 +118,29 @@ impl AwsSession {
 
     /// The shared configuration: region, credentials chain, HTTPS client, deadlines.
     pub async fn sdk(&self) -> &SdkConfig {
+        &self.loaded().await.sdk
+    }
+
+    async fn loaded(&self) -> &Loaded {
         self.loaded.get_or_init(|| Box::pin(self.load())).await
+    }
+
+    /// The same configuration, with the dates of AWS's answers noted on this clock.
+    pub(crate) async fn sdk_watched_by(&self, clock: &AwsClock) -> SdkConfig {
+        let Loaded { sdk, http } = self.loaded().await;
+        sdk.clone().into_builder().http_client(clock.watching(http.clone())).build()
     }
 
     /// The endpoint of the configuration. Whoever builds a client sets it there.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
         self.settings.endpoint_url.as_deref()
+    }
+
+    /// The account that the ambient credentials must belong to, if the configuration says.
+    #[must_use]
+    pub fn account_id(&self) -> Option<&AccountId> {
+        self.settings.account_id.as_ref()
     }
 
     /// Whether CloudTrail is asked who uses keys, where an account does not say otherwise.
@@ -122,9 +159,16 @@ impl AwsSession {
             .build()
     }
 
-    async fn load(&self) -> SdkConfig {
+    async fn load(&self) -> Loaded {
+        let (trusted, broken) = match http::trusted() {
+            Ok(trusted) => (trusted, None),
+            Err(why) => (TlsContext::default(), Some(why)),
+        };
+        let http = http::client(trusted);
+        let watched = AwsClock::default().watching(http.clone());
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http_client())
+            .http_client(watched.clone())
+            .disable_clock_skew_correction(true)
             .app_name(AppName::new(APP_NAME).expect("a crate's name and version are an app name"))
             .retry_config(RetryConfig::standard().with_max_attempts(READ_ATTEMPTS_MAX))
             .timeout_config(self.timeouts())
@@ -142,10 +186,46 @@ impl AwsSession {
             loader = loader.credentials_provider(credentials.clone());
         }
         let sdk = loader.load().await;
-        if sdk.region().is_some() {
-            return sdk;
+        let region = sdk.region().cloned().unwrap_or(Region::from_static(REGION_OF_LAST_RESORT));
+        let credentials = self.told_credentials(&sdk, watched, broken);
+        let mut sdk = sdk.into_builder().region(region);
+        sdk.set_credentials_provider(credentials);
+        Loaded { sdk: sdk.build(), http }
+    }
+
+    /// The credentials of the configuration's profile, or of the standard chain; none where the way out is refused.
+    fn told_credentials(
+        &self,
+        sdk: &SdkConfig,
+        http: SharedHttpClient,
+        broken: Option<String>,
+    ) -> Option<SharedCredentialsProvider> {
+        if let Some(why) = broken.or_else(|| self.refused_endpoint(sdk)) {
+            return Some(credentials::withheld(why));
         }
-        sdk.into_builder().region(Region::from_static(REGION_OF_LAST_RESORT)).build()
+        match (&self.credentials, &self.settings.profile) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(profile)) => Some(credentials::of_profile(profile, sdk, http)),
+            (None, None) => sdk.credentials_provider().map(|chain| credentials::of_chain(chain, sdk, http)),
+        }
+    }
+
+    /// Why the endpoint that the environment or a profile names is not sent to. That of the configuration was judged
+    /// when the configuration was read, and goes before it.
+    fn refused_endpoint(&self, sdk: &SdkConfig) -> Option<String> {
+        let of_services = ENDPOINT_VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
+        let named = of_services.chain(sdk.endpoint_url().map(str::to_owned));
+        let refused = |url: String| {
+            let why = match target::checked(&url, Plaintext::LoopbackOnly).err()? {
+                BadTarget::Plaintext => {
+                    "it is http and leaves this machine, and AWS answers with the secret of a new key; use https"
+                        .to_owned()
+                }
+                bad => bad.to_string(),
+            };
+            Some(format!("the AWS endpoint that the environment or a profile names is refused: {why}"))
+        };
+        named.filter(|url| !url.is_empty() && self.settings.endpoint_url.is_none()).find_map(refused)
     }
 
     fn timeouts(&self) -> TimeoutConfig {
@@ -155,13 +235,6 @@ impl AwsSession {
             .operation_timeout(self.deadlines.call)
             .build()
     }
-}
-
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .pool_idle_timeout(CONNECTION_IDLE_MAX)
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build_https()
 }
 
 /// Whether a call was ours, by the agent that CloudTrail shows.

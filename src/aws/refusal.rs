@@ -16,9 +16,11 @@ use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::request_id::RequestId;
 
+use crate::aws::clock::ahead_secs;
+use crate::aws::credentials::NoCredentials;
 use crate::aws::is_plain;
 use crate::ports::Fault;
-use crate::rotation::{Doubt, Refusal, RefusalCode};
+use crate::rotation::{CLOCK_OFF_MAX, Doubt, Refusal, RefusalCode, off_in_words};
 
 /// A call, as sentences and logs name it.
 #[derive(Clone, Debug)]
@@ -63,13 +65,6 @@ impl Call {
     }
 }
 
-/// Why the rotator cannot act in an account: AWS did not let it assume the role.
-///
-/// It travels inside the SDK's credentials error, which hides its own source from sentences.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct NoRole(pub(crate) String);
-
 /// What an error of the SDK means for this call.
 pub(crate) fn fault<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
 where
@@ -81,8 +76,21 @@ where
             match answer.err().code() {
                 Some(code) if status < 500 => {
                     let message = answer.err().message().unwrap_or_default();
-                    let retry_after = retry_after(answer.raw());
-                    Fault::Refused(refusal(call, code, message, error.request_id(), retry_after))
+                    let (kind, advice) = match clock_problem(call, code, ahead_secs(answer.raw())) {
+                        Some(sentence) => (RefusalCode::Clock, sentence),
+                        None => {
+                            let kind = kind(call, code, message);
+                            (kind, advice(call, kind, code))
+                        }
+                    };
+                    let sentence = format!("{advice} ({})", said(code, error.request_id()));
+                    Fault::Refused(Refusal {
+                        code: kind,
+                        sentence,
+                        retry_after: retry_after(answer.raw()),
+                        nothing_sent: false,
+                        pairs: Vec::new(),
+                    })
                 }
                 code => unbelievable(call, status, code, retry_after(answer.raw())),
             }
@@ -109,25 +117,30 @@ fn unbelievable(call: &Call, status: u16, code: Option<&str>, retry_after: Optio
     Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new() })
 }
 
-fn refusal(
-    call: &Call,
-    code: &str,
-    message: &str,
-    request_id: Option<&str>,
-    retry_after: Option<Duration>,
-) -> Refusal {
-    let kind = kind(call, code, message);
-    let said = match request_id {
+/// AWS's words for its answer.
+fn said(code: &str, request_id: Option<&str>) -> String {
+    match request_id {
         Some(id) if is_plain(id) => format!("{}, request {id}", plain_or(code, "an odd code")),
         _ => plain_or(code, "an odd code").to_owned(),
-    };
-    Refusal {
-        code: kind,
-        sentence: format!("{} ({said})", advice(call, kind, code)),
-        retry_after,
-        nothing_sent: false,
-        pairs: Vec::new(),
     }
+}
+
+/// AWS refuses a request that is dated more than five minutes off, and mostly in the words of a bad signature.
+fn clock_problem(call: &Call, code: &str, ahead_secs: Option<i64>) -> Option<String> {
+    let off = ahead_secs.filter(|secs| secs.unsigned_abs() > CLOCK_OFF_MAX.as_secs());
+    let how_far = match off {
+        Some(secs) if is_about_time(code) || is_bad_credential(code) || is_denial(code) => {
+            format!("this machine's clock is {}", off_in_words(secs))
+        }
+        None if is_about_time(code) => "this machine's clock is too far from AWS's".to_owned(),
+        Some(_) | None => return None,
+    };
+    Some(format!("{call} was refused because {how_far}; set the clock, and check the machine's time service"))
+}
+
+/// AWS's words for a date that is too far off.
+fn is_about_time(code: &str) -> bool {
+    matches!(code, "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture")
 }
 
 fn kind(call: &Call, code: &str, message: &str) -> RefusalCode {
@@ -189,7 +202,6 @@ fn is_bad_credential(code: &str) -> bool {
         code,
         "ExpiredToken"
             | "ExpiredTokenException"
-            | "RequestExpired"
             | "InvalidClientTokenId"
             | "UnrecognizedClientException"
             | "SignatureDoesNotMatch"
@@ -219,8 +231,8 @@ fn not_sent<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
 where
     E: Error + 'static,
 {
-    let why = if let Some(role) = cause::<NoRole>(error) {
-        role.to_string()
+    let why = if let Some(none) = cause::<NoCredentials>(error) {
+        none.to_string()
     } else if cause::<CredentialsError>(error).is_some() {
         "the rotator has no AWS credentials: give it some by environment, profile or role".to_owned()
     } else if never_left(error) {
@@ -265,4 +277,30 @@ fn retry_after(answer: &HttpResponse) -> Option<Duration> {
 
 fn plain_or<'a>(word: &'a str, otherwise: &'a str) -> &'a str {
     if is_plain(word) { word } else { otherwise }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAYS_8: i64 = 8 * 86_400;
+
+    #[test]
+    fn a_refusal_over_a_wrong_clock_is_told_as_one() {
+        let call = Call::by_rotator("iam", "ListAccessKeys", String::new());
+        for code in ["SignatureDoesNotMatch", "InvalidSignatureException", "AccessDeniedException"] {
+            let told = clock_problem(&call, code, Some(DAYS_8)).expect(code);
+            assert!(
+                told.contains("because this machine's clock is 8d ahead of AWS's; set the clock"),
+                "{told}"
+            );
+            assert_eq!(clock_problem(&call, code, Some(60)), None, "a good clock is not blamed");
+            assert_eq!(clock_problem(&call, code, None), None);
+        }
+        for code in ["RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"] {
+            assert!(clock_problem(&call, code, None).expect(code).contains("too far from AWS's"));
+            assert!(clock_problem(&call, code, Some(-DAYS_8)).expect(code).contains("8d behind AWS's"));
+        }
+        assert_eq!(clock_problem(&call, "NoSuchEntity", Some(DAYS_8)), None);
+    }
 }

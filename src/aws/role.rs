@@ -9,7 +9,8 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_sts::config::retry::RetryConfig;
 
 use crate::aws::AwsSession;
-use crate::aws::refusal::{self, Call, NoRole};
+use crate::aws::credentials::NoCredentials;
+use crate::aws::refusal::{self, Call};
 use crate::config::settings::AccountSettings;
 
 /// What CloudTrail shows behind the role's name.
@@ -63,13 +64,14 @@ impl AssumedRole {
             Ok(answer) => answer,
             Err(error) => {
                 let sentence = refusal::fault(&call, &error).sentence().to_owned();
-                return Err(CredentialsError::provider_error(NoRole(format!(
+                return Err(NoCredentials(format!(
                     "{sentence}; check the role's trust policy and the account's external_id"
-                ))));
+                ))
+                .into_error());
             }
         };
         let Some(keys) = answer.credentials else {
-            return Err(CredentialsError::provider_error(NoRole(format!("{call} gave no credentials"))));
+            return Err(NoCredentials(format!("{call} gave no credentials")).into_error());
         };
         let expires_at = SystemTime::try_from(keys.expiration).ok();
         Ok(Credentials::new(

@@ -21,10 +21,12 @@ use crate::ports::{Accounts, Clock, Courier, Heartbeat, Journal, JournalError, S
 use crate::secrets::Secrets;
 use crate::serve::{self, Server};
 use crate::telemetry::{Calls, CountedAccounts};
-use crate::time::{SystemClock, Timestamp};
+use crate::time::{Steady, SystemClock, Timestamp};
 
 /// Sleeping is cut into pieces, so that a clock that is set, or a machine that slept, is noticed.
 const LONGEST_SLEEP_SECS: u64 = 60;
+/// A sleep ends when the clock was set by more than this.
+const SET_SECS_MIN: u64 = 5;
 
 #[async_trait]
 impl Clock for SystemClock {
@@ -33,13 +35,22 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, until: Timestamp) {
+        let (from, began) = (SystemClock::now(*self), Steady::now());
         loop {
-            let left = until.since(SystemClock::now(*self));
-            if left.is_zero() {
+            let now = SystemClock::now(*self);
+            let left = until.since(now);
+            // A whole second may lie between the two clocks, and a time service slews.
+            let passed = began.elapsed().as_secs().cast_signed();
+            let was_set = (now.unix_seconds() - from.unix_seconds() - passed).unsigned_abs() > SET_SECS_MIN;
+            if left.is_zero() || was_set {
                 return;
             }
             tokio::time::sleep(left.min(Duration::from_secs(LONGEST_SLEEP_SECS))).await;
         }
+    }
+
+    fn set_forward_since(&self, at: Timestamp) -> std::time::Duration {
+        SystemClock::set_forward_since(*self, at)
     }
 }
 

@@ -221,6 +221,7 @@ fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {
         Waiting::Use { .. } | Waiting::UseAfterRetirement { .. } | Waiting::Quiet { .. } => {
             "looked at again at"
         }
+        Waiting::Clock(_) => "waits for the machine's clock to be right, looked at again at",
     };
     How::Rotating { stage: rotation.stage().name(), wait: Some(Wait { what, until }) }
 }

@@ -68,6 +68,8 @@ pub struct ScheduleSettings {
 pub struct AwsSettings {
     /// The region, for STS.
     pub region: Option<String>,
+    /// The account that the ambient credentials must belong to; `None`: whichever it is.
+    pub account_id: Option<AccountId>,
     /// The profile of the standard AWS files.
     pub profile: Option<String>,
     /// An emulator or a private endpoint.

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::driver::perform::perform;
-use crate::driver::{Watcher, World, rotation_span};
+use crate::driver::{Watcher, World, clock, rotation_span};
 use crate::ids::{RotationId, Subject};
 use crate::ports::{Entry, JournalError, SecretChange};
 use crate::rotation::{
@@ -109,6 +109,9 @@ async fn drive_on(
         };
         if stop.is_cancelled() {
             return Ok((rotation, Rest::Stopped));
+        }
+        if let Some(rest) = clock::rest(world, subject, &rotation, &effect).await {
+            return Ok((rotation, rest));
         }
         match step(world, subject, &mut rotation, &effect, watcher).await {
             // An operator's lever came in between: look again.

@@ -12,15 +12,15 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::job::{self, Ask, Back, Cadence, Job, Patience};
-use crate::driver::notice::Notices;
+use crate::driver::notice::{self, Notices};
 use crate::driver::pass::{PassUnderWay, Place, place};
 use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
 use crate::driver::visit::Visited;
-use crate::driver::{Rest, Turn, Watcher, World};
+use crate::driver::{Rest, Turn, Watcher, World, clock};
 use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
-use crate::ports::{Journal, JournalError};
+use crate::ports::JournalError;
 use crate::rotation::{Rotation, Stage};
 use crate::schedule::{Action, jitter_for};
 use crate::time::Timestamp;
@@ -56,6 +56,7 @@ pub struct Engine {
     pass: Option<PassUnderWay>,
     last_tick: Option<Timestamp>,
     next_tick: Timestamp,
+    seen_at: Timestamp,
 }
 
 impl Engine {
@@ -82,6 +83,7 @@ impl Engine {
             pass: None,
             last_tick: None,
             next_tick: Timestamp::NEVER,
+            seen_at: Timestamp::EPOCH,
         }
     }
 
@@ -137,6 +139,7 @@ impl Engine {
             }
         };
         while !self.stop.is_cancelled() {
+            self.plan_anew_if_set_back();
             self.begin_ticks().await?;
             self.take_levers().await?;
             self.take_due_wakes();
@@ -159,6 +162,7 @@ impl Engine {
 
     fn tell_watcher(&self) {
         let world = self.world();
+        self.watcher.clocks_compared(&clock::readings(&world));
         self.watcher.turned(&Turn {
             now: world.clock.now(),
             settings: world.settings,
@@ -183,7 +187,7 @@ impl Engine {
             }
             Ok(()) = self.worlds.changed() => self.schedule_next_tick(),
             () = clock.sleep_until(until), if may_sleep => {}
-            () = noticed(self.notices.as_ref(), journal.as_ref()) => {}
+            () = notice::appended(self.notices.as_ref(), journal.as_ref()) => {}
             () = pulse(self.pulse) => {}
         }
     }
@@ -245,6 +249,19 @@ impl Engine {
                 tick + jitter_for(tick, schedule.jitter, "pass")
             }
         };
+    }
+
+    /// A clock that was set back would put off all that was planned by it: rotations are looked at now, and the next
+    /// pass is planned anew.
+    fn plan_anew_if_set_back(&mut self) {
+        let now = self.world().clock.now();
+        if now < self.seen_at {
+            self.wakes.values_mut().for_each(|wake| wake.at = wake.at.min(now));
+            if self.next_tick < Timestamp::NEVER {
+                self.schedule_next_tick();
+            }
+        }
+        self.seen_at = now;
     }
 
     async fn begin_ticks(&mut self) -> Result<(), JournalError> {
@@ -458,13 +475,6 @@ impl Engine {
             pass.found(&visited);
         }
         self.found.insert(place(&visited), visited);
-    }
-}
-
-async fn noticed(notices: Option<&Notices>, journal: &dyn Journal) {
-    match notices {
-        Some(notices) => notices.wait(journal).await,
-        None => std::future::pending().await,
     }
 }
 

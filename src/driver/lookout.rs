@@ -103,6 +103,10 @@ impl Watcher for Lookout {
         self.change();
     }
 
+    fn clocks_compared(&self, readings: &[ClockReading]) {
+        readings.iter().for_each(|reading| self.clock_was_compared(reading));
+    }
+
     fn unlisted(&self, visited: &Visited) {
         self.see(visited);
         self.change();

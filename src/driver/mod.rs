@@ -17,6 +17,7 @@
 //! **Invariant:** nothing in here sleeps but the engine, between visits.
 
 mod alerts;
+mod clock;
 mod drive;
 mod engine;
 mod job;
@@ -33,6 +34,7 @@ mod visit;
 
 use std::sync::Arc;
 
+use crate::alert::ClockReading;
 use crate::config::Settings;
 use crate::ids::{RotationId, Subject, VendorName};
 use crate::ports::{Accounts, Clock, Journal, Vendors};
@@ -78,6 +80,8 @@ pub trait Watcher: Send + Sync {
     fn pass_begins(&self) {}
     /// A pass is over: everybody was visited once. What is under way goes on.
     fn pass_ended(&self, _pass: &Pass) {}
+    /// Our clock was compared with that of each account that has answered.
+    fn clocks_compared(&self, _readings: &[ClockReading]) {}
     /// AWS said who the users of a vendor are.
     fn listed(&self, _vendor: &VendorName) {}
     /// The engine's loop came by, and everything that is due now was begun. A loop that hangs calls this no more.
@@ -110,6 +114,10 @@ impl Watcher for Watchers {
 
     fn listed(&self, vendor: &VendorName) {
         self.0.iter().for_each(|watcher| watcher.listed(vendor));
+    }
+
+    fn clocks_compared(&self, readings: &[ClockReading]) {
+        self.0.iter().for_each(|watcher| watcher.clocks_compared(readings));
     }
 
     fn turned(&self, turn: &Turn) {

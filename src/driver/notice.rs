@@ -30,8 +30,7 @@ impl Notices {
         Ok(Notices { read_to, every, next_look: Instant::now() + every, asked_for: BTreeSet::new() })
     }
 
-    /// Returns when something was appended. A journal that cannot be read now is the next visit's to report.
-    pub(super) async fn wait(&self, journal: &dyn Journal) {
+    async fn wait(&self, journal: &dyn Journal) {
         let mut next_look = self.next_look;
         loop {
             sleep_until(next_look).await;
@@ -69,6 +68,15 @@ impl Notices {
                 self.asked_for.insert(recorded.rotation);
             }
         }
+    }
+}
+
+/// Returns when something was appended; never where nobody looks. A journal that cannot be read now is the next visit's to
+/// report.
+pub(super) async fn appended(notices: Option<&Notices>, journal: &dyn Journal) {
+    match notices {
+        Some(notices) => notices.wait(journal).await,
+        None => std::future::pending().await,
     }
 }
 

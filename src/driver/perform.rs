@@ -1,8 +1,8 @@
 //! Effects, as calls of the ports. Each answer becomes an outcome; nothing is decided here.
 
 use crate::driver::World;
-use crate::ids::{AccessKeyId, AccountId, Subject};
-use crate::ports::{Answer, Delivery, Fault, Iam, Identity, Offer};
+use crate::ids::{AccessKeyId, Subject};
+use crate::ports::{Answer, Delivery, Fault, Iam, Offer};
 use crate::rotation::{Effect, Event, KeyStatus, KeyUsage, Outcome, RefusalCode, Rotation};
 use crate::secret::Secret;
 
@@ -114,7 +114,7 @@ impl Performance<'_> {
         let identity = iam.identify(key, &secret).await?;
         let account_id = iam.account_id().await?;
         let user = &self.subject.iam_user;
-        if !is_user_of(&identity, user.as_str(), &account_id) {
+        if identity.account_id != account_id || !identity.is_user(user) {
             let sentence = format!(
                 "the new key {key} signs as {}, and not as the user {user} of account {account_id}",
                 identity.arn
@@ -179,34 +179,5 @@ impl Performance<'_> {
     async fn delete(&self, key: &AccessKeyId) -> Answer<Event> {
         let request_id = self.iam().delete_key(&self.subject.iam_user, key).await?;
         Ok(Event::Deleted { at: self.world.clock.now(), request_id })
-    }
-}
-
-/// Whether that is the user of this name in this account, under whatever path.
-fn is_user_of(identity: &Identity, user: &str, account_id: &AccountId) -> bool {
-    let resource = identity.arn.split_once(":user/").map(|(_, path_and_name)| path_and_name);
-    let name = resource.and_then(|path_and_name| path_and_name.rsplit('/').next());
-    identity.account_id == *account_id && name == Some(user)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_is_known_by_its_account_and_the_last_part_of_its_path() {
-        let account = || "111122223333".parse().expect("an account");
-        let is_acme = |arn: &str| {
-            is_user_of(&Identity { account_id: account(), arn: arn.to_owned() }, "acme", &account())
-        };
-        assert!(is_acme("arn:aws:iam::111122223333:user/acme"));
-        assert!(is_acme("arn:aws-cn:iam::111122223333:user/vendors/eu/acme"));
-        assert!(!is_acme("arn:aws:iam::111122223333:user/acme/other"));
-        assert!(!is_acme("arn:aws:iam::111122223333:user/not-acme"));
-        assert!(!is_acme("arn:aws:sts::111122223333:assumed-role/acme/acme"));
-        assert!(!is_acme("arn:aws:iam::111122223333:root"));
-        let elsewhere = "444455556666".parse().expect("an account");
-        let arn = "arn:aws:iam::444455556666:user/acme".to_owned();
-        assert!(!is_user_of(&Identity { account_id: elsewhere, arn }, "acme", &account()));
     }
 }

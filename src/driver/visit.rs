@@ -10,7 +10,7 @@ use crate::config::settings::{Access, KeyAccess};
 use crate::driver::drive::{DriveError, append, drive};
 use crate::driver::preview::delivery_checks;
 use crate::driver::roster::{Call, everybody, replayed};
-use crate::driver::{Rest, Watcher, World, rotation_span};
+use crate::driver::{Rest, Watcher, World, clock, rotation_span};
 use crate::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::ports::{Answer, Entry, Fault, JournalError, SecretChange};
 use crate::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
@@ -245,10 +245,14 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
     let Some(access) = access(world, subject) else { return of(Verdict::disabled()) };
     let iam = world.accounts.iam(subject.account.as_ref());
     // Which account it is comes first: the answers of another one must not be taken for this user's.
-    let account_id = match iam.account_id().await {
-        Ok(account_id) => account_id,
+    let caller = match iam.caller().await {
+        Ok(caller) => caller,
         Err(fault) => return Visited { rotation, failed: true, ..of(unlisted(&fault)) },
     };
+    if rotation.is_none() && caller.is_user(&subject.iam_user) {
+        return Visited { failed: true, ..of(Verdict::broken("own_user", own_user(subject))) };
+    }
+    let account_id = caller.account_id;
     let keys = match iam.list_keys(&subject.iam_user).await {
         Ok(keys) => keys,
         Err(fault) => return Visited { rotation, failed: true, ..of(unlisted(&fault)) },
@@ -286,6 +290,14 @@ async fn left_behind(world: &World, subject: &Subject) -> Option<Abandoned> {
         _ => None,
     })?;
     Some(Abandoned { new, at })
+}
+
+fn own_user(subject: &Subject) -> String {
+    let Subject { vendor, iam_user, .. } = subject;
+    format!(
+        "the IAM user {iam_user} of {vendor} is the one that keyround signs with, and replacing its key would end \
+         keyround's own access; nothing was changed; give the vendor a user of its own, or keyround a role"
+    )
 }
 
 /// Begins a rotation. The listing that it was judged by is its survey, so AWS is not asked twice.
@@ -349,8 +361,10 @@ fn rested(
             abandoned: None,
         }),
     };
+    let verdict = clock::told(verdict, &rest);
     let visited = Visited::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
-    let failed = matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some();
+    let failed =
+        matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some() || clock::needs_repair(&rest);
     Visited { keys, keys_listed_at, rotation: Some(rotation), rest: Some(rest), failed, ..visited }
 }
 

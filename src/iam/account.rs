@@ -1,5 +1,6 @@
 //! Who the rotator is in an account: the ambient identity, or a role that it assumes there.
 
+use crate::aws::clock::AwsClock;
 use crate::aws::{self, AwsSession};
 use crate::config::settings::AccountSettings;
 use crate::ids::AccountName;
@@ -27,13 +28,13 @@ pub(super) struct Clients {
 
 impl Account {
     /// Makes the clients. Credentials are looked for by their first call, not here.
-    pub(super) async fn clients(&self, session: &AwsSession) -> Answer<Clients> {
+    pub(super) async fn clients(&self, session: &AwsSession, clock: &AwsClock) -> Answer<Clients> {
         let settings = match self {
             Account::Ambient => None,
             Account::Configured(settings) => Some(settings),
             Account::Missing(name) => return Err(missing(name)),
         };
-        let sdk = session.sdk().await;
+        let sdk = &session.sdk_watched_by(clock).await;
         let mut iam = aws_sdk_iam::config::Builder::from(sdk);
         let mut sts = aws_sdk_sts::config::Builder::from(sdk);
         let mut cloudtrail = aws_sdk_cloudtrail::config::Builder::from(sdk);

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use crate::aws::AwsSession;
+use crate::aws::clock::AwsClock;
 use crate::aws::refusal::{self, Call, Signer};
 use crate::iam::account::{Account, Clients};
 use crate::iam::pacing::{Pace, TooMany};
@@ -34,7 +35,8 @@ pub(super) struct AwsIam {
     session: Arc<AwsSession>,
     account: Account,
     clients: OnceCell<Clients>,
-    account_id: OnceCell<AccountId>,
+    caller: OnceCell<Identity>,
+    clock: AwsClock,
     pace: Pace,
     pub(super) look_up_at: Mutex<Instant>,
     pub(super) missed_cloudtrail: AtomicBool,
@@ -42,16 +44,12 @@ pub(super) struct AwsIam {
 
 impl AwsIam {
     pub(super) fn new(session: Arc<AwsSession>, account: Account) -> AwsIam {
-        let known = match &account {
-            Account::Configured(settings) => settings.id.clone(),
-            Account::Ambient | Account::Missing(_) => None,
-        };
-        let account_id = OnceCell::new_with(known);
         AwsIam {
             session,
             account,
             clients: OnceCell::new(),
-            account_id,
+            caller: OnceCell::new(),
+            clock: AwsClock::default(),
             pace: Pace::new(),
             look_up_at: Mutex::new(Instant::now()),
             missed_cloudtrail: AtomicBool::new(false),
@@ -59,7 +57,16 @@ impl AwsIam {
     }
 
     pub(super) async fn clients(&self) -> Answer<&Clients> {
-        self.clients.get_or_try_init(|| self.account.clients(&self.session)).await
+        self.clients.get_or_try_init(|| self.account.clients(&self.session, &self.clock)).await
+    }
+
+    /// The account that the configuration says this is.
+    fn expected_account(&self) -> Option<&AccountId> {
+        match &self.account {
+            Account::Ambient => self.session.account_id(),
+            Account::Configured(settings) => settings.id.as_ref(),
+            Account::Missing(_) => None,
+        }
     }
 
     /// Whether CloudTrail is asked who uses this account's keys.
@@ -102,7 +109,7 @@ impl AwsIam {
     }
 
     /// Who signs here.
-    pub(super) async fn caller(&self) -> Answer<Identity> {
+    pub(super) async fn ask_caller(&self) -> Answer<Identity> {
         let sts = &self.clients().await?.sts;
         let call = Call::by_rotator("sts", "GetCallerIdentity", String::new());
         let answer = self.perform(&call, sts.get_caller_identity().send()).await?;
@@ -126,13 +133,28 @@ impl AwsIam {
 
 #[async_trait]
 impl Iam for AwsIam {
-    async fn account_id(&self) -> Answer<AccountId> {
-        let asked = || async { Ok(self.caller().await?.account_id) };
-        self.account_id.get_or_try_init(asked).await.cloned()
+    async fn caller(&self) -> Answer<Identity> {
+        let asked = || async {
+            let found = self.ask_caller().await?;
+            match self.expected_account() {
+                Some(expected) if *expected != found.account_id => {
+                    Err(other_account(expected, &found.account_id))
+                }
+                _ => Ok(found),
+            }
+        };
+        self.caller.get_or_try_init(asked).await.cloned()
     }
 
-    async fn rotator(&self) -> Answer<Identity> {
-        self.caller().await
+    fn aws_time(&self) -> Option<Timestamp> {
+        self.clock.now()
+    }
+
+    async fn ask_aws_time(&self) -> Option<Timestamp> {
+        if let Err(fault) = self.ask_caller().await {
+            tracing::debug!("AWS was asked for its time: {}", fault.sentence());
+        }
+        self.clock.now()
     }
 
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
@@ -213,7 +235,7 @@ impl Iam for AwsIam {
     }
 
     async fn identify(&self, key: &AccessKeyId, secret: &Secret) -> Answer<Identity> {
-        let sdk = self.session.sdk().await;
+        let sdk = &self.session.sdk_watched_by(&self.clock).await;
         let pair = Credentials::new(key.as_str(), secret.expose(), None, None, "keyround-probe");
         let mut config = aws_sdk_sts::config::Builder::from(sdk)
             .credentials_provider(pair)
@@ -321,6 +343,16 @@ fn said_by_aws(call: &Call, request_id: Option<&str>) -> Answer<String> {
 
 pub(super) fn endless(call: &Call) -> Fault {
     Fault::unknown(format!("{call} does not come to an end: its pages do not move on"))
+}
+
+fn other_account(expected: &AccountId, found: &AccountId) -> Fault {
+    Fault::refused(
+        RefusalCode::OtherAccount,
+        format!(
+            "the credentials belong to the AWS account {found}, and the configuration says {expected}; nothing was \
+             changed; correct the profile, the role or the id"
+        ),
+    )
 }
 
 fn too_many(call: &Call) -> Fault {

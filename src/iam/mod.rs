@@ -28,6 +28,7 @@ use crate::iam::account::Account;
 use crate::iam::client::AwsIam;
 use crate::ids::AccountName;
 use crate::ports::{Accounts, Iam, Survey, Surveys};
+use crate::time::Timestamp;
 
 /// The accounts of the configuration, at AWS.
 #[derive(Debug)]
@@ -67,6 +68,12 @@ impl AwsAccounts {
 impl Accounts for AwsAccounts {
     fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam> {
         self.of(account)
+    }
+
+    fn aws_times(&self) -> Vec<(Option<AccountName>, Timestamp)> {
+        let named = self.named.iter().map(|(name, iam)| (Some(name.clone()), iam.aws_time()));
+        let all = [(None, self.ambient.aws_time())].into_iter().chain(named);
+        all.filter_map(|(account, time)| Some((account, time?))).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 use crate::aws::refusal::Call;
 use crate::iam::client::AwsIam;
 use crate::ids::IamUserName;
-use crate::ports::Answer;
+use crate::ports::{Answer, Iam as _};
 
 /// What one rotation calls.
 const ACTIONS: [&str; 5] = [

@@ -21,7 +21,7 @@ use crate::iam::client::{AwsIam, PAGES_MAX, endless, incomplete, next_marker};
 use crate::iam::report::{self, Report};
 use crate::ids::IamUserName;
 use crate::policy::Document;
-use crate::ports::{Answer, Fault, Scope, Survey};
+use crate::ports::{Answer, Fault, Iam as _, Scope, Survey};
 use crate::rotation::{KeyMetadata, KeyUsage};
 use crate::time::Timestamp;
 

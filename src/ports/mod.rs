@@ -76,8 +76,13 @@ pub type Answer<T> = Result<T, Fault>;
 pub trait Clock: Send + Sync {
     /// What time it is.
     fn now(&self) -> Timestamp;
-    /// Returns when it is `until` or later.
+    /// Returns when it is `until` or later, or when the clock was set meanwhile.
     async fn sleep_until(&self, until: Timestamp);
+    /// How far the clock was set forward since it showed `at`, as far as this process could see: that much of what
+    /// seems to have passed did not pass. A clock that nobody can set keeps the default.
+    fn set_forward_since(&self, _at: Timestamp) -> Duration {
+        Duration::ZERO
+    }
     /// Whether sleeping moves the clock instead of taking time, so that nobody may sleep while
     /// somebody else is at work.
     fn jumps(&self) -> bool {
@@ -105,13 +110,35 @@ pub struct Identity {
     pub arn: String,
 }
 
+impl Identity {
+    /// The name of the IAM user that signed; `None`: it was a role, or the root user.
+    #[must_use]
+    pub fn user_name(&self) -> Option<&str> {
+        let (_, path) = self.arn.split_once(":user/")?;
+        path.rsplit('/').next()
+    }
+
+    /// Whether this IAM user signed. IAM does not tell names apart by upper and lower case.
+    #[must_use]
+    pub fn is_user(&self, name: &IamUserName) -> bool {
+        self.user_name().is_some_and(|signer| signer.eq_ignore_ascii_case(name.as_str()))
+    }
+}
+
 /// IAM and STS of one account. Each call has a deadline of its own, well under a minute.
 #[async_trait]
 pub trait Iam: Send + Sync {
-    /// The account this speaks to: from the configuration, or asked once and remembered.
-    async fn account_id(&self) -> Answer<AccountId>;
-    /// GetCallerIdentity with the rotator's own credentials, asked anew.
-    async fn rotator(&self) -> Answer<Identity>;
+    /// Who the rotator is here: asked of AWS once, and remembered.
+    async fn caller(&self) -> Answer<Identity>;
+    /// The account this speaks to.
+    async fn account_id(&self) -> Answer<AccountId> {
+        Ok(self.caller().await?.account_id)
+    }
+    /// What time it is at AWS: the `Date` of the newest answer that AWS itself gave, and what passed since then on a
+    /// clock that nobody can set. `None`: AWS did not answer in this process yet.
+    fn aws_time(&self) -> Option<Timestamp>;
+    /// The same, after one more question that changes nothing. AWS's refusal has a date, too.
+    async fn ask_aws_time(&self) -> Option<Timestamp>;
     /// ListAccessKeys, every page.
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>>;
     /// CreateAccessKey, sent once.
@@ -145,6 +172,11 @@ pub trait Iam: Send + Sync {
 pub trait Accounts: Send + Sync {
     /// IAM of that account; `None` is the account of the ambient credentials.
     fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam>;
+    /// What time it is at AWS, by each account that has answered in this process; `None` is the account of the ambient
+    /// credentials.
+    fn aws_times(&self) -> Vec<(Option<AccountName>, Timestamp)> {
+        Vec::new()
+    }
 }
 
 /// A new key as it is offered to a vendor, without its secret half. The same offer is the same message: nothing in it
@@ -337,4 +369,25 @@ pub trait DropOffs: Send + Sync {
     /// Puts a text there, sent once, and reads back that it is the one in force. Repeated under the same `token`, which
     /// is 32 to 64 letters, digits and dashes, it is the same version.
     async fn write(&self, purpose: &Purpose, place: &Place, text: &Secret, token: &str) -> Answer<Reference>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_known_by_the_last_part_of_its_path_in_whatever_case() {
+        let is_acme = |arn: &str| {
+            let identity =
+                Identity { account_id: "111122223333".parse().expect("an account"), arn: arn.to_owned() };
+            identity.is_user(&"acme".parse().expect("a name"))
+        };
+        assert!(is_acme("arn:aws:iam::111122223333:user/acme"));
+        assert!(is_acme("arn:aws:iam::111122223333:user/Acme"));
+        assert!(is_acme("arn:aws-cn:iam::111122223333:user/vendors/eu/acme"));
+        assert!(!is_acme("arn:aws:iam::111122223333:user/acme/other"));
+        assert!(!is_acme("arn:aws:iam::111122223333:user/not-acme"));
+        assert!(!is_acme("arn:aws:sts::111122223333:assumed-role/acme/acme"));
+        assert!(!is_acme("arn:aws:iam::111122223333:root"));
+    }
 }

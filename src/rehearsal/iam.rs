@@ -56,14 +56,18 @@ fn find<'a>(state: &'a mut State, who: &Who, key: &AccessKeyId) -> Answer<&'a mu
 
 #[async_trait]
 impl Iam for StandInIam {
-    async fn account_id(&self) -> Answer<AccountId> {
-        Ok(self.id_of_account(&self.stage.lock()))
+    async fn caller(&self) -> Answer<Identity> {
+        let account_id = self.id_of_account(&self.stage.lock());
+        let arn = format!("arn:aws:sts::{account_id}:assumed-role/keyround/keyround");
+        Ok(Identity { account_id, arn })
     }
 
-    async fn rotator(&self) -> Answer<Identity> {
-        let account_id = self.account_id().await?;
-        let arn = format!("arn:aws:iam::{account_id}:role/rotator");
-        Ok(Identity { account_id, arn })
+    fn aws_time(&self) -> Option<Timestamp> {
+        Some(self.stage.now())
+    }
+
+    async fn ask_aws_time(&self) -> Option<Timestamp> {
+        self.aws_time()
     }
 
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {

@@ -24,6 +24,7 @@
 //! such an intent.
 
 mod apply;
+mod clock;
 mod cool;
 mod dates;
 mod discard;
@@ -49,6 +50,7 @@ mod window;
 mod witness;
 mod words;
 
+pub use clock::{CLOCK_OFF_MAX, ClockDoubt, ahead_secs, off_in_words};
 pub use discard::Discarding;
 pub use effect::{Effect, Evidence, Outcome};
 pub use event::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification};

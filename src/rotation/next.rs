@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::ids::AccessKeyId;
+use crate::rotation::clock::ClockDoubt;
 use crate::rotation::effect::Effect;
 use crate::rotation::event::Doing;
 use crate::time::Timestamp;
@@ -91,6 +92,8 @@ pub enum Waiting {
         /// Why.
         why: String,
     },
+    /// This machine's clock to be right. The driver says so, never the machine, which knows one clock only.
+    Clock(ClockDoubt),
     /// A person said: wait.
     Held {
         /// Who.
@@ -117,6 +120,7 @@ impl Waiting {
             Waiting::Cool => "cooling",
             Waiting::UseAfterRetirement { .. } => "awaiting_use_after_retirement",
             Waiting::Discard { .. } => "discarding",
+            Waiting::Clock(_) => "clock",
             Waiting::HeldWhileInactive { .. } | Waiting::Held { .. } => "held",
         }
     }
@@ -148,6 +152,7 @@ impl Waiting {
             | Waiting::UseAfterRetirement { .. }
             | Waiting::Discard { .. }
             | Waiting::HeldWhileInactive { .. }
+            | Waiting::Clock(_)
             | Waiting::Cool => false,
         }
     }
@@ -204,6 +209,7 @@ impl fmt::Display for Waiting {
                 "held by {by}: {why}; the old key is not deleted, the vendor is still checked, and the old key is set Active \
                  again if the vendor needs it"
             ),
+            Waiting::Clock(doubt) => doubt.fmt(f),
             Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
         }
     }
@@ -493,7 +499,7 @@ mod tests {
     }
 
     /// Each wait, its code, and what an operator must be able to read in its sentence.
-    fn waits() -> [(Waiting, &'static str, &'static str); 15] {
+    fn waits() -> [(Waiting, &'static str, &'static str); 16] {
         let reveal = |days| Waiting::Reveal { since: Timestamp::EPOCH, days };
         let hand_over = |days| Waiting::HandOver { revealed_at: Timestamp::EPOCH, days };
         let quiet = Waiting::Quiet { last_used_at: Timestamp::EPOCH, service: "s3".to_owned() };
@@ -523,6 +529,7 @@ mod tests {
             ),
             (quiet, "awaiting_quiet", "last used at 1970-01-01T00:00:00Z for s3"),
             (Waiting::Window, "window_closed", "the old key is not touched until it opens"),
+            (Waiting::Clock(ClockDoubt::Off { ahead_secs: 691_200 }), "clock", "8d ahead of AWS's; no key"),
             (Waiting::Cool, "cooling", "can be set Active again until it is deleted"),
             (
                 Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() },

@@ -61,13 +61,15 @@ pub enum RefusalCode {
     Misconfigured,
     /// The credentials lead to another AWS account than the one in which the rotation began. Nothing was sent.
     OtherAccount,
+    /// AWS does not accept the date of the request: this machine's clock is wrong.
+    Clock,
     /// Any other refusal by AWS.
     Other,
 }
 
 impl RefusalCode {
     /// Each of them.
-    pub const ALL: [RefusalCode; 14] = [
+    pub const ALL: [RefusalCode; 15] = [
         RefusalCode::AccessDenied,
         RefusalCode::NoSuchUser,
         RefusalCode::NoSuchKey,
@@ -81,6 +83,7 @@ impl RefusalCode {
         RefusalCode::NotInForce,
         RefusalCode::Misconfigured,
         RefusalCode::OtherAccount,
+        RefusalCode::Clock,
         RefusalCode::Other,
     ];
 
@@ -101,6 +104,7 @@ impl RefusalCode {
             RefusalCode::NotInForce => "not_in_force",
             RefusalCode::Misconfigured => "misconfigured",
             RefusalCode::OtherAccount => "other_account",
+            RefusalCode::Clock => "clock",
             RefusalCode::Other => "other",
         }
     }

@@ -243,7 +243,7 @@ fn advice_when_unlisted(code: Option<RefusalCode>) -> &'static str {
         }
         Some(RefusalCode::Misconfigured | RefusalCode::OtherAccount) => "mend the configuration",
         Some(RefusalCode::NotSent) => "check the rotator's credentials and network; the next pass asks again",
-        None | Some(RefusalCode::Throttled) => "the next pass asks again",
+        None | Some(RefusalCode::Throttled | RefusalCode::Clock) => "the next pass asks again",
         Some(
             RefusalCode::NoSuchKey
             | RefusalCode::LimitExceeded

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName};
+use crate::ids::{AccessKeyId, AccountName, IamUserName};
 use crate::ports::{Accounts, Answer, Fault, Iam, Identity, NewKey};
 use crate::rotation::{KeyMetadata, KeyStatus, KeyUsage};
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// A service, an operation of it, and how it went.
 pub(super) type Call = (&'static str, &'static str, &'static str);
@@ -47,6 +48,10 @@ impl Accounts for CountedAccounts {
     fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam> {
         Arc::new(CountedIam { iam: self.accounts.iam(account), calls: Arc::clone(&self.calls) })
     }
+
+    fn aws_times(&self) -> Vec<(Option<AccountName>, Timestamp)> {
+        self.accounts.aws_times()
+    }
 }
 
 struct CountedIam {
@@ -64,12 +69,17 @@ impl CountedIam {
 #[async_trait]
 impl Iam for CountedIam {
     /// Mostly remembered, so it is not counted.
-    async fn account_id(&self) -> Answer<AccountId> {
-        self.iam.account_id().await
+    async fn caller(&self) -> Answer<Identity> {
+        self.iam.caller().await
     }
 
-    async fn rotator(&self) -> Answer<Identity> {
-        self.counted("GetCallerIdentity", self.iam.rotator().await)
+    fn aws_time(&self) -> Option<Timestamp> {
+        self.iam.aws_time()
+    }
+
+    /// Seldom asked, and mostly because the clock is wrong, so it is not counted.
+    async fn ask_aws_time(&self) -> Option<Timestamp> {
+        self.iam.ask_aws_time().await
     }
 
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {

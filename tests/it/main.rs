@@ -34,3 +34,5 @@ mod simulation;
 mod support;
 mod tidy;
 mod units;
+mod way_to_aws;
+mod wrong_clock;

@@ -43,11 +43,12 @@ const LAYERS: [(&str, u8); 28] = [
     ("main", 6),
 ];
 /// Adapters to the same service may share how it is reached.
-const SHARED: [(&str, &str); 8] = [
+const SHARED: [(&str, &str); 9] = [
     ("drop_offs", "aws"),
     ("iam", "aws"),
     ("secrets", "aws"),
     ("notify", "aws"),
+    ("aws", "outward"),
     ("delivery", "outward"),
     ("notify", "outward"),
     ("serve", "page"),
@@ -287,6 +288,8 @@ fn sleepers(source: &Source) -> Vec<String> {
     const SLEEPS: [&str; 5] =
         ["time::sleep", "time::interval", "thread::sleep", "time::Instant", "Instant::now"];
     match source.module() {
+        // The one place that compares the system's clock with the monotonic one.
+        Some("time") => vec![],
         // The buckets of an account's API are counted in real time, whatever time the rotations live in.
         Some("driver" | "cli" | "main" | "iam") => vec![],
         _ => SLEEPS.iter().flat_map(|sleep| in_code(source, sleep)).collect(),

@@ -43,9 +43,10 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 129] = [
+const VOCABULARY: [&str; 130] = [
     "absent",
     "account",
+    "account_id",
     "actions",
     "alert",
     "allow_plaintext",

@@ -74,12 +74,13 @@ pub(super) fn aws(section: Option<Section<'_>>) -> AwsSettings {
     let Some(mut section) = section else { return AwsSettings::default() };
     let region = section.string("region").and_then(|text| region(section.report, text));
     let profile = section.string("profile").and_then(|text| not_empty(section.report, text));
+    let account_id = section.parsed("account_id");
     let plaintext = Plaintext::Refused { hint: PLAIN_ENDPOINT_HINT };
     let endpoint = section.string("endpoint_url");
     let endpoint_url = endpoint.and_then(|text| values::address(section.report, text, plaintext));
     let cloudtrail = section.flag("cloudtrail").unwrap_or(false);
     section.finish();
-    AwsSettings { region, profile, endpoint_url, cloudtrail }
+    AwsSettings { region, account_id, profile, endpoint_url, cloudtrail }
 }
 
 fn region(report: &Report<'_>, text: Text<'_>) -> Option<String> {

@@ -457,14 +457,18 @@ impl SimIam {
 
 #[async_trait]
 impl Iam for SimIam {
-    async fn account_id(&self) -> Answer<AccountId> {
-        Ok(account_id())
+    async fn caller(&self) -> Answer<Identity> {
+        let account_id = account_id();
+        let arn = format!("arn:aws:sts::{account_id}:assumed-role/keyround/keyround");
+        Ok(Identity { account_id, arn })
     }
 
-    async fn rotator(&self) -> Answer<Identity> {
-        let account_id = account_id();
-        let arn = format!("arn:aws:iam::{account_id}:role/rotator");
-        Ok(Identity { account_id, arn })
+    fn aws_time(&self) -> Option<Timestamp> {
+        Some(self.0.true_now())
+    }
+
+    async fn ask_aws_time(&self) -> Option<Timestamp> {
+        self.aws_time()
     }
 
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {

@@ -106,6 +106,11 @@ impl Program {
         self.env.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Takes a variable out of the program's environment.
+    pub(crate) fn unset_env(&mut self, name: &str) {
+        self.env.remove(name);
+    }
+
     /// A file of its folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -1,0 +1,50 @@
+//! The HTTPS client for AWS: through the proxy and with the certificate authorities that the AWS tools would use.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+/// A connection that was idle for longer is not used again: one that the other side has just closed
+/// turns a CreateAccessKey into a doubt that takes minutes to clear up.
+const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// A file of certificate authorities beside those of the machine, as the AWS tools read it.
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+
+/// The client, with the standard proxy variables in force, which the vendors' requests honour too.
+pub(super) fn client(trusted: TlsContext) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector =
+            Connector::builder().pool_idle_timeout(CONNECTION_IDLE_MAX).proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(trusted.clone()).build()
+    })
+}
+
+/// The certificate authorities of the machine, and those of `AWS_CA_BUNDLE`.
+///
+/// # Errors
+///
+/// `AWS_CA_BUNDLE` names a file that cannot be read or holds no certificate.
+pub(super) fn trusted() -> Result<TlsContext, String> {
+    let mut store = TrustStore::default();
+    if let Some(path) = std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()).map(PathBuf::from) {
+        let pem = std::fs::read(&path);
+        let pem = pem.map_err(|error| format!("{CA_BUNDLE}: {} cannot be read: {error}", path.display()))?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        if !certificates.is_ok_and(|certificates| !certificates.is_empty()) {
+            return Err(format!("{CA_BUNDLE}: {} is not a file of PEM certificates", path.display()));
+        }
+        store = store.with_pem_certificate(pem);
+    }
+    let context = TlsContext::builder().with_trust_store(store).build();
+    context.map_err(|error| format!("the certificate authorities cannot be used: {error}"))
+}
