@@ -376,10 +376,7 @@ impl Delivery for One {
         let how = self.deliveries.how.lock().expect("the manners").get(&self.vendor).cloned();
         let is_unfit = matches!(how, Some(How::Unfit));
         let sentence = "credential:acme is not there".to_owned();
-        is_unfit
-            .then(|| Check::found("step 1: secret".to_owned(), Err(sentence)))
-            .into_iter()
-            .collect()
+        is_unfit.then(|| Check::found("step 1: secret".to_owned(), Err(sentence))).into_iter().collect()
     }
 }
 

@@ -69,6 +69,9 @@ pub(super) struct No {
     route: String,
     pub(super) status: u16,
     body: Value,
+    /// What somebody else changes at the vendor at that moment.
+    #[serde(default)]
+    set: BTreeMap<String, Value>,
     pub(super) says: String,
 }
 
@@ -129,14 +132,16 @@ impl Conversation {
     pub(super) fn refusing(&self, no: &No) -> Conversation {
         let mut other = self.clone();
         let route = other.routes.get_mut(&no.route).unwrap_or_else(|| panic!("there is no {}", no.route));
-        *route = Route { status: no.status, body: no.body.clone(), open: true, ..Route::default() };
+        let (status, body, set) = (no.status, no.body.clone(), no.set.clone());
+        *route = Route { status, body, set, open: true, ..Route::default() };
         other
     }
 
     /// The same, and every request of this kind is answered with this status.
     pub(super) fn failing(&self, route: &str, status: u16) -> Conversation {
         let body = json!({"message": "CANARY-body", "id": "CANARY-body"});
-        self.refusing(&No { route: route.to_owned(), status, body, says: String::new() })
+        let (route, set) = (route.to_owned(), BTreeMap::new());
+        self.refusing(&No { route, status, body, set, says: String::new() })
     }
 
     /// What happens when this request comes: the name of the route, and the answer.
