@@ -127,7 +127,7 @@ fn what_is_not_known_is_said() {
         0,
         &["lint", &root().join("tests/policies/unknown-service-read.json").display().to_string()],
     );
-    assert!(text.contains("nothing is known of orbitworks"), "{text}");
+    assert!(text.contains("orbitworks: not in the list of known services"), "{text}");
 }
 
 /// Demands that this file says so; `KEYROUND_BLESS=1` makes it.
