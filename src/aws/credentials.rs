@@ -17,7 +17,7 @@ const PROFILE_VARIABLE: &str = "AWS_PROFILE";
 /// Where the SDK begins to repeat what a `credential_process` wrote to standard error, which may hold a secret.
 const STANDARD_ERROR: &str = "Stderr:";
 
-/// What the SDK says of a profile without any credentials.
+/// All that the SDK says of a profile without any credentials; of others it says the cause behind this.
 const NOT_ENABLED: &str = "provider was not enabled";
 
 /// Of what a cause says, this many letters are shown.
@@ -145,7 +145,7 @@ fn reason(error: &CredentialsError) -> String {
         let (shown, _) = cause.split_once(STANDARD_ERROR).unwrap_or((&cause, ""));
         return format!("its credential_process failed, run it by hand to see why: {}", plain(shown));
     }
-    if causes.iter().any(|cause| cause.contains(NOT_ENABLED)) {
+    if cause.contains(NOT_ENABLED) {
         return "it holds no access key, role or process".to_owned();
     }
     plain(&cause)
@@ -171,6 +171,13 @@ mod tests {
         let said = said(CredentialsError::provider_error(error));
         assert!(said.contains("credential_process failed") && said.contains("exit status: 3"), "{said}");
         assert!(!said.contains("s3cr3t"), "{said}");
+    }
+
+    #[test]
+    fn a_profile_that_is_not_there_is_told_from_one_that_holds_nothing() {
+        let told = said(CredentialsError::not_loaded("profile `p` was not defined"));
+        assert_eq!(told, "profile `p` was not defined");
+        assert_eq!(said(CredentialsError::not_loaded_no_source()), "it holds no access key, role or process");
     }
 
     #[test]
