@@ -42,7 +42,7 @@ pub(super) fn of_profile(name: &str, sdk: &SdkConfig, http: SharedHttpClient) ->
     let told = format!("the profile {name:?} of [aws] profile");
     SharedCredentialsProvider::new(Told {
         provider: profile(Some(name), sdk, http),
-        told: Some(told),
+        name: Some(told),
         named: None,
     })
 }
@@ -56,7 +56,7 @@ pub(super) fn of_chain(
     let name = std::env::var(PROFILE_VARIABLE).ok().filter(|name| !name.is_empty());
     let named =
         name.map(|name| (profile(None, sdk, http), format!("the profile {name:?} of {PROFILE_VARIABLE}")));
-    SharedCredentialsProvider::new(Told { provider: chain, told: None, named })
+    SharedCredentialsProvider::new(Told { provider: chain, name: None, named })
 }
 
 /// No credentials, because the way to AWS is one that they must not be sent on.
@@ -78,7 +78,7 @@ fn profile(name: Option<&str>, sdk: &SdkConfig, http: SharedHttpClient) -> Share
 struct Told {
     provider: SharedCredentialsProvider,
     /// What it is, in words; `None`: the standard chain.
-    told: Option<String>,
+    name: Option<String>,
     /// The profile that the environment names. Where the chain has nothing, it is asked by itself for the reason.
     named: Option<(SharedCredentialsProvider, String)>,
 }
@@ -92,7 +92,7 @@ impl Told {
     }
 
     async fn sentence(&self, error: &CredentialsError) -> String {
-        if let Some(told) = &self.told {
+        if let Some(told) = &self.name {
             return format!("{told} gives no credentials: {}", reason(error));
         }
         if let Some((profile, told)) = &self.named
@@ -161,29 +161,32 @@ fn plain(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said(error: CredentialsError) -> String {
-        reason(&error)
+    fn said(error: &CredentialsError) -> String {
+        reason(error)
     }
 
     #[test]
     fn what_a_process_wrote_to_standard_error_is_not_repeated() {
         let error = "Error retrieving credentials: external process exited with code exit status: 3. Stderr: s3cr3t\u{1b}[0m";
-        let said = said(CredentialsError::provider_error(error));
+        let said = said(&CredentialsError::provider_error(error));
         assert!(said.contains("credential_process failed") && said.contains("exit status: 3"), "{said}");
         assert!(!said.contains("s3cr3t"), "{said}");
     }
 
     #[test]
     fn a_profile_that_is_not_there_is_told_from_one_that_holds_nothing() {
-        let told = said(CredentialsError::not_loaded("profile `p` was not defined"));
+        let told = said(&CredentialsError::not_loaded("profile `p` was not defined"));
         assert_eq!(told, "profile `p` was not defined");
-        assert_eq!(said(CredentialsError::not_loaded_no_source()), "it holds no access key, role or process");
+        assert_eq!(
+            said(&CredentialsError::not_loaded_no_source()),
+            "it holds no access key, role or process"
+        );
     }
 
     #[test]
     fn a_cause_is_one_line_of_bounded_length() {
         let said =
-            said(CredentialsError::invalid_configuration("a\nb\u{1b}".to_owned() + &"c".repeat(1_000)));
+            said(&CredentialsError::invalid_configuration("a\nb\u{1b}".to_owned() + &"c".repeat(1_000)));
         assert!(said.starts_with("a b c") && said.chars().count() == CAUSE_LETTERS_MAX, "{said}");
     }
 }

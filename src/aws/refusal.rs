@@ -76,13 +76,12 @@ where
             match answer.err().code() {
                 Some(code) if status < 500 => {
                     let message = answer.err().message().unwrap_or_default();
-                    let (kind, advice) = match clock_problem(call, code, ahead_secs(answer.raw())) {
-                        Some(sentence) => (RefusalCode::Clock, sentence),
-                        None => {
-                            let kind = kind(call, code, message);
-                            (kind, advice(call, kind, code))
-                        }
-                    };
+                    let kind = kind(call, code, message);
+                    let told = clock_problem(call, code, ahead_secs(answer.raw()));
+                    let (kind, advice) = told.map_or_else(
+                        || (kind, advice(call, kind, code)),
+                        |sentence| (RefusalCode::Clock, sentence),
+                    );
                     let sentence = format!("{advice} ({})", said(code, error.request_id()));
                     Fault::Refused(Refusal {
                         code: kind,

@@ -9,10 +9,12 @@ use crate::cli::exit::{Code, Ended};
 use crate::cli::layout::wrapped;
 use crate::cli::rotate::check_line;
 use crate::cli::{Screen, setup};
-use crate::config::settings::{Access, VendorSettings};
+use crate::config::settings::{Access, Users, VendorSettings};
 use crate::driver::{Tellers, World, preview};
+use crate::ids::AccountName;
 use crate::journal::Mode;
-use crate::ports::{Answer, Check, Identity};
+use crate::ports::{Answer, Check, Fault, Identity};
+use crate::rotation::RefusalCode;
 
 #[derive(Serialize)]
 struct CheckView {
@@ -79,13 +81,36 @@ async fn accounts(world: &World) -> Vec<Check> {
     let own = world.settings.vendors.values().any(uses_ambient).then_some(None);
     for name in own.into_iter().chain(world.settings.accounts.keys().map(Some)) {
         let check = name.map_or_else(|| "account".to_owned(), |name| format!("account {name}"));
-        let found = match world.accounts.iam(name).caller().await {
-            Ok(Identity { account_id, arn }) => Ok(format!("keyround is {arn} in AWS account {account_id}")),
-            Err(fault) => Err(fault.sentence().to_owned()),
-        };
-        checks.push(Check::found(check, found));
+        let answer = world.accounts.iam(name).caller().await;
+        // STS and IAM have an address each, and a way to one is no way to the other.
+        let is_silent = answer.as_ref().is_err_and(|fault| !is_other_account(fault));
+        let found = answer
+            .map(|Identity { account_id, arn }| format!("keyround is {arn} in AWS account {account_id}"));
+        checks.push(Check::found(check, found.map_err(|fault| fault.sentence().to_owned())));
+        if is_silent {
+            checks.extend(iam_alone(world, name).await);
+        }
     }
     checks
+}
+
+fn is_other_account(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refused(refusal) if refusal.code == RefusalCode::OtherAccount)
+}
+
+/// Whether IAM answers for the first user of this account, where STS did not say who keyround is.
+async fn iam_alone(world: &World, account: Option<&AccountName>) -> Option<Check> {
+    let users = world.settings.vendors.values().filter_map(|vendor| match &vendor.access {
+        Access::Key(access) if vendor.enabled && access.account.as_ref() == account => match &access.users {
+            Users::Named(users) => users.first(),
+            Users::Path(_) => None,
+        },
+        Access::Key(_) | Access::Role { .. } => None,
+    });
+    let user = users.into_iter().next()?;
+    let answer = world.accounts.iam(account).list_keys(user).await;
+    let found = answer.map(|_| format!("the keys of {user} can be listed"));
+    Some(Check::found("iam", found.map_err(|fault| fault.sentence().to_owned())))
 }
 
 /// Whether the alert sinks can be reached.

@@ -104,7 +104,9 @@ impl Watcher for Lookout {
     }
 
     fn clocks_compared(&self, readings: &[ClockReading]) {
-        readings.iter().for_each(|reading| self.clock_was_compared(reading));
+        for reading in readings {
+            self.clock_was_compared(reading);
+        }
     }
 
     fn unlisted(&self, visited: &Visited) {
