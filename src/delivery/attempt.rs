@@ -234,9 +234,7 @@ impl<'a> Attempt<'a> {
             }
         }
         let pairs: Vec<Halves> = self.pairs.iter().map(|pair| pair.halves).collect();
-        let worst = pairs.iter().find(|pair| pair.is_half());
-        let words = worst.or_else(|| pairs.iter().find(|pair| pair.may_be_half()));
-        let words = words.and_then(|pair| pair.in_words());
+        let words = Halves::worst_in_words(&pairs);
         let is_whole = pairs.iter().all(|pair| *pair == Halves::OLD);
         let fault = match fault {
             // The whole attempt has done nothing, or has undone it.
@@ -308,7 +306,7 @@ fn doubted(refusal: Refusal) -> Fault {
     Fault::Unknown(Doubt { sentence, retry_after, pairs })
 }
 
-/// A question that got no answer changed nothing, so it is no doubt of the delivery.
+/// A request that only reads has changed nothing, so its lost answer leaves no doubt about the delivery.
 fn unanswered_question(fault: Fault) -> Fault {
     match fault {
         Fault::Unknown(Doubt { sentence, retry_after, pairs }) => Fault::Refused(Refusal {

@@ -50,21 +50,19 @@ pub(crate) async fn rest(
     rotation: &Rotation,
     effect: &Effect,
 ) -> Option<Rest> {
-    let iam = world.accounts.iam(subject.account.as_ref());
-    let doubt = match caution(effect, rotation.stage()) {
-        Caution::None => return None,
-        Caution::Begins => {
-            compared(world, iam.as_ref()).await.filter(|doubt| *doubt != ClockDoubt::NotCompared)
-        }
-        Caution::TakesAway => compared(world, iam.as_ref()).await,
-    };
-    let now = world.clock.now();
-    if let Some(doubt) = doubt {
-        return Some(Rest::Wait { until: now + LOOK_AGAIN_AFTER, why: Waiting::Clock(doubt) });
+    let caution = caution(effect, rotation.stage());
+    if caution == Caution::None {
+        return None;
     }
-    match caution(effect, rotation.stage()) {
-        Caution::TakesAway => not_passed(world, rotation, effect, now),
-        Caution::Begins | Caution::None => None,
+    let takes_away = caution == Caution::TakesAway;
+    let iam = world.accounts.iam(subject.account.as_ref());
+    let doubt = compared(world, iam.as_ref()).await;
+    let now = world.clock.now();
+    // A key may be created before AWS has answered in this process; none is taken away before that.
+    match doubt.filter(|doubt| takes_away || *doubt != ClockDoubt::NotCompared) {
+        Some(doubt) => Some(Rest::Wait { until: now + LOOK_AGAIN_AFTER, why: Waiting::Clock(doubt) }),
+        None if takes_away => not_passed(world, rotation, effect, now),
+        None => None,
     }
 }
 

@@ -46,18 +46,15 @@ impl Halves {
         matches!((self.id, self.secret), (Half::New, Half::Old) | (Half::Old, Half::New))
     }
 
-    /// Whether one of the two values is known, and the other may not belong to it.
+    /// In words, the first of these pairs whose values do not belong together, or else the first whose values may not.
     #[must_use]
-    pub fn may_be_half(self) -> bool {
-        matches!(
-            (self.id, self.secret),
-            (Half::New, Half::Old | Half::Unknown) | (Half::Unknown, Half::Old) | (Half::Old, Half::New)
-        )
+    pub fn worst_in_words(pairs: &[Halves]) -> Option<&'static str> {
+        let known = pairs.iter().find(|pair| pair.is_half());
+        known.and_then(|pair| pair.in_words()).or_else(|| pairs.iter().find_map(|pair| pair.in_words()))
     }
 
     /// In words, where the values may not belong together.
-    #[must_use]
-    pub fn in_words(self) -> Option<&'static str> {
+    fn in_words(self) -> Option<&'static str> {
         match (self.id, self.secret) {
             (Half::New, Half::Old) => Some("the vendor holds the new id and the old secret"),
             (Half::Old, Half::New) => Some("the vendor holds the old id and the new secret"),
@@ -152,9 +149,7 @@ impl Rotation {
     /// nothing is more urgent.
     #[must_use]
     pub fn half_written(&self) -> Option<&'static str> {
-        let pairs = &self.at_vendor.pairs;
-        let worst = pairs.iter().find(|pair| pair.is_half());
-        worst.or_else(|| pairs.iter().find(|pair| pair.may_be_half())).and_then(|pair| pair.in_words())
+        Halves::worst_in_words(&self.at_vendor.pairs)
     }
 
     /// A delivery is tried. One before it that was never settled may have come to anything.

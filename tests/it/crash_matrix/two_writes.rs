@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use keyround::config::{Environment, SecretRef, Settings, parse};
+use keyround::config::{Environment, Settings, parse};
 use keyround::delivery::{ConfiguredVendors, Ways};
 use keyround::ids::{AccessKeyId, RotationId, Subject};
 use keyround::ports::{
-    Answer, Delivery, Egress, Errand, Fault as Failed, Offer, Purpose, Request, Response, SecretSource,
-    Vendors as _,
+    Answer, Delivery, Egress, Errand, Fault as Failed, Offer, Purpose, Request, Response, Vendors as _,
 };
 use keyround::rehearsal::{Stage as Scene, StandInVendors};
 use keyround::rotation::{
@@ -26,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::odometer::Odometer;
 use super::replay;
+use crate::support::recipe::OneSecret;
 
 const OLD: &str = "AKIAOLD0000000000001";
 const NEW: &str = "AKIANEW0000000000001";
@@ -218,15 +218,6 @@ impl Egress for Far {
     }
 }
 
-struct OneSecret;
-
-#[async_trait]
-impl SecretSource for OneSecret {
-    async fn resolve(&self, _reference: &SecretRef) -> Result<Secret, String> {
-        Ok(Secret::from("a token"))
-    }
-}
-
 fn subject() -> Subject {
     Subject {
         vendor: "acme".parse().expect("a vendor"),
@@ -255,7 +246,7 @@ fn delivery(far: &Far) -> Arc<dyn Delivery> {
         drop_offs: Arc::new(nobody.clone()),
         programs: Arc::new(nobody),
     };
-    let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(OneSecret));
+    let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(OneSecret("a token")));
     vendors.delivery(&subject().vendor).expect("it holds a key")
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn vendor(session: &Arc<AwsSession>, steps: &str) -> (Arc<dyn Deliver
         drop_offs: Arc::new(AwsDropOffs::new(session, &settings.accounts)),
         programs: Arc::new(LocalPrograms),
     };
-    let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(OneSecret));
+    let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(OneSecret(SIGNING_SECRET)));
     (vendors.delivery(&"acme".parse().expect("a vendor")).expect("it is configured"), sent)
 }
 
@@ -93,11 +93,12 @@ impl Egress for Sent {
     }
 }
 
-struct OneSecret;
+/// Every reference leads to this secret.
+pub(crate) struct OneSecret(pub(crate) &'static str);
 
 #[async_trait]
 impl SecretSource for OneSecret {
     async fn resolve(&self, _reference: &SecretRef) -> Result<Secret, String> {
-        Ok(Secret::from(SIGNING_SECRET))
+        Ok(Secret::from(self.0))
     }
 }
