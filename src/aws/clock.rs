@@ -2,8 +2,8 @@
 //!
 //! The AWS SDK learns from the `Date` of each answer by how much our clock is off, and signs everything after with AWS's
 //! time. Then a machine whose clock is days ahead goes on deleting keys that have not cooled, and AWS does not refuse.
-//! So the correction is off: the SDK is told so, and because the clients that it makes for itself (to assume the role of
-//! a profile, for example) are not told, the date is taken out of every answer before the SDK sees it.
+//! So the correction is switched off in the SDK's configuration. The clients that the SDK makes for itself (to assume the
+//! role of a profile, for example) ignore that setting, so the `Date` header is also removed from every answer.
 //!
 //! **Invariant:** a date counts only from an answer that carries AWS's request id, and not from a cache: a proxy dates
 //! its own pages by its own clock.
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    /// What the SDK sees of an answer with these headers, and what is noted of it.
+    /// The answer with these headers as the SDK receives it, and the time that the clock noted.
     async fn seen(headers: &[(&'static str, &'static str)]) -> (HttpResponse, Option<Timestamp>) {
         let clock = AwsClock::default();
         let connector = SharedHttpConnector::new(Answering(headers.to_vec()));

@@ -73,7 +73,7 @@ fn profile(name: Option<&str>, sdk: &SdkConfig, http: SharedHttpClient) -> Share
     SharedCredentialsProvider::new(builder.build())
 }
 
-/// A provider whose faults are told with their cause.
+/// A provider of credentials that explains its errors: each names the source and the cause.
 #[derive(Debug)]
 struct Told {
     provider: SharedCredentialsProvider,

@@ -1,6 +1,5 @@
 //! `man`, `completions` and `schema`: what packages and editors want beside the program. The first two are made from
-//! the
-//! command line's own description, so they cannot say anything else than `--help`.
+//! the command line's own description, so they cannot say anything else than `--help`.
 
 use clap::CommandFactory;
 use clap_complete::Shell;

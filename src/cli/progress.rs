@@ -22,8 +22,7 @@ struct Notes {
     bars: BTreeMap<Who, ProgressBar>,
     steps: BTreeMap<RotationId, Vec<String>>,
     /// What each user's trouble was last, so that it is logged once and not at every pass. By its reason: the
-    /// sentence has
-    /// the id of a request, which is another one each time.
+    /// sentence has the id of a request, which is another one each time.
     troubles: BTreeMap<Who, &'static str>,
     /// The same of vendors whose users could not be listed.
     unlisted: BTreeMap<VendorName, &'static str>,

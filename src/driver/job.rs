@@ -67,7 +67,7 @@ pub(super) enum Job {
 }
 
 impl Job {
-    /// Whether both go to the same place: nobody is visited twice at a time, under whatever name.
+    /// Whether both are about the same IAM user, or list the same vendor. Two such jobs never run at the same time.
     pub(super) fn meets(&self, other: &Job) -> bool {
         match (self, other) {
             (Job::List(mine), Job::List(other)) => mine == other,

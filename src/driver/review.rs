@@ -2,9 +2,8 @@
 //! too.
 //!
 //! **Invariant:** it is made once a day, also over restarts and by a timer that rotates every few minutes, unless a
-//! sink is
-//! down that was to hear of it; and only where a sink names what it finds: a review takes calls to AWS, and rights
-//! that a rotation does not take.
+//! sink is down that was to hear of it; and only where a sink names what it finds: a review takes calls to AWS, and
+//! rights that a rotation does not take.
 
 use std::sync::Arc;
 use std::time::Duration;

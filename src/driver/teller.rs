@@ -3,13 +3,11 @@
 //! **Invariant:** each sink has its own memory and its own trouble: one that fails is tried again by itself, later,
 //! and the others never know.
 //!
-//! **Invariant:** what is about to be told is remembered as told in doubt before it is told. A process that ends
-//! between
-//! the two leaves no sink with something that nobody will tell it is over.
+//! **Invariant:** before a notification is sent, the sink's memory records it with an unknown result. So a process that ends
+//! between the two sends the end of the alert later.
 //!
-//! **Invariant:** a memory that cannot be read is not an empty one. Until it is read, a sink is told of the journal,
-//! AWS
-//! and the seal key alone.
+//! **Invariant:** a memory that cannot be read is not taken for an empty one. Until it can be read, the sink receives
+//! only alerts about the journal, AWS and the seal key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

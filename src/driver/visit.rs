@@ -206,7 +206,7 @@ async fn survey_and_start(
     }
     let Some(access) = access(world, subject) else { return Ok(looked) };
     if let Some(sentence) = undeliverable(world, subject, &old, &looked).await {
-        // How old the key is stays known: that it gets overdue is told all the same.
+        // The dates of the verdict stay, so that the alert `overdue` still fires.
         let verdict = Verdict { state: State::Stuck, reason: "preflight_failed", sentence, ..looked.verdict };
         return Ok(Visited { failed: true, verdict, ..looked });
     }

@@ -1,6 +1,5 @@
 //! Settings that are right each for itself and do not go together: what can never work is a mistake, what is
-//! dangerous is a
-//! warning. Each sentence shows the arithmetic.
+//! dangerous is a warning. Each sentence shows the arithmetic.
 
 use std::time::Duration;
 
