@@ -149,7 +149,7 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
     assert!(matches!(&acme.deliver[..], [DeliverStep::Webhook(step)] if step.secrets.len() == 1));
 
     let fastly = key(&settings, "fastly");
-    assert_eq!((fastly.deliver.len(), fastly.verify.len(), fastly.probe.len()), (6, 2, 2));
+    assert_eq!((fastly.deliver.len(), fastly.verify.len(), fastly.probe.len()), (7, 2, 2));
     assert!(fastly.plan.can_ask_vendor);
 
     let globex = key(&settings, "globex");
