@@ -41,7 +41,7 @@ pub enum Condition {
     Held,
     /// The clock of this machine and that of AWS differ by more than keyround accepts.
     Clock,
-    /// A vendor holds the id of one key and the secret of another, or may, so it cannot work.
+    /// A vendor holds the id of one key and the secret of another, and cannot work; or that may be so.
     HalfWritten,
 }
 

@@ -305,7 +305,7 @@ fn of_halves(seen: &Seen<'_>) -> Option<Alert> {
     let words = rotation.half_written()?;
     let since = rotation.failing_since().unwrap_or(rotation.since());
     let sentence = format!(
-        "{words}, so it cannot work; both keys are Active, and keyround goes on writing the new pair; if the vendor keeps \
+        "{words}; keyround goes on writing the new pair, and sets no key Inactive before it is whole; if the vendor keeps \
          refusing it, write one whole pair there by hand; {}",
         seen.sentence
     );

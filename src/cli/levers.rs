@@ -211,7 +211,7 @@ fn what_stays(before: &Rotation) -> String {
              which was set Inactive, Active again: delete {old}, or set it Active if the vendor needs it"
         ),
         Some(new) if before.half_written().is_some() => format!(
-            "the rotation is given up; {}, so it cannot work: write one whole pair there by hand; the old key {old} and the \
+            "the rotation is abandoned; {}: write one whole pair there by hand; the old key {old} and the \
              new one, {new}, are left as they are",
             before.half_written().unwrap_or_default()
         ),

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{AccessKeyId, RotationId};
+use crate::rotation::dates::OwnDate;
 use crate::rotation::discard::discard;
-use crate::rotation::doubt;
+use crate::rotation::doubt::{self, DoubtSpan};
 use crate::rotation::event::{Doing, Event, Intent, KeyUsage};
 use crate::rotation::hold::Hold;
 use crate::rotation::known_keys::KnownKeys;
@@ -62,7 +63,7 @@ impl Rotation {
             offered_at: None,
             is_first_offer: false,
             revealed_at: None,
-            last_probe_at: Timestamp::EPOCH,
+            last_probe: OwnDate::NEVER,
             reactivations: 0,
             troubles: 0,
             hold: None,
@@ -143,7 +144,7 @@ impl Rotation {
     fn is_too_early(&self, listed_at: Timestamp) -> bool {
         let doubt = self.in_doubt.as_ref().filter(|doubt| doubt.intent == Intent::Create);
         matches!(self.stage, Stage::Create { .. })
-            && doubt.is_some_and(|doubt| listed_at < doubt.at + self.plan.doubt_window)
+            && doubt.is_some_and(|doubt| listed_at < doubt.sent.counts_from + self.plan.doubt_window)
     }
 
     fn illegal(&self, event: &Event) -> IllegalEvent {
@@ -164,9 +165,7 @@ impl Rotation {
                 retry::wait_after(*round - 1, None).map_or(Timestamp::EPOCH, |wait| at + wait)
             }
             // One listing decides whether a key is left behind, so it must be one that can be believed.
-            Stage::Survey if self.abandoning => {
-                self.doubt_span.map_or(Timestamp::EPOCH, |span| span.to + CLOCK_SKEW_MAX)
-            }
+            Stage::Survey if self.abandoning => DoubtSpan::settles_at(self.doubt_span),
             Stage::Survey
             | Stage::Create { .. }
             | Stage::Suspect { .. }
@@ -269,7 +268,7 @@ impl Rotation {
     }
 
     fn after_probe(&mut self, new: AccessKeyId, successes: u32, not_usable: u32, at: Timestamp) -> Stage {
-        self.last_probe_at = at;
+        self.last_probe = OwnDate::new(at);
         match successes < self.plan.prove_successes {
             true => Stage::Prove { new, successes, not_usable },
             false => self.to_be_delivered(new, 1),
@@ -299,7 +298,7 @@ impl Rotation {
             stage @ (Stage::Suspect { .. } | Stage::Discard { .. }) => stage,
             Stage::Prove { new, .. } => {
                 // A probe may have been sent whose answer was lost or not written down.
-                self.last_probe_at = self.last_probe_at.max(at);
+                self.last_probe = OwnDate::new(at);
                 discard(new)
             }
             Stage::Deliver { new, .. } | Stage::HandOver { new, .. } if self.offered_at.is_none() => {

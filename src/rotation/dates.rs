@@ -13,6 +13,29 @@ use crate::rotation::machine::Rotation;
 use crate::rotation::stage::Stage;
 use crate::time::Timestamp;
 
+/// A date that this program gave to something that AWS dates too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct OwnDate {
+    /// What a wait counts from. A clock that steps back lowers it.
+    pub(super) counts_from: Timestamp,
+    /// As it was written down. AWS's dates are compared with it: a clock of ours that steps back changes none of those.
+    pub(super) written: Timestamp,
+}
+
+impl OwnDate {
+    /// Before everything.
+    pub(super) const NEVER: OwnDate = OwnDate::new(Timestamp::EPOCH);
+
+    /// A date that is written down now.
+    pub(super) const fn new(at: Timestamp) -> OwnDate {
+        OwnDate { counts_from: at, written: at }
+    }
+
+    fn clock_was_ahead_until(&mut self, at: Timestamp) {
+        self.counts_from = self.counts_from.min(at);
+    }
+}
+
 impl Rotation {
     /// Takes the time of the newest event for every time that lies after it.
     pub(super) fn clock_was_ahead_until(&mut self, at: Timestamp) {
@@ -22,12 +45,12 @@ impl Rotation {
             self.wait_set_at = at;
         }
         self.since_is_doubted_until(at);
-        earliest(&mut self.last_probe_at);
+        self.last_probe.clock_was_ahead_until(at);
         self.revealed_at.iter_mut().for_each(earliest);
-        self.in_doubt.iter_mut().for_each(|doubt| earliest(&mut doubt.at));
+        self.in_doubt.iter_mut().for_each(|doubt| doubt.sent.clock_was_ahead_until(at));
         self.doubt_span.iter_mut().for_each(|span| {
             earliest(&mut span.from);
-            earliest(&mut span.to);
+            earliest(&mut span.settles_from);
         });
         self.discarded.values_mut().for_each(earliest);
         self.stage.clock_was_ahead_until(at);
@@ -88,5 +111,57 @@ impl Stage {
             | Stage::Done { .. }
             | Stage::Abandoned => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rotation::samples::{DAY, at, created, happen, key, listed, metadata, rotation};
+    use crate::rotation::{Doing, Event, Intent, KeyUsage, Plan, Refusal, RefusalCode};
+
+    /// A failure that a clock which is so many days behind dates.
+    fn failed(doing: Doing, days_behind: i64) -> Event {
+        let refusal = Refusal {
+            code: RefusalCode::Other,
+            sentence: "AWS refused the date of the request".to_owned(),
+            retry_after: None,
+            nothing_sent: false,
+            pairs: Vec::new(),
+        };
+        Event::Refused { doing, refusal, at: at(-days_behind * DAY) }
+    }
+
+    #[test]
+    fn a_clock_that_fell_back_makes_no_use_by_the_vendor_of_our_own_probe() {
+        let plan = Plan { prove_successes: 1, ..Plan::default() };
+        let events = [
+            listed(1),
+            created(2),
+            Event::Probed { at: at(10) },
+            Event::Delivered { at: at(20) },
+            failed(Doing::List, 100),
+            Event::Verified { by: crate::rotation::Verification::Asked, at: at(DAY) },
+        ];
+        let rotation = rotation(plan, &events);
+        let used = |seconds, service: &str| KeyUsage::Used {
+            last_used_at: at(seconds),
+            service: service.to_owned(),
+            witness: None,
+        };
+        assert_eq!(rotation.used_by_vendor_at(Some(&used(10, "sts")), None), None);
+        assert_eq!(rotation.used_by_vendor_at(Some(&used(10, "s3")), None), Some(at(10)));
+    }
+
+    #[test]
+    fn a_key_of_our_own_is_recognised_though_the_clock_fell_back_before_it_was_seen() {
+        let mut rotation = rotation(Plan::default(), &[listed(1)]);
+        let intent = Event::Intended { intent: Intent::Create, at: at(2) };
+        for event in [intent, failed(Doing::List, 42)] {
+            happen(&mut rotation, &event).expect("legal");
+        }
+        let keys = vec![metadata('A', -100 * DAY), metadata('B', 2)];
+        happen(&mut rotation, &Event::Listed { keys, at: at(DAY) }).expect("legal");
+        assert_eq!(rotation.stage(), &Stage::Suspect { key: key('B') });
     }
 }

@@ -3,6 +3,8 @@
 //! **Invariant:** an answer tells of the try that it answers. What became of one before it, only a listing tells that
 //! was taken when that one must have arrived.
 
+use crate::rotation::apply::CLOCK_SKEW_MAX;
+use crate::rotation::dates::OwnDate;
 use crate::rotation::event::{Doing, Event, Intent, KeyStatus};
 use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::machine::Rotation;
@@ -14,7 +16,7 @@ use crate::time::Timestamp;
 pub(super) struct InDoubt {
     pub(super) intent: Intent,
     /// When it was last known to be under way.
-    pub(super) at: Timestamp,
+    pub(super) sent: OwnDate,
     /// A try of it got no answer, or none that was written down.
     is_unanswered: bool,
 }
@@ -22,8 +24,20 @@ pub(super) struct InDoubt {
 /// When an unanswered CreateAccessKey of ours may have made a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct DoubtSpan {
+    /// The earliest date of a try, also when a clock that stepped back wrote it. No key was there at the listing before the
+    /// first try, so that an earlier date takes in no other key.
     pub(super) from: Timestamp,
+    /// The latest date under which a try was written down.
     pub(super) to: Timestamp,
+    /// What a wait for the last try counts from. A clock that steps back lowers it.
+    pub(super) settles_from: Timestamp,
+}
+
+impl DoubtSpan {
+    /// From when on a listing shows what the tries made.
+    pub(super) fn settles_at(span: Option<DoubtSpan>) -> Timestamp {
+        span.map_or(Timestamp::EPOCH, |span| span.settles_from + CLOCK_SKEW_MAX)
+    }
 }
 
 impl InDoubt {
@@ -34,7 +48,7 @@ impl InDoubt {
         self.intent == *intent
             && match intent {
                 Intent::Create | Intent::Reactivate { .. } => true,
-                Intent::Deactivate { .. } | Intent::Delete { .. } => self.at == now,
+                Intent::Deactivate { .. } | Intent::Delete { .. } => self.sent.counts_from == now,
                 Intent::Deliver { .. } => false,
             }
     }
@@ -47,7 +61,7 @@ impl InDoubt {
             Intent::Delete { .. } => old.is_some(),
             Intent::Create | Intent::Deliver { .. } | Intent::Reactivate { .. } => false,
         };
-        is_undone && listed_at >= self.at + LISTING_SETTLES
+        is_undone && listed_at >= self.sent.counts_from + LISTING_SETTLES
     }
 }
 
@@ -65,14 +79,14 @@ impl Rotation {
         }
         // Else what came of the last try would be written down, and nothing would be in doubt.
         let is_unanswered = self.is_in_doubt_of(intent.doing());
-        self.in_doubt = Some(InDoubt { intent: intent.clone(), at, is_unanswered });
+        self.in_doubt = Some(InDoubt { intent: intent.clone(), sent: OwnDate::new(at), is_unanswered });
     }
 
     /// It may have been under way from the intent until now.
     pub(super) fn intent_unanswered(&mut self, doing: Doing, at: Timestamp) {
         if let Some(before) = self.in_doubt.clone().filter(|before| before.intent.doing() == doing) {
             self.remember_doubt();
-            self.in_doubt = Some(InDoubt { at, is_unanswered: true, ..before });
+            self.in_doubt = Some(InDoubt { sent: OwnDate::new(at), is_unanswered: true, ..before });
             self.remember_doubt();
         }
     }
@@ -87,8 +101,14 @@ impl Rotation {
         let Some(doubt) = self.in_doubt.as_ref().filter(|doubt| doubt.intent == Intent::Create) else {
             return;
         };
-        let span = self.doubt_span.unwrap_or(DoubtSpan { from: doubt.at, to: doubt.at });
-        self.doubt_span = Some(DoubtSpan { from: span.from.min(doubt.at), to: span.to.max(doubt.at) });
+        let OwnDate { counts_from, written } = doubt.sent;
+        let this = DoubtSpan { from: counts_from, to: written, settles_from: counts_from };
+        let span = self.doubt_span.unwrap_or(this);
+        self.doubt_span = Some(DoubtSpan {
+            from: span.from.min(this.from),
+            to: span.to.max(this.to),
+            settles_from: span.settles_from.max(this.settles_from),
+        });
     }
 
     /// A first delivery that certainly sent nothing offered the key to nobody.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::ids::AccessKeyId;
 use crate::rotation::apply::CLOCK_SKEW_MAX;
+use crate::rotation::doubt::DoubtSpan;
 use crate::rotation::effect::Effect;
 use crate::rotation::event::{Doing, KeyMetadata, KeyStatus};
 use crate::rotation::machine::{EVIDENCE_FRESH, Rotation, is_good};
@@ -43,7 +44,7 @@ impl Rotation {
         let mut others =
             keys.iter().filter(|key| key.id != self.old && !self.was_just_discarded(&key.id, at));
         let (other, third) = (others.next(), others.next());
-        let settles = self.doubt_span.map_or(Timestamp::EPOCH, |span| span.to + CLOCK_SKEW_MAX);
+        let settles = DoubtSpan::settles_at(self.doubt_span);
         if self.abandoning && at < settles {
             // The clock was set back since the wait for this listing began.
             self.wait_until(settles, at);
@@ -118,7 +119,7 @@ impl Rotation {
         let soak = |listed_at| Stage::Soak { new: key.clone(), accepted_at, asked_at, listed_at, usage };
         Some(match (old, new) {
             (None, _) => stuck(self.old_key_gone(), soak(None)),
-            (Some(_), None) if at < self.last_probe_at + LISTING_SETTLES => {
+            (Some(_), None) if at < self.last_probe.counts_from + LISTING_SETTLES => {
                 self.fail(Doing::List, "the listing does not show the new key yet", None, at);
                 return None;
             }

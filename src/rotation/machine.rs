@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{AccessKeyId, AccountId, RotationId, Subject};
+use crate::rotation::dates::OwnDate;
 use crate::rotation::doubt::{DoubtSpan, InDoubt};
 use crate::rotation::effect::{Effect, Evidence, Outcome};
 use crate::rotation::event::{Because, Doing, Event, KeyUsage};
@@ -58,7 +59,8 @@ pub struct Rotation {
     /// The pending delivery is the first one that this key was offered by.
     pub(super) is_first_offer: bool,
     pub(super) revealed_at: Option<Timestamp>,
-    pub(super) last_probe_at: Timestamp,
+    /// The last identification call with the new key.
+    pub(super) last_probe: OwnDate,
     pub(super) reactivations: u32,
     /// How often the vendor was in trouble while the old key cooled.
     pub(super) troubles: u32,
@@ -191,8 +193,8 @@ impl Rotation {
     /// and a second try may leave a key that nobody knows of. So in doubt: wait, and look.
     fn next_in_create(&self, surveyed_at: Timestamp, now: Timestamp) -> Next {
         if let Some(doubt) = &self.in_doubt {
-            let believable = doubt.at + self.plan.doubt_window;
-            if now < believable && doubt.at <= now {
+            let believable = doubt.sent.counts_from + self.plan.doubt_window;
+            if now < believable && doubt.sent.counts_from <= now {
                 return Next::Wait { until: believable, why: Waiting::Doubt };
             }
             return Next::Perform(Effect::ListKeys);

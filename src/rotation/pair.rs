@@ -56,10 +56,14 @@ impl Halves {
     /// In words, where the values may not belong together.
     fn in_words(self) -> Option<&'static str> {
         match (self.id, self.secret) {
-            (Half::New, Half::Old) => Some("the vendor holds the new id and the old secret"),
-            (Half::Old, Half::New) => Some("the vendor holds the old id and the new secret"),
+            (Half::New, Half::Old) => {
+                Some("the vendor holds the new id and the old secret, so it cannot work")
+            }
+            (Half::Old, Half::New) => {
+                Some("the vendor holds the old id and the new secret, so it cannot work")
+            }
             (Half::New, Half::Unknown) | (Half::Unknown, Half::Old) => {
-                Some("the vendor may hold the new id and the old secret")
+                Some("the vendor may hold the new id and the old secret, and then cannot work")
             }
             _ => None,
         }
@@ -246,7 +250,7 @@ mod tests {
             tried(&mut rotation, &[HALF], now);
             assert_eq!(rotation.vendor_holds(), VendorHolds::Half);
             let words = rotation.half_written().expect("it is half-written");
-            assert_eq!(words, "the vendor holds the new id and the old secret");
+            assert_eq!(words, "the vendor holds the new id and the old secret, so it cannot work");
             let wait = next_delivery(&rotation, at(now)).since(at(now));
             assert!(wait <= Duration::from_mins(5), "{wait:?}");
             now += 300;

@@ -94,7 +94,7 @@ impl Rotation {
             at >= counts_from && !(service == "sts" && self.may_be_a_try(of_old))
         };
         let Some(KeyUsage::Used { last_used_at, service, witness }) = usage else { return None };
-        let by_probe = service == "sts" && *last_used_at <= self.last_probe_at + USE_RECORD_GRAIN;
+        let by_probe = service == "sts" && *last_used_at <= self.last_probe.written + USE_RECORD_GRAIN;
         if !by_probe && counts(*last_used_at, service) {
             return Some(*last_used_at);
         }

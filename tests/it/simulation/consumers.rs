@@ -50,6 +50,10 @@ pub(super) struct Consumer {
     /// The pair before: what a backup holds.
     backup: Option<(String, String)>,
     messages: BTreeSet<String>,
+    /// How many writes of its two settings were accepted.
+    writes_accepted: u64,
+    /// The last accepted write that was applied to the id, and to the secret.
+    writes_applied: (u64, u64),
     pub(super) away_until: Timestamp,
     pub(super) went_back_at: Option<Timestamp>,
 }
@@ -71,6 +75,8 @@ impl Consumer {
             secret: String::new(),
             backup: None,
             messages: BTreeSet::new(),
+            writes_accepted: 0,
+            writes_applied: (0, 0),
             away_until: Timestamp::EPOCH,
             went_back_at: None,
         }
@@ -122,6 +128,29 @@ impl State {
             }
         }
         self.note(format!("{user}: the vendor works with {after:?}"));
+    }
+
+    /// The number of a write that the vendor accepts now.
+    fn accept_write(&mut self, user: &IamUserName) -> u64 {
+        let consumer = &mut self.user(user).consumer;
+        consumer.writes_accepted += 1;
+        consumer.writes_accepted
+    }
+
+    /// What of an accepted write is not overwritten by one that was accepted after it. A setting of two has the value
+    /// that was accepted last, however long the vendor takes to apply it.
+    fn not_overwritten(&mut self, user: &IamUserName, halves: Halves, write: u64) -> Halves {
+        let consumer = &mut self.user(user).consumer;
+        if !consumer.takes_halves {
+            return halves;
+        }
+        let newest = |applied: &mut u64, value: Option<String>| {
+            let value = value.filter(|_| *applied < write);
+            *applied = value.as_ref().map_or(*applied, |_| write);
+            value
+        };
+        let (id, secret) = &mut consumer.writes_applied;
+        (newest(id, halves.0), newest(secret, halves.1))
     }
 
     fn holds_offered(&mut self, user: &IamUserName) -> Value {
@@ -279,9 +308,10 @@ impl SimEgress {
             _ => {
                 let dawdles = self.0.lock().dice.per_mille(150);
                 let after = self.0.lock().dice.span(Duration::from_mins(1), 3 * HOUR);
+                let write = self.0.lock().accept_write(user);
                 match dawdles {
-                    true => self.accept_after(after, user, message, halves),
-                    false => self.accept(user, message, halves),
+                    true => self.apply_after(after, user, message, halves, write),
+                    false => self.apply(user, message, halves, write),
                 }
                 Ok(response(200, &taken))
             }
@@ -312,11 +342,18 @@ impl SimEgress {
         message.is_none_or(|id| self.0.lock().user(user).consumer.messages.insert(id))
     }
 
+    /// Accepts what arrives now, and applies it at once.
     fn accept(&self, user: &IamUserName, message: Option<String>, halves: Halves) {
+        let write = self.0.lock().accept_write(user);
+        self.apply(user, message, halves, write);
+    }
+
+    fn apply(&self, user: &IamUserName, message: Option<String>, halves: Halves, write: u64) {
         if !self.remember(user, message) {
             return;
         }
         let mut state = self.0.lock();
+        let halves = state.not_overwritten(user, halves, write);
         let before = state.held(user);
         state.take(user, halves);
         let taken = state.held(user);
@@ -329,11 +366,27 @@ impl SimEgress {
         }
     }
 
+    /// What got no answer arrives late: it is accepted after what was answered meanwhile.
     fn accept_after(&self, after: Duration, user: &IamUserName, message: Option<String>, halves: Halves) {
         let (egress, user) = (SimEgress(self.0.clone()), user.clone());
         drop(tokio::spawn(async move {
             egress.0.pass(after).await;
             egress.accept(&user, message, halves);
+        }));
+    }
+
+    fn apply_after(
+        &self,
+        after: Duration,
+        user: &IamUserName,
+        message: Option<String>,
+        halves: Halves,
+        write: u64,
+    ) {
+        let (egress, user) = (SimEgress(self.0.clone()), user.clone());
+        drop(tokio::spawn(async move {
+            egress.0.pass(after).await;
+            egress.apply(&user, message, halves, write);
         }));
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyround::driver::entry_after;
 use keyround::ids::{AccessKeyId, IamUserName, RotationId};
 use keyround::ports::JournalError;
-use keyround::rotation::{Blocker, Event, KeyStatus, Next, Rotation, Waiting};
+use keyround::rotation::{Blocker, Event, KeyStatus, Next, Rotation};
 use keyround::time::Timestamp;
 
 use super::Theatre;
@@ -207,11 +207,13 @@ impl Theatre {
     }
 
     async fn mend_rotation(&self, user: &IamUserName) {
-        let (id, next, at, is_calm, is_overdue) = {
+        let (id, next, at, is_calm, is_overdue, is_held) = {
             let state = self.sim.lock();
             let Some(rotation) = state.in_flight(user) else { return };
             let is_overdue = rotation.stage().name() == "soak" && state.told_to_ask.contains(user);
-            (rotation.id(), rotation.next(state.clock()), state.clock(), state.weather.is_calm, is_overdue)
+            let (now, is_calm) = (state.clock(), state.weather.is_calm);
+            let is_held = rotation.held_since(now).is_some();
+            (rotation.id(), rotation.next(now), now, is_calm, is_overdue, is_held)
         };
         let by = "an operator".to_owned();
         if is_calm {
@@ -219,9 +221,8 @@ impl Theatre {
         }
         let event = match next {
             Next::Stuck(blocker) => self.answer_to(user, &blocker, at),
-            Next::Wait { why: Waiting::Held { .. } | Waiting::HeldWhileInactive { .. }, .. } if is_calm => {
-                Event::Resumed { by, at }
-            }
+            // The alert says that it is on hold, whatever is looked at next under that hold.
+            _ if is_calm && is_held => Event::Resumed { by, at },
             // The vendor is asked, and does not know of any new key.
             _ if is_overdue => Event::Abandoned { by, why: "the vendor lost it".to_owned(), at },
             _ => return,
