@@ -11,12 +11,14 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Settings;
 use crate::driver::job::{self, Ask, Back, Cadence, Job, Patience};
 use crate::driver::notice::{self, Notices};
 use crate::driver::pass::{PassUnderWay, Place, place};
 use crate::driver::roster::{
     Call, Claim, RollCall, Roster, call_for, claim, left_alone, must_be_listed, roster,
 };
+use crate::driver::slots::{Slots, host_of};
 use crate::driver::visit::Visited;
 use crate::driver::{Rest, Turn, Watcher, World, clock};
 use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
@@ -48,6 +50,7 @@ pub struct Engine {
     wakes: BTreeMap<Who, Wake>,
     running: JoinSet<Back>,
     on_the_road: HashMap<Id, Job>,
+    slots: Slots,
     roll_call: RollCall,
     rosters: Vec<Roster>,
     forced: bool,
@@ -75,6 +78,7 @@ impl Engine {
             wakes: BTreeMap::new(),
             running: JoinSet::new(),
             on_the_road: HashMap::new(),
+            slots: Slots::default(),
             roll_call: RollCall::default(),
             rosters: Vec::new(),
             forced: false,
@@ -381,7 +385,8 @@ impl Engine {
         }
     }
 
-    /// The next job of a rotation that brings its old key back, or of one that an operator's event is about.
+    /// The next job of a rotation that brings its old key back or whose vendor holds two halves, or of one that an
+    /// operator's event is about.
     fn take_urgent(&mut self) -> Option<Job> {
         let urgent = self.ready.iter().position(|job| self.is_urgent(job))?;
         self.ready.remove(urgent)
@@ -391,24 +396,32 @@ impl Engine {
         let Job::Visit { call, .. } = job else { return false };
         let place = (call.subject.vendor.clone(), Some(call.subject.iam_user.clone()));
         let rotation = self.found.get(&place).and_then(|visited| visited.rotation.as_ref());
-        let is_restoring = rotation.is_some_and(|rotation| matches!(rotation.stage(), Stage::Restore { .. }));
-        is_restoring || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
+        let is_broken = |rotation: &Rotation| {
+            matches!(rotation.stage(), Stage::Restore { .. }) || rotation.half_written().is_some()
+        };
+        rotation.is_some_and(is_broken)
+            || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
     }
 
     /// The next job to send a task for. An urgent one needs no free slot.
-    fn take_ready(&mut self, slots: usize) -> Option<Job> {
-        let urgent = self.take_urgent();
-        urgent.or_else(|| (self.running.len() < slots).then(|| self.ready.pop_front()).flatten())
+    fn take_ready(&mut self, settings: &Settings) -> Option<Job> {
+        self.take_urgent().or_else(|| {
+            let has_slot = |job| self.slots.is_free_for(host_of(job, settings), settings.concurrency);
+            let next = self.ready.iter().position(has_slot)?;
+            self.ready.remove(next)
+        })
     }
 
     fn send_out(&mut self) {
         let world = self.world();
-        while let Some(job) = self.take_ready(world.settings.concurrency) {
+        while let Some(job) = self.take_ready(&world.settings) {
             if let Job::Visit { call: Call { rotation: Some(rotation), .. }, .. } = &job {
                 self.levered.remove(rotation);
             }
+            let host = host_of(&job, &world.settings).map(str::to_owned);
             let (world, stop, watcher) = (world.clone(), self.stop.clone(), Arc::clone(&self.watcher));
             let task = self.running.spawn(job::run(world, job.clone(), stop, watcher));
+            self.slots.take(task.id(), host);
             self.on_the_road.insert(task.id(), job);
         }
     }
@@ -442,6 +455,7 @@ impl Engine {
     }
 
     fn off_the_road(&mut self, task: Id) -> Option<Job> {
+        self.slots.free(task);
         let job = self.on_the_road.remove(&task);
         if let (Some(pass), Some(Job::Visit { call, .. })) = (&mut self.pass, &job) {
             pass.is_back(&call.subject.who());

@@ -29,6 +29,7 @@ mod perform;
 mod preview;
 mod review;
 mod roster;
+mod slots;
 mod teller;
 mod visit;
 

@@ -81,6 +81,27 @@ async fn a_slow_vendor_delays_nobody() {
     assert!(slow >= Duration::from_secs(250), "the slow vendor took {slow:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_host_that_does_not_answer_delays_no_vendor_of_another_host() {
+    let hanging = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let names = [&hanging[..], &["quick"]].concat();
+    let house = House::new(HASTE, &names);
+    let moved = toml(HASTE, &names).replace("https://hooks.example/quick", "https://quick.example/keys");
+    house.configure(&load(&moved));
+    house.all_are(&How::TakesSecs(100));
+    house.is("quick", How::Accepts);
+    let begun = house.stage.now();
+    let found = house.once_on(house.paused_clock(), Patience::Unlimited).await.expect("a journal");
+    let quick = house.time_of("quick", "deleted").await.since(begun);
+    assert!(quick < Duration::from_mins(1), "eight vendors of another host delay it by {quick:?}");
+    assert_eq!(
+        house.deliveries.most_at_once.load(Ordering::SeqCst),
+        7,
+        "six to one host, and one to the other"
+    );
+    assert_eq!(found.len(), names.len(), "and each of the eight has its turn");
+}
+
 #[tokio::test]
 async fn a_rotation_that_cannot_be_read_is_one_vendors_trouble() {
     let house = House::new(HASTE, &["poisoned", "sound"]);
