@@ -23,7 +23,7 @@ use crate::driver::visit::Visited;
 use crate::driver::{Rest, Turn, Watcher, World, clock};
 use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
 use crate::ports::JournalError;
-use crate::rotation::{Rotation, Stage};
+use crate::rotation::Rotation;
 use crate::schedule::{Action, jitter_for};
 use crate::time::Timestamp;
 
@@ -396,20 +396,13 @@ impl Engine {
         let Job::Visit { call, .. } = job else { return false };
         let place = (call.subject.vendor.clone(), Some(call.subject.iam_user.clone()));
         let rotation = self.found.get(&place).and_then(|visited| visited.rotation.as_ref());
-        let is_broken = |rotation: &Rotation| {
-            matches!(rotation.stage(), Stage::Restore { .. }) || rotation.half_written().is_some()
-        };
-        rotation.is_some_and(is_broken)
+        rotation.is_some_and(Rotation::gives_back)
             || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
     }
 
     /// The next job to send a task for. An urgent one needs no free slot.
     fn take_ready(&mut self, settings: &Settings) -> Option<Job> {
-        self.take_urgent().or_else(|| {
-            let has_slot = |job| self.slots.is_free_for(host_of(job, settings), settings.concurrency);
-            let next = self.ready.iter().position(has_slot)?;
-            self.ready.remove(next)
-        })
+        self.take_urgent().or_else(|| self.slots.next_of(&mut self.ready, settings))
     }
 
     fn send_out(&mut self) {
@@ -418,7 +411,7 @@ impl Engine {
             if let Job::Visit { call: Call { rotation: Some(rotation), .. }, .. } = &job {
                 self.levered.remove(rotation);
             }
-            let host = host_of(&job, &world.settings).map(str::to_owned);
+            let host = host_of(&job, &world.settings);
             let (world, stop, watcher) = (world.clone(), self.stop.clone(), Arc::clone(&self.watcher));
             let task = self.running.spawn(job::run(world, job.clone(), stop, watcher));
             self.slots.take(task.id(), host);

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a host that does not answer takes the slots of its own vendors, and a quarter is left for the others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use tokio::task::Id;
 
@@ -17,6 +17,13 @@ pub(super) struct Slots {
 }
 
 impl Slots {
+    /// Takes the first of these jobs that may begin.
+    pub(super) fn next_of(&self, ready: &mut VecDeque<Job>, settings: &Settings) -> Option<Job> {
+        let may_begin = |job: &Job| self.is_free_for(host_of(job, settings).as_deref(), settings.concurrency);
+        let next = ready.iter().position(may_begin)?;
+        ready.remove(next)
+    }
+
     /// A job begins.
     pub(super) fn take(&mut self, task: Id, host: Option<String>) {
         self.taken.insert(task, host);
@@ -28,14 +35,14 @@ impl Slots {
     }
 
     /// Whether another job may begin beside those that are under way. `limit`: how many at once, at least 1.
-    pub(super) fn is_free_for(&self, host: Option<&str>, limit: usize) -> bool {
+    fn is_free_for(&self, host: Option<&str>, limit: usize) -> bool {
         let at_host = |host| self.taken.values().filter(|taken| taken.as_deref() == Some(host)).count();
         self.taken.len() < limit && host.is_none_or(|host| at_host(host) < limit - limit / 4)
     }
 }
 
 /// The host and port to which the vendor of this job is sent its key; `None`: to none that the configuration names.
-pub(super) fn host_of<'a>(job: &Job, settings: &'a Settings) -> Option<&'a str> {
+pub(super) fn host_of(job: &Job, settings: &Settings) -> Option<String> {
     let Job::Visit { call, .. } = job else { return None };
     let Access::Key(access) = &settings.vendors.get(&call.subject.vendor)?.access else { return None };
     let url = access.deliver.iter().find_map(|step| match step {
@@ -44,7 +51,7 @@ pub(super) fn host_of<'a>(job: &Job, settings: &'a Settings) -> Option<&'a str> 
         DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => None,
     })?;
     // A host that a parameter names may be another one for each vendor.
-    url.split('/').nth(2).filter(|host| !host.contains("{{"))
+    url.split('/').nth(2).filter(|host| !host.contains("{{")).map(str::to_owned)
 }
 
 #[cfg(test)]

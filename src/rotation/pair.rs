@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::rotation::event::{Doing, Event, Verification};
 use crate::rotation::machine::Rotation;
 use crate::rotation::refusal::{Refusal, RefusalCode};
+use crate::rotation::stage::Stage;
 
 /// One of the two values that a vendor stores: whose it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -154,6 +155,13 @@ impl Rotation {
     #[must_use]
     pub fn half_written(&self) -> Option<&'static str> {
         Halves::worst_in_words(&self.at_vendor.pairs)
+    }
+
+    /// Whether the next step gives the vendor a pair that works, where it may have none: the old key is brought back, or the
+    /// second of two values is written.
+    #[must_use]
+    pub fn gives_back(&self) -> bool {
+        matches!(self.stage(), Stage::Restore { .. }) || self.half_written().is_some()
     }
 
     /// A delivery is tried. One before it that was never settled may have come to anything.
