@@ -47,7 +47,7 @@ pub struct VendorStatus {
     /// Whom to ask about the vendor.
     #[serde(skip)]
     pub owner: Option<String>,
-    /// The age at which a key is due.
+    /// The age at which a key is due, or with `inactive_by` the age by which it is to be Inactive.
     #[serde(skip)]
     pub max_age: Option<Duration>,
 }

@@ -73,7 +73,7 @@ pub(super) fn of(facts: &Facts, declared: &Declared, findings: &[Finding]) -> Ve
 fn rank(user: &User, key: &Key, facts: &Facts, declared: &Declared, findings: &[Finding]) -> Ranked {
     let vendor = declared.vendor_of(user);
     let max_age = vendor.map_or(MAX_AGE, |vendor| match &vendor.given {
-        Given::Keys { ages, .. } => ages.max_age,
+        Given::Keys { ages, .. } => ages.limit(),
         Given::Role { .. } => MAX_AGE,
     });
     let percent = facts.at.since(key.created_at).as_secs() * 100 / max_age.as_secs().max(1);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::terminal::reason;
 use crate::config::Recipient;
 use crate::config::SecretRef;
 use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
@@ -166,7 +167,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TIME")]
         until: Option<Timestamp>,
         /// The reason; it is kept in the history, so it must not contain secrets
-        #[arg(long)]
+        #[arg(long, value_parser = reason)]
         why: String,
     },
     /// Continue a rotation that is held or stuck
@@ -183,7 +184,7 @@ pub(crate) enum Command {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
         /// The reason; it is kept in the history, so it must not contain secrets
-        #[arg(long)]
+        #[arg(long, value_parser = reason)]
         why: String,
     },
     /// Give a rotation up, and keep every key that the vendor may hold
@@ -194,7 +195,7 @@ pub(crate) enum Command {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
         /// The reason; it is kept in the history, so it must not contain secrets
-        #[arg(long)]
+        #[arg(long, value_parser = reason)]
         why: String,
     },
     /// Write a completion script for a shell
@@ -384,7 +385,7 @@ pub(crate) struct Reveal {
     #[arg(long, requires = "why")]
     pub(crate) again: bool,
     /// The reason for showing it again; it is kept in the history, so it must not contain secrets
-    #[arg(long, requires = "again")]
+    #[arg(long, requires = "again", value_parser = reason)]
     pub(crate) why: Option<String>,
 }
 

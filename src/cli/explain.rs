@@ -108,13 +108,21 @@ fn to_come(text: &mut String, title: &str, steps: &[Step]) {
 
 fn rules(access: &KeyAccess) -> String {
     let ages = access.ages;
-    format!(
-        "a key is due when it is {} old, which is announced {} before, and overdue {} after; a rotation under way keeps \
-         the settings that it began with",
-        in_words(ages.max_age),
-        in_words(ages.warn_before),
-        in_words(ages.overdue_after)
-    )
+    let (due, warn_before, overdue_after) =
+        (in_words(ages.max_age), in_words(ages.warn_before), in_words(ages.overdue_after));
+    let due = match ages.deadline {
+        None => format!(
+            "a key is due when it is {due} old, which is announced {warn_before} before, and overdue {overdue_after} after"
+        ),
+        Some(deadline) => format!(
+            "a key is to be Inactive when it is {} old; so it is due when it is {due} old and up to {} later, which differs \
+             from user to user and is announced {warn_before} before; it is overdue {overdue_after} after that, and at \
+             the latest at {0}",
+            in_words(deadline.inactive_by),
+            in_words(deadline.slack),
+        ),
+    };
+    format!("{due}; a rotation under way keeps the settings that it began with")
 }
 
 /// A sentence begins with a capital letter, unless a name stands there, and ends with a period.

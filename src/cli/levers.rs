@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cli::args::Format;
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::layout::wrapped;
+use crate::cli::operator::operator;
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::driver::{entry_after, owner};
@@ -53,12 +54,6 @@ impl Lever {
             | Lever::Abandon { .. } => true,
         }
     }
-}
-
-/// Who pulls the lever: the user behind sudo, if there is one.
-pub(super) fn operator() -> String {
-    let names = ["SUDO_USER", "USER", "LOGNAME"];
-    names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// What a lever did to one rotation.

@@ -78,16 +78,19 @@ pub(crate) fn start(global: &Global, color: bool) -> Lines {
     }
 }
 
-/// What is logged: what was asked for, or if that cannot be understood, this. At TRACE the SDK quotes the answers of AWS
-/// and its messages, in which there can be session tokens, and whatever a broken answer brought; that is never logged.
+/// What is logged: what was asked for, or if that cannot be understood, this. At TRACE the SDK and the libraries beneath it
+/// quote requests and answers, in which there can be session tokens, signed bodies, and whatever a broken answer brought;
+/// that is never logged.
 #[must_use]
 pub fn log_filter<S>(asked: &str, otherwise: &str) -> impl Filter<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    const QUOTES: &str = "aws_smithy_runtime::client::orchestrator";
+    const QUOTE: [&str; 7] = ["aws_", "h2", "hyper", "lettre", "reqwest", "rustls", "sqlx"];
     let filter = EnvFilter::try_new(asked).unwrap_or_else(|_| EnvFilter::new(otherwise));
-    let is_quote = |line: &Metadata<'_>| *line.level() == Level::TRACE && line.target().starts_with(QUOTES);
+    let is_quote = |line: &Metadata<'_>| {
+        *line.level() == Level::TRACE && QUOTE.iter().any(|library| line.target().starts_with(library))
+    };
     filter.and(filter_fn(move |line| !is_quote(line)))
 }
 

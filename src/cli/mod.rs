@@ -20,6 +20,7 @@ mod levers;
 mod logging;
 mod manual;
 mod metrics;
+mod operator;
 mod policy;
 mod progress;
 mod rehearse;
@@ -31,6 +32,7 @@ mod setup;
 mod standing;
 mod status;
 mod systemd;
+mod terminal;
 mod vendors;
 mod view;
 
@@ -167,7 +169,7 @@ impl Screen {
     #[expect(clippy::unused_self, reason = "results go through the screen, so that they can be found")]
     pub(crate) fn show(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        drop(writeln!(out, "{}", text.trim_end()));
+        drop(writeln!(out, "{}", terminal::shown(text.trim_end())));
     }
 
     /// Writes a result that is a secret. Here a reader that went away is a failure: nobody saw it.
@@ -197,6 +199,7 @@ impl Screen {
             true => format!("{}{hint}", failure.message),
             false => format!("{bold}error{plain}: {}{hint}", failure.message),
         };
+        let words = terminal::shown_in_color(&words);
         let mut err = std::io::stderr().lock();
         match self.log {
             Lines::Prefixed => drop(writeln!(err, "{}", logging::prefixed(&words, Level::ERROR))),

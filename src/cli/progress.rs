@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::cli::history::in_words;
+use crate::cli::terminal::shown;
 use crate::driver::{Rest, Visited, Watcher, rotation_span};
 use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
 use crate::rotation::{Event, RefusalCode, Rotation, Stage, Waiting};
@@ -46,7 +47,7 @@ impl Reporter {
             let bar = bars.add(ProgressBar::new_spinner()).with_prefix(subject.vendor.to_string());
             style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
         });
-        bar.set_message(message);
+        bar.set_message(shown(&message).into_owned());
         bar.tick();
     }
 }

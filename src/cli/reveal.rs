@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::cli::args::{Format, Reveal};
 use crate::cli::exit::{Code, Ended, Failure};
-use crate::cli::levers::{ATTEMPTS_MAX, of_vendor, operator};
+use crate::cli::levers::{ATTEMPTS_MAX, of_vendor};
+use crate::cli::operator::operator;
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::{Access, DeliverStep};

@@ -12,7 +12,7 @@ use crate::config::{Recipient, SecretRef};
 use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::policy::Pattern;
 use crate::rotation::{Plan, Windows};
-pub use crate::schedule::{Ages, Cron};
+pub use crate::schedule::{Ages, Cron, Deadline};
 
 mod request;
 

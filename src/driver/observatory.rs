@@ -277,7 +277,7 @@ fn configured(settings: &Settings, visited: &Visited, status: VendorStatus) -> V
     for key in keys.iter_mut().filter(|key| is_over && key.role == "new") {
         key.role = "old";
     }
-    VendorStatus { owner, account_id, keys, rotation, max_age: Some(access.ages.max_age), ..status }
+    VendorStatus { owner, account_id, keys, rotation, max_age: Some(access.ages.limit()), ..status }
 }
 
 fn unready(sight: &Sight, journal: Option<JournalError>, now: Timestamp) -> Vec<String> {

@@ -263,7 +263,7 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
     };
     let facts = Facts {
         keys: &keys,
-        ages: access.ages,
+        ages: access.ages.of_user(subject.account.as_ref(), &subject.iam_user),
         windows: &access.windows,
         in_flight: rotation.as_ref(),
         now: world.clock.now(),
@@ -353,7 +353,7 @@ fn rested(
         (Rest::Ended(_), _) | (_, None) => Verdict::ended(&rotation),
         (_, Some(access)) => judge(&Facts {
             keys: &keys,
-            ages: access.ages,
+            ages: access.ages.of_user(subject.account.as_ref(), &subject.iam_user),
             windows: &access.windows,
             in_flight: Some(&rotation),
             now: world.clock.now(),

@@ -9,26 +9,14 @@
 //!
 //! **Invariant:** age is counted from AWS's own `CreateDate`, and is never negative.
 
-use std::time::Duration;
-
 use crate::ids::AccessKeyId;
 use crate::rotation::{Effect, KeyMetadata, KeyStatus, Next, Rotation, Stage, VendorHolds, Waiting, Windows};
+use crate::schedule::ages::Ages;
 use crate::schedule::verdict::{Action, State, Verdict, status_word};
 use crate::time::{Timestamp, days_in_words, in_words};
 
 /// AWS lets an IAM user hold this many access keys, of any status, and never more.
 const SLOTS: usize = 2;
-
-/// When a key is due.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ages {
-    /// Older than this: due.
-    pub max_age: Duration,
-    /// Due this soon: a warning.
-    pub warn_before: Duration,
-    /// Due this long and still not rotated: overdue.
-    pub overdue_after: Duration,
-}
 
 /// What is known of one IAM user when it is judged.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +78,7 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn new(facts: &'a Facts<'a>, key: &'a KeyMetadata) -> Case<'a> {
-        let (due_at, overdue_at) = deadlines(key.created_at, facts.ages);
+        let (due_at, overdue_at) = facts.ages.dates(key.created_at);
         Case { facts, key, due_at, overdue_at }
     }
 
@@ -124,6 +112,12 @@ impl<'a> Case<'a> {
             "and keyround created {} in the rotation that was abandoned at {}, so the vendor may use either",
             left.new, left.at
         ))
+    }
+
+    /// What follows the time at which a key is due, where a deadline was asked for.
+    fn inactive_by(&self) -> String {
+        let by = self.facts.ages.deadline.map(|deadline| self.key.created_at + deadline.inactive_by);
+        by.map(|by| format!("; it is to be Inactive by {by}")).unwrap_or_default()
     }
 
     fn start(&self) -> Action {
@@ -232,19 +226,35 @@ fn due_soon(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let left = in_words(case.due_at.since(case.facts.now));
-    let sentence =
-        format!("the key {} is {} old and due in {left}, at {}", case.key.id, case.age(), case.due_at);
+    let sentence = format!(
+        "the key {} is {} old and due in {left}, at {}{}",
+        case.key.id,
+        case.age(),
+        case.due_at,
+        case.inactive_by()
+    );
     Some(case.verdict(State::Warning, "due_soon", sentence, Action::Nothing))
 }
 
 fn fresh(case: &Case<'_>) -> Verdict {
-    let sentence =
-        format!("the key {} is {} old and not due before {}", case.key.id, case.age(), case.due_at);
+    let sentence = format!(
+        "the key {} is {} old and not due before {}{}",
+        case.key.id,
+        case.age(),
+        case.due_at,
+        case.inactive_by()
+    );
     case.verdict(State::Ok, "fresh", sentence, Action::Nothing)
 }
 
 fn due_since(case: &Case<'_>) -> String {
-    format!("the key {} is {} old and due since {}", case.key.id, case.age(), case.due_at)
+    format!(
+        "the key {} is {} old and due since {}{}",
+        case.key.id,
+        case.age(),
+        case.due_at,
+        case.inactive_by()
+    )
 }
 
 /// With two Active keys the older one decides when a person is told; neither is ever chosen.
@@ -295,7 +305,7 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             }
         }
     };
-    let (due_at, overdue_at) = deadlines(rotation.old_created_at(), facts.ages);
+    let (due_at, overdue_at) = facts.ages.dates(rotation.old_created_at());
     let verdict = Verdict {
         state,
         reason,
@@ -398,11 +408,6 @@ fn soaks_until(rotation: &Rotation) -> Timestamp {
     rotation.since() + plan.soak.max(plan.quiet_for)
 }
 
-fn deadlines(created_at: Timestamp, ages: Ages) -> (Timestamp, Timestamp) {
-    let due_at = created_at + ages.max_age;
-    (due_at, due_at + ages.overdue_after)
-}
-
 fn described(keys: &[&KeyMetadata], now: Timestamp) -> String {
     let described = |key: &&KeyMetadata| {
         format!("{} ({} at {now}, {} old)", key.id, status_word(key.status), age(key, now))
@@ -416,6 +421,8 @@ fn age(key: &KeyMetadata, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::ids::{AccessKeyId, RotationId, Subject};
     use crate::rotation::samples;
@@ -758,7 +765,7 @@ mod tests {
     static ANY_TIME: std::sync::LazyLock<Windows> = std::sync::LazyLock::new(Windows::any_time);
 
     fn facts(keys: &[KeyMetadata]) -> Facts<'_> {
-        let ages = Ages { max_age: days(90), warn_before: days(14), overdue_after: days(3) };
+        let ages = Ages { max_age: days(90), warn_before: days(14), overdue_after: days(3), deadline: None };
         Facts {
             keys,
             ages,

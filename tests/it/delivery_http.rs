@@ -69,7 +69,7 @@ fn delivery_trusting(
     let access = KeyAccess {
         account: None,
         users: Users::Named(vec!["vendor-acme".parse().expect("a user")]),
-        ages: Ages { max_age: 90 * day, warn_before: 14 * day, overdue_after: 3 * day },
+        ages: Ages { max_age: 90 * day, warn_before: 14 * day, overdue_after: 3 * day, deadline: None },
         windows: Windows::any_time(),
         plan: Plan::default(),
         deliver,

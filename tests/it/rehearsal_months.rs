@@ -67,6 +67,26 @@ async fn five_months(cron: &str, passes: u64) {
 }
 
 #[tokio::test]
+async fn with_a_deadline_no_key_is_active_at_ninety_days_though_a_rotation_takes_days() {
+    let begin: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+    let days_200 = 200 * DAY;
+    let mut oldest = Vec::new();
+    for windows in ["", "windows = [\"Mon-Fri 09:00-17:00\"]"] {
+        for age in ["inactive_by", "max_age"] {
+            let settings = configured("0 * * * *", &format!("{age} = \"90d\"\n{windows}"));
+            let play = play(&settings, begin, begin + days_200).await;
+            assert_eq!(play.stage.outage(), None);
+            assert!(play.rotations().await.0 >= 2 * VENDORS - 5, "most keys are replaced twice");
+            oldest.push((age, windows, play.oldest));
+        }
+    }
+    println!("the oldest Active key, by what was asked for: {oldest:?}");
+    for (age, windows, oldest) in oldest {
+        assert_eq!(oldest >= 90 * DAY, age == "max_age", "{age} {windows}: a key was Active at {oldest:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_month_is_the_same_month_each_time() {
     let begin: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
     let settings = configuration("17 * * * *");
@@ -155,7 +175,12 @@ async fn play(settings: &Settings, begin: Timestamp, end: Timestamp) -> Play {
 }
 
 fn configuration(cron: &str) -> Settings {
-    let mut text = format!("[schedule]\ncron = \"{cron}\"\njitter = \"0s\"\n");
+    configured(cron, "")
+}
+
+/// With these lines in `[defaults]`.
+fn configured(cron: &str, defaults: &str) -> Settings {
+    let mut text = format!("[schedule]\ncron = \"{cron}\"\njitter = \"0s\"\n[defaults]\n{defaults}\n");
     for number in 0..VENDORS {
         write!(
             text,

@@ -39,9 +39,10 @@ fn judge_vendor(vendor: &DeclaredVendor) -> Vec<Finding> {
         let fix = format!("add a [vendor.{name}.verify] if it can be asked; else keep require_use = true");
         found.push(finding(&NOT_VERIFIED, format!("the vendor {name} has no verify")).fix(fix));
     }
-    if ages.max_age > DAY * AGE_DAYS_MAX {
-        let age = in_words(ages.max_age);
-        found.push(finding(&LONG_AGE, format!("max_age of {name} is {age}")).with("max_age", age));
+    if ages.limit() > DAY * AGE_DAYS_MAX {
+        let (age, key) =
+            (in_words(ages.limit()), if ages.deadline.is_some() { "inactive_by" } else { "max_age" });
+        found.push(finding(&LONG_AGE, format!("{key} of {name} is {age}")).with("max_age", age));
     }
     found
 }

@@ -131,7 +131,7 @@ impl Holding<'_> {
 
     fn too_old(&self) -> Option<Finding> {
         let declared = self.vendor.and_then(|vendor| match &vendor.given {
-            Given::Keys { ages, .. } => Some(ages.max_age),
+            Given::Keys { ages, .. } => Some(ages.limit()),
             Given::Role { .. } => None,
         });
         let (age, max_age) =

@@ -98,7 +98,7 @@ async fn play(
 
 fn lifetime(access: &KeyAccess) -> Duration {
     let plan = &access.plan;
-    access.ages.max_age + plan.soak + plan.quiet_for + plan.cool + PATIENCE
+    access.ages.limit() + plan.soak + plan.quiet_for + plan.cool + PATIENCE
 }
 
 fn account_ids(settings: &Settings) -> std::collections::BTreeMap<AccountName, AccountId> {

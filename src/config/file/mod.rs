@@ -43,7 +43,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 130] = [
+const VOCABULARY: [&str; 132] = [
     "absent",
     "account",
     "account_id",
@@ -94,6 +94,7 @@ const VOCABULARY: [&str; 130] = [
     "iam_users",
     "id",
     "in",
+    "inactive_by",
     "instructions",
     "issuer",
     "jitter",
@@ -147,6 +148,7 @@ const VOCABULARY: [&str; 130] = [
     "secrets",
     "serve",
     "set",
+    "slack",
     "soak",
     "status",
     "subject",

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::reader::{self, Section, Text};
 use super::report::{Mistake, Span};
-use super::together::Opening;
-use crate::config::settings::Ages;
+use super::together::{Opening, lead};
+use crate::config::settings::{Ages, Deadline};
 use crate::rotation::Plan;
 use crate::rotation::{Window, Windows};
 use crate::time::in_words;
@@ -17,6 +17,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const WARN_BEFORE: Duration = Duration::from_hours(14 * 24);
 const PROVE_SUCCESSES: RangeInclusive<u32> = 1..=100;
 const CONCURRENCY: RangeInclusive<u32> = 1..=256;
+/// Keys of one birthday come due within this span.
+const SLACK: Duration = Duration::from_hours(3 * 24);
 const DEFAULT_CONCURRENCY: u32 = 8;
 
 /// What a vendor that says nothing gets.
@@ -26,18 +28,22 @@ pub(super) struct Terms {
     pub(super) plan: Plan,
     /// The `warn_before` that was written, and where.
     warn_before: Option<(Duration, Span)>,
-    /// Where `max_age` was written.
+    /// The `slack` that was written.
+    slack: Option<Duration>,
+    /// Where `max_age` or `inactive_by` was written.
     pub(super) max_age_at: Option<Span>,
     pub(super) opening: Opening,
 }
 
 impl Default for Terms {
     fn default() -> Terms {
-        let ages = Ages { max_age: 90 * DAY, warn_before: WARN_BEFORE, overdue_after: 3 * DAY };
+        let ages =
+            Ages { max_age: 90 * DAY, warn_before: WARN_BEFORE, overdue_after: 3 * DAY, deadline: None };
         Terms {
             ages,
             plan: Plan::default(),
             warn_before: None,
+            slack: None,
             max_age_at: None,
             opening: Opening::of(&Windows::any_time()),
         }
@@ -57,30 +63,55 @@ pub(super) fn defaults(section: Option<Section<'_>>, zone: chrono_tz::Tz) -> (Te
 pub(super) fn read(section: &mut Section<'_>, base: &Terms, zone: chrono_tz::Tz) -> Terms {
     let plan = plan(section, &base.plan, zone);
     let opening = if plan.windows == base.plan.windows { base.opening } else { Opening::of(&plan.windows) };
-    Terms { plan, opening, ..ages(section, base) }
+    ages(section, base, plan, opening)
 }
 
-fn ages(section: &mut Section<'_>, base: &Terms) -> Terms {
+/// `inactive_by` and `slack`; a `max_age` of this section takes the place of a deadline of `[defaults]`.
+fn deadline(section: &mut Section<'_>, base: &Terms, slack: Option<Duration>) -> Option<Deadline> {
+    let max_age = section.entry("max_age").map(|entry| entry.span());
+    let here = section.entry("inactive_by").map(|entry| entry.span());
+    let said = section.duration("inactive_by", SECOND);
+    if let (Some(max_age), Some(here)) = (max_age, here) {
+        let message = "max_age and inactive_by exclude each other".to_owned();
+        let hint =
+            "max_age says when a key is due, inactive_by when it is to be Inactive; leave one of them out";
+        section.report.add(Mistake::new(here, message).hint(hint).elsewhere(max_age, "max_age stands here"));
+    }
+    let inherited = base.ages.deadline.filter(|_| max_age.is_none()).map(|deadline| deadline.inactive_by);
+    let inactive_by = said.or(inherited)?;
+    Some(Deadline { inactive_by, slack: slack.unwrap_or(SLACK) })
+}
+
+fn ages(section: &mut Section<'_>, base: &Terms, plan: Plan, opening: Opening) -> Terms {
+    let slack = section.duration("slack", Duration::ZERO).or(base.slack);
+    let deadline = deadline(section, base, slack);
+    let deadline_here = section.entry("inactive_by").map(|entry| entry.span());
     let max_age_here = section.entry("max_age").map(|entry| entry.span());
     let max_age_said = section.duration("max_age", SECOND);
     let overdue_after = section.duration("overdue_after", Duration::ZERO).unwrap_or(base.ages.overdue_after);
     let warn_before_here = section.entry("warn_before").map(|entry| entry.span());
     let said = section.duration("warn_before", Duration::ZERO).zip(warn_before_here).or(base.warn_before);
-    let max_age = max_age_said.unwrap_or(base.ages.max_age);
+    // What is left of a deadline that cannot be kept is judged together with the rest of the vendor's settings.
+    let max_age = match deadline {
+        Some(Deadline { inactive_by, slack }) => {
+            inactive_by.saturating_sub(lead(&plan, opening) + slack).max(SECOND)
+        }
+        None => max_age_said.unwrap_or(base.ages.max_age),
+    };
     let warn_before = match said {
         Some((warn_before, _)) => warn_before,
         // Nobody who asks for short-lived keys should have to know about warnings.
         None if WARN_BEFORE >= max_age => max_age / 6,
         None => WARN_BEFORE,
     };
-    let judged = max_age_said.is_some() || max_age_here.is_none();
+    let judged = deadline.is_none() && (max_age_said.is_some() || max_age_here.is_none());
     let here = warn_before_here.or(max_age_here).filter(|_| judged && warn_before >= max_age);
     if let (Some((_, said)), Some(here)) = (said, here) {
         section.report.add(always_warned(here, said, warn_before, max_age));
     }
-    let ages = Ages { max_age, warn_before, overdue_after };
-    let max_age_at = max_age_here.or(base.max_age_at);
-    Terms { ages, plan: base.plan.clone(), warn_before: said, max_age_at, opening: base.opening }
+    let ages = Ages { max_age, warn_before, overdue_after, deadline };
+    let max_age_at = deadline_here.or(max_age_here).or(base.max_age_at);
+    Terms { ages, plan, warn_before: said, slack, max_age_at, opening }
 }
 
 fn always_warned(here: Span, said: Span, warn_before: Duration, max_age: Duration) -> Mistake {

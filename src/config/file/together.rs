@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reader::Section;
 use super::report::{Mistake, Report, Span};
 use super::terms::Terms;
-use crate::config::settings::{Ages, ScheduleSettings};
+use crate::config::settings::{Ages, Deadline, ScheduleSettings};
 use crate::rotation::{Plan, Windows};
 use crate::time::{Timestamp, in_words};
 
@@ -24,8 +24,10 @@ const EXAMPLE_DAY: i64 = 1_767_225_600;
 /// As many ticks of a schedule are looked at.
 const TICKS: usize = 100;
 /// The settings of a vendor that decide what is judged here.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "max_age",
+    "inactive_by",
+    "slack",
     "soak",
     "quiet_for",
     "cool",
@@ -70,9 +72,23 @@ impl Opening {
 /// Judges what a vendor is rotated with: its own settings, and those of `[defaults]` where it says nothing.
 pub(super) fn judge(section: &Section<'_>, terms: &Terms) {
     let said = KEYS.into_iter().find_map(|key| section.place_of(key));
-    let place = section.place_of("max_age").or(said).or(terms.max_age_at).unwrap_or(section.span);
+    let place = section
+        .place_of("max_age")
+        .or(section.place_of("inactive_by"))
+        .or(said)
+        .or(terms.max_age_at)
+        .unwrap_or(section.span);
     let who = if said.is_some() { section.title.as_str() } else { "[defaults]" };
-    judge_max_age(section.report, place, who, terms);
+    match terms.ages.deadline {
+        Some(deadline) => judge_deadline(section.report, place, terms, deadline),
+        None => judge_max_age(section.report, place, who, terms),
+    }
+    if let (None, Some(place)) = (terms.ages.deadline, section.place_of("slack")) {
+        let message = "slack does nothing without inactive_by".to_owned();
+        section
+            .report
+            .add(Mistake::new(place, message).hint("add inactive_by = \"90d\", or leave slack out"));
+    }
     let warnings = [
         too_soon(terms),
         too_late(terms),
@@ -84,6 +100,41 @@ pub(super) fn judge(section: &Section<'_>, terms: &Terms) {
     ];
     for warning in warnings.into_iter().flatten() {
         section.report.warn(format!("{who}: {warning}"));
+    }
+}
+
+/// How long before a deadline a rotation begins, besides the slack: from CreateAccessKey until the old key is Inactive.
+pub(super) fn lead(plan: &Plan, opening: Opening) -> Duration {
+    prove(plan) + plan.soak + REPORT_DELAY + plan.quiet_for + opening.longest_closed
+}
+
+/// A deadline that a rotation cannot keep, and one that leaves no time between two rotations.
+fn judge_deadline(report: &Report<'_>, place: Span, terms: &Terms, deadline: Deadline) {
+    let (plan, Deadline { inactive_by, slack }) = (&terms.plan, deadline);
+    let lead = lead(plan, terms.opening) + slack;
+    let written = in_words(inactive_by);
+    let sum = format!(
+        "proving {} + soak {} + {} until AWS reports a use + quiet_for {} + closed windows {} + slack {} = {}",
+        in_words(prove(plan)),
+        in_words(plan.soak),
+        in_words(REPORT_DELAY),
+        in_words(plan.quiet_for),
+        in_words(terms.opening.longest_closed),
+        in_words(slack),
+        in_words(lead),
+    );
+    if inactive_by <= lead {
+        let message =
+            format!("inactive_by = {written} cannot be kept: before a key can be Inactive, it takes {sum}");
+        report.add(Mistake::new(place, message).hint("a longer inactive_by, or shorter waits"));
+    } else if inactive_by - lead <= lead - slack + plan.cool {
+        let message = format!(
+            "inactive_by = {written} leaves too little time between two rotations: a key is due {} after it was created, \
+             when the rotation that created it has not ended: {sum}, and cool {}",
+            in_words(inactive_by - lead),
+            in_words(plan.cool),
+        );
+        report.add(Mistake::new(place, message).hint("a longer inactive_by, or shorter waits"));
     }
 }
 
@@ -228,6 +279,9 @@ pub(super) fn judge_schedule(report: &Report<'_>, schedule: &ScheduleSettings, a
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use crate::config::settings::Access;
     use crate::config::{Environment, Settings, parse};
 
     /// A configuration with these lines in `[defaults]`: its settings, or its mistakes as a person sees them.
@@ -255,6 +309,54 @@ mod tests {
     fn the_defaults_go_together() {
         assert_eq!(read("").expect("settings").warnings, Vec::<String>::new());
         assert_eq!(read("max_age = \"30d\"").expect("settings").warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_deadline_decides_when_a_key_is_due() {
+        let start = |defaults: &str| match &read(defaults).expect("settings").vendors
+            [&"acme".parse().expect("a name")]
+            .access
+        {
+            Access::Key(access) => (access.ages.max_age, access.ages.limit()),
+            Access::Role { .. } => panic!("acme has a key"),
+        };
+        let day = Duration::from_hours(24);
+        // Two days of soak and quiet_for, a quarter of an hour for AWS, twelve seconds of proofs, and the slack.
+        let spent = 2 * day + Duration::from_mins(15) + Duration::from_secs(12);
+        assert_eq!(start("inactive_by = \"90d\""), (87 * day - spent, 90 * day));
+        assert_eq!(start("inactive_by = \"90d\"\nslack = \"0s\""), (90 * day - spent, 90 * day));
+        let closed = start("inactive_by = \"90d\"\nslack = \"0s\"\nwindows = [\"Mon-Fri 00:00-24:00\"]");
+        assert_eq!(closed, (88 * day - spent, 90 * day), "a weekend is two days");
+        assert_eq!(start("max_age = \"60d\""), (60 * day, 60 * day));
+    }
+
+    #[test]
+    fn a_deadline_that_cannot_be_kept_is_a_mistake_with_its_sum() {
+        let refusal = read("inactive_by = \"5d\"").expect_err("a rotation takes longer");
+        assert!(refusal.contains("inactive_by = 5d cannot be kept"), "{refusal}");
+        assert!(refusal.contains("slack 3d"), "{refusal}");
+        let refusal = read("inactive_by = \"12d\"").expect_err("the rotation before is not over");
+        assert!(refusal.contains("too little time between two rotations"), "{refusal}");
+        let refusal = read("inactive_by = \"90d\"\nmax_age = \"90d\"").expect_err("one or the other");
+        assert!(refusal.contains("max_age and inactive_by exclude each other"), "{refusal}");
+    }
+
+    #[test]
+    fn a_vendor_may_have_an_age_of_its_own_beside_a_deadline_of_the_defaults() {
+        let text = |own: &str, defaults: &str| {
+            format!(
+                "[defaults]\n{defaults}\n[vendor.acme]\niam_user = \"acme\"\n{own}\n\
+                 deliver = [{{ kind = \"webhook\", url = \"https://a.example\", secret = \"env:A\" }}]"
+            )
+        };
+        let read = |own, defaults| parse("rotation.toml", &text(own, defaults), &Environment::default());
+        let settings = read("max_age = \"60d\"", "inactive_by = \"90d\"").expect("settings");
+        let Access::Key(access) = &settings.vendors[&"acme".parse().expect("a name")].access else {
+            panic!("a key")
+        };
+        assert_eq!((access.ages.deadline, access.ages.limit()), (None, Duration::from_hours(24 * 60)));
+        let refusal = read("slack = \"1d\"", "").expect_err("nothing to have a slack").render(false);
+        assert!(refusal.contains("slack does nothing without inactive_by"), "{refusal}");
     }
 
     #[test]

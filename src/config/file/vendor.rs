@@ -21,11 +21,13 @@ use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
 /// The ways to say what a vendor was given; a vendor says exactly one.
 const GIVEN: [&str; 4] = ["iam_user", "iam_users", "path", "role_arn"];
 /// What has a meaning only where there is a key to rotate.
-const FOR_KEYS: [&str; 14] = [
+const FOR_KEYS: [&str; 16] = [
     "account",
     "deliver",
     "verify",
     "max_age",
+    "inactive_by",
+    "slack",
     "warn_before",
     "overdue_after",
     "windows",

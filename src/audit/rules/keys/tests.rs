@@ -59,7 +59,7 @@ fn with_keys(name: &str, user: &str) -> DeclaredVendor {
         given: Given::Keys {
             users: vec![user.parse().expect("a name")],
             path: None,
-            ages: Ages { max_age: days(90), warn_before: days(7), overdue_after: days(7) },
+            ages: Ages { max_age: days(90), warn_before: days(7), overdue_after: days(7), deadline: None },
             care: Care { soak: days(1), cool: days(7), verified: true },
         },
         actions: Vec::new(),
