@@ -124,7 +124,7 @@ fn not_read_back(place: &Place, fault: Fault) -> Fault {
         Fault::Unknown(doubt) => (doubt.sentence, doubt.retry_after),
     };
     let sentence = format!("{place} was written and could not be read back: {sentence}");
-    Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new() })
+    Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new(), said: None })
 }
 
 fn unreadable(call: &Call) -> Fault {

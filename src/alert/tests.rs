@@ -434,7 +434,7 @@ fn rotation(failures: u32) -> Rotation {
         account_id: None,
         at: now(),
     };
-    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
     let failure = Event::Unanswered { doing: Doing::List, doubt, at: now() };
     let failures = std::iter::repeat_n(&failure, usize::try_from(failures).expect("a few"));
     Rotation::replay(id, std::iter::once(&started).chain(failures)).expect("a legal life")

@@ -23,9 +23,23 @@ pub struct Proposal {
 
 /// Words that name a program that many firms host, or a firm with several products. They recognise a preset only
 /// as a part of a longer name: `azure-devops`.
-const NEVER_ALONE: [&str; 4] = ["azure", "hashicorp", "hcp", "terraform"];
+const NEVER_ALONE: [&str; 6] = ["ansible", "apache", "azure", "hashicorp", "hcp", "terraform"];
 /// Words that recognise a preset only when they are the whole name of a user: `mongodb-backup` can be anybody's.
-const ONLY_ALONE: [&str; 5] = ["elastic", "kubernetes", "mongodb", "sentry", "vault"];
+const ONLY_ALONE: [&str; 13] = [
+    "airflow",
+    "awx",
+    "elastic",
+    "forgejo",
+    "gitea",
+    "jenkins",
+    "kafka",
+    "kubernetes",
+    "mongodb",
+    "nexus",
+    "sentry",
+    "vault",
+    "zabbix",
+];
 
 impl Proposal {
     /// The vendor.

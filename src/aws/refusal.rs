@@ -89,6 +89,7 @@ where
                         retry_after: retry_after(answer.raw()),
                         nothing_sent: false,
                         pairs: Vec::new(),
+                        said: None,
                     })
                 }
                 code => unbelievable(call, status, code, retry_after(answer.raw())),
@@ -113,7 +114,7 @@ fn unbelievable(call: &Call, status: u16, code: Option<&str>, retry_after: Optio
         let doubt = call.in_doubt(", which does not say whether it was done");
         format!("{call} was answered {status}{code}{doubt}")
     };
-    Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new() })
+    Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new(), said: None })
 }
 
 /// AWS's words for its answer.

@@ -252,6 +252,15 @@ pub(crate) enum CatalogueCommand {
         #[arg(value_name = "PRESET")]
         preset: String,
     },
+    /// Write a preset of your own, with comments, to be filled in
+    New {
+        /// The preset's name: lower-case letters, digits and dashes
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Write this file, which must not exist yet; without it, NAME.toml in this folder
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]

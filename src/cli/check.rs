@@ -8,7 +8,7 @@ use crate::cli::args::Format;
 use crate::cli::exit::{Code, Ended};
 use crate::cli::layout::wrapped;
 use crate::cli::rotate::check_line;
-use crate::cli::{Screen, setup};
+use crate::cli::{Screen, rehearse, setup};
 use crate::config::settings::{Access, Users, VendorSettings};
 use crate::driver::{Tellers, World, preview};
 use crate::ids::AccountName;
@@ -66,6 +66,12 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
         }
         checks.extend(accounts(&world).await.into_iter().map(|check| OneView::new(None, None, check)));
         checks.extend(told(&tellers).await.into_iter().map(|check| OneView::new(None, None, check)));
+    } else {
+        for vendor in settings.vendors.values() {
+            let wrong = rehearse::wrong_samples(&settings, vendor).await;
+            let name = vendor.name.to_string();
+            checks.extend(wrong.into_iter().map(|check| OneView::new(Some(name.clone()), None, check)));
+        }
     }
     let code = if checks.iter().all(|check| check.ok) { Code::Fine } else { Code::Failed };
     show(CheckView { config: path.display().to_string(), vendors, checks }, screen);
@@ -135,8 +141,14 @@ fn show(view: CheckView, screen: &Screen) {
         return screen.show_json(&view);
     }
     let vendors = if view.vendors == 1 { "vendor" } else { "vendors" };
-    let mut lines = vec![format!("{}: no mistakes, {} {vendors}", view.config, view.vendors)];
     let mut checks = view.checks;
+    let mistakes = match checks.iter().filter(|check| check.check.ends_with(": sample") && !check.ok).count()
+    {
+        0 => "no mistakes".to_owned(),
+        1 => "1 mistake".to_owned(),
+        some => format!("{some} mistakes"),
+    };
+    let mut lines = vec![format!("{}: {mistakes}, {} {vendors}", view.config, view.vendors)];
     let count = |ok: bool, checked: bool| {
         checks.iter().filter(|check| (check.ok, check.checked) == (ok, checked)).count()
     };

@@ -175,6 +175,9 @@ mod tests {
             "kubernetes-nodes",
             "acme",
             "vault-keeper",
+            "jenkins-ci",
+            "kafka-backup",
+            "apache-logs",
         ] {
             let text = drafted(user);
             assert!(!text.contains("kind = \"preset\"") && text.contains("is not known"), "{user}:\n{text}");

@@ -1,5 +1,9 @@
 //! `vendors`: the presets that come with the program; `vendors show`: one of them, and a configuration to paste.
 
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::cli::Screen;
@@ -10,6 +14,10 @@ use crate::config::catalogue::{Parameter, Preset, catalogue};
 
 /// Names that are less alike than this are not taken for a typing error.
 const ALIKE_MIN: f64 = 0.75;
+/// The longest name of a new preset.
+const NAME_MAX: usize = 64;
+/// A preset with comments. `NAME` stands for its name.
+const NEW_PRESET: &str = include_str!("new_preset.toml");
 
 #[derive(Serialize)]
 struct PresetView<'a> {
@@ -72,6 +80,7 @@ pub(crate) fn vendors(asked: &Catalogue, screen: &Screen) -> Ended {
     match &asked.command {
         None => list(&presets, screen),
         Some(CatalogueCommand::Show { preset }) => show(known(&presets, preset)?, screen),
+        Some(CatalogueCommand::New { name, output }) => write_new(name, output.as_deref(), screen)?,
     }
     Ok(Code::Fine)
 }
@@ -129,6 +138,40 @@ fn show(preset: &Preset, screen: &Screen) {
     lines.push(format!("- Evidence: {}. Source: {}", preset.evidence.as_str(), preset.source));
     let head = wrapped(&lines.join("\n"), screen.columns);
     screen.show(&format!("{head}\n\nA configuration to paste:\n\n{}", preset.configuration()));
+}
+
+/// Writes a preset with comments, and no file that is there already.
+fn write_new(name: &str, output: Option<&Path>, screen: &Screen) -> Result<(), Failure> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_plain) {
+        let message = format!("{name:?} cannot be the name of a preset");
+        return Err(
+            Failure::new(Code::Usage, message).hinted("lower-case letters, digits and dashes: acme-logs")
+        );
+    }
+    let file = format!("{name}.toml");
+    let path = output.unwrap_or_else(|| Path::new(&file));
+    let shown = path.display();
+    let written = File::options()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(NEW_PRESET.replace("NAME", name).as_bytes()));
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::new(Code::Usage, format!("{shown} exists, and was not changed"))
+        }
+        _ => Failure::new(Code::Failed, format!("{shown} cannot be written: {error}")),
+    })?;
+    let next = format!(
+        "wrote {shown}; fill it in, name its folder in rotation.toml ([presets] folder), and try it with keyround check and \
+         keyround rehearse"
+    );
+    match screen.format {
+        Format::Json => screen.show_json(&serde_json::json!({ "preset": name, "file": path })),
+        Format::Table => screen.show(&wrapped(&next, screen.columns)),
+    }
+    Ok(())
 }
 
 fn capitalised(text: &str) -> String {

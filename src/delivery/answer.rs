@@ -21,7 +21,14 @@ pub(super) fn accepted(host: &str, response: &Response, statuses: &[u16], now: T
 
 fn fault(host: &str, status: u16, retry_after: Option<Duration>) -> Fault {
     let refused = |code, sentence| {
-        Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false, pairs: Vec::new() })
+        Fault::Refused(Refusal {
+            code,
+            sentence,
+            retry_after,
+            nothing_sent: false,
+            pairs: Vec::new(),
+            said: None,
+        })
     };
     match status {
         300..=399 => {
@@ -32,12 +39,13 @@ fn fault(host: &str, status: u16, retry_after: Option<Duration>) -> Fault {
         400..=407 | 409..=499 => refused(RefusalCode::VendorRefused, format!("{host} answered {status}")),
         200..=299 => {
             let sentence = format!("{host} answered {status}, which is not the status that was expected");
-            Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new() })
+            Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new(), said: None })
         }
         _ => Fault::Unknown(Doubt {
             sentence: format!("{host} answered {status}"),
             retry_after,
             pairs: Vec::new(),
+            said: None,
         }),
     }
 }

@@ -124,7 +124,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The order of the steps. A secret that the vendor lacks while it has the id goes before every other change; what only
-    /// reads goes before that, as the secret's step may need it.
+    /// reads and stands before it goes before that, as the secret's step may need it.
     fn order(&self) -> Vec<usize> {
         let steps = &self.vendor.steps;
         let mut order: Vec<usize> = (0..steps.len()).collect();
@@ -134,8 +134,9 @@ impl<'a> Attempt<'a> {
             return order;
         }
         if !steps.iter().any(|step| changes(step) && captures(step)) {
+            let last = urgent.iter().map(|pair| pair.secret).max().unwrap_or(0);
             order.sort_by_key(|index| match &steps[*index] {
-                step if !changes(step) => 0,
+                step if !changes(step) && *index < last => 0,
                 _ if urgent.iter().any(|pair| pair.secret == *index) => 1,
                 _ => 2,
             });
@@ -302,19 +303,20 @@ fn may_have_left(fault: &Fault) -> bool {
 }
 
 fn doubted(refusal: Refusal) -> Fault {
-    let Refusal { sentence, retry_after, pairs, .. } = refusal;
-    Fault::Unknown(Doubt { sentence, retry_after, pairs })
+    let Refusal { sentence, retry_after, pairs, said, .. } = refusal;
+    Fault::Unknown(Doubt { sentence, retry_after, pairs, said })
 }
 
 /// A request that only reads has changed nothing, so its lost answer leaves no doubt about the delivery.
 fn unanswered_question(fault: Fault) -> Fault {
     match fault {
-        Fault::Unknown(Doubt { sentence, retry_after, pairs }) => Fault::Refused(Refusal {
+        Fault::Unknown(Doubt { sentence, retry_after, pairs, said }) => Fault::Refused(Refusal {
             code: RefusalCode::NotSent,
             sentence,
             retry_after,
             nothing_sent: false,
             pairs,
+            said,
         }),
         refused @ Fault::Refused(_) => refused,
     }

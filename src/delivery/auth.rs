@@ -13,6 +13,7 @@ use url::form_urlencoded::byte_serialize;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::settings::{Auth, HttpStep};
+use crate::delivery::said::Sent;
 use crate::delivery::template::Words;
 use crate::delivery::{Prepared, Tools, address, answer, jwt, misconfigured};
 use crate::outward::target;
@@ -29,7 +30,7 @@ pub(super) enum Credentials {
     Nothing,
     Header(Header),
     /// OAuth 2.0 client credentials, RFC 6749 section 4.4: the request that a token is had with.
-    Token(Prepared),
+    Token(Box<(Prepared, Sent)>),
 }
 
 /// What shows who sends the request of `step`. Reads secrets and asks nobody.
@@ -60,7 +61,8 @@ pub(super) async fn credentials(
                 audience,
             };
             let ready = grant.request(&target, *in_body, step.timeout);
-            Credentials::Token(Prepared { target, ready })
+            let sent = Sent::new("POST", target.path(), words, std::slice::from_ref(&grant.client_secret));
+            Credentials::Token(Box::new((Prepared { target, ready }, sent)))
         }
         Some(Auth::Jwt { private_key, issuer, subject }) => {
             let pem = tools.resolve(private_key).await?;
@@ -116,8 +118,10 @@ impl Credentials {
         match self {
             Credentials::Nothing => Ok(None),
             Credentials::Header(header) => Ok(Some(header)),
-            Credentials::Token(request) => {
-                let token = fetch_token(tools, purpose, request, now).await.map_err(nothing_was_delivered)?;
+            Credentials::Token(asked) => {
+                let (request, sent) = *asked;
+                let token = fetch_token(tools, purpose, request, &sent, now).await;
+                let token = token.map_err(nothing_was_delivered)?;
                 Ok(Some(bearer(&token.access_token)))
             }
         }
@@ -157,12 +161,18 @@ impl Drop for Token {
     }
 }
 
-async fn fetch_token(tools: &Tools, purpose: &Purpose, request: Prepared, now: Timestamp) -> Answer<Token> {
+async fn fetch_token(
+    tools: &Tools,
+    purpose: &Purpose,
+    request: Prepared,
+    sent: &Sent,
+    now: Timestamp,
+) -> Answer<Token> {
     let host = target::host_of(&request.target);
     let purpose = Purpose { errand: Errand::Token, ..purpose.clone() };
     let response = tools.egress.send(&purpose, request.ready).await?;
     tracing::debug!(delivery.host = %host, delivery.status = response.status, "a token was asked for");
-    answer::accepted(&host, &response, &[200], now)?;
+    answer::accepted(&host, &response, &[200], now).map_err(|fault| sent.with_answer(fault, &response))?;
     match serde_json::from_str::<Token>(response.body.expose()) {
         Ok(token) if token.token_type.eq_ignore_ascii_case("bearer") => Ok(token),
         Ok(_) | Err(_) => Err(Fault::unknown(format!("{host} answered without a bearer token"))),
@@ -171,14 +181,14 @@ async fn fetch_token(tools: &Tools, purpose: &Purpose, request: Prepared, now: T
 
 /// A doubt about a token is none about the key: that was not sent.
 fn nothing_was_delivered(fault: Fault) -> Fault {
-    let (code, sentence, retry_after) = match fault {
-        Fault::Refused(refusal) => (refusal.code, refusal.sentence, refusal.retry_after),
-        Fault::Unknown(doubt) => (RefusalCode::NotSent, doubt.sentence, doubt.retry_after),
+    let (code, sentence, retry_after, said) = match fault {
+        Fault::Refused(refusal) => (refusal.code, refusal.sentence, refusal.retry_after, refusal.said),
+        Fault::Unknown(doubt) => (RefusalCode::NotSent, doubt.sentence, doubt.retry_after, doubt.said),
     };
     // A token server that is gone is a mistake in the recipe, not word from the vendor.
     let code = if code == RefusalCode::VendorGone { RefusalCode::VendorRefused } else { code };
     let sentence = format!("no token was had, so nothing was sent: {sentence}");
-    Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false, pairs: Vec::new() })
+    Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false, pairs: Vec::new(), said })
 }
 
 #[cfg(test)]

@@ -1,7 +1,4 @@
 //! What a request carries: a text, a JSON document, a form, or a document of the vendor's own with some of it replaced.
-//!
-//! **Invariant:** a masked value is never written back. What a vendor shows as `****` it may take for the new value,
-//! and then something that worked is overwritten with stars.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +8,7 @@ use url::form_urlencoded::byte_serialize;
 use crate::config::settings::Body;
 use crate::delivery::scratch::Scratch;
 use crate::delivery::template::{Captured, Kept, Words};
-use crate::delivery::{Tools, misconfigured};
+use crate::delivery::{Tools, masks, misconfigured};
 use crate::ports::{Answer, Fault};
 use crate::rotation::RefusalCode;
 use crate::secret::Secret;
@@ -19,14 +16,44 @@ use crate::secret::Secret;
 /// A table with this one key stands for what its template comes out as: a number, a list, an object.
 const RAW: &str = "$json";
 
-/// What vendors show in place of a secret, in lower case and without what stands around it.
-const MASKS: [&str; 5] = ["redacted", "masked", "secret value", "sensitive value", "unchanged"];
-
 /// The text and its type.
 pub(super) type BodyAndType = (Option<Secret>, Option<&'static str>);
 
 /// Renders the body of a request.
 pub(super) fn body(tools: &Tools, body: &Body, words: &Words, captured: &Captured) -> Answer<BodyAndType> {
+    let real = made(tools, body, words, captured)?;
+    refuse_masks(words, captured, |words, captured| {
+        let (text, _) = made(tools, body, words, captured)?;
+        Ok(text.into_iter().collect())
+    })?;
+    Ok(real)
+}
+
+/// Refuses texts that hold a value which the vendor masks in an answer. `make` makes them from these words and captures.
+pub(super) fn refuse_masks(
+    words: &Words,
+    captured: &Captured,
+    make: impl FnOnce(&Words, &Captured) -> Answer<Vec<Secret>>,
+) -> Answer<()> {
+    let Some(words) = words.marked() else { return Ok(()) };
+    let marked =
+        captured.iter().map(|(name, kept)| (name.clone(), kept.marked(name).unwrap_or_else(|| kept.clone())));
+    let marked: Captured = marked.collect();
+    let refused = |what: &str| {
+        let sentence =
+            format!("the vendor masks a value of {what} that would have been written back; nothing was sent");
+        Err(Fault::refused(RefusalCode::Misconfigured, sentence))
+    };
+    // A template that only fails with the mark in it does something with the masked value.
+    let Ok(texts) = make(&words, &marked) else { return refused("an earlier answer") };
+    let holds = |name: &&String| {
+        let mark = masks::mark(name);
+        texts.iter().any(|text| text.expose().contains(&mark))
+    };
+    captured.keys().find(holds).map_or(Ok(()), |name| refused(&format!("the document {name}")))
+}
+
+fn made(tools: &Tools, body: &Body, words: &Words, captured: &Captured) -> Answer<BodyAndType> {
     let mut text = Scratch::new();
     let content_type = match body {
         Body::Empty => return Ok((None, None)),
@@ -116,8 +143,7 @@ fn write_form(
     Ok(())
 }
 
-/// The vendor's document as it is to be from now on. What the recipe sets is looked at last, so that only what the
-/// vendor said is searched for masks.
+/// The vendor's document as it is to be from now on.
 fn edited(
     tools: &Tools,
     name: &str,
@@ -132,12 +158,6 @@ fn edited(
     let mut document = json_of(text)?;
     for pointer in set.keys().chain(remove) {
         take_out(&mut document, pointer);
-    }
-    if has_mask(&document) {
-        let sentence = format!(
-            "the vendor masks a value of the document {name} that would have been written back; nothing was sent"
-        );
-        return Err(Fault::refused(RefusalCode::Misconfigured, sentence));
     }
     for (pointer, value) in set {
         let mut text = Scratch::new();
@@ -178,56 +198,11 @@ fn put_in(document: &mut Value, pointer: &str, value: Value) -> Option<()> {
     Some(())
 }
 
-fn has_mask(value: &Value) -> bool {
-    match value {
-        Value::String(text) => is_mask(text),
-        Value::Array(items) => items.iter().any(has_mask),
-        Value::Object(fields) => fields.values().any(has_mask),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-/// Whether a text looks like what stands in place of a secret.
-fn is_mask(text: &str) -> bool {
-    let veiled = |letter: char| matches!(letter, '*' | '\u{2022}' | '\u{25cf}' | '\u{b7}');
-    let mut run = 0;
-    let has_run = text.chars().any(|letter| {
-        run = if veiled(letter) { run + 1 } else { 0 };
-        run == 3
-    });
-    let crossed_out = text.len() >= 4 && text.bytes().take(4).all(|byte| byte.eq_ignore_ascii_case(&b'x'));
-    let bare = text.to_lowercase();
-    let bare = bare.trim_matches(|letter: char| !letter.is_alphanumeric()).replace('_', " ");
-    has_run || crossed_out || MASKS.contains(&bare.as_str())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn what_vendors_show_in_place_of_secrets_is_known() {
-        for mask in [
-            "********",
-            "***",
-            "\u{2022}\u{2022}\u{2022}\u{2022}abcd",
-            "xxxxABCD",
-            "XXXX",
-            "[REDACTED]",
-            "<masked>",
-            "(sensitive value)",
-            "__UNCHANGED__",
-        ] {
-            assert!(is_mask(mask), "{mask}");
-        }
-        for text in ["", "*", "s3://logs/**/x", "AKIAIOSFODNN7EXAMPLE", "hidden gems", "xx", "eu-west-1"] {
-            assert!(!is_mask(text), "{text}");
-        }
-        assert!(has_mask(&json!({"a": [{"b": "******"}]})));
-        assert!(!has_mask(&json!({"a": [1, true, null, "*.log"]})));
-    }
 
     #[test]
     fn a_document_is_changed_where_it_is_said_and_nowhere_else() {

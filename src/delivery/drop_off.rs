@@ -29,6 +29,10 @@ pub(super) async fn put(
 ) -> Answer<Reference> {
     let words = Words::new(offer, Some(secret), &Params::default(), captured);
     let purpose = purpose(offer, number);
+    body::refuse_masks(&words, captured, |words, _| match &step.content {
+        Content::Fields(fields) => Ok(rendered(tools, fields, words)?.into_values().collect()),
+        Content::Text(_) | Content::Json(_) => Ok(whole(tools, step, words)?.into_iter().collect()),
+    })?;
     let (text, version) = match prepared(tools, step, &purpose, &words).await? {
         Prepared::There(reference) => return Ok(reference),
         Prepared::ToWrite { text, instead_of } => (text, instead_of),
@@ -65,8 +69,9 @@ enum Prepared {
     ToWrite { text: Secret, instead_of: String },
 }
 
-async fn prepared(tools: &Tools, step: &DropOffStep, purpose: &Purpose, words: &Words) -> Answer<Prepared> {
-    let whole = match &step.content {
+/// The whole value, where the step does not say members of it.
+fn whole(tools: &Tools, step: &DropOffStep, words: &Words) -> Answer<Option<Secret>> {
+    Ok(match &step.content {
         Content::Text(source) => Some(tools.render("the body", source, words)?),
         Content::Json(value) => {
             let mut text = Scratch::new();
@@ -74,7 +79,11 @@ async fn prepared(tools: &Tools, step: &DropOffStep, purpose: &Purpose, words: &
             Some(text.into_secret())
         }
         Content::Fields(_) => None,
-    };
+    })
+}
+
+async fn prepared(tools: &Tools, step: &DropOffStep, purpose: &Purpose, words: &Words) -> Answer<Prepared> {
+    let whole = whole(tools, step, words)?;
     // Secrets Manager knows a repeat by its token; so all of a secret can be written without the right to read it.
     if let (Some(text), Vault::SecretsManager { .. }) = (&whole, &step.place.vault) {
         return Ok(Prepared::ToWrite { text: text.clone(), instead_of: String::new() });
@@ -115,6 +124,7 @@ fn nothing_was_put(fault: Fault) -> Fault {
             retry_after: doubt.retry_after,
             nothing_sent: false,
             pairs: Vec::new(),
+            said: None,
         }),
     }
 }

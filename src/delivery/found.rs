@@ -6,8 +6,8 @@ use minijinja::value::{Serde, Value as Word};
 use serde_json::Value;
 
 use crate::config::settings::{AnswerPlace, Capture, HttpStep};
-use crate::delivery::Tools;
-use crate::delivery::template::{Captured, Kept, Words};
+use crate::delivery::template::{Captured, Kept, Words, missing_in_answer};
+use crate::delivery::{Tools, misconfigured};
 use crate::ports::{Answer, Fault, Response};
 use crate::rotation::RefusalCode;
 use crate::secret::Secret;
@@ -119,12 +119,27 @@ impl Answered {
         let Some(source) = &step.expect.that else { return Ok(Finding::AsExpected) };
         let document = self.document(self.first())?;
         let words = words.with("answer", Word::from(Serde(document)));
-        // What the predicate speaks of may not be there, and then it does not hold.
+        let unusable = |problem: &str| {
+            let (host, status) = (&self.host, self.status());
+            misconfigured(format!(
+                "{host} answered {status}, and whether that is an acceptance is not known: {problem}; correct the template, \
+                 or let it ask first whether there is such a value (is defined)"
+            ))
+        };
         let said = tools.render("expect.that", source, &words);
-        Ok(match said.as_ref().map(|said| said.expose().trim()) {
-            Ok("true" | "True") => Finding::AsExpected,
-            Ok(_) | Err(_) => self.differs(step, None, "does not say what expect.that asks for"),
-        })
+        if said.as_ref().is_ok_and(|said| matches!(said.expose().trim(), "true" | "True")) {
+            return Ok(Finding::AsExpected);
+        }
+        match (&missing_in_answer(source, &words)[..], said) {
+            ([], Ok(_)) => Ok(self.differs(step, None, "does not say what expect.that asks for")),
+            ([], Err(fault)) => Err(unusable(fault.sentence())),
+            (missing, _) => {
+                let names = missing.join(", ");
+                Err(unusable(&format!(
+                    "the template of expect.that speaks of {names}, which has no value there"
+                )))
+            }
+        }
     }
 
     /// Keeps what the step is to capture.

@@ -5,10 +5,12 @@
 
 use url::Url;
 
-use crate::config::settings::{HttpStep, NextPage, Pages};
+use crate::config::settings::{AnswerPlace, HttpStep, NextPage, Pages};
 use crate::delivery::attempt::Taken;
 use crate::delivery::auth::{Credentials, Header};
 use crate::delivery::found::{Answered, Finding};
+use crate::delivery::said::{self, Sent};
+use crate::delivery::scratch::Scratch;
 use crate::delivery::template::{Captured, Words};
 use crate::delivery::{Prepared, Tools, address, answer, auth, body, misconfigured, params};
 use crate::outward::target;
@@ -37,12 +39,20 @@ pub(super) async fn send(
         vendor.name = %offer.subject.vendor, delivery.step = number, delivery.host = %asked.answered.host,
         delivery.status = asked.answered.status(), "a step was answered"
     );
-    match asked.finding(tools, step, captured)? {
-        Finding::AsExpected => Ok(Taken::Done),
+    let fault = match asked.finding(tools, step, captured) {
+        Ok(Finding::AsExpected) => return Ok(Taken::Done),
         // One value of a pair may have been written all the same, and the other depends on that.
-        Finding::Differs { held: _, sentence } if step.writes.is_some() => Err(Fault::unknown(sentence)),
-        Finding::Differs { held: _, sentence } => Err(Fault::refused(RefusalCode::VendorRefused, sentence)),
-    }
+        Ok(Finding::Differs { held: _, sentence }) if step.writes.is_some() => Fault::unknown(sentence),
+        Ok(Finding::Differs { held: _, sentence }) => Fault::refused(RefusalCode::VendorRefused, sentence),
+        // The vendor did what it was asked for, or did not: a template of ours says nothing of that.
+        Err(fault) if step.changes && is_misconfigured(&fault) => Fault::unknown(fault.sentence()),
+        Err(fault) => fault,
+    };
+    Err(asked.with_answer(fault))
+}
+
+fn is_misconfigured(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refused(refusal) if refusal.code == RefusalCode::Misconfigured)
 }
 
 /// Asks the vendor which key is in force. Where the question is not for this delivery, it has only been accepted.
@@ -62,9 +72,10 @@ pub(super) async fn verify(
         vendor.name = %offer.subject.vendor, delivery.host = %host,
         delivery.status = asked.answered.status(), "the vendor was asked which key is in force"
     );
-    let (held, sentence) = match asked.finding(tools, step, captured)? {
-        Finding::AsExpected => return Ok(Verification::Asked),
-        Finding::Differs { held, sentence } => (held, sentence),
+    let (held, sentence) = match asked.finding(tools, step, captured) {
+        Ok(Finding::AsExpected) => return Ok(Verification::Asked),
+        Ok(Finding::Differs { held, sentence }) => (held, sentence),
+        Err(fault) => return Err(asked.with_answer(fault)),
     };
     let sentence = match held {
         Some(held) => {
@@ -73,7 +84,7 @@ pub(super) async fn verify(
         }
         None => sentence,
     };
-    Err(Fault::refused(RefusalCode::NotInForce, sentence))
+    Err(asked.with_answer(Fault::refused(RefusalCode::NotInForce, sentence)))
 }
 
 /// Sends a request that changes nothing; gives the host that answered as it should.
@@ -87,9 +98,12 @@ pub(super) async fn probe(
     let errand = Errand::Probe { step: number };
     let Some(asked) = ask(tools, step, offer, None, captured, errand).await? else { return Ok(None) };
     let host = asked.answered.host.clone();
-    match asked.finding(tools, step, captured)? {
-        Finding::AsExpected => Ok(Some(host)),
-        Finding::Differs { held: _, sentence } => Err(Fault::refused(RefusalCode::VendorRefused, sentence)),
+    match asked.finding(tools, step, captured) {
+        Ok(Finding::AsExpected) => Ok(Some(host)),
+        Ok(Finding::Differs { held: _, sentence }) => {
+            Err(asked.with_answer(Fault::refused(RefusalCode::VendorRefused, sentence)))
+        }
+        Err(fault) => Err(asked.with_answer(fault)),
     }
 }
 
@@ -98,22 +112,92 @@ struct Asked {
     answered: Answered,
     words: Words,
     equals: Option<Secret>,
+    sent: Sent,
 }
 
 impl Asked {
-    /// Keeps what is to be captured, and says whether the answer is the one that was hoped for.
-    fn finding(self, tools: &Tools, step: &HttpStep, captured: &mut Captured) -> Answer<Finding> {
-        let Asked { answered, words, equals } = self;
-        let found = answered.plain_finding(tools, step, &words, equals.as_ref())?;
-        if let Finding::Differs { .. } = found {
-            return Ok(found);
+    fn finding(&self, tools: &Tools, step: &HttpStep, captured: &mut Captured) -> Answer<Finding> {
+        finding(tools, step, &self.answered, &self.words, self.equals.as_ref(), captured)
+    }
+
+    fn with_answer(&self, fault: Fault) -> Fault {
+        self.sent.with_answer(fault, self.answered.last())
+    }
+}
+
+/// Keeps what is to be captured, and says whether the answer is the one that was hoped for.
+fn finding(
+    tools: &Tools,
+    step: &HttpStep,
+    answered: &Answered,
+    words: &Words,
+    equals: Option<&Secret>,
+    captured: &mut Captured,
+) -> Answer<Finding> {
+    let found = answered.plain_finding(tools, step, words, equals)?;
+    if let Finding::Differs { .. } = found {
+        return Ok(found);
+    }
+    // An answer that is no yes may not have what is to be kept, and then the recipe's own words say more.
+    let judged = answered.judged(tools, step, words)?;
+    if let Finding::AsExpected = judged {
+        answered.capture(tools, step, words, captured)?;
+    }
+    Ok(judged)
+}
+
+/// Holds the `sample` of a step against what it expects of an answer, and captures from it what the next steps need.
+/// `None`: it has no sample.
+pub(super) fn try_sample(
+    tools: &Tools,
+    step: &HttpStep,
+    words: &Words,
+    captured: &mut Captured,
+) -> Option<Answer<()>> {
+    let sample = step.sample.as_ref()?;
+    Some(hold_sample(tools, step, sample, words, captured))
+}
+
+/// The sample with the names of its members rendered: a parameter may say them.
+fn named(tools: &Tools, sample: &serde_json::Value, words: &Words) -> Answer<serde_json::Value> {
+    use serde_json::Value as Json;
+    Ok(match sample {
+        Json::Object(fields) => {
+            let named = fields.iter().map(|(name, value)| {
+                let name = tools.render("sample", name, words)?.expose().to_owned();
+                Ok((name, named(tools, value, words)?))
+            });
+            Json::Object(named.collect::<Answer<_>>()?)
         }
-        // An answer that is no yes may not have what is to be kept, and then the recipe's own words say more.
-        let judged = answered.judged(tools, step, &words)?;
-        if let Finding::AsExpected = judged {
-            answered.capture(tools, step, &words, captured)?;
+        Json::Array(items) => {
+            Json::Array(items.iter().map(|item| named(tools, item, words)).collect::<Answer<_>>()?)
         }
-        Ok(judged)
+        Json::String(_) | Json::Number(_) | Json::Bool(_) | Json::Null => sample.clone(),
+    })
+}
+
+fn hold_sample(
+    tools: &Tools,
+    step: &HttpStep,
+    sample: &serde_json::Value,
+    words: &Words,
+    captured: &mut Captured,
+) -> Answer<()> {
+    let mut body = Scratch::new();
+    body::write_json(tools, &named(tools, sample, words)?, words, &mut body)?;
+    let status = step.expect.status.first().copied().unwrap_or(200);
+    let headers = step.capture.values().filter_map(|capture| match &capture.place {
+        AnswerPlace::Header(name) => Some((name.clone(), "1".to_owned())),
+        AnswerPlace::Pointer(_) | AnswerPlace::Document(_) | AnswerPlace::Search { .. } => None,
+    });
+    let response = Response { status, headers: headers.collect(), body: body.into_secret() };
+    let answered = Answered::new("the sample".to_owned(), response);
+    let equals = equals(tools, step, words)?;
+    match finding(tools, step, &answered, words, equals.as_ref(), captured)? {
+        Finding::AsExpected => Ok(()),
+        Finding::Differs { .. } => Err(misconfigured(
+            "the step's sample is not what its own expect calls an acceptance; correct the one or the other",
+        )),
     }
 }
 
@@ -136,15 +220,25 @@ async fn ask(
     let equals = equals(tools, step, &words)?;
     let header = credentials.header(tools, &purpose, offer.now).await?;
     let target = request.target.clone();
+    let secrets = header.as_ref().map(said::secrets_of).unwrap_or_default();
+    let sent = Sent::new(&step.method, target.path(), &words, &secrets);
     let response = send_one(tools, &purpose, request, header.as_ref()).await?;
     let mut answered = Answered::new(target::host_of(&target), response);
-    answer::accepted(&answered.host, answered.last(), &step.expect.status, offer.now)?;
+    answer::accepted(&answered.host, answered.last(), &step.expect.status, offer.now)
+        .map_err(|fault| sent.with_answer(fault, answered.last()))?;
     if let Some(pages) = &step.pages {
-        let reading =
-            Reading { tools, step, offer, words: &words, purpose: &purpose, header: header.as_ref() };
+        let reading = Reading {
+            tools,
+            step,
+            offer,
+            words: &words,
+            purpose: &purpose,
+            header: header.as_ref(),
+            sent: &sent,
+        };
         reading.rest(&mut answered, &target, pages).await?;
     }
-    Ok(Some(Asked { answered, words, equals }))
+    Ok(Some(Asked { answered, words, equals, sent }))
 }
 
 /// Whether the step is to be taken at all.
@@ -172,6 +266,7 @@ struct Reading<'a> {
     words: &'a Words,
     purpose: &'a Purpose,
     header: Option<&'a Header>,
+    sent: &'a Sent,
 }
 
 impl Reading<'_> {
@@ -188,7 +283,8 @@ impl Reading<'_> {
             request.ready.url = Secret::from(next.as_str());
             here = next;
             let response = send_one(self.tools, self.purpose, request, self.header).await?;
-            answer::accepted(&answered.host, &response, &self.step.expect.status, self.offer.now)?;
+            answer::accepted(&answered.host, &response, &self.step.expect.status, self.offer.now)
+                .map_err(|fault| self.sent.with_answer(fault, &response))?;
             answered.add_page(response);
         }
         Ok(())
@@ -274,7 +370,7 @@ fn add_header(headers: &mut Vec<Header>, header: Option<Header>) -> Answer<()> {
 /// The addresses that a step needs: where a token is had, and its own. Reads secrets and asks nobody.
 pub(super) fn targets(credentials: &Answer<Credentials>, request: &Prepared) -> Vec<Url> {
     let token = match credentials {
-        Ok(Credentials::Token(token)) => Some(token.target.clone()),
+        Ok(Credentials::Token(token)) => Some(token.0.target.clone()),
         Ok(Credentials::Nothing | Credentials::Header(_)) | Err(_) => None,
     };
     token.into_iter().chain([request.target.clone()]).collect()

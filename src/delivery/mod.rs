@@ -12,9 +12,10 @@
 //! or where the recipe looks for one, or a request that never left; everything between is `Unknown`, and so is a
 //! refusal after an earlier step was accepted.
 //!
-//! **Invariant:** no sentence, log line or `Debug` holds a rendered value, a header, a path, or anything that a vendor
-//! sent but its status and, when it was asked for one, an access key id. Sentences name hosts, and a host
-//! depends on no secret and on no answer.
+//! **Invariant:** no sentence or log line holds a rendered value, a header, a path, or anything that a vendor sent but its
+//! status and, when it was asked for one, an access key id. Sentences name hosts, and a host depends on no secret and on
+//! no answer. The path of a request and the words of a refusal stand beside the sentence, in [`crate::rotation::Said`],
+//! without the secrets of the request.
 //!
 //! **Invariant:** a secret goes out under TLS, or to this machine, or where the configuration said `allow_plaintext`.
 
@@ -27,14 +28,18 @@ mod body;
 mod command;
 mod drop_off;
 mod egress;
+mod filters;
 mod found;
 mod http;
 mod jwt;
+mod masks;
 mod message;
 mod params;
 mod preflight;
 mod process;
 mod reach;
+mod redaction;
+mod said;
 mod scratch;
 mod template;
 mod vendor;

@@ -110,6 +110,9 @@ impl Preflight<'_> {
             true | false => self.endpoints(part, "template", targets, step.timeout).await,
         }
         placeholders(step, captured);
+        if let Some(Err(fault)) = http::try_sample(tools, step, &words, captured) {
+            self.add(part, "sample", Err(fault));
+        }
     }
 
     /// Asks the harmless questions of the presets, up to the first that is not answered as it should be.

@@ -6,19 +6,20 @@
 //! **Invariant:** an error says where in the template and what kind of mistake, never what the engine
 //! said of it: its own messages may quote values.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use crypto_box::PublicKey;
-use crypto_box::aead::OsRng;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, Template, UndefinedBehavior};
 
 use crate::delivery::scratch::Scratch;
+use crate::delivery::{filters, masks};
 use crate::ports::Offer;
 use crate::secret::Secret;
+
+/// How much earlier than this delivery a vendor's clock may say that it was updated. While this machine's own clock is
+/// further from AWS's than two minutes, nothing is delivered.
+const CLOCKS_APART: Duration = Duration::from_mins(5);
 
 /// Instructions that one rendering may take. The largest honest template takes a few hundred.
 const FUEL: u64 = 20_000;
@@ -64,12 +65,51 @@ impl Kept {
         }
     }
 
+    /// What may be a secret of it: a text, and in a document each text that is long and no sentence.
+    fn texts(&self) -> Vec<Secret> {
+        match self {
+            Kept::Text(text) => vec![text.clone()],
+            Kept::Document(text) => {
+                let mut texts = Vec::new();
+                collect(&parsed(text), &mut texts);
+                texts
+            }
+        }
+    }
+
+    /// The same with marks in place of what the vendor masks; `None` where it masks nothing.
+    pub(super) fn marked(&self, name: &str) -> Option<Kept> {
+        match self {
+            Kept::Text(text) => masks::marked_text(text.expose(), name).map(Secret::new).map(Kept::Text),
+            Kept::Document(text) => {
+                let marked = masks::marked(parsed(text), name)?;
+                Some(Kept::Document(Secret::new(marked.to_string())))
+            }
+        }
+    }
+
     /// The same shape with other values.
     fn stand_in(&self) -> Value {
         match self {
             Kept::Text(_) => Value::from("1"),
             Kept::Document(text) => Value::from(Serde(scrambled(parsed(text)))),
         }
+    }
+}
+
+/// Adds the texts of a document that are at least 16 bytes long, without a space, and with a digit in them.
+fn collect(value: &serde_json::Value, texts: &mut Vec<Secret>) {
+    use serde_json::Value as Json;
+    match value {
+        Json::String(text) => {
+            let is_long = text.len() >= 16 && !text.contains(' ');
+            if is_long && text.bytes().any(|byte| byte.is_ascii_digit()) {
+                texts.push(Secret::from(text.as_str()));
+            }
+        }
+        Json::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+        Json::Object(fields) => fields.values().for_each(|item| collect(item, texts)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
 }
 
@@ -130,10 +170,17 @@ impl Params {
 }
 
 /// What a template may speak of.
+#[derive(Clone)]
 pub(super) struct Words {
     real: Context,
     stand_in: Context,
     tame: Context,
+    /// With marks in place of what vendors mask; `None` where nothing is masked.
+    marked: Option<Context>,
+    /// `real` is `marked`, so that the filters that hide a text must not.
+    shows_marks: bool,
+    /// The secrets among the words, and what was captured: it may be a token.
+    secrets: Vec<Secret>,
 }
 
 type Context = BTreeMap<&'static str, Value>;
@@ -146,7 +193,17 @@ impl Words {
         };
         let text = secret.map(Secret::expose);
         let [params_said, secrets] = params.values(|secret| Value::from(secret.expose()));
+        let marked: BTreeMap<String, Kept> =
+            captured.iter().filter_map(|(name, kept)| Some((name.clone(), kept.marked(name)?))).collect();
         let real = words(&Subject::of(offer), text, [params_said, secrets, said(Kept::value)]);
+        let marked = (!marked.is_empty()).then(|| {
+            let value = |(name, kept): (&String, &Kept)| {
+                (name.clone(), marked.get(name).map_or_else(|| kept.value(), Kept::value))
+            };
+            let mut context = real.clone();
+            context.insert("captured", Value::from_pairs(captured.iter().map(value)));
+            context
+        });
         let [params_said, secrets] = params.values(|_| Value::from("secret"));
         let other = [params_said, secrets, said(Kept::stand_in)];
         let stand_in = words(&Subject::STAND_IN, secret.map(|_| "secret"), other);
@@ -154,27 +211,46 @@ impl Words {
         let tame_text = text.map(|text| Secret::new(tamed(text)));
         let tame_text = tame_text.as_ref().map(Secret::expose);
         let tame = words(&Subject::of(offer), tame_text, [params_said, secrets, said(Kept::tame)]);
-        Words { real, stand_in, tame }
+        let secrets = secret.into_iter().chain(params.secret.values()).chain(params.own_secrets.values());
+        let key_id = Secret::from(offer.access_key_id.as_str());
+        let secrets =
+            secrets.cloned().chain(captured.values().flat_map(Kept::texts)).chain([key_id]).collect();
+        Words { real, stand_in, tame, marked, shows_marks: false, secrets }
+    }
+
+    /// What must not be repeated of a request that is made with these words.
+    pub(super) fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
+
+    /// Whether the secret of the new pair is among them.
+    pub(super) fn know_pair(&self) -> bool {
+        self.real.contains_key("secret_access_key")
+    }
+
+    /// The same words with marks in place of what vendors mask; `None` where nothing is masked.
+    pub(super) fn marked(&self) -> Option<Words> {
+        let real = self.marked.clone()?;
+        Some(Words { real, shows_marks: true, ..self.clone() })
     }
 
     /// The same words and one more, which is not for addresses.
     pub(super) fn with(&self, name: &'static str, value: Value) -> Words {
         let mut real = self.real.clone();
         real.insert(name, value);
-        Words { real, stand_in: self.stand_in.clone(), tame: self.tame.clone() }
+        Words { real, ..self.clone() }
     }
 
     /// The same words with other values where they are secret, a vendor's or the rotation's: what comes out the same
     /// does not depend on those.
     pub(super) fn stand_in(&self) -> Words {
         let other = || self.stand_in.clone();
-        Words { real: other(), stand_in: other(), tame: other() }
+        Words { real: other(), tame: other(), ..self.clone() }
     }
 
     /// The same words with no character in a secret, or in what a vendor said, that means something in an address.
     pub(super) fn tame(&self) -> Words {
-        let tame = || self.tame.clone();
-        Words { real: tame(), stand_in: self.stand_in.clone(), tame: tame() }
+        Words { real: self.tame.clone(), ..self.clone() }
     }
 
     fn context(&self) -> Value {
@@ -190,6 +266,7 @@ struct Subject<'a> {
     account_id: &'a str,
     iam_user: &'a str,
     rotation_id: String,
+    updated_since: String,
 }
 
 impl Subject<'_> {
@@ -201,6 +278,7 @@ impl Subject<'_> {
         account_id: "000000000000",
         iam_user: "stand-in-user",
         rotation_id: String::new(),
+        updated_since: String::new(),
     };
 
     fn of(offer: &Offer) -> Subject<'_> {
@@ -211,6 +289,7 @@ impl Subject<'_> {
             account_id: offer.account_id.as_str(),
             iam_user: offer.subject.iam_user.as_str(),
             rotation_id: offer.rotation.to_string(),
+            updated_since: offer.offered_at.minus(CLOCKS_APART).to_string(),
         }
     }
 }
@@ -224,6 +303,7 @@ fn words(subject: &Subject<'_>, secret: Option<&str>, [params, secrets, captured
         ("account_id", Value::from(subject.account_id)),
         ("iam_user", Value::from(subject.iam_user)),
         ("rotation_id", Value::from(subject.rotation_id.as_str())),
+        ("updated_since", Value::from(subject.updated_since.as_str())),
         ("params", params),
         ("secrets", secrets),
         ("captured", captured),
@@ -257,26 +337,25 @@ pub(super) struct BadTemplate {
 }
 
 /// The engine, with the filters of the contract.
-pub(super) struct Templates(Environment<'static>);
+pub(super) struct Templates {
+    engine: Environment<'static>,
+    /// The same, but for the filters that would hide the mark of a masked value.
+    showing_marks: Environment<'static>,
+}
 
 impl Templates {
     pub(super) fn new() -> Templates {
-        let mut engine = Environment::new();
-        engine.set_undefined_behavior(UndefinedBehavior::Strict);
-        engine.set_fuel(Some(FUEL));
-        engine.set_debug(false);
-        engine.remove_global("debug");
-        engine.add_filter("urlencode", |text: Cow<'_, str>| urlencode(&text));
-        engine.add_filter("b64encode", |text: &str| BASE64.encode(text));
-        engine.add_filter("b64decode", b64decode);
-        engine.add_filter("sealed_box", sealed_box);
-        Templates(engine)
+        let (mut engine, mut showing_marks) = (bare_engine(), bare_engine());
+        filters::add(&mut engine);
+        filters::add_showing(&mut showing_marks);
+        Templates { engine, showing_marks }
     }
 
     /// Renders the template that stands at `place` in the configuration.
     pub(super) fn render(&self, place: &str, source: &str, words: &Words) -> Result<Secret, BadTemplate> {
         let mut text = Scratch::new();
-        let template = self.0.template_from_named_str("template", source);
+        let engine = if words.shows_marks { &self.showing_marks } else { &self.engine };
+        let template = engine.template_from_named_str("template", source);
         let rendered = template.and_then(|template| {
             let rendered = template.render_captured_to(words.context(), &mut text).map(drop);
             rendered.map_err(|error| name_what_is_missing(error, &template, words))
@@ -284,6 +363,51 @@ impl Templates {
         rendered.map_err(|error| bad(place, &error))?;
         Ok(text.into_secret())
     }
+}
+
+fn bare_engine() -> Environment<'static> {
+    let mut engine = Environment::new();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.set_fuel(Some(FUEL));
+    engine.set_debug(false);
+    engine.remove_global("debug");
+    engine
+}
+
+/// The members of `answer` that a template speaks of, that have no value there, and for which it makes no allowance with
+/// `default` or `is defined`.
+pub(super) fn missing_in_answer(source: &str, words: &Words) -> Vec<String> {
+    let engine = bare_engine();
+    let Ok(template) = engine.template_from_str(source) else { return Vec::new() };
+    let mut names = template.undeclared_variables(true).into_iter().collect::<Vec<_>>();
+    names.retain(|name| {
+        name.starts_with("answer.") && is_missing(name, words) && !is_allowed_for(name, source)
+    });
+    names.sort();
+    names
+}
+
+fn is_missing(path: &str, words: &Words) -> bool {
+    let mut value = Ok(words.context());
+    for step in path.split('.') {
+        value = value.and_then(|value| value.get_attr(step));
+    }
+    value.map_or(true, |value| value.is_undefined())
+}
+
+/// Whether the template asks first whether there is such a member, or one that it is in.
+fn is_allowed_for(path: &str, source: &str) -> bool {
+    let ends = path.match_indices('.').map(|(at, _)| at).skip(1).chain([path.len()]);
+    let allows = |name: &str| {
+        source.match_indices(name).any(|(at, _)| {
+            let after: String = source[at + name.len()..].split_whitespace().collect::<Vec<_>>().join(" ");
+            let after = after.trim_start_matches(')').trim_start();
+            let filter = after.strip_prefix('|').map(str::trim_start);
+            filter.is_some_and(|filter| filter.starts_with("default"))
+                || ["is defined", "is not defined", "is undefined"].iter().any(|test| after.starts_with(test))
+        })
+    };
+    ends.into_iter().any(|end| allows(&path[..end]))
 }
 
 /// The engine's message for a missing word does not name it. The name stands in the template, so it is no secret.
@@ -316,32 +440,6 @@ fn bad(place: &str, error: &Error) -> BadTemplate {
     };
     let line = inner.or(Some(error)).and_then(Error::line).unwrap_or(1);
     BadTemplate { place: place.to_owned(), problem, line }
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters, so that the value fits anywhere in a URL.
-fn urlencode(text: &str) -> String {
-    let encode = |byte: u8| match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
-}
-
-fn b64decode(text: &str) -> Result<String, Error> {
-    let bytes = BASE64.decode(text.trim()).map_err(|_| invalid("not base64"))?;
-    String::from_utf8(bytes).map_err(|_| invalid("not text"))
-}
-
-/// libsodium's `crypto_box_seal`, as GitHub and others ask for it: only the owner of the public key can open it.
-fn sealed_box(text: &str, public_key: &str) -> Result<String, Error> {
-    let key = BASE64.decode(public_key.trim()).map_err(|_| invalid("not base64"))?;
-    let key = PublicKey::from_slice(&key).map_err(|_| invalid("not a public key of 32 bytes"))?;
-    let sealed = key.seal(&mut OsRng, text.as_bytes()).map_err(|_| invalid("not sealed"))?;
-    Ok(BASE64.encode(sealed))
-}
-
-fn invalid(detail: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, detail)
 }
 
 #[cfg(test)]
@@ -389,6 +487,11 @@ mod tests {
         check("{{ 'ü ' | urlencode }}", "%C3%BC%20");
         check("{{ secret_access_key | b64encode | b64decode }}", "se/cret+\"canary\"");
         check("{{ access_key_id[-4:] }}", "0001");
+        check("{{ updated_since }}", "2026-11-23T02:55:00Z");
+        check(
+            "{{ 'some+secret+key' | ses_smtp_password('eu-central-1') }}",
+            "BMXhUYlu5Z3gSXVQORxlVa7XPaz91aGWdfHxvkOZdWZ2",
+        );
         assert!(render("{{ rotation_id }}").is_ok_and(|id| id.len() == 36));
     }
 
@@ -431,15 +534,5 @@ mod tests {
         let half = TEXT_BYTES_MAX / 2;
         assert!(render(&format!("{{{{ 'ab' * {half} }}}}")).is_ok_and(|text| text.len() == TEXT_BYTES_MAX));
         assert!(render(&format!("{{{{ 'ab' * {half} }}}}c")).is_err());
-    }
-
-    #[test]
-    fn a_sealed_box_is_opened_by_the_owner_of_the_key_alone() {
-        let owner = crypto_box::SecretKey::generate(&mut OsRng);
-        let key = BASE64.encode(owner.public_key().as_bytes());
-        let sealed = sealed_box("canary", &key).expect("sealed");
-        let opened = owner.unseal(&BASE64.decode(sealed).expect("base64"));
-        assert_eq!(opened.expect("opened"), b"canary");
-        assert!(sealed_box("canary", "AAAA").is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::config::settings::{Carries, WebhookStep};
 use crate::delivery::message::{Message, Payload, message_id};
+use crate::delivery::said::Sent;
 use crate::delivery::{Prepared, Tools, answer, misconfigured};
 use crate::outward::signing::SigningKey;
 use crate::outward::target::{self, Plaintext};
@@ -40,6 +41,8 @@ pub(super) async fn send(
     carried: Carried<'_>,
 ) -> Answer<()> {
     let request = request(tools, step, number, offer, carried).await?;
+    let key_id = Secret::from(offer.access_key_id.as_str());
+    let sent = Sent::webhook(&[carried.secret, &key_id]);
     let host = target::host_of(&request.target);
     let purpose = Purpose { subject: offer.subject.clone(), errand: Errand::Deliver { step: number - 1 } };
     let response = tools.egress.send(&purpose, request.ready).await?;
@@ -47,7 +50,7 @@ pub(super) async fn send(
         vendor.name = %offer.subject.vendor, delivery.step = number, delivery.host = %host,
         delivery.status = response.status, "a webhook was answered"
     );
-    answer::accepted(&host, &response, &[], offer.now)
+    answer::accepted(&host, &response, &[], offer.now).map_err(|fault| sent.with_answer(fault, &response))
 }
 
 /// The request of step `number`, ready to be sent. Reads the signing secrets.

@@ -184,5 +184,6 @@ fn out_of_time(effect: &Effect) -> Doubt {
         sentence: format!("{} did not end within {secs}s", effect.name()),
         retry_after: None,
         pairs: Vec::new(),
+        said: None,
     }
 }

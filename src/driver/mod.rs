@@ -49,6 +49,7 @@ pub use job::{Ask, Cadence, Patience};
 pub use lookout::{Lookout, Sight};
 pub use observatory::{Observatory, status_of};
 pub use pass::Pass;
+pub(crate) use preview::delivery_checks;
 pub use preview::{Preview, Step, preview, steps};
 pub use roster::owner;
 pub use teller::Teller;

@@ -137,11 +137,13 @@ fn accepted(host: &str, response: &Response, now: Timestamp) -> Answer<()> {
             retry_after,
             nothing_sent: false,
             pairs: Vec::new(),
+            said: None,
         })),
         status => Err(Fault::Unknown(Doubt {
             sentence: format!("{host} answered {status}"),
             retry_after,
             pairs: Vec::new(),
+            said: None,
         })),
     }
 }

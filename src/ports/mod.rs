@@ -49,13 +49,14 @@ impl Fault {
             retry_after: None,
             nothing_sent: false,
             pairs: Vec::new(),
+            said: None,
         })
     }
 
     /// A doubt, in words that hold no secret.
     #[must_use]
     pub fn unknown(sentence: impl Into<String>) -> Fault {
-        Fault::Unknown(Doubt { sentence: sentence.into(), retry_after: None, pairs: Vec::new() })
+        Fault::Unknown(Doubt { sentence: sentence.into(), retry_after: None, pairs: Vec::new(), said: None })
     }
 
     /// The words.

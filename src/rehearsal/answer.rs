@@ -104,9 +104,9 @@ impl Words {
         match value {
             Value::String(source) => Value::String(self.rendered(source)),
             Value::Array(items) => Value::Array(items.iter().map(|item| self.filled(item)).collect()),
-            Value::Object(fields) => {
-                Value::Object(fields.iter().map(|(name, item)| (name.clone(), self.filled(item))).collect())
-            }
+            Value::Object(fields) => Value::Object(
+                fields.iter().map(|(name, item)| (self.rendered(name), self.filled(item))).collect(),
+            ),
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }

@@ -117,7 +117,9 @@ impl Stage {
         newest.map(|key| key.metadata.id.to_string()).unwrap_or_default()
     }
 
-    fn account_id(&self, subject: &Subject) -> AccountId {
+    /// The account of this user: the one of the configuration, or a made-up one.
+    #[must_use]
+    pub fn account_id(&self, subject: &Subject) -> AccountId {
         self.lock().id_of_account(subject.account.as_ref())
     }
 

@@ -341,11 +341,12 @@ impl Rotation {
         if let Stage::Prove { successes, .. } = &mut self.stage {
             *successes = 0;
         }
-        self.fail(doing, &doubt.sentence, doubt.retry_after, at);
+        self.fail(doing, &doubt.in_words(), doubt.retry_after, at);
     }
 
     fn refused(&mut self, doing: Doing, refusal: &Refusal, at: Timestamp) {
-        let sentence = refusal.sentence.as_str();
+        let sentence = refusal.in_words();
+        let sentence = sentence.as_str();
         if doing == Doing::Deliver && refusal.nothing_sent {
             self.take_offer_back();
         }
@@ -430,10 +431,10 @@ impl Rotation {
         let Stage::Verify { new, round, denials, .. } = &verify else { return };
         if *denials < DENIALS_BEFORE_REDELIVERY {
             self.stage = verify;
-            self.fail(Doing::Verify, &refusal.sentence, refusal.retry_after, at);
+            self.fail(Doing::Verify, &refusal.in_words(), refusal.retry_after, at);
         } else if *round < retry::ATTEMPTS_MAX {
             self.enter(self.to_be_delivered(new.clone(), round + 1), at);
-            self.last_fault = Some(refusal.sentence.clone());
+            self.last_fault = Some(refusal.in_words());
         } else {
             let again = self.to_be_delivered(new.clone(), round + 1);
             self.enter(stuck(Blocker::VendorKeepsOldKey { deliveries: *round }, again), at);
@@ -484,7 +485,8 @@ mod tests {
     }
 
     fn unread(seconds: i64) -> Event {
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+        let doubt =
+            Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
         Event::Unanswered { doing: Doing::ReadUsage, doubt, at: at(seconds) }
     }
 
@@ -545,7 +547,8 @@ mod tests {
     }
 
     fn silence(seconds: i64) -> Event {
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+        let doubt =
+            Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
         Event::Unanswered { doing: Doing::Verify, doubt, at: at(seconds) }
     }
 
@@ -587,6 +590,7 @@ mod tests {
                 retry_after: None,
                 nothing_sent: false,
                 pairs: Vec::new(),
+                said: None,
             };
             let begun = 200_000 + time * 1_000_000;
             let refused = Event::Refused { doing: Doing::Verify, refusal, at: at(begun) };
@@ -658,7 +662,8 @@ mod tests {
 
     #[test]
     fn giving_up_ends_whatever_became_of_the_old_key() {
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+        let doubt =
+            Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
         let mut rotation = rotation(&[
             listed(1),
             Event::Intended { intent: Intent::Create, at: at(2) },
@@ -688,7 +693,8 @@ mod tests {
     fn a_plan_without_bounds_is_no_reason_to_panic() {
         let stranger = KeyMetadata { id: key('C'), status: KeyStatus::Active, created_at: at(3) };
         let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-8_000_000) };
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+        let doubt =
+            Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
         let rotation = samples::rotation(
             Plan { doubt_window: Duration::from_secs(u64::MAX), ..Plan::default() },
             &[
@@ -729,7 +735,8 @@ mod tests {
 
     #[test]
     fn an_impatient_resume_does_not_let_an_abandoned_rotation_believe_an_early_listing() {
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+        let doubt =
+            Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
         let rotation = rotation(&[
             listed(1),
             Event::Intended { intent: Intent::Create, at: at(2) },

@@ -128,6 +128,7 @@ mod tests {
             retry_after: None,
             nothing_sent: false,
             pairs: Vec::new(),
+            said: None,
         };
         Event::Refused { doing, refusal, at: at(-days_behind * DAY) }
     }

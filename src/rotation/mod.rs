@@ -59,7 +59,7 @@ pub use machine::{IllegalEvent, Rotation};
 pub use next::{Blocker, Ending, Next, Waiting};
 pub use pair::{AtVendor, Half, Halves, VendorHolds};
 pub use plan::Plan;
-pub use refusal::{Doubt, Refusal, RefusalCode};
+pub use refusal::{Doubt, Refusal, RefusalCode, Said};
 pub use stage::Stage;
 pub use window::{BadWindow, Window, Windows};
 pub use witness::Witness;

@@ -234,7 +234,7 @@ mod tests {
 
     /// A delivery was tried, and left the vendor with this.
     fn tried(rotation: &mut Rotation, pairs: &[Halves], seconds: i64) {
-        let doubt = Doubt { sentence: "no".to_owned(), retry_after: None, pairs: pairs.to_vec() };
+        let doubt = Doubt { sentence: "no".to_owned(), retry_after: None, pairs: pairs.to_vec(), said: None };
         let intent = Intent::Deliver { key: samples::key('B'), round: 1 };
         rotation.apply(&Event::Intended { intent, at: at(seconds) }).expect("legal");
         let event = Event::Unanswered { doing: Doing::Deliver, doubt, at: at(seconds) };
@@ -291,6 +291,7 @@ mod tests {
             retry_after: None,
             nothing_sent: false,
             pairs: vec![Halves::OLD],
+            said: None,
         };
         rotation.apply(&Event::Intended { intent, at: at(20) }).expect("legal");
         let refused = Event::Refused { doing: Doing::Deliver, refusal: refusal.clone(), at: at(21) };

@@ -1,6 +1,7 @@
 //! The two failures of a call: a refusal, which is certain, and a doubt. Both are stored, as events are, and keep
 //! their form.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::rotation::pair::Halves;
 pub struct Refusal {
     /// What kind of no.
     pub code: RefusalCode,
-    /// A sentence for people, without any secret and without the body of an answer.
+    /// A sentence for people, without any secret and without the body of an answer; that stands in `said`.
     pub sentence: String,
     /// How long the other side asked to be left alone, from Retry-After.
     #[serde(
@@ -29,6 +30,9 @@ pub struct Refusal {
     /// Of a delivery that writes id and secret in two requests: what the vendor holds after it, pair by pair.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Halves>,
+    /// What the vendor answered, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Box<Said>>,
 }
 
 /// The kinds of no that the machine tells apart.
@@ -113,7 +117,7 @@ impl RefusalCode {
 /// Neither yes nor no: a time-out, a broken connection, an answer that cannot be believed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Doubt {
-    /// A sentence for people, without any secret and without the body of an answer.
+    /// A sentence for people, without any secret and without the body of an answer; that stands in `said`.
     pub sentence: String,
     /// How long the other side asked to be left alone, from Retry-After.
     #[serde(
@@ -126,6 +130,60 @@ pub struct Doubt {
     /// Of a delivery that writes id and secret in two requests: what the vendor holds after it, pair by pair.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Halves>,
+    /// What the vendor answered, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Box<Said>>,
+}
+
+impl Refusal {
+    /// The sentence, and what the vendor said.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        in_words(&self.sentence, self.said.as_deref())
+    }
+}
+
+impl Doubt {
+    /// The sentence, and what the vendor said.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        in_words(&self.sentence, self.said.as_deref())
+    }
+}
+
+fn in_words(sentence: &str, said: Option<&Said>) -> String {
+    match said {
+        // The status stands in the sentence.
+        Some(Said { path: None, words: None, .. }) | None => sentence.to_owned(),
+        Some(said) => format!("{sentence} ({said})"),
+    }
+}
+
+/// A vendor's answer that was no acceptance, without any secret of the request.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    /// The method of the request, such as `PUT`.
+    pub method: String,
+    /// The path of the request, without its query. `None` for a webhook, whose address may be a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The status of the answer.
+    pub status: u16,
+    /// The beginning of the body, at most 300 printable characters on one line. `None` where there is none, where the
+    /// status is a success, for a question, and where the secrets of the request could not be cut out of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.path, &self.words) {
+            (Some(path), Some(words)) => write!(f, "{} {path}: \"{words}\"", self.method),
+            (Some(path), None) => write!(f, "{} {path}", self.method),
+            (None, Some(words)) => write!(f, "\"{words}\""),
+            (None, None) => write!(f, "{}", self.method),
+        }
+    }
 }
 
 mod optional_secs {

@@ -74,11 +74,13 @@ fn a_retry_after_is_waited_out_whether_it_came_with_a_no_or_without_an_answer() 
         retry_after: Some(Duration::from_mins(2)),
         nothing_sent: false,
         pairs: Vec::new(),
+        said: None,
     };
     let doubt = Doubt {
         sentence: "no answer".to_owned(),
         retry_after: Some(Duration::from_mins(3)),
         pairs: Vec::new(),
+        said: None,
     };
     let after = |event| rotation(Plan::default(), &[event]).next(at(11));
     let no = after(Event::Refused { doing: Doing::List, refusal, at: at(10) });
@@ -1169,6 +1171,7 @@ fn refusal(code: RefusalCode) -> Refusal {
         retry_after: None,
         nothing_sent: false,
         pairs: Vec::new(),
+        said: None,
     }
 }
 
@@ -1177,7 +1180,7 @@ fn refused(doing: Doing, code: RefusalCode, seconds: i64) -> Event {
 }
 
 fn unanswered(doing: Doing, seconds: i64) -> Event {
-    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
     Event::Unanswered { doing, doubt, at: at(seconds) }
 }
 

@@ -47,9 +47,9 @@ fn in_words(event: &Event) -> String {
         Event::Reactivated { .. } => "the old key was set Active again".to_owned(),
         Event::Deleted { request_id, .. } => with_request("deleted", request_id),
         Event::Refused { doing, refusal, .. } => {
-            format!("{}: {} ({})", doing.in_words(), refusal.sentence, refusal.code.as_str())
+            format!("{}: {} ({})", doing.in_words(), refusal.in_words(), refusal.code.as_str())
         }
-        Event::Unanswered { doing, doubt, .. } => format!("{}: {}", doing.in_words(), doubt.sentence),
+        Event::Unanswered { doing, doubt, .. } => format!("{}: {}", doing.in_words(), doubt.in_words()),
         Event::Held { by, why, .. }
         | Event::ReactivationAsked { by, why, .. }
         | Event::Abandoned { by, why, .. } => {

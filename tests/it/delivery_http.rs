@@ -1,6 +1,7 @@
 //! Deliveries to vendors over real sockets.
 
 mod canary;
+mod judging;
 mod outcomes;
 mod recipes;
 mod verifying;

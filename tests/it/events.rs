@@ -8,7 +8,7 @@ use keyround::ids::{AccessKeyId, Subject};
 use keyround::journal::{decode, encode};
 use keyround::rotation::{
     Because, Doing, Doubt, Event, Half, Halves, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal,
-    RefusalCode, Verification, Windows, Witness,
+    RefusalCode, Said, Verification, Windows, Witness,
 };
 use keyround::time::Timestamp;
 
@@ -81,6 +81,26 @@ fn what_a_vendor_holds_of_a_pair_is_stored_where_it_is_known_and_nowhere_else() 
     assert_eq!(decode(&line), Ok(event));
     let whole = Event::Unanswered { doing: Doing::Deliver, doubt: self::doubt(None), at: at(9) };
     assert!(!encode(&whole).contains("pairs"));
+}
+
+#[test]
+fn what_a_vendor_said_is_stored_where_it_answered_and_nowhere_else() {
+    let said = Said {
+        method: "PUT".to_owned(),
+        path: Some("/v1/keys".to_owned()),
+        status: 403,
+        words: Some("quota exceeded".to_owned()),
+    };
+    let refusal = Refusal { said: Some(Box::new(said)), ..refusal(RefusalCode::VendorRefused) };
+    let event = Event::Refused { doing: Doing::Deliver, refusal, at: at(9) };
+    let line = encode(&event);
+    let expected = r#""said":{"method":"PUT","path":"/v1/keys","status":403,"words":"quota exceeded"}"#;
+    assert!(line.contains(expected), "{line}");
+    assert_eq!(decode(&line), Ok(event.clone()));
+    assert!(event.in_words().contains("(PUT /v1/keys: \"quota exceeded\")"), "{}", event.in_words());
+    let unsaid =
+        Event::Refused { doing: Doing::Deliver, refusal: self::refusal(RefusalCode::NotSent), at: at(9) };
+    assert!(!encode(&unsaid).contains(r#""said":"#));
 }
 
 #[test]
@@ -245,12 +265,13 @@ fn refusal(code: RefusalCode) -> Refusal {
         retry_after,
         nothing_sent: false,
         pairs: Vec::new(),
+        said: None,
     }
 }
 
 fn doubt(retry_after_secs: Option<u64>) -> Doubt {
     let retry_after = retry_after_secs.map(Duration::from_secs);
-    Doubt { sentence: "no answer in 20s".to_owned(), retry_after, pairs: Vec::new() }
+    Doubt { sentence: "no answer in 20s".to_owned(), retry_after, pairs: Vec::new(), said: None }
 }
 
 fn at(seconds: u64) -> Timestamp {

@@ -25,6 +25,7 @@ mod notify;
 mod papers;
 mod policies;
 mod presets;
+mod refused;
 mod rehearsal_months;
 mod review;
 mod rotate_moto;

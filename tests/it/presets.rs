@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use keyround::config::catalogue::{Evidence, Preset, catalogue};
+use keyround::config::catalogue::{Evidence, ParameterKind, Preset, catalogue};
 use keyround::config::settings::{Access, DeliverStep, KeyAccess};
 use keyround::config::{Environment, SecretRef, Settings, parse};
 use keyround::delivery::{ConfiguredVendors, Ways};
@@ -144,6 +144,32 @@ async fn every_preset_has_a_probe_that_its_vendor_answers_and_that_changes_nothi
     .await;
 }
 
+/// A parameter that names a field, a variable or a client must not make the sample of a step wrong: the check of samples
+/// keeps a key from being made.
+#[tokio::test]
+async fn the_samples_of_every_preset_fit_whatever_its_parameters_are() {
+    for_each(async |preset, conversation| {
+        let mut other = conversation.clone();
+        for parameter in preset.parameters.iter().filter(|parameter| !parameter.secret) {
+            let is_free = parameter.kind == ParameterKind::Text && parameter.choices.is_empty();
+            let default = parameter.default.as_deref().unwrap_or(&parameter.example).trim_matches('"');
+            let is_name = !default.is_empty()
+                && default.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+            if is_free && is_name && !conversation.params.contains_key(&parameter.name) {
+                other.params.insert(parameter.name.clone(), json!(format!("other_{default}")));
+            }
+        }
+        for conversation in [conversation, &other] {
+            let (_, acme) = set_up(preset, conversation);
+            let checks = acme.preflight(&offer(0)).await;
+            let wrong: Vec<&Check> =
+                checks.iter().filter(|check| !check.ok && check.check.ends_with(": sample")).collect();
+            assert!(wrong.is_empty(), "{wrong:?}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_no_acceptance_is_not_taken_for_one_and_no_secret_is_shown() {
     let log = Log::default();
@@ -224,6 +250,47 @@ fn the_program_lists_its_presets_and_shows_one() {
     assert!(code == Some(0) && shown.contains("[[vendor.fastly-s3.deliver]]"), "{shown}");
     let (code, missed) = keyround(&["vendors", "show", "fastly"]);
     assert!(code == Some(64) && missed.contains("did you mean fastly-"), "{missed}");
+}
+
+#[test]
+fn a_new_preset_passes_check_and_a_rehearsal_and_overwrites_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keyround = |arguments: &[&str]| {
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_keyround"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .expect("keyround runs");
+        let said = String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned();
+        (run.status.code(), said)
+    };
+    let (code, said) = keyround(&["vendors", "new", "acme-logs"]);
+    assert!(code == Some(0) && said.contains("wrote acme-logs.toml"), "{said}");
+    let config = "[presets]\nfolder = \".\"\n[vendor.acme]\niam_user = \"vendor-acme\"\n[[vendor.acme.deliver]]\n\
+                  kind = \"preset\"\npreset = \"acme-logs\"\nparams = { account = \"acme\", token = \"env:TOKEN\" }\n";
+    fs::create_dir(folder.path().join("configuration")).expect("a folder");
+    let path = folder.path().join("configuration/rotation.toml");
+    fs::write(&path, config.replace("\".\"", "\"..\"")).expect("written");
+    for arguments in [
+        &["check", "-c", "configuration/rotation.toml"][..],
+        &["rehearse", "-c", "configuration/rotation.toml"],
+    ] {
+        let (code, said) = keyround(arguments);
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let preset = folder.path().join("acme-logs.toml");
+    // A sample that the step itself would refuse is found without asking anybody.
+    let text = fs::read_to_string(&preset).expect("the preset");
+    fs::write(&preset, text.replace("answer.access_key_id ==", "answer.acess_key_id ==")).expect("written");
+    let (code, said) = keyround(&["check", "-c", "configuration/rotation.toml"]);
+    assert!(code == Some(1) && said.contains("answer.acess_key_id") && said.contains("1 mistake"), "{said}");
+    let before = fs::read(&preset).expect("the preset");
+    let (code, said) = keyround(&["vendors", "new", "acme-logs"]);
+    assert!(code == Some(64) && said.contains("exists, and was not changed"), "{said}");
+    assert_eq!(fs::read(&preset).expect("the preset"), before);
+    for name in ["", "Acme", "../acme", "a b"] {
+        assert_eq!(keyround(&["vendors", "new", name]).0, Some(64), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -461,7 +528,8 @@ impl Far {
                     );
                     lines == ["[default]", &id, &secret]
                 }
-                other => panic!("{other} is nothing that a vendor holds"),
+                // What is made of the pair, as another program made it.
+                made => found == made,
             };
             assert!(as_expected, "{when}: {pointer} has {found:?}, which is not the {what}");
         }
@@ -483,6 +551,9 @@ impl Egress for Far {
         };
         let mut inner = self.lock();
         if message.method != "GET" {
+            // What is written is there.
+            let says = |name: &String| message.url.path().contains(name) || message.body.contains(name);
+            inner.hidden.retain(|name| !says(name));
             let number = inner.writes;
             inner.writes += 1;
             if let Some(status) = inner.refused.get(&number).copied() {

@@ -176,7 +176,7 @@ fn that_the_old_key_is_active_again_is_said_after_aws_answered() {
     let at = now() + HOUR;
     let asked = Event::ReactivationAsked { by: "ops".to_owned(), why: "outage".to_owned(), at };
     let intended = Event::Intended { intent: Intent::Reactivate { key: OLD.parse().expect("a key id") }, at };
-    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
     let lost = Event::Unanswered { doing: Doing::Reactivate, doubt, at };
     let before = [cooling(), vec![asked, intended, lost]].concat();
     let alert = alert_of(&of(State::Rotating, &before), Condition::Reactivated, at).expect("told");
@@ -189,7 +189,8 @@ fn that_the_old_key_is_active_again_is_said_after_aws_answered() {
 #[test]
 fn what_fails_is_told_with_the_time_of_its_first_failure() {
     let failure = |secs| {
-        let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+        let doubt =
+            Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
         Event::Unanswered { doing: Doing::List, doubt, at: now() + Duration::from_secs(secs) }
     };
     let user = of(State::Rotating, &[failure(10), failure(20), failure(60)]);

@@ -20,10 +20,12 @@ use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
 use crate::delivery::{ConfiguredVendors, Ways};
-use crate::driver::{Cadence, Engine, World};
+use crate::driver::{Cadence, Engine, World, delivery_checks};
 use crate::ids::{AccountId, AccountName, IamUserName, Subject, VendorName};
 use crate::journal::MemoryJournal;
+use crate::ports::Check;
 use crate::rehearsal::{JumpingClock, PlaceholderSecrets, Stage, StandInAccounts, StandInVendors};
+use crate::rotation::{KeyMetadata, KeyStatus};
 use crate::time::{SystemClock, Timestamp};
 
 use notebook::Notebook;
@@ -54,6 +56,25 @@ pub(crate) async fn rehearse(config: Option<&Path>, only: &[VendorName], screen:
         Format::Table => screen.show(&timeline::render(&plays)),
     }
     Ok(if plays.iter().all(Play::is_good) { Code::Fine } else { Code::Failed })
+}
+
+/// Whether the samples of this vendor's steps are what the steps expect of an answer. Says only what is wrong.
+pub(super) async fn wrong_samples(settings: &Settings, vendor: &VendorSettings) -> Vec<Check> {
+    let Access::Key(access) = &vendor.access else { return Vec::new() };
+    let Some(user) = cast(access).into_iter().next() else { return Vec::new() };
+    let now = SystemClock.now();
+    let subject =
+        Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user: user.clone() };
+    let stage = Stage::new(now, account_ids(settings));
+    let id = stage.hand_out_key(&subject, now);
+    let stand_ins = StandInVendors::new(stage.clone(), &settings.vendors);
+    let clock = JumpingClock::new(stage.clone(), now, CancellationToken::new());
+    let world = world(settings, vendor, &user, &stage, stand_ins, clock);
+    let old = KeyMetadata { id, status: KeyStatus::Active, created_at: now };
+    let account_id = stage.account_id(&subject);
+    let mut checks = delivery_checks(&world, &subject, &old, account_id).await;
+    checks.retain(|check| !check.ok && check.check.ends_with(": sample"));
+    checks
 }
 
 /// The users of a vendor. Who is under a path only AWS knows, so one is made up.

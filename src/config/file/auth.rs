@@ -6,6 +6,7 @@ use super::report::{Mistake, Span};
 use super::steps;
 use super::template::{self, Scope};
 use super::values::Plaintext;
+use crate::config::SecretRef;
 use crate::config::settings::Auth;
 
 const WAYS: [&str; 5] = ["bearer", "basic", "header", "oauth2", "jwt"];
@@ -51,6 +52,13 @@ fn way_of(section: &mut Section<'_>, way: &str, plaintext: Plaintext, scope: &Sc
 
 fn basic(mut section: Section<'_>, scope: &Scope) -> Option<Auth> {
     let user = required_template(&mut section, "user", "the user, in clear", scope);
+    if let (Some(place), true) =
+        (section.place_of("user"), user.as_deref().is_some_and(|user| user.parse::<SecretRef>().is_ok()))
+    {
+        let mistake = Mistake::new(place, "the user is sent as it stands here, and is no reference");
+        let hint = "secrets = { user = \"…\" } in the step, and user = \"{{ secrets.user }}\" here";
+        section.report.add(mistake.hint(hint));
+    }
     let password = section.required("password", "a reference such as \"credential:acme-password\"");
     let password = password.and_then(|entry| reader::secret(section.report, entry.value));
     section.finish();

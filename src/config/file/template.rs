@@ -12,7 +12,7 @@ use super::report::{Mistake, Report, Span};
 use super::values::nearest;
 
 /// What a template may speak of.
-const VARIABLES: [&str; 12] = [
+const VARIABLES: [&str; 13] = [
     "access_key_id",
     "secret_access_key",
     "credentials_file",
@@ -22,6 +22,7 @@ const VARIABLES: [&str; 12] = [
     "account_id",
     "iam_user",
     "rotation_id",
+    "updated_since",
     "params",
     "captured",
     "secrets",
@@ -29,7 +30,8 @@ const VARIABLES: [&str; 12] = [
 /// These hold the new key's secret half.
 pub(super) const SECRET_VARIABLES: [&str; 3] = ["secret_access_key", "credentials_file", "credentials_json"];
 /// What we bring; `tojson` is the template language's own.
-const FILTERS: [&str; 5] = ["tojson", "urlencode", "b64encode", "b64decode", "sealed_box"];
+const FILTERS: [&str; 6] =
+    ["tojson", "urlencode", "b64encode", "b64decode", "sealed_box", "ses_smtp_password"];
 /// No honest template of a request takes more steps.
 const FUEL: u64 = 20_000;
 /// What the template language itself brings.

@@ -483,9 +483,10 @@ fn refusal(bytes: &mut Bytes<'_>) -> Refusal {
         retry_after: retry_after(bytes),
         nothing_sent: bytes.flag(),
         pairs: Vec::new(),
+        said: None,
     }
 }
 
 fn doubt(bytes: &mut Bytes<'_>) -> Doubt {
-    Doubt { sentence: "no answer".to_owned(), retry_after: retry_after(bytes), pairs: Vec::new() }
+    Doubt { sentence: "no answer".to_owned(), retry_after: retry_after(bytes), pairs: Vec::new(), said: None }
 }

@@ -416,11 +416,17 @@ pub(crate) fn no(code: RefusalCode) -> Outcome {
         retry_after: None,
         nothing_sent: false,
         pairs: Vec::new(),
+        said: None,
     })
 }
 
 pub(crate) fn no_answer() -> Outcome {
-    Outcome::Unknown(Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() })
+    Outcome::Unknown(Doubt {
+        sentence: "no answer".to_owned(),
+        retry_after: None,
+        pairs: Vec::new(),
+        said: None,
+    })
 }
 
 fn used_at(last_used_at: Timestamp, service: &str) -> KeyUsage {

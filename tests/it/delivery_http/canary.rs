@@ -133,8 +133,9 @@ fn secrets() -> Secrets {
 /// A delivery and a question of each kind, all at one vendor.
 fn recipes(base: &str) -> Vec<(DeliverStep, HttpStep)> {
     let webhook = WebhookStep { timeout: IMPATIENT, ..webhook_step(&format!("{base}/CANARY-path")) };
+    // Of a webhook, the address may be a secret. The path of a request from templates is shown, without its secrets.
     let mut step =
-        http_step("PUT", &format!("{base}/CANARY-path?key={{{{ secret_access_key | urlencode }}}}"));
+        http_step("PUT", &format!("{base}/keys/{{{{ secret_access_key | urlencode }}}}?key=CANARY"));
     step.timeout = IMPATIENT;
     step.headers = texts([("x-key", "{{ secret_access_key }}")]);
     step.auth = Some(Auth::Bearer(reference("env:TOKEN")));
@@ -142,7 +143,7 @@ fn recipes(base: &str) -> Vec<(DeliverStep, HttpStep)> {
     let capturing = HttpStep { capture: captures([("it", "/missing")]), ..step.clone() };
     let expecting = expecting("/it", Some("x"));
     let oauth2 = Auth::OAuth2 {
-        token_url: format!("{base}/CANARY-token"),
+        token_url: format!("{base}/token?CANARY"),
         client_id: "keyround".to_owned(),
         client_secret: reference("env:TOKEN"),
         scope: None,
@@ -153,7 +154,7 @@ fn recipes(base: &str) -> Vec<(DeliverStep, HttpStep)> {
         timeout: IMPATIENT,
         auth: Some(Auth::Basic { user: "user".to_owned(), password: reference("env:TOKEN") }),
         expect: expecting.clone(),
-        ..http_step("GET", &format!("{base}/CANARY-path"))
+        ..http_step("GET", &format!("{base}/keys?CANARY"))
     };
     vec![
         (DeliverStep::Webhook(webhook), asking.clone()),
@@ -168,9 +169,11 @@ fn recipes(base: &str) -> Vec<(DeliverStep, HttpStep)> {
 
 /// Every way of not accepting, each with a canary where it can carry one.
 fn answers() -> Vec<Answer> {
-    let echo = json!({"it": "CANARY-body", "error": "CANARY-body", "access_token": "CANARY", "token_type": "CANARY"});
+    // A success may hold what the vendor stores, and is never shown. A refusal is, without the secrets of the request.
+    let stored = json!({"it": "CANARY-body", "error": "CANARY-body", "access_token": "CANARY", "token_type": "CANARY"});
+    let echo = json!({"error": "no CANARY-secret/of+the+new+key"});
     let says = |status| {
-        Answer::json(status, &echo)
+        Answer::json(status, if status < 300 { &stored } else { &echo })
             .header("location", "https://CANARY.acme.invalid/")
             .header("retry-after", "CANARY")
             .header("set-cookie", "CANARY=1")

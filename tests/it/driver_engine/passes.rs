@@ -199,7 +199,7 @@ async fn whether_a_visit_failed_is_told_by_its_last_effect() {
     let found = by_name(house.once(Patience::Short).await);
     assert!(!found["acme"].failed, "it soaks");
     let at = house.stage.now();
-    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new() };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
     house.pull("acme", Event::Unanswered { doing: Doing::ReadUsage, doubt, at }).await;
     let refusal = Refusal {
         code: RefusalCode::Throttled,
@@ -207,6 +207,7 @@ async fn whether_a_visit_failed_is_told_by_its_last_effect() {
         retry_after: None,
         nothing_sent: false,
         pairs: Vec::new(),
+        said: None,
     };
     for _ in 0..3 {
         let refusal = refusal.clone();

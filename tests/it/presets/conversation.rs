@@ -7,8 +7,8 @@
 //! | `secrets` | the values of secrets that must have a form |
 //! | `auth` | headers that every request must have, or it is answered with 401 |
 //! | `state` | what the vendor holds |
-//! | `routes` | `METHOD URL`: `when` (pairs that must be equal, or it is answered with `otherwise`), `set`, `drop`, `bump`, and the answer |
-//! | `holds` | where in the state the pair is in the end: `id`, `secret`, `file`, `json` |
+//! | `routes` | `METHOD URL`, or `METHOD URL WORDS` where the body must contain these words: `when` (pairs that must be equal, or it is answered with `otherwise`), `set`, `drop`, `bump`, and the answer |
+//! | `holds` | where in the state the pair is in the end: `id`, `secret`, `file`, `json`, or what is made of it |
 //! | `moves` | what of the state a repeated delivery may change |
 //! | `stays` | what of the state no delivery may change |
 //! | `variants` | the same with other `params`, `state` and `holds` |
@@ -17,7 +17,7 @@
 //!
 //! In `set` and in answers, a string that begins with `$` stands for something: `$body/pointer`, `$form.name`,
 //! `$path.name`, `$query.name`, `$header.name`, `$state/pointer`, `$values/pointer` (an object's values, as a list),
-//! `$opened/pointer` (a sealed box of the body), `$pair.id`, `$pair.secret` (of a body `id:secret`). Names in braces are
+//! `$opened/pointer` (a sealed box of the body), `$xml.name` (the text of an element of the body), `$pair.id`, `$pair.secret` (of a body `id:secret`). Names in braces are
 //! parts of the address.
 
 use std::collections::BTreeMap;
@@ -139,7 +139,7 @@ impl Conversation {
 
     /// The same, and every request of this kind is answered with this status.
     pub(super) fn failing(&self, route: &str, status: u16) -> Conversation {
-        let body = json!({"message": "CANARY-body", "id": "CANARY-body"});
+        let body = json!({"message": "what the vendor says", "id": "1"});
         let (route, set) = (route.to_owned(), BTreeMap::new());
         self.refusing(&No { route, status, body, set, says: String::new() })
     }
@@ -149,7 +149,10 @@ impl Conversation {
         let address = message.url.as_str().split('?').next().unwrap_or_default();
         let found = self.routes.iter().find_map(|(name, route)| {
             let (method, pattern) = name.split_once(' ')?;
-            let parts = (method == message.method).then(|| parts(pattern, address)).flatten()?;
+            let (pattern, words) = pattern.split_once(' ').unwrap_or((pattern, ""));
+            let parts = (method == message.method && message.body.contains(words))
+                .then(|| parts(pattern, address))
+                .flatten()?;
             Some((name.clone(), route.clone(), parts))
         });
         let Some((name, route, parts)) = found else {
@@ -264,6 +267,10 @@ impl Asked<'_> {
             "query" => {
                 let mut pairs = self.message.url.query_pairs();
                 json!(pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()))
+            }
+            "xml" => {
+                let rest = self.message.body.split_once(&format!("<{name}>"));
+                json!(rest.and_then(|(_, rest)| rest.split_once("</")).map(|(text, _)| text))
             }
             "pair" if name == "id" => json!(pair().split(':').next()),
             "pair" => json!(pair().split_once(':').map(|(_, secret)| secret)),

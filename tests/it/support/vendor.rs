@@ -121,6 +121,8 @@ type OnTaking = Box<dyn Fn(&Pair) + Send + Sync>;
 pub(crate) enum Answer {
     /// Answers; takes the pair if the status is a 2xx.
     Says { status: u16, headers: Vec<(String, String)>, body: String },
+    /// Answers with this status and what is made of the request, and takes nothing.
+    Echoes(u16, fn(&Received) -> String),
     /// Answers 200 and forgets the pair.
     Forgets,
     /// Takes the pair and closes the connection without a word.
@@ -355,6 +357,11 @@ impl Shared {
                     return Ok(Then::Close);
                 }
                 say(to, status, &headers, &body, body.len())?;
+                return Ok(Then::Listen);
+            }
+            Answer::Echoes(status, made_of) => {
+                let body = made_of(request);
+                say(to, status, &[], &body, body.len())?;
                 return Ok(Then::Listen);
             }
             Answer::Forgets => {
