@@ -108,8 +108,7 @@ impl Engine {
         self.worlds.borrow().clone()
     }
 
-    /// Works until the cadence, or the stop, ends it. What is under way is let finish its effect,
-    /// also when the journal fails.
+    /// Works until the cadence, or the stop, ends it. What is under way finishes its effect, also when the journal fails.
     ///
     /// # Errors
     ///
@@ -223,8 +222,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Starting up is carrying on: what is under way is looked at now, whenever the next tick is. A
-    /// tick that was missed is made up once, however many were.
+    /// Starting up is carrying on: what is under way is looked at now. Missed ticks are made up once, however many.
     async fn take_up(&mut self) -> Result<(), JournalError> {
         let world = self.world();
         self.last_tick = world.journal.last_tick().await?;
