@@ -84,6 +84,8 @@ pub struct RotationStatus {
     pub old_access_key_id: String,
     /// The one that replaces it.
     pub new_access_key_id: Option<String>,
+    /// How it is made: `routine`, or the mode of the incident that was declared for the old key.
+    pub mode: &'static str,
     /// What the vendor holds: `old`, `new`, `half` (the id of one key and the secret of the other) or `unknown`.
     pub vendor_holds: &'static str,
     /// Where it would go on, if it is stuck.
@@ -115,6 +117,7 @@ impl RotationStatus {
             next_at,
             old_access_key_id: rotation.old().to_string(),
             new_access_key_id: rotation.stage().new_key().map(ToString::to_string),
+            mode: rotation.mode(),
             vendor_holds: rotation.vendor_holds().as_str(),
             resumes_in: rotation.stage().resumes_in(),
         }

@@ -1,5 +1,7 @@
 //! The command line, as typed.
 
+mod incident;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,6 +12,8 @@ use crate::config::SecretRef;
 use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::policy::Severity;
 use crate::time::Timestamp;
+
+pub(crate) use incident::Incident;
 
 /// Rotate the AWS access keys of third-party vendors without cutting one of them off.
 #[derive(Debug, Parser)]
@@ -183,6 +187,9 @@ pub(crate) enum Command {
     Reactivate {
         /// The vendor, as in `[vendor.NAME]`
         vendor: VendorName,
+        /// Also a key that an incident was declared for
+        #[arg(long)]
+        exposed: bool,
         /// The reason; it is kept in the history, so it must not contain secrets
         #[arg(long, value_parser = reason)]
         why: String,
@@ -198,6 +205,11 @@ pub(crate) enum Command {
         #[arg(long, value_parser = reason)]
         why: String,
     },
+    /// Declare keys exposed: replace them, or set them Inactive, before all else
+    ///
+    /// It overrides a rotation under way, holds, windows and every gate of the plan. `keyround run` acts on it within
+    /// seconds; where it does not run, this command carries it on. keyround never sets an exposed key Active again.
+    Incident(Incident),
     /// Write a completion script for a shell
     Completions {
         /// The shell

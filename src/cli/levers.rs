@@ -27,7 +27,7 @@ pub(super) const ATTEMPTS_MAX: u32 = 20;
 pub(crate) enum Lever {
     Hold { until: Option<Timestamp>, why: String },
     Resume,
-    Reactivate { why: String },
+    Reactivate { why: String, exposed: bool },
     Abandon { why: String },
     Acknowledge { user: Option<IamUserName> },
 }
@@ -38,7 +38,9 @@ impl Lever {
         match self {
             Lever::Hold { until, why } => Event::Held { until: *until, by, why: why.clone(), at },
             Lever::Resume => Event::Resumed { by, at },
-            Lever::Reactivate { why } => Event::ReactivationAsked { by, why: why.clone(), at },
+            Lever::Reactivate { why, exposed } => {
+                Event::ReactivationAsked { by, why: why.clone(), exposed: *exposed, at }
+            }
             Lever::Abandon { why } => Event::Abandoned { by, why: why.clone(), at },
             Lever::Acknowledge { .. } => Event::Acknowledged { by, at },
         }
@@ -162,6 +164,14 @@ fn why_not(rotation: &Rotation, event: &Event) -> String {
             "the new key was not shown to anybody yet, so the vendor cannot have it; `keyround reveal` shows \
              it".to_owned()
         }
+        (Event::ReactivationAsked { exposed: false, .. }, _) if rotation.is_exposed(rotation.old()) => format!(
+            "the old key {} is exposed, as the incident says, so it was not set Active; nothing was changed. `--exposed` says \
+             that you want it back all the same",
+            rotation.old()
+        ),
+        (Event::Abandoned { .. }, _) if rotation.is_cut_due() => {
+            "an exposed key is still to be set Inactive; nothing was changed. Retry when that is done".to_owned()
+        }
         (Event::ReactivationAsked { .. }, Stage::Cool { .. }) => {
             "the old key may be about to be deleted, so it was not set Active; nothing was changed. Retry in five \
              minutes, after the next pass"
@@ -192,6 +202,7 @@ fn outlook(before: &Rotation, rotation: &Rotation) -> String {
         Next::Wait { until, why } => why.until(until),
         Next::Stuck(blocker) => blocker.to_string(),
         Next::Ended(Ending::Abandoned) => what_stays(before),
+        Next::Ended(Ending::Cut) => "the exposed key was set Inactive and is not replaced".to_owned(),
         Next::Ended(Ending::Done) => "the rotation is done".to_owned(),
     }
 }
@@ -239,7 +250,7 @@ mod tests {
 
     #[test]
     fn who_wants_a_key_back_that_may_be_on_its_way_out_is_told_when_to_ask_again() {
-        let asked = Lever::Reactivate { why: "a test".to_owned() }.event(at(900_001));
+        let asked = Lever::Reactivate { why: "a test".to_owned(), exposed: false }.event(at(900_001));
         assert!(cooling(&[]).apply(&asked).is_ok());
         let because = Because::Superseded { by: key('B'), verified_at: at(5) };
         let intent = Intent::Delete { key: key('A'), because };

@@ -13,6 +13,7 @@ mod exit;
 mod explain;
 mod findings;
 mod history;
+mod incident;
 mod init;
 mod journal;
 mod layout;
@@ -106,8 +107,8 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
             levers::pull(config, &vendor, levers::Lever::Hold { until, why }, screen).await
         }
         Command::Resume { vendor } => levers::pull(config, &vendor, levers::Lever::Resume, screen).await,
-        Command::Reactivate { vendor, why } => {
-            levers::pull(config, &vendor, levers::Lever::Reactivate { why }, screen).await
+        Command::Reactivate { vendor, exposed, why } => {
+            levers::pull(config, &vendor, levers::Lever::Reactivate { why, exposed }, screen).await
         }
         Command::Reveal(reveal) => reveal::reveal(config, reveal, screen).await,
         Command::Ack { vendor, user } => {
@@ -116,6 +117,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Abandon { vendor, why } => {
             levers::pull(config, &vendor, levers::Lever::Abandon { why }, screen).await
         }
+        Command::Incident(asked) => incident::incident(config, asked, screen).await,
         Command::Completions { shell } => Ok(manual::completions(shell, screen)),
         Command::Schema => Ok(manual::schema(screen)),
         Command::Man { command } => manual::man(command.as_deref(), screen),

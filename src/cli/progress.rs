@@ -163,6 +163,7 @@ fn log(rotation: &Rotation, event: &Event) {
         | Event::Held { .. }
         | Event::Resumed { .. }
         | Event::ReactivationAsked { .. }
+        | Event::IncidentDeclared { .. }
         | Event::Abandoned { .. } => {
             tracing::info!(rotation.stage = stage, "{line}");
         }
@@ -187,6 +188,7 @@ fn in_a_line(event: &Event, user: &IamUserName) -> String {
         Event::Held { .. } => format!("held {what}"),
         Event::Resumed { .. } => format!("resumed {what}"),
         Event::ReactivationAsked { .. } => format!("reactivation requested {what}"),
+        Event::IncidentDeclared { .. } => format!("incident declared for user {user}: {what}"),
         Event::Abandoned { .. } => format!("abandoned {what}"),
         Event::Probed { .. }
         | Event::Delivered { .. }

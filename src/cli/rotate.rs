@@ -66,7 +66,7 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     let reporter = Arc::new(Reporter::new(screen.progress));
     let watchers = Watchers(vec![Arc::clone(&reporter) as _, lookout]);
     let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
-    let ask = Ask { vendors: asked.only.vendors, force: asked.force };
+    let ask = Ask { vendors: asked.only.vendors, force: asked.force, ..Ask::default() };
     let patience = if asked.wait { Patience::Unlimited } else { Patience::Short };
     let found = engine.work(&Cadence::Once(ask, patience)).await;
     if let Err(error) = &found {

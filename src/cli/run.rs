@@ -16,7 +16,7 @@ use crate::cli::{Screen, setup};
 use crate::driver::{Cadence, Engine, Lookout, Observatory, Tellers, Watchers, World};
 use crate::telemetry::Calls;
 
-/// How soon the scheduler acts on `hold`, `resume`, `reactivate`, `abandon`, `reveal` and `ack`. A look costs one query.
+/// How soon the scheduler acts on `incident`, `hold`, `resume`, `reactivate`, `abandon`, `reveal` and `ack`. A look costs one query.
 const LEVERS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {

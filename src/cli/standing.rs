@@ -212,8 +212,10 @@ fn counted(count: usize, what: &str) -> String {
 fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {
     let what = match why {
         Waiting::Held { .. } => return How::Held { until },
-        // The next step is a question, and not the end of the hold.
-        Waiting::HeldWhileInactive { .. } => return How::Held { until: Timestamp::NEVER },
+        // The next step is a look, and not the end of the hold.
+        Waiting::IncidentHeld { .. } | Waiting::HeldWhileInactive { .. } => {
+            return How::Held { until: Timestamp::NEVER };
+        }
         Waiting::Soak | Waiting::Cool | Waiting::Window | Waiting::Discard { .. } => "until",
         Waiting::Propagation | Waiting::Backoff { .. } | Waiting::Doubt => "again at",
         Waiting::Reveal { .. } => "waits for `keyround reveal`; checked again at",

@@ -144,6 +144,8 @@ pub struct KeyAccess {
     pub plan: Plan,
     /// The steps of a delivery, in order; at least one.
     pub deliver: Vec<DeliverStep>,
+    /// The presets among the steps.
+    pub presets: Vec<String>,
     /// How the vendor is asked which key is in force: each of these must say so. None: it cannot be asked.
     pub verify: Vec<VerifyStep>,
     /// Requests that change nothing and show whether the vendor knows us, in order.

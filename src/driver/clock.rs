@@ -11,7 +11,7 @@ use crate::alert::ClockReading;
 use crate::driver::{Rest, World};
 use crate::ids::Subject;
 use crate::ports::Iam;
-use crate::rotation::{ClockDoubt, Effect, Next, Rotation, Stage, Waiting, ahead_secs};
+use crate::rotation::{Because, ClockDoubt, Effect, Next, Rotation, Stage, Waiting, ahead_secs};
 use crate::schedule::{Action, Verdict};
 use crate::time::Timestamp;
 
@@ -29,18 +29,25 @@ enum Caution {
     None,
 }
 
-fn caution(effect: &Effect, stage: &Stage) -> Caution {
+fn caution(effect: &Effect, rotation: &Rotation) -> Caution {
     match effect {
+        // No wait is before it that could be cut short.
+        Effect::Deactivate { .. } if rotation.incident().is_some() || is_cut(effect) => Caution::None,
         Effect::Deactivate { .. } | Effect::Delete { .. } => Caution::TakesAway,
         Effect::CreateKey | Effect::Deliver { .. } => Caution::Begins,
         // The soak is counted from this answer; while the old key is Inactive, the question is what saves the vendor.
-        Effect::Verify { .. } if matches!(stage, Stage::Verify { .. }) => Caution::Begins,
+        Effect::Verify { .. } if matches!(rotation.stage(), Stage::Verify { .. }) => Caution::Begins,
         Effect::Verify { .. }
         | Effect::Reactivate { .. }
         | Effect::ListKeys
         | Effect::Probe { .. }
         | Effect::ReadUsage { .. } => Caution::None,
     }
+}
+
+/// Whether it sets an exposed key Inactive.
+fn is_cut(effect: &Effect) -> bool {
+    matches!(effect, Effect::Deactivate { evidence, .. } if *evidence.because() == Because::Exposed)
 }
 
 /// Why this effect is not performed now; `None`: the clock can be believed as far as the effect needs it.
@@ -50,7 +57,7 @@ pub(crate) async fn rest(
     rotation: &Rotation,
     effect: &Effect,
 ) -> Option<Rest> {
-    let caution = caution(effect, rotation.stage());
+    let caution = caution(effect, rotation);
     if caution == Caution::None {
         return None;
     }

@@ -21,7 +21,7 @@ use crate::driver::roster::{
 use crate::driver::slots::{Slots, host_of};
 use crate::driver::visit::Visited;
 use crate::driver::{Rest, Turn, Watcher, World, clock};
-use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
+use crate::ids::{RotationId, Subject, Who};
 use crate::ports::JournalError;
 use crate::rotation::Rotation;
 use crate::schedule::{Action, jitter_for};
@@ -123,7 +123,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 Some(joined) = self.running.join_next_with_id() => self.take_back(joined, Patience::Short),
-                () = pulse(self.pulse) => {}
+                () = job::pulse(self.pulse) => {}
             }
         }
         worked?;
@@ -191,7 +191,7 @@ impl Engine {
             Ok(()) = self.worlds.changed() => self.schedule_next_tick(),
             () = clock.sleep_until(until), if may_sleep => {}
             () = notice::appended(self.notices.as_ref(), journal.as_ref()) => {}
-            () = pulse(self.pulse) => {}
+            () = job::pulse(self.pulse) => {}
         }
     }
 
@@ -230,8 +230,15 @@ impl Engine {
             self.notices = Some(Notices::from_now(world.journal.as_ref(), every).await?);
         }
         self.schedule_next_tick();
+        self.carry_on(|_| true).await
+    }
+
+    /// Lines up a visit to each of these rotations.
+    async fn carry_on(&mut self, is_meant: impl Fn(RotationId) -> bool) -> Result<(), JournalError> {
+        let world = self.world();
         for known in world.journal.in_flight().await? {
-            if let Some(call) = call_for(&world.settings, &known) {
+            let call = call_for(&world.settings, &known).filter(|_| is_meant(known.rotation));
+            if let Some(call) = call {
                 self.line_up(Job::Visit { call, forced: false });
             }
         }
@@ -296,6 +303,9 @@ impl Engine {
     /// own, so that a slow answer delays nobody else.
     async fn begin_pass(&mut self, ask: &Ask) -> Result<(), JournalError> {
         let world = self.world();
+        if !ask.rotations.is_empty() {
+            return self.carry_on(|rotation| ask.rotations.contains(&rotation)).await;
+        }
         self.roll_call = RollCall::new(&ask.vendors, Vec::new());
         (self.forced, self.calling) = (ask.force, true);
         self.pass = Some(PassUnderWay::new(world.clock.now(), ask.vendors.is_empty()));
@@ -394,7 +404,7 @@ impl Engine {
         let Job::Visit { call, .. } = job else { return false };
         let place = (call.subject.vendor.clone(), Some(call.subject.iam_user.clone()));
         let rotation = self.found.get(&place).and_then(|visited| visited.rotation.as_ref());
-        rotation.is_some_and(Rotation::gives_back)
+        rotation.is_some_and(|rotation| rotation.gives_back() || rotation.is_hurried())
             || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
     }
 
@@ -433,10 +443,10 @@ impl Engine {
             },
             Err(error) => match self.off_the_road(error.id()) {
                 Some(Job::List(vendor)) => {
-                    self.rosters.push(Roster::Unlisted(Box::new(panicked(vendor, None))));
+                    self.rosters.push(Roster::Unlisted(Box::new(job::panicked(vendor, None))));
                 }
                 Some(Job::Visit { call: Call { subject, .. }, .. }) => {
-                    let visited = panicked(subject.vendor.clone(), Some(subject.iam_user.clone()));
+                    let visited = job::panicked(subject.vendor.clone(), Some(subject.iam_user.clone()));
                     self.watcher.visited(&subject, &visited);
                     self.remember(visited);
                 }
@@ -481,20 +491,4 @@ impl Engine {
         }
         self.found.insert(place(&visited), visited);
     }
-}
-
-async fn pulse(every: Option<Duration>) {
-    match every {
-        Some(every) => tokio::time::sleep(every).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The one place where a panic ends: that vendor waits for the next pass, the others never know.
-fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> Visited {
-    let sentence = format!(
-        "a defect in keyround ended the visit to {vendor}; the journal says where its rotations stand, and the next pass \
-         goes on from there"
-    );
-    Visited::broken(vendor, iam_user, "defect", sentence)
 }

@@ -1,5 +1,6 @@
 //! What a pass is asked for, how long it waits, and the jobs that it consists of.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::roster::{Call, Roster, roster};
 use crate::driver::visit::{Visited, visit};
 use crate::driver::{Watcher, World};
-use crate::ids::VendorName;
+use crate::ids::{IamUserName, RotationId, VendorName};
 use crate::rotation::Waiting;
 use crate::time::Timestamp;
 
@@ -23,6 +24,8 @@ pub struct Ask {
     pub vendors: Vec<VendorName>,
     /// Rotate whether due or not.
     pub force: bool,
+    /// These rotations under way and nothing else; empty: whoever the vendors have.
+    pub rotations: BTreeSet<RotationId>,
 }
 
 impl Ask {
@@ -96,6 +99,23 @@ pub(super) async fn run(world: World, job: Job, stop: CancellationToken, watcher
             Some(vendor) => roster(&world, vendor).await,
             None => Roster::Users(Vec::new()),
         }),
+    }
+}
+
+/// The one place where a panic ends: that vendor waits for the next pass, the others never know.
+pub(super) fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> Visited {
+    let sentence = format!(
+        "a defect in keyround ended the visit to {vendor}; the journal says where its rotations stand, and the next pass \
+         goes on from there"
+    );
+    Visited::broken(vendor, iam_user, "defect", sentence)
+}
+
+/// Returns after this long; never where nobody asked for it.
+pub(super) async fn pulse(every: Option<Duration>) {
+    match every {
+        Some(every) => tokio::time::sleep(every).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -87,6 +87,7 @@ fn is_lever(event: &Event) -> bool {
         Event::Held { .. }
             | Event::Resumed { .. }
             | Event::ReactivationAsked { .. }
+            | Event::IncidentDeclared { .. }
             | Event::Abandoned { .. }
             | Event::Acknowledged { .. }
             | Event::Revealed { .. }

@@ -157,6 +157,7 @@ impl Projection {
             | Event::Held { .. }
             | Event::Resumed { .. }
             | Event::ReactivationAsked { .. }
+            | Event::IncidentDeclared { .. }
             | Event::Abandoned { .. } => {}
         }
     }

@@ -5,6 +5,7 @@ use crate::ids::{AccessKeyId, Subject};
 use crate::ports::{Answer, Delivery, Fault, Iam, Offer};
 use crate::rotation::{Effect, Event, KeyStatus, KeyUsage, Outcome, RefusalCode, Rotation};
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,10 +136,16 @@ impl Performance<'_> {
             access_key_id: key.clone(),
             old_access_key_id: self.rotation.old().clone(),
             offered_at,
-            old_valid_until: offered_at + self.rotation.plan().soak,
+            old_valid_until: self.old_valid_until(offered_at),
             at_vendor: self.rotation.at_vendor().clone(),
             now,
         })
+    }
+
+    /// Until when the old key stays Active at least, as the vendor is told with the new one.
+    fn old_valid_until(&self, offered_at: Timestamp) -> Timestamp {
+        let is_cut = self.rotation.incident().is_some_and(|incident| incident.at <= offered_at);
+        if is_cut { offered_at } else { offered_at + self.rotation.plan().soak }
     }
 
     async fn deliver(&self, key: &AccessKeyId, round: u32) -> Answer<Event> {

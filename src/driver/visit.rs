@@ -98,7 +98,9 @@ impl Visited {
             | Blocker::WrongIdentity { .. } => {
                 format!("keyround abandon {vendor} --why REASON")
             }
-            Blocker::OldKeyNotActive { .. }
+            Blocker::SlotFilledInIncident { .. }
+            | Blocker::ExposedKeyNeeded { .. }
+            | Blocker::OldKeyNotActive { .. }
             | Blocker::NoFreeSlot { .. }
             | Blocker::UnknownKey { .. }
             | Blocker::NewKeyNotActive { .. }

@@ -111,6 +111,7 @@ fn may_be_unsealed(body: &str) -> bool {
             | Event::Resumed { .. }
             | Event::Acknowledged { .. }
             | Event::ReactivationAsked { .. }
+            | Event::IncidentDeclared { .. }
             | Event::Abandoned { .. })
     )
 }

@@ -46,6 +46,7 @@ fn soaking(vendor: VendorStatus) -> VendorStatus {
         next_at: Some(now() + Duration::from_hours(17)),
         old_access_key_id: String::new(),
         new_access_key_id: None,
+        mode: "routine",
         vendor_holds: "unknown",
         resumes_in: None,
     };

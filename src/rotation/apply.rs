@@ -76,6 +76,13 @@ impl Rotation {
             deletion_intended: false,
             cooled_anew: None,
             at_vendor: AtVendor::old(),
+            incident: None,
+            exposed: BTreeMap::new(),
+            began_with: None,
+            rounds: 0,
+            rounds_before: 0,
+            new_created_at: None,
+            reactivation_sent_at: None,
         })
     }
 
@@ -92,8 +99,16 @@ impl Rotation {
         self.known_keys.take(event, &self.stage, &self.old);
         self.last_event_at = event.at();
         self.clock_was_ahead_until(event.at());
+        if let Event::Listed { keys, at } = event {
+            self.look_at_exposed(keys, *at);
+        }
+        if self.learn_of_cut(event) {
+            return Ok(());
+        }
         match event {
+            Event::Intended { intent, .. } if !self.may_intend(intent) => return Err(self.illegal(event)),
             Event::Intended { intent, at } => self.intended(intent, *at),
+            Event::IncidentDeclared { .. } => self.declared(event).ok_or_else(|| self.illegal(event))?,
             Event::Refused { doing, refusal, at } => self.refused(*doing, refusal, *at),
             Event::Unanswered { doing, doubt, at } => self.unanswered(*doing, doubt, *at),
             Event::Held { until, by, why, at } => {
@@ -114,6 +129,8 @@ impl Rotation {
             }
             // The clock was set back while a CreateAccessKey was in doubt: this listing is too early to be believed.
             Event::Listed { at, .. } if self.is_too_early(*at) => {}
+            // It was for the exposed keys alone.
+            Event::Listed { .. } if self.is_beside_the_stage() => {}
             Event::Started { .. }
             | Event::Listed { .. }
             | Event::Created { .. }
@@ -142,6 +159,9 @@ impl Rotation {
     }
 
     fn is_too_early(&self, listed_at: Timestamp) -> bool {
+        if matches!(self.stage, Stage::Survey) {
+            return self.survey_not_before().is_some_and(|settles| listed_at < settles);
+        }
         let doubt = self.in_doubt.as_ref().filter(|doubt| doubt.intent == Intent::Create);
         matches!(self.stage, Stage::Create { .. })
             && doubt.is_some_and(|doubt| listed_at < doubt.sent.counts_from + self.plan.doubt_window)
@@ -161,9 +181,8 @@ impl Rotation {
         let not_before = match &stage {
             Stage::Prove { .. } => at + self.plan.prove_every,
             // The first delivery is made at once; each further one waits as after so many failures.
-            Stage::Deliver { round, .. } => {
-                retry::wait_after(*round - 1, None).map_or(Timestamp::EPOCH, |wait| at + wait)
-            }
+            Stage::Deliver { round, .. } => retry::wait_after(self.times_delivered(*round) - 1, None)
+                .map_or(Timestamp::EPOCH, |wait| at + wait),
             // One listing decides whether a key is left behind, so it must be one that can be believed.
             Stage::Survey if self.abandoning => DoubtSpan::settles_at(self.doubt_span),
             Stage::Survey
@@ -201,15 +220,15 @@ impl Rotation {
             (Stage::Suspect { key }, Event::UsageRead { usage, at }) => {
                 self.after_suspicion(usage.get(&key)?, key, *at)
             }
-            (Stage::Create { .. }, Event::Created { key, .. }) => self.after_creation(key.clone()),
+            (Stage::Create { .. }, Event::Created { key, at, .. }) => self.after_creation(key.clone(), *at),
             (Stage::Prove { new, successes, not_usable }, Event::Probed { at }) => {
                 self.after_probe(new, successes + 1, not_usable, *at)
             }
             (Stage::Deliver { new, round }, Event::Delivered { at }) => {
                 Stage::Verify { new, round, accepted_at: *at, denials: 0 }
             }
-            (Stage::Verify { new, accepted_at, .. }, Event::Verified { at, .. }) => {
-                Stage::Soak { new, accepted_at, asked_at: Some(*at), listed_at: None, usage: None }
+            (verify @ Stage::Verify { .. }, Event::Verified { at, .. }) => {
+                self.after_verification(verify, *at)?
             }
             (Stage::Soak { new, accepted_at, listed_at, usage, .. }, Event::Verified { at, .. }) => {
                 Stage::Soak { new, accepted_at, asked_at: Some(*at), listed_at, usage }
@@ -217,7 +236,7 @@ impl Rotation {
             (soak @ Stage::Soak { .. }, Event::UsageRead { usage, at }) => {
                 Self::after_soak_reading(soak, usage, *at)?
             }
-            (soak @ Stage::Soak { .. }, Event::Deactivated { at, .. }) => self.begin_cooling(soak, *at)?,
+            (soak @ Stage::Soak { .. }, Event::Deactivated { at, .. }) => self.after_retirement(soak, *at)?,
             (
                 Stage::Cool { new, accepted_at, listed_at, usage, unused_for, .. },
                 Event::Verified { at, .. },
@@ -227,19 +246,16 @@ impl Rotation {
                 self.reactivations += 1;
                 self.after_reactivation(soak_anew(new, accepted_at))
             }
-            // A request to delete may still be under way, and would delete the key that was just brought back.
-            (stage, Event::ReactivationAsked { .. })
-                if matches!(stage.beneath(), Stage::Cool { .. }) && self.is_in_doubt_of(Doing::Delete) =>
-            {
-                return None;
-            }
-            (stage, Event::ReactivationAsked { .. }) => stage.restored()?,
+            (stage, Event::ReactivationAsked { exposed, .. }) => self.when_asked_back(&stage, *exposed)?,
+            // An exposed key that is to be set Inactive at once would stay Active.
+            (_, Event::Abandoned { .. }) if self.is_cut_due() => return None,
             (stage, Event::Abandoned { at, .. }) => self.after_abandoning(stage, *at)?,
             (Stage::Discard { key, known }, event) => self.after_discard_event(key, known, event)?,
             (Stage::HandOver { new, round, .. }, event) => self.after_hand_over(new, round, event)?,
             (
                 _,
                 Event::Started { .. }
+                | Event::IncidentDeclared { .. }
                 | Event::Listed { .. }
                 | Event::Created { .. }
                 | Event::Probed { .. }
@@ -260,7 +276,8 @@ impl Rotation {
         })
     }
 
-    fn after_creation(&mut self, key: AccessKeyId) -> Stage {
+    fn after_creation(&mut self, key: AccessKeyId, at: Timestamp) -> Stage {
+        self.new_created_at = Some(at);
         self.doubt_span = None;
         self.limit_refusals = 0;
         self.at_vendor = AtVendor::old();
@@ -271,7 +288,7 @@ impl Rotation {
         self.last_probe = OwnDate::new(at);
         match successes < self.plan.prove_successes {
             true => Stage::Prove { new, successes, not_usable },
-            false => self.to_be_delivered(new, 1),
+            false => self.to_be_delivered(new, self.rounds_before + 1),
         }
     }
 
@@ -290,6 +307,7 @@ impl Rotation {
     /// A new key that nobody was offered is discarded; one that was offered stays, with the old one.
     fn after_abandoning(&mut self, stage: Stage, at: Timestamp) -> Option<Stage> {
         self.abandoning = true;
+        self.end_incident_hold();
         self.hold = None;
         self.remember_doubt();
         Some(match stage {
@@ -321,6 +339,7 @@ impl Rotation {
 
     fn resumed(&mut self, at: Timestamp) {
         self.hold = None;
+        self.end_incident_hold();
         (self.failures, self.limit_refusals) = (0, 0);
         // Whoever gives up waits until a listing can be believed, however impatient an operator is.
         if !(self.abandoning && self.stage == Stage::Survey) {
@@ -432,12 +451,13 @@ impl Rotation {
         if *denials < DENIALS_BEFORE_REDELIVERY {
             self.stage = verify;
             self.fail(Doing::Verify, &refusal.in_words(), refusal.retry_after, at);
-        } else if *round < retry::ATTEMPTS_MAX {
+        } else if self.times_delivered(*round) < retry::ATTEMPTS_MAX {
             self.enter(self.to_be_delivered(new.clone(), round + 1), at);
             self.last_fault = Some(refusal.in_words());
         } else {
             let again = self.to_be_delivered(new.clone(), round + 1);
-            self.enter(stuck(Blocker::VendorKeepsOldKey { deliveries: *round }, again), at);
+            let deliveries = self.times_delivered(*round);
+            self.enter(stuck(Blocker::VendorKeepsOldKey { deliveries }, again), at);
         }
     }
 
@@ -450,7 +470,13 @@ impl Rotation {
     /// The vendor is in trouble while the old key cools: it gets the old key back, whatever the trouble is.
     pub(super) fn trouble(&mut self, restore: Stage, sentence: &str, at: Timestamp) {
         self.troubles += 1;
-        self.enter(restore, at);
+        let next = if self.old_is_exposed() {
+            let blocker = Blocker::ExposedKeyNeeded { key: self.old.clone(), sentence: sentence.to_owned() };
+            stuck(blocker, self.stage.clone())
+        } else {
+            restore
+        };
+        self.enter(next, at);
         self.last_fault = Some(sentence.to_owned());
     }
 

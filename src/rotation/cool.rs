@@ -142,7 +142,9 @@ impl Rotation {
             let used_at = self.used_by_vendor_at(usage.get(&new), usage.get(&self.old))?;
             Some(read_at.since(used_at))
         });
-        let asked_at = asked_at.unwrap_or(at);
+        // After an incident the vendor may not have been asked since it was offered the key.
+        let unasked = if self.old_is_exposed() { accepted_at } else { at };
+        let asked_at = asked_at.unwrap_or(unasked);
         Some(Stage::Cool { new, accepted_at, asked_at, listed_at: None, usage: None, unused_for })
     }
 
@@ -211,9 +213,10 @@ impl Rotation {
                     Blocker::NoKeyLeft { old: self.old.clone(), new: key.clone(), exists: new.is_some() };
                 stuck(blocker, cool(None))
             }
-            (Some(KeyStatus::Active), _) if at < self.since + LISTING_SETTLES => {
+            (Some(KeyStatus::Active), _) if at < self.since + LISTING_SETTLES || self.old_is_exposed() => {
                 // A listing may lag behind our own request; one after LISTING_SETTLES is believed. Of the new key it
-                // tells the truth, which is all that a question wants; a deletion waits for one that shows both.
+                // tells the truth, which is all that a question wants; a deletion waits for one that shows both. An exposed
+                // key that is Active is set Inactive again, and cools anew (`incident.rs`).
                 if new != Some(KeyStatus::Active) {
                     self.new_key_taken_away(key, accepted_at, at);
                     return None;

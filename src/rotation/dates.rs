@@ -53,6 +53,9 @@ impl Rotation {
             earliest(&mut span.settles_from);
         });
         self.discarded.values_mut().for_each(earliest);
+        self.new_created_at.iter_mut().for_each(earliest);
+        self.reactivation_sent_at.iter_mut().for_each(earliest);
+        self.cuts_were_ahead_until(at);
         self.stage.clock_was_ahead_until(at);
     }
 

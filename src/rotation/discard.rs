@@ -3,7 +3,7 @@
 //! The journal says that no vendor was offered it, and a journal that was restored from a backup says so of a key that a
 //! vendor works with. So AWS is asked first, and once more while the key is Inactive.
 //!
-//! **Invariant:** a key is discarded only while the old key is Active, and only if AWS has recorded no use of it but our
+//! **Invariant:** a key is discarded only while the old key is Active or exposed, and only if AWS has recorded no use of it but our
 //! own probe.
 
 use std::time::Duration;
@@ -83,6 +83,7 @@ impl Rotation {
                 let old = keys.iter().find(|row| row.id == self.old).map(|row| row.status);
                 match old {
                     Some(KeyStatus::Active) => with(Discarding { listed_at: Some(*at), ..known }),
+                    _ if self.old_is_exposed() => with(Discarding { listed_at: Some(*at), ..known }),
                     Some(KeyStatus::Inactive | KeyStatus::Expired) | None => kept(key),
                 }
             }
@@ -107,6 +108,7 @@ impl Rotation {
             | Event::Held { .. }
             | Event::Resumed { .. }
             | Event::ReactivationAsked { .. }
+            | Event::IncidentDeclared { .. }
             | Event::Abandoned { .. } => return None,
         })
     }

@@ -5,7 +5,7 @@
 
 use crate::rotation::apply::CLOCK_SKEW_MAX;
 use crate::rotation::dates::OwnDate;
-use crate::rotation::event::{Doing, Event, Intent, KeyStatus};
+use crate::rotation::event::{Because, Doing, Event, Intent, KeyStatus};
 use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::machine::Rotation;
 use crate::rotation::stage::Stage;
@@ -67,7 +67,16 @@ impl InDoubt {
 
 impl Rotation {
     pub(super) fn intended(&mut self, intent: &Intent, at: Timestamp) {
-        if let Intent::Deliver { .. } = intent {
+        if let Intent::Deactivate { because: Because::Exposed, .. } = intent {
+            self.cut_intended(at);
+        }
+        if let Intent::Reactivate { key } = intent
+            && *key == self.old
+        {
+            self.reactivation_sent_at = Some(at);
+        }
+        if let Intent::Deliver { round, .. } = intent {
+            self.rounds = self.rounds.max(*round);
             self.is_first_offer = self.offered_at.is_none();
             self.offered_at.get_or_insert(at);
             self.delivery_begins();
@@ -131,6 +140,9 @@ impl Rotation {
     /// Whether the old key was set Inactive, or a request to do so may have arrived or still be under way.
     #[must_use]
     pub fn old_key_may_be_inactive(&self) -> bool {
+        if self.cut_at(&self.old).is_some() {
+            return true;
+        }
         match self.stage.beneath() {
             Stage::Cool { .. } | Stage::Restore { .. } => true,
             Stage::Soak { .. } => self.is_in_doubt_of(Doing::Deactivate),
@@ -160,6 +172,7 @@ pub(super) fn requires_intent(event: &Event) -> Option<Doing> {
         | Event::Held { .. }
         | Event::Resumed { .. }
         | Event::ReactivationAsked { .. }
+        | Event::IncidentDeclared { .. }
         | Event::Abandoned { .. } => None,
     }
 }

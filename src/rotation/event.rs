@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccessKeyId, AccountId, Subject};
 use crate::rotation::Plan;
+use crate::rotation::incident::IncidentMode;
 use crate::rotation::refusal::{Doubt, Refusal};
 use crate::rotation::witness::Witness;
 use crate::time::Timestamp;
@@ -166,6 +167,25 @@ pub enum Event {
         by: String,
         /// Why.
         why: String,
+        /// The key is exposed, and the person wants it back all the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        exposed: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// A person declared an incident: a key of the user is exposed.
+    IncidentDeclared {
+        /// In which order the key is replaced.
+        mode: IncidentMode,
+        /// The exposed key.
+        key: AccessKeyId,
+        /// The key is set Inactive and not replaced, and with that the rotation is over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cut_only: bool,
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
         /// When.
         at: Timestamp,
     },
@@ -203,6 +223,7 @@ impl Event {
             | Event::Held { at, .. }
             | Event::Resumed { at, .. }
             | Event::ReactivationAsked { at, .. }
+            | Event::IncidentDeclared { at, .. }
             | Event::Abandoned { at, .. } => *at,
         }
     }
@@ -229,6 +250,7 @@ impl Event {
             Event::Held { .. } => "held",
             Event::Resumed { .. } => "resumed",
             Event::ReactivationAsked { .. } => "reactivation_asked",
+            Event::IncidentDeclared { .. } => "incident_declared",
             Event::Abandoned { .. } => "abandoned",
         }
     }
@@ -340,6 +362,8 @@ pub enum Because {
     },
     /// The key is ours, its secret is lost or was never sent, and nobody was offered it.
     NeverOffered,
+    /// A person declared the key exposed.
+    Exposed,
 }
 
 /// One row of ListAccessKeys.

@@ -87,6 +87,7 @@ impl Rotation {
             | Event::Held { .. }
             | Event::Resumed { .. }
             | Event::ReactivationAsked { .. }
+            | Event::IncidentDeclared { .. }
             | Event::Abandoned { .. } => None,
         }
     }

@@ -39,11 +39,13 @@ pub(super) struct KnownKeys {
     pub(super) listed_at: Option<Timestamp>,
     /// When a key was last made or changed, or a change of it was sent.
     pub(super) changed_at: Timestamp,
+    /// The key that the last change was sent for.
+    changing: Option<AccessKeyId>,
 }
 
 impl Default for KnownKeys {
     fn default() -> KnownKeys {
-        KnownKeys { keys: BTreeMap::new(), listed_at: None, changed_at: Timestamp::EPOCH }
+        KnownKeys { keys: BTreeMap::new(), listed_at: None, changed_at: Timestamp::EPOCH, changing: None }
     }
 }
 
@@ -54,6 +56,7 @@ impl KnownKeys {
             Stage::Discard { key, .. } => key,
             _ => old,
         };
+        let taken_away = &self.changing.clone().unwrap_or(taken_away.clone());
         match event {
             Event::Listed { keys, at } => {
                 self.listed_at = Some(*at);
@@ -72,7 +75,10 @@ impl KnownKeys {
                 intent:
                     Intent::Deactivate { key, .. } | Intent::Reactivate { key } | Intent::Delete { key, .. },
                 at,
-            } => self.set(key, KeyState::InDoubt, *at),
+            } => {
+                self.changing = Some(key.clone());
+                self.set(key, KeyState::InDoubt, *at);
+            }
             Event::Deactivated { at, .. } => {
                 self.set(taken_away, KeyState::Is(KeyStatus::Inactive), *at);
             }
@@ -118,7 +124,10 @@ impl Rotation {
     /// When the first failure of the row happened that [`Rotation::failures`] counts; `None`: nothing fails.
     #[must_use]
     pub fn failing_since(&self) -> Option<Timestamp> {
-        self.failing_since.filter(|_| self.failures > 0)
+        match self.failing_cut() {
+            Some((_, since, _)) => since,
+            None => self.failing_since.filter(|_| self.failures > 0),
+        }
     }
 }
 

@@ -59,6 +59,8 @@ impl Rotation {
         }
         let key = self.old.clone();
         match keys.iter().find(|key| key.id == self.old).map(|key| key.status) {
+            // Whatever became of an exposed key, the vendor needs another one.
+            _ if self.old_is_exposed() => {}
             None => return stuck(Blocker::OldKeyGone { key }, Stage::Survey),
             Some(KeyStatus::Active) => {}
             Some(KeyStatus::Inactive | KeyStatus::Expired) => {
@@ -68,8 +70,16 @@ impl Rotation {
         match (other, third) {
             (None, _) => Stage::Create { surveyed_at: at },
             (Some(other), None) if self.may_be_ours(other) => Stage::Suspect { key: other.id.clone() },
+            (Some(other), None) if self.was_the_old_one(&other.id) => {
+                stuck(Blocker::SlotFilledInIncident { other: other.id.clone() }, Stage::Survey)
+            }
             (Some(other), _) => stuck(Blocker::NoFreeSlot { other: other.id.clone() }, Stage::Survey),
         }
+    }
+
+    /// Whether this rotation set out to replace that key, before an incident made another one the key to be replaced.
+    fn was_the_old_one(&self, key: &AccessKeyId) -> bool {
+        self.began_with.as_ref() == Some(key)
     }
 
     fn was_just_discarded(&self, key: &AccessKeyId, at: Timestamp) -> bool {
@@ -118,6 +128,7 @@ impl Rotation {
         let in_doubt = self.is_in_doubt_of(Doing::Deactivate);
         let soak = |listed_at| Stage::Soak { new: key.clone(), accepted_at, asked_at, listed_at, usage };
         Some(match (old, new) {
+            (None, Some(KeyStatus::Active)) if self.old_is_exposed() => Stage::Done { new: key },
             (None, _) => stuck(self.old_key_gone(), soak(None)),
             (Some(_), None) if at < self.last_probe.counts_from + LISTING_SETTLES => {
                 self.fail(Doing::List, "the listing does not show the new key yet", None, at);
@@ -133,7 +144,9 @@ impl Rotation {
                 stuck(Blocker::NewKeyNotActive { key: key.clone() }, soak(None))
             }
             // It was set Active, and a request to set it Inactive came after that.
-            (Some(KeyStatus::Inactive), Some(KeyStatus::Active)) if self.reactivations > 0 && !in_doubt => {
+            (Some(KeyStatus::Inactive), Some(KeyStatus::Active))
+                if self.reactivations > 0 && !in_doubt && !self.old_is_exposed() =>
+            {
                 Stage::Restore { new: key, accepted_at }
             }
             (Some(_), Some(KeyStatus::Active)) => soak(Some(at)),

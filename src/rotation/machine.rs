@@ -9,10 +9,10 @@ use crate::ids::{AccessKeyId, AccountId, RotationId, Subject};
 use crate::rotation::dates::OwnDate;
 use crate::rotation::doubt::{DoubtSpan, InDoubt};
 use crate::rotation::effect::{Effect, Evidence, Outcome};
-use crate::rotation::event::{Because, Doing, Event, KeyUsage};
+use crate::rotation::event::{Because, Doing, Event};
 use crate::rotation::hold::Hold;
+use crate::rotation::incident::{Cut, Incident};
 use crate::rotation::known_keys::KnownKeys;
-use crate::rotation::listing::LISTING_SETTLES;
 use crate::rotation::next::{Ending, Next, Waiting};
 use crate::rotation::pair::AtVendor;
 use crate::rotation::plan::Plan;
@@ -20,17 +20,12 @@ use crate::rotation::refusal::RefusalCode;
 use crate::rotation::stage::Stage;
 use crate::time::Timestamp;
 
-/// Of several uses within this span AWS records only the first (IAM User Guide, GetAccessKeyLastUsed).
-pub(super) const USE_RECORD_GRAIN: Duration = Duration::from_mins(15);
 /// Evidence older than this is gathered again before it takes a key away.
 pub(super) const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
 /// A clock that is corrected by so little was not ahead.
-const CLOCK_SLACK: Duration = Duration::from_mins(1);
+pub(super) const CLOCK_SLACK: Duration = Duration::from_mins(1);
 /// A listing older than this is not a survey any more.
 const SURVEY_FRESH: Duration = Duration::from_mins(5);
-/// Last-used is read soon at first, and few times in all.
-const USAGE_READ_EVERY_MIN: Duration = Duration::from_secs(5);
-const USAGE_READ_EVERY_MAX: Duration = Duration::from_hours(1);
 
 /// One rotation, as its journal tells it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,6 +75,20 @@ pub struct Rotation {
     pub(super) cooled_anew: Option<Timestamp>,
     /// What the vendor held before the try of a delivery that is under way, or holds now.
     pub(super) at_vendor: AtVendor,
+    /// The incident that a person declared for the old key.
+    pub(super) incident: Option<Incident>,
+    /// Each key that a person declared exposed.
+    pub(super) exposed: BTreeMap<AccessKeyId, Cut>,
+    /// The key that was the old one before an incident.
+    pub(super) began_with: Option<AccessKeyId>,
+    /// The number of the last delivery that was intended.
+    pub(super) rounds: u32,
+    /// How many deliveries there were of keys before the present new one: each delivery has a number of its own.
+    pub(super) rounds_before: u32,
+    /// When the new key was made.
+    pub(super) new_created_at: Option<Timestamp>,
+    /// When a request to set the old key Active was sent last; it may arrive late.
+    pub(super) reactivation_sent_at: Option<Timestamp>,
 }
 
 /// The journal holds something that its own past forbids.
@@ -121,25 +130,31 @@ impl Rotation {
     /// What to do now. Pure: the same rotation and time give the same answer.
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Next {
-        match &self.stage {
-            Stage::Done { .. } => return Next::Ended(Ending::Done),
-            Stage::Abandoned => return Next::Ended(Ending::Abandoned),
-            Stage::Stuck { blocker, .. } => return Next::Stuck(blocker.clone()),
-            Stage::Survey
-            | Stage::Create { .. }
-            | Stage::Suspect { .. }
-            | Stage::Discard { .. }
-            | Stage::Prove { .. }
-            | Stage::Deliver { .. }
-            | Stage::HandOver { .. }
-            | Stage::Verify { .. }
-            | Stage::Soak { .. }
-            | Stage::Cool { .. }
-            | Stage::Restore { .. } => {}
+        let in_incident = self.next_in_incident(now);
+        match (&self.stage, in_incident) {
+            (Stage::Done { .. }, _) => return Next::Ended(Ending::Done),
+            (Stage::Abandoned, _) => return Next::Ended(self.given_up()),
+            // An exposed key is cut whatever else is wrong.
+            (_, Some(next)) => return next,
+            (Stage::Stuck { blocker, .. }, None) => return Next::Stuck(blocker.clone()),
+            (
+                Stage::Survey
+                | Stage::Create { .. }
+                | Stage::Suspect { .. }
+                | Stage::Discard { .. }
+                | Stage::Prove { .. }
+                | Stage::Deliver { .. }
+                | Stage::HandOver { .. }
+                | Stage::Verify { .. }
+                | Stage::Soak { .. }
+                | Stage::Cool { .. }
+                | Stage::Restore { .. },
+                None,
+            ) => {}
         }
         // A vendor whose id and secret do not belong together cannot work: that is put right first, whoever said to wait.
         let hold = self.held(now).filter(|_| self.half_written().is_none());
-        if let Some(hold) = hold.filter(|_| !self.old_key_may_be_inactive()) {
+        if let Some(hold) = hold.filter(|_| self.old_is_exposed() || !self.old_key_may_be_inactive()) {
             let why = Waiting::Held { by: hold.by.clone(), why: hold.why.clone() };
             return Next::Wait { until: hold.until.unwrap_or(Timestamp::NEVER), why };
         }
@@ -170,7 +185,7 @@ impl Rotation {
 
     pub(super) fn next_in_stage(&self, now: Timestamp) -> Next {
         match &self.stage {
-            Stage::Survey => Next::Perform(Effect::ListKeys),
+            Stage::Survey => self.next_in_survey(now),
             Stage::Create { surveyed_at } => self.next_in_create(*surveyed_at, now),
             Stage::Suspect { key } => Next::Perform(Effect::ReadUsage { keys: vec![key.clone()] }),
             Stage::Discard { key, known } => self.next_in_discard(key, known, now),
@@ -185,7 +200,18 @@ impl Rotation {
             Stage::Restore { .. } => Next::Perform(Effect::Reactivate { key: self.old.clone() }),
             Stage::Done { .. } => Next::Ended(Ending::Done),
             Stage::Stuck { blocker, .. } => Next::Stuck(blocker.clone()),
-            Stage::Abandoned => Next::Ended(Ending::Abandoned),
+            Stage::Abandoned => Next::Ended(self.given_up()),
+        }
+    }
+
+    fn given_up(&self) -> Ending {
+        if self.is_cut_only() { Ending::Cut } else { Ending::Abandoned }
+    }
+
+    fn next_in_survey(&self, now: Timestamp) -> Next {
+        match self.survey_not_before().filter(|until| now < *until) {
+            Some(until) => Next::Wait { until, why: Waiting::Doubt },
+            None => Next::Perform(Effect::ListKeys),
         }
     }
 
@@ -203,136 +229,6 @@ impl Rotation {
             return Next::Perform(Effect::ListKeys);
         }
         Next::Perform(Effect::CreateKey)
-    }
-
-    fn next_in_soak(&self, now: Timestamp) -> Next {
-        let Stage::Soak { new, accepted_at, asked_at, listed_at, usage } = &self.stage else {
-            return self.next_in_stage(now);
-        };
-        // A clock that was ahead wrote these times; the listing's own time takes their place.
-        if self.since.max(*accepted_at) > now {
-            return Next::Perform(Effect::ListKeys);
-        }
-        if self.reactivations > 0 && listed_at.is_none() {
-            // A request to set it Inactive may still have been under way when it was set Active.
-            let settled = self.since + LISTING_SETTLES;
-            return match now < settled {
-                true => Next::Wait { until: settled, why: Waiting::Soak },
-                false => Next::Perform(Effect::ListKeys),
-            };
-        }
-        // In doubt, the gates were passed when the end of the old key was intended, and it may be Inactive already:
-        // a listing says when it is not, and ends the doubt.
-        if !self.is_in_doubt_of(Doing::Deactivate)
-            && let Some(next) = self.next_at_gates(new, *accepted_at, usage.as_ref(), now)
-        {
-            return next;
-        }
-        if let Some(look) = self.last_look(new, *asked_at, *listed_at, now) {
-            return look;
-        }
-        let evidence = superseded(new, asked_at.unwrap_or(self.since));
-        Next::Perform(Effect::Deactivate { key: self.old.clone(), evidence })
-    }
-
-    /// `None`: soaked, in a window, the new key in use and the old one quiet.
-    fn next_at_gates(
-        &self,
-        new: &AccessKeyId,
-        accepted_at: Timestamp,
-        usage: Option<&(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
-        now: Timestamp,
-    ) -> Option<Next> {
-        let soaked = self.soaked_at(accepted_at);
-        if now < soaked {
-            return Some(Next::Wait { until: soaked, why: Waiting::Soak });
-        }
-        let opening = self.plan.windows.opening(now);
-        if now < opening {
-            return Some(Next::Wait { until: opening, why: Waiting::Window });
-        }
-        self.next_at_usage_gate(new, usage, now)
-    }
-
-    /// Before this, no reading of last-used can open the gates, so none is taken.
-    fn soaked_at(&self, accepted_at: Timestamp) -> Timestamp {
-        let soaked = self.since + self.plan.soak;
-        match self.plan.quiet_for.is_zero() {
-            true => soaked,
-            false => soaked.max(accepted_at + USE_RECORD_GRAIN + self.plan.quiet_for),
-        }
-    }
-
-    /// `None`: the gate is passed, on a reading that is fresh.
-    fn next_at_usage_gate(
-        &self,
-        new: &AccessKeyId,
-        usage: Option<&(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
-        now: Timestamp,
-    ) -> Option<Next> {
-        if !self.plan.requires_use() && self.plan.quiet_for.is_zero() {
-            return None;
-        }
-        let read = Next::Perform(self.read_usage(new));
-        let Some((usage, read_at)) = usage else { return Some(read) };
-        let Some((again_at, why)) = self.gate_closed(new, usage, *read_at) else {
-            return (!is_good(Some(*read_at), EVIDENCE_FRESH, now)).then_some(read);
-        };
-        Some(if now < again_at { Next::Wait { until: again_at, why } } else { read })
-    }
-
-    /// Why a reading keeps the old key Active, and when another reading could say otherwise.
-    fn gate_closed(
-        &self,
-        new: &AccessKeyId,
-        usage: &BTreeMap<AccessKeyId, KeyUsage>,
-        read_at: Timestamp,
-    ) -> Option<(Timestamp, Waiting)> {
-        let again_later = Rotation::read_again_at(self.since, read_at);
-        if let Some(why) = self.use_missed(usage.get(new), usage.get(&self.old)) {
-            return Some((again_later, why));
-        }
-        if self.plan.quiet_for.is_zero() {
-            return None;
-        }
-        let Stage::Soak { accepted_at, .. } = &self.stage else { return None };
-        let last_use = match usage.get(&self.old) {
-            Some(KeyUsage::Used { last_used_at, service, .. }) => Some((*last_used_at, service.clone())),
-            Some(KeyUsage::Never | KeyUsage::Gone) => None,
-            None => return Some((again_later, Waiting::Use { old_used_at: None })),
-        };
-        let quiet_since =
-            last_use.as_ref().map_or(*accepted_at, |(last_used_at, _)| *last_used_at.max(accepted_at));
-        // A recorded use may hide later ones of the same quarter of an hour.
-        let quiet_at = quiet_since + USE_RECORD_GRAIN + self.plan.quiet_for;
-        if read_at >= quiet_at {
-            return None;
-        }
-        let why = last_use
-            .map_or(Waiting::Soak, |(last_used_at, service)| Waiting::Quiet { last_used_at, service });
-        Some((quiet_at, why))
-    }
-
-    /// The newest use must be the new key's. A vendor that took it, used it, and works with the old one since, or
-    /// with neither, as halves of two pairs, may still name the new one when it is asked.
-    fn use_missed(&self, of_new: Option<&KeyUsage>, of_old: Option<&KeyUsage>) -> Option<Waiting> {
-        if !self.plan.requires_use() {
-            return None;
-        }
-        let Some(used_at) = self.used_by_vendor_at(of_new, of_old) else {
-            return Some(Waiting::Use { old_used_at: None });
-        };
-        match of_old {
-            Some(KeyUsage::Used { last_used_at, .. }) if *last_used_at > used_at => {
-                Some(Waiting::Use { old_used_at: Some(*last_used_at) })
-            }
-            _ => None,
-        }
-    }
-
-    /// While nothing tells when a key will be used, last-used is read again after half as long as was waited already.
-    pub(super) fn read_again_at(waiting_since: Timestamp, read_at: Timestamp) -> Timestamp {
-        read_at + (read_at.since(waiting_since) / 2).clamp(USAGE_READ_EVERY_MIN, USAGE_READ_EVERY_MAX)
     }
 
     /// What must be written down before `effect` is performed. `None`: it only reads, or it is
@@ -471,7 +367,7 @@ impl Rotation {
     /// The last failure since the stage began, in words.
     #[must_use]
     pub fn last_fault(&self) -> Option<&str> {
-        self.last_fault.as_deref()
+        self.failing_cut().map(|(_, _, sentence)| sentence).or(self.last_fault.as_deref())
     }
 }
 

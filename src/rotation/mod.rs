@@ -22,8 +22,11 @@
 //!
 //! **Invariant:** from the first intent to deliver on, the new key is never taken back; that somebody is shown it is
 //! such an intent.
+//!
+//! **Invariant:** a key that a person declared exposed is never set Active again by the program (`incident.rs`).
 
 mod apply;
+mod blocker;
 mod clock;
 mod cool;
 mod dates;
@@ -31,8 +34,11 @@ mod discard;
 mod doubt;
 mod effect;
 mod event;
+mod exposed;
+mod gates;
 mod hand_over;
 mod hold;
+mod incident;
 mod known_keys;
 mod listing;
 mod machine;
@@ -54,6 +60,7 @@ pub use clock::{CLOCK_OFF_MAX, ClockDoubt, ahead_secs, off_in_words};
 pub use discard::Discarding;
 pub use effect::{Effect, Evidence, Outcome};
 pub use event::{Because, Doing, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification};
+pub use incident::{Incident, IncidentMode};
 pub use known_keys::{KeyState, KnownKey};
 pub use machine::{IllegalEvent, Rotation};
 pub use next::{Blocker, Ending, Next, Waiting};

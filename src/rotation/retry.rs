@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::rotation::event::{Doing, Event};
+use crate::rotation::incident::HURRIED_WAIT_MAX;
 use crate::rotation::machine::Rotation;
 use crate::rotation::next::Blocker;
 use crate::rotation::stage::{Stage, stuck};
@@ -34,9 +35,9 @@ pub fn wait_after(failures: u32, retry_after: Option<Duration>) -> Option<Durati
     Some(wait.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX)))
 }
 
-/// How long to wait after the `failures`-th failure in a row to set a vendor's key Active again: a minute at most, however
-/// long the other side asks to be left alone.
-pub(super) fn wait_to_give_back(failures: u32, retry_after: Option<Duration>) -> Duration {
+/// How long to wait after the `failures`-th failure in a row to set a vendor's key Active again, or an exposed key Inactive:
+/// a minute at most, however long the other side asks to be left alone.
+pub(super) fn wait_for_one_key(failures: u32, retry_after: Option<Duration>) -> Duration {
     const WAIT_MAX: Duration = Duration::from_mins(1);
     wait_after(failures, retry_after).unwrap_or(WAIT_MAX).min(WAIT_MAX)
 }
@@ -60,10 +61,20 @@ impl Rotation {
     /// the vendor accepted, and named another key after, counts until the vendor names the new one.
     #[must_use]
     pub fn failures(&self) -> u32 {
+        if let Some((failures, ..)) = self.failing_cut() {
+            return failures;
+        }
         match &self.stage {
-            Stage::Deliver { round, .. } | Stage::Verify { round, .. } => self.failures.max(round - 1),
+            Stage::Deliver { round, .. } | Stage::Verify { round, .. } => {
+                self.failures.max(self.times_delivered(*round) - 1)
+            }
             _ => self.failures,
         }
+    }
+
+    /// Which delivery of the present new key this one is, from 1.
+    pub(super) fn times_delivered(&self, round: u32) -> u32 {
+        round.saturating_sub(self.rounds_before).max(1)
     }
 
     /// Failures are counted in a row: in a stage that lasts for weeks, a success ends those of its own kind.
@@ -110,9 +121,14 @@ impl Rotation {
         self.last_fault = Some(sentence.to_owned());
         let wait = match doing {
             // A vendor may be without a key that works: this is tried again and again, without end.
-            Doing::Reactivate => Some(wait_to_give_back(self.failures, retry_after)),
+            Doing::Reactivate => Some(wait_for_one_key(self.failures, retry_after)),
             Doing::Deliver if self.half_written().is_some() => {
                 Some(wait_to_complete_pair(self.failures, retry_after))
+            }
+            // In an incident the vendor may be without a key, and an exposed key may be in use.
+            _ if self.is_hurried() => {
+                let wait = wait_after(self.failures, retry_after).unwrap_or(HURRIED_WAIT_MAX);
+                Some(wait.min(HURRIED_WAIT_MAX))
             }
             _ => wait_after(self.failures, retry_after),
         };

@@ -481,7 +481,12 @@ fn a_no_settles_the_try_that_it_answers_and_no_other() {
 /// It would be deleted after it was brought back.
 #[test]
 fn an_old_key_whose_end_may_be_under_way_is_not_brought_back() {
-    let asked = Event::ReactivationAsked { by: "somebody".to_owned(), why: "a test".to_owned(), at: at(0) };
+    let asked = Event::ReactivationAsked {
+        by: "somebody".to_owned(),
+        why: "a test".to_owned(),
+        exposed: false,
+        at: at(0),
+    };
     let cooled = 100 + 7 * DAY;
     let rotation = read(after(cooling(asking()), &[verified(cooled)]), used_lately(cooled), cooled);
     let rotation = looked(&rotation, KeyStatus::Inactive, cooled);
@@ -700,7 +705,12 @@ fn both_keys_gone_while_the_old_one_cools_is_for_a_person_and_no_ending() {
 
 #[test]
 fn giving_the_old_key_back_is_tried_each_minute_without_end() {
-    let asked_for = Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(200) };
+    let asked_for = Event::ReactivationAsked {
+        by: "alex".to_owned(),
+        why: "a job".to_owned(),
+        exposed: false,
+        at: at(200),
+    };
     let mut rotation = after(cooling(ungated()), &[asked_for]);
     let mut now = 200;
     for _ in 0..1000 {
@@ -797,7 +807,12 @@ fn used_lately(seconds: i64) -> (KeyUsage, KeyUsage) {
 #[test]
 fn after_a_reactivation_only_what_happened_since_counts() {
     let plan = Plan { require_use: true, ..ungated() };
-    let asked_for = Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(2000) };
+    let asked_for = Event::ReactivationAsked {
+        by: "alex".to_owned(),
+        why: "a job".to_owned(),
+        exposed: false,
+        at: at(2000),
+    };
     let back = |last_used| {
         let mut rotation = cooling(plan.clone());
         happen(&mut rotation, &asked_for).expect("legal");
@@ -832,7 +847,12 @@ fn a_vendor_that_goes_back_for_the_third_time_and_again_in_the_soak_is_for_a_per
 #[test]
 fn an_old_key_that_is_gone_when_it_is_wanted_back_is_for_a_person() {
     let mut rotation = cooling(ungated());
-    let asked_for = Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(200) };
+    let asked_for = Event::ReactivationAsked {
+        by: "alex".to_owned(),
+        why: "a job".to_owned(),
+        exposed: false,
+        at: at(200),
+    };
     happen(&mut rotation, &asked_for).expect("legal");
     for (try_, seconds) in [(1, 201), (2, 210)] {
         happen(&mut rotation, &refused(Doing::Reactivate, RefusalCode::NoSuchKey, seconds)).expect("legal");
@@ -906,8 +926,12 @@ fn whoever_gives_up_in_doubt_looks_once_when_a_listing_can_be_believed() {
 
 #[test]
 fn an_old_key_that_is_being_deleted_cannot_be_asked_back() {
-    let asked_for =
-        Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(8 * DAY) };
+    let asked_for = Event::ReactivationAsked {
+        by: "alex".to_owned(),
+        why: "a job".to_owned(),
+        exposed: false,
+        at: at(8 * DAY),
+    };
     let mut rotation = cooling(ungated());
     rotation.clone().apply(&asked_for).expect("it is Inactive and there");
     let because = Because::Superseded { by: key('B'), verified_at: at(12) };
@@ -922,8 +946,12 @@ fn a_rotation_that_is_over_can_be_neither_given_up_nor_taken_back() {
     happen(&mut done, &Event::Deleted { at: at(8 * DAY), request_id: None }).expect("legal");
     check(&done, 9 * DAY, &Next::Ended(Ending::Done));
     let given_up = Event::Abandoned { by: "alex".to_owned(), why: "gone".to_owned(), at: at(9 * DAY) };
-    let asked_for =
-        Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(9 * DAY) };
+    let asked_for = Event::ReactivationAsked {
+        by: "alex".to_owned(),
+        why: "a job".to_owned(),
+        exposed: false,
+        at: at(9 * DAY),
+    };
     for lever in [given_up, asked_for] {
         done.clone().apply(&lever).expect_err("it is over");
     }
@@ -1023,7 +1051,12 @@ fn an_old_key_that_is_inactive_in_the_soak_is_given_back_only_if_it_was_given_ba
     assert!(!is_wanted_back(&soaking(ungated())), "somebody set it Inactive before it was retired");
     let mut restored = cooling(ungated());
     for event in [
-        Event::ReactivationAsked { by: "alex".to_owned(), why: "an outage".to_owned(), at: at(200) },
+        Event::ReactivationAsked {
+            by: "alex".to_owned(),
+            why: "an outage".to_owned(),
+            exposed: false,
+            at: at(200),
+        },
         Event::Reactivated { at: at(201) },
     ] {
         happen(&mut restored, &event).expect("legal");
@@ -1052,7 +1085,12 @@ fn a_witness_tells_a_use_by_the_vendor_from_our_own_probe_within_the_grain_of_th
 
 #[test]
 fn a_witness_of_what_was_before_a_reactivation_proves_nothing() {
-    let asked_for = Event::ReactivationAsked { by: "alex".to_owned(), why: "a job".to_owned(), at: at(2000) };
+    let asked_for = Event::ReactivationAsked {
+        by: "alex".to_owned(),
+        why: "a job".to_owned(),
+        exposed: false,
+        at: at(2000),
+    };
     let back = |seen_at| {
         let mut rotation = cooling(Plan { require_use: true, ..ungated() });
         for event in [asked_for.clone(), Event::Reactivated { at: at(2001) }] {

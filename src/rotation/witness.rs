@@ -7,7 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::rotation::event::KeyUsage;
-use crate::rotation::machine::{Rotation, USE_RECORD_GRAIN};
+use crate::rotation::gates::USE_RECORD_GRAIN;
+use crate::rotation::machine::Rotation;
 use crate::time::Timestamp;
 
 /// The newest use of a key that CloudTrail has on record and that is not our own.

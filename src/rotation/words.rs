@@ -50,6 +50,13 @@ fn in_words(event: &Event) -> String {
             format!("{}: {} ({})", doing.in_words(), refusal.in_words(), refusal.code.as_str())
         }
         Event::Unanswered { doing, doubt, .. } => format!("{}: {}", doing.in_words(), doubt.in_words()),
+        Event::IncidentDeclared { mode, key, cut_only, by, why, .. } => {
+            let end = if *cut_only { ", not replaced" } else { "" };
+            format!("{key} is exposed ({}{end}), by {by}: {why}", mode.as_str())
+        }
+        Event::ReactivationAsked { by, why, exposed: true, .. } => {
+            format!("although it is exposed, by {by}: {why}")
+        }
         Event::Held { by, why, .. }
         | Event::ReactivationAsked { by, why, .. }
         | Event::Abandoned { by, why, .. } => {
@@ -63,6 +70,7 @@ fn intent_in_words(intent: &Intent) -> String {
     let why = |because: &Because| match because {
         Because::Superseded { by, verified_at } => format!("replaced by {by}, as known at {verified_at}"),
         Because::NeverOffered => "nobody was ever offered it".to_owned(),
+        Because::Exposed => "it is exposed".to_owned(),
     };
     match intent {
         Intent::Create => "to make a new key".to_owned(),

@@ -357,6 +357,9 @@ fn contradiction(keys: &[KeyMetadata], rotation: &Rotation) -> Option<String> {
 fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -> Verdict {
     let overdue_at = verdict.overdue_at.filter(|overdue_at| facts.now >= *overdue_at);
     let Some(overdue_at) = overdue_at.filter(|_| verdict.state == State::Rotating) else { return verdict };
+    if rotation.cut_at(rotation.old()).is_some() {
+        return verdict;
+    }
     let why = match rotation.stage() {
         Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => return verdict,
         Stage::Soak { .. } if facts.now < soaks_until(rotation) + facts.ages.overdue_after => {

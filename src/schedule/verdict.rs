@@ -149,6 +149,12 @@ impl Verdict {
     pub fn ended(rotation: &Rotation) -> Verdict {
         let old = rotation.old();
         let (reason, sentence) = match rotation.stage() {
+            Stage::Abandoned if rotation.cut_at(old).is_some_and(|_| rotation.is_cut_only()) => (
+                "cut",
+                format!(
+                    "the exposed key {old} was set Inactive and is not replaced; the next pass judges the keys anew"
+                ),
+            ),
             Stage::Done { new } => {
                 ("rotated", format!("the key {new} replaced the key {old}, which was deleted"))
             }

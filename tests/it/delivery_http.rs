@@ -74,6 +74,7 @@ fn delivery_trusting(
         windows: Windows::any_time(),
         plan: Plan::default(),
         deliver,
+        presets: Vec::new(),
         verify: verify.into_iter().map(|step| VerifyStep::Http(Box::new(step))).collect(),
         probe: Vec::new(),
     };

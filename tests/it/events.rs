@@ -7,8 +7,8 @@ use std::time::Duration;
 use keyround::ids::{AccessKeyId, Subject};
 use keyround::journal::{decode, encode};
 use keyround::rotation::{
-    Because, Doing, Doubt, Event, Half, Halves, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan, Refusal,
-    RefusalCode, Said, Verification, Windows, Witness,
+    Because, Doing, Doubt, Event, Half, Halves, IncidentMode, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan,
+    Refusal, RefusalCode, Said, Verification, Windows, Witness,
 };
 use keyround::time::Timestamp;
 
@@ -27,7 +27,7 @@ fn each_line_of_the_first_version_is_read_and_written_as_it_stands() {
 #[test]
 fn the_first_version_wrote_an_event_of_every_kind() {
     let kinds: BTreeSet<usize> = one_of_each().iter().map(kind).collect();
-    assert_eq!(kinds, (0..19).collect());
+    assert_eq!(kinds, (0..20).collect());
     let names: BTreeSet<&str> = one_of_each().iter().map(Event::name).collect();
     assert_eq!(names.len(), kinds.len());
 }
@@ -132,6 +132,7 @@ fn kind(event: &Event) -> usize {
         Event::Abandoned { .. } => 16,
         Event::Revealed { .. } => 17,
         Event::Acknowledged { .. } => 18,
+        Event::IncidentDeclared { .. } => 19,
     }
 }
 
@@ -159,13 +160,19 @@ fn one_of_each() -> Vec<Event> {
         Event::Held { until: None, by: by(), why: "a freeze".to_owned(), at: at(18) },
         Event::Held { until: Some(at(86_400)), by: by(), why: "a freeze".to_owned(), at: at(19) },
         Event::Resumed { by: by(), at: at(20) },
-        Event::ReactivationAsked { by: by(), why: "the vendor's \"nightly\" job".to_owned(), at: at(21) },
+        Event::ReactivationAsked {
+            by: by(),
+            why: "the vendor's \"nightly\" job".to_owned(),
+            exposed: false,
+            at: at(21),
+        },
         Event::Abandoned { by: by(), why: "the vendor is gone – för immer".to_owned(), at: at(22) },
     ];
     events.extend(every_intent().into_iter().map(|intent| Event::Intended { intent, at: at(23) }));
     events.extend(RefusalCode::ALL.into_iter().map(|code| refused(Doing::Deliver, code)));
     events.extend(every_doing().into_iter().map(|doing| refused(doing, RefusalCode::Other)));
     events.extend(of_a_hand_over());
+    events.extend(of_an_incident());
     events
 }
 
@@ -178,6 +185,26 @@ fn of_a_hand_over() -> [Event; 4] {
         Event::Revealed { by: by(), why: None, recipient: None, at: at(25) },
         Event::Revealed { by: by(), why: Some(why), recipient: Some(recipient), at: at(26) },
         Event::Acknowledged { by: by(), at: at(27) },
+    ]
+}
+
+fn of_an_incident() -> [Event; 5] {
+    let declared = |mode, key, cut_only, seconds| Event::IncidentDeclared {
+        mode,
+        key,
+        cut_only,
+        by: by(),
+        why: "the key was in a public repository".to_owned(),
+        at: at(seconds),
+    };
+    let why = "it was a test key".to_owned();
+    let intent = Intent::Deactivate { key: old(), because: Because::Exposed };
+    [
+        declared(IncidentMode::ReplaceFirst, old(), false, 28),
+        declared(IncidentMode::CutFirst, other(), true, 29),
+        declared(IncidentMode::CutAndHold, new(), false, 30),
+        Event::Intended { intent, at: at(31) },
+        Event::ReactivationAsked { by: by(), why, exposed: true, at: at(32) },
     ]
 }
 

@@ -17,6 +17,7 @@ mod events;
 mod faults;
 mod fuzzing;
 mod iam_moto;
+mod incident;
 mod journal_contract;
 mod kill;
 mod logs;

@@ -174,7 +174,8 @@ fn an_old_key_is_overdue_until_it_is_inactive_whoever_holds_its_rotation() {
 #[test]
 fn that_the_old_key_is_active_again_is_said_after_aws_answered() {
     let at = now() + HOUR;
-    let asked = Event::ReactivationAsked { by: "ops".to_owned(), why: "outage".to_owned(), at };
+    let asked =
+        Event::ReactivationAsked { by: "ops".to_owned(), why: "outage".to_owned(), exposed: false, at };
     let intended = Event::Intended { intent: Intent::Reactivate { key: OLD.parse().expect("a key id") }, at };
     let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
     let lost = Event::Unanswered { doing: Doing::Reactivate, doubt, at };

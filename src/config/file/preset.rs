@@ -315,6 +315,7 @@ fn ways(mut section: Section<'_>, given: &Given) -> Option<Ways> {
     let (deliver, verify, probe) = (deliver?, verify?, probe?);
     let with_params = |steps: Vec<HttpStep>| steps.into_iter().map(|step| filled(step, given));
     Some(Ways {
+        presets: Vec::new(),
         deliver: with_params(deliver).map(|step| DeliverStep::Http(Box::new(step))).collect(),
         verify: with_params(verify).collect(),
         probe: with_params(probe).collect(),
@@ -362,6 +363,7 @@ pub(super) fn expand(mut section: Section<'_>, presets: &Presets) -> Option<Ways
         step.timeout = timeout.unwrap_or(step.timeout);
         step.allow_plaintext |= allow_plaintext.unwrap_or(false);
     }
+    ways.presets = vec![preset.name.clone()];
     Some(ways)
 }
 

@@ -52,6 +52,7 @@ fn title(vendor: &str, part: &str) -> String {
 #[derive(Default)]
 pub(super) struct Ways {
     pub(super) deliver: Vec<DeliverStep>,
+    pub(super) presets: Vec<String>,
     pub(super) verify: Vec<HttpStep>,
     pub(super) probe: Vec<HttpStep>,
 }
@@ -84,6 +85,7 @@ pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<W
         // Each step is read, so that the mistakes of all are found.
         ways = ways.zip(step).map(|(mut ways, step)| {
             ways.deliver.extend(step.deliver);
+            ways.presets.extend(step.presets);
             ways.verify.extend(step.verify);
             ways.probe.extend(step.probe);
             ways

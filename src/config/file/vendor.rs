@@ -186,9 +186,9 @@ impl<'a> Vendor<'_, 'a> {
         // What the vendor's own section says goes before what a preset brings.
         let of_preset = |step| VerifyStep::Http(Box::new(step));
         let verify = verify.unwrap_or_else(|| ways.verify.into_iter().map(of_preset).collect());
-        let (deliver, probe) = (ways.deliver, ways.probe);
+        let (deliver, presets, probe) = (ways.deliver, ways.presets, ways.probe);
         plan.can_ask_vendor = !verify.is_empty();
-        let access = KeyAccess { account, users, ages, windows, plan, deliver, verify, probe };
+        let access = KeyAccess { account, users, ages, windows, plan, deliver, presets, verify, probe };
         Some(Access::Key(Box::new(access)))
     }
 

@@ -205,7 +205,7 @@ impl<'b, 'a> Drive<'b, 'a> {
             0 => Event::Held { until: None, by, why, at },
             1 => Event::Held { until: Some(moved(at, self.bytes.pick(&CLOCK_STEPS_SECS))), by, why, at },
             2 => Event::Resumed { by, at },
-            3 => Event::ReactivationAsked { by, why, at },
+            3 => Event::ReactivationAsked { by, why, exposed: false, at },
             _ => Event::Abandoned { by, why, at },
         };
         if follow(&self.rotation, &event).is_some() {
@@ -425,7 +425,7 @@ fn any_event(bytes: &mut Bytes<'_>, at: Timestamp) -> Event {
         12 => Event::Unanswered { doing: bytes.pick(&DOINGS), doubt: doubt(bytes), at },
         13 => Event::Held { until: bytes.flag().then(|| moved(at, HOUR_SECS)), by, why, at },
         14 => Event::Resumed { by, at },
-        15 => Event::ReactivationAsked { by, why, at },
+        15 => Event::ReactivationAsked { by, why, exposed: false, at },
         _ => Event::Abandoned { by, why, at },
     }
 }

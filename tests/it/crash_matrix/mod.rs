@@ -9,6 +9,7 @@
 //! A checker is worth what it catches: [`Mistake`] seeds the mistakes that look right, and each must be seen.
 
 mod by_hand;
+mod incident;
 mod odometer;
 mod two_writes;
 mod world;
@@ -419,7 +420,7 @@ impl Run {
             match self.rotation.next(self.world.now) {
                 Next::Wait { until, .. } => self.world.pass_until(until),
                 Next::Ended(Ending::Done) => return self.ended(),
-                Next::Ended(Ending::Abandoned) => return self.abandoned(),
+                Next::Ended(Ending::Abandoned | Ending::Cut) => return self.abandoned(),
                 Next::Stuck(blocker) if self.mistake == Mistake::DeleteOtherAtQuota => {
                     self.make_room(&blocker);
                 }
@@ -521,7 +522,7 @@ impl Run {
                 self.world.pass_until(at + HOUR);
                 Event::Resumed { by, at: self.world.now }
             }
-            Lever::Reactivate => Event::ReactivationAsked { by, why, at },
+            Lever::Reactivate => Event::ReactivationAsked { by, why, exposed: false, at },
             Lever::Abandon => Event::Abandoned { by, why, at },
         };
         let mut tried = self.rotation.clone();

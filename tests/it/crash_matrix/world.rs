@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use keyround::ids::AccessKeyId;
 use keyround::rotation::{
-    Because, Doubt, Effect, Event, KeyMetadata, KeyStatus, KeyUsage, Outcome, Plan, Refusal, RefusalCode,
-    Verification,
+    Because, Doubt, Effect, Event, IncidentMode, KeyMetadata, KeyStatus, KeyUsage, Outcome, Plan, Refusal,
+    RefusalCode, Verification,
 };
 use keyround::time::Timestamp;
 
@@ -20,6 +20,8 @@ const LATE: Duration = Duration::from_secs(45);
 /// A vendor that can be asked has the old key back after this long at the latest, when it needs it: an interval of
 /// questions, and half an hour of questions without an answer.
 const WITHOUT_KEY_MAX: Duration = Duration::from_hours(2);
+/// An exposed key is set Inactive this soon after the vendor has another one, failed tries included.
+const EXPOSED_MAX: Duration = Duration::from_mins(30);
 /// Of several uses within this span IAM records the first.
 const USE_GRAIN_SECS: i64 = 15 * 60;
 
@@ -72,6 +74,7 @@ struct Key {
 enum Later {
     Perform(Effect),
     Adopt(AccessKeyId),
+    PutRight,
     HandOver(AccessKeyId, u32),
     Try(AccessKeyId),
     FallSilent,
@@ -88,9 +91,16 @@ pub(crate) struct World {
     made: u32,
     held: AccessKeyId,
     deliveries: Vec<u32>,
+    /// The key that was delivered last, which a vendor that puts things right takes.
+    latest: AccessKeyId,
+    /// Since when a person has asked to wait with an exposed key.
+    pub(crate) waived_since: Option<Timestamp>,
     went_back: bool,
     is_silent: bool,
     without_key_since: Option<Timestamp>,
+    /// The keys that were declared exposed, as the checker knows them.
+    exposed: BTreeMap<AccessKeyId, IncidentMode>,
+    replaced_since: Option<Timestamp>,
     later: Vec<(Timestamp, Later)>,
 }
 
@@ -108,9 +118,13 @@ impl World {
             made: 0,
             held: key_id(1),
             deliveries: Vec::new(),
+            latest: key_id(1),
+            waived_since: None,
             went_back: false,
             is_silent: false,
             without_key_since: None,
+            exposed: BTreeMap::new(),
+            replaced_since: None,
             later: Vec::new(),
         };
         let old = world.make(now.minus(Duration::from_hours(24 * 120)), false);
@@ -159,8 +173,11 @@ impl World {
             // What was wrong until now, though this may put it right.
             self.watch_over();
             match what {
+                // It was sent before the key was declared exposed, or the machine would not have sent it.
+                Later::Perform(Effect::Reactivate { key }) => drop(self.reactivate(&key)),
                 Later::Perform(effect) => drop(self.perform(&effect)),
                 Later::Adopt(key) => self.adopt(key),
+                Later::PutRight => self.adopt(self.latest.clone()),
                 Later::HandOver(key, round) => self.deliver(&key, round),
                 Later::Try(key) => drop(self.probe(&key)),
                 Later::FallSilent => self.is_silent = true,
@@ -173,7 +190,9 @@ impl World {
 
     /// A vendor that went back needs the old key, and nobody can prevent that: but it must get it back.
     fn watch_over(&mut self) {
-        if self.works(&self.held) || !self.can_ask_vendor {
+        self.watch_over_exposed();
+        // An exposed key is given back to nobody.
+        if self.works(&self.held) || !self.can_ask_vendor || self.exposed.contains_key(&self.held) {
             self.without_key_since = None;
             return;
         }
@@ -183,12 +202,89 @@ impl World {
         }
     }
 
+    /// In replace-first, an exposed key is needed until the vendor has another one, and no longer.
+    fn watch_over_exposed(&mut self) {
+        let is_replaced = |(id, mode): (&AccessKeyId, &IncidentMode)| {
+            *mode == IncidentMode::ReplaceFirst && self.is_active(id) && self.has_another(id)
+        };
+        if self.waived_since.is_some() || !self.exposed.iter().any(is_replaced) {
+            self.replaced_since = None;
+            return;
+        }
+        let since = *self.replaced_since.get_or_insert(self.now);
+        let bound = match self.climate.habit {
+            Habit::Slow(lag) | Habit::Seldom(lag) => EXPOSED_MAX + 2 * lag,
+            _ => EXPOSED_MAX,
+        };
+        if since + bound < self.now {
+            self.break_with("the vendor has another key, and the exposed one stays Active");
+        }
+    }
+
+    /// The vendor was offered another key that works, and names it where it can be asked.
+    fn has_another(&self, id: &AccessKeyId) -> bool {
+        self.keys.iter().any(|(other, key)| {
+            other != id && key.offered && self.works(other) && (!self.can_ask_vendor || self.held == *other)
+        })
+    }
+
+    /// A person declares this key exposed.
+    pub(crate) fn declare(&mut self, id: &AccessKeyId, mode: IncidentMode) {
+        self.exposed.insert(id.clone(), mode);
+        self.replaced_since = None;
+    }
+
+    pub(crate) fn exposed(&self) -> Vec<AccessKeyId> {
+        self.exposed.keys().cloned().collect()
+    }
+
+    pub(crate) fn is_active(&self, id: &AccessKeyId) -> bool {
+        self.keys.get(id).is_some_and(|key| key.status == KeyStatus::Active)
+    }
+
+    /// The keys that the vendor was given.
+    pub(crate) fn offered(&self) -> Vec<AccessKeyId> {
+        self.keys.iter().filter(|(_, key)| key.offered).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether a request is still under way.
+    pub(crate) fn is_something_late(&self) -> bool {
+        self.later.iter().any(|(_, later)| matches!(later, Later::Perform(_)))
+    }
+
+    pub(crate) fn is_held(&self, id: &AccessKeyId) -> bool {
+        self.held == *id
+    }
+
+    /// How many keys of ours there are, and how many deliveries arrived.
+    pub(crate) fn given_out(&self) -> (usize, usize) {
+        (self.count_ours(), self.deliveries.len())
+    }
+
+    /// A person deletes a key at AWS.
+    pub(crate) fn delete_by_hand(&mut self, id: &AccessKeyId) {
+        self.keys.remove(id);
+    }
+
+    pub(crate) fn went_back(&self) -> bool {
+        self.went_back
+    }
+
+    pub(crate) fn count_ours(&self) -> usize {
+        self.keys.values().filter(|key| !key.strange).count()
+    }
+
     fn earliest_before(&self, until: Timestamp) -> Option<usize> {
         let due = self.later.iter().enumerate().filter(|(_, (at, _))| *at <= until);
         due.min_by_key(|(index, (at, _))| (*at, *index)).map(|(index, _)| index)
     }
 
     pub(crate) fn perform_late(&mut self, effect: &Effect) {
+        if let Effect::Reactivate { key } = effect
+            && self.exposed.contains_key(key)
+        {
+            self.break_with("an exposed key was set Active");
+        }
         self.later.push((self.now + LATE, Later::Perform(effect.clone())));
     }
 
@@ -221,7 +317,12 @@ impl World {
                 Outcome::Happened(Event::UsageRead { usage, at })
             }
             Effect::Deactivate { key, evidence } => self.deactivate(key, evidence.because()),
-            Effect::Reactivate { key } => self.reactivate(key),
+            Effect::Reactivate { key } => {
+                if self.exposed.contains_key(key) {
+                    self.break_with("an exposed key was set Active");
+                }
+                self.reactivate(key)
+            }
             Effect::Delete { key, .. } => self.delete(key),
         }
     }
@@ -259,7 +360,7 @@ impl World {
     }
 
     fn deliver(&mut self, id: &AccessKeyId, round: u32) {
-        if !self.works(id) {
+        if !self.works(id) && !self.exposed.contains_key(id) {
             self.break_with("the vendor was given a key that AWS does not know yet");
         }
         if let Some(key) = self.keys.get_mut(id) {
@@ -267,6 +368,7 @@ impl World {
         }
         let is_repeat = self.deliveries.contains(&round);
         self.deliveries.push(round);
+        self.latest.clone_from(id);
         let first = self.deliveries[0];
         match self.climate.habit {
             _ if is_repeat && self.climate.habit == Habit::Forgets => {}
@@ -283,7 +385,7 @@ impl World {
                     }
                     self.later.push((self.now + lag, Later::Adopt(key_id(1))));
                     // And notices, and puts it right, in its own time.
-                    self.later.push((self.now + 2 * lag, Later::Adopt(id.clone())));
+                    self.later.push((self.now + 2 * lag, Later::PutRight));
                 }
             }
         }
@@ -364,8 +466,13 @@ impl World {
     }
 
     fn check_taking(&mut self, id: &AccessKeyId) {
-        if self.held == *id && self.works(id) {
-            self.break_with("the vendor's key was taken away");
+        let is_the_vendors = self.held == *id && self.works(id);
+        match self.exposed.get(id) {
+            None if is_the_vendors => self.break_with("the vendor's key was taken away"),
+            Some(IncidentMode::ReplaceFirst) if is_the_vendors && !self.has_another(id) => {
+                self.break_with("replace-first took the vendor's only key away");
+            }
+            Some(_) | None => {}
         }
         if self.keys.get(id).is_some_and(|key| key.strange) {
             self.break_with("a stranger's key was touched");

@@ -38,7 +38,7 @@ async fn a_lever_acts_within_seconds_while_the_next_pass_is_far_off() {
     let lever = async {
         clock.sleep_until(now + Duration::from_secs(100)).await;
         let (by, why) = ("alex".to_owned(), "a test".to_owned());
-        let event = Event::ReactivationAsked { by, why, at: clock.now() };
+        let event = Event::ReactivationAsked { by, why, exposed: false, at: clock.now() };
         let rotation = house.rotation("acme").await.rotation;
         let number = house.events("acme").await.len() as u64 + 1;
         let entry = Entry { rotation, number, event: &event, secret: SecretChange::Keep, ends: false };

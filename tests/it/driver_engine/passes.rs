@@ -70,7 +70,10 @@ async fn a_pass_is_over_when_everybody_was_visited_also_who_is_known_to_aws_alon
     let passes = Arc::new(Passes::default());
     let (_newest, worlds) = watch::channel(house.world());
     let mut engine = Engine::new(worlds, house.stop.clone(), Arc::clone(&passes) as _);
-    for ask in [Ask::default(), Ask { vendors: vec!["fleet".parse().expect("a name")], force: false }] {
+    for ask in [
+        Ask::default(),
+        Ask { vendors: vec!["fleet".parse().expect("a name")], force: false, ..Ask::default() },
+    ] {
         engine.work(&Cadence::Once(ask, Patience::Short)).await.expect("a journal");
     }
     let told = passes.0.lock().expect("what was told").clone();
@@ -271,7 +274,10 @@ impl House {
         let (_newest, worlds) = watch::channel(self.world());
         let mut engine = Engine::new(worlds, self.stop.clone(), Arc::clone(&self.watcher) as _);
         let vendors = vendors.iter().map(|name| name.parse().expect("a name")).collect();
-        engine.work(&Cadence::Once(Ask { vendors, force }, Patience::Short)).await.expect("a journal")
+        engine
+            .work(&Cadence::Once(Ask { vendors, force, ..Ask::default() }, Patience::Short))
+            .await
+            .expect("a journal")
     }
 
     /// Appends to the vendor's rotation, as an operator or another process would.

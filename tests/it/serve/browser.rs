@@ -201,6 +201,7 @@ fn rotating(user: VendorStatus, (stage, resumes_in): (&'static str, Option<&'sta
         next_at: (stage == "soak").then(|| now() + Duration::from_hours(17)),
         old_access_key_id: String::new(),
         new_access_key_id: None,
+        mode: "routine",
         vendor_holds: "unknown",
         resumes_in,
     };

@@ -161,7 +161,7 @@ impl Theatre {
             let event = match kind {
                 Fault::Held => Event::Held { until: until.map(|span| at + span), by, why, at },
                 Fault::Resumed => Event::Resumed { by, at },
-                Fault::ReactivationAsked => Event::ReactivationAsked { by, why, at },
+                Fault::ReactivationAsked => Event::ReactivationAsked { by, why, exposed: false, at },
                 _ => Event::Abandoned { by, why, at },
             };
             let id = state.in_flight(user).map(Rotation::id);
@@ -235,7 +235,9 @@ impl Theatre {
         let (by, why) = ("an operator".to_owned(), "it said so".to_owned());
         let mut state = self.sim.lock();
         match blocker {
-            Blocker::NoFreeSlot { other } | Blocker::UnknownKey { key: other } => {
+            Blocker::NoFreeSlot { other }
+            | Blocker::SlotFilledInIncident { other }
+            | Blocker::UnknownKey { key: other } => {
                 if !state.leans_on(user, other) && state.key(user, other).is_some() {
                     state.change(user, other, None);
                 }
@@ -257,6 +259,7 @@ impl Theatre {
             Blocker::VendorGone { .. }
             | Blocker::VendorKeepsOldKey { .. }
             | Blocker::VendorWentBack { .. }
+            | Blocker::ExposedKeyNeeded { .. }
             | Blocker::OtherAccount { .. }
             | Blocker::Exhausted { .. } => {
                 state.mend_vendor(user);

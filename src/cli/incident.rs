@@ -1,0 +1,309 @@
+//! `incident`: keys are exposed. It declares that in the journal, and sees to it that it is acted on.
+//!
+//! Where `keyround run` works with the journal, it acts within seconds, and this waits for the cut to be written down.
+//! Where nobody does, the command carries the rotations on itself, as `rotate` does.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::args::{self, Format};
+use crate::cli::exit::{Code, Ended, Failure};
+use crate::cli::layout::wrapped;
+use crate::cli::operator::operator;
+use crate::cli::progress::Reporter;
+use crate::cli::run::stop_on_signals;
+use crate::cli::{Screen, setup};
+use crate::config::Settings;
+use crate::driver::{
+    Ask, Cadence, Declaration, Engine, Meant, Patience, Scope, World, declare, meant, rotations_of,
+};
+use crate::ids::RotationId;
+use crate::journal::Mode;
+use crate::ports::JournalError;
+use crate::rotation::{Ending, IncidentMode, Next, Rotation};
+use crate::time::{Steady, SystemClock};
+
+/// How long the command waits for `keyround run` to set the keys Inactive.
+const RUN_ACTS_WITHIN: Duration = Duration::from_secs(30);
+const LOOKS_EVERY: Duration = Duration::from_millis(250);
+
+/// What became of one user, for programs.
+#[derive(Serialize)]
+struct View {
+    vendor: String,
+    iam_user: Option<String>,
+    access_key_id: Option<String>,
+    mode: &'static str,
+    is_replaced: bool,
+    rotation: Option<String>,
+    sentence: String,
+    done: bool,
+}
+
+pub(crate) async fn incident(config: Option<&Path>, asked: args::Incident, screen: &Screen) -> Ended {
+    let (_, settings) = setup::settings(config, screen.color)?;
+    let scope = scope(&settings, &asked)?;
+    let (mode, why, by) = (asked.mode.into(), asked.why, operator());
+    let mut declaration = Declaration { scope, mode, by, why, may_begin: true };
+    if asked.dry_run {
+        let world = setup::world(settings, Mode::Read).await?;
+        return Ok(show_meant(&meant(&world, &declaration).await?, &declaration, screen));
+    }
+    if !asked.yes && !std::io::stdin().is_terminal() {
+        let message = "without a terminal to ask on, nothing is declared; nothing was changed";
+        return Err(
+            Failure::new(Code::Usage, message).hinted("--dry-run shows what is meant; --yes declares it")
+        );
+    }
+    let (world, drives) = open(settings).await?;
+    declaration.may_begin = drives || world.journal.checks_seal();
+    if !asked.yes && !confirmed(&meant(&world, &declaration).await?, &declaration, screen)? {
+        return Err(Failure::new(Code::Failed, "not declared; nothing was changed"));
+    }
+    let declared = declare(&world, &declaration).await?;
+    let rotations = rotations_of(&declared);
+    if drives {
+        carry_on(&world, rotations, screen).await?;
+    } else if mode.cuts_first() {
+        wait_for_cuts(&world, &rotations).await?;
+    }
+    report(&world, &declared, &declaration, drives, screen).await
+}
+
+fn scope(settings: &Settings, asked: &args::Incident) -> Result<Scope, Failure> {
+    let only = &asked.only;
+    if let Some(key) = &only.key {
+        return Ok(Scope::Key(key.clone()));
+    }
+    if let Some(preset) = &only.preset {
+        return Ok(Scope::Preset(preset.clone()));
+    }
+    if let Some(account) = &only.account {
+        if !settings.accounts.contains_key(account) {
+            let message = format!("there is no [account.{account}] in the configuration");
+            return Err(Failure::new(Code::Usage, message));
+        }
+        return Ok(Scope::Account(account.clone()));
+    }
+    if only.all {
+        return Ok(Scope::All);
+    }
+    setup::known(settings, &only.vendors)?;
+    Ok(Scope::Vendors(only.vendors.clone()))
+}
+
+/// The world to drive rotations in, or where another process does, to append in. Whether it is the former.
+async fn open(settings: Settings) -> Result<(World, bool), Failure> {
+    let failure = match setup::world(settings.clone(), Mode::Drive).await {
+        Ok(world) => return Ok((world, true)),
+        Err(failure) => failure,
+    };
+    // Whoever cannot read the seal key can still append what a person says.
+    let may_append = matches!(failure.journal, Some(JournalError::InUse(_) | JournalError::SealKey(_)));
+    if !may_append {
+        return Err(failure);
+    }
+    Ok((setup::world(settings, Mode::Operate).await?, false))
+}
+
+fn confirmed(meant: &[Meant], declaration: &Declaration, screen: &Screen) -> Result<bool, Failure> {
+    let lines = meant.iter().map(|one| line(one, &will_be(one, declaration))).collect::<Vec<_>>();
+    if meant.iter().all(|one| one.failure.is_some()) {
+        return Err(nothing_meant(&lines, declaration));
+    }
+    screen.show(&wrapped(&lines.join("\n"), screen.columns));
+    let mut err = std::io::stderr().lock();
+    drop(write!(err, "Declare this incident? Type yes: "));
+    drop(err.flush());
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| Failure::new(Code::Failed, format!("no answer: {error}; nothing was changed")))?;
+    Ok(matches!(answer.trim(), "yes" | "y"))
+}
+
+fn nothing_meant(lines: &[String], declaration: &Declaration) -> Failure {
+    let message = match &declaration.scope {
+        Scope::Key(key) if lines.is_empty() => format!(
+            "the key {key} belongs to no IAM user of this configuration; it was left alone, and nothing was changed"
+        ),
+        _ if lines.is_empty() => "no vendor with a key is meant; nothing was changed".to_owned(),
+        _ => lines.join("\n"),
+    };
+    Failure::new(Code::Failed, message)
+}
+
+/// As `rotate` does: until each of the rotations waits for more than a minute, or for a person.
+async fn carry_on(world: &World, rotations: BTreeSet<RotationId>, screen: &Screen) -> Result<(), Failure> {
+    if rotations.is_empty() {
+        return Ok(());
+    }
+    let (_keep, worlds) = watch::channel(world.clone());
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    let reporter = Arc::new(Reporter::new(screen.progress));
+    let mut engine = Engine::new(worlds, stop, reporter);
+    let ask = Ask { rotations, ..Ask::default() };
+    engine.work(&Cadence::Once(ask, Patience::Short)).await?;
+    Ok(())
+}
+
+async fn replayed(world: &World, id: RotationId) -> Result<Rotation, Failure> {
+    let events = world.journal.read(id).await?;
+    Rotation::replay(id, &events).map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))
+}
+
+/// Until `keyround run` has cut each of them, or for half a minute.
+async fn wait_for_cuts(world: &World, rotations: &BTreeSet<RotationId>) -> Result<(), Failure> {
+    let began = Steady::now();
+    while began.elapsed() < RUN_ACTS_WITHIN {
+        let mut is_due = false;
+        for id in rotations {
+            is_due |= replayed(world, *id).await?.is_cut_due();
+        }
+        if !is_due {
+            break;
+        }
+        tokio::time::sleep(LOOKS_EVERY).await;
+    }
+    Ok(())
+}
+
+async fn report(
+    world: &World,
+    declared: &[Meant],
+    declaration: &Declaration,
+    drives: bool,
+    screen: &Screen,
+) -> Ended {
+    let mut views = Vec::new();
+    for one in declared {
+        let (sentence, done) = match (one.rotation, &one.failure) {
+            (Some(id), None) => came_of(&replayed(world, id).await?, one, declaration.mode, drives),
+            (_, failure) => (failure.clone().unwrap_or_default(), false),
+        };
+        views.push(view(one, declaration, sentence, done));
+    }
+    if views.is_empty() {
+        return Err(nothing_meant(&[], declaration));
+    }
+    let code = if views.iter().all(|view| view.done) { Code::Fine } else { Code::Failed };
+    show(&views, screen);
+    Ok(code)
+}
+
+/// What came of the declaration for one user, and whether what was asked for is done or under way.
+fn came_of(rotation: &Rotation, one: &Meant, mode: IncidentMode, drives: bool) -> (String, bool) {
+    let key = one.key.as_ref().unwrap_or(rotation.old());
+    let cut = match rotation.cut_at(key) {
+        Some(at) => format!("{key} is Inactive since {at}"),
+        None => format!("{key} is not Inactive yet"),
+    };
+    let is_cut = rotation.cut_at(key).is_some();
+    let is_late = !is_cut && (mode.cuts_first() || !one.is_replaced);
+    let now = SystemClock.now();
+    let (next, is_well) = match rotation.next(now) {
+        Next::Perform(effect) if drives => (format!("next step: {}", effect.name()), true),
+        Next::Perform(effect) => {
+            (format!("next step: {}, by `keyround run` within seconds", effect.name()), true)
+        }
+        Next::Wait { until, why } => (why.until(until), rotation.last_fault().is_none()),
+        Next::Stuck(blocker) => (blocker.to_string(), false),
+        Next::Ended(Ending::Done) => ("it is replaced".to_owned(), true),
+        Next::Ended(Ending::Cut) => {
+            ("it is not replaced, because it is not the vendor's present key".to_owned(), true)
+        }
+        Next::Ended(Ending::Abandoned) => ("the rotation was abandoned".to_owned(), false),
+    };
+    let new = rotation.stage().new_key().map(|new| format!("; the new key is {new}")).unwrap_or_default();
+    let hint = match is_late && !drives {
+        true => {
+            "; nobody has acted on it yet: check that `keyround run` works, or stop it and repeat this command"
+        }
+        false => "",
+    };
+    (format!("{cut}{new}; {next}{}{hint}", stays(one)), is_well && !is_late)
+}
+
+fn stays(one: &Meant) -> String {
+    one.stays.as_ref().map_or_else(String::new, |stays| {
+        format!("; the user's other key {stays} stays as it is: if it is exposed too, declare it with --key {stays}")
+    })
+}
+
+fn will_be(one: &Meant, declaration: &Declaration) -> String {
+    if let Some(failure) = &one.failure {
+        return failure.clone();
+    }
+    let Some(key) = &one.key else { return String::new() };
+    let what = match (one.is_replaced, declaration.mode) {
+        (false, _) => {
+            format!("{key} is set Inactive and not replaced, because it is not the vendor's present key")
+        }
+        (true, IncidentMode::ReplaceFirst) => {
+            format!("{key} is replaced, and set Inactive as soon as the vendor holds the new key")
+        }
+        (true, IncidentMode::CutFirst) => {
+            format!("{key} is set Inactive at once, so the vendor stops working until it has the new key")
+        }
+        (true, IncidentMode::CutAndHold) => format!(
+            "{key} and every other key that the vendor was offered are set Inactive at once, and no new key is made before \
+             `keyround resume`"
+        ),
+    };
+    format!("{what}{}", stays(one))
+}
+
+fn show_meant(meant: &[Meant], declaration: &Declaration, screen: &Screen) -> Code {
+    let view = |one: &Meant| view(one, declaration, will_be(one, declaration), one.failure.is_none());
+    let views: Vec<View> = meant.iter().map(view).collect();
+    let is_well = !views.is_empty() && views.iter().all(|view| view.done);
+    match (views.is_empty(), screen.format) {
+        (true, Format::Table) => screen.show(&nothing_meant(&[], declaration).message),
+        _ => show(&views, screen),
+    }
+    if screen.format == Format::Table {
+        screen.show("dry run: nothing was changed");
+    }
+    if is_well { Code::Fine } else { Code::Failed }
+}
+
+fn view(one: &Meant, declaration: &Declaration, sentence: String, done: bool) -> View {
+    let (vendor, iam_user) = match &one.subject {
+        Ok(subject) => (subject.vendor.to_string(), Some(subject.iam_user.to_string())),
+        Err(vendor) => (vendor.to_string(), None),
+    };
+    View {
+        vendor,
+        iam_user,
+        access_key_id: one.key.as_ref().map(ToString::to_string),
+        mode: declaration.mode.as_str(),
+        is_replaced: one.is_replaced,
+        rotation: one.rotation.map(|id| id.to_string()),
+        sentence,
+        done,
+    }
+}
+
+fn show(views: &[View], screen: &Screen) {
+    if screen.format == Format::Json {
+        return screen.show_json(&views);
+    }
+    for view in views {
+        let user = view.iam_user.as_ref().map(|user| format!(", IAM user {user}")).unwrap_or_default();
+        screen.show(&wrapped(&format!("{}{user}: {}", view.vendor, view.sentence), screen.columns));
+    }
+}
+
+fn line(one: &Meant, sentence: &str) -> String {
+    match &one.subject {
+        Ok(subject) => format!("{}, IAM user {}: {sentence}", subject.vendor, subject.iam_user),
+        Err(vendor) => format!("{vendor}: {sentence}"),
+    }
+}

@@ -1,0 +1,162 @@
+//! `keyround incident` as an operator meets it: seconds from the command to a key that is Inactive, with and without
+//! `keyround run`, and what is refused with a reason.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::moto::Emulator;
+use crate::support::process::{Corner, Process};
+
+/// Waits that no test would see the end of.
+const LONG_WAITS: &str = r#"
+[defaults]
+soak = "24h"
+quiet_for = "24h"
+cool = "7d"
+windows = ["Mon 03:00-03:01"]
+prove_every = "0s"
+[schedule]
+cron = "0 0 1 1 *"
+jitter = "0s"
+"#;
+/// The goal is 5 seconds; this is for busy machines.
+const CUT_WITHIN: Duration = Duration::from_secs(15);
+
+/// A vendor whose key is this old, and nothing under way.
+fn corner(user: &str, age_days: f64) -> (Corner, String) {
+    let corner = Corner::new(emulator(), user);
+    let old = corner.held().access_key_id;
+    emulator().set_age(&old, age_days);
+    let vendor = corner.vendor_section("acme", &corner.user, &["/keys"]);
+    corner.configure(&[LONG_WAITS, &vendor].concat());
+    (corner, old)
+}
+
+fn status_of(key: &str) -> String {
+    let keys = emulator().all_keys();
+    let found = keys.iter().find(|row| row.access_key_id == key);
+    found.map(|row| row.status.clone()).expect("the key is known")
+}
+
+fn serve(corner: &Corner) -> Process {
+    let mut service = corner.spawn(&["run"]);
+    let is_up =
+        || emulator().calls_about(&corner.user).iter().any(|call| call.action == "iam:ListAccessKeys");
+    assert!(service.lives_until(|_| is_up()));
+    service
+}
+
+fn declare<'a>(mode: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    [&["incident", "--mode", mode, "--why", "it was in a public repository", "--yes"], rest].concat()
+}
+
+#[test]
+fn the_service_acts_on_an_incident_within_seconds_in_each_mode() {
+    for mode in ["replace-first", "cut-first", "cut-and-hold"] {
+        let (corner, old) = corner(&format!("incident-{mode}"), 5.0);
+        let mut service = serve(&corner);
+        let begun = Instant::now();
+        let declared = corner.run_well(&declare(mode, &["acme"])).out;
+        assert!(declared.contains(&old), "{declared}");
+        assert!(service.lives_until(|_| status_of(&old) == "Inactive"));
+        let took = begun.elapsed();
+        println!("{mode}: Inactive after {took:?}");
+        assert!(took < CUT_WITHIN, "{mode}: {took:?}");
+        if mode == "cut-and-hold" {
+            let status = corner.status();
+            assert_eq!((&status["state"], &status["reason"]), (&json!("rotating"), &json!("incident_held")));
+            assert_eq!(corner.living_keys().len(), 1, "no new key was made");
+            corner.run_well(&["resume", "acme"]);
+        }
+        assert!(service.lives_until(|_| corner.held().access_key_id != old));
+        println!("{mode}: the vendor holds a new key after {:?}", begun.elapsed());
+        assert!(service.lives_until(|_| corner.status()["rotation"]["stage"] == "cool"));
+        let status = corner.status();
+        assert_eq!(status["rotation"]["mode"], mode);
+        assert_eq!(status_of(&old), "Inactive");
+        corner.assert_vendor_works();
+        let refused = corner.run(&["reactivate", "acme", "--why", "their nightly job"]);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.out.contains("is exposed"), "{refused:?}");
+        let history = corner.run_well(&["history", "acme"]).out;
+        assert!(history.contains("incident_declared") && history.contains("public repository"), "{history}");
+        service.signal("TERM");
+        assert_eq!(service.finish().code, Some(0));
+    }
+}
+
+#[test]
+fn an_incident_ends_the_soak_of_a_rotation_that_the_service_drives_also_under_a_hold() {
+    let (corner, old) = corner("incident-soak", 97.0);
+    let forced = corner.run_well(&["rotate", "--force"]);
+    assert!(forced.out.contains("soak") || forced.out.contains("accepted"), "{forced:?}");
+    assert_eq!(status_of(&old), "Active");
+    let mut service = serve(&corner);
+    corner.run_well(&["hold", "acme", "--why", "a freeze"]);
+    let begun = Instant::now();
+    corner.run_well(&declare("replace-first", &["acme"]));
+    assert!(service.lives_until(|_| status_of(&old) == "Inactive"));
+    println!("in the soak: Inactive after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < CUT_WITHIN);
+    corner.assert_vendor_works();
+    service.signal("TERM");
+    assert_eq!(service.finish().code, Some(0));
+}
+
+#[test]
+fn without_the_service_the_command_carries_the_incident_on_itself() {
+    let (corner, old) = corner("incident-alone", 5.0);
+    let shown = corner.run_well(&["incident", "--mode", "cut-first", "--why", "a test", "--dry-run", "acme"]);
+    assert!(shown.out.contains(&old) && shown.out.contains("nothing was changed"), "{shown:?}");
+    let unasked = corner.run(&["incident", "acme", "--mode", "cut-first", "--why", "a test"]);
+    assert_eq!(unasked.code, Some(64), "{unasked:?}");
+    assert!(unasked.err.contains("--yes"), "{unasked:?}");
+    assert_eq!((status_of(&old).as_str(), corner.living_keys().len()), ("Active", 1));
+
+    let declared = corner.run_well(&[&declare("cut-first", &["--all"])[..], &["--format", "json"]].concat());
+    let rows: Value = serde_json::from_str(&declared.out).expect("JSON");
+    assert_eq!((&rows[0]["access_key_id"], &rows[0]["done"]), (&json!(old), &json!(true)), "{rows:#}");
+    assert_eq!(status_of(&old), "Inactive");
+    assert_ne!(corner.held().access_key_id, old);
+    corner.assert_vendor_works();
+    corner.assert_no_secret_on_disk();
+
+    // The vendor's present key leaks, too: a person makes room for its replacement.
+    let second = corner.held().access_key_id;
+    let declared = corner.run(&declare("cut-first", &["acme"]));
+    assert_eq!(declared.code, Some(1), "{declared:?}");
+    assert!(declared.out.contains("delete it at AWS") && declared.out.contains(&old), "{declared:?}");
+    assert_eq!(status_of(&second), "Inactive");
+}
+
+#[test]
+fn a_key_of_nobody_is_left_alone_and_one_beside_the_vendors_is_cut_and_not_replaced() {
+    let (corner, old) = corner("incident-key", 5.0);
+    let stranger = "AKIASTRANGER00000001";
+    let refused = corner.run(&declare("cut-first", &["--key", stranger]));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains(stranger) && refused.err.contains("left alone"), "{refused:?}");
+    for nobody in [&["--preset", "fastly-s3"][..], &["--account", "elsewhere"]] {
+        let refused = corner.run(&declare("cut-first", nobody));
+        assert!(matches!(refused.code, Some(1 | 64)), "{refused:?}");
+    }
+    emulator().seed_second_key(&corner.user, 200.0);
+    let other = corner.living_keys().into_iter().find(|key| key.access_key_id != old).expect("two keys");
+    let unclear = corner.run(&declare("cut-first", &["acme"]));
+    assert_eq!(unclear.code, Some(1), "{unclear:?}");
+    assert!(unclear.out.contains("--key"), "{unclear:?}");
+    let cut = corner.run_well(&declare("cut-first", &["--key", &other.access_key_id]));
+    assert!(cut.out.contains("not replaced"), "{cut:?}");
+    assert_eq!(
+        (status_of(&old), status_of(&other.access_key_id)),
+        ("Active".to_owned(), "Inactive".to_owned())
+    );
+    corner.run_well(&["history", "verify"]);
+}
+
+fn emulator() -> &'static Emulator {
+    static EMULATOR: LazyLock<Emulator> = LazyLock::new(Emulator::start);
+    &EMULATOR
+}
