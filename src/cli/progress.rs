@@ -40,14 +40,14 @@ impl Reporter {
         notes.steps.get(&rotation).cloned().unwrap_or_default()
     }
 
-    fn show(&self, notes: &mut Notes, subject: &Subject, message: String) {
+    fn show(&self, notes: &mut Notes, subject: &Subject, message: &str) {
         let Some(bars) = &self.bars else { return };
         let bar = notes.bars.entry(subject.who()).or_insert_with(|| {
             let style = ProgressStyle::with_template("{spinner} {prefix:<16} {wide_msg}");
             let bar = bars.add(ProgressBar::new_spinner()).with_prefix(subject.vendor.to_string());
             style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
         });
-        bar.set_message(shown(&message).into_owned());
+        bar.set_message(shown(message).into_owned());
         bar.tick();
     }
 }
@@ -61,7 +61,7 @@ impl Watcher for Reporter {
             let step = format!("{}: {}", event.name(), in_words(event));
             notes.steps.entry(rotation.id()).or_default().push(step);
         }
-        self.show(&mut notes, subject, format!("{}: {}", rotation.stage().name(), in_words(event)));
+        self.show(&mut notes, subject, &format!("{}: {}", rotation.stage().name(), in_words(event)));
     }
 
     fn visited(&self, subject: &Subject, visited: &Visited) {
@@ -73,7 +73,7 @@ impl Watcher for Reporter {
         };
         let is_news = known != Some(visited.verdict.reason);
         log_visit(visited, &sentence, trouble(visited).filter(|_| is_news));
-        self.show(&mut notes, subject, format!("{}: {sentence}", visited.verdict.state));
+        self.show(&mut notes, subject, &format!("{}: {sentence}", visited.verdict.state));
         if let (Some(bar), Some(Rest::Ended(_) | Rest::Stuck(_))) =
             (notes.bars.get(&subject.who()), &visited.rest)
         {

@@ -127,11 +127,11 @@ fn judge_deadline(report: &Report<'_>, place: Span, terms: &Terms, deadline: Dea
         let message =
             format!("inactive_by = {written} cannot be kept: before a key can be Inactive, it takes {sum}");
         report.add(Mistake::new(place, message).hint("a longer inactive_by, or shorter waits"));
-    } else if inactive_by - lead <= lead - slack + plan.cool {
+    } else if inactive_by.saturating_sub(lead) <= lead.saturating_sub(slack) + plan.cool {
         let message = format!(
             "inactive_by = {written} leaves too little time between two rotations: a key is due {} after it was created, \
              when the rotation that created it has not ended: {sum}, and cool {}",
-            in_words(inactive_by - lead),
+            in_words(inactive_by.saturating_sub(lead)),
             in_words(plan.cool),
         );
         report.add(Mistake::new(place, message).hint("a longer inactive_by, or shorter waits"));
@@ -323,10 +323,13 @@ mod tests {
         let day = Duration::from_hours(24);
         // Two days of soak and quiet_for, a quarter of an hour for AWS, twelve seconds of proofs, and the slack.
         let spent = 2 * day + Duration::from_mins(15) + Duration::from_secs(12);
-        assert_eq!(start("inactive_by = \"90d\""), (87 * day - spent, 90 * day));
-        assert_eq!(start("inactive_by = \"90d\"\nslack = \"0s\""), (90 * day - spent, 90 * day));
+        assert_eq!(start("inactive_by = \"90d\""), ((87 * day).saturating_sub(spent), 90 * day));
+        assert_eq!(
+            start("inactive_by = \"90d\"\nslack = \"0s\""),
+            ((90 * day).saturating_sub(spent), 90 * day)
+        );
         let closed = start("inactive_by = \"90d\"\nslack = \"0s\"\nwindows = [\"Mon-Fri 00:00-24:00\"]");
-        assert_eq!(closed, (88 * day - spent, 90 * day), "a weekend is two days");
+        assert_eq!(closed, ((88 * day).saturating_sub(spent), 90 * day), "a weekend is two days");
         assert_eq!(start("max_age = \"60d\""), (60 * day, 60 * day));
     }
 
