@@ -116,6 +116,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AlertCommand,
     },
+    /// Send a test message to the webhooks of a vendor
+    Webhook {
+        #[command(subcommand)]
+        command: WebhookCommand,
+    },
     /// Review the account: the keys and roles of third parties, and their rights
     Audit(Audit),
     /// Write least-privilege policies, and check policies
@@ -451,6 +456,17 @@ pub(crate) enum AlertCommand {
     Test {
         /// The alert, as in `[alert.NAME]`
         name: Option<SinkName>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhookCommand {
+    /// Send a signed message without an access key, and show the response
+    ///
+    /// Its type is `access_key.test`. It is signed, and encrypted, as the message with a new key will be.
+    SendTest {
+        /// The vendor, as in `[vendor.NAME]`
+        vendor: VendorName,
     },
 }
 

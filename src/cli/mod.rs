@@ -36,6 +36,7 @@ mod systemd;
 mod terminal;
 mod vendors;
 mod view;
+mod webhook;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -43,7 +44,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::Level;
 
-use args::{AlertCommand, Cli, Color, Command, Format, Global, Output};
+use args::{AlertCommand, Cli, Color, Command, Format, Global, Output, WebhookCommand};
 use exit::{Code, Ended, Failure};
 use logging::Lines;
 
@@ -94,6 +95,9 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Explain { vendor } => explain::explain(config, vendor, screen).await,
         Command::Check { online } => check::check(config, online, screen).await,
         Command::Alert { command: AlertCommand::Test { name } } => alert::test(config, name, screen).await,
+        Command::Webhook { command: WebhookCommand::SendTest { vendor } } => {
+            webhook::send_test(config, vendor, screen).await
+        }
         Command::Metrics { command } => metrics::metrics(command, screen),
         Command::Report(report) => report::report(config, report, screen).await,
         Command::Rehearse(only) => rehearse::rehearse(config, &only.vendors, screen).await,

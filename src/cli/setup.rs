@@ -85,19 +85,34 @@ pub(crate) fn world_again(settings: Settings, journal: Arc<dyn Journal>) -> Resu
     world_with(settings, &session, secrets, journal)
 }
 
-fn world_with(
-    settings: Settings,
+/// The real vendors, without a journal and without a call to IAM.
+pub(crate) fn vendors(settings: &Settings) -> Result<ConfiguredVendors, Failure> {
+    let session = Arc::new(AwsSession::new(&settings.aws));
+    let secrets: Arc<dyn SecretSource> = Arc::new(Secrets::new(&session));
+    vendors_with(settings, &session, secrets)
+}
+
+fn vendors_with(
+    settings: &Settings,
     session: &Arc<AwsSession>,
     secrets: Arc<dyn SecretSource>,
-    journal: Arc<dyn Journal>,
-) -> Result<World, Failure> {
+) -> Result<ConfiguredVendors, Failure> {
     let egress = HttpsEgress::new().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
     let ways = Ways {
         egress: Arc::new(egress),
         drop_offs: Arc::new(AwsDropOffs::new(session, &settings.accounts)),
         programs: Arc::new(LocalPrograms),
     };
-    let vendors = ConfiguredVendors::new(&settings.vendors, ways, secrets);
+    Ok(ConfiguredVendors::new(&settings.vendors, ways, secrets))
+}
+
+fn world_with(
+    settings: Settings,
+    session: &Arc<AwsSession>,
+    secrets: Arc<dyn SecretSource>,
+    journal: Arc<dyn Journal>,
+) -> Result<World, Failure> {
+    let vendors = vendors_with(&settings, session, secrets)?;
     let accounts: Arc<dyn Accounts> = Arc::new(AwsAccounts::connect(session, &settings.accounts));
     Ok(World {
         settings: Arc::new(settings),

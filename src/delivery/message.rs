@@ -81,6 +81,33 @@ struct Sealed<'a> {
     data_encrypted: String,
 }
 
+/// In place of the data: no pair and no key id, so that a receiver that does not look at the type stores nothing.
+#[derive(Serialize)]
+struct TestData<'a> {
+    vendor: &'a VendorName,
+    note: &'static str,
+}
+
+/// The body of a test message for this vendor. It carries no access key.
+pub(super) fn test_message(
+    vendor: &VendorName,
+    encrypt_to: Option<&Recipient>,
+    now: Timestamp,
+) -> Answer<Secret> {
+    #[derive(Serialize)]
+    struct SealedTest<'a> {
+        vendor: &'a VendorName,
+        data_encrypted: String,
+    }
+    let note =
+        "a test of keyround, without an access key: verify it, store nothing, and answer with a 2xx status";
+    let data = TestData { vendor, note };
+    let (id, r#type) = (None, "access_key.test");
+    let Some(recipient) = encrypt_to else { return json(&Envelope { id, r#type, timestamp: now, data }) };
+    let data = SealedTest { vendor, data_encrypted: encrypted(recipient, &json(&data)?)? };
+    json(&Envelope { id, r#type, timestamp: now, data })
+}
+
 impl Message<'_> {
     pub(super) fn into_json(self) -> Answer<Secret> {
         let Offer { rotation, subject, offered_at, .. } = self.offer;

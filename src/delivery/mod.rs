@@ -51,11 +51,12 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::config::SecretRef;
-use crate::config::settings::{Access, VendorSettings};
-use crate::ids::VendorName;
+use crate::config::settings::{Access, DeliverStep, VendorSettings};
+use crate::ids::{Subject, VendorName};
 use crate::ports::{Answer, Delivery, DropOffs, Egress, Fault, Programs, Request, SecretSource, Vendors};
 use crate::rotation::RefusalCode;
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 pub use command::REFUSED as COMMAND_REFUSED;
 pub use egress::{EgressError, HttpsEgress};
@@ -100,6 +101,21 @@ impl ConfiguredVendors {
             Access::Role { .. } => None,
         };
         ConfiguredVendors { vendors: settings.iter().filter_map(with_a_key).collect() }
+    }
+}
+
+impl ConfiguredVendors {
+    /// Sends a message without an access key to each webhook of this vendor. Gives the number of each step, from 1, and
+    /// what came of it; none: the vendor has no webhook.
+    pub async fn send_tests(&self, subject: &Subject, now: Timestamp) -> Vec<(usize, Answer<String>)> {
+        let Some(vendor) = self.vendors.get(&subject.vendor) else { return Vec::new() };
+        let mut sent = Vec::new();
+        for (step, number) in vendor.steps.iter().zip(1..) {
+            if let DeliverStep::Webhook(step) = step {
+                sent.push((number, webhook::send_test(&vendor.tools, step, number, subject, now).await));
+            }
+        }
+        sent
     }
 }
 

@@ -3,14 +3,18 @@
 //! **Invariant:** repeats of one delivery are the same message: the same id and the same bytes, or, where they are
 //! encrypted, bytes that come out the same. Only the timestamp, which is the attempt's, and with it the signatures, differ.
 
+use url::Url;
+
 use crate::config::settings::{Carries, WebhookStep};
-use crate::delivery::message::{Message, Payload, message_id};
+use crate::delivery::message::{Message, Payload, message_id, test_message};
 use crate::delivery::said::Sent;
 use crate::delivery::{Prepared, Tools, answer, misconfigured};
+use crate::ids::Subject;
 use crate::outward::signing::SigningKey;
 use crate::outward::target::{self, Plaintext};
 use crate::ports::{Answer, Errand, Offer, Purpose, Reference, Request};
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// What there is to be carried.
 #[derive(Clone, Copy)]
@@ -72,21 +76,53 @@ pub(super) async fn request(
         encrypt_to: step.encrypt_to.as_ref(),
     };
     let body = message.into_json()?;
-    let id = message_id(offer, number);
-    let signatures: Vec<_> = keys.iter().map(|key| key.sign(&id, offer.now, body.expose())).collect();
+    Ok(signed(step, target, &keys, message_id(offer, number), offer.now, body))
+}
+
+/// A body as a signed message.
+fn signed(
+    step: &WebhookStep,
+    target: Url,
+    keys: &[SigningKey],
+    id: String,
+    now: Timestamp,
+    body: Secret,
+) -> Prepared {
+    let signatures: Vec<_> = keys.iter().map(|key| key.sign(&id, now, body.expose())).collect();
     let ready = Request {
         method: "POST".to_owned(),
         url: Secret::from(target.as_str()),
         headers: vec![
             ("content-type".to_owned(), Secret::from("application/json")),
             ("webhook-id".to_owned(), Secret::new(id)),
-            ("webhook-timestamp".to_owned(), Secret::new(offer.now.unix_seconds().to_string())),
+            ("webhook-timestamp".to_owned(), Secret::new(now.unix_seconds().to_string())),
             ("webhook-signature".to_owned(), Secret::new(signatures.join(" "))),
         ],
         body: Some(body),
         timeout: step.timeout,
     };
-    Ok(Prepared { target, ready })
+    Prepared { target, ready }
+}
+
+/// Sends a message without an access key to the address of step `number`, from 1, signed and encrypted as a real one.
+pub(super) async fn send_test(
+    tools: &Tools,
+    step: &WebhookStep,
+    number: usize,
+    subject: &Subject,
+    now: Timestamp,
+) -> Answer<String> {
+    let plaintext = Plaintext::from_setting(step.allow_plaintext);
+    let target = target::checked(&step.url, plaintext).map_err(misconfigured)?;
+    let keys = signing_keys(tools, step).await?;
+    let body = test_message(&subject.vendor, step.encrypt_to.as_ref(), now)?;
+    let id = format!("msg_test_{}_{number}", now.unix_seconds());
+    let Prepared { target, ready } = signed(step, target, &keys, id, now, body);
+    let host = target::host_of(&target);
+    let purpose = Purpose { subject: subject.clone(), errand: Errand::Deliver { step: number - 1 } };
+    let response = tools.egress.send(&purpose, ready).await?;
+    answer::accepted(&host, &response, &[], now)?;
+    Ok(format!("{host} answered {}; the message had no access key", response.status))
 }
 
 /// The keys that sign, newest first.

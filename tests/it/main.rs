@@ -37,4 +37,5 @@ mod support;
 mod tidy;
 mod units;
 mod way_to_aws;
+mod webhook_tests;
 mod wrong_clock;

@@ -1,0 +1,85 @@
+//! `webhook send-test`: a message without a key, taken by the sample receiver in Python, which stores nothing.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::moto::Emulator;
+use crate::support::program::Program;
+use crate::support::python;
+use crate::support::vendor::{Answer, Received, Vendor};
+
+/// Of text, so that the tests can search for it.
+const SIGNING_SECRET: &str = "whsec_c2lnbmluZyBzZWNyZXQgb2YgdGhlIHRlc3QgbWVzc2FnZQ==";
+
+fn scene(emulator: &Emulator, vendor: &Vendor) -> Program {
+    let config = format!(
+        "[vendor.acme]\niam_user = \"vendor-acme\"\n[[vendor.acme.deliver]]\nkind = \"webhook\"\nurl = \"{}\"\n\
+         secret = \"credential:hook\"\n[vendor.typed]\niam_user = \"vendor-typed\"\n[[vendor.typed.deliver]]\n\
+         kind = \"manual\"\ninstructions = \"type it in\"\n",
+        vendor.url("/hook")
+    );
+    let program = Program::new(emulator, &config);
+    program.credential("hook", SIGNING_SECRET);
+    program
+}
+
+/// What the sample receiver prints for this request; `Err`: it refuses it.
+fn received(request: &Received) -> Result<String, String> {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/receive.py");
+    let mut command = Command::new(python::interpreter());
+    command.arg(sample).env("WEBHOOK_SECRET", SIGNING_SECRET).env("AGE_IDENTITY", "none");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("the sample starts");
+    let message = json!({ "headers": request.headers, "body": request.body }).to_string();
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(message.as_bytes()).expect("it reads");
+    drop(stdin);
+    let done = child.wait_with_output().expect("it ends");
+    match done.status.success() {
+        true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
+        false => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
+    }
+}
+
+#[test]
+fn a_test_message_is_signed_and_carries_no_key_and_a_receiver_stores_nothing() {
+    let (emulator, vendor) = (Emulator::start(), Vendor::start());
+    let program = scene(&emulator, &vendor);
+    vendor.script([Answer::status(204)]);
+    let shown = program.json(0, &["--format", "json", "webhook", "send-test", "acme"]);
+    assert_eq!((&shown["vendor"], &shown["webhooks"][0]["ok"]), (&json!("acme"), &json!(true)));
+    let sentence = shown["webhooks"][0]["sentence"].as_str().expect("a sentence");
+    assert!(sentence.contains("answered 204"), "{sentence}");
+
+    let requests = vendor.requests();
+    let [request] = &requests[..] else { panic!("one request, not {}", requests.len()) };
+    let body: Value = request.json();
+    assert_eq!((&body["type"], &body["data"]["vendor"]), (&json!("access_key.test"), &json!("acme")));
+    let names: Vec<&String> = body["data"].as_object().expect("data").keys().collect();
+    assert_eq!(names, ["note", "vendor"], "no key id, no secret, no reference to one");
+    assert_eq!(received(request).as_deref(), Ok("null"));
+    let mut forged = request.json();
+    forged["data"]["vendor"] = json!("evil");
+    let forged = Received { body: forged.to_string(), ..request.clone() };
+    received(&forged).expect_err("the signature is over the body");
+    assert_eq!(vendor.held().map(|pair| pair.access_key_id), None);
+    program.assert_no_secret_was_seen(&emulator);
+}
+
+#[test]
+fn a_receiver_that_refuses_a_vendor_without_a_webhook_and_no_vendor_are_failures() {
+    let (emulator, vendor) = (Emulator::start(), Vendor::start());
+    let program = scene(&emulator, &vendor);
+    vendor.script([Answer::status(401)]);
+    let refused = program.run(&["webhook", "send-test", "acme"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stdout.contains("FAILED") && refused.stdout.contains("401"), "{}", refused.stdout);
+    let by_hand = program.run(&["webhook", "send-test", "typed"]);
+    assert_eq!(by_hand.code, Some(64));
+    assert!(by_hand.stderr.contains("has no webhook, so nothing was sent"), "{}", by_hand.stderr);
+    assert_eq!(program.run(&["webhook", "send-test", "acm"]).code, Some(64));
+    assert_eq!(vendor.requests().len(), 1);
+}
