@@ -148,7 +148,7 @@ fn a_process_that_is_told_to_stop_finishes_what_is_under_way_and_no_more() {
     assert!(process.lives_until(|_| gate.has_arrived()));
     process.signal("TERM");
     assert!(process.lives_until(|process| process.err().contains("stopping after the effects")));
-    assert!(process.err().contains("TRACE"), "the log is as loud as can be");
+    assert!(process.err().contains("DEBUG"), "the log is as loud as it can be");
     let told = Instant::now();
     gate.release(Release::Proceed);
     let finished = process.finish();
