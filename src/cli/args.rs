@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::terminal::reason;
-use crate::config::Recipient;
-use crate::config::SecretRef;
+use crate::config::{Recipient, SecretRef};
 use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::policy::Severity;
 use crate::time::Timestamp;
