@@ -102,9 +102,7 @@ impl ConfiguredVendors {
         };
         ConfiguredVendors { vendors: settings.iter().filter_map(with_a_key).collect() }
     }
-}
 
-impl ConfiguredVendors {
     /// Sends a message without an access key to each webhook of this vendor. Gives the number of each step, from 1, and
     /// what came of it; none: the vendor has no webhook.
     pub async fn send_tests(&self, subject: &Subject, now: Timestamp) -> Vec<(usize, Answer<String>)> {

@@ -85,7 +85,7 @@ pub async fn meant(world: &World, declaration: &Declaration) -> Result<Vec<Meant
     Ok(plans(world, declaration).await?.into_iter().map(|plan| plan.meant).collect())
 }
 
-/// Declares the incident for each user that is meant: those whose keys are Inactive soonest come first.
+/// Declares the incident for each user that is meant, in the order of their vendors and names.
 ///
 /// # Errors
 ///
@@ -136,15 +136,7 @@ async fn plans(world: &World, declaration: &Declaration) -> Result<Vec<Plan>, Jo
     // Who looks for one key and finds it does not need to hear of the users that could not be listed.
     if !(is_key && plans.iter().any(|plan| plan.meant.failure.is_none())) {
         let unknown = others.into_iter().filter(|other| !is_key || other.verdict.state != State::Unmanaged);
-        plans.extend(unknown.map(|other| {
-            let subject = Err(other.vendor);
-            Plan {
-                meant: failed(subject, other.verdict.sentence),
-                call: None,
-                listed: None,
-                account_id: None,
-            }
-        }));
+        plans.extend(unknown.map(|other| Plan::failed(Err(other.vendor), other.verdict.sentence)));
     }
     let place = |plan: &Plan| match &plan.meant.subject {
         Ok(subject) => (subject.vendor.to_string(), subject.iam_user.to_string()),
@@ -154,19 +146,19 @@ async fn plans(world: &World, declaration: &Declaration) -> Result<Vec<Plan>, Jo
     Ok(plans)
 }
 
-fn failed(subject: Result<Subject, VendorName>, failure: String) -> Meant {
-    Meant { subject, key: None, stays: None, is_replaced: false, rotation: None, failure: Some(failure) }
+impl Plan {
+    /// Nothing can be declared for this user, or for the users of this vendor.
+    fn failed(subject: Result<Subject, VendorName>, failure: String) -> Plan {
+        let failure = Some(failure);
+        let meant = Meant { subject, key: None, stays: None, is_replaced: false, rotation: None, failure };
+        Plan { meant, call: None, listed: None, account_id: None }
+    }
 }
 
 /// `None`: a key was named that is not this user's.
 async fn plan_for(world: &World, declaration: &Declaration, call: Call) -> Option<Plan> {
     let subject = call.subject.clone();
-    let without = |failure: String| Plan {
-        meant: failed(Ok(subject.clone()), failure),
-        call: None,
-        listed: None,
-        account_id: None,
-    };
+    let without = |failure: String| Plan::failed(Ok(subject.clone()), failure);
     let rotation = match call.rotation {
         None => None,
         Some(id) => match replayed(world, id).await {

@@ -67,9 +67,14 @@ pub(super) fn read(section: &mut Section<'_>, base: &Terms, zone: chrono_tz::Tz)
 }
 
 /// `inactive_by` and `slack`; a `max_age` of this section takes the place of a deadline of `[defaults]`.
-fn deadline(section: &mut Section<'_>, base: &Terms, slack: Option<Duration>) -> Option<Deadline> {
-    let max_age = section.entry("max_age").map(|entry| entry.span());
-    let here = section.entry("inactive_by").map(|entry| entry.span());
+///
+/// `max_age` and `here`: where this section says `max_age` and `inactive_by`.
+fn deadline(
+    section: &mut Section<'_>,
+    base: &Terms,
+    slack: Option<Duration>,
+    (max_age, here): (Option<Span>, Option<Span>),
+) -> Option<Deadline> {
     let said = section.duration("inactive_by", SECOND);
     if let (Some(max_age), Some(here)) = (max_age, here) {
         let message = "max_age and inactive_by exclude each other".to_owned();
@@ -84,9 +89,9 @@ fn deadline(section: &mut Section<'_>, base: &Terms, slack: Option<Duration>) ->
 
 fn ages(section: &mut Section<'_>, base: &Terms, plan: Plan, opening: Opening) -> Terms {
     let slack = section.duration("slack", Duration::ZERO).or(base.slack);
-    let deadline = deadline(section, base, slack);
     let deadline_here = section.entry("inactive_by").map(|entry| entry.span());
     let max_age_here = section.entry("max_age").map(|entry| entry.span());
+    let deadline = deadline(section, base, slack, (max_age_here, deadline_here));
     let max_age_said = section.duration("max_age", SECOND);
     let overdue_after = section.duration("overdue_after", Duration::ZERO).unwrap_or(base.ages.overdue_after);
     let warn_before_here = section.entry("warn_before").map(|entry| entry.span());

@@ -146,7 +146,7 @@ fn prove(plan: &Plan) -> Duration {
 fn judge_max_age(report: &Report<'_>, place: Span, who: &str, terms: &Terms) {
     let (plan, max_age, closed) = (&terms.plan, terms.ages.max_age, terms.opening.longest_closed);
     let least = plan.soak.max(plan.quiet_for) + plan.cool + prove(plan);
-    let all = plan.soak + REPORT_DELAY + plan.quiet_for + plan.cool + prove(plan) + closed;
+    let all = lead(plan, terms.opening) + plan.cool;
     let sum = format!(
         "soak {} + {} until AWS reports a use + quiet_for {} + cool {} + proving {} + closed windows {} = {}",
         in_words(plan.soak),
