@@ -95,6 +95,7 @@ impl Alarm {
     /// Ends it, with a last word about the journal if that was the end.
     pub(crate) async fn end(self, error: Option<&JournalError>) {
         self.stop.cancel();
+        let under_way = self.task.abort_handle();
         let last_word = async {
             if let (Ok(mut alerts), Some(error)) = (self.task.await, error) {
                 alerts.tell_of_journal(error).await;
@@ -102,6 +103,7 @@ impl Alarm {
         };
         let patience = if error.is_some() { LAST_WORD_MAX * 10 } else { LAST_WORD_MAX };
         if tokio::time::timeout(patience, last_word).await.is_err() {
+            under_way.abort();
             tracing::warn!("an alert was still being sent; it is sent again at the next start");
         }
     }

@@ -91,7 +91,8 @@ impl Alerts {
         self.teller.recall(&listeners).await;
     }
 
-    /// Works until told to stop. What is being told then is told to its end.
+    /// Works until told to stop. What is being told then is told to its end; a review that is under way is given up, so
+    /// that nothing reads the journal after this has returned.
     pub async fn work(&mut self, stop: &CancellationToken) {
         let mut changes = self.lookout.changes();
         let mut found = self.reviews.as_ref().map(Reviews::changes);
@@ -101,12 +102,15 @@ impl Alerts {
             let next = next.max(clock.now() + GATHER);
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 Ok(()) = changes.changed() => self.gather(&mut changes, stop).await,
                 Ok(()) = self.tellers.changed() => {}
                 true = changed(&mut found) => {}
                 () = clock.sleep_until(next), if next < Timestamp::NEVER => {}
             }
+        }
+        if let Some(reviews) = &mut self.reviews {
+            reviews.give_up();
         }
     }
 
@@ -136,7 +140,7 @@ impl Alerts {
     pub async fn tell(&mut self) -> Timestamp {
         let (world, tellers) = (self.worlds.borrow().clone(), self.tellers.borrow().clone());
         let sight = self.lookout.sight();
-        self.beat(&sight, &tellers);
+        self.beat(&sight, &tellers).await;
         if tellers.listeners.is_empty() {
             return Timestamp::NEVER;
         }
@@ -213,20 +217,19 @@ impl Alerts {
         }
     }
 
-    /// Reports each full pass once, beside everything else.
-    fn beat(&mut self, sight: &Sight, tellers: &Tellers) {
+    /// Reports each full pass once. The end of the history is read here, so that nothing reads the journal after
+    /// [`Alerts::work`] has returned; only the call of the monitor runs beside everything else.
+    async fn beat(&mut self, sight: &Sight, tellers: &Tellers) {
         if sight.passes <= self.beaten {
             return;
         }
         self.beaten = sight.passes;
-        let (heartbeat, clock) = (tellers.heartbeat.clone(), self.clock());
         let journal = Arc::clone(&self.worlds.borrow().journal);
-        self.pulse = Some(tokio::spawn(async move {
-            let head = head(journal.as_ref()).await;
-            if let Some(heartbeat) = heartbeat {
-                pulse(heartbeat.as_ref(), clock.as_ref(), head.as_ref()).await;
-            }
-        }));
+        let head = head(journal.as_ref()).await;
+        let Some(heartbeat) = tellers.heartbeat.clone() else { return };
+        let clock = self.clock();
+        self.pulse =
+            Some(tokio::spawn(async move { pulse(heartbeat.as_ref(), clock.as_ref(), head.as_ref()).await }));
     }
 }
 

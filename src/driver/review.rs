@@ -91,6 +91,13 @@ impl Reviews {
         }));
     }
 
+    /// Ends the one that is under way without its findings. A review only reads.
+    pub(super) fn give_up(&mut self) {
+        if let Some(task) = self.under_way.take() {
+            task.abort();
+        }
+    }
+
     /// Waits for the one that is under way.
     pub(super) async fn finish(&mut self) {
         if let Some(task) = self.under_way.take() {

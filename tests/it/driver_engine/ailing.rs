@@ -8,17 +8,27 @@ use keyround::ports::{JournalError, Recorded};
 
 use super::*;
 
-/// A journal that never comes back from remembering a pass, once it hangs, and may not say what sinks were told.
+/// A journal that never comes back from remembering a pass, once it hangs, may not say what sinks were told, and may
+/// need a minute to say where it ends.
 pub(super) struct Ailing {
     journal: Arc<MemoryJournal>,
     pub(super) hangs: AtomicBool,
     pub(super) is_forgetful: AtomicBool,
+    pub(super) is_slow: AtomicBool,
+    /// How often its end was asked for, and how often that was answered.
+    pub(super) heads: (AtomicUsize, AtomicUsize),
 }
 
 impl Ailing {
     pub(super) fn beside(house: &House) -> Ailing {
         let journal = Arc::clone(&house.journal);
-        Ailing { journal, hangs: AtomicBool::new(false), is_forgetful: AtomicBool::new(false) }
+        Ailing {
+            journal,
+            hangs: AtomicBool::new(false),
+            is_forgetful: AtomicBool::new(false),
+            is_slow: AtomicBool::new(false),
+            heads: Default::default(),
+        }
     }
 }
 
@@ -61,6 +71,11 @@ impl Journal for Ailing {
     }
 
     async fn head(&self) -> Result<(u64, String), JournalError> {
+        self.heads.0.fetch_add(1, Ordering::SeqCst);
+        if self.is_slow.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        self.heads.1.fetch_add(1, Ordering::SeqCst);
         self.journal.head().await
     }
 

@@ -94,6 +94,24 @@ async fn what_the_journal_cannot_say_now_is_not_written_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_reads_the_journal_after_the_alerts_have_ended() {
+    let house = House::new(HASTE, &["acme"]);
+    let journal = Arc::new(Ailing::beside(&house));
+    journal.is_slow.store(true, Ordering::SeqCst);
+    let clock = Arc::new(house.paused_clock());
+    let crew = Crew::on(&house, World { clock, journal: Arc::clone(&journal) as _, ..house.world() });
+    crew.passes(true, &[]);
+    let work = AtWork::begin(crew.alerts);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let heads = || [&journal.heads.0, &journal.heads.1].map(|count| count.load(Ordering::SeqCst));
+    assert_eq!(heads(), [1, 0], "the end of the history is being read");
+    work.end().await;
+    assert_eq!(heads(), [1, 1], "the answer was waited for");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(heads(), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pass_that_hangs_is_not_waited_for() {
     let house = House::new(HASTE, &["acme"]);
     let seen = status(&house.world(), &[]).await.expect("a journal");
