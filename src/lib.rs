@@ -1,8 +1,8 @@
 //! keyround rotates the AWS access keys of third-party vendors without cutting one of them off.
 //!
-//! This is the tour. Read [`rotation`] first: it is the machine, and everything else serves it.
-//! Then [`driver`], which performs what the machine asks for, and [`ports`], which is all that the
-//! driver knows of the world.
+//! This is the tour. Read [`core::rotation`] first: it is the machine, and everything else serves it.
+//! Then [`engine`], which performs what the machine asks for, and [`ports`], which is all that the
+//! engine knows of the world.
 //!
 //! # What may never happen
 //!
@@ -25,56 +25,28 @@
 //!
 //! # The layers
 //!
-//! | layer | modules | may import |
+//! | layer | rooms | may import |
 //! |---|---|---|
-//! | 0 words | [`ids`] [`secret`] [`time`] [`trust`] [`whole_file`] | the standard library, serde, the date crate, rustix |
-//! | 1 core, pure | [`rotation`] [`schedule`] [`policy`] [`audit`] [`alert`] [`overview`] | 0 |
-//! | 2 configuration | [`config`] | 0, 1 |
-//! | 3 ports | [`ports`] | 0–2 |
-//! | 4 adapters | [`aws`] [`delivery`] [`drop_offs`] [`iam`] [`journal`] [`notify`] [`outward`] [`page`] [`rehearsal`] [`secrets`] [`serve`] [`telemetry`] | 0–3; never each other, but for `aws` below those who call AWS, `outward` below `aws` and those who send, `page` and `telemetry` below `serve` |
-//! | 5 shell | [`driver`] | 0–3 |
-//! | 6 wiring | [`cli`] | all |
+//! | 1 core, pure | [`core`] | the standard library, serde, the date crate |
+//! | 1 files | [`files`] | the standard library, rustix |
+//! | 2 review, pure | [`review`] | `core` |
+//! | 2 configuration | [`config`] | `core`, `files`, and the words of `review` that a waiver or a policy names |
+//! | 3 ports | [`ports`] | 1, 2 |
+//! | 4 adapters | [`adapters`] | 1–3; never each other, but for `aws` below those who call AWS and `net` below those who send |
+//! | 4 engine | [`engine`] | 1–3 |
+//! | 5 status | [`status`] | 1–3 and `engine` |
+//! | 6 alerting | [`alerting`] | 1–3, `engine`, `status` |
+//! | 7 command line | [`cli`] | all: it wires adapters to ports |
 //!
 //! `tests/it/tidy.rs` holds the code to this table.
 
-// Layer 0: words.
-pub mod ids;
-pub mod secret;
-pub mod time;
-pub mod trust;
-pub mod whole_file;
-
-// Layer 1: the core. Pure: no async, no I/O, no clock, no dice.
-pub mod alert;
-pub mod audit;
-pub mod overview;
-pub mod policy;
-pub mod rotation;
-pub mod schedule;
-
-// Layer 2: the configuration.
-pub mod config;
-
-// Layer 3: ports.
-pub mod ports;
-
-// Layer 4: adapters. They decide nothing and do not know each other; `aws` is the ground that those
-// who call AWS share, `outward` that of those who send.
-pub mod aws;
-pub mod delivery;
-pub mod drop_offs;
-pub mod iam;
-pub mod journal;
-pub mod notify;
-pub mod outward;
-pub mod page;
-pub mod rehearsal;
-pub mod secrets;
-pub mod serve;
-pub mod telemetry;
-
-// Layer 5: the shell.
-pub mod driver;
-
-// Layer 6: wiring.
+pub mod adapters;
+pub mod alerting;
 pub mod cli;
+pub mod config;
+pub mod core;
+pub mod engine;
+pub mod files;
+pub mod ports;
+pub mod review;
+pub mod status;

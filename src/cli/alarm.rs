@@ -9,16 +9,18 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::alert::Picture;
-use crate::audit::AccountReview;
+use crate::adapters::journal::{FallbackFile, Mode};
+use crate::alerting::{Alerts, Notifier, Routing, of_journal};
 use crate::cli::exit::{Code, Failure};
 use crate::cli::{audit, setup};
 use crate::config::Settings;
-use crate::driver::{Alerts, Lookout, Teller, Tellers, World, of_journal};
-use crate::journal::{Mode, SpareFile};
-use crate::ports::{Answer, Fault, Journal, JournalError, Reviewer, SpareMemory};
-use crate::rotation::RefusalCode;
-use crate::time::SystemClock;
+use crate::core::alert::ActiveAlerts;
+use crate::core::rotation::RefusalCode;
+use crate::core::time::SystemClock;
+use crate::engine::World;
+use crate::ports::{Answer, FallbackStore, Fault, Journal, JournalError, Reviewer};
+use crate::review::audit::AccountReview;
+use crate::status::StatusStore;
 
 /// A sink that is slow to hear the last word does not keep the program from ending.
 const LAST_WORD_MAX: Duration = Duration::from_secs(3);
@@ -34,24 +36,24 @@ pub(crate) async fn world(settings: Settings) -> Result<World, Failure> {
 
 async fn tell_without_journal(settings: &Settings, error: &JournalError) {
     let now = SystemClock.now();
-    let (Some(alert), Ok(tellers)) = (of_journal(error, now), setup::tellers(settings)) else { return };
-    let mut teller = Teller::new(None, spare(&settings.journal.path), Arc::new(SystemClock));
+    let (Some(alert), Ok(routing)) = (of_journal(error, now), setup::routing(settings)) else { return };
+    let mut notifier = Notifier::new(None, spare(&settings.journal.path), Arc::new(SystemClock));
     let holds_until = now + Duration::from_hours(1);
-    teller.tell(&tellers.listeners, &Picture::only(alert), holds_until).await;
+    notifier.tell(&routing.routes, &ActiveAlerts::only(alert), holds_until).await;
 }
 
-fn spare(journal: &Path) -> Arc<dyn SpareMemory> {
-    Arc::new(SpareFile::beside(journal))
+fn spare(journal: &Path) -> Arc<dyn FallbackStore> {
+    Arc::new(FallbackFile::beside(journal))
 }
 
 /// The alerts of a world, not yet at work.
 pub(crate) fn alerts(
     worlds: watch::Receiver<World>,
-    tellers: watch::Receiver<Tellers>,
-    lookout: &Arc<Lookout>,
+    routing: watch::Receiver<Routing>,
+    status_store: &Arc<StatusStore>,
 ) -> Alerts {
     let spare = spare(&worlds.borrow().settings.journal.path);
-    Alerts::new(worlds, tellers, Arc::clone(lookout), spare).with_reviewer(Arc::new(AccountReviewer))
+    Alerts::new(worlds, routing, Arc::clone(status_store), spare).with_reviewer(Arc::new(AccountReviewer))
 }
 
 /// Reviews as `keyround audit --quick` does.

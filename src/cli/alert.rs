@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::alert::Telling;
 use crate::cli::args::Format;
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::layout::{Row, table};
 use crate::cli::{Screen, setup};
-use crate::ids::SinkName;
-use crate::time::SystemClock;
+use crate::core::alert::Notification;
+use crate::core::ids::SinkName;
+use crate::core::time::SystemClock;
 
 #[derive(Serialize)]
 struct TestView {
@@ -26,11 +26,11 @@ struct SinkView {
 
 pub(crate) async fn test(config: Option<&Path>, name: Option<SinkName>, screen: &Screen) -> Ended {
     let (_, settings) = setup::settings(config, screen.color)?;
-    let mut listeners = setup::tellers(&settings)?.listeners;
+    let mut routes = setup::routing(&settings)?.routes;
     if let Some(name) = &name {
-        listeners.retain(|listener| listener.name == *name);
+        routes.retain(|route| route.name == *name);
     }
-    if listeners.is_empty() {
+    if routes.is_empty() {
         let message = match &name {
             Some(name) => format!("there is no [alert.{name}] in the configuration"),
             None => "the configuration has no [alert.NAME], so no alerts are sent".to_owned(),
@@ -39,13 +39,13 @@ pub(crate) async fn test(config: Option<&Path>, name: Option<SinkName>, screen: 
     }
     let now = SystemClock.now();
     let mut sinks = Vec::new();
-    for listener in listeners {
-        let told = listener.sink.tell(&Telling::test(now), now, now).await;
+    for route in routes {
+        let told = route.sink.tell(&Notification::test(now), now, now).await;
         let (ok, sentence) = match told {
             Ok(()) => (true, "the test was taken".to_owned()),
             Err(fault) => (false, fault.sentence().to_owned()),
         };
-        sinks.push(SinkView { name: listener.name.to_string(), ok, sentence });
+        sinks.push(SinkView { name: route.name.to_string(), ok, sentence });
     }
     let code = if sinks.iter().all(|sink| sink.ok) { Code::Fine } else { Code::Failed };
     show(TestView { sinks }, screen);

@@ -8,9 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::terminal::reason;
 use crate::config::{Recipient, SecretRef};
-use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
-use crate::policy::Severity;
-use crate::time::Timestamp;
+use crate::core::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
+use crate::core::time::Timestamp;
+use crate::review::policy::Severity;
 
 pub(crate) use incident::Incident;
 

@@ -4,17 +4,18 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::adapters::journal::Mode;
+use crate::alerting::Routing;
 use crate::cli::args::Format;
 use crate::cli::exit::{Code, Ended};
 use crate::cli::layout::wrapped;
 use crate::cli::rotate::check_line;
 use crate::cli::{Screen, rehearse, setup};
 use crate::config::settings::{Access, Users, VendorSettings};
-use crate::driver::{Tellers, World, preview};
-use crate::ids::AccountName;
-use crate::journal::Mode;
+use crate::core::ids::AccountName;
+use crate::core::rotation::RefusalCode;
+use crate::engine::{World, preview};
 use crate::ports::{Answer, Check, Fault, Identity};
-use crate::rotation::RefusalCode;
 
 #[derive(Serialize)]
 struct CheckView {
@@ -45,19 +46,21 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
     let vendors = settings.vendors.len();
     let mut checks = Vec::new();
     if online {
-        let tellers = setup::tellers(&settings)?;
+        let routing = setup::routing(&settings)?;
         let world = setup::world(settings, Mode::Read).await?;
         let (events, _) = world.journal.verify_history().await?;
         let sentence = format!("it can be read, and its {events} events are consistent");
         checks.push(OneView::new(None, None, Check::found("journal", Ok(sentence))));
         for preview in preview(&world, &[], false, true).await? {
-            let visited = preview.visited;
-            let (vendor, user) =
-                (Some(visited.vendor.to_string()), visited.iam_user.as_ref().map(ToString::to_string));
-            let sentence = visited.sentence();
-            let found = if visited.failed { Err(sentence) } else { Ok(sentence) };
-            let keys = match visited.verdict.reason {
-                "disabled" => Check::not_checked("keys", visited.sentence()),
+            let user_report = preview.user_report;
+            let (vendor, user) = (
+                Some(user_report.vendor.to_string()),
+                user_report.iam_user.as_ref().map(ToString::to_string),
+            );
+            let sentence = user_report.sentence();
+            let found = if user_report.failed { Err(sentence) } else { Ok(sentence) };
+            let keys = match user_report.verdict.reason {
+                "disabled" => Check::not_checked("keys", user_report.sentence()),
                 _ => Check::found("keys", found),
             };
             checks.push(OneView::new(vendor.clone(), user.clone(), keys));
@@ -65,7 +68,7 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
             checks.extend(rest.map(|check| OneView::new(vendor.clone(), user.clone(), check)));
         }
         checks.extend(accounts(&world).await.into_iter().map(|check| OneView::new(None, None, check)));
-        checks.extend(told(&tellers).await.into_iter().map(|check| OneView::new(None, None, check)));
+        checks.extend(told(&routing).await.into_iter().map(|check| OneView::new(None, None, check)));
     } else {
         for vendor in settings.vendors.values() {
             let wrong = rehearse::wrong_samples(&settings, vendor).await;
@@ -120,13 +123,13 @@ async fn iam_alone(world: &World, account: Option<&AccountName>) -> Option<Check
 }
 
 /// Whether the alert sinks can be reached.
-async fn told(tellers: &Tellers) -> Vec<Check> {
+async fn told(routing: &Routing) -> Vec<Check> {
     let mut checks = Vec::new();
-    for listener in &tellers.listeners {
-        let check = format!("alert {}", listener.name);
-        checks.push(probed(check, listener.sink.probe().await));
+    for route in &routing.routes {
+        let check = format!("alert {}", route.name);
+        checks.push(probed(check, route.sink.probe().await));
     }
-    if let Some(heartbeat) = &tellers.heartbeat {
+    if let Some(heartbeat) = &routing.heartbeat {
         checks.push(probed("heartbeat".to_owned(), heartbeat.probe().await));
     }
     checks

@@ -4,18 +4,19 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::adapters::journal::Mode;
 use crate::cli::args::Format;
 use crate::cli::exit::Ended;
 use crate::cli::layout::wrapped;
 use crate::cli::status::code_of;
 use crate::cli::{Screen, setup};
 use crate::config::settings::{Access, KeyAccess};
-use crate::driver::{self, Step, Visited, World, steps};
-use crate::ids::VendorName;
-use crate::journal::Mode;
-use crate::overview::{Status, status_word};
-use crate::rotation::{KeyMetadata, KeyUsage, Rotation};
-use crate::time::{Timestamp, days_in_words, in_words};
+use crate::core::ids::VendorName;
+use crate::core::rotation::{KeyMetadata, KeyUsage, Rotation};
+use crate::core::time::{Timestamp, days_in_words, in_words};
+use crate::engine::{self, Step, UserReport, World, steps};
+use crate::ports::overview::{Status, status_word};
+use crate::status::status_of;
 
 #[derive(Serialize)]
 struct Explanation {
@@ -28,47 +29,47 @@ pub(crate) async fn explain(config: Option<&Path>, vendor: VendorName, screen: &
     let (_, settings) = setup::settings(config, screen.color)?;
     setup::known(&settings, std::slice::from_ref(&vendor))?;
     let world = setup::world(settings, Mode::Read).await?;
-    let found = driver::status(&world, std::slice::from_ref(&vendor)).await?;
+    let found = engine::status(&world, std::slice::from_ref(&vendor)).await?;
     let now = world.clock.now();
-    let text: Vec<String> = found.iter().map(|visited| in_sentences(&world, visited, now)).collect();
+    let text: Vec<String> = found.iter().map(|user_report| in_sentences(&world, user_report, now)).collect();
     let text = text.join("\n");
     match screen.format {
-        Format::Json => screen.show_json(&Explanation { status: driver::status_of(&found, now), text }),
+        Format::Json => screen.show_json(&Explanation { status: status_of(&found, now), text }),
         Format::Table => screen.show(&wrapped(&text, screen.columns)),
     }
     Ok(code_of(&found))
 }
 
 /// For a person who was just woken up: what is, why, what comes, and by which rules.
-fn in_sentences(world: &World, visited: &Visited, now: Timestamp) -> String {
-    let verdict = &visited.verdict;
-    let user = visited.iam_user.as_ref().map(|user| format!(" (IAM user {user})")).unwrap_or_default();
-    let mut text = format!("{}{user}: {}, {}\n\n", visited.vendor, verdict.state, verdict.reason);
-    say(&mut text, &visited.sentence());
-    if !visited.keys.is_empty() {
+fn in_sentences(world: &World, user_report: &UserReport, now: Timestamp) -> String {
+    let verdict = &user_report.verdict;
+    let user = user_report.iam_user.as_ref().map(|user| format!(" (IAM user {user})")).unwrap_or_default();
+    let mut text = format!("{}{user}: {}, {}\n\n", user_report.vendor, verdict.state, verdict.reason);
+    say(&mut text, &user_report.sentence());
+    if !user_report.keys.is_empty() {
         text.push_str("\nKeys\n");
     }
-    for key in &visited.keys {
-        say(&mut text, &key_in_words(visited, key, now));
+    for key in &user_report.keys {
+        say(&mut text, &key_in_words(user_report, key, now));
     }
-    let access = world.settings.vendors.get(&visited.vendor).and_then(|vendor| match &vendor.access {
+    let access = world.settings.vendors.get(&user_report.vendor).and_then(|vendor| match &vendor.access {
         Access::Key(access) => Some(access.as_ref()),
         Access::Role { .. } => None,
     });
-    if let Some(rotation) = &visited.rotation {
+    if let Some(rotation) = &user_report.rotation {
         under_way(&mut text, rotation, access);
     } else if let (Some(access), Some(_)) = (access, &verdict.old) {
         to_come(&mut text, "\nWhen it is replaced\n", &steps(&access.plan, access.deliver.len()));
     }
-    if let (Some(access), Some(_)) = (access, &visited.iam_user) {
+    if let (Some(access), Some(_)) = (access, &user_report.iam_user) {
         text.push_str("\nRules\n");
         say(&mut text, &rules(access));
     }
     text
 }
 
-fn key_in_words(visited: &Visited, key: &KeyMetadata, now: Timestamp) -> String {
-    let used = match visited.usage.get(&key.id) {
+fn key_in_words(user_report: &UserReport, key: &KeyMetadata, now: Timestamp) -> String {
+    let used = match user_report.usage.get(&key.id) {
         Some(usage @ KeyUsage::Used { .. }) => format!("last {}", usage.in_words()),
         Some(usage @ KeyUsage::Never) => usage.in_words(),
         Some(KeyUsage::Gone) | None => "last use unknown".to_owned(),

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::adapters::journal::Mode;
 use crate::cli::args::{self, Format, HistoryCommand};
 use crate::cli::exit::{Code, Ended};
 use crate::cli::layout::{self, table};
 use crate::cli::{Screen, setup};
-use crate::journal::Mode;
+use crate::core::rotation::Event;
+use crate::core::time::Timestamp;
 use crate::ports::{Journal, Recorded};
-use crate::rotation::Event;
-use crate::time::Timestamp;
 
 #[derive(Serialize)]
 struct Row<'a> {

@@ -13,22 +13,22 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::journal::Mode;
 use crate::cli::args::{self, Format};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::layout::wrapped;
-use crate::cli::operator::operator;
+use crate::cli::login::operator;
 use crate::cli::progress::Reporter;
 use crate::cli::run::stop_on_signals;
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
-use crate::driver::{
+use crate::core::ids::RotationId;
+use crate::core::rotation::{Ending, IncidentMode, Next, Rotation};
+use crate::core::time::{Steady, SystemClock};
+use crate::engine::{
     Ask, Cadence, Declaration, Engine, Meant, Patience, Scope, World, declare, meant, rotations_of,
 };
-use crate::ids::RotationId;
-use crate::journal::Mode;
 use crate::ports::JournalError;
-use crate::rotation::{Ending, IncidentMode, Next, Rotation};
-use crate::time::{Steady, SystemClock};
 
 /// How long the command waits for `keyround run` to set the keys Inactive.
 const RUN_ACTS_WITHIN: Duration = Duration::from_secs(30);

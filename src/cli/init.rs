@@ -7,16 +7,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::audit::draft;
-use crate::audit::proposal::Proposal;
-use crate::aws::AwsSession;
+use crate::adapters::aws::AwsSession;
+use crate::adapters::aws::iam::AwsAccounts;
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, audit};
 use crate::config::catalogue::{Preset, catalogue};
 use crate::config::settings::AwsSettings;
 use crate::config::{self, Environment};
-use crate::iam::AwsAccounts;
 use crate::ports::Scope;
+use crate::review::audit::draft;
+use crate::review::audit::proposal::Proposal;
 
 pub(crate) async fn init(config: Option<&Path>, output: Option<&Path>, screen: &Screen) -> Ended {
     let path = output.map_or_else(|| target(config), Path::to_owned);
@@ -78,10 +78,10 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::audit::Facts;
-    use crate::audit::facts::{Console, Key, Root, User};
-    use crate::rotation::KeyStatus;
-    use crate::time::Timestamp;
+    use crate::core::rotation::KeyStatus;
+    use crate::core::time::Timestamp;
+    use crate::review::audit::Facts;
+    use crate::review::audit::facts::{Console, Key, Root, User};
 
     fn at(text: &str) -> Timestamp {
         text.parse().expect("a time")

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::aws::AwsSession;
+use crate::adapters::aws::AwsSession;
+use crate::adapters::journal::{self, Mode, OldKey, Rekeyed};
+use crate::adapters::secrets::Secrets;
 use crate::cli::args::{Format, JournalCommand};
 use crate::cli::exit::{Code, Ended};
 use crate::cli::{Screen, history, setup};
 use crate::config::{SecretRef, Settings};
-use crate::journal::{self, Mode, OldKey, Rekeyed};
-use crate::secrets::Secrets;
 
 #[derive(Serialize)]
 struct Shown<'a> {

@@ -3,7 +3,7 @@
 use crate::cli::Screen;
 use crate::cli::args::MetricsCommand;
 use crate::cli::exit::{Code, Ended};
-use crate::telemetry::{DASHBOARD, RULES};
+use crate::status::metrics::{DASHBOARD, RULES};
 
 #[expect(clippy::unnecessary_wraps, reason = "every command ends in the same way")]
 pub(crate) fn metrics(command: MetricsCommand, screen: &Screen) -> Ended {

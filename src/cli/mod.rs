@@ -17,8 +17,8 @@ mod incident;
 mod init;
 mod journal;
 mod layout;
-mod levers;
 mod logging;
+mod login;
 mod manual;
 mod metrics;
 mod operator;
@@ -30,8 +30,8 @@ mod reveal;
 mod rotate;
 mod run;
 mod setup;
-mod standing;
 mod status;
+mod status_line;
 mod systemd;
 mod terminal;
 mod vendors;
@@ -50,7 +50,7 @@ use logging::Lines;
 
 pub use logging::log_filter;
 
-use crate::secret::Secret;
+use crate::core::secret::Secret;
 
 /// Parses the command line, runs the command, and gives the exit code.
 #[must_use]
@@ -108,18 +108,18 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Journal { command } => journal::journal(config, command, screen).await,
         Command::Init { output } => init::init(config, output.as_deref(), screen).await,
         Command::Hold { vendor, until, why } => {
-            levers::pull(config, &vendor, levers::Lever::Hold { until, why }, screen).await
+            operator::pull(config, &vendor, operator::Lever::Hold { until, why }, screen).await
         }
-        Command::Resume { vendor } => levers::pull(config, &vendor, levers::Lever::Resume, screen).await,
+        Command::Resume { vendor } => operator::pull(config, &vendor, operator::Lever::Resume, screen).await,
         Command::Reactivate { vendor, exposed, why } => {
-            levers::pull(config, &vendor, levers::Lever::Reactivate { why, exposed }, screen).await
+            operator::pull(config, &vendor, operator::Lever::Reactivate { why, exposed }, screen).await
         }
         Command::Reveal(reveal) => reveal::reveal(config, reveal, screen).await,
         Command::Ack { vendor, user } => {
-            levers::pull(config, &vendor, levers::Lever::Acknowledge { user }, screen).await
+            operator::pull(config, &vendor, operator::Lever::Acknowledge { user }, screen).await
         }
         Command::Abandon { vendor, why } => {
-            levers::pull(config, &vendor, levers::Lever::Abandon { why }, screen).await
+            operator::pull(config, &vendor, operator::Lever::Abandon { why }, screen).await
         }
         Command::Incident(asked) => incident::incident(config, asked, screen).await,
         Command::Completions { shell } => Ok(manual::completions(shell, screen)),

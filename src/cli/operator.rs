@@ -1,60 +1,265 @@
-//! Who runs a command, as the history of a rotation records it.
+//! The operator's levers: each is one event in the journal, with who and why.
+//!
+//! They need no rotation to stand still: the append is compared, and the driver looks at the
+//! journal before each effect.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
-/// The kernel's word for "no login" (audit(7): the login uid of a service or a container is not set).
-const NO_LOGIN: u32 = u32::MAX;
+use serde::Serialize;
 
-/// The user who logged in, which no program without privileges can change; without a login, the user of this process,
-/// and beside it what sudo says, which anybody who can set a variable can say too.
-pub(crate) fn operator() -> String {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let login = fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
-    let process = fs::metadata("/proc/self").ok().map(|process| process.uid());
-    who(login, process, std::env::var("SUDO_USER").ok().as_deref(), &passwd)
+use crate::adapters::journal::Mode;
+use crate::cli::args::Format;
+use crate::cli::exit::{Code, Ended, Failure};
+use crate::cli::layout::wrapped;
+use crate::cli::login::operator;
+use crate::cli::{Screen, setup};
+use crate::config::Settings;
+use crate::core::ids::{IamUserName, VendorName};
+use crate::core::rotation::{Ending, Event, KeyState, KnownKey, Next, Rotation, Stage, Waiting};
+use crate::core::schedule::status_word;
+use crate::core::time::{SystemClock, Timestamp};
+use crate::engine::{entry_after, owner};
+use crate::ports::{Journal, JournalError, Known};
+
+/// How often another writer may be faster before this gives up.
+pub(super) const ATTEMPTS_MAX: u32 = 20;
+
+pub(crate) enum Lever {
+    Hold { until: Option<Timestamp>, why: String },
+    Resume,
+    Reactivate { why: String, exposed: bool },
+    Abandon { why: String },
+    Acknowledge { user: Option<IamUserName> },
 }
 
-fn who(login: Option<u32>, process: Option<u32>, sudo_user: Option<&str>, passwd: &str) -> String {
-    let name = |uid: u32| name_of(uid, passwd).unwrap_or_else(|| format!("uid {uid}"));
-    if let Some(login) = login.filter(|login| *login != NO_LOGIN) {
-        return name(login);
+impl Lever {
+    fn event(&self, at: Timestamp) -> Event {
+        let by = operator();
+        match self {
+            Lever::Hold { until, why } => Event::Held { until: *until, by, why: why.clone(), at },
+            Lever::Resume => Event::Resumed { by, at },
+            Lever::Reactivate { why, exposed } => {
+                Event::ReactivationAsked { by, why: why.clone(), exposed: *exposed, at }
+            }
+            Lever::Abandon { why } => Event::Abandoned { by, why: why.clone(), at },
+            Lever::Acknowledge { .. } => Event::Acknowledged { by, at },
+        }
     }
-    let process = process.map_or_else(|| "unknown".to_owned(), name);
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-@$".contains(letter);
-    match sudo_user.filter(|user| !user.is_empty() && *user != process && user.chars().all(plain)) {
-        Some(user) => format!("{process} (SUDO_USER={user})"),
-        None => process,
+
+    fn is_for(&self, user: &IamUserName) -> bool {
+        match self {
+            Lever::Acknowledge { user: Some(only) } => only == user,
+            Lever::Acknowledge { user: None }
+            | Lever::Hold { .. }
+            | Lever::Resume
+            | Lever::Reactivate { .. }
+            | Lever::Abandon { .. } => true,
+        }
     }
 }
 
-fn name_of(uid: u32, passwd: &str) -> Option<String> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id) = (fields.next()?, fields.nth(1)?);
-        (id.parse() == Ok(uid)).then(|| name.to_owned())
-    })
+/// What a lever did to one rotation.
+#[derive(Serialize)]
+struct Pulled {
+    vendor: String,
+    iam_user: String,
+    rotation: String,
+    /// What follows, or why nothing was changed.
+    sentence: String,
+    done: bool,
+}
+
+pub(crate) async fn pull(config: Option<&Path>, vendor: &VendorName, lever: Lever, screen: &Screen) -> Ended {
+    let (_, settings) = setup::settings(config, screen.color)?;
+    let journal = setup::journal_alone(&settings, Mode::Operate).await?;
+    let theirs = of_vendor(&settings, journal.in_flight().await?, vendor)?;
+    let mut pulled = Vec::new();
+    for known in theirs.iter().filter(|known| lever.is_for(&known.subject.iam_user)) {
+        let one = pull_one(journal.as_ref(), known, &lever).await;
+        pulled.push(Pulled {
+            vendor: vendor.to_string(),
+            iam_user: known.subject.iam_user.to_string(),
+            rotation: known.rotation.to_string(),
+            done: one.is_ok(),
+            sentence: one.unwrap_or_else(|failure| failure.to_string()),
+        });
+    }
+    if pulled.is_empty() {
+        let message = format!("{vendor} has no rotation in flight for that user; nothing was changed");
+        return Err(Failure::new(Code::Failed, message));
+    }
+    let code = if pulled.iter().all(|one| one.done) { Code::Fine } else { Code::Failed };
+    show(&pulled, screen);
+    Ok(code)
+}
+
+fn show(pulled: &[Pulled], screen: &Screen) {
+    if screen.format == Format::Json {
+        return screen.show_json(&pulled);
+    }
+    for one in pulled {
+        let line = format!("{}, IAM user {}: {}", one.vendor, one.iam_user, one.sentence);
+        screen.show(&wrapped(&line, screen.columns));
+    }
+}
+
+/// The rotations of the users that this vendor has now; of users that nobody has any more, it is
+/// the vendor that had them when the rotation began.
+pub(super) fn of_vendor(
+    settings: &Settings,
+    in_flight: Vec<Known>,
+    vendor: &VendorName,
+) -> Result<Vec<Known>, Failure> {
+    let owner = |known: &Known| owner(settings, &known.subject).unwrap_or(known.subject.vendor.clone());
+    let (theirs, others): (Vec<Known>, Vec<Known>) =
+        in_flight.into_iter().partition(|known| owner(known) == *vendor);
+    if !theirs.is_empty() {
+        return Ok(theirs);
+    }
+    let renamed = others.iter().find(|known| known.subject.vendor == *vendor).map(owner);
+    if renamed.is_none() {
+        setup::known(settings, std::slice::from_ref(vendor))?;
+    }
+    let failure =
+        Failure::new(Code::Failed, format!("{vendor} has no rotation in flight; nothing was changed"));
+    Err(failure.hinted(match renamed {
+        Some(name) => format!("the rotation in flight for its user belongs to {name}"),
+        None => "`keyround status` shows what is under way".to_owned(),
+    }))
+}
+
+async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result<String, Failure> {
+    for _ in 0..ATTEMPTS_MAX {
+        let events = journal.read(known.rotation).await?;
+        let replayed = Rotation::replay(known.rotation, &events);
+        let mut rotation = replayed.map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))?;
+        let event = lever.event(SystemClock.now());
+        let before = rotation.clone();
+        if matches!(lever, Lever::Reactivate { .. })
+            && matches!(before.stage(), Stage::Soak { .. })
+            && !before.old_key_may_be_inactive()
+        {
+            let old = before.old();
+            let message = format!(
+                "keyround has not set the old key {old} Inactive, so there is nothing to bring back; nothing was changed"
+            );
+            return Err(Failure::new(Code::Failed, message));
+        }
+        let entry = entry_after(&mut rotation, &event, None)
+            .map_err(|_| Failure::new(Code::Failed, why_not(&before, &event)))?;
+        match journal.append(entry).await {
+            Err(JournalError::Conflict { .. }) => {}
+            appended => {
+                appended?;
+                return Ok(outlook(&before, &rotation));
+            }
+        }
+    }
+    Err(Failure::new(Code::TryAgain, "the rotation changed during each attempt; try again"))
+}
+
+fn why_not(rotation: &Rotation, event: &Event) -> String {
+    match (event, rotation.stage()) {
+        (Event::Acknowledged { .. }, Stage::HandOver { .. }) if rotation.revealed_at().is_none() => {
+            "the new key was not shown to anybody yet, so the vendor cannot have it; `keyround reveal` shows \
+             it".to_owned()
+        }
+        (Event::ReactivationAsked { exposed: false, .. }, _) if rotation.is_exposed(rotation.old()) => format!(
+            "the old key {} is exposed, as the incident says, so it was not set Active; nothing was changed. `--exposed` says \
+             that you want it back all the same",
+            rotation.old()
+        ),
+        (Event::Abandoned { .. }, _) if rotation.is_cut_due() => {
+            "an exposed key is still to be set Inactive; nothing was changed. Retry when that is done".to_owned()
+        }
+        (Event::ReactivationAsked { .. }, Stage::Cool { .. }) => {
+            "the old key may be about to be deleted, so it was not set Active; nothing was changed. Retry in five \
+             minutes, after the next pass"
+                .to_owned()
+        }
+        (_, stage) => {
+            format!("{} is not possible in stage {}; nothing was changed", event.name(), stage.name())
+        }
+    }
+}
+
+fn outlook(before: &Rotation, rotation: &Rotation) -> String {
+    match rotation.next(SystemClock.now()) {
+        Next::Perform(effect) => {
+            format!(
+                "next step: {}, within seconds if `keyround run` is running, else at the next pass",
+                effect.name()
+            )
+        }
+        Next::Wait { until, why: why @ Waiting::HeldWhileInactive { .. } } => {
+            match rotation.known_keys().get(rotation.old()) {
+                Some(KnownKey { state: KeyState::Is(status), at }) => {
+                    format!("{}; {} was {} at {at}", why.until(until), rotation.old(), status_word(*status))
+                }
+                _ => why.until(until),
+            }
+        }
+        Next::Wait { until, why } => why.until(until),
+        Next::Stuck(blocker) => blocker.to_string(),
+        Next::Ended(Ending::Abandoned) => what_stays(before),
+        Next::Ended(Ending::Cut) => "the exposed key was set Inactive and is not replaced".to_owned(),
+        Next::Ended(Ending::Done) => "the rotation is done".to_owned(),
+    }
+}
+
+/// What whoever gives a rotation up is left with, and should do.
+fn what_stays(before: &Rotation) -> String {
+    let old = before.old();
+    match before.stage().new_key() {
+        None => format!("the rotation is abandoned before a new key was created; the vendor has {old}"),
+        Some(new) if before.old_key_may_be_inactive() => format!(
+            "the rotation is abandoned; the new key {new} stays, and keyround will not set the old key {old}, \
+             which was set Inactive, Active again: delete {old}, or set it Active if the vendor needs it"
+        ),
+        Some(new) if before.half_written().is_some() => format!(
+            "the rotation is abandoned; {}: write one whole pair there by hand; the old key {old} and the \
+             new one, {new}, are left as they are",
+            before.half_written().unwrap_or_default()
+        ),
+        Some(new) => format!(
+            "the rotation is abandoned; the old key {old} and the new key {new} stay as they are, because the \
+             vendor may use either. Delete the one that it does not use: no other rotation begins before that"
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::rotation::samples::{self, at, created, key, listed};
+    use crate::core::rotation::{Because, Intent, Plan, Verification};
 
-    #[test]
-    fn the_login_goes_before_what_the_environment_says() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nalex:x:1000:1000::/home/alex:/bin/sh\nbroken\n";
-        let who = |login, process, sudo| who(login, process, sudo, passwd);
-        assert_eq!(who(Some(1000), Some(0), Some("mallory")), "alex");
-        assert_eq!(who(Some(4242), Some(0), None), "uid 4242");
-        assert_eq!(who(Some(NO_LOGIN), Some(0), Some("alex")), "root (SUDO_USER=alex)");
-        assert_eq!(who(None, Some(0), None), "root");
-        assert_eq!(who(None, Some(0), Some("root")), "root");
-        assert_eq!(who(None, Some(0), Some("al\u{1b}[2Jex")), "root");
-        assert_eq!(who(None, None, None), "unknown");
+    /// A rotation that ends with these.
+    fn cooling(then: &[Event]) -> Rotation {
+        let life = [
+            listed(1),
+            created(2),
+            Event::Probed { at: at(3) },
+            Event::Delivered { at: at(4) },
+            Event::Verified { by: Verification::Acceptance, at: at(5) },
+            Event::Deactivated { at: at(200_000), request_id: None },
+        ];
+        let plan = Plan { prove_successes: 1, ..Plan::default() };
+        samples::rotation(plan, &[&life, then].concat())
     }
 
     #[test]
-    fn a_process_has_a_user() {
-        assert_ne!(operator(), "unknown");
+    fn who_wants_a_key_back_that_may_be_on_its_way_out_is_told_when_to_ask_again() {
+        let asked = Lever::Reactivate { why: "a test".to_owned(), exposed: false }.event(at(900_001));
+        assert!(cooling(&[]).apply(&asked).is_ok());
+        let because = Because::Superseded { by: key('B'), verified_at: at(5) };
+        let intent = Intent::Delete { key: key('A'), because };
+        let rotation = cooling(&[Event::Intended { intent, at: at(900_000) }]);
+        assert!(rotation.clone().apply(&asked).is_err());
+        let sentence = why_not(&rotation, &asked);
+        assert!(
+            sentence.contains("nothing was changed") && sentence.contains("Retry in five minutes"),
+            "{sentence}"
+        );
     }
 }

@@ -7,10 +7,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::cli::history::in_words;
 use crate::cli::terminal::shown;
-use crate::driver::{Rest, Visited, Watcher, rotation_span};
-use crate::ids::{IamUserName, RotationId, Subject, VendorName, Who};
-use crate::rotation::{Event, RefusalCode, Rotation, Stage, Waiting};
-use crate::schedule::State;
+use crate::core::ids::{IamUserName, RotationId, Subject, VendorName, Who};
+use crate::core::rotation::{Event, RefusalCode, Rotation, Stage, Waiting};
+use crate::core::schedule::State;
+use crate::engine::{Rest, UserReport, Watcher, rotation_span};
 
 /// Logs what happens, remembers it, and shows it on a terminal.
 pub(crate) struct Reporter {
@@ -64,29 +64,29 @@ impl Watcher for Reporter {
         self.show(&mut notes, subject, &format!("{}: {}", rotation.stage().name(), in_words(event)));
     }
 
-    fn visited(&self, subject: &Subject, visited: &Visited) {
-        let sentence = visited.sentence();
+    fn reconciled(&self, subject: &Subject, user_report: &UserReport) {
+        let sentence = user_report.sentence();
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = match trouble(visited) {
+        let known = match trouble(user_report) {
             None => notes.troubles.remove(&subject.who()),
-            Some(_) => notes.troubles.insert(subject.who(), visited.verdict.reason),
+            Some(_) => notes.troubles.insert(subject.who(), user_report.verdict.reason),
         };
-        let is_news = known != Some(visited.verdict.reason);
-        log_visit(visited, &sentence, trouble(visited).filter(|_| is_news));
-        self.show(&mut notes, subject, &format!("{}: {sentence}", visited.verdict.state));
+        let is_news = known != Some(user_report.verdict.reason);
+        log_visit(user_report, &sentence, trouble(user_report).filter(|_| is_news));
+        self.show(&mut notes, subject, &format!("{}: {sentence}", user_report.verdict.state));
         if let (Some(bar), Some(Rest::Ended(_) | Rest::Stuck(_))) =
-            (notes.bars.get(&subject.who()), &visited.rest)
+            (notes.bars.get(&subject.who()), &user_report.rest)
         {
             bar.abandon();
         }
     }
 
-    fn unlisted(&self, visited: &Visited) {
-        let (vendor, sentence) = (&visited.vendor, &visited.verdict.sentence);
+    fn unlisted(&self, user_report: &UserReport) {
+        let (vendor, sentence) = (&user_report.vendor, &user_report.verdict.sentence);
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = visited.verdict.reason;
+        let reason = user_report.verdict.reason;
         let is_news = notes.unlisted.insert(vendor.clone(), reason) != Some(reason);
-        log_visit(visited, sentence, trouble(visited).filter(|_| is_news));
+        log_visit(user_report, sentence, trouble(user_report).filter(|_| is_news));
     }
 
     fn listed(&self, vendor: &VendorName) {
@@ -104,12 +104,15 @@ enum Trouble {
 }
 
 /// What failed in a step of a rotation was logged when it did; here is the rest.
-fn trouble(visited: &Visited) -> Option<Trouble> {
-    match &visited.rest {
-        _ if visited.error.is_some() => Some(Trouble::Error),
+fn trouble(user_report: &UserReport) -> Option<Trouble> {
+    match &user_report.rest {
+        _ if user_report.error.is_some() => Some(Trouble::Error),
         Some(Rest::Stuck(_)) => Some(Trouble::Error),
         // Also a rotation that was not driven.
-        None if visited.failed || visited.rotation.is_some() || visited.verdict.state == State::Stuck => {
+        None if user_report.failed
+            || user_report.rotation.is_some()
+            || user_report.verdict.state == State::Stuck =>
+        {
             Some(Trouble::Warning)
         }
         // The sentence counts the days, so whoever is waited for is reminded once a day.
@@ -120,9 +123,10 @@ fn trouble(visited: &Visited) -> Option<Trouble> {
     }
 }
 
-fn log_visit(visited: &Visited, sentence: &str, trouble: Option<Trouble>) {
-    let (vendor, state, reason) = (&visited.vendor, visited.verdict.state, visited.verdict.reason);
-    let of_rotation = visited.rotation.as_ref().map(|rotation| rotation_span(vendor, rotation.id()));
+fn log_visit(user_report: &UserReport, sentence: &str, trouble: Option<Trouble>) {
+    let (vendor, state, reason) =
+        (&user_report.vendor, user_report.verdict.state, user_report.verdict.reason);
+    let of_rotation = user_report.rotation.as_ref().map(|rotation| rotation_span(vendor, rotation.id()));
     let span = of_rotation.unwrap_or_else(|| tracing::error_span!("visit", vendor.name = %vendor));
     span.in_scope(|| match trouble {
         Some(Trouble::Error) => tracing::error!(reason, "{vendor} is {state}: {sentence}"),

@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::adapters::journal::Mode;
 use crate::cli::args;
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, audit, setup};
-use crate::driver::{self, Lookout, Observatory, Pass, Watcher};
-use crate::journal::Mode;
-use crate::overview::Happening;
-use crate::page::{self, Period};
+use crate::core::rotation::Event;
+use crate::engine::{self, Pass, Watcher};
+use crate::files::whole_file;
+use crate::ports::overview::Happening;
 use crate::ports::{Recorded, Shown};
-use crate::rotation::Event;
-use crate::whole_file;
+use crate::status::page::{self, Period};
+use crate::status::{StatusStore, StatusView};
 
 pub(crate) async fn report(config: Option<&Path>, asked: args::Report, screen: &Screen) -> Ended {
     let (_, settings) = setup::settings(config, screen.color)?;
@@ -26,12 +27,12 @@ pub(crate) async fn report(config: Option<&Path>, asked: args::Report, screen: &
     let (events, head) = journal.verify_history().await?;
     let from = asked.since.unwrap_or_else(|| now.minus(std::time::Duration::from_hours(90 * 24)));
     let to = asked.until.unwrap_or(now);
-    let history = happenings(&journal.history(None, crate::time::Timestamp::EPOCH).await?, from, to);
-    let found = driver::status(&world, &[]).await?;
-    let lookout = Arc::new(Lookout::default());
-    lookout.pass_ended(&Pass::of_a_moment(now, true, found));
+    let history = happenings(&journal.history(None, crate::core::time::Timestamp::EPOCH).await?, from, to);
+    let found = engine::status(&world, &[]).await?;
+    let status_store = Arc::new(StatusStore::default());
+    status_store.pass_ended(&Pass::of_a_moment(now, true, found));
     let (_keep, worlds) = tokio::sync::watch::channel(world);
-    let overview = Observatory::new(worlds, lookout).overview().await;
+    let overview = StatusView::new(worlds, status_store).overview().await;
     let html = page::report(&overview, &Period { from, to, events, head, history, reviews });
     write(&asked.output, &html)?;
     screen.show(&format!("{}: {} events verified", asked.output.display(), events));
@@ -41,8 +42,8 @@ pub(crate) async fn report(config: Option<&Path>, asked: args::Report, screen: &
 /// The events of the period, each with the vendor that its rotation began with.
 fn happenings(
     history: &[Recorded],
-    from: crate::time::Timestamp,
-    to: crate::time::Timestamp,
+    from: crate::core::time::Timestamp,
+    to: crate::core::time::Timestamp,
 ) -> Vec<Happening> {
     let mut vendors = std::collections::HashMap::new();
     let mut happenings = Vec::new();

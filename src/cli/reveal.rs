@@ -11,21 +11,21 @@ use std::path::Path;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::adapters::delivery::age;
+use crate::adapters::journal::Mode;
 use crate::cli::args::{Format, Reveal};
 use crate::cli::exit::{Code, Ended, Failure};
-use crate::cli::levers::{ATTEMPTS_MAX, of_vendor};
-use crate::cli::operator::operator;
+use crate::cli::login::operator;
+use crate::cli::operator::{ATTEMPTS_MAX, of_vendor};
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::{Access, DeliverStep};
-use crate::delivery::age;
-use crate::driver::entry_after;
-use crate::ids::{AccessKeyId, IamUserName, VendorName};
-use crate::journal::Mode;
+use crate::core::ids::{AccessKeyId, IamUserName, VendorName};
+use crate::core::rotation::{Event, Rotation, Stage};
+use crate::core::secret::Secret;
+use crate::core::time::SystemClock;
+use crate::engine::entry_after;
 use crate::ports::{Journal, JournalError, Known};
-use crate::rotation::{Event, Rotation, Stage};
-use crate::secret::Secret;
-use crate::time::SystemClock;
 
 /// The pair, and what the person who is shown it should know.
 #[derive(Serialize)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::journal::Mode;
 use crate::cli::alarm;
 use crate::cli::args::{self, Format};
 use crate::cli::exit::{Code, Ended, Failure};
@@ -16,11 +17,11 @@ use crate::cli::run::stop_on_signals;
 use crate::cli::status::code_of;
 use crate::cli::view::dash;
 use crate::cli::{Screen, setup};
-use crate::driver::{Ask, Cadence, Engine, Lookout, Patience, Preview, Rest, Visited, Watchers, preview};
-use crate::journal::Mode;
+use crate::core::rotation::Ending;
+use crate::core::schedule::{Action, State};
+use crate::engine::{Ask, Cadence, Engine, Patience, Preview, Rest, UserReport, Watchers, preview};
 use crate::ports::Check;
-use crate::rotation::Ending;
-use crate::schedule::{Action, State};
+use crate::status::StatusStore;
 
 /// `rotate --format json`, as in the contract.
 #[derive(Serialize)]
@@ -55,16 +56,16 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     if asked.dry_run {
         return dry_run(settings, asked, screen).await;
     }
-    let (_keep, tellers) = watch::channel(setup::tellers(&settings)?);
+    let (_keep, routing) = watch::channel(setup::routing(&settings)?);
     let world = alarm::world(settings).await?;
     let (_keep, worlds) = watch::channel(world);
-    let lookout = Arc::new(Lookout::default());
-    let mut alerts = alarm::alerts(worlds.clone(), tellers, &lookout);
+    let status_store = Arc::new(StatusStore::default());
+    let mut alerts = alarm::alerts(worlds.clone(), routing, &status_store);
     alerts.recall().await;
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let reporter = Arc::new(Reporter::new(screen.progress));
-    let watchers = Watchers(vec![Arc::clone(&reporter) as _, lookout]);
+    let watchers = Watchers(vec![Arc::clone(&reporter) as _, status_store]);
     let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
     let ask = Ask { vendors: asked.only.vendors, force: asked.force, ..Ask::default() };
     let patience = if asked.wait { Patience::Unlimited } else { Patience::Short };
@@ -90,65 +91,68 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
 }
 
 /// Whether something is still to be done for this user.
-fn is_unfinished(visited: &Visited) -> bool {
-    matches!(visited.verdict.state, State::Due | State::Overdue | State::Rotating | State::Held)
+fn is_unfinished(user_report: &UserReport) -> bool {
+    matches!(user_report.verdict.state, State::Due | State::Overdue | State::Rotating | State::Held)
 }
 
-fn show(found: &[Visited], reporter: &Reporter, screen: &Screen) {
-    let steps_of = |visited: &Visited| {
-        let rotation = visited.rotation.as_ref();
+fn show(found: &[UserReport], reporter: &Reporter, screen: &Screen) {
+    let steps_of = |user_report: &UserReport| {
+        let rotation = user_report.rotation.as_ref();
         rotation.map(|rotation| reporter.steps(rotation.id())).unwrap_or_default()
     };
-    let views = found.iter().map(|visited| VendorView::new(visited, steps_of(visited), Vec::new())).collect();
+    let views = found
+        .iter()
+        .map(|user_report| VendorView::new(user_report, steps_of(user_report), Vec::new()))
+        .collect();
     match screen.format {
         Format::Json => screen.show_json(&RotateView { dry_run: false, vendors: views }),
         Format::Table => screen.show(&result_table(found, screen.columns)),
     }
 }
 
-fn result_table(found: &[Visited], columns: Option<usize>) -> String {
-    let row = |visited: &Visited| {
-        let new = visited.rotation.as_ref().and_then(|rotation| rotation.stage().new_key());
+fn result_table(found: &[UserReport], columns: Option<usize>) -> String {
+    let row = |user_report: &UserReport| {
+        let new = user_report.rotation.as_ref().and_then(|rotation| rotation.stage().new_key());
         let cells = vec![
-            visited.vendor.to_string(),
-            visited.iam_user.as_ref().map_or_else(dash, ToString::to_string),
-            outcome(visited).to_owned(),
+            user_report.vendor.to_string(),
+            user_report.iam_user.as_ref().map_or_else(dash, ToString::to_string),
+            outcome(user_report).to_owned(),
             new.map_or_else(dash, ToString::to_string),
         ];
-        Row { cells, sentence: visited.sentence() }
+        Row { cells, sentence: user_report.sentence() }
     };
     table(&["VENDOR", "IAM USER", "RESULT", "NEW KEY", "WHY"], found.iter().map(row).collect(), columns)
 }
 
-fn outcome(visited: &Visited) -> &'static str {
-    match &visited.rest {
-        _ if visited.error.is_some() => "failed",
+fn outcome(user_report: &UserReport) -> &'static str {
+    match &user_report.rest {
+        _ if user_report.error.is_some() => "failed",
         Some(Rest::Ended(ending)) => ending.as_str(),
         Some(Rest::Stuck(_)) => "stuck",
         Some(Rest::Wait { .. } | Rest::Stopped) => "under way",
-        None if visited.verdict.state == State::Stuck => "stuck",
-        None if visited.rotation.is_some() => "left alone",
+        None if user_report.verdict.state == State::Stuck => "stuck",
+        None if user_report.rotation.is_some() => "left alone",
         None => "nothing to do",
     }
 }
 
 impl VendorView {
-    fn new(visited: &Visited, steps: Vec<String>, preflight: Vec<CheckView>) -> VendorView {
+    fn new(user_report: &UserReport, steps: Vec<String>, preflight: Vec<CheckView>) -> VendorView {
         VendorView {
-            vendor: visited.vendor.to_string(),
-            iam_user: visited.iam_user.as_ref().map(ToString::to_string),
-            action: action(visited),
-            reason: visited.verdict.reason,
-            sentence: visited.sentence(),
+            vendor: user_report.vendor.to_string(),
+            iam_user: user_report.iam_user.as_ref().map(ToString::to_string),
+            action: action(user_report),
+            reason: user_report.verdict.reason,
+            sentence: user_report.sentence(),
             steps,
             preflight,
-            error: visited.error.clone(),
+            error: user_report.error.clone(),
         }
     }
 }
 
-fn action(visited: &Visited) -> &'static str {
-    match (&visited.rest, &visited.verdict.action, visited.verdict.state) {
+fn action(user_report: &UserReport) -> &'static str {
+    match (&user_report.rest, &user_report.verdict.action, user_report.verdict.state) {
         (_, _, State::Stuck) => "stuck",
         (Some(Rest::Ended(Ending::Done)), ..) | (None, Action::Start { .. }, _) => "rotate",
         (_, Action::Continue, _) => "continue",
@@ -167,7 +171,7 @@ async fn dry_run(settings: crate::config::Settings, asked: args::Rotate, screen:
         }
         Format::Table => screen.show(&wrapped(&preview_text(&previews), screen.columns)),
     }
-    let found: Vec<Visited> = previews.iter().map(|preview| preview.visited.clone()).collect();
+    let found: Vec<UserReport> = previews.iter().map(|preview| preview.user_report.clone()).collect();
     let unfit = previews.iter().any(|preview| preview.preflight.iter().any(|check| !check.ok));
     let code = code_of(&found);
     Ok(match code {
@@ -185,21 +189,21 @@ fn preview_view(preview: &Preview) -> VendorView {
         sentence: check.sentence.clone(),
     };
     let preflight = preview.preflight.iter().map(check).collect();
-    VendorView::new(&preview.visited, preview.steps.clone(), preflight)
+    VendorView::new(&preview.user_report, preview.steps.clone(), preflight)
 }
 
 fn preview_text(previews: &[Preview]) -> String {
     let mut lines = Vec::new();
     for preview in previews {
-        let visited = &preview.visited;
-        let user = visited.iam_user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
-        lines.push(format!("{}{user}: {}", visited.vendor, action(visited)));
-        lines.push(format!("  {}", visited.sentence()));
+        let user_report = &preview.user_report;
+        let user = user_report.iam_user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
+        lines.push(format!("{}{user}: {}", user_report.vendor, action(user_report)));
+        lines.push(format!("  {}", user_report.sentence()));
         lines.extend(preview.preflight.iter().map(check_line));
         lines.extend(preview.steps.iter().zip(1..).map(|(step, number)| format!("  {number}. {step}")));
     }
     lines.push(String::new());
-    lines.push(totals(previews.iter().map(|preview| action(&preview.visited))));
+    lines.push(totals(previews.iter().map(|preview| action(&preview.user_report))));
     lines.join("\n")
 }
 

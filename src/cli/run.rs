@@ -8,38 +8,40 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerting::Routing;
 use crate::cli::alarm::{self, Alarm};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::progress::Reporter;
 use crate::cli::systemd::{self, Supervised};
 use crate::cli::{Screen, setup};
-use crate::driver::{Cadence, Engine, Lookout, Observatory, Tellers, Watchers, World};
-use crate::telemetry::Calls;
+use crate::engine::{Cadence, Engine, Watchers, World};
+use crate::status::metrics::Calls;
+use crate::status::{StatusStore, StatusView};
 
 /// How soon the scheduler acts on `incident`, `hold`, `resume`, `reactivate`, `abandon`, `reveal` and `ack`. A look costs one query.
 const LEVERS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let (path, settings) = setup::settings(config, screen.color)?;
-    let (newest_tellers, tellers) = watch::channel(setup::tellers(&settings)?);
+    let (newest_tellers, routing) = watch::channel(setup::routing(&settings)?);
     let calls = Arc::new(Calls::default());
     let world = setup::counted(alarm::world(settings).await?, &calls);
     let vendors = world.settings.vendors.len();
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let (newest, worlds) = watch::channel(world);
-    let lookout = Arc::new(Lookout::default());
-    let shown = Arc::new(Observatory::new(worlds.clone(), Arc::clone(&lookout)));
+    let status_store = Arc::new(StatusStore::default());
+    let shown = Arc::new(StatusView::new(worlds.clone(), Arc::clone(&status_store)));
     let settings = Arc::clone(&worlds.borrow().settings);
     if let Some((server, listener)) = setup::server(&settings, shown, Arc::clone(&calls)).await? {
         tokio::spawn(server.work(listener, stop.clone()));
     }
-    let newest = Newest { world: newest, tellers: newest_tellers, calls };
+    let newest = Newest { world: newest, routing: newest_tellers, calls };
     let supervised = Arc::new(Supervised::new(Reporter::new(false)));
     let hangup = listen(SignalKind::hangup())?;
     let reload = tokio::spawn(reload_on_hangup(hangup, path, newest, screen.color, Arc::clone(&supervised)));
-    let alarm = Alarm::start(alarm::alerts(worlds.clone(), tellers, &lookout));
-    let watchers = Watchers(vec![Arc::clone(&supervised) as _, lookout]);
+    let alarm = Alarm::start(alarm::alerts(worlds.clone(), routing, &status_store));
+    let watchers = Watchers(vec![Arc::clone(&supervised) as _, status_store]);
     let engine = Engine::new(worlds, stop, Arc::new(watchers)).with_pulse(systemd::pulse());
     let mut engine = engine.noticing_levers(LEVERS_EVERY);
     tracing::info!("keyround {} starts; vendors: {vendors}", env!("CARGO_PKG_VERSION"));
@@ -55,7 +57,7 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
 /// Where what was read again goes.
 struct Newest {
     world: watch::Sender<World>,
-    tellers: watch::Sender<Tellers>,
+    routing: watch::Sender<Routing>,
     calls: Arc<Calls>,
 }
 
@@ -102,15 +104,15 @@ async fn reload_on_hangup(
                 let message = "the journal cannot be changed while running; restart keyround for that";
                 return Err(Failure::new(Code::Config, message));
             }
-            let tellers = setup::tellers(&settings)?;
-            Ok((setup::world_again(settings, journal)?, tellers))
+            let routing = setup::routing(&settings)?;
+            Ok((setup::world_again(settings, journal)?, routing))
         });
         match reloaded {
-            Ok((world, tellers)) => {
+            Ok((world, routing)) => {
                 let vendors = world.settings.vendors.len();
                 tracing::info!("the configuration was read again; vendors: {vendors}");
                 newest.world.send_replace(setup::counted(world, &newest.calls));
-                newest.tellers.send_replace(tellers);
+                newest.routing.send_replace(routing);
                 supervised.reloaded(None);
             }
             Err(failure) => {

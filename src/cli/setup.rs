@@ -7,21 +7,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::net::TcpListener;
 
-use crate::aws::AwsSession;
+use crate::adapters::aws::AwsSession;
+use crate::adapters::aws::iam::AwsAccounts;
+use crate::adapters::aws::secret_store::AwsDropOffs;
+use crate::adapters::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
+use crate::adapters::journal::{self, Mode, SealKey};
+use crate::adapters::notify::{HttpHeartbeat, routes};
+use crate::adapters::secrets::Secrets;
+use crate::alerting::Routing;
 use crate::cli::exit::{Code, Failure};
 use crate::config::{self, ConfigError, SecretRef, Settings};
-use crate::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
-use crate::driver::{Tellers, World};
-use crate::drop_offs::AwsDropOffs;
-use crate::iam::AwsAccounts;
-use crate::ids::VendorName;
-use crate::journal::{self, Mode, SealKey};
-use crate::notify::{HttpHeartbeat, listeners};
-use crate::ports::{Accounts, Clock, Courier, Heartbeat, Journal, JournalError, SecretSource, Shown};
-use crate::secrets::Secrets;
-use crate::serve::{self, Server};
-use crate::telemetry::{Calls, CountedAccounts};
-use crate::time::{Steady, SystemClock, Timestamp};
+use crate::core::ids::VendorName;
+use crate::core::time::{Steady, SystemClock, Timestamp};
+use crate::engine::World;
+use crate::ports::{Accounts, Clock, Heartbeat, Journal, JournalError, SecretSource, Shown, SinkTransport};
+use crate::status::metrics::{Calls, CountedAccounts};
+use crate::status::server::{self, Server};
 
 /// Sleeping is cut into pieces, so that a clock that is set, or a machine that slept, is noticed.
 const LONGEST_SLEEP_SECS: u64 = 60;
@@ -124,19 +125,19 @@ fn world_with(
 }
 
 /// The alert sinks. They have HTTP connections of their own, so that a slow sink delays no vendor.
-pub(crate) fn tellers(settings: &Settings) -> Result<Tellers, Failure> {
+pub(crate) fn routing(settings: &Settings) -> Result<Routing, Failure> {
     if settings.alerts.is_empty() && settings.heartbeat.is_none() {
-        return Ok(Tellers::default());
+        return Ok(Routing::default());
     }
     let session = Arc::new(AwsSession::new(&settings.aws));
     let secrets: Arc<dyn SecretSource> = Arc::new(Secrets::new(&session));
     let egress = HttpsEgress::new().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
-    let courier: Arc<dyn Courier> = Arc::new(egress);
+    let transport: Arc<dyn SinkTransport> = Arc::new(egress);
     let heartbeat = settings.heartbeat.as_ref().map(|heartbeat| {
-        let heartbeat: Arc<dyn Heartbeat> = Arc::new(HttpHeartbeat::new(heartbeat, &courier, &secrets));
+        let heartbeat: Arc<dyn Heartbeat> = Arc::new(HttpHeartbeat::new(heartbeat, &transport, &secrets));
         heartbeat
     });
-    Ok(Tellers { listeners: listeners(&settings.alerts, &courier, &secrets, &session), heartbeat })
+    Ok(Routing { routes: routes(&settings.alerts, &transport, &secrets, &session), heartbeat })
 }
 
 /// The same world, with its calls to AWS counted.
@@ -160,7 +161,7 @@ pub(crate) async fn server(
             Some(secrets.resolve(reference).await.map_err(unusable)?)
         }
     };
-    let listener = serve::listen(serve.listen).await;
+    let listener = server::listen(serve.listen).await;
     let listener = listener.map_err(|error| Failure::new(Code::TryAgain, error.to_string()))?;
     tracing::info!("serving the page, /metrics, /healthz and /api/status at http://{}", serve.listen);
     Ok(Some((Server { shown, calls, token }, listener)))

@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 
 use crate::cli::progress::Reporter;
-use crate::cli::standing::Standing;
-use crate::driver::{Turn, Visited, Watcher};
-use crate::ids::{Subject, VendorName};
-use crate::rotation::{Event, Rotation};
-use crate::time::Timestamp;
+use crate::cli::status_line::ServiceStatus;
+use crate::core::ids::{Subject, VendorName};
+use crate::core::rotation::{Event, Rotation};
+use crate::core::time::Timestamp;
+use crate::engine::{LoopStatus, UserReport, Watcher};
 
 /// How often the loop comes by within the watchdog's limit: one that is late once is not dead yet.
 const PULSES_PER_LIMIT: u32 = 3;
@@ -43,7 +43,7 @@ pub(crate) struct Supervised {
 
 #[derive(Default)]
 struct Told {
-    standing: Standing,
+    standing: ServiceStatus,
     status: String,
     /// What systemd did not take yet.
     unsaid: VecDeque<String>,
@@ -128,17 +128,17 @@ impl Watcher for Supervised {
         told.say_status();
     }
 
-    fn visited(&self, subject: &Subject, visited: &Visited) {
-        self.reporter.visited(subject, visited);
+    fn reconciled(&self, subject: &Subject, user_report: &UserReport) {
+        self.reporter.reconciled(subject, user_report);
         let mut told = self.told();
-        told.standing.visited(subject, visited);
+        told.standing.reconciled(subject, user_report);
         told.say_status();
     }
 
-    fn unlisted(&self, visited: &Visited) {
-        self.reporter.unlisted(visited);
+    fn unlisted(&self, user_report: &UserReport) {
+        self.reporter.unlisted(user_report);
         let mut told = self.told();
-        told.standing.unlisted(&visited.vendor);
+        told.standing.unlisted(&user_report.vendor);
         told.say_status();
     }
 
@@ -149,10 +149,10 @@ impl Watcher for Supervised {
         told.say_status();
     }
 
-    fn turned(&self, turn: &Turn) {
-        self.reporter.turned(turn);
+    fn loop_passed(&self, turn: &LoopStatus) {
+        self.reporter.loop_passed(turn);
         let mut told = self.told();
-        told.standing.turned(turn);
+        told.standing.loop_passed(turn);
         told.say_status();
         told.feed_watchdog(pulse());
         if turn.stopping && !told.stopping {

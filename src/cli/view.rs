@@ -3,30 +3,30 @@
 use std::collections::BTreeMap;
 
 use crate::cli::layout::{Row, table};
-use crate::driver::Visited;
-use crate::schedule::State;
-use crate::time::Timestamp;
+use crate::core::schedule::State;
+use crate::core::time::Timestamp;
+use crate::engine::UserReport;
 
 /// The rows of `status`, one for each user, the most urgent first; on a terminal also how many there are in each state.
-pub(crate) fn status_table(found: &[Visited], now: Timestamp, columns: Option<usize>) -> String {
-    let row = |visited: &&Visited| {
-        let judged = visited.keys.iter().find(|key| Some(&key.id) == visited.verdict.old.as_ref());
+pub(crate) fn status_table(found: &[UserReport], now: Timestamp, columns: Option<usize>) -> String {
+    let row = |user_report: &&UserReport| {
+        let judged = user_report.keys.iter().find(|key| Some(&key.id) == user_report.verdict.old.as_ref());
         let age = judged.map(|key| format!("{}d", now.days_since(key.created_at)));
-        let stage = visited.rotation.as_ref().map(|rotation| rotation.stage().name().to_owned());
+        let stage = user_report.rotation.as_ref().map(|rotation| rotation.stage().name().to_owned());
         let cells = vec![
-            visited.vendor.to_string(),
-            visited.iam_user.as_ref().map_or_else(dash, ToString::to_string),
-            visited.verdict.state.to_string(),
+            user_report.vendor.to_string(),
+            user_report.iam_user.as_ref().map_or_else(dash, ToString::to_string),
+            user_report.verdict.state.to_string(),
             stage.unwrap_or_else(dash),
             age.unwrap_or_else(dash),
-            visited.verdict.due_at.map_or_else(dash, |due_at| due_at.to_string()),
+            user_report.verdict.due_at.map_or_else(dash, |due_at| due_at.to_string()),
         ];
-        Row { cells, sentence: visited.sentence() }
+        Row { cells, sentence: user_report.sentence() }
     };
     let header = ["VENDOR", "IAM USER", "STATE", "STAGE", "AGE", "DUE", "WHY"];
-    let mut found: Vec<&Visited> = found.iter().collect();
+    let mut found: Vec<&UserReport> = found.iter().collect();
     // The sort is stable: within a state the order of the vendors stays.
-    found.sort_by_key(|visited| urgency(visited.verdict.state));
+    found.sort_by_key(|user_report| urgency(user_report.verdict.state));
     let rows = table(&header, found.iter().map(row).collect(), columns);
     match columns {
         Some(_) => format!("{rows}\n\n{}", totals(&found)),
@@ -51,10 +51,10 @@ fn urgency(state: State) -> u8 {
 }
 
 /// `5 rows: 1 stuck, 1 overdue, 3 ok`.
-fn totals(found: &[&Visited]) -> String {
+fn totals(found: &[&UserReport]) -> String {
     let mut counts: BTreeMap<u8, (State, usize)> = BTreeMap::new();
-    for visited in found {
-        let state = visited.verdict.state;
+    for user_report in found {
+        let state = user_report.verdict.state;
         counts.entry(urgency(state)).or_insert((state, 0)).1 += 1;
     }
     let counted: Vec<String> = counts.values().map(|(state, count)| format!("{count} {state}")).collect();
@@ -72,20 +72,20 @@ pub(crate) fn dash() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Verdict;
+    use crate::core::schedule::Verdict;
 
     #[test]
     fn the_most_urgent_rows_come_first_and_the_totals_last() {
-        let visited = |vendor: &str, state| {
+        let user_report = |vendor: &str, state| {
             let verdict = Verdict { state, ..Verdict::disabled() };
-            Visited::of(vendor.parse().expect("a name"), None, verdict)
+            UserReport::of(vendor.parse().expect("a name"), None, verdict)
         };
-        let mut found: Vec<Visited> = State::ALL
+        let mut found: Vec<UserReport> = State::ALL
             .into_iter()
             .zip('a'..)
-            .map(|(state, name)| visited(&name.to_string(), state))
+            .map(|(state, name)| user_report(&name.to_string(), state))
             .collect();
-        found.push(visited("z", State::Stuck));
+        found.push(user_report("z", State::Stuck));
         let text = status_table(&found, Timestamp::EPOCH, Some(200));
         let second = |line: &str| line.split_whitespace().nth(2).map(str::to_owned);
         let states: Vec<String> = text.lines().skip(1).take(10).filter_map(second).collect();

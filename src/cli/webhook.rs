@@ -10,9 +10,9 @@ use crate::cli::layout::{Row, table};
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::{Access, Users};
-use crate::ids::{Subject, VendorName};
+use crate::core::ids::{Subject, VendorName};
+use crate::core::time::SystemClock;
 use crate::ports::Answer;
-use crate::time::SystemClock;
 
 #[derive(Serialize)]
 struct TestView {

@@ -165,7 +165,7 @@ pub(super) fn texts() -> BTreeMap<&'static str, &'static str> {
 
 macro_rules! presets {
     ($($name:literal),* $(,)?) => {
-        [$(($name, include_str!(concat!("../delivery/presets/", $name, ".toml")))),*]
+        [$(($name, include_str!(concat!("../adapters/delivery/presets/", $name, ".toml")))),*]
     };
 }
 

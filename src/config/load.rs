@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::file;
 use crate::config::settings::Settings;
-use crate::trust::{self, Untrusted};
+use crate::files::trust::{self, Untrusted};
 
 /// The name of the journal where neither the configuration nor the service manager names one.
 pub const JOURNAL_NAME: &str = "keyround.db";

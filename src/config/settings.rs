@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::alert::Policy;
-pub use crate::audit::Waiver;
 use crate::config::{Recipient, SecretRef};
-use crate::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
-use crate::policy::Pattern;
-use crate::rotation::{Plan, Windows};
-pub use crate::schedule::{Ages, Cron, Deadline};
+pub use crate::core::alert::Policy;
+use crate::core::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
+use crate::core::rotation::{Plan, Windows};
+pub use crate::core::schedule::{Ages, Cron, Deadline};
+pub use crate::review::audit::Waiver;
+use crate::review::policy::Pattern;
 
 mod request;
 

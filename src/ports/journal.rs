@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 
-use crate::alert::Memory;
-use crate::ids::{IamUserName, RotationId, SinkName, Subject, VendorName};
-use crate::rotation::Event;
-use crate::secret::Secret;
-use crate::time::Timestamp;
+use crate::core::alert::DeliveryState;
+use crate::core::ids::{IamUserName, RotationId, SinkName, Subject, VendorName};
+use crate::core::rotation::Event;
+use crate::core::secret::Secret;
+use crate::core::time::Timestamp;
 
 /// What an append does to the sealed secret of its rotation, in the same transaction.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -206,12 +206,12 @@ pub trait Journal: Send + Sync {
     /// # Errors
     ///
     /// The journal is unusable or unavailable.
-    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError>;
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<DeliveryState>, JournalError>;
 
     /// Remembers what this sink was last told.
     ///
     /// # Errors
     ///
     /// The journal is unusable or unavailable.
-    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError>;
+    async fn remember_sink(&self, sink: &SinkName, memory: &DeliveryState) -> Result<(), JournalError>;
 }

@@ -13,22 +13,23 @@ use serde::Serialize;
 
 use crate::config::SecretRef;
 use crate::config::settings::Place;
-use crate::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
-use crate::rotation::{
+use crate::core::ids::{AccessKeyId, AccountId, AccountName, IamUserName, RotationId, Subject, VendorName};
+use crate::core::rotation::{
     AtVendor, Doubt, KeyMetadata, KeyStatus, KeyUsage, Refusal, RefusalCode, Verification,
 };
-use crate::secret::Secret;
-use crate::time::Timestamp;
+use crate::core::secret::Secret;
+use crate::core::time::Timestamp;
 
+mod alerting;
 mod journal;
+pub mod overview;
 mod programs;
 mod survey;
-mod telling;
 
+pub use alerting::{FallbackStore, Heartbeat, Reviewer, Route, Shown, Sink, SinkTransport};
 pub use journal::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 pub use programs::{Finished, Program, Programs};
 pub use survey::{Scope, Survey, Surveys};
-pub use telling::{Courier, Heartbeat, Listener, Reviewer, Shown, Sink, SpareMemory};
 
 /// Not a yes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -272,12 +273,12 @@ pub struct Purpose {
     /// Whose key it is about.
     pub subject: Subject,
     /// Which part of the vendor's ways it is.
-    pub errand: Errand,
+    pub part: RecipePart,
 }
 
 /// Which part of a vendor's ways a request is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Errand {
+pub enum RecipePart {
     /// A step of the delivery, counted from 0.
     Deliver {
         /// Which.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::core::secret::Secret;
 use crate::ports::{Answer, Purpose};
-use crate::secret::Secret;
 
 /// A program to be run.
 pub struct Program<'a> {

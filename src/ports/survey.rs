@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::audit::Facts;
-use crate::ids::{AccountName, IamUserName};
+use crate::core::ids::{AccountName, IamUserName};
+use crate::core::time::Timestamp;
 use crate::ports::Answer;
-use crate::time::Timestamp;
+use crate::review::audit::Facts;
 
 /// What a review reads of an account, beyond what every review reads.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -5,40 +5,24 @@
 
 extern crate self as keyround;
 
-#[path = "../../src/alert/mod.rs"]
-pub mod alert;
-#[path = "../../src/audit/mod.rs"]
-pub mod audit;
+#[path = "../../src/adapters"]
+pub mod adapters {
+    pub mod delivery;
+    pub mod journal;
+    pub mod net;
+}
 #[path = "../../src/config/mod.rs"]
 pub mod config;
-#[path = "../../src/delivery/mod.rs"]
-pub mod delivery;
-#[path = "../../src/driver/mod.rs"]
-pub mod driver;
-#[path = "../../src/ids.rs"]
-pub mod ids;
-#[path = "../../src/journal/mod.rs"]
-pub mod journal;
-#[path = "../../src/outward/mod.rs"]
-pub mod outward;
-#[path = "../../src/overview.rs"]
-pub mod overview;
-#[path = "../../src/policy/mod.rs"]
-pub mod policy;
+#[path = "../../src/core/mod.rs"]
+pub mod core;
+#[path = "../../src/engine/mod.rs"]
+pub mod engine;
+#[path = "../../src/files/mod.rs"]
+pub mod files;
 #[path = "../../src/ports/mod.rs"]
 pub mod ports;
-#[path = "../../src/rotation/mod.rs"]
-pub mod rotation;
-#[path = "../../src/schedule/mod.rs"]
-pub mod schedule;
-#[path = "../../src/secret.rs"]
-pub mod secret;
-#[path = "../../src/time.rs"]
-pub mod time;
-#[path = "../../src/trust.rs"]
-pub mod trust;
-#[path = "../../src/whole_file.rs"]
-pub mod whole_file;
+#[path = "../../src/review/mod.rs"]
+pub mod review;
 
 #[path = "targets/mod.rs"]
 pub mod targets;

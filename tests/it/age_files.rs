@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use keyround::aws::AwsSession;
+use keyround::adapters::aws::AwsSession;
+use keyround::adapters::delivery::age;
 use keyround::config::Recipient;
 use keyround::config::settings::AwsSettings;
-use keyround::delivery::age;
-use keyround::secret::Secret;
+use keyround::core::secret::Secret;
 use serde_json::{Value, json};
 
 use crate::support::python;

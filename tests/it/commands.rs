@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyround::aws::AwsSession;
+use keyround::adapters::aws::AwsSession;
+use keyround::adapters::delivery::{COMMAND_REFUSED, LocalPrograms};
 use keyround::config::settings::AwsSettings;
-use keyround::delivery::{COMMAND_REFUSED, LocalPrograms};
-use keyround::ids::Subject;
-use keyround::ports::{Errand, Fault, Finished, Program, Programs as _, Purpose};
-use keyround::rotation::{RefusalCode, Verification};
-use keyround::secret::Secret;
+use keyround::core::ids::Subject;
+use keyround::core::rotation::{RefusalCode, Verification};
+use keyround::core::secret::Secret;
+use keyround::ports::{Fault, Finished, Program, Programs as _, Purpose, RecipePart};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -307,7 +307,7 @@ fn purpose() -> Purpose {
         account: None,
         iam_user: "vendor-acme".parse().expect("a user"),
     };
-    Purpose { subject, errand: Errand::Deliver { step: 0 } }
+    Purpose { subject, part: RecipePart::Deliver { step: 0 } }
 }
 
 /// None of these processes runs any more. One that was just killed may still be waiting to be buried.

@@ -11,8 +11,8 @@ use keyround::config::settings::{
     Access, AnswerPlace, Auth, Body, Carries, Content, DeliverStep, KeyAccess, Param, Users, VerifyStep,
 };
 use keyround::config::{Diagnostics, Environment, Settings, parse};
-use keyround::ids::AccountName;
-use keyround::rotation::Windows;
+use keyround::core::ids::AccountName;
+use keyround::core::rotation::Windows;
 use proptest::prelude::*;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -250,7 +250,7 @@ fn what_is_not_said_has_the_documented_value() {
     let acme = key(&settings, "acme");
     assert_eq!((acme.ages.max_age, acme.ages.warn_before), (90 * 24 * HOUR, 14 * 24 * HOUR));
     assert_eq!(acme.ages.overdue_after, 72 * HOUR);
-    assert_eq!(acme.plan, keyround::rotation::Plan::default());
+    assert_eq!(acme.plan, keyround::core::rotation::Plan::default());
     assert!(
         matches!(&acme.deliver[..], [DeliverStep::Webhook(step)] if step.timeout == Duration::from_secs(20))
     );

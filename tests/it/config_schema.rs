@@ -8,9 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use keyround::alert::Condition;
 use keyround::config::catalogue::catalogue;
 use keyround::config::{Environment, parse};
+use keyround::core::alert::Condition;
 use serde_json::{Value, json};
 
 use crate::support::{papers, python};

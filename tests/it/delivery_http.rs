@@ -12,19 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyround::aws::AwsSession;
+use keyround::adapters::aws::AwsSession;
+use keyround::adapters::aws::secret_store::AwsDropOffs;
+use keyround::adapters::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
 use keyround::config::SecretRef;
 use keyround::config::settings::{
     Access, Ages, AnswerPlace, AwsSettings, Capture, Carries, DeliverStep, Expect, HttpStep, KeyAccess,
     Users, VendorNeeds, VendorSettings, VerifyStep, WebhookStep,
 };
-use keyround::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
-use keyround::drop_offs::AwsDropOffs;
-use keyround::ids::{AccessKeyId, RotationId, Subject};
+use keyround::core::ids::{AccessKeyId, RotationId, Subject};
+use keyround::core::rotation::{AtVendor, Plan, Refusal, RefusalCode, Windows};
+use keyround::core::secret::Secret;
+use keyround::core::time::SystemClock;
 use keyround::ports::{Delivery, Fault, Offer, SecretSource, Vendors as _};
-use keyround::rotation::{AtVendor, Plan, Refusal, RefusalCode, Windows};
-use keyround::secret::Secret;
-use keyround::time::SystemClock;
 use rustls::RootCertStore;
 
 const NEW_KEY: &str = "AKIANEW0000000000001";
@@ -79,7 +79,7 @@ fn delivery_trusting(
         probe: Vec::new(),
     };
     let access = Access::Key(Box::new(access));
-    let name: keyround::ids::VendorName = "acme".parse().expect("a vendor");
+    let name: keyround::core::ids::VendorName = "acme".parse().expect("a vendor");
     let vendor = VendorSettings {
         name: name.clone(),
         enabled: true,

@@ -17,18 +17,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use keyround::adapters::journal::MemoryJournal;
+use keyround::adapters::rehearsal::{JumpingClock, RehearsalWorld, StandInAccounts};
 use keyround::config::{self, Settings};
-use keyround::driver::{Ask, Cadence, Engine, Patience, Rest, Visited, Watcher, World, status};
-use keyround::ids::{RotationId, Subject, VendorName};
-use keyround::journal::MemoryJournal;
+use keyround::core::ids::{RotationId, Subject, VendorName};
+use keyround::core::rotation::{Event, RefusalCode, Rotation, Verification};
+use keyround::core::schedule::{State, jitter_for};
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
+use keyround::engine::{Ask, Cadence, Engine, Patience, Rest, UserReport, Watcher, World, status};
 use keyround::ports::{
     Answer, Check, Clock, Delivery, Entry, Fault, Journal, Known, Offer, SecretChange, Vendors,
 };
-use keyround::rehearsal::{JumpingClock, Stage, StandInAccounts};
-use keyround::rotation::{Event, RefusalCode, Rotation, Verification};
-use keyround::schedule::{State, jitter_for};
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,7 @@ async fn no_more_visits_are_made_at_once_than_the_configuration_allows() {
     let found = house.once_on(house.paused_clock(), Patience::Unlimited).await.expect("a journal");
     assert_eq!(house.deliveries.most_at_once.load(Ordering::SeqCst), 2);
     assert_eq!(found.len(), names.len());
-    assert!(found.iter().all(|visited| matches!(visited.rest, Some(Rest::Ended(_)))), "{found:?}");
+    assert!(found.iter().all(|user_report| matches!(user_report.rest, Some(Rest::Ended(_)))), "{found:?}");
 }
 
 #[tokio::test]
@@ -334,7 +334,7 @@ enum How {
 type OnDelivery = Box<dyn Fn() + Send + Sync>;
 
 struct Deliveries {
-    stage: Stage,
+    stage: RehearsalWorld,
     how: Mutex<BTreeMap<VendorName, How>>,
     taken: Mutex<Vec<String>>,
     now: AtomicUsize,
@@ -415,8 +415,8 @@ impl Visits {
 impl Watcher for Visits {
     fn appended(&self, _rotation: &Rotation, _event: &Event) {}
 
-    fn visited(&self, subject: &Subject, visited: &Visited) {
-        self.0.lock().expect("the visits").push((subject.vendor.to_string(), visited.verdict.reason));
+    fn reconciled(&self, subject: &Subject, user_report: &UserReport) {
+        self.0.lock().expect("the visits").push((subject.vendor.to_string(), user_report.verdict.reason));
     }
 }
 
@@ -442,7 +442,7 @@ impl Clock for PausedClock {
 }
 
 struct House {
-    stage: Stage,
+    stage: RehearsalWorld,
     settings: Mutex<Arc<Settings>>,
     journal: Arc<MemoryJournal>,
     deliveries: Arc<Deliveries>,
@@ -462,7 +462,7 @@ impl House {
     }
 
     fn with_keys_of(age: Duration, defaults: &str, vendors: &[&str]) -> House {
-        let stage = Stage::new(half_past(), BTreeMap::new());
+        let stage = RehearsalWorld::new(half_past(), BTreeMap::new());
         for name in vendors {
             let _key = stage.hand_out_key(&subject(name), half_past().minus(age));
         }
@@ -524,7 +524,7 @@ impl House {
         }
     }
 
-    async fn once(&self, patience: Patience) -> Vec<Visited> {
+    async fn once(&self, patience: Patience) -> Vec<UserReport> {
         self.once_on(self.clock(Timestamp::NEVER), patience).await.expect("a journal")
     }
 
@@ -532,7 +532,7 @@ impl House {
         &self,
         clock: impl Clock + 'static,
         patience: Patience,
-    ) -> Result<Vec<Visited>, keyround::ports::JournalError> {
+    ) -> Result<Vec<UserReport>, keyround::ports::JournalError> {
         let (_newest, worlds) = watch::channel(World { clock: Arc::new(clock), ..self.world() });
         let mut engine = Engine::new(worlds, self.stop.clone(), Arc::clone(&self.watcher) as _);
         engine.work(&Cadence::Once(Ask::default(), patience)).await
@@ -569,7 +569,7 @@ impl House {
         events.iter().find(|known| known.name() == event).expect("that happened").at()
     }
 
-    fn old_key(&self, vendor: &str) -> keyround::ids::AccessKeyId {
+    fn old_key(&self, vendor: &str) -> keyround::core::ids::AccessKeyId {
         self.stage.held(&subject(vendor)).parse().expect("a key")
     }
 }
@@ -589,7 +589,7 @@ fn started(subject: &Subject, house: &House) -> Event {
         old: house.old_key(subject.vendor.as_str()),
         old_created_at: house.stage.now().minus(120 * DAY),
         reason: "too_old".to_owned(),
-        plan: keyround::rotation::Plan::default(),
+        plan: keyround::core::rotation::Plan::default(),
         account_id: None,
         at: house.stage.now(),
     }
@@ -617,6 +617,6 @@ fn load(toml: &str) -> Settings {
     config::load(&path).unwrap_or_else(|error| panic!("{error}\n{toml}"))
 }
 
-fn by_name(found: Vec<Visited>) -> BTreeMap<String, Visited> {
-    found.into_iter().map(|visited| (visited.vendor.to_string(), visited)).collect()
+fn by_name(found: Vec<UserReport>) -> BTreeMap<String, UserReport> {
+    found.into_iter().map(|user_report| (user_report.vendor.to_string(), user_report)).collect()
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_ssm::types::{ParameterTier, ParameterType};
-use keyround::aws::{AwsSession, Deadlines};
+use keyround::adapters::aws::{AwsSession, Deadlines};
+use keyround::adapters::secrets::Secrets;
 use keyround::config::settings::AwsSettings;
+use keyround::core::rotation::{Refusal, RefusalCode};
 use keyround::ports::{Check, Delivery, Fault, SecretSource as _};
-use keyround::rotation::{Refusal, RefusalCode};
-use keyround::secrets::Secrets;
 use serde_json::Value;
 
 use crate::support::moto::{Call, Emulator, Rule};

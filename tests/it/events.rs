@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keyround::ids::{AccessKeyId, Subject};
-use keyround::journal::{decode, encode};
-use keyround::rotation::{
-    Because, Doing, Doubt, Event, Half, Halves, IncidentMode, Intent, KeyMetadata, KeyStatus, KeyUsage, Plan,
-    Refusal, RefusalCode, Said, Verification, Windows, Witness,
+use keyround::adapters::journal::{decode, encode};
+use keyround::core::ids::{AccessKeyId, Subject};
+use keyround::core::rotation::{
+    Because, Doubt, EffectKind, Event, Half, Halves, IncidentMode, Intent, KeyMetadata, KeyStatus, KeyUsage,
+    Plan, Refusal, RefusalCode, Said, UseEvidence, Verification, Windows,
 };
-use keyround::time::Timestamp;
+use keyround::core::time::Timestamp;
 
 const V1: &str = include_str!("../events/v1.jsonl");
 
@@ -53,7 +53,7 @@ fn every_refusal_is_stored_under_the_code_that_is_shown() {
 
 #[test]
 fn a_use_is_stored_with_its_witness_and_without_one_as_the_first_version_wrote_it() {
-    let witness = Witness {
+    let witness = UseEvidence {
         event_id: "6f0f2d1c".to_owned(),
         at: at(5),
         service: "sts".to_owned(),
@@ -75,11 +75,11 @@ fn a_use_is_stored_with_its_witness_and_without_one_as_the_first_version_wrote_i
 fn what_a_vendor_holds_of_a_pair_is_stored_where_it_is_known_and_nowhere_else() {
     let halves = Halves { id: Half::New, secret: Half::Old };
     let doubt = Doubt { pairs: vec![halves], ..doubt(None) };
-    let event = Event::Unanswered { doing: Doing::Deliver, doubt, at: at(9) };
+    let event = Event::Unanswered { doing: EffectKind::Deliver, doubt, at: at(9) };
     let line = encode(&event);
     assert!(line.contains(r#""pairs":[{"id":"new","secret":"old"}]"#), "{line}");
     assert_eq!(decode(&line), Ok(event));
-    let whole = Event::Unanswered { doing: Doing::Deliver, doubt: self::doubt(None), at: at(9) };
+    let whole = Event::Unanswered { doing: EffectKind::Deliver, doubt: self::doubt(None), at: at(9) };
     assert!(!encode(&whole).contains("pairs"));
 }
 
@@ -92,14 +92,17 @@ fn what_a_vendor_said_is_stored_where_it_answered_and_nowhere_else() {
         words: Some("quota exceeded".to_owned()),
     };
     let refusal = Refusal { said: Some(Box::new(said)), ..refusal(RefusalCode::VendorRefused) };
-    let event = Event::Refused { doing: Doing::Deliver, refusal, at: at(9) };
+    let event = Event::Refused { doing: EffectKind::Deliver, refusal, at: at(9) };
     let line = encode(&event);
     let expected = r#""said":{"method":"PUT","path":"/v1/keys","status":403,"words":"quota exceeded"}"#;
     assert!(line.contains(expected), "{line}");
     assert_eq!(decode(&line), Ok(event.clone()));
     assert!(event.in_words().contains("(PUT /v1/keys: \"quota exceeded\")"), "{}", event.in_words());
-    let unsaid =
-        Event::Refused { doing: Doing::Deliver, refusal: self::refusal(RefusalCode::NotSent), at: at(9) };
+    let unsaid = Event::Refused {
+        doing: EffectKind::Deliver,
+        refusal: self::refusal(RefusalCode::NotSent),
+        at: at(9),
+    };
     assert!(!encode(&unsaid).contains(r#""said":"#));
 }
 
@@ -155,8 +158,8 @@ fn one_of_each() -> Vec<Event> {
         Event::Reactivated { at: at(13) },
         Event::Deleted { at: at(14), request_id: None },
         Event::Deleted { at: at(15), request_id: Some(request_id()) },
-        Event::Unanswered { doing: Doing::Create, doubt: doubt(None), at: at(16) },
-        Event::Unanswered { doing: Doing::Deliver, doubt: doubt(Some(30)), at: at(17) },
+        Event::Unanswered { doing: EffectKind::Create, doubt: doubt(None), at: at(16) },
+        Event::Unanswered { doing: EffectKind::Deliver, doubt: doubt(Some(30)), at: at(17) },
         Event::Held { until: None, by: by(), why: "a freeze".to_owned(), at: at(18) },
         Event::Held { until: Some(at(86_400)), by: by(), why: "a freeze".to_owned(), at: at(19) },
         Event::Resumed { by: by(), at: at(20) },
@@ -169,7 +172,7 @@ fn one_of_each() -> Vec<Event> {
         Event::Abandoned { by: by(), why: "the vendor is gone – för immer".to_owned(), at: at(22) },
     ];
     events.extend(every_intent().into_iter().map(|intent| Event::Intended { intent, at: at(23) }));
-    events.extend(RefusalCode::ALL.into_iter().map(|code| refused(Doing::Deliver, code)));
+    events.extend(RefusalCode::ALL.into_iter().map(|code| refused(EffectKind::Deliver, code)));
     events.extend(every_doing().into_iter().map(|doing| refused(doing, RefusalCode::Other)));
     events.extend(of_a_hand_over());
     events.extend(of_an_incident());
@@ -208,21 +211,21 @@ fn of_an_incident() -> [Event; 5] {
     ]
 }
 
-fn refused(doing: Doing, code: RefusalCode) -> Event {
+fn refused(doing: EffectKind, code: RefusalCode) -> Event {
     Event::Refused { doing, refusal: refusal(code), at: at(24) }
 }
 
-fn every_doing() -> [Doing; 9] {
+fn every_doing() -> [EffectKind; 9] {
     [
-        Doing::List,
-        Doing::Create,
-        Doing::Probe,
-        Doing::Deliver,
-        Doing::Verify,
-        Doing::ReadUsage,
-        Doing::Deactivate,
-        Doing::Reactivate,
-        Doing::Delete,
+        EffectKind::List,
+        EffectKind::Create,
+        EffectKind::Probe,
+        EffectKind::Deliver,
+        EffectKind::Verify,
+        EffectKind::ReadUsage,
+        EffectKind::Deactivate,
+        EffectKind::Reactivate,
+        EffectKind::Delete,
     ]
 }
 

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use keyround::aws::{AwsSession, Deadlines};
+use keyround::adapters::aws::iam::AwsAccounts;
+use keyround::adapters::aws::{AwsSession, Deadlines};
 use keyround::config::settings::{AccountSettings, AwsSettings};
-use keyround::iam::AwsAccounts;
-use keyround::ids::{AccessKeyId, AccountName, IamUserName};
+use keyround::core::ids::{AccessKeyId, AccountName, IamUserName};
+use keyround::core::rotation::{KeyStatus, KeyUsage, RefusalCode};
+use keyround::core::secret::Secret;
 use keyround::ports::{Accounts, Answer, Fault, Iam};
-use keyround::rotation::{KeyStatus, KeyUsage, RefusalCode};
-use keyround::secret::Secret;
 
 use crate::support::moto::{ACCOUNT, Call, Emulator, Rule};
 

@@ -11,13 +11,13 @@ mod rekey;
 use std::path::Path;
 use std::time::Duration;
 
-use keyround::alert::{Alert, Condition, Item, Memory, Style, Telling};
-use keyround::ids::{AccessKeyId, RotationId, Subject};
-use keyround::journal::{MemoryJournal, Mode, SqliteJournal};
+use keyround::adapters::journal::{MemoryJournal, Mode, SqliteJournal};
+use keyround::core::alert::{Alert, Condition, DeliveryState, Item, Notification, Style};
+use keyround::core::ids::{AccessKeyId, RotationId, Subject};
+use keyround::core::rotation::{Event, Plan, Verification};
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
 use keyround::ports::{Entry, Journal, JournalError, Known, SecretChange};
-use keyround::rotation::{Event, Plan, Verification};
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
 
 const WRITER: &str = "host:1";
 
@@ -230,14 +230,14 @@ async fn of_two_who_append_one_number_one_is_told_of_a_conflict(journal: &dyn Jo
 async fn what_a_sink_was_told_is_remembered_until_it_is_told_more(journal: &dyn Journal) {
     let [pager, mail] = ["pager", "mail"].map(|name| name.parse().expect("a name"));
     assert_eq!(journal.sink_memory(&pager).await.expect("an answer"), None);
-    let mut memory = Memory::new(0);
+    let mut memory = DeliveryState::new(0);
     journal.remember_sink(&pager, &memory).await.expect("remembered");
-    memory.refused(&Telling::test(at(1)), None, at(1));
+    memory.refused(&Notification::test(at(1)), None, at(1));
     let sentence = "the sentence; 'quoted'".to_owned();
     let alert = Alert::of_house(Condition::Journal, "journal", sentence, at(0));
     memory.took(
         Style::Messages,
-        &Telling { items: vec![Item::Firing { alert, again: false }], incident: None, at: at(2) },
+        &Notification { items: vec![Item::Firing { alert, again: false }], incident: None, at: at(2) },
         at(2),
     );
     journal.remember_sink(&pager, &memory).await.expect("remembered");

@@ -35,7 +35,9 @@ fn each_json_line_is_an_object_and_each_line_of_a_rotation_has_its_id() {
     // Those who are called on behalf of the rotation know nothing of it; their lines do.
     let adapters: Vec<&Value> = lines
         .iter()
-        .filter(|line| line["target"].as_str().is_some_and(|name| name.starts_with("keyround::delivery")))
+        .filter(|line| {
+            line["target"].as_str().is_some_and(|name| name.starts_with("keyround::adapters::delivery"))
+        })
         .collect();
     assert!(!adapters.is_empty() && adapters.iter().all(|line| line["rotation.id"] == id), "{adapters:?}");
 }

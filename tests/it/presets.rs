@@ -15,18 +15,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use keyround::adapters::delivery::{ConfiguredVendors, Ways};
+use keyround::adapters::rehearsal::{RehearsalWorld, StandInVendors};
 use keyround::config::catalogue::{Evidence, ParameterKind, Preset, catalogue};
 use keyround::config::settings::{Access, DeliverStep, KeyAccess};
 use keyround::config::{Environment, SecretRef, Settings, parse};
-use keyround::delivery::{ConfiguredVendors, Ways};
-use keyround::ids::{AccessKeyId, RotationId, Subject};
+use keyround::core::ids::{AccessKeyId, RotationId, Subject};
+use keyround::core::rotation::{AtVendor, Half, RefusalCode, Verification};
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
 use keyround::ports::{
     Answer, Check, Delivery, Egress, Fault, Offer, Purpose, Request, Response, SecretSource, Vendors as _,
 };
-use keyround::rehearsal::{Stage, StandInVendors};
-use keyround::rotation::{AtVendor, Half, RefusalCode, Verification};
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::log::Log;
@@ -50,7 +50,7 @@ fn every_preset_is_in_the_catalogue_and_has_a_conversation() {
         names.sort();
         names
     };
-    assert_eq!(files("src/delivery/presets"), known);
+    assert_eq!(files("src/adapters/delivery/presets"), known);
     assert_eq!(files("tests/presets"), known);
 }
 
@@ -345,7 +345,7 @@ fn set_up(preset: &Preset, conversation: &Conversation) -> (Far, Arc<dyn Deliver
     let far = Far::new(conversation.clone());
     let secrets = Arc::new(Canaries(conversation.secrets.clone()));
     // No preset has a drop-off or a program.
-    let nobody = StandInVendors::new(Stage::new(offer(0).now, BTreeMap::new()), &BTreeMap::new());
+    let nobody = StandInVendors::new(RehearsalWorld::new(offer(0).now, BTreeMap::new()), &BTreeMap::new());
     let ways = Ways {
         egress: Arc::new(far.clone()),
         drop_offs: Arc::new(nobody.clone()),

@@ -7,16 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use keyround::adapters::delivery::{ConfiguredVendors, Ways};
+use keyround::adapters::journal::MemoryJournal;
+use keyround::adapters::rehearsal::{
+    JumpingClock, PlaceholderSecrets, RehearsalWorld, StandInAccounts, StandInVendors,
+};
 use keyround::config::settings::{Access, Users};
 use keyround::config::{self, Environment, Settings};
-use keyround::delivery::{ConfiguredVendors, Ways};
-use keyround::driver::{Cadence, Engine, Visited, Watcher, World};
-use keyround::ids::Subject;
-use keyround::journal::MemoryJournal;
+use keyround::core::ids::Subject;
+use keyround::core::rotation::{Event, Rotation};
+use keyround::core::time::Timestamp;
+use keyround::engine::{Cadence, Engine, UserReport, Watcher, World};
 use keyround::ports::Journal;
-use keyround::rehearsal::{JumpingClock, PlaceholderSecrets, Stage, StandInAccounts, StandInVendors};
-use keyround::rotation::{Event, Rotation};
-use keyround::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -97,7 +99,7 @@ async fn a_month_is_the_same_month_each_time() {
 }
 
 struct Play {
-    stage: Stage,
+    stage: RehearsalWorld,
     journal: Arc<MemoryJournal>,
     oldest: Duration,
     trace: Arc<Trace>,
@@ -117,7 +119,7 @@ impl Play {
 
 /// Plays the vendors' part, and keeps watch.
 struct Trace {
-    stage: Stage,
+    stage: RehearsalWorld,
     oldest_secs: AtomicU64,
     lines: Mutex<String>,
 }
@@ -131,13 +133,13 @@ impl Watcher for Trace {
         writeln!(lines, "{} {} {}", event.at(), rotation.id(), event.name()).expect("memory takes it");
     }
 
-    fn visited(&self, _subject: &Subject, _visited: &Visited) {
+    fn reconciled(&self, _subject: &Subject, _visited: &UserReport) {
         self.oldest_secs.fetch_max(self.stage.oldest_active_age().as_secs(), Ordering::Relaxed);
     }
 }
 
 async fn play(settings: &Settings, begin: Timestamp, end: Timestamp) -> Play {
-    let stage = Stage::new(begin, BTreeMap::new());
+    let stage = RehearsalWorld::new(begin, BTreeMap::new());
     for (number, vendor) in settings.vendors.values().enumerate() {
         let Access::Key(access) = &vendor.access else { panic!("all of them have keys") };
         let Users::Named(users) = &access.users else { panic!("all of them are named") };

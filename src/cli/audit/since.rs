@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Reviewed;
-use crate::audit::Finding;
 use crate::cli::exit::{Code, Failure};
-use crate::whole_file;
+use crate::files::whole_file;
+use crate::review::audit::Finding;
 
 const FILE: &str = "audit-findings.json";
 

@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Reviewed;
-use crate::audit::{Finding, Ranked, Score, Waived};
 use crate::cli::layout::{Row, table};
-use crate::policy::Severity;
-use crate::time::Timestamp;
+use crate::core::time::Timestamp;
+use crate::review::audit::{Finding, Ranked, Score, Waived};
+use crate::review::policy::Severity;
 
 /// JSON has all of them.
 const RANKED_IN_TABLE: usize = 10;

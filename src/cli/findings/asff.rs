@@ -6,9 +6,9 @@
 use serde_json::{Value, json};
 
 use super::cut;
-use crate::audit::{Facts, Finding};
 use crate::cli::audit::Reviewed;
-use crate::policy::Severity;
+use crate::review::audit::{Facts, Finding};
+use crate::review::policy::Severity;
 
 /// Where Security Hub is told about what has no region.
 const REGION_OF_LAST_RESORT: &str = "us-east-1";

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::audit::Finding;
-use crate::ids::AccountId;
+use crate::core::ids::AccountId;
+use crate::review::audit::Finding;
 
 const HEADER: [&str; 11] = [
     "account_id",

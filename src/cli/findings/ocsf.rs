@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::audit::{Facts, Finding};
 use crate::cli::audit::Reviewed;
-use crate::policy::Severity;
+use crate::review::audit::{Facts, Finding};
+use crate::review::policy::Severity;
 
 const CATEGORY: u32 = 2;
 const CLASS: u32 = 2003;

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::audit::Finding;
-use crate::ids::{AccountId, VendorName};
-use crate::policy::{Place, Rule, Severity};
+use crate::core::ids::{AccountId, VendorName};
+use crate::review::audit::Finding;
+use crate::review::policy::{Place, Rule, Severity};
 
 /// One result.
 pub(crate) struct Result {

@@ -10,9 +10,9 @@ use crate::cli::args::{self, Holder, Output};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::findings::sarif;
 use crate::cli::layout::{Row, table};
-use crate::policy::document::{self, TEXT_BYTES_MAX};
-use crate::policy::lint::{self, Found, Purpose};
-use crate::policy::{Place, Severity, actions};
+use crate::review::policy::document::{self, TEXT_BYTES_MAX};
+use crate::review::policy::lint::{self, Found, Purpose};
+use crate::review::policy::{Place, Severity, actions};
 
 #[derive(Serialize)]
 struct LintView {

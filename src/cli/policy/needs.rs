@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::audit::Facts;
 use crate::config::settings::{
     Access, Auth, DeliverStep, DropOffStep, HttpStep, KeyAccess, Param, Users, Vault, VerifyStep,
 };
 use crate::config::{SecretRef, Settings};
-use crate::ids::{AccountName, IamUserName};
-use crate::policy::generate::Needs;
+use crate::core::ids::{AccountName, IamUserName};
+use crate::review::audit::Facts;
+use crate::review::policy::generate::Needs;
 
 /// The needs of the identity that works in this account; `None`: of the ambient credentials, which also
 /// read the secrets and enter the other accounts.

@@ -5,23 +5,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::needs;
-use crate::audit::facts::ServiceUse;
-use crate::audit::{Declared, Facts};
-use crate::aws::AwsSession;
+use crate::adapters::aws::AwsSession;
+use crate::adapters::aws::iam::AwsAccounts;
 use crate::cli::args;
 use crate::cli::audit::{Journalled, declared, facts, scope};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::{Access, VendorSettings};
-use crate::iam::AwsAccounts;
-use crate::ids::{AccountName, VendorName};
-use crate::policy::document::MANAGED_CHARACTERS;
-use crate::policy::generate::{self, Written};
-use crate::policy::lint::{Purpose, in_words};
-use crate::policy::{Pattern, actions, trust as trusts};
+use crate::core::ids::{AccountName, VendorName};
+use crate::core::time::Timestamp;
 use crate::ports::Scope;
-use crate::time::Timestamp;
+use crate::review::audit::facts::ServiceUse;
+use crate::review::audit::{Declared, Facts};
+use crate::review::policy::document::MANAGED_CHARACTERS;
+use crate::review::policy::generate::{self, Written};
+use crate::review::policy::lint::{Purpose, in_words};
+use crate::review::policy::{Pattern, actions, trust as trusts};
 
 /// What was used this long ago is used.
 const USED_WITHIN_DAYS: u64 = 90;

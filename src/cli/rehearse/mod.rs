@@ -14,19 +14,21 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::delivery::{ConfiguredVendors, Ways};
+use crate::adapters::journal::MemoryJournal;
+use crate::adapters::rehearsal::{
+    JumpingClock, PlaceholderSecrets, RehearsalWorld, StandInAccounts, StandInVendors,
+};
 use crate::cli::args::Format;
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
-use crate::delivery::{ConfiguredVendors, Ways};
-use crate::driver::{Cadence, Engine, World, delivery_checks};
-use crate::ids::{AccountId, AccountName, IamUserName, Subject, VendorName};
-use crate::journal::MemoryJournal;
+use crate::core::ids::{AccountId, AccountName, IamUserName, Subject, VendorName};
+use crate::core::rotation::{KeyMetadata, KeyStatus};
+use crate::core::time::{SystemClock, Timestamp};
+use crate::engine::{Cadence, Engine, World, delivery_checks};
 use crate::ports::Check;
-use crate::rehearsal::{JumpingClock, PlaceholderSecrets, Stage, StandInAccounts, StandInVendors};
-use crate::rotation::{KeyMetadata, KeyStatus};
-use crate::time::{SystemClock, Timestamp};
 
 use notebook::Notebook;
 use timeline::Play;
@@ -65,7 +67,7 @@ pub(super) async fn wrong_samples(settings: &Settings, vendor: &VendorSettings) 
     let now = SystemClock.now();
     let subject =
         Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user: user.clone() };
-    let stage = Stage::new(now, account_ids(settings));
+    let stage = RehearsalWorld::new(now, account_ids(settings));
     let id = stage.hand_out_key(&subject, now);
     let stand_ins = StandInVendors::new(stage.clone(), &settings.vendors);
     let clock = JumpingClock::new(stage.clone(), now, CancellationToken::new());
@@ -96,7 +98,7 @@ async fn play(
     let day_0 = SystemClock.now();
     let subject =
         Subject { vendor: vendor.name.clone(), account: access.account.clone(), iam_user: user.clone() };
-    let stage = Stage::new(day_0, account_ids(settings));
+    let stage = RehearsalWorld::new(day_0, account_ids(settings));
     let first_key = stage.hand_out_key(&subject, day_0);
     let stand_ins = StandInVendors::new(stage.clone(), &settings.vendors);
     let notebook = Arc::new(Notebook::new(stage.clone(), stand_ins.clone()));
@@ -133,7 +135,7 @@ fn world(
     settings: &Settings,
     vendor: &VendorSettings,
     user: &IamUserName,
-    stage: &Stage,
+    stage: &RehearsalWorld,
     stand_ins: StandInVendors,
     clock: JumpingClock,
 ) -> World {

@@ -4,12 +4,12 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::rehearsal::{Exchange, RehearsalWorld, StandInVendors};
 use crate::cli::history::in_words;
-use crate::driver::{Rest, Visited, Watcher};
-use crate::ids::Subject;
-use crate::rehearsal::{Exchange, Stage, StandInVendors};
-use crate::rotation::{Event, Rotation, Waiting};
-use crate::time::Timestamp;
+use crate::core::ids::Subject;
+use crate::core::rotation::{Event, Rotation, Waiting};
+use crate::core::time::Timestamp;
+use crate::engine::{Rest, UserReport, Watcher};
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -42,13 +42,13 @@ struct Pages {
 }
 
 pub(super) struct Notebook {
-    stage: Stage,
+    stage: RehearsalWorld,
     stand_ins: StandInVendors,
     pages: Mutex<Pages>,
 }
 
 impl Notebook {
-    pub(super) fn new(stage: Stage, stand_ins: StandInVendors) -> Notebook {
+    pub(super) fn new(stage: RehearsalWorld, stand_ins: StandInVendors) -> Notebook {
         Notebook { stage, stand_ins, pages: Mutex::default() }
     }
 
@@ -84,15 +84,15 @@ impl Watcher for Notebook {
         pages.notes.push(Note::Event { at: event.at(), name: event.name(), words: in_words(event) });
     }
 
-    fn visited(&self, _subject: &Subject, visited: &Visited) {
+    fn reconciled(&self, _subject: &Subject, user_report: &UserReport) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = &visited.verdict;
+        let verdict = &user_report.verdict;
         if pages.reason != Some(verdict.reason) {
             pages.reason = Some(verdict.reason);
             let (at, state) = (self.stage.now(), verdict.state.as_str());
             pages.notes.push(Note::Verdict { at, state, sentence: verdict.sentence.clone() });
         }
-        match &visited.rest {
+        match &user_report.rest {
             Some(Rest::Ended(_)) => pages.ended = true,
             Some(Rest::Stuck(_)) => {}
             Some(Rest::Wait { why: Waiting::Reveal { .. }, .. }) => pages.waits_for_person = true,

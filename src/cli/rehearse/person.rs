@@ -2,8 +2,8 @@
 
 use crate::cli::exit::{Code, Failure};
 use crate::cli::rehearse::notebook::Notebook;
-use crate::driver::{Watcher as _, World, entry_after};
-use crate::rotation::{Event, Rotation};
+use crate::core::rotation::{Event, Rotation};
+use crate::engine::{Watcher as _, World, entry_after};
 
 /// Who that is in the timeline.
 const NAME: &str = "somebody";
@@ -16,8 +16,9 @@ pub(super) async fn hand_over(world: &World, notebook: &Notebook) -> Result<(), 
         for event in [shown, Event::Acknowledged { by, at }] {
             let events = world.journal.read(known.rotation).await?;
             let replayed = Rotation::replay(known.rotation, &events);
-            let illegal =
-                |illegal: crate::rotation::IllegalEvent| Failure::new(Code::Failed, illegal.to_string());
+            let illegal = |illegal: crate::core::rotation::IllegalEvent| {
+                Failure::new(Code::Failed, illegal.to_string())
+            };
             let mut rotation = replayed.map_err(illegal)?;
             world.journal.append(entry_after(&mut rotation, &event, None).map_err(illegal)?).await?;
             notebook.appended(&rotation, &event);

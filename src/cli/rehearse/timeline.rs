@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::adapters::rehearsal::{Exchange, RehearsalWorld, Reply};
 use crate::cli::rehearse::day;
 use crate::cli::rehearse::notebook::{Note, Notebook};
 use crate::config::settings::KeyAccess;
-use crate::ids::{AccessKeyId, Subject, VendorName};
-use crate::rehearsal::{Exchange, Reply, Stage};
-use crate::time::{Timestamp, in_words};
+use crate::core::ids::{AccessKeyId, Subject, VendorName};
+use crate::core::time::{Timestamp, in_words};
 
 const HEADING: &str = "\
 A rehearsal: AWS and the vendors are stand-ins in this process, and the clock jumps. No credential was
@@ -71,7 +71,7 @@ impl Play {
         first_key: &AccessKeyId,
         access: &KeyAccess,
         notebook: &Notebook,
-        stage: &Stage,
+        stage: &RehearsalWorld,
     ) -> Play {
         let (notes, ended) = notebook.read();
         let mut lines =

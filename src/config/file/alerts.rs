@@ -9,11 +9,11 @@ use super::steps;
 use super::template::Scope;
 use super::values;
 use super::{auth, sections};
-use crate::alert::{Condition, Policy, Style};
 use crate::config::SecretRef;
 use crate::config::settings::{AlertSettings, Auth, EmailSettings, MailTls, SinkSettings, WebhookStep};
-use crate::ids::SinkName;
-use crate::time::in_words;
+use crate::core::alert::{Condition, Policy, Style};
+use crate::core::ids::SinkName;
+use crate::core::time::in_words;
 
 const KINDS: [&str; 7] = ["webhook", "slack", "pagerduty", "alertmanager", "email", "sns", "command"];
 const KINDS_HINT: &str = "one of webhook, slack, pagerduty, alertmanager, email, sns and command";

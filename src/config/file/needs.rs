@@ -3,8 +3,8 @@
 use super::reader::{Section, Text, quoted};
 use super::report::{Mistake, Report};
 use crate::config::settings::VendorNeeds;
-use crate::policy::Pattern;
-use crate::policy::generate::EVERYTHING;
+use crate::review::policy::Pattern;
+use crate::review::policy::generate::EVERYTHING;
 
 const NONE: &str = "leave the key out when the vendor does not say";
 

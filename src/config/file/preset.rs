@@ -20,7 +20,7 @@ use crate::config::SecretRef;
 use crate::config::catalogue::{self, Evidence, Parameter, ParameterKind, Preset};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::{DeliverStep, HttpStep, Param};
-use crate::trust;
+use crate::files::trust;
 
 const READ_BACK: [&str; 5] = ["R1", "R2", "R3", "R4", "R5"];
 const EVIDENCE: [&str; 2] = ["openapi", "docs"];

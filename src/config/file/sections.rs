@@ -10,8 +10,8 @@ use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report};
 use super::values::{self, Plaintext};
 use crate::config::settings::{AccountSettings, AwsSettings, JournalSettings, ScheduleSettings};
-use crate::ids::{AccountId, AccountName};
-use crate::schedule::{BadCron, Cron};
+use crate::core::ids::{AccountId, AccountName};
+use crate::core::schedule::{BadCron, Cron};
 
 const DEFAULT_CRON: &str = "17 * * * *";
 const DEFAULT_JITTER: Duration = Duration::from_mins(5);

@@ -23,7 +23,7 @@ use crate::config::settings::{
     AccountSettings, Body, Carries, DeliverStep, HttpStep, ManualStep, VerifyStep, WebhookStep, Writes,
 };
 use crate::config::{BadRecipient, Recipient, SecretRef};
-use crate::ids::AccountName;
+use crate::core::ids::AccountName;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A vendor that takes longer than this has not answered.

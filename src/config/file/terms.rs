@@ -8,9 +8,9 @@ use super::reader::{self, Section, Text};
 use super::report::{Mistake, Span};
 use super::together::{Opening, lead};
 use crate::config::settings::{Ages, Deadline};
-use crate::rotation::Plan;
-use crate::rotation::{Window, Windows};
-use crate::time::in_words;
+use crate::core::rotation::Plan;
+use crate::core::rotation::{Window, Windows};
+use crate::core::time::in_words;
 
 const DAY: Duration = Duration::from_hours(24);
 const SECOND: Duration = Duration::from_secs(1);

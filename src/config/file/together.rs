@@ -7,8 +7,8 @@ use super::reader::Section;
 use super::report::{Mistake, Report, Span};
 use super::terms::Terms;
 use crate::config::settings::{Ages, Deadline, ScheduleSettings};
-use crate::rotation::{Plan, Windows};
-use crate::time::{Timestamp, in_words};
+use crate::core::rotation::{Plan, Windows};
+use crate::core::time::{Timestamp, in_words};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);

@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::reader::{Text, quoted};
 use super::report::{Mistake, Report, Span};
 use super::zones;
-use crate::time::in_words;
+use crate::core::time::in_words;
 
 /// Ten years. Whoever means longer means never, and sums of two such are still dates.
 const DURATION_MAX: Duration = Duration::from_hours(3650 * 24);

@@ -16,7 +16,7 @@ use super::values;
 use crate::config::settings::{
     Access, AccountSettings, KeyAccess, Users, VendorNeeds, VendorSettings, VerifyStep,
 };
-use crate::ids::{AccountId, AccountName, IamUserName, VendorName};
+use crate::core::ids::{AccountId, AccountName, IamUserName, VendorName};
 
 /// The ways to say what a vendor was given; a vendor says exactly one.
 const GIVEN: [&str; 4] = ["iam_user", "iam_users", "path", "role_arn"];

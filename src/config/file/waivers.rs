@@ -6,8 +6,8 @@ use toml::de::DeValue;
 use super::reader::{self, Section, Text, quoted};
 use super::report::{Mistake, Report};
 use super::sections::not_empty;
-use crate::audit::{Waiver, rules};
-use crate::time::Timestamp;
+use crate::core::time::Timestamp;
+use crate::review::audit::{Waiver, rules};
 
 const SECS_PER_DAY: u64 = 86_400;
 

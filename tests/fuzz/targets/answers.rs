@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use keyround::core::rotation::{RefusalCode, Verification};
 use keyround::ports::{Answer, Fault};
-use keyround::rotation::{RefusalCode, Verification};
 use serde_json::Value;
 use toml::Value as Toml;
 
@@ -41,8 +41,8 @@ pub fn answers(data: &[u8]) {
     let pointer: String = pointer.chars().take(POINTER_CHARS_MAX).collect();
     let Ok(recipe) = Recipe::new(&recipe(question, only_200, &pointer)) else { return };
     let said = Said { status, retry_after: Some(retry_after), body: bytes.text() };
-    let errand = if question == Question::InForce { Errand::Verify } else { Errand::Deliver };
-    let perform = || recipe.perform(errand, NEW_SECRET, "token", std::slice::from_ref(&said));
+    let part = if question == Question::InForce { Errand::Verify } else { Errand::Deliver };
+    let perform = || recipe.perform(part, NEW_SECRET, "token", std::slice::from_ref(&said));
     let (answer, sent) = perform();
     assert_eq!(answer, perform().0, "the same answer has the same meaning");
     assert!(sent.len() <= 2, "a request is sent once");

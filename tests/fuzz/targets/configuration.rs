@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use keyround::adapters::journal::{decode, encode};
 use keyround::config::settings::{Access, KeyAccess, Users};
 use keyround::config::{Diagnostics, Environment, Settings, parse};
-use keyround::ids::{AccountName, Subject};
-use keyround::journal::{decode, encode};
-use keyround::rotation::Event;
-use keyround::time::Timestamp;
+use keyround::core::ids::{AccountName, Subject};
+use keyround::core::rotation::Event;
+use keyround::core::time::Timestamp;
 
 const NAME: &str = "rotation.toml";
 /// Ten years, beyond which the configuration takes no span.
@@ -49,7 +49,7 @@ fn accepted(text: &str, settings: &Settings) {
 
 fn named(users: &Users) -> Vec<&str> {
     match users {
-        Users::Named(users) => users.iter().map(keyround::ids::IamUserName::as_str).collect(),
+        Users::Named(users) => users.iter().map(keyround::core::ids::IamUserName::as_str).collect(),
         Users::Path(_) => Vec::new(),
     }
 }

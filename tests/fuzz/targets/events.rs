@@ -1,9 +1,9 @@
 //! Stored events: what a journal holds, whoever wrote it, and whatever became of it since.
 
-use keyround::ids::RotationId;
-use keyround::journal::{Unreadable, decode, encode};
-use keyround::rotation::{Event, Rotation};
-use keyround::time::Timestamp;
+use keyround::adapters::journal::{Unreadable, decode, encode};
+use keyround::core::ids::RotationId;
+use keyround::core::rotation::{Event, Rotation};
+use keyround::core::time::Timestamp;
 
 use super::rotations::{follow, look_at};
 

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use keyround::ids::RotationId;
-use keyround::journal::{Mode, SqliteJournal, decode};
+use keyround::adapters::journal::{Mode, SqliteJournal, decode};
+use keyround::core::ids::RotationId;
+use keyround::core::rotation::{Event, Rotation};
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
 use keyround::ports::{Entry, Journal, JournalError, Recorded, SecretChange};
-use keyround::rotation::{Event, Rotation};
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 

@@ -1,7 +1,7 @@
 //! IAM policies: texts that other people and other programs wrote, and the account has.
 
-use keyround::policy::lint::RULES;
-use keyround::policy::{
+use keyround::review::policy::lint::RULES;
+use keyround::review::policy::{
     Document, Effect, Found, Pattern, Place, Purpose, Rights, Span, escalation, lint, trust,
 };
 use serde_json::{Value, json};

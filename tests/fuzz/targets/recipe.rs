@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use keyround::adapters::delivery::{ConfiguredVendors, Ways};
 use keyround::config::settings::{Place, VendorSettings};
 use keyround::config::{Diagnostics, Environment, SecretRef, parse};
-use keyround::delivery::{ConfiguredVendors, Ways};
-use keyround::ids::{RotationId, Subject, VendorName};
+use keyround::core::ids::{RotationId, Subject, VendorName};
+use keyround::core::rotation::{AtVendor, Event, RefusalCode, Verification, retry};
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
 use keyround::ports::{
     Answer, DropOffs, Egress, Fault, Finished, Offer, Program, Programs, Purpose, Reference, Request,
     Response, SecretSource, Stored, Vendors as _,
 };
-use keyround::rotation::{AtVendor, Event, RefusalCode, Verification, retry};
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
 
 pub(super) const HOST: &str = "api.acme.example";
 pub(super) const NEW_KEY: &str = "AKIANEW0000000000001";
@@ -64,7 +64,7 @@ impl Recipe {
     /// are `said`, one after another, and the last one for ever.
     pub(super) fn perform(
         &self,
-        errand: Errand,
+        part: Errand,
         secret: &str,
         token: &str,
         said: &[Said],
@@ -78,7 +78,7 @@ impl Recipe {
         let name = "acme".parse().expect("a vendor");
         let delivery = vendors.delivery(&name).expect("the recipe has the vendor");
         let (offer, secret) = (offer(), Secret::from(secret));
-        let answer = match errand {
+        let answer = match part {
             Errand::Deliver => {
                 delivery.deliver(&offer, &secret).map(|done| done.map(|()| None)).now_or_never()
             }
@@ -139,12 +139,12 @@ pub(super) fn check_fault(fault: &Fault, canary: &str) {
     let wait = retry::wait_after(1, retry_after).expect("there is a second attempt");
     assert!((Duration::from_secs(5)..=Duration::from_hours(24)).contains(&wait), "{wait:?}");
     let at = Timestamp::EPOCH;
-    let doing = keyround::rotation::Doing::Deliver;
+    let doing = keyround::core::rotation::EffectKind::Deliver;
     let event = match fault.clone() {
         Fault::Refused(refusal) => Event::Refused { doing, refusal, at },
         Fault::Unknown(doubt) => Event::Unanswered { doing, doubt, at },
     };
-    assert_eq!(keyround::journal::decode(&keyround::journal::encode(&event)), Ok(event));
+    assert_eq!(keyround::adapters::journal::decode(&keyround::adapters::journal::encode(&event)), Ok(event));
 }
 
 pub(super) fn now() -> Timestamp {

@@ -7,15 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keyround::driver::entry_after;
-use keyround::ids::{AccessKeyId, RotationId, Subject};
-use keyround::journal::{decode, encode};
-use keyround::ports::SecretChange;
-use keyround::rotation::{
-    Because, Doing, Doubt, Effect, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Next, Outcome, Plan,
+use keyround::adapters::journal::{decode, encode};
+use keyround::core::ids::{AccessKeyId, RotationId, Subject};
+use keyround::core::rotation::{
+    Because, Doubt, Effect, EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Next, Outcome, Plan,
     Refusal, RefusalCode, Rotation, Stage, Verification, Windows,
 };
-use keyround::time::Timestamp;
+use keyround::core::time::Timestamp;
+use keyround::engine::entry_after;
+use keyround::ports::SecretChange;
 
 use super::bytes::Bytes;
 
@@ -33,16 +33,16 @@ const FORGED_SPANS_SECS: [u64; 4] = [0, 86_400, u64::MAX, i64::MAX as u64];
 const LATEST_ARRIVAL: Duration = Duration::from_mins(15);
 /// What was seen longer ago than this takes no key away.
 const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
-const DOINGS: [Doing; 9] = [
-    Doing::List,
-    Doing::Create,
-    Doing::Probe,
-    Doing::Deliver,
-    Doing::Verify,
-    Doing::ReadUsage,
-    Doing::Deactivate,
-    Doing::Reactivate,
-    Doing::Delete,
+const DOINGS: [EffectKind; 9] = [
+    EffectKind::List,
+    EffectKind::Create,
+    EffectKind::Probe,
+    EffectKind::Deliver,
+    EffectKind::Verify,
+    EffectKind::ReadUsage,
+    EffectKind::Deactivate,
+    EffectKind::Reactivate,
+    EffectKind::Delete,
 ];
 const KEYS: [&str; 4] =
     ["AKIAOLD0000000000001", "AKIANEW0000000000001", "AKIANEW0000000000002", "AKIAOTHER00000000001"];
@@ -124,7 +124,7 @@ pub(super) fn follow(before: &Rotation, event: &Event) -> Option<Rotation> {
         assert_eq!(ended(&after), Some(ending), "{} has made it go on", event.name());
     }
     let is_taken_back =
-        matches!(event, Event::Refused { doing: Doing::Deliver, refusal, .. } if refusal.nothing_sent);
+        matches!(event, Event::Refused { doing: EffectKind::Deliver, refusal, .. } if refusal.nothing_sent);
     if before.offered_at().is_some() && !is_taken_back {
         assert_eq!(after.offered_at(), before.offered_at(), "a repeat would be another message");
     }
@@ -322,7 +322,7 @@ impl<'b, 'a> Drive<'b, 'a> {
             }
             (Event::Deactivated { at, .. }, Stage::Cool { .. }) => self.inactive_since = Some(*at),
             (Event::Reactivated { .. }, _) => self.inactive_since = None,
-            (Event::Refused { doing: Doing::Deliver, refusal, .. }, _)
+            (Event::Refused { doing: EffectKind::Deliver, refusal, .. }, _)
                 if refusal.nothing_sent && self.deliveries == 1 =>
             {
                 self.offered.clear();
@@ -339,10 +339,10 @@ impl<'b, 'a> Drive<'b, 'a> {
             Event::Intended { intent: Intent::Deactivate { key, .. }, at } if key == old => {
                 Some(Tried { at: *at, is_unanswered: tried.is_some() })
             }
-            Event::Unanswered { doing: Doing::Deactivate, at, .. } => {
+            Event::Unanswered { doing: EffectKind::Deactivate, at, .. } => {
                 tried.map(|_| Tried { at: *at, is_unanswered: true })
             }
-            Event::Refused { doing: Doing::Deactivate, .. } => tried.filter(|tried| tried.is_unanswered),
+            Event::Refused { doing: EffectKind::Deactivate, .. } => tried.filter(|tried| tried.is_unanswered),
             Event::Listed { keys, at } => tried.filter(|tried| {
                 let is_active = keys.iter().any(|key| key.id == *old && key.status == KeyStatus::Active);
                 !is_active || *at < tried.at + LATEST_ARRIVAL

@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::TimeZone as _;
 use chrono_tz::Tz;
 use keyround::config::{Environment, parse};
-use keyround::rotation::{Window, Windows};
-use keyround::schedule::{Cron, jitter_for, missed};
-use keyround::time::{Timestamp, in_words};
+use keyround::core::rotation::{Window, Windows};
+use keyround::core::schedule::{Cron, jitter_for, missed};
+use keyround::core::time::{Timestamp, in_words};
 use toml::Value;
 
 use super::bytes::Bytes;

@@ -4,8 +4,8 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use keyround::core::rotation::RefusalCode;
 use keyround::ports::Fault;
-use keyround::rotation::RefusalCode;
 
 use super::recipe::{Errand, NEW_SECRET, Recipe, Said, Sent, check_fault, now};
 

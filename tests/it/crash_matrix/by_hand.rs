@@ -4,8 +4,8 @@
 //! [`Slip`] seeds the mistakes that look right, and each must be seen.
 
 use super::*;
-use keyround::ids::AccessKeyId;
-use keyround::rotation::Waiting;
+use keyround::core::ids::AccessKeyId;
+use keyround::core::rotation::Waiting;
 
 /// Reading last-used while nobody speaks takes more steps than any other wait.
 const STEPS_BY_HAND_MAX: u32 = 600;

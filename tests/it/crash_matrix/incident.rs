@@ -13,8 +13,8 @@
 
 use std::time::Duration;
 
-use keyround::ids::AccessKeyId;
-use keyround::rotation::{Blocker, Effect, Ending, Event, IncidentMode, Next, Plan, Waiting};
+use keyround::core::ids::AccessKeyId;
+use keyround::core::rotation::{Blocker, Effect, Ending, Event, IncidentMode, Next, Plan, Waiting};
 
 use super::odometer::Odometer;
 use super::world::{Climate, Habit};

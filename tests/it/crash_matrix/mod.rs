@@ -17,12 +17,12 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keyround::ids::{RotationId, Subject};
-use keyround::rotation::{
+use keyround::core::ids::{RotationId, Subject};
+use keyround::core::rotation::{
     Blocker, Effect, Ending, Event, KeyUsage, Next, Outcome, Plan, RefusalCode, Rotation, Stage,
     Verification, Windows,
 };
-use keyround::time::Timestamp;
+use keyround::core::time::Timestamp;
 
 use crate::support::trail;
 use odometer::Odometer;

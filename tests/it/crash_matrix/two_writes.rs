@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use keyround::adapters::delivery::{ConfiguredVendors, Ways};
+use keyround::adapters::rehearsal::{RehearsalWorld as Scene, StandInVendors};
 use keyround::config::{Environment, Settings, parse};
-use keyround::delivery::{ConfiguredVendors, Ways};
-use keyround::ids::{AccessKeyId, RotationId, Subject};
-use keyround::ports::{
-    Answer, Delivery, Egress, Errand, Fault as Failed, Offer, Purpose, Request, Response, Vendors as _,
-};
-use keyround::rehearsal::{Stage as Scene, StandInVendors};
-use keyround::rotation::{
+use keyround::core::ids::{AccessKeyId, RotationId, Subject};
+use keyround::core::rotation::{
     Effect, Event, Intent, KeyMetadata, KeyStatus, Next, Outcome, Plan, Rotation, Stage, VendorHolds,
 };
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
+use keyround::ports::{
+    Answer, Delivery, Egress, Fault as Failed, Offer, Purpose, RecipePart, Request, Response, Vendors as _,
+};
 use serde_json::{Value, json};
 
 use super::odometer::Odometer;
@@ -174,7 +174,7 @@ impl Egress for Far {
         let name = name.unwrap_or_default().to_owned();
         let cell = if name == "AWS_ACCESS_KEY_ID" { Cell::Id } else { Cell::Secret };
         let is_there = !(cell == Cell::Secret && self.lock().is_misspelt);
-        if !matches!(purpose.errand, Errand::Deliver { .. }) {
+        if !matches!(purpose.part, RecipePart::Deliver { .. }) {
             return Ok(answer(if is_there { 200 } else { 404 }, &json!({ "key": name, "value": "masked" })));
         }
         let body: Value =

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keyround::ids::AccessKeyId;
-use keyround::rotation::{
+use keyround::core::ids::AccessKeyId;
+use keyround::core::rotation::{
     Because, Doubt, Effect, Event, IncidentMode, KeyMetadata, KeyStatus, KeyUsage, Outcome, Plan, Refusal,
     RefusalCode, Verification,
 };
-use keyround::time::Timestamp;
+use keyround::core::time::Timestamp;
 
 use crate::support::trail;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use keyround::config::settings::{Auth, Body, DeliverStep, HttpStep, WebhookStep};
+use keyround::core::secret::Secret;
 use keyround::ports::{Fault, Offer};
-use keyround::secret::Secret;
 use rustls::RootCertStore;
 use serde_json::json;
 

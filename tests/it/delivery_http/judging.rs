@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use keyround::config::settings::{AnswerPlace, Body, Capture, Expect, HttpStep};
+use keyround::core::rotation::{RefusalCode, Verification};
 use keyround::ports::Fault;
-use keyround::rotation::{RefusalCode, Verification};
 use serde_json::json;
 
 use super::{Secrets, captures, delivery, http, http_step, new_secret, offer, refused, texts, unknown};

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use keyround::config::settings::{DeliverStep, WebhookStep};
+use keyround::core::rotation::RefusalCode;
 use keyround::ports::Fault;
-use keyround::rotation::RefusalCode;
 use rustls::RootCertStore;
 
 use super::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use keyround::config::settings::{Auth, Body, DeliverStep, Expect, HttpStep};
-use keyround::rotation::RefusalCode;
+use keyround::core::rotation::RefusalCode;
 use serde_json::json;
 
 use super::{

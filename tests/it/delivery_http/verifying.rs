@@ -1,8 +1,8 @@
 //! Asking a vendor which key is in force, and finding out beforehand whether all would go well.
 
 use keyround::config::settings::{Auth, DeliverStep, Expect, HttpStep};
+use keyround::core::rotation::{RefusalCode, Verification};
 use keyround::ports::Fault;
-use keyround::rotation::{RefusalCode, Verification};
 use serde_json::json;
 
 use super::{

@@ -5,8 +5,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use keyround::config::settings::{DeliverStep, WebhookStep};
+use keyround::core::rotation::RefusalCode;
 use keyround::ports::Offer;
-use keyround::rotation::RefusalCode;
 use serde_json::json;
 
 use super::{

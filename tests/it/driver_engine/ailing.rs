@@ -2,8 +2,8 @@
 
 use std::sync::atomic::AtomicBool;
 
-use keyround::alert::Memory;
-use keyround::ids::SinkName;
+use keyround::core::alert::DeliveryState;
+use keyround::core::ids::SinkName;
 use keyround::ports::{JournalError, Recorded};
 
 use super::*;
@@ -90,14 +90,14 @@ impl Journal for Ailing {
         self.journal.record_tick(at).await
     }
 
-    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<DeliveryState>, JournalError> {
         match self.is_forgetful.load(Ordering::SeqCst) {
             true => Err(JournalError::Unavailable("the disk is slow".to_owned())),
             false => self.journal.sink_memory(sink).await,
         }
     }
 
-    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError> {
+    async fn remember_sink(&self, sink: &SinkName, memory: &DeliveryState) -> Result<(), JournalError> {
         self.journal.remember_sink(sink, memory).await
     }
 }

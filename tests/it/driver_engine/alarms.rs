@@ -2,11 +2,13 @@
 
 use std::sync::atomic::AtomicBool;
 
-use keyround::alert::{Alert, Condition, Item, Memory, Policy, Style, Telling};
-use keyround::audit::AccountReview;
-use keyround::driver::{Alerts, Lookout, Pass, Tellers};
-use keyround::ids::SinkName;
-use keyround::ports::{Heartbeat, JournalError, Listener, Reviewer, Sink, SpareMemory};
+use keyround::alerting::{Alerts, Routing};
+use keyround::core::alert::{Alert, Condition, DeliveryState, Item, Notification, Policy, Style};
+use keyround::core::ids::SinkName;
+use keyround::engine::Pass;
+use keyround::ports::{FallbackStore, Heartbeat, JournalError, Reviewer, Route, Sink};
+use keyround::review::audit::AccountReview;
+use keyround::status::StatusStore;
 
 use super::ailing::Ailing;
 use super::*;
@@ -54,22 +56,22 @@ async fn what_happens_in_one_pass_is_told_together_and_at_once_when_it_is_over()
     let house = House::new(HASTE, &["acme", "zeta"]);
     let seen = status(&house.world(), &[]).await.expect("a journal");
     let world = World { clock: Arc::new(house.paused_clock()), ..house.world() };
-    let Crew { alerts, lookout, ear: told, .. } = Crew::on(&house, world);
+    let Crew { alerts, status_store, ear: told, .. } = Crew::on(&house, world);
     let work = AtWork::begin(alerts);
     let wait = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
     wait(1).await;
-    lookout.pass_begins();
-    for visited in &seen {
-        lookout.visited(&subject(visited.vendor.as_str()), visited);
+    status_store.pass_begins();
+    for user_report in &seen {
+        status_store.reconciled(&subject(user_report.vendor.as_str()), user_report);
         wait(20).await;
     }
     assert!(told.heard().is_empty(), "the pass is not over");
-    lookout.pass_ended(&Pass::of_a_moment(house.stage.now(), true, seen));
+    status_store.pass_ended(&Pass::of_a_moment(house.stage.now(), true, seen));
     wait(4).await;
     let users = |heard: &[Heard]| heard.iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(users(&told.heard()), [2], "one message about both");
 
-    lookout.pass_ended(&Pass::of_a_moment(house.stage.now(), true, Vec::new()));
+    status_store.pass_ended(&Pass::of_a_moment(house.stage.now(), true, Vec::new()));
     wait(1).await;
     assert_eq!(users(&told.heard()), [2], "more may happen in this moment");
     wait(3).await;
@@ -82,7 +84,7 @@ async fn what_the_journal_cannot_say_now_is_not_written_over() {
     let house = House::new(HASTE, &["acme"]);
     let journal = Arc::new(Ailing::beside(&house));
     let sink: SinkName = "mail".parse().expect("a name");
-    let before = Memory::new(7);
+    let before = DeliveryState::new(7);
     house.journal.remember_sink(&sink, &before).await.expect("a journal");
     let mut crew = Crew::on(&house, World { journal: Arc::clone(&journal) as _, ..house.world() });
     for is_forgetful in [true, false] {
@@ -116,11 +118,11 @@ async fn a_pass_that_hangs_is_not_waited_for() {
     let house = House::new(HASTE, &["acme"]);
     let seen = status(&house.world(), &[]).await.expect("a journal");
     let world = World { clock: Arc::new(house.paused_clock()), ..house.world() };
-    let Crew { alerts, lookout, ear: told, .. } = Crew::on(&house, world);
+    let Crew { alerts, status_store, ear: told, .. } = Crew::on(&house, world);
     let work = AtWork::begin(alerts);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    lookout.pass_begins();
-    lookout.visited(&subject("acme"), &seen[0]);
+    status_store.pass_begins();
+    status_store.reconciled(&subject("acme"), &seen[0]);
     tokio::time::sleep(Duration::from_secs(115)).await;
     assert!(told.heard().is_empty());
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -139,11 +141,11 @@ async fn before_everybody_was_looked_at_nobody_is_told_to_be_gone() {
 
     let mut next = Crew::new(&house);
     next.alerts.tell().await;
-    next.lookout.pass_begins();
+    next.status_store.pass_begins();
     next.alerts.tell().await;
     assert!(next.heard().is_empty(), "the process has just begun");
     next.passes(true, &[]);
-    next.lookout.pass_begins();
+    next.status_store.pass_begins();
     next.alerts.tell().await;
     assert!(next.heard().is_empty(), "another pass is being made");
     next.passes(true, &[]);
@@ -192,12 +194,12 @@ async fn the_accounts_are_reviewed_once_a_day_and_only_for_who_wants_to_hear_of_
 /// The alerts of a house, who is told, and what they look at.
 struct Crew {
     alerts: Alerts,
-    lookout: Arc<Lookout>,
+    status_store: Arc<StatusStore>,
     ear: Arc<Ear>,
     heart: Arc<Heart>,
     at: Timestamp,
     _worlds: watch::Sender<World>,
-    _tellers: watch::Sender<Tellers>,
+    _tellers: watch::Sender<Routing>,
 }
 
 impl Crew {
@@ -210,17 +212,16 @@ impl Crew {
     }
 
     fn wanting<const N: usize>(on: [Condition; N], house: &House, world: World) -> Crew {
-        let (lookout, ear, heart) =
-            (Arc::<Lookout>::default(), Arc::<Ear>::default(), Arc::<Heart>::default());
+        let (status_store, ear, heart) =
+            (Arc::<StatusStore>::default(), Arc::<Ear>::default(), Arc::<Heart>::default());
         let policy = Policy { on: on.into(), repeat: DAY, style: Style::Messages };
-        let listener =
-            Listener { name: "mail".parse().expect("a name"), policy, sink: Arc::clone(&ear) as _ };
-        let tellers = Tellers { listeners: vec![listener], heartbeat: Some(Arc::clone(&heart) as _) };
-        let ((worlds_kept, worlds), (tellers_kept, tellers)) =
-            (watch::channel(world), watch::channel(tellers));
+        let route = Route { name: "mail".parse().expect("a name"), policy, sink: Arc::clone(&ear) as _ };
+        let routing = Routing { routes: vec![route], heartbeat: Some(Arc::clone(&heart) as _) };
+        let ((worlds_kept, worlds), (tellers_kept, routing)) =
+            (watch::channel(world), watch::channel(routing));
         Crew {
-            alerts: Alerts::new(worlds, tellers, Arc::clone(&lookout), Arc::new(NoSpare)),
-            lookout,
+            alerts: Alerts::new(worlds, routing, Arc::clone(&status_store), Arc::new(NoSpare)),
+            status_store,
             ear,
             heart,
             at: house.stage.now(),
@@ -229,8 +230,8 @@ impl Crew {
         }
     }
 
-    fn passes(&self, whole: bool, found: &[Visited]) {
-        self.lookout.pass_ended(&Pass::of_a_moment(self.at, whole, found.to_vec()));
+    fn passes(&self, whole: bool, found: &[UserReport]) {
+        self.status_store.pass_ended(&Pass::of_a_moment(self.at, whole, found.to_vec()));
     }
 
     fn heard(&self) -> Vec<Heard> {
@@ -271,8 +272,13 @@ impl Ear {
 
 #[async_trait]
 impl Sink for Ear {
-    async fn tell(&self, telling: &Telling, _now: Timestamp, _holds_until: Timestamp) -> Answer<()> {
-        let heard = telling.items.iter().map(|item| match item {
+    async fn tell(
+        &self,
+        notification: &Notification,
+        _now: Timestamp,
+        _holds_until: Timestamp,
+    ) -> Answer<()> {
+        let heard = notification.items.iter().map(|item| match item {
             Item::Firing { alert, .. } => ("firing", alert.clone()),
             Item::Over { alert, .. } => ("over", alert.clone()),
             other => panic!("{other:?}"),
@@ -324,10 +330,10 @@ impl Reviewer for Refused {
 
 struct NoSpare;
 
-impl SpareMemory for NoSpare {
-    fn read(&self) -> BTreeMap<SinkName, keyround::alert::Memory> {
+impl FallbackStore for NoSpare {
+    fn read(&self) -> BTreeMap<SinkName, keyround::core::alert::DeliveryState> {
         BTreeMap::new()
     }
 
-    fn write(&self, _memories: &BTreeMap<SinkName, keyround::alert::Memory>) {}
+    fn write(&self, _memories: &BTreeMap<SinkName, keyround::core::alert::DeliveryState>) {}
 }

@@ -1,7 +1,7 @@
 //! Who is visited in a pass, once each, and what is said of the others.
 
-use keyround::driver::{Pass, entry_after};
-use keyround::rotation::{Doing, Doubt, Refusal};
+use keyround::core::rotation::{Doubt, EffectKind, Refusal};
+use keyround::engine::{Pass, entry_after};
 
 use super::*;
 
@@ -54,13 +54,19 @@ async fn users_that_only_aws_knows_are_asked_for_once_a_pass_and_visited() {
     let house = House::new(HASTE, &["a", "b"]);
     house.configure(&load(&format!("[defaults]\n{HASTE}\n{BY_PATH}")));
     let found = house.once(Patience::Short).await;
-    let users: Vec<&str> =
-        found.iter().flat_map(|visited| &visited.iam_user).map(keyround::ids::IamUserName::as_str).collect();
+    let users: Vec<&str> = found
+        .iter()
+        .flat_map(|user_report| &user_report.iam_user)
+        .map(keyround::core::ids::IamUserName::as_str)
+        .collect();
     assert_eq!(users, ["user-a", "user-b"]);
-    assert!(found.iter().all(|visited| visited.verdict.reason == "rotated"), "{found:?}");
+    assert!(found.iter().all(|user_report| user_report.verdict.reason == "rotated"), "{found:?}");
     assert_eq!(house.stage.calls()["ListUsers"], 1);
     let seen = status(&house.world(), &[]).await.expect("a journal");
-    assert_eq!(seen.iter().map(|visited| visited.verdict.state).collect::<Vec<_>>(), [State::Ok, State::Ok]);
+    assert_eq!(
+        seen.iter().map(|user_report| user_report.verdict.state).collect::<Vec<_>>(),
+        [State::Ok, State::Ok]
+    );
 }
 
 #[tokio::test]
@@ -95,7 +101,7 @@ impl Passes {
 impl Watcher for Passes {
     fn appended(&self, _rotation: &Rotation, _event: &Event) {}
 
-    fn visited(&self, subject: &Subject, _visited: &Visited) {
+    fn reconciled(&self, subject: &Subject, _visited: &UserReport) {
         self.note(subject.iam_user.to_string());
         let mut told = self.0.lock().expect("what was told");
         let visits = told.iter().rposition(|what| !what.starts_with("user-")).map_or(0, |last| last + 1);
@@ -137,8 +143,9 @@ async fn of_a_vendor_that_was_renamed_and_switched_off_the_new_name_is_told_and_
     let off = toml(HASTE, &["before"]).replace("vendor.before", "vendor.after");
     let off = off.replace("[[vendor", "enabled = false\n[[vendor");
     house.configure(&load(&format!("{off}{role}")));
-    let told = |found: Vec<Visited>| {
-        let rows = found.into_iter().map(|visited| (visited.vendor.to_string(), visited.verdict.reason));
+    let told = |found: Vec<UserReport>| {
+        let rows =
+            found.into_iter().map(|user_report| (user_report.vendor.to_string(), user_report.verdict.reason));
         rows.collect::<Vec<_>>()
     };
     let expect = [("after".to_owned(), "disabled"), ("role".to_owned(), "assumes_role")];
@@ -203,7 +210,7 @@ async fn whether_a_visit_failed_is_told_by_its_last_effect() {
     assert!(!found["acme"].failed, "it soaks");
     let at = house.stage.now();
     let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
-    house.pull("acme", Event::Unanswered { doing: Doing::ReadUsage, doubt, at }).await;
+    house.pull("acme", Event::Unanswered { doing: EffectKind::ReadUsage, doubt, at }).await;
     let refusal = Refusal {
         code: RefusalCode::Throttled,
         sentence: "slow down".to_owned(),
@@ -214,7 +221,7 @@ async fn whether_a_visit_failed_is_told_by_its_last_effect() {
     };
     for _ in 0..3 {
         let refusal = refusal.clone();
-        house.pull("acme", Event::Refused { doing: Doing::ReadUsage, refusal, at }).await;
+        house.pull("acme", Event::Refused { doing: EffectKind::ReadUsage, refusal, at }).await;
     }
     let found = by_name(house.once(Patience::Short).await);
     assert!(found["acme"].failed, "{:?}", found["acme"].rest);
@@ -229,23 +236,23 @@ async fn what_a_pass_would_do_is_said_and_nothing_is_done() {
     let house = House::new(HASTE, &["due"]);
     drop(house.stage.hand_out_key(&subject("young"), half_past().minus(DAY)));
     house.configure(&settings(HASTE, &["due", "young"]));
-    let previews = keyround::driver::preview(&house.world(), &[], false, false).await.expect("a journal");
+    let previews = keyround::engine::preview(&house.world(), &[], false, false).await.expect("a journal");
     let [due, young] = &previews[..] else { panic!("{previews:?}") };
-    assert_eq!((due.visited.vendor.as_str(), young.visited.vendor.as_str()), ("due", "young"));
+    assert_eq!((due.user_report.vendor.as_str(), young.user_report.vendor.as_str()), ("due", "young"));
     assert_eq!(due.steps.first().map(String::as_str), Some("create a new access key (sent once)"));
     assert_eq!(due.steps.last().map(String::as_str), Some("delete the old key"));
     let checks = due.preflight.iter().map(|check| (check.check.as_str(), check.ok)).collect::<Vec<_>>();
     assert_eq!(checks, [("slot", true), ("rights", true)]);
     assert!(young.steps.is_empty() && young.preflight.is_empty());
-    let thorough = keyround::driver::preview(&house.world(), &[], false, true).await.expect("a journal");
+    let thorough = keyround::engine::preview(&house.world(), &[], false, true).await.expect("a journal");
     assert!(thorough[1].steps.is_empty() && thorough[1].preflight.len() == 2);
-    let forced = keyround::driver::preview(&house.world(), &[], true, false).await.expect("a journal");
+    let forced = keyround::engine::preview(&house.world(), &[], true, false).await.expect("a journal");
     assert!(!forced[1].steps.is_empty());
     drop(house.stage.hand_out_key(&subject("young"), half_past().minus(DAY)));
-    let full = keyround::driver::preview(&house.world(), &[], false, true).await.expect("a journal");
+    let full = keyround::engine::preview(&house.world(), &[], false, true).await.expect("a journal");
     assert_eq!((full[1].preflight[0].check.as_str(), full[1].preflight[0].ok), ("slot", false));
     let chosen = ["young".parse().expect("a name")];
-    let one = keyround::driver::preview(&house.world(), &chosen, false, false).await.expect("a journal");
+    let one = keyround::engine::preview(&house.world(), &chosen, false, false).await.expect("a journal");
     assert_eq!(one.len(), 1);
     assert_eq!(house.stage.calls().get("CreateAccessKey"), None);
     assert_eq!(house.deliveries.taken(), [""; 0]);
@@ -253,24 +260,25 @@ async fn what_a_pass_would_do_is_said_and_nothing_is_done() {
 
 #[test]
 fn the_steps_of_a_life_follow_its_plan() {
-    let stages = |plan: &keyround::rotation::Plan, deliveries| {
-        let steps = keyround::driver::steps(plan, deliveries);
+    let stages = |plan: &keyround::core::rotation::Plan, deliveries| {
+        let steps = keyround::engine::steps(plan, deliveries);
         steps.into_iter().map(|step| (step.stage, step.what)).collect::<Vec<_>>()
     };
-    let whole = keyround::rotation::Plan { can_ask_vendor: true, ..keyround::rotation::Plan::default() };
+    let whole =
+        keyround::core::rotation::Plan { can_ask_vendor: true, ..keyround::core::rotation::Plan::default() };
     let told = stages(&whole, 2);
     assert_eq!(told.len(), 10);
     assert_eq!(told[2], ("deliver", "deliver it to the vendor in 2 steps".to_owned()));
     assert_eq!(told[3], ("verify", "ask the vendor which key is in force".to_owned()));
     assert_eq!(told[6], ("soak", "wait until the old key has been unused for 1d".to_owned()));
-    let bare = keyround::rotation::Plan { require_use: false, quiet_for: Duration::ZERO, ..whole };
-    let told = stages(&keyround::rotation::Plan { can_ask_vendor: false, ..bare }, 1);
+    let bare = keyround::core::rotation::Plan { require_use: false, quiet_for: Duration::ZERO, ..whole };
+    let told = stages(&keyround::core::rotation::Plan { can_ask_vendor: false, ..bare }, 1);
     assert_eq!(told.len(), 7);
     assert_eq!(told[2].1, "deliver it to the vendor in 1 step");
 }
 
 impl House {
-    pub(super) async fn asked(&self, vendors: &[&str], force: bool) -> Vec<Visited> {
+    pub(super) async fn asked(&self, vendors: &[&str], force: bool) -> Vec<UserReport> {
         let (_newest, worlds) = watch::channel(self.world());
         let mut engine = Engine::new(worlds, self.stop.clone(), Arc::clone(&self.watcher) as _);
         let vendors = vendors.iter().map(|name| name.parse().expect("a name")).collect();

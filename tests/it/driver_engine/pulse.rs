@@ -1,6 +1,6 @@
 //! That the engine's loop is alive can be noticed, and also that it is not.
 
-use keyround::driver::{Pass, Turn, Watchers};
+use keyround::engine::{LoopStatus, Pass, Watchers};
 
 use super::ailing::Ailing;
 use super::*;
@@ -72,21 +72,21 @@ async fn a_stop_that_waits_for_a_visit_comes_by_too() {
 #[tokio::test]
 async fn each_of_several_watchers_is_told_of_everything() {
     let house = House::new(HASTE, &["acme"]);
-    let visited = house.once(Patience::Short).await.swap_remove(0);
-    let rotation = visited.rotation.clone().expect("it was rotated");
+    let user_report = house.once(Patience::Short).await.swap_remove(0);
+    let rotation = user_report.rotation.clone().expect("it was rotated");
     let (subject, now) = (rotation.subject().clone(), house.stage.now());
-    let pass = Pass::of_a_moment(now, true, vec![visited.clone()]);
+    let pass = Pass::of_a_moment(now, true, vec![user_report.clone()]);
     let settings = Arc::clone(&*house.settings.lock().expect("the settings"));
-    let turn = Turn { settings, now, next_pass: now, visits: 0, stopping: false };
+    let turn = LoopStatus { settings, now, next_pass: now, visits: 0, stopping: false };
     let ears = [Arc::new(Ear::default()), Arc::new(Ear::default())];
     let all = Watchers(ears.iter().map(|ear| Arc::clone(ear) as Arc<dyn Watcher>).collect());
     all.appended(&rotation, &Event::Probed { at: now });
-    all.visited(&subject, &visited);
-    all.unlisted(&visited);
+    all.reconciled(&subject, &user_report);
+    all.unlisted(&user_report);
     all.pass_begins();
     all.pass_ended(&pass);
     all.listed(&subject.vendor);
-    all.turned(&turn);
+    all.loop_passed(&turn);
     let everything = ["appended", "visited", "unlisted", "pass_begins", "pass_ended", "listed", "turned"];
     for ear in ears {
         assert_eq!(*ear.0.lock().expect("the ear"), everything);
@@ -108,11 +108,11 @@ impl Watcher for Ear {
         self.hears("appended");
     }
 
-    fn visited(&self, _subject: &Subject, _visited: &Visited) {
+    fn reconciled(&self, _subject: &Subject, _visited: &UserReport) {
         self.hears("visited");
     }
 
-    fn unlisted(&self, _visited: &Visited) {
+    fn unlisted(&self, _visited: &UserReport) {
         self.hears("unlisted");
     }
 
@@ -128,7 +128,7 @@ impl Watcher for Ear {
         self.hears("listed");
     }
 
-    fn turned(&self, _turn: &Turn) {
+    fn loop_passed(&self, _turn: &LoopStatus) {
         self.hears("turned");
     }
 }
@@ -146,15 +146,15 @@ async fn run_for(house: &House, journal: &Arc<impl Journal + 'static>, pulses: &
 
 #[derive(Default)]
 struct Pulses {
-    turns: Mutex<Vec<Turn>>,
+    turns: Mutex<Vec<LoopStatus>>,
 }
 
 impl Watcher for Pulses {
     fn appended(&self, _rotation: &Rotation, _event: &Event) {}
 
-    fn visited(&self, _subject: &Subject, _visited: &Visited) {}
+    fn reconciled(&self, _subject: &Subject, _visited: &UserReport) {}
 
-    fn turned(&self, turn: &Turn) {
+    fn loop_passed(&self, turn: &LoopStatus) {
         self.turns.lock().expect("the turns").push(turn.clone());
     }
 }

@@ -1,10 +1,11 @@
 //! What there is to show of a user and of the history, without asking AWS.
 
-use keyround::driver::{Lookout, Observatory, Pass};
-use keyround::ids::AccessKeyId;
-use keyround::overview::{Overview, Tally, VendorStatus};
+use keyround::core::ids::AccessKeyId;
+use keyround::core::rotation::{Because, Intent, KeyMetadata, KeyStatus, Verification};
+use keyround::engine::Pass;
 use keyround::ports::Shown;
-use keyround::rotation::{Because, Intent, KeyMetadata, KeyStatus, Verification};
+use keyround::ports::overview::{Overview, Tally, VendorStatus};
+use keyround::status::{StatusStore, StatusView};
 
 use super::*;
 
@@ -111,7 +112,7 @@ async fn owner_and_account_are_those_of_the_configuration_where_nothing_else_say
     let seen = status(&house.world(), &[]).await.expect("a journal");
     house.configure(&load(&format!("{account}{acme}{role}")));
     let roles = status(&house.world(), &["role".parse().expect("a name")]).await.expect("a journal");
-    let unasked = seen.into_iter().map(|visited| Visited { account_id: None, ..visited });
+    let unasked = seen.into_iter().map(|user_report| UserReport { account_id: None, ..user_report });
     let overview = shown(&house, &unasked.chain(roles).collect::<Vec<_>>()).await;
     let rows = overview.status.vendors.iter().map(|row| (row.owner.as_deref(), row.account_id.as_deref()));
     let expected = [(Some("acme@example.com"), Some("111122223333")), (Some("role@example.com"), None)];
@@ -129,7 +130,8 @@ async fn who_is_stuck_is_told_the_command_that_helps() {
     let events = [started(&taken, &house), Event::Listed { keys: Vec::new(), at: house.stage.now() }];
     house.has_written(id, &events).await;
     let found = status(&house.world(), &[]).await.expect("a journal");
-    let told: Vec<_> = found.iter().map(|visited| (visited.verdict.reason, visited.sentence())).collect();
+    let told: Vec<_> =
+        found.iter().map(|user_report| (user_report.verdict.reason, user_report.sentence())).collect();
     let [(gone, go_on), (taken, give_up)] = &told[..] else { panic!("{told:?}") };
     assert_eq!((*gone, *taken), ("vendor_gone", "old_key_gone"));
     assert!(go_on.ends_with("; to go on: `keyround resume gone`"), "{go_on}");
@@ -151,11 +153,11 @@ async fn who_is_waited_for_by_hand_is_told_what_to_type() {
 }
 
 /// What is shown after a full pass that found these.
-async fn shown(house: &House, found: &[Visited]) -> Overview {
-    let lookout = Arc::new(Lookout::default());
-    lookout.pass_ended(&Pass::of_a_moment(house.stage.now(), true, found.to_vec()));
+async fn shown(house: &House, found: &[UserReport]) -> Overview {
+    let status_store = Arc::new(StatusStore::default());
+    status_store.pass_ended(&Pass::of_a_moment(house.stage.now(), true, found.to_vec()));
     let (_newest, worlds) = watch::channel(house.world());
-    Observatory::new(worlds, lookout).overview().await
+    StatusView::new(worlds, status_store).overview().await
 }
 
 fn roles(status: &VendorStatus) -> Vec<String> {

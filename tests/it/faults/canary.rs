@@ -14,21 +14,21 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use keyround::aws::{AwsSession, Deadlines};
+use keyround::adapters::aws::iam::AwsAccounts;
+use keyround::adapters::aws::{AwsSession, Deadlines};
+use keyround::adapters::delivery::HttpsEgress;
+use keyround::adapters::journal::{Mode, SealKey, SqliteJournal};
+use keyround::adapters::secrets::Secrets;
 use keyround::cli::log_filter;
 use keyround::config::settings::{AccountSettings, AwsSettings};
 use keyround::config::{self, ConfigError};
-use keyround::delivery::HttpsEgress;
-use keyround::iam::AwsAccounts;
-use keyround::ids::{AccessKeyId, AccountName, RotationId, Subject};
-use keyround::journal::{Mode, SealKey, SqliteJournal};
+use keyround::core::ids::{AccessKeyId, AccountName, RotationId, Subject};
+use keyround::core::rotation::{Event, KeyStatus, Plan};
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
 use keyround::ports::{
-    Accounts, Egress, Entry, Errand, Iam, Journal as _, Purpose, Request, SecretChange, SecretSource as _,
+    Accounts, Egress, Entry, Iam, Journal as _, Purpose, RecipePart, Request, SecretChange, SecretSource as _,
 };
-use keyround::rotation::{Event, KeyStatus, Plan};
-use keyround::secret::Secret;
-use keyround::secrets::Secrets;
-use keyround::time::Timestamp;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -75,7 +75,7 @@ async fn a_canary_is_found_in_no_sentence_no_debug_and_no_log_line_of_any_adapte
     drop(listening);
     println!("the canary was in none of these:\n{}", rows.join("\n"));
     let log = log.text();
-    for library in ["keyround::iam", "aws_smithy_runtime", "hyper_util"] {
+    for library in ["keyround::adapters::aws::iam", "aws_smithy_runtime", "hyper_util"] {
         assert!(log.contains(library), "{library} was listened to");
     }
     let found: Vec<&str> = log.lines().filter(|line| holds_canary(line)).collect();
@@ -296,7 +296,7 @@ async fn every_journal(seen: &mut Seen) {
 
 async fn every_bad_request(seen: &mut Seen) {
     let egress = HttpsEgress::trusting(rustls::RootCertStore::empty()).expect("an egress");
-    let purpose = Purpose { subject: subject(), errand: Errand::Verify { step: 0 } };
+    let purpose = Purpose { subject: subject(), part: RecipePart::Verify { step: 0 } };
     let nobody = "https://127.0.0.1:9/";
     for (url, method, header) in [
         (SECRET.to_owned(), "POST", SECRET.to_owned()),

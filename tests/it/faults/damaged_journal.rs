@@ -9,7 +9,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use keyround::journal::{Mode, SqliteJournal};
+use keyround::adapters::journal::{Mode, SqliteJournal};
 use keyround::ports::Journal as _;
 
 use super::{ROTATE, assert_no_harm, assert_well_ended, emulator, said, sentence};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
-use keyround::aws::AwsSession;
+use keyround::adapters::aws::AwsSession;
+use keyround::adapters::aws::iam::AwsAccounts;
 use keyround::config::settings::AwsSettings;
-use keyround::iam::AwsAccounts;
-use keyround::ids::IamUserName;
+use keyround::core::ids::IamUserName;
+use keyround::core::rotation::{KeyUsage, RefusalCode};
+use keyround::core::secret::Secret;
 use keyround::ports::{Accounts, Iam};
-use keyround::rotation::{KeyUsage, RefusalCode};
-use keyround::secret::Secret;
 
 use super::{accounts, ambient, assert_unknown, calls, emulator, refusal, rotator, seeded, settings};
 use crate::support::moto::{Emulator, Release, Rule};

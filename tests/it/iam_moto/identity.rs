@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
-use keyround::aws::AwsSession;
-use keyround::ids::IamUserName;
+use keyround::adapters::aws::AwsSession;
+use keyround::core::ids::IamUserName;
+use keyround::core::rotation::RefusalCode;
 use keyround::ports::Accounts;
-use keyround::rotation::RefusalCode;
 
 use super::{OTHER_ACCOUNT, accounts, calls, emulator, hasty, refusal, settings, with_role, with_role_over};
 use crate::support::moto::Rule;

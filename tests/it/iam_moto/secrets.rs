@@ -1,8 +1,8 @@
 //! Secrets that AWS keeps: Secrets Manager and the Parameter Store.
 
+use keyround::adapters::secrets::Secrets;
+use keyround::core::secret::Secret;
 use keyround::ports::SecretSource;
-use keyround::secret::Secret;
-use keyround::secrets::Secrets;
 
 use super::{emulator, session, settings};
 use crate::support::moto::Rule;

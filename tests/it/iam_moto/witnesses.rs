@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use keyround::adapters::aws::iam::AwsAccounts;
 use keyround::config::settings::{AccountSettings, AwsSettings};
-use keyround::iam::AwsAccounts;
-use keyround::ids::{AccessKeyId, AccountName};
+use keyround::core::ids::{AccessKeyId, AccountName};
+use keyround::core::rotation::{KeyUsage, UseEvidence};
 use keyround::ports::{Accounts, Iam};
-use keyround::rotation::{KeyUsage, Witness};
 use serde_json::json;
 
 use super::{accounts, ambient, calls, emulator, seeded, session, settings};
@@ -115,7 +115,7 @@ fn seen(key: &AccessKeyId, call: &str, minutes_ago: f64) -> serde_json::Value {
     })
 }
 
-fn used(usage: KeyUsage) -> (String, Option<Witness>) {
+fn used(usage: KeyUsage) -> (String, Option<UseEvidence>) {
     let KeyUsage::Used { service, witness, .. } = usage else { panic!("{usage:?}") };
     (service, witness.map(|witness| *witness))
 }

@@ -3,11 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use keyround::journal::{self, Mode, SealKey, SqliteJournal};
+use keyround::adapters::journal::{self, Mode, SealKey, SqliteJournal};
+use keyround::core::rotation::Event;
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
 use keyround::ports::{Journal as _, JournalError};
-use keyround::rotation::Event;
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
 use sqlx::{ConnectOptions as _, Connection as _, query};
 
 use super::place::{CANARY, Place, mode_of, options, refusal};

@@ -1,6 +1,6 @@
 //! A journal whose schema another program changed: it is refused before one of its tables is read.
 
-use keyround::journal::{Mode, SqliteJournal};
+use keyround::adapters::journal::{Mode, SqliteJournal};
 use keyround::ports::Journal as _;
 
 use super::place::Place;

@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use keyround::journal::{Mode, SqliteJournal};
+use keyround::adapters::journal::{Mode, SqliteJournal};
+use keyround::core::rotation::Event;
+use keyround::core::time::Timestamp;
 use keyround::ports::{Journal as _, JournalError};
-use keyround::rotation::Event;
-use keyround::time::Timestamp;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, query, query_scalar, raw_sql};
 
 use super::place::{Place, options, refusal};

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use keyround::ids::RotationId;
-use keyround::journal::{Mode, SqliteJournal};
+use keyround::adapters::journal::{Mode, SqliteJournal};
+use keyround::core::ids::RotationId;
 use keyround::ports::{Journal as _, JournalError};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection, query, query_as, query_scalar,

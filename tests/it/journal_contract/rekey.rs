@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use keyround::journal::{self, Mode, OldKey, SealKey, SqliteJournal};
+use keyround::adapters::journal::{self, Mode, OldKey, SealKey, SqliteJournal};
+use keyround::core::secret::Secret;
 use keyround::ports::{Journal as _, JournalError};
-use keyround::secret::Secret;
 
 use super::open;
 use super::place::{CANARY, Place, mode_of};

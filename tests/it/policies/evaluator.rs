@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use keyround::policy::rights::{Context, Verdict};
-use keyround::policy::{Document, Rights};
+use keyround::review::policy::rights::{Context, Verdict};
+use keyround::review::policy::{Document, Rights};
 use serde_json::{Value, json};
 
 use super::ACCOUNT;

@@ -1,7 +1,7 @@
 //! The requests of presets, held against their vendors' own API descriptions by `openapi-core`, which is not ours.
 
 use keyround::config::catalogue::catalogue;
-use keyround::secret::Secret;
+use keyround::core::secret::Secret;
 use serde_json::{Value, json};
 
 use super::conversation::{Conversation, Description, Message};

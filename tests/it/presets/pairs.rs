@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use keyround::config::catalogue::{Preset, catalogue};
 use keyround::config::settings::{DeliverStep, Writes};
-use keyround::ports::{Fault, Offer};
-use keyround::rotation::{
-    AtVendor, Doing, Doubt, Event, Half, Halves, Intent, KeyMetadata, KeyStatus, Plan, Rotation,
+use keyround::core::rotation::{
+    AtVendor, Doubt, EffectKind, Event, Half, Halves, Intent, KeyMetadata, KeyStatus, Plan, Rotation,
 };
-use keyround::secret::Secret;
+use keyround::core::secret::Secret;
+use keyround::ports::{Fault, Offer};
 use serde_json::Value;
 
 use super::conversation::Conversation;
@@ -162,7 +162,7 @@ fn half_written() -> AtVendor {
         Event::Created { key: key.clone(), at: at(4), request_id: None },
         Event::Probed { at: at(5) },
         Event::Intended { intent: Intent::Deliver { key, round: 1 }, at: at(6) },
-        Event::Unanswered { doing: Doing::Deliver, doubt, at: at(7) },
+        Event::Unanswered { doing: EffectKind::Deliver, doubt, at: at(7) },
     ];
     let rotation = Rotation::replay(offer.rotation, &events).expect("a legal past");
     rotation.at_vendor().clone()

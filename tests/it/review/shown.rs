@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use keyround::time::{SystemClock, Timestamp};
+use keyround::core::time::{SystemClock, Timestamp};
 use serde_json::json;
 
 use super::account::{WELL, allow};

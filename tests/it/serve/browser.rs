@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use keyround::overview::{Happening, Key, Overview, RotationStatus, Status, VendorStatus};
-use keyround::page::{page, policy};
-use keyround::time::Timestamp;
+use keyround::core::time::Timestamp;
+use keyround::ports::overview::{Happening, Key, Overview, RotationStatus, Status, VendorStatus};
+use keyround::status::page::{page, policy};
 
 use super::Service;
 
@@ -41,15 +41,15 @@ fn the_page_can_be_seen_on_a_desk_and_on_a_phone_by_day_and_by_night() {
         let policy = format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">", policy());
         fs::write(&file, page(overview).replacen("<title>", &format!("{policy}<title>"), 1))
             .expect("written");
-        let picture = folder.join(format!("{name}.png"));
-        let shot = format!("--screenshot={}", picture.display());
+        let active = folder.join(format!("{name}.png"));
+        let shot = format!("--screenshot={}", active.display());
         let window = format!("--window-size={size}");
         let arguments = [&[shot.as_str(), &window, "--hide-scrollbars"], more].concat();
         let seen = browse(&format!("file://{}", file.display()), &arguments);
         assert_not_blocked(&seen);
         // A page without its style, or without anything on it, compresses to a tenth of that.
-        assert!(fs::metadata(&picture).is_ok_and(|picture| picture.len() > 15_000), "{name} is blank");
-        println!("{}", picture.display());
+        assert!(fs::metadata(&active).is_ok_and(|active| active.len() > 15_000), "{name} is blank");
+        println!("{}", active.display());
     }
 }
 

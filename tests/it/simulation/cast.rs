@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyround::config::{self, Environment, Settings};
-use keyround::ids::IamUserName;
+use keyround::core::ids::IamUserName;
 
 use super::Mistake;
 use super::consumers::Door;

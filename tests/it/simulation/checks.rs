@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use keyround::ids::{AccessKeyId, IamUserName};
-use keyround::rotation::{Blocker, Event, KeyUsage, Next, Rotation};
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
+use keyround::core::ids::{AccessKeyId, IamUserName};
+use keyround::core::rotation::{Blocker, Event, KeyUsage, Next, Rotation};
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
 
 use super::cast::Cast;
 use super::cloud::{LATE_MAX, Maker, User};

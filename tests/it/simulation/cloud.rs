@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyround::ids::{AccessKeyId, AccountId, AccountName, IamUserName};
+use keyround::core::ids::{AccessKeyId, AccountId, AccountName, IamUserName};
+use keyround::core::rotation::{KeyMetadata, KeyStatus, KeyUsage, RefusalCode, Stage};
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
 use keyround::ports::{Accounts, Answer, Fault as Failed, Iam, Identity, NewKey};
-use keyround::rotation::{KeyMetadata, KeyStatus, KeyUsage, RefusalCode, Stage};
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
 
 use super::Mistake;
 use super::consumers::Consumer;

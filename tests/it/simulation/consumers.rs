@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keyround::config::SecretRef;
-use keyround::ids::{AccessKeyId, IamUserName};
-use keyround::ports::{Answer, Egress, Errand, Fault as Failed, Purpose, Request, Response, SecretSource};
-use keyround::rotation::RefusalCode;
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
+use keyround::core::ids::{AccessKeyId, IamUserName};
+use keyround::core::rotation::RefusalCode;
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
+use keyround::ports::{
+    Answer, Egress, Fault as Failed, Purpose, RecipePart, Request, Response, SecretSource,
+};
 use serde_json::{Value, json};
 
 use super::Mistake;
@@ -229,19 +231,21 @@ impl Egress for SimEgress {
             let mut state = self.0.lock();
             state.count_call(user);
             (
-                draw(&mut state, user, purpose.errand),
+                draw(&mut state, user, purpose.part),
                 state.dice.span(Duration::from_secs(1), Duration::from_secs(9)),
             )
         };
         self.0.pass(travels).await;
-        let answer = match purpose.errand {
-            Errand::Deliver { .. } => self.deliver(user, &request, fault).await,
-            Errand::Verify { .. } | Errand::Probe { .. } | Errand::Token => self.ask(user, fault).await,
+        let answer = match purpose.part {
+            RecipePart::Deliver { .. } => self.deliver(user, &request, fault).await,
+            RecipePart::Verify { .. } | RecipePart::Probe { .. } | RecipePart::Token => {
+                self.ask(user, fault).await
+            }
         };
         let mut state = self.0.lock();
         let heard =
             answer.as_ref().map_or_else(|fault| fault.sentence().to_owned(), |got| got.status.to_string());
-        state.note(format!("{user}: {:?}: {heard}", purpose.errand));
+        state.note(format!("{user}: {:?}: {heard}", purpose.part));
         answer
     }
 
@@ -251,14 +255,14 @@ impl Egress for SimEgress {
 }
 
 /// What goes wrong with a request. Nobody is there, or one of the faults of a request strikes.
-fn draw(state: &mut State, user: &IamUserName, errand: Errand) -> Option<Fault> {
+fn draw(state: &mut State, user: &IamUserName, part: RecipePart) -> Option<Fault> {
     if state.now() < state.user(user).consumer.away_until && !state.weather.is_calm {
         return Some(state.dice.one_of(&[Fault::VendorUnreachable, Fault::VendorError]));
     }
-    match (state.strike(user, &AT_VENDOR)?, errand) {
+    match (state.strike(user, &AT_VENDOR)?, part) {
         // Nothing can be forgotten or come late of a question.
-        (Fault::VendorForgets, Errand::Verify { .. }) => None,
-        (Fault::VendorLate | Fault::KilledAfter, Errand::Verify { .. }) => Some(Fault::VendorAnswerLost),
+        (Fault::VendorForgets, RecipePart::Verify { .. }) => None,
+        (Fault::VendorLate | Fault::KilledAfter, RecipePart::Verify { .. }) => Some(Fault::VendorAnswerLost),
         (fault, _) => Some(fault),
     }
 }

@@ -195,8 +195,8 @@ impl Weather {
             return None;
         }
         let from = dice.up_to(faults.len());
-        let turned = faults[from..].iter().chain(&faults[..from]);
-        turned.copied().find(|fault| self.strikes(*fault, dice))
+        let loop_passed = faults[from..].iter().chain(&faults[..from]);
+        loop_passed.copied().find(|fault| self.strikes(*fault, dice))
     }
 }
 

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use keyround::alert::Memory;
-use keyround::ids::{IamUserName, RotationId, SinkName, VendorName};
-use keyround::journal::MemoryJournal;
+use keyround::adapters::journal::MemoryJournal;
+use keyround::core::alert::DeliveryState;
+use keyround::core::ids::{IamUserName, RotationId, SinkName, VendorName};
+use keyround::core::rotation::{Event, Rotation};
+use keyround::core::secret::Secret;
+use keyround::core::time::Timestamp;
 use keyround::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
-use keyround::rotation::{Event, Rotation};
-use keyround::secret::Secret;
-use keyround::time::Timestamp;
 
 use super::Mistake;
 use super::faults::{AT_JOURNAL, Fault};
@@ -152,12 +152,12 @@ impl Journal for SimJournal {
         self.inner.record_tick(at).await
     }
 
-    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<Memory>, JournalError> {
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<DeliveryState>, JournalError> {
         self.is_readable()?;
         self.inner.sink_memory(sink).await
     }
 
-    async fn remember_sink(&self, sink: &SinkName, memory: &Memory) -> Result<(), JournalError> {
+    async fn remember_sink(&self, sink: &SinkName, memory: &DeliveryState) -> Result<(), JournalError> {
         let (is_full, forgets, killed) = {
             let mut state = self.sim.lock();
             let forgets = match state.mistake {
@@ -186,6 +186,6 @@ impl Journal for SimJournal {
 }
 
 /// Whether it says of something that the sink may be hearing it just now.
-fn is_being_told(memory: &Memory) -> bool {
+fn is_being_told(memory: &DeliveryState) -> bool {
     memory.failures == 0 && memory.told.values().any(|told| told.in_doubt)
 }

@@ -32,15 +32,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use keyround::adapters::delivery::{ConfiguredVendors, Ways};
+use keyround::adapters::rehearsal::{RehearsalWorld, StandInVendors};
+use keyround::alerting::Alerts;
 use keyround::config::Settings;
-use keyround::delivery::{ConfiguredVendors, Ways};
-use keyround::driver::{Alerts, Ask, Cadence, Engine, Lookout, Patience, Visited, Watcher, Watchers, World};
-use keyround::ids::Subject;
+use keyround::core::ids::Subject;
+use keyround::core::rotation::{Event, Rotation};
+use keyround::core::schedule::State as KeyState;
+use keyround::core::time::Timestamp;
+use keyround::engine::{Ask, Cadence, Engine, Patience, UserReport, Watcher, Watchers, World};
 use keyround::ports::{Journal, JournalError};
-use keyround::rehearsal::{Stage, StandInVendors};
-use keyround::rotation::{Event, Rotation};
-use keyround::schedule::State as KeyState;
-use keyround::time::Timestamp;
+use keyround::status::StatusStore;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +54,7 @@ use consumers::{SimEgress, SimSecrets};
 use dice::Dice;
 use faults::Weather;
 use ledger::SimJournal;
-use readers::{Glasses, SimSpare, tellers};
+use readers::{Glasses, SimSpare, routing};
 use world::{Sim, SimClock};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -314,11 +316,11 @@ impl Theatre {
         stop: CancellationToken,
         by_timer: bool,
     ) -> Result<(), JournalError> {
-        let lookout = Arc::new(Lookout::default());
-        let (_keep, tellers) = watch::channel(tellers(&self.sim));
+        let status_store = Arc::new(StatusStore::default());
+        let (_keep, routing) = watch::channel(routing(&self.sim));
         let spare = Arc::new(SimSpare(self.sim.clone()));
-        let mut alerts = Alerts::new(worlds.clone(), tellers, Arc::clone(&lookout), spare);
-        let glasses = Arc::new(Glasses { sim: self.sim.clone(), lookout });
+        let mut alerts = Alerts::new(worlds.clone(), routing, Arc::clone(&status_store), spare);
+        let glasses = Arc::new(Glasses { sim: self.sim.clone(), status_store });
         let watchers = Watchers(vec![Arc::new(Audience(self.sim.clone())), glasses]);
         let engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
         let mut engine = engine.noticing_levers(LEVERS_EVERY);
@@ -388,7 +390,7 @@ impl Theatre {
 
 fn world(sim: &Sim, journal: &SimJournal, settings: Arc<Settings>) -> World {
     // Nobody in this cast has a drop-off or a program.
-    let nobody = StandInVendors::new(Stage::new(sim.true_now(), BTreeMap::new()), &BTreeMap::new());
+    let nobody = StandInVendors::new(RehearsalWorld::new(sim.true_now(), BTreeMap::new()), &BTreeMap::new());
     let ways = Ways {
         egress: Arc::new(SimEgress(sim.clone())),
         drop_offs: Arc::new(nobody.clone()),
@@ -410,20 +412,20 @@ struct Audience(Sim);
 impl Watcher for Audience {
     fn appended(&self, _rotation: &Rotation, _event: &Event) {}
 
-    fn visited(&self, subject: &Subject, visited: &Visited) {
+    fn reconciled(&self, subject: &Subject, user_report: &UserReport) {
         let mut state = self.0.lock();
-        state.mark_code(visited.verdict.reason);
+        state.mark_code(user_report.verdict.reason);
         let user = &subject.iam_user;
         state.check_nothing_left_over(user);
-        state.judge_visit(user, visited);
-        match visited.verdict.sentence.contains("ask the vendor whether it uses the new key") {
+        state.judge_visit(user, user_report);
+        match user_report.verdict.sentence.contains("ask the vendor whether it uses the new key") {
             true => drop(state.told_to_ask.insert(user.clone())),
             false => drop(state.told_to_ask.remove(user)),
         }
         if state.place(user) == "stuck"
-            && !matches!(visited.verdict.state, KeyState::Stuck | KeyState::Unmanaged)
+            && !matches!(user_report.verdict.state, KeyState::Stuck | KeyState::Unmanaged)
         {
-            let told = visited.verdict.reason;
+            let told = user_report.verdict.reason;
             state.break_with(format!("{user} is stuck, and the visit says {told}"));
         }
     }

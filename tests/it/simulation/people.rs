@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use keyround::driver::entry_after;
-use keyround::ids::{AccessKeyId, IamUserName, RotationId};
+use keyround::core::ids::{AccessKeyId, IamUserName, RotationId};
+use keyround::core::rotation::{Blocker, Event, KeyStatus, Next, Rotation};
+use keyround::core::time::Timestamp;
+use keyround::engine::entry_after;
 use keyround::ports::JournalError;
-use keyround::rotation::{Blocker, Event, KeyStatus, Next, Rotation};
-use keyround::time::Timestamp;
 
 use super::Theatre;
 use super::cloud::{Maker, QUOTA};

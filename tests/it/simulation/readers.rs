@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyround::alert::{Alert, AlertKey, Condition, Item, Memory, Policy, Style, Telling};
-use keyround::driver::{Lookout, Pass, Rest, Tellers, Visited, Watcher};
-use keyround::ids::{IamUserName, SinkName, Subject, VendorName};
-use keyround::ports::{Answer, Fault, Listener, Sink, SpareMemory};
-use keyround::rotation::{Ending, Event, Next, RefusalCode, Rotation, Stage, Waiting};
-use keyround::schedule::State as KeyState;
-use keyround::time::Timestamp;
+use keyround::alerting::Routing;
+use keyround::core::alert::{Alert, AlertKey, Condition, DeliveryState, Item, Notification, Policy, Style};
+use keyround::core::ids::{IamUserName, SinkName, Subject, VendorName};
+use keyround::core::rotation::{Ending, Event, Next, RefusalCode, Rotation, Stage, Waiting};
+use keyround::core::schedule::State as KeyState;
+use keyround::core::time::Timestamp;
+use keyround::engine::{Pass, Rest, UserReport, Watcher};
+use keyround::ports::{Answer, FallbackStore, Fault, Route, Sink};
+use keyround::status::StatusStore;
 
 use super::Mistake;
 use super::dice::Dice;
@@ -42,7 +44,7 @@ const LISTED_LATE: Duration = Duration::from_mins(10);
 pub(super) struct Readers {
     dice: Dice,
     by_sink: BTreeMap<SinkName, Reader>,
-    spare: BTreeMap<SinkName, Memory>,
+    spare: BTreeMap<SinkName, DeliveryState>,
     /// What is wrong with each user, as of the last visit.
     trouble: BTreeMap<IamUserName, BTreeSet<Condition>>,
 }
@@ -99,7 +101,7 @@ impl Readers {
     }
 
     /// What this sink was told, or is about to be, is remembered, in the journal or beside it.
-    pub(super) fn remembered(&mut self, sink: &SinkName, memory: &Memory) {
+    pub(super) fn remembered(&mut self, sink: &SinkName, memory: &DeliveryState) {
         let Some(reader) = self.by_sink.get_mut(sink) else { return };
         reader.unremembered.clear();
         let in_doubt = memory.told.iter().filter(|(_, told)| told.in_doubt);
@@ -115,12 +117,12 @@ impl Reader {
     }
 
     /// Believes it; gives what cannot be believed.
-    fn hears(&mut self, telling: &Telling, now: Timestamp) -> Vec<String> {
+    fn hears(&mut self, notification: &Notification, now: Timestamp) -> Vec<String> {
         let mut oddities = Vec::new();
-        for item in &telling.items {
+        for item in &notification.items {
             let oddity = match item {
                 Item::Firing { alert, .. } => self.hears_of(alert, now),
-                Item::Over { alert, .. } => self.hears_the_end_of(alert, telling),
+                Item::Over { alert, .. } => self.hears_the_end_of(alert, notification),
                 Item::News(notice) => {
                     let is_odd = !self.news.insert(notice.position) && !self.doubtful_news;
                     is_odd.then(|| format!("the news {} are told twice", notice.position))
@@ -145,12 +147,12 @@ impl Reader {
         is_soon.then(|| format!("{} is told twice", alert.incident().as_str()))
     }
 
-    fn hears_the_end_of(&mut self, alert: &Alert, telling: &Telling) -> Option<String> {
+    fn hears_the_end_of(&mut self, alert: &Alert, notification: &Notification) -> Option<String> {
         let slot = self.style.slot(alert);
         // The same message says what it is instead.
         let is_instead =
             |other: &Item| matches!(other, Item::Firing { alert, .. } if self.style.slot(alert) == slot);
-        if telling.items.iter().any(is_instead) {
+        if notification.items.iter().any(is_instead) {
             return None;
         }
         let is_doubtful = self.doubtful.remove(&slot);
@@ -176,17 +178,21 @@ impl State {
         if !pass.whole {
             return;
         }
-        let known = |visited: &&Visited| !UNKNOWING.contains(&visited.verdict.reason);
-        let unknown: BTreeSet<&VendorName> =
-            pass.found.iter().filter(|visited| !known(visited)).map(|visited| &visited.vendor).collect();
+        let known = |user_report: &&UserReport| !UNKNOWING.contains(&user_report.verdict.reason);
+        let unknown: BTreeSet<&VendorName> = pass
+            .found
+            .iter()
+            .filter(|user_report| !known(user_report))
+            .map(|user_report| &user_report.vendor)
+            .collect();
         let (mut truth, mut unsure) = (BTreeSet::new(), BTreeSet::new());
-        for visited in pass.found.iter().filter(known) {
-            let Some(user) = &visited.iam_user else { continue };
-            let is_unsure = self.unsure_of(user, visited);
+        for user_report in pass.found.iter().filter(known) {
+            let Some(user) = &user_report.iam_user else { continue };
+            let is_unsure = self.unsure_of(user, user_report);
             unsure.extend(is_unsure.into_iter().map(|condition| (user.clone(), condition)));
-            let conditions = self.trouble_of(user, visited);
+            let conditions = self.trouble_of(user, user_report);
             truth.extend(
-                conditions.into_iter().map(|condition| (user.clone(), visited.vendor.clone(), condition)),
+                conditions.into_iter().map(|condition| (user.clone(), user_report.vendor.clone(), condition)),
             );
         }
         let mut broken = Vec::new();
@@ -221,8 +227,8 @@ impl State {
     }
 
     /// What comes and goes between two passes has not lasted for both.
-    fn check_lasting(&mut self, user: &IamUserName, visited: &Visited) {
-        let trouble: BTreeSet<Condition> = self.trouble_of(user, visited).into_iter().collect();
+    fn check_lasting(&mut self, user: &IamUserName, user_report: &UserReport) {
+        let trouble: BTreeSet<Condition> = self.trouble_of(user, user_report).into_iter().collect();
         let before = self.readers.trouble.insert(user.clone(), trouble.clone()).unwrap_or_default();
         for condition in before.symmetric_difference(&trouble) {
             for reader in self.readers.by_sink.values_mut() {
@@ -231,7 +237,7 @@ impl State {
         }
     }
 
-    fn trouble_of(&self, user: &IamUserName, visited: &Visited) -> Vec<Condition> {
+    fn trouble_of(&self, user: &IamUserName, user_report: &UserReport) -> Vec<Condition> {
         let works = self.users[user].keys.iter().any(super::cloud::Key::works);
         let mut conditions = Vec::new();
         if !works {
@@ -244,19 +250,20 @@ impl State {
             conditions.push(Condition::Held);
         }
         // Whoever switches a vendor off says that nobody is to look.
-        if visited.verdict.reason == "disabled" {
+        if user_report.verdict.reason == "disabled" {
             return conditions;
         }
-        let is_orphan = visited.verdict.state == KeyState::Unmanaged && visited.failed;
-        let is_stuck = self.place(user) == "stuck" || visited.verdict.state == KeyState::Stuck || is_orphan;
+        let is_orphan = user_report.verdict.state == KeyState::Unmanaged && user_report.failed;
+        let is_stuck =
+            self.place(user) == "stuck" || user_report.verdict.state == KeyState::Stuck || is_orphan;
         let rotation = self.in_flight(user);
-        let is_tried = matches!(&visited.rest, Some(Rest::Wait { why, .. }) if !matches!(why, Waiting::Held { .. } | Waiting::HeldWhileInactive { .. }));
+        let is_tried = matches!(&user_report.rest, Some(Rest::Wait { why, .. }) if !matches!(why, Waiting::Held { .. } | Waiting::HeldWhileInactive { .. }));
         let fails = is_tried && rotation.is_some_and(|rotation| rotation.failures() >= 3);
-        let is_late = visited.verdict.overdue_at.is_some_and(|at| self.clock() >= at);
+        let is_late = user_report.verdict.overdue_at.is_some_and(|at| self.clock() >= at);
         // What a stuck rotation goes on with: from `cool` on, the old key was set Inactive.
         let place = rotation.and_then(|rotation| rotation.stage().resumes_in());
         let is_retired = matches!(place.unwrap_or_else(|| self.place(user)), "cool" | "restore");
-        let is_overdue = match visited.verdict.state {
+        let is_overdue = match user_report.verdict.state {
             KeyState::Overdue => true,
             KeyState::Stuck | KeyState::Held => is_late && !is_retired,
             _ => false,
@@ -271,17 +278,17 @@ impl State {
     }
 
     /// What a visit could not find out: keys that were not listed, an age that was not judged.
-    fn unsure_of(&self, user: &IamUserName, visited: &Visited) -> Vec<Condition> {
+    fn unsure_of(&self, user: &IamUserName, user_report: &UserReport) -> Vec<Condition> {
         let mut unsure = Vec::new();
         let listed_at = self.users[user].listed_at;
         let changed_at = self.users[user].keys.iter().map(super::cloud::Key::changed_at).max();
         if changed_at.is_some_and(|changed_at| listed_at < changed_at + LISTED_LATE) {
             unsure.push(Condition::NoWorkingKey);
         }
-        if visited.verdict.state == KeyState::Stuck && visited.verdict.due_at.is_none() {
+        if user_report.verdict.state == KeyState::Stuck && user_report.verdict.due_at.is_none() {
             unsure.push(Condition::Overdue);
         }
-        if visited.verdict.reason == "disabled" {
+        if user_report.verdict.reason == "disabled" {
             // Told after a day without an event, or at once where the old key was set Inactive.
             unsure.push(Condition::Held);
         }
@@ -319,8 +326,8 @@ impl State {
 }
 
 /// The sinks of the play, as `[alert.NAME]` would make them.
-pub(super) fn tellers(sim: &Sim) -> Tellers {
-    let listener = |(name, reader): (&SinkName, &Reader)| Listener {
+pub(super) fn routing(sim: &Sim) -> Routing {
+    let route = |(name, reader): (&SinkName, &Reader)| Route {
         name: name.clone(),
         policy: Policy {
             on: Condition::DEFAULT.into_iter().chain([Condition::Rotated]).collect(),
@@ -329,8 +336,8 @@ pub(super) fn tellers(sim: &Sim) -> Tellers {
         },
         sink: Arc::new(SimSink { sim: sim.clone(), name: name.clone() }),
     };
-    let listeners = sim.lock().readers.by_sink.iter().map(listener).collect();
-    Tellers { listeners, heartbeat: None }
+    let routes = sim.lock().readers.by_sink.iter().map(route).collect();
+    Routing { routes, heartbeat: None }
 }
 
 fn is_about(item: &Item, condition: Condition) -> bool {
@@ -344,7 +351,7 @@ struct SimSink {
 
 #[async_trait]
 impl Sink for SimSink {
-    async fn tell(&self, telling: &Telling, now: Timestamp, _holds_until: Timestamp) -> Answer<()> {
+    async fn tell(&self, notification: &Notification, now: Timestamp, _holds_until: Timestamp) -> Answer<()> {
         let is_lost = {
             let mut state = self.sim.lock();
             let (is_calm, true_now, mistake) = (state.weather.is_calm, state.now(), state.mistake);
@@ -357,7 +364,7 @@ impl Sink for SimSink {
                 reader.wrong.clear();
                 return Err(Fault::refused(RefusalCode::NotSent, "nobody is there".to_owned()));
             }
-            let mut heard = telling.clone();
+            let mut heard = notification.clone();
             let unheard = match mistake {
                 Mistake::NoKeyIsNoTrouble => Some(Condition::NoWorkingKey),
                 Mistake::HoldIsNotTold => Some(Condition::Held),
@@ -374,10 +381,10 @@ impl Sink for SimSink {
             if is_lost {
                 reader.is_in_doubt();
             }
-            state.judge_telling(telling);
+            state.judge_telling(notification);
             let how = if is_lost { ", and the answer is lost" } else { "" };
-            let told = keyround::alert::headline(telling);
-            let untrue = telling.items.iter().filter_map(|item| state.is_untrue(item));
+            let told = keyround::core::alert::headline(notification);
+            let untrue = notification.items.iter().filter_map(|item| state.is_untrue(item));
             let oddities: Vec<_> = oddities.into_iter().chain(untrue).collect();
             state.note(format!("{} hears: {told}{how}", self.name));
             for oddity in oddities {
@@ -397,49 +404,50 @@ impl Sink for SimSink {
 /// The eyes of those who tell, which can be bad.
 pub(super) struct Glasses {
     pub(super) sim: Sim,
-    pub(super) lookout: Arc<Lookout>,
+    pub(super) status_store: Arc<StatusStore>,
 }
 
 impl Glasses {
-    fn overlooks(&self, visited: &Visited) -> bool {
-        self.sim.lock().mistake == Mistake::TroubleIsOverlooked && visited.verdict.state == KeyState::Stuck
+    fn overlooks(&self, user_report: &UserReport) -> bool {
+        self.sim.lock().mistake == Mistake::TroubleIsOverlooked
+            && user_report.verdict.state == KeyState::Stuck
     }
 }
 
 impl Watcher for Glasses {
     fn appended(&self, _rotation: &Rotation, _event: &Event) {}
 
-    fn visited(&self, subject: &Subject, visited: &Visited) {
-        self.sim.lock().check_lasting(&subject.iam_user, visited);
-        if !self.overlooks(visited) {
-            self.lookout.visited(subject, visited);
+    fn reconciled(&self, subject: &Subject, user_report: &UserReport) {
+        self.sim.lock().check_lasting(&subject.iam_user, user_report);
+        if !self.overlooks(user_report) {
+            self.status_store.reconciled(subject, user_report);
         }
     }
 
-    fn unlisted(&self, visited: &Visited) {
-        self.lookout.unlisted(visited);
+    fn unlisted(&self, user_report: &UserReport) {
+        self.status_store.unlisted(user_report);
     }
 
     fn pass_begins(&self) {
-        self.lookout.pass_begins();
+        self.status_store.pass_begins();
     }
 
     fn pass_ended(&self, pass: &Pass) {
         self.sim.lock().check_readers(pass);
-        let found = pass.found.iter().filter(|visited| !self.overlooks(visited));
-        self.lookout.pass_ended(&Pass { found: found.cloned().collect(), ..pass.clone() });
+        let found = pass.found.iter().filter(|user_report| !self.overlooks(user_report));
+        self.status_store.pass_ended(&Pass { found: found.cloned().collect(), ..pass.clone() });
     }
 }
 
 /// What is kept beside the journal while it cannot be written.
 pub(super) struct SimSpare(pub(super) Sim);
 
-impl SpareMemory for SimSpare {
-    fn read(&self) -> BTreeMap<SinkName, Memory> {
+impl FallbackStore for SimSpare {
+    fn read(&self) -> BTreeMap<SinkName, DeliveryState> {
         self.0.lock().readers.spare.clone()
     }
 
-    fn write(&self, memories: &BTreeMap<SinkName, Memory>) {
+    fn write(&self, memories: &BTreeMap<SinkName, DeliveryState>) {
         let mut state = self.0.lock();
         let before = std::mem::replace(&mut state.readers.spare, memories.clone());
         for (sink, memory) in memories.iter().filter(|(sink, memory)| before.get(*sink) != Some(memory)) {

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use keyround::alert::{Item, Telling};
-use keyround::driver::Visited;
-use keyround::ids::{AccessKeyId, IamUserName, RotationId};
-use keyround::rotation::KeyStatus;
-use keyround::time::Timestamp;
+use keyround::core::alert::{Item, Notification};
+use keyround::core::ids::{AccessKeyId, IamUserName, RotationId};
+use keyround::core::rotation::KeyStatus;
+use keyround::core::time::Timestamp;
+use keyround::engine::UserReport;
 
 use super::Mistake;
 use super::world::State;
@@ -125,26 +125,26 @@ fn head(text: &str) -> &str {
 
 impl State {
     /// What `status` says after a visit.
-    pub(super) fn judge_visit(&mut self, user: &IamUserName, visited: &Visited) {
-        let mut sentence = visited.sentence();
+    pub(super) fn judge_visit(&mut self, user: &IamUserName, user_report: &UserReport) {
+        let mut sentence = user_report.sentence();
         // As the program said it before it was held to what it knows.
-        if self.mistake == Mistake::BothAreSaidActive && visited.verdict.reason == "soaking" {
+        if self.mistake == Mistake::BothAreSaidActive && user_report.verdict.reason == "soaking" {
             sentence.push_str("; both keys stay Active while it soaks");
         }
-        let rotation = visited.rotation.as_ref().map(keyround::rotation::Rotation::id);
+        let rotation = user_report.rotation.as_ref().map(keyround::core::rotation::Rotation::id);
         self.judge_sentence(user, rotation, &sentence, "status");
     }
 
     /// What a sink is told.
-    pub(super) fn judge_telling(&mut self, telling: &Telling) {
-        for item in &telling.items {
+    pub(super) fn judge_telling(&mut self, notification: &Notification) {
+        for item in &notification.items {
             let (alert, sentence) = match item {
                 Item::Firing { alert, .. } => (alert, &alert.sentence),
                 Item::Over { alert, sentence } | Item::Recovered { alert, sentence } => (alert, sentence),
                 Item::News(_) | Item::Test => continue,
             };
             let mut sentence = sentence.clone();
-            let goes_back = alert.condition == keyround::alert::Condition::Reactivated;
+            let goes_back = alert.condition == keyround::core::alert::Condition::Reactivated;
             if self.mistake == Mistake::ActiveIsSaidTooEarly && goes_back {
                 sentence.push_str("; the old key, which is Active again, so it works with either");
             }

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyround::ids::{AccessKeyId, IamUserName, RotationId};
+use keyround::core::ids::{AccessKeyId, IamUserName, RotationId};
+use keyround::core::rotation::{Rotation, Stage};
+use keyround::core::time::Timestamp;
 use keyround::ports::Clock;
-use keyround::rotation::{Rotation, Stage};
-use keyround::time::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

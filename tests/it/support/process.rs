@@ -14,11 +14,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
-use keyround::aws::AwsSession;
+use keyround::adapters::aws::AwsSession;
+use keyround::adapters::aws::iam::AwsAccounts;
 use keyround::config::settings::AwsSettings;
-use keyround::iam::AwsAccounts;
+use keyround::core::secret::Secret;
 use keyround::ports::Accounts;
-use keyround::secret::Secret;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;

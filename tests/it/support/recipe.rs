@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyround::aws::AwsSession;
+use keyround::adapters::aws::AwsSession;
+use keyround::adapters::aws::secret_store::AwsDropOffs;
+use keyround::adapters::delivery::{ConfiguredVendors, LocalPrograms, Ways};
 use keyround::config::{Environment, SecretRef, parse};
-use keyround::delivery::{ConfiguredVendors, LocalPrograms, Ways};
-use keyround::drop_offs::AwsDropOffs;
-use keyround::ids::{RotationId, Subject};
+use keyround::core::ids::{RotationId, Subject};
+use keyround::core::rotation::AtVendor;
+use keyround::core::secret::Secret;
+use keyround::core::time::{SystemClock, Timestamp};
 use keyround::ports::{
     Answer, Delivery, Egress, Offer, Purpose, Request, Response, SecretSource, Vendors as _,
 };
-use keyround::rotation::AtVendor;
-use keyround::secret::Secret;
-use keyround::time::{SystemClock, Timestamp};
 use serde_json::{Value, json};
 
 /// What signs each webhook.

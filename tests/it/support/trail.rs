@@ -1,12 +1,12 @@
 //! What CloudTrail saw, for the tests that make a world of their own.
 
-use keyround::rotation::Witness;
-use keyround::time::Timestamp;
+use keyround::core::rotation::UseEvidence;
+use keyround::core::time::Timestamp;
 
 /// A call of this service by the vendor.
-pub(crate) fn witness(at: Timestamp, service: &str) -> Witness {
+pub(crate) fn witness(at: Timestamp, service: &str) -> UseEvidence {
     let word = str::to_owned;
-    Witness {
+    UseEvidence {
         event_id: word("event"),
         at,
         service: word(service),

@@ -10,7 +10,7 @@
 //! ```sh
 //! cargo install cargo-mutants --locked
 //! cargo run --release --manifest-path tests/mutants/Cargo.toml            # all
-//! cargo run --release --manifest-path tests/mutants/Cargo.toml -- src/driver retry    # whose name has one of these
+//! cargo run --release --manifest-path tests/mutants/Cargo.toml -- src/engine retry    # whose name has one of these
 //! ```
 //!
 //! It ends with a table, and with the status 1 when a mutant survived.

@@ -30,13 +30,13 @@ const MODULES: [&str; 10] = [
 /// What drives the rest of the program, or is driven by it, is held by tests that start the real one, against an emulator.
 /// They take seconds, so they are tried where the others notice nothing, and of them those that are about the file.
 const BY_PROGRAM: [(&str, &[&str]); 7] = [
-    ("src/driver/alerts.rs", &["alerts::", "review::told"]),
-    ("src/driver/review.rs", &["review::told", "review::shown"]),
-    ("src/driver/teller.rs", &["alerts::", "review::told"]),
-    ("src/driver/lookout.rs", &["serve::", "alerts::"]),
-    ("src/driver/observatory.rs", &["serve::"]),
-    ("src/driver/", &["rotate_moto::", "cli::", "run_service::", "manual::"]),
-    ("src/journal/", &["faults::", "cli::"]),
+    ("src/alerting/routes.rs", &["alerts::", "review::told"]),
+    ("src/alerting/reviews.rs", &["review::told", "review::shown"]),
+    ("src/alerting/notifier.rs", &["alerts::", "review::told"]),
+    ("src/status/store.rs", &["serve::", "alerts::"]),
+    ("src/status/view.rs", &["serve::"]),
+    ("src/engine/", &["rotate_moto::", "cli::", "run_service::", "manual::"]),
+    ("src/adapters/journal/", &["faults::", "cli::"]),
 ];
 const BY_PROGRAM_MAX: Duration = Duration::from_mins(10);
 /// A test that takes so many times its time has lost its way, on a machine that has other things to do.

@@ -1,0 +1,84 @@
+//! IAM and STS: the calls that rotating a key needs, on the AWS SDK.
+//!
+//! One [`AwsAccounts`] speaks for all accounts of the configuration, over one connection pool. Each
+//! account has its own identity (the ambient one, or a role assumed in it) and its own pace.
+//!
+//! **Invariant:** a call that changes something is sent once. The SDK would repeat a CreateAccessKey
+//! whose answer was lost, and leave a key behind whose secret nobody has.
+//!
+//! **Invariant:** the user is always named. IAM takes a call without one to be about whoever signs it.
+//!
+//! **Invariant:** an error while listing is an error, never an empty list, and every page is read.
+
+mod account;
+mod client;
+mod pacing;
+mod report;
+mod rights;
+mod survey;
+mod usage;
+mod use_evidence;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::adapters::aws::AwsSession;
+use crate::adapters::aws::iam::account::Account;
+use crate::adapters::aws::iam::client::AwsIam;
+use crate::config::settings::AccountSettings;
+use crate::core::ids::AccountName;
+use crate::core::time::Timestamp;
+use crate::ports::{Accounts, Iam, Survey, Surveys};
+
+/// The accounts of the configuration, at AWS.
+#[derive(Debug)]
+pub struct AwsAccounts {
+    session: Arc<AwsSession>,
+    ambient: Arc<AwsIam>,
+    named: BTreeMap<AccountName, Arc<AwsIam>>,
+}
+
+impl AwsAccounts {
+    /// Prepares the accounts. Nobody is called, and no credentials are looked for, until the first call.
+    #[must_use]
+    pub fn connect(
+        session: &Arc<AwsSession>,
+        accounts: &BTreeMap<AccountName, AccountSettings>,
+    ) -> AwsAccounts {
+        let iam = |account| Arc::new(AwsIam::new(Arc::clone(session), account));
+        let named = accounts
+            .iter()
+            .map(|(name, settings)| (name.clone(), iam(Account::Configured(settings.clone()))))
+            .collect();
+        AwsAccounts { session: Arc::clone(session), ambient: iam(Account::Ambient), named }
+    }
+}
+
+impl AwsAccounts {
+    fn of(&self, account: Option<&AccountName>) -> Arc<AwsIam> {
+        let Some(name) = account else { return Arc::clone(&self.ambient) };
+        if let Some(iam) = self.named.get(name) {
+            return Arc::clone(iam);
+        }
+        // The journal remembers rotations in accounts that the configuration has since lost.
+        Arc::new(AwsIam::new(Arc::clone(&self.session), Account::Missing(name.clone())))
+    }
+}
+
+impl Accounts for AwsAccounts {
+    fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam> {
+        self.of(account)
+    }
+
+    fn aws_times(&self) -> Vec<(Option<AccountName>, Timestamp)> {
+        let named = self.named.iter().map(|(name, iam)| (Some(name.clone()), iam.aws_time()));
+        let all = [(None, self.ambient.aws_time())].into_iter().chain(named);
+        all.filter_map(|(account, time)| Some((account, time?))).collect()
+    }
+}
+
+impl Surveys for AwsAccounts {
+    fn survey(&self, account: Option<&AccountName>) -> Arc<dyn Survey> {
+        self.of(account)
+    }
+}

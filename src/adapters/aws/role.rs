@@ -1,0 +1,85 @@
+//! A role in another account, assumed when credentials are needed and none are at hand.
+
+use std::time::SystemTime;
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_sdk_sts::config::retry::RetryConfig;
+
+use crate::adapters::aws::AwsSession;
+use crate::adapters::aws::credentials::NoCredentials;
+use crate::adapters::aws::refusal::{self, Call};
+use crate::config::settings::AccountSettings;
+
+/// What CloudTrail shows behind the role's name.
+const SESSION_NAME: &str = "keyround";
+
+/// The credentials of the role that these settings name; `None`: the ambient ones belong to the account.
+pub(crate) fn role(
+    session: &AwsSession,
+    sdk: &SdkConfig,
+    settings: &AccountSettings,
+) -> Option<SharedCredentialsProvider> {
+    let role_arn = settings.role_arn.clone()?;
+    let mut sts = aws_sdk_sts::config::Builder::from(sdk)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(session.inner_timeouts());
+    if let Some(url) = session.endpoint_url() {
+        sts = sts.endpoint_url(url);
+    }
+    let sts = aws_sdk_sts::Client::from_conf(sts.build());
+    let external_id = settings.external_id.clone();
+    Some(SharedCredentialsProvider::new(AssumedRole { sts, role_arn, external_id }))
+}
+
+/// The SDK keeps its credentials until shortly before they expire.
+#[derive(Debug)]
+struct AssumedRole {
+    sts: aws_sdk_sts::Client,
+    role_arn: String,
+    external_id: Option<String>,
+}
+
+impl ProvideCredentials for AssumedRole {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.assume())
+    }
+}
+
+impl AssumedRole {
+    async fn assume(&self) -> Result<Credentials, CredentialsError> {
+        let call = Call::by_rotator("sts", "AssumeRole", self.role_arn.clone());
+        let request = self
+            .sts
+            .assume_role()
+            .role_arn(&self.role_arn)
+            .role_session_name(SESSION_NAME)
+            .set_external_id(self.external_id.clone());
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let sentence = refusal::fault(&call, &error).sentence().to_owned();
+                return Err(NoCredentials(format!(
+                    "{sentence}; check the role's trust policy and the account's external_id"
+                ))
+                .into_error());
+            }
+        };
+        let Some(keys) = answer.credentials else {
+            return Err(NoCredentials(format!("{call} gave no credentials")).into_error());
+        };
+        let expires_at = SystemTime::try_from(keys.expiration).ok();
+        Ok(Credentials::new(
+            keys.access_key_id,
+            keys.secret_access_key,
+            Some(keys.session_token),
+            expires_at,
+            SESSION_NAME,
+        ))
+    }
+}

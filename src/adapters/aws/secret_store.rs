@@ -1,0 +1,271 @@
+//! Secrets Manager and the Parameter Store, as places where a vendor fetches its pair.
+//!
+//! **Invariant:** nothing is made and nothing is deleted: who may read a place, and under which key it is encrypted, was
+//! decided by whoever made it, and stays so.
+//!
+//! **Invariant:** what was written and could not be read back is unknown, whatever AWS's answer to the reading was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_config::Region;
+use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_ssm::types::{ParameterMetadata, ParameterStringFilter, ParameterType};
+use tokio::sync::Mutex;
+
+use crate::adapters::aws::refusal::{self, Call};
+use crate::adapters::aws::{self, AwsSession};
+use crate::config::settings::{AccountSettings, Place, Vault};
+use crate::core::ids::AccountName;
+use crate::core::rotation::{Doubt, RefusalCode};
+use crate::core::secret::Secret;
+use crate::ports::{Answer, DropOffs, Fault, Purpose, Reference, Stored};
+
+/// The label of the version that is in force.
+const CURRENT: &str = "AWSCURRENT";
+
+/// The places of all accounts of the configuration.
+pub struct AwsDropOffs {
+    session: Arc<AwsSession>,
+    accounts: BTreeMap<AccountName, AccountSettings>,
+    clients: Mutex<BTreeMap<Where, Arc<Clients>>>,
+}
+
+type Where = (Option<AccountName>, Option<String>);
+
+struct Clients {
+    manager: aws_sdk_secretsmanager::Client,
+    store: aws_sdk_ssm::Client,
+}
+
+impl AwsDropOffs {
+    /// Prepares the places. Nobody is called, and no credentials are looked for, until the first call.
+    #[must_use]
+    pub fn new(session: &Arc<AwsSession>, accounts: &BTreeMap<AccountName, AccountSettings>) -> AwsDropOffs {
+        AwsDropOffs { session: Arc::clone(session), accounts: accounts.clone(), clients: Mutex::default() }
+    }
+
+    async fn clients(&self, place: &Place) -> Answer<Arc<Clients>> {
+        let mut clients = self.clients.lock().await;
+        let at = (place.account.clone(), place.region.clone());
+        if let Some(clients) = clients.get(&at) {
+            return Ok(Arc::clone(clients));
+        }
+        let made = Arc::new(self.connect(place).await?);
+        clients.insert(at, Arc::clone(&made));
+        Ok(made)
+    }
+
+    async fn connect(&self, place: &Place) -> Answer<Clients> {
+        let settings =
+            place.account.as_ref().map(|name| self.accounts.get(name).ok_or_else(|| missing(name)));
+        let sdk = self.session.sdk().await;
+        let mut manager = aws_sdk_secretsmanager::config::Builder::from(sdk);
+        let mut store = aws_sdk_ssm::config::Builder::from(sdk);
+        if let Some(url) = self.session.endpoint_url() {
+            manager = manager.endpoint_url(url);
+            store = store.endpoint_url(url);
+        }
+        if let Some(region) = &place.region {
+            manager = manager.region(Region::new(region.clone()));
+            store = store.region(Region::new(region.clone()));
+        }
+        if let Some(role) = settings.transpose()?.and_then(|settings| aws::role(&self.session, sdk, settings))
+        {
+            manager.set_credentials_provider(Some(role.clone()));
+            store.set_credentials_provider(Some(role));
+        }
+        Ok(Clients {
+            manager: aws_sdk_secretsmanager::Client::from_conf(manager.build()),
+            store: aws_sdk_ssm::Client::from_conf(store.build()),
+        })
+    }
+}
+
+fn missing(name: &AccountName) -> Fault {
+    misconfigured(format!("the account {name} is not in the configuration any more; nothing was sent to AWS"))
+}
+
+#[async_trait]
+impl DropOffs for AwsDropOffs {
+    async fn read(&self, _purpose: &Purpose, place: &Place) -> Answer<Stored> {
+        let clients = self.clients(place).await?;
+        match &place.vault {
+            Vault::SecretsManager { id } => clients.read_secret(id).await,
+            Vault::ParameterStore { name } => clients.read_parameter(name).await,
+        }
+    }
+
+    async fn write(
+        &self,
+        _purpose: &Purpose,
+        place: &Place,
+        text: &Secret,
+        token: &str,
+    ) -> Answer<Reference> {
+        let clients = self.clients(place).await?;
+        let written = match &place.vault {
+            Vault::SecretsManager { id } => clients.write_secret(id, text, token).await?,
+            Vault::ParameterStore { name } => clients.write_parameter(name, text).await?,
+        };
+        let read_back = match &place.vault {
+            Vault::SecretsManager { id } => clients.read_back_secret(id, &written).await,
+            Vault::ParameterStore { name } => clients.read_back_parameter(name, text).await,
+        };
+        read_back.map_err(|fault| not_read_back(place, fault)).map(|()| written)
+    }
+}
+
+/// It was written. A refusal of the reading changes nothing about that.
+fn not_read_back(place: &Place, fault: Fault) -> Fault {
+    let (sentence, retry_after) = match fault {
+        Fault::Refused(refusal) => (refusal.sentence, refusal.retry_after),
+        Fault::Unknown(doubt) => (doubt.sentence, doubt.retry_after),
+    };
+    let sentence = format!("{place} was written and could not be read back: {sentence}");
+    Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new(), said: None })
+}
+
+fn unreadable(call: &Call) -> Fault {
+    Fault::unknown(format!("{call} was answered without what was asked for"))
+}
+
+impl Clients {
+    async fn read_secret(&self, id: &str) -> Answer<Stored> {
+        let call = Call::by_rotator("secretsmanager", "GetSecretValue", format!("the secret {id}"));
+        let answer = Box::pin(self.manager.get_secret_value().secret_id(id).send()).await;
+        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let (Some(arn), Some(version_id)) = (answer.arn, answer.version_id) else {
+            return Err(unreadable(&call));
+        };
+        let binary = || misconfigured(format!("the secret {id} is binary; a pair is dropped off as text"));
+        let text = Secret::new(answer.secret_string.ok_or_else(binary)?);
+        Ok(Stored { text, reference: Reference { service: "secretsmanager", arn, version_id } })
+    }
+
+    async fn write_secret(&self, id: &str, text: &Secret, token: &str) -> Answer<Reference> {
+        let call = Call::by_rotator("secretsmanager", "PutSecretValue", format!("the secret {id}"));
+        let request = self
+            .manager
+            .put_secret_value()
+            .secret_id(id)
+            .client_request_token(token)
+            .secret_string(text.expose())
+            .version_stages(CURRENT);
+        let once = aws_sdk_secretsmanager::Config::builder().retry_config(RetryConfig::disabled());
+        let answer = Box::pin(request.customize().config_override(once).send()).await;
+        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        match (answer.arn, answer.version_id) {
+            (Some(arn), Some(version_id)) => Ok(Reference { service: "secretsmanager", arn, version_id }),
+            (_, _) => Err(unreadable(&call)),
+        }
+    }
+
+    /// The version is asked for, and not the value: this needs no right to read the secret.
+    async fn read_back_secret(&self, id: &str, written: &Reference) -> Answer<()> {
+        let call = Call::by_rotator("secretsmanager", "DescribeSecret", format!("the secret {id}"));
+        let answer = Box::pin(self.manager.describe_secret().secret_id(id).send()).await;
+        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let stages = answer.version_ids_to_stages.unwrap_or_default().remove(&written.version_id);
+        match stages.is_some_and(|stages| stages.iter().any(|stage| stage == CURRENT)) {
+            true => Ok(()),
+            false => {
+                Err(Fault::unknown(format!("the version {} is not the current one", written.version_id)))
+            }
+        }
+    }
+
+    async fn read_parameter(&self, name: &str) -> Answer<Stored> {
+        let call = Call::by_rotator("ssm", "GetParameter", format!("the parameter {name}"));
+        let answer = Box::pin(self.store.get_parameter().name(name).with_decryption(true).send()).await;
+        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let parameter = answer.parameter.ok_or_else(|| unreadable(&call))?;
+        let value = parameter.value.map(Secret::new);
+        match parameter.r#type {
+            Some(ParameterType::SecureString) => {}
+            Some(ParameterType::String | ParameterType::StringList) => {
+                return Err(misconfigured(format!(
+                    "the parameter {name} is no SecureString, so the pair would lie there in clear; make it anew as one"
+                )));
+            }
+            Some(_) | None => return Err(unreadable(&call)),
+        }
+        let (Some(text), Some(arn)) = (value, parameter.arn) else { return Err(unreadable(&call)) };
+        let version_id = parameter.version.to_string();
+        Ok(Stored { text, reference: Reference { service: "ssm", arn, version_id } })
+    }
+
+    /// What is not said anew would fall back to AWS's defaults, the key that encrypts it among it.
+    async fn write_parameter(&self, name: &str, text: &Secret) -> Answer<Reference> {
+        let (arn, kept) = self.describe_parameter(name).await?;
+        let call = Call::by_rotator("ssm", "PutParameter", format!("the parameter {name}"));
+        let request = self
+            .store
+            .put_parameter()
+            .name(name)
+            .value(text.expose())
+            .r#type(ParameterType::SecureString)
+            .overwrite(true)
+            .set_key_id(kept.key_id)
+            .set_tier(kept.tier)
+            .set_description(kept.description)
+            .set_allowed_pattern(kept.allowed_pattern)
+            .set_data_type(kept.data_type);
+        let once = aws_sdk_ssm::Config::builder().retry_config(RetryConfig::disabled());
+        let answer = Box::pin(request.customize().config_override(once).send()).await;
+        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        Ok(Reference { service: "ssm", arn, version_id: answer.version.to_string() })
+    }
+
+    async fn describe_parameter(&self, name: &str) -> Answer<(String, ParameterMetadata)> {
+        let call = Call::by_rotator("ssm", "DescribeParameters", format!("the parameter {name}"));
+        let plain = plain_name(name);
+        let filter = ParameterStringFilter::builder().key("Name").option("Equals").values(&plain).build();
+        let filter =
+            filter.map_err(|_| misconfigured(format!("the parameter {name} cannot be asked for")))?;
+        let answer = Box::pin(self.store.describe_parameters().parameter_filters(filter).send()).await;
+        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let mut found = answer.parameters.unwrap_or_default().into_iter();
+        let known = found.find(|parameter| parameter.name.as_deref() == Some(plain.as_str()));
+        let known = known.ok_or_else(|| {
+            misconfigured(format!("{call} does not show how it is kept; nothing was put there"))
+        })?;
+        let arn = known.arn.clone().unwrap_or_else(|| name.to_owned());
+        Ok((arn, known))
+    }
+
+    async fn read_back_parameter(&self, name: &str, text: &Secret) -> Answer<()> {
+        match self.read_parameter(name).await?.text == *text {
+            true => Ok(()),
+            false => Err(Fault::unknown("another value stands there")),
+        }
+    }
+}
+
+/// `arn:aws:ssm:eu-west-1:111122223333:parameter/vendors/acme` is `/vendors/acme`; one without folders has no slash.
+fn plain_name(name: &str) -> String {
+    match name.starts_with("arn:").then(|| name.split_once(":parameter/")).flatten() {
+        Some((_, path)) if path.contains('/') => format!("/{path}"),
+        Some((_, path)) => path.to_owned(),
+        None => name.to_owned(),
+    }
+}
+
+/// A mistake in the configuration; the sentence holds no secret.
+fn misconfigured(sentence: impl Into<String>) -> Fault {
+    Fault::refused(RefusalCode::Misconfigured, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_found_by_its_name_whether_that_or_its_arn_is_written() {
+        assert_eq!(plain_name("/vendors/acme"), "/vendors/acme");
+        assert_eq!(plain_name("acme"), "acme");
+        assert_eq!(plain_name("arn:aws:ssm:eu-west-1:111122223333:parameter/vendors/acme"), "/vendors/acme");
+        assert_eq!(plain_name("arn:aws:ssm:eu-west-1:111122223333:parameter/acme"), "acme");
+    }
+}

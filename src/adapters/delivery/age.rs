@@ -1,0 +1,171 @@
+//! Encryption to a vendor in the age format, version 1 (age-encryption.org/v1): what `age`, `rage`, `pyrage` and
+//! `age-encryption` open.
+//!
+//! It is written out here, on the one cryptographic library that is linked anyway: the crate of the format's Rust
+//! implementation brings seventy others, among them a translation engine, into a program that holds AWS keys. Only what
+//! is needed is here: one X25519 recipient, and a text of one chunk.
+//!
+//! **Invariant:** a file key, an ephemeral key and a nonce are drawn for one text and forgotten.
+
+use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::{hmac, rand};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use zeroize::Zeroizing;
+
+use crate::config::Recipient;
+use crate::core::secret::Secret;
+
+const VERSION: &str = "age-encryption.org/v1";
+const KEY_BYTES: usize = 32;
+const FILE_KEY_BYTES: usize = 16;
+const PAYLOAD_NONCE_BYTES: usize = 16;
+/// A longer text is cut into chunks, of which this file knows nothing: what is encrypted here is far shorter.
+const CHUNK_BYTES: usize = 64 * 1024;
+const ARMOR_COLUMNS: usize = 64;
+/// The nonce of the first chunk, which is also the last.
+const ONLY_CHUNK: [u8; NONCE_LEN] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// The text could not be encrypted: it is too long, or the recipient's key is one that hides nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("it cannot be encrypted to its recipient")]
+pub struct NotEncrypted;
+
+impl From<Unspecified> for NotEncrypted {
+    fn from(_: Unspecified) -> NotEncrypted {
+        NotEncrypted
+    }
+}
+
+/// The text as an age file that only the recipient's identity opens.
+///
+/// # Errors
+///
+/// The text is longer than a chunk, or the recipient's key is of low order.
+pub fn encrypt(recipient: &Recipient, text: &Secret) -> Result<Vec<u8>, NotEncrypted> {
+    if text.expose().len() > CHUNK_BYTES {
+        return Err(NotEncrypted);
+    }
+    let random = SystemRandom::new();
+    let mut file_key = Zeroizing::new([0; FILE_KEY_BYTES]);
+    rand::fill(file_key.as_mut_slice())?;
+    let (share, wrapped) = wrap(recipient, &file_key, &random)?;
+    let stanza = format!("-> X25519 {}\n{}\n", BASE64.encode(share), BASE64.encode(wrapped));
+    let header = format!("{VERSION}\n{stanza}---");
+    let mac_key = derive(b"", file_key.as_slice(), b"header")?;
+    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, mac_key.as_slice()), header.as_bytes());
+    let mut nonce = [0; PAYLOAD_NONCE_BYTES];
+    rand::fill(&mut nonce)?;
+    let payload_key = derive(&nonce, file_key.as_slice(), b"payload")?;
+    let payload = seal(&payload_key, ONLY_CHUNK, text.expose().as_bytes())?;
+    let mut file = format!("{header} {}\n", BASE64.encode(mac)).into_bytes();
+    file.extend(nonce);
+    file.extend(payload);
+    Ok(file)
+}
+
+/// An age file as text that survives a mail or a terminal.
+#[must_use]
+pub fn armored(file: &[u8]) -> String {
+    let mut text = "-----BEGIN AGE ENCRYPTED FILE-----\n".to_owned();
+    let encoded = base64::engine::general_purpose::STANDARD.encode(file);
+    for (at, letter) in encoded.chars().enumerate() {
+        if at > 0 && at % ARMOR_COLUMNS == 0 {
+            text.push('\n');
+        }
+        text.push(letter);
+    }
+    text.push_str("\n-----END AGE ENCRYPTED FILE-----\n");
+    text
+}
+
+/// Our ephemeral share, and the file key under the secret that it makes with the recipient's key.
+fn wrap(
+    recipient: &Recipient,
+    file_key: &[u8; FILE_KEY_BYTES],
+    random: &SystemRandom,
+) -> Result<([u8; KEY_BYTES], Vec<u8>), NotEncrypted> {
+    let ephemeral = EphemeralPrivateKey::generate(&X25519, random)?;
+    let share: [u8; KEY_BYTES] =
+        ephemeral.compute_public_key()?.as_ref().try_into().map_err(|_| NotEncrypted)?;
+    let salt = [share, *recipient.key()].concat();
+    let theirs = UnparsedPublicKey::new(&X25519, recipient.key());
+    // A key of low order would make the same secret for everybody; the library refuses it.
+    let wrapping_key = agree_ephemeral(ephemeral, theirs, NotEncrypted, |shared| {
+        derive(&salt, shared, b"age-encryption.org/v1/X25519")
+    })?;
+    Ok((share, seal(&wrapping_key, [0; NONCE_LEN], file_key)?))
+}
+
+fn derive(salt: &[u8], from: &[u8], purpose: &[u8]) -> Result<Zeroizing<[u8; KEY_BYTES]>, NotEncrypted> {
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    let secret = Salt::new(HKDF_SHA256, salt).extract(from);
+    secret.expand(&[purpose], OfOneKey)?.fill(key.as_mut_slice())?;
+    Ok(key)
+}
+
+struct OfOneKey;
+
+impl KeyType for OfOneKey {
+    fn len(&self) -> usize {
+        KEY_BYTES
+    }
+}
+
+fn seal(key: &[u8; KEY_BYTES], nonce: [u8; NONCE_LEN], text: &[u8]) -> Result<Vec<u8>, NotEncrypted> {
+    // With room for the tag, so that no copy of the text is left behind when it grows.
+    let mut sealed = Zeroizing::new(Vec::with_capacity(text.len() + CHACHA20_POLY1305.tag_len()));
+    sealed.extend_from_slice(text);
+    let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key)?);
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut *sealed)?;
+    Ok(std::mem::take(&mut *sealed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // That other implementations open it is shown by `tests/it/age_files.rs`.
+
+    fn recipient() -> Recipient {
+        let text = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+        text.parse().expect("a recipient")
+    }
+
+    #[test]
+    fn a_file_has_the_shape_of_its_format() {
+        let file = encrypt(&recipient(), &Secret::from("canary")).expect("it is short");
+        let end = file.windows(5).position(|window| window == b"\n--- ").expect("a header");
+        let header = std::str::from_utf8(&file[..end]).expect("text");
+        let lines: Vec<&str> = header.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (3, VERSION));
+        assert!(lines[1].starts_with("-> X25519 ") && lines[1].len() == "-> X25519 ".len() + 43);
+        assert_eq!(lines[2].len(), 43);
+        let rest = &file[end + 5..];
+        assert_eq!((rest[43], rest.len()), (b'\n', 44 + PAYLOAD_NONCE_BYTES + "canary".len() + 16));
+        assert!(!file.windows(6).any(|window| window == b"canary"));
+    }
+
+    #[test]
+    fn no_two_files_are_alike() {
+        let [first, second] =
+            [(), ()].map(|()| encrypt(&recipient(), &Secret::from("canary")).expect("it is short"));
+        let different = first.iter().zip(&second).filter(|(first, second)| first != second).count();
+        assert!(different > 100, "{different}");
+    }
+
+    #[test]
+    fn what_is_too_long_and_what_hides_nothing_is_refused() {
+        let longest = Secret::new("x".repeat(CHUNK_BYTES));
+        assert!(encrypt(&recipient(), &longest).is_ok());
+        assert_eq!(encrypt(&recipient(), &Secret::new("x".repeat(CHUNK_BYTES + 1))), Err(NotEncrypted));
+        // The neutral element: whoever saw the file would know the shared secret.
+        let zero = bech32::encode::<bech32::Bech32>(bech32::Hrp::parse_unchecked("age"), &[0; 32]);
+        let zero: Recipient = zero.expect("32 bytes").parse().expect("it has the form of one");
+        assert_eq!(encrypt(&zero, &Secret::from("canary")), Err(NotEncrypted));
+    }
+}

@@ -1,0 +1,115 @@
+//! One vendor's recipe: its steps in order, and how it is asked.
+
+use async_trait::async_trait;
+
+use crate::adapters::delivery::attempt::{Attempt, Taken};
+use crate::adapters::delivery::template::Captured;
+use crate::adapters::delivery::webhook::Carried;
+use crate::adapters::delivery::{Tools, command, drop_off, http, misconfigured, preflight, webhook};
+use crate::config::settings::{DeliverStep, HttpStep, KeyAccess, VerifyStep};
+use crate::core::ids::VendorName;
+use crate::core::rotation::{Refusal, RefusalCode, Verification};
+use crate::core::secret::Secret;
+use crate::ports::{Answer, Check, Delivery, Fault, Offer, Reference};
+
+/// One vendor of the configuration.
+pub(super) struct Vendor {
+    pub(super) name: VendorName,
+    pub(super) steps: Vec<DeliverStep>,
+    pub(super) verify: Vec<VerifyStep>,
+    pub(super) probe: Vec<HttpStep>,
+    pub(super) tools: Tools,
+}
+
+impl Vendor {
+    pub(super) fn new(name: &VendorName, access: &KeyAccess, tools: &Tools) -> Vendor {
+        Vendor {
+            name: name.clone(),
+            steps: access.deliver.clone(),
+            verify: access.verify.clone(),
+            probe: access.probe.clone(),
+            tools: tools.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Delivery for Vendor {
+    async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()> {
+        Attempt::new(self, offer, secret).await.run().await
+    }
+
+    async fn verify(&self, offer: &Offer) -> Answer<Verification> {
+        let mut captured = Captured::new();
+        // Where no question is for this delivery, it has only been accepted.
+        let mut by = Verification::Acceptance;
+        for (number, step) in self.verify.iter().enumerate() {
+            let said = match step {
+                VerifyStep::Http(step) => http::verify(&self.tools, step, number, offer, &mut captured)
+                    .await
+                    .map_err(as_question)?,
+                VerifyStep::Command(step) => {
+                    command::verify(&self.tools, step, number, offer, &mut captured).await?
+                }
+            };
+            if said == Verification::Asked {
+                by = said;
+            }
+        }
+        Ok(by)
+    }
+
+    async fn preflight(&self, offer: &Offer) -> Vec<Check> {
+        preflight::checks(self, offer).await
+    }
+}
+
+/// What the steps before have left.
+#[derive(Default)]
+pub(super) struct SoFar {
+    captured: Captured,
+    reference: Option<Reference>,
+}
+
+impl Vendor {
+    pub(super) async fn take(
+        &self,
+        step: &DeliverStep,
+        number: usize,
+        offer: &Offer,
+        secret: &Secret,
+        so_far: &mut SoFar,
+    ) -> Answer<Taken> {
+        let (tools, captured) = (&self.tools, &mut so_far.captured);
+        match step {
+            DeliverStep::Webhook(step) => {
+                let carried = Carried { secret, reference: so_far.reference.as_ref() };
+                webhook::send(tools, step, number, offer, carried).await?;
+            }
+            DeliverStep::Http(step) => return http::send(tools, step, number, offer, secret, captured).await,
+            DeliverStep::DropOff(step) => {
+                so_far.reference = Some(drop_off::put(tools, step, number, offer, secret, captured).await?);
+            }
+            DeliverStep::Command(step) => {
+                command::deliver(tools, step, number, offer, secret, captured).await?;
+            }
+            DeliverStep::Manual(_) => {
+                return Err(misconfigured(
+                    "this vendor's key is handed over by a person, and was not when this rotation began; abandon it, or \
+                     let the configuration say again how the vendor gets its key",
+                ));
+            }
+        }
+        Ok(Taken::Done)
+    }
+}
+
+/// An address for questions that is gone says nothing of the one for deliveries.
+fn as_question(fault: Fault) -> Fault {
+    match fault {
+        Fault::Refused(refusal) if refusal.code == RefusalCode::VendorGone => {
+            Fault::Refused(Refusal { code: RefusalCode::VendorRefused, ..refusal })
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,69 @@
+//! A file beside the journal for what sinks were told while the journal itself was the trouble.
+//!
+//! It is there only then. Without it, a process that is started again and again would tell the same thing each time.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::files::beside;
+use crate::core::alert::DeliveryState;
+use crate::core::ids::SinkName;
+use crate::files::whole_file;
+use crate::ports::FallbackStore;
+
+/// `journal.db-alerts`, beside `journal.db`.
+#[derive(Clone, Debug)]
+pub struct FallbackFile(PathBuf);
+
+impl FallbackFile {
+    /// The one of this journal.
+    #[must_use]
+    pub fn beside(journal: &Path) -> FallbackFile {
+        FallbackFile(beside(journal, "-alerts"))
+    }
+}
+
+impl FallbackStore for FallbackFile {
+    fn read(&self) -> BTreeMap<SinkName, DeliveryState> {
+        let text = fs::read_to_string(&self.0).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    fn write(&self, memories: &BTreeMap<SinkName, DeliveryState>) {
+        let text = serde_json::to_string(memories).expect("a memory has nothing that JSON cannot say");
+        let written = match memories.is_empty() {
+            true => fs::remove_file(&self.0),
+            false => whole_file::replace(&self.0, text.as_bytes()),
+        };
+        if let Err(error) = written {
+            let path = self.0.display();
+            tracing::warn!(
+                "{path} cannot be written ({error}), so an alert about the journal may be told twice"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::alert::Notification;
+    use crate::core::time::Timestamp;
+
+    #[test]
+    fn what_was_told_is_kept_and_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spare = FallbackFile::beside(&folder.path().join("journal.db"));
+        assert_eq!(spare.read(), BTreeMap::new());
+        let mut memory = DeliveryState::new(0);
+        memory.refused(&Notification::test(Timestamp::EPOCH), None, Timestamp::EPOCH);
+        let memories = BTreeMap::from([("pager".parse().expect("a name"), memory)]);
+        spare.write(&memories);
+        assert_eq!(spare.read(), memories);
+        spare.write(&BTreeMap::new());
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
+        fs::write(&spare.0, "{").expect("written");
+        assert_eq!(spare.read(), BTreeMap::new());
+    }
+}

@@ -1,0 +1,148 @@
+//! The seal over the head: a code over the number of events and the last hash, under a key that is derived from the
+//! seal key.
+//!
+//! The chain of hashes alone can be computed anew by anybody. The code cannot, so a history that another program wrote is
+//! refused before anything is driven by it. Two things stay possible for somebody who writes the file: to put back an
+//! older copy of it, and to append what an operator may say without the seal key. The log and the heartbeat keep the
+//! count and the last hash of each pass outside of the file, against the first.
+
+use sqlx::{Connection as _, SqliteConnection, query, query_as};
+
+use super::chain::GENESIS;
+use super::failure::Failure;
+use super::schema;
+use super::seal::{SALT_LEN, SealKey, random_bytes};
+
+/// The seal as it is stored, and what the code under it depends on.
+pub(super) struct HeadSeal {
+    salt: Vec<u8>,
+    /// How many events it covers.
+    pub(super) events: u64,
+    code: Vec<u8>,
+}
+
+impl HeadSeal {
+    pub(super) async fn stored(connection: &mut SqliteConnection) -> Result<HeadSeal, Failure> {
+        let (salt, events, code): (Vec<u8>, i64, Vec<u8>) =
+            query_as("SELECT seal_salt, head_seal.events, code FROM journal JOIN head_seal USING (one)")
+                .fetch_one(connection)
+                .await?;
+        Ok(HeadSeal { salt, events: events.cast_unsigned(), code })
+    }
+
+    /// Whether the event at its place has this hash, by the word of somebody who holds the key.
+    pub(super) fn covers(&self, seal_key: &SealKey, hash: &[u8]) -> bool {
+        seal_key.is_head_code(&self.salt, self.events, hash, &self.code)
+    }
+}
+
+/// Writes the first row of a new journal, and the seal over its empty history.
+pub(super) async fn begin(connection: &mut SqliteConnection, seal_key: &SealKey) -> Result<(), Failure> {
+    query("INSERT INTO journal (one, seal_salt, seal_check, events, head) VALUES (1, x'', x'', 0, ?)")
+        .bind(GENESIS.as_slice())
+        .execute(&mut *connection)
+        .await?;
+    begin_anew(connection, seal_key).await
+}
+
+/// Brings an older schema up to date and seals the head that it has: what stands in the file now is trusted, once.
+pub(super) async fn migrate(connection: &mut SqliteConnection, seal_key: &SealKey) -> Result<(), Failure> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    schema::migrate(&mut transaction).await?;
+    begin_anew(&mut transaction, seal_key).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Binds the journal to this seal key, with a salt of its own, and seals the head that it has.
+pub(super) async fn begin_anew(connection: &mut SqliteConnection, seal_key: &SealKey) -> Result<(), Failure> {
+    let salt: [u8; SALT_LEN] = random_bytes();
+    query("UPDATE journal SET seal_salt = ?, seal_check = ?")
+        .bind(salt.as_slice())
+        .bind(seal_key.check_value(&salt).as_slice())
+        .execute(&mut *connection)
+        .await?;
+    seal(connection, seal_key).await
+}
+
+/// Seals the head as it is now. The caller has checked it, or made it.
+pub(super) async fn seal(connection: &mut SqliteConnection, seal_key: &SealKey) -> Result<(), Failure> {
+    let (salt, events, head): (Vec<u8>, i64, Vec<u8>) =
+        query_as("SELECT seal_salt, events, head FROM journal").fetch_one(&mut *connection).await?;
+    let code = seal_key.head_code(&salt, events.cast_unsigned(), &head);
+    query(
+        "INSERT INTO head_seal (one, events, code) VALUES (1, ?, ?) \
+           ON CONFLICT (one) DO UPDATE SET events = excluded.events, code = excluded.code",
+    )
+    .bind(events)
+    .bind(code.as_slice())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions as _, raw_sql};
+
+    use super::*;
+    use crate::adapters::journal::{Mode, SqliteJournal};
+    use crate::ports::{Journal as _, JournalError};
+
+    const WITHOUT_SEAL: &str =
+        "DROP TABLE head_seal; DELETE FROM _sqlx_migrations WHERE version > 2; PRAGMA user_version = 2";
+
+    /// A journal as a version made it that sealed secrets only.
+    async fn older(path: &Path, first_schema: bool) {
+        let journal = SqliteJournal::open(path, None, Mode::Drive).await.expect("a journal");
+        journal.close().await.expect("closed");
+        let seal_key = crate::adapters::journal::files::seal_key_of(path).expect("its key");
+        let mut connection =
+            SqliteConnectOptions::new().filename(path).connect().await.expect("a connection");
+        raw_sql(WITHOUT_SEAL).execute(&mut connection).await.expect("done");
+        if first_schema {
+            let older = "DROP TABLE alert_sink; DELETE FROM _sqlx_migrations WHERE version > 1; PRAGMA user_version = 1";
+            raw_sql(older).execute(&mut connection).await.expect("done");
+        }
+        query("UPDATE journal SET seal_check = ?")
+            .bind(seal_key.open_check_value(b"salt").as_slice())
+            .execute(&mut connection)
+            .await
+            .expect("done");
+        raw_sql("UPDATE journal SET seal_salt = x'73616c74'").execute(&mut connection).await.expect("done");
+        connection.close().await.expect("closed");
+    }
+
+    #[tokio::test]
+    async fn a_journal_from_before_gets_its_seal_from_whoever_drives_and_keeps_it() {
+        for first_schema in [true, false] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("journal.db");
+            older(&path, first_schema).await;
+            let refused =
+                SqliteJournal::open(&path, None, Mode::Read).await.expect_err("a reader changes nothing");
+            assert!(refused.to_string().contains("from an older version of keyround"), "{refused}");
+            let journal = SqliteJournal::open(&path, None, Mode::Drive).await.expect("brought up to date");
+            journal.verify_history().await.expect("sealed");
+            let (pager, memory) =
+                ("pager".parse().expect("a name"), crate::core::alert::DeliveryState::new(0));
+            journal.remember_sink(&pager, &memory).await.expect("there is a table for it");
+            journal.close().await.expect("closed");
+
+            // Whoever takes the seal away cannot make the check value that goes without one.
+            let mut connection =
+                SqliteConnectOptions::new().filename(&path).connect().await.expect("a connection");
+            raw_sql(WITHOUT_SEAL).execute(&mut connection).await.expect("done");
+            connection.close().await.expect("closed");
+            let refused = SqliteJournal::open(&path, None, Mode::Drive).await.expect_err("it had a seal");
+            assert!(matches!(refused, JournalError::Unusable(_)), "{refused}");
+            assert!(
+                refused.to_string().contains("the seal over the end of its history was taken away"),
+                "{refused}"
+            );
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Opening a journal file: what is checked, in which order, before anything is written.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, query, query_as, query_scalar};
+
+use super::Mode;
+use super::chain::{GENESIS, Hash};
+use super::failure::{FULL, Failure, Operation};
+use super::files::{self, APPLICATION_ID, Draft, SCHEMA, SEALED_SCHEMA};
+use super::head;
+use super::schema::{self, Known};
+use super::seal::{HeadIs, SealKey};
+use super::verify::verify;
+use crate::ports::JournalError;
+
+/// How long one process waits for another one's transaction, which takes milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A folder that cannot be written to has no room for the files that readers share (`SQLITE_READONLY`, `SQLITE_CANTOPEN`),
+/// and neither has a full disk.
+const NO_ROOM_FOR_SHARED_FILES: [i32; 3] = [8, 14, FULL];
+
+/// Makes a journal, whole or not at all. If another process was faster, its journal stands.
+pub(super) async fn create(path: &Path, seal_key: &SealKey) -> Result<(), JournalError> {
+    files::refuse_orphaned_log(path)?;
+    let draft = Draft::beside(path)?;
+    fill(draft.path(), seal_key).await.map_err(|failure| failure.in_words(path, Operation::Making))?;
+    draft.publish(path)
+}
+
+async fn fill(path: &Path, seal_key: &SealKey) -> Result<(), Failure> {
+    let mut connection = writing(path).connect().await?;
+    keep_write_ahead_log(&mut connection).await?;
+    schema::migrate(&mut connection).await?;
+    head::begin(&mut connection, seal_key).await?;
+    // Closing moves everything from the write-ahead log into the file.
+    connection.close().await?;
+    Ok(())
+}
+
+/// Opens a journal that exists, checked. Nothing is written before every check is passed. Gives where the history ends.
+pub(super) async fn connect(
+    path: &Path,
+    seal_key: Option<&SealKey>,
+    mode: Mode,
+) -> Result<(SqliteConnection, (u64, Hash)), JournalError> {
+    let failed = |failure: Failure| failure.in_words(path, Operation::Opening);
+    let mut connection = match mode {
+        Mode::Drive | Mode::Operate => writing(path).connect().await.map_err(|error| failed(error.into()))?,
+        Mode::Read => connect_reader(path).await.map_err(failed)?,
+    };
+    match check(&mut connection, path, seal_key, mode).await {
+        Ok(end) => Ok((connection, end)),
+        Err(failure) => Err(failed(left(connection, failure).await)),
+    }
+}
+
+/// Takes the shared files away before the refusal is told: a connection that is only dropped is closed some time later,
+/// or never, when the process ends with the refusal.
+async fn left(connection: SqliteConnection, failure: Failure) -> Failure {
+    // Whatever closing has to say, it is not why the journal was refused.
+    drop(connection.close().await);
+    failure
+}
+
+async fn check(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    seal_key: Option<&SealKey>,
+    mode: Mode,
+) -> Result<(u64, Hash), Failure> {
+    let version = schema_version(connection, path).await?;
+    let old = version < SCHEMA;
+    if old && mode != Mode::Drive {
+        return Err(unusable(
+            path,
+            "is from an older version of keyround; `keyround run` or `rotate` brings it up to date",
+        ));
+    }
+    check_schema(connection, path, &Known::of(version).await?).await?;
+    if mode == Mode::Drive {
+        check_pages(connection, path).await?;
+    }
+    if let Some(seal_key) = seal_key {
+        check_seal_key(connection, path, version, seal_key).await?;
+    }
+    if mode == Mode::Read {
+        return Ok((0, GENESIS));
+    }
+    let end = check_history(connection, path, seal_key.filter(|_| version >= SEALED_SCHEMA)).await?;
+    if let Some(seal_key) = seal_key.filter(|_| old) {
+        head::migrate(connection, seal_key).await?;
+    }
+    keep_write_ahead_log(connection).await?;
+    Ok(end)
+}
+
+/// Checks again what others may have changed while it was open. Gives where the history ends.
+pub(super) async fn check_again(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    known: &Known,
+    seal_key: Option<&SealKey>,
+) -> Result<(u64, Hash), Failure> {
+    let version = schema_version(connection, path).await?;
+    check_schema(connection, path, known).await?;
+    if let Some(seal_key) = seal_key {
+        check_seal_key(connection, path, version, seal_key).await?;
+    }
+    check_history(connection, path, seal_key).await
+}
+
+/// Readers then go on while somebody writes. It is a property of the file, and has it already,
+/// unless the file comes from a backup.
+async fn keep_write_ahead_log(connection: &mut SqliteConnection) -> Result<(), Failure> {
+    query("PRAGMA journal_mode = WAL").execute(connection).await?;
+    Ok(())
+}
+
+/// How long a wipe waits for readers that are in the way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Patience {
+    /// Not at all: an append must not wait for a reader.
+    None,
+    /// For a moment, as the last thing before the file is closed.
+    Some,
+}
+
+/// Moves what is in the write-ahead log into the file and empties the log, so that what was erased is gone from the disk
+/// too. Gives whether it was done: a reader can be in the way.
+pub(super) async fn wipe_write_ahead_log(connection: &mut SqliteConnection, patience: Patience) -> bool {
+    let wait = match patience {
+        Patience::None => "PRAGMA busy_timeout = 0",
+        Patience::Some => "PRAGMA busy_timeout = 2000",
+    };
+    let waits = query(wait).execute(&mut *connection).await;
+    let wiped: Result<i64, sqlx::Error> =
+        query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+    // As it was, or appends would not wait for other writers.
+    let restored = query("PRAGMA busy_timeout = 5000").execute(connection).await;
+    waits.is_ok() && restored.is_ok() && matches!(wiped, Ok(0))
+}
+
+fn writing(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        // Less may lose the last commits when the power goes, and with them the intent of an effect.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .pragma("trusted_schema", "OFF")
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("secure_delete", "ON")
+        .disable_statement_logging()
+}
+
+/// Not SQLite's read-only mode: that leaves the files shared with a writer behind. This connection
+/// writes nothing and cleans up after itself.
+async fn connect_reader(path: &Path) -> Result<SqliteConnection, Failure> {
+    let options = || {
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
+        options.pragma("query_only", "ON").pragma("trusted_schema", "OFF").disable_statement_logging()
+    };
+    let failure = match begin_reading(options()).await {
+        Ok(connection) => return Ok(connection),
+        Err(failure) => failure,
+    };
+    // On a medium that cannot be written to, nobody else writes either: the file is read as it stands,
+    // unless a part of it is still in the write-ahead log, which would be passed over.
+    let no_room = failure.sqlite_code().is_some_and(|code| NO_ROOM_FOR_SHARED_FILES.contains(&code));
+    if no_room && !files::has_log(path) {
+        return begin_reading(options().immutable(true)).await;
+    }
+    Err(failure)
+}
+
+async fn begin_reading(options: SqliteConnectOptions) -> Result<SqliteConnection, Failure> {
+    let mut connection = options.connect().await?;
+    match query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await {
+        Ok(_) => Ok(connection),
+        Err(error) => Err(left(connection, error.into()).await),
+    }
+}
+
+async fn check_pages(connection: &mut SqliteConnection, path: &Path) -> Result<(), Failure> {
+    // Not quick_check: an index that says something else than its table leads to another row, or to none.
+    let found: String = query_scalar("PRAGMA integrity_check(1)").fetch_one(connection).await?;
+    match found.as_str() {
+        "ok" => Ok(()),
+        trouble => {
+            // SQLite's report has a title above it.
+            let trouble = trouble.lines().last().unwrap_or_default();
+            Err(unusable(path, &format!("is damaged ({trouble}); restore it from a backup")))
+        }
+    }
+}
+
+/// The version of the schema, which this version of keyround knows. The header was looked at before, but what counts may
+/// stand in the write-ahead log.
+async fn schema_version(connection: &mut SqliteConnection, path: &Path) -> Result<u32, Failure> {
+    let application: i64 = query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await?;
+    let schema: i64 = query_scalar("PRAGMA user_version").fetch_one(connection).await?;
+    if application != i64::from(APPLICATION_ID) {
+        return Err(unusable(path, "is not a keyround journal"));
+    }
+    let schema = u32::try_from(schema).unwrap_or(u32::MAX);
+    files::judge_schema(path, schema)?;
+    Ok(schema)
+}
+
+/// Before any of our own tables is read: another program's view or trigger would answer in its place.
+async fn check_schema(connection: &mut SqliteConnection, path: &Path, known: &Known) -> Result<(), Failure> {
+    match schema::foreign(connection, known).await? {
+        None => Ok(()),
+        Some(words) => Err(unusable(
+            path,
+            &format!("is damaged, or another program changed its schema: {words}; restore it from a backup"),
+        )),
+    }
+}
+
+async fn check_seal_key(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    version: u32,
+    seal_key: &SealKey,
+) -> Result<(), Failure> {
+    let (salt, value): (Vec<u8>, Vec<u8>) =
+        query_as("SELECT seal_salt, seal_check FROM journal").fetch_one(connection).await?;
+    let (kind, other) = match version >= SEALED_SCHEMA {
+        true => (HeadIs::Sealed, HeadIs::Open),
+        false => (HeadIs::Open, HeadIs::Sealed),
+    };
+    if seal_key.matches(kind, &salt, &value) {
+        return Ok(());
+    }
+    if seal_key.matches(other, &salt, &value) {
+        let what =
+            "is damaged: the seal over the end of its history was taken away; restore it from a backup";
+        return Err(unusable(path, what));
+    }
+    let journal = path.display();
+    let what_to_do = match files::has_next_seal_key(path) {
+        true => "`keyround journal rekey` was broken off: run it again",
+        false => "check [journal] seal_key, or the file seal.key beside it",
+    };
+    Err(Failure::Judged(JournalError::SealKey(format!(
+        "the journal {journal} was sealed with another seal key; {what_to_do}; nothing was touched"
+    ))))
+}
+
+/// A journal that lost its end would have things done again that were done, and one changed letter in it would have
+/// done to one key what is meant for another. So every event is looked at before anything is driven.
+async fn check_history(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    seal_key: Option<&SealKey>,
+) -> Result<(u64, Hash), Failure> {
+    match verify(connection, seal_key).await? {
+        Ok(end) => Ok(end),
+        Err(why) => Err(unusable(path, &format!("is damaged: {why}; restore it from a backup"))),
+    }
+}
+
+pub(super) fn unusable(path: &Path, what: &str) -> Failure {
+    let journal = path.display();
+    Failure::Judged(JournalError::Unusable(format!("the journal {journal} {what}; nothing was touched")))
+}

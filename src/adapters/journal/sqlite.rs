@@ -1,0 +1,451 @@
+//! The journal in a SQLite file: one machine, one process that drives, any number that look.
+//!
+//! **Invariant:** an append reads where the rotation stands and adds to it inside one
+//! `BEGIN IMMEDIATE` transaction. Without IMMEDIATE, two writers who both read first would have one
+//! of them fail in a way that no waiting cures.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use sqlx::{Connection as _, SqliteConnection, query, query_as, query_scalar};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+use super::appending::{add, begin, end, erase_secret, standing, store_secret};
+use super::chain::{admit, decode, hex, unreadable};
+use super::failure::{Failure, Operation};
+use super::files::{self, Found, InstanceLock};
+use super::open_file::{self, OpenFile};
+use super::opening::Patience;
+use super::verify::verify;
+use super::{Mode, SealKey, head, opening, read_only, this_process};
+use crate::core::alert::DeliveryState;
+use crate::core::ids::{RotationId, SinkName, Subject, VendorName};
+use crate::core::rotation::Event;
+use crate::core::secret::Secret;
+use crate::core::time::Timestamp;
+use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
+
+/// A journal in a file.
+#[derive(Debug)]
+pub struct SqliteJournal {
+    path: PathBuf,
+    writer: String,
+    mode: Mode,
+    seal_key: Option<SealKey>,
+    /// The seal key was found by a reader, who checks with it and opens no secret.
+    only_checks: bool,
+    /// One: SQLite has one writer, and a queue in front of it is better than its own waiting. `None` once it is closed.
+    file: Mutex<Option<OpenFile>>,
+}
+
+/// Where the seal key is.
+enum KeyFrom {
+    Given(SealKey),
+    /// In the file `seal.key` beside the journal.
+    Beside,
+    /// Out of reach.
+    Nowhere,
+}
+
+impl SqliteJournal {
+    /// Opens the journal at `path`; to drive or operate, it is made if there is none. Without a seal
+    /// key, the file `seal.key` beside the journal is used; a reader then opens no secrets.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable, unavailable, or in use by another process; a reader needs one that
+    /// exists.
+    pub async fn open(
+        path: &Path,
+        seal_key: Option<SealKey>,
+        mode: Mode,
+    ) -> Result<SqliteJournal, JournalError> {
+        SqliteJournal::open_with(path, seal_key.map_or(KeyFrom::Beside, KeyFrom::Given), mode).await
+    }
+
+    /// Opens a journal that exists, for an operator who cannot read its seal key: what operators say seals nothing.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable, unavailable, or not there.
+    pub async fn open_without_key(path: &Path) -> Result<SqliteJournal, JournalError> {
+        SqliteJournal::open_with(path, KeyFrom::Nowhere, Mode::Operate).await
+    }
+
+    async fn open_with(path: &Path, key: KeyFrom, mode: Mode) -> Result<SqliteJournal, JournalError> {
+        let found = files::inspect(path)?;
+        let makes_one = mode != Mode::Read && !matches!(key, KeyFrom::Nowhere);
+        if !makes_one && found == Found::Nothing {
+            return Err(JournalError::Unavailable(format!("there is no journal at {}", path.display())));
+        }
+        if found == Found::Nothing {
+            files::make_folder(path)?;
+        }
+        let writer = this_process();
+        let lock = match mode {
+            Mode::Drive => Some(InstanceLock::take(path, &writer)?),
+            Mode::Operate | Mode::Read => None,
+        };
+        // Looked at again: until it was locked, another process may have made it.
+        let found = files::inspect(path)?;
+        let seal_key = match (key, mode, found) {
+            (KeyFrom::Given(key), _, _) => Some(key),
+            (KeyFrom::Nowhere, _, _) => None,
+            // To look needs no key; with it, more can be checked.
+            (KeyFrom::Beside, Mode::Read, _) => return SqliteJournal::open_to_read(path, writer).await,
+            (KeyFrom::Beside, Mode::Drive | Mode::Operate, Found::Journal) => Some(files::seal_key_of(path)?),
+            (KeyFrom::Beside, Mode::Drive | Mode::Operate, Found::Nothing) => {
+                Some(files::seal_key_for_new(path)?)
+            }
+        };
+        if let (Found::Nothing, Some(key)) = (found, &seal_key) {
+            opening::create(path, key).await?;
+        }
+        SqliteJournal::connect(path, writer, mode, seal_key, lock).await
+    }
+
+    /// With the seal key beside the journal, if that can be read and is the journal's own; else without.
+    async fn open_to_read(path: &Path, writer: String) -> Result<SqliteJournal, JournalError> {
+        let Some(seal_key) = files::readable_seal_key(path) else {
+            return SqliteJournal::connect(path, writer, Mode::Read, None, None).await;
+        };
+        match SqliteJournal::connect(path, writer.clone(), Mode::Read, Some(seal_key), None).await {
+            Err(JournalError::SealKey(_)) => {
+                SqliteJournal::connect(path, writer, Mode::Read, None, None).await
+            }
+            opened => opened.map(|journal| SqliteJournal { only_checks: true, ..journal }),
+        }
+    }
+
+    async fn connect(
+        path: &Path,
+        writer: String,
+        mode: Mode,
+        seal_key: Option<SealKey>,
+        lock: Option<InstanceLock>,
+    ) -> Result<SqliteJournal, JournalError> {
+        let (connection, end) = opening::connect(path, seal_key.as_ref(), mode).await?;
+        if mode != Mode::Read {
+            files::keep_to_owner(path)?;
+        }
+        if mode == Mode::Drive {
+            files::sweep_drafts(path);
+        }
+        let file = OpenFile::new(connection, end, lock).await;
+        let mut file = file.map_err(|failure| failure.in_words(path, Operation::Opening))?;
+        if mode == Mode::Drive {
+            file.wipe_if_owed(Patience::None).await;
+        }
+        let (path, file) = (path.to_owned(), Mutex::new(Some(file)));
+        Ok(SqliteJournal { path, writer, mode, seal_key, only_checks: false, file })
+    }
+
+    /// The same journal, with its events said to be written by `writer` instead of `host:pid`.
+    #[must_use]
+    pub fn with_writer(self, writer: impl Into<String>) -> SqliteJournal {
+        SqliteJournal { writer: writer.into(), ..self }
+    }
+
+    fn unread(&self, failure: impl Into<Failure>) -> JournalError {
+        failure.into().in_words(&self.path, Operation::Reading)
+    }
+
+    async fn file(&self) -> Result<MappedMutexGuard<'_, OpenFile>, JournalError> {
+        MutexGuard::try_map(self.file.lock().await, Option::as_mut).map_err(|_| {
+            JournalError::Unavailable(format!(
+                "the journal {} is closed: keyround is stopping",
+                self.path.display()
+            ))
+        })
+    }
+
+    async fn connection(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, JournalError> {
+        Ok(MappedMutexGuard::map(self.file().await?, |file| &mut file.connection))
+    }
+
+    /// The key to seal or to open a secret with.
+    fn seal_key(&self) -> Result<&SealKey, JournalError> {
+        if self.only_checks {
+            let why = "the journal was opened to read: no secret can be sealed or opened";
+            return Err(JournalError::Unavailable(why.to_owned()));
+        }
+        self.seal_key.as_ref().ok_or_else(|| {
+            JournalError::Unavailable(
+                "the journal was opened without its seal key: no secret can be sealed or opened".to_owned(),
+            )
+        })
+    }
+
+    /// What is to be stored for the entry's secret. Sealed before the transaction begins.
+    fn sealed(&self, entry: &Entry<'_>) -> Result<Option<Vec<u8>>, JournalError> {
+        match (&entry.secret, entry.event) {
+            (SecretChange::Seal(secret), Event::Created { key, .. }) => {
+                Ok(Some(self.seal_key()?.seal(entry.rotation, key, secret)))
+            }
+            (SecretChange::Seal(_) | SecretChange::Keep | SecretChange::Erase, _) => Ok(None),
+        }
+    }
+
+    /// Appends in one transaction. Gives whether a sealed secret was erased.
+    async fn append_in(
+        &self,
+        file: &mut OpenFile,
+        entry: &Entry<'_>,
+        sealed: Option<Vec<u8>>,
+    ) -> Result<bool, Failure> {
+        let rotation = entry.rotation.to_string();
+        let (connection, mut checked) = file.parts(&self.path, self.seal_key.as_ref());
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        OpenFile::check(&mut transaction, &mut checked).await?;
+        admit(entry, standing(&mut transaction, &rotation).await?)?;
+        if let Event::Started { subject, at, .. } = entry.event {
+            begin(&mut transaction, &rotation, subject, *at).await?;
+        }
+        let end_of_history = add(&mut transaction, &rotation, entry, &self.writer).await?;
+        let erased = match (&entry.secret, sealed) {
+            (_, Some(sealed)) => store_secret(&mut transaction, &rotation, entry.number, &sealed).await?,
+            (SecretChange::Erase, None) => erase_secret(&mut transaction, &rotation).await?,
+            (SecretChange::Keep | SecretChange::Seal(_), None) => false,
+        };
+        if entry.ends {
+            end(&mut transaction, &rotation).await?;
+        }
+        if let Some(seal_key) = &self.seal_key {
+            head::seal(&mut transaction, seal_key).await?;
+        }
+        transaction.commit().await?;
+        file.moved(end_of_history);
+        Ok(erased)
+    }
+
+    /// The events of a rotation, in one transaction with the check that they are to be believed: a rotation is driven by
+    /// what is read here.
+    async fn read_in(
+        &self,
+        file: &mut OpenFile,
+        rotation: RotationId,
+    ) -> Result<Vec<(i64, String)>, Failure> {
+        let (connection, mut checked) = file.parts(&self.path, self.seal_key.as_ref());
+        let mut transaction = connection.begin().await?;
+        let rows = query_as("SELECT number, body FROM event WHERE rotation = ? ORDER BY number")
+            .bind(rotation.to_string())
+            .fetch_all(&mut *transaction)
+            .await?;
+        if self.mode == Mode::Drive {
+            OpenFile::check(&mut transaction, &mut checked).await?;
+        }
+        Ok(rows)
+    }
+
+    fn known(&self, rows: Result<Vec<KnownRow>, sqlx::Error>) -> Result<Vec<Known>, JournalError> {
+        let rows = rows.map_err(|error| self.unread(error))?;
+        rows.into_iter().map(|row| known(row).ok_or_else(|| self.damaged("a rotation"))).collect()
+    }
+
+    fn damaged(&self, what: &str) -> JournalError {
+        JournalError::Unusable(format!(
+            "the journal {} is damaged: {what} in it is not what keyround writes; restore it from a backup",
+            self.path.display()
+        ))
+    }
+
+    fn recorded(&self, row: RecordedRow) -> Result<Recorded, JournalError> {
+        let (position, rotation, number, writer, body, hash) = row;
+        let rotation: RotationId = rotation.parse().map_err(|_| self.damaged("a rotation id"))?;
+        let (position, number) = (position.cast_unsigned(), number.cast_unsigned());
+        let event = decode(&body).map_err(|why| unreadable(rotation, number, &why))?;
+        Ok(Recorded { position, rotation, number, writer, event, hash: hex(&hash) })
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    async fn append(&self, entry: Entry<'_>) -> Result<(), JournalError> {
+        if self.mode == Mode::Read {
+            return Err(read_only());
+        }
+        let sealed = self.sealed(&entry)?;
+        let mut file = self.file().await?;
+        let appended = self.append_in(&mut file, &entry, sealed).await;
+        let erased = appended.map_err(|failure| failure.in_words(&self.path, Operation::Appending))?;
+        if erased {
+            file.owe_wipe();
+        }
+        file.wipe_if_owed(Patience::None).await;
+        Ok(())
+    }
+
+    async fn read(&self, rotation: RotationId) -> Result<Vec<Event>, JournalError> {
+        let mut file = self.file().await?;
+        let rows = self.read_in(&mut file, rotation).await.map_err(|failure| self.unread(failure))?;
+        (1..)
+            .zip(rows)
+            .map(|(expected, (number, body))| {
+                if number.cast_unsigned() != expected {
+                    return Err(
+                        self.damaged(&format!("event {expected} of rotation {rotation} is missing, which"))
+                    );
+                }
+                decode(&body).map_err(|why| unreadable(rotation, expected, &why))
+            })
+            .collect()
+    }
+
+    async fn secret(&self, rotation: RotationId) -> Result<Option<Secret>, JournalError> {
+        let row: Option<(i64, Vec<u8>, String)> = query_as(
+            "SELECT number, box, body FROM sealed_secret JOIN event USING (rotation, number) WHERE rotation = ?",
+        )
+        .bind(rotation.to_string())
+        .fetch_optional(&mut *self.connection().await?)
+        .await
+        .map_err(|error| self.unread(error))?;
+        let Some((number, sealed, body)) = row else { return Ok(None) };
+        let event = decode(&body).map_err(|why| unreadable(rotation, number.cast_unsigned(), &why))?;
+        let opened = match &event {
+            Event::Created { key, .. } => self.seal_key()?.open(rotation, key, &sealed).ok(),
+            _ => None,
+        };
+        opened.map(Some).ok_or_else(|| self.damaged(&format!("the sealed secret of rotation {rotation}")))
+    }
+
+    async fn in_flight(&self) -> Result<Vec<Known>, JournalError> {
+        let rows = query_as(
+            "SELECT id, vendor, account, iam_user, started_at, ended FROM rotation WHERE ended = 0 \
+             ORDER BY started_at, id",
+        )
+        .fetch_all(&mut *self.connection().await?)
+        .await;
+        self.known(rows)
+    }
+
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError> {
+        let rows = query_as(
+            "SELECT id, vendor, account, iam_user, started_at, ended FROM rotation WHERE vendor = ifnull(?, vendor) \
+             ORDER BY started_at, id",
+        )
+        .bind(vendor.map(VendorName::as_str))
+        .fetch_all(&mut *self.connection().await?)
+        .await;
+        self.known(rows)
+    }
+
+    async fn history(
+        &self,
+        vendor: Option<&VendorName>,
+        since: Timestamp,
+    ) -> Result<Vec<Recorded>, JournalError> {
+        let rows: Vec<RecordedRow> = query_as(
+            "SELECT position, rotation, number, writer, body, hash FROM event JOIN rotation ON id = rotation \
+             WHERE vendor = ifnull(?, vendor) AND at >= ? ORDER BY position",
+        )
+        .bind(vendor.map(VendorName::as_str))
+        .bind(since.unix_seconds())
+        .fetch_all(&mut *self.connection().await?)
+        .await
+        .map_err(|error| self.unread(error))?;
+        rows.into_iter().map(|row| self.recorded(row)).collect()
+    }
+
+    async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
+        let rows: Vec<RecordedRow> = query_as(
+            "SELECT position, rotation, number, writer, body, hash FROM event WHERE position > ? ORDER BY position",
+        )
+        .bind(i64::try_from(position).unwrap_or(i64::MAX))
+        .fetch_all(&mut *self.connection().await?)
+        .await
+        .map_err(|error| self.unread(error))?;
+        rows.into_iter().map(|row| self.recorded(row)).collect()
+    }
+
+    async fn verify_history(&self) -> Result<(u64, String), JournalError> {
+        let mut connection = self.connection().await?;
+        match verify(&mut connection, self.seal_key.as_ref()).await.map_err(|failure| self.unread(failure))? {
+            Ok((events, hash)) => Ok((events, hex(&hash))),
+            Err(why) => Err(JournalError::Unusable(why)),
+        }
+    }
+
+    fn checks_seal(&self) -> bool {
+        self.seal_key.is_some()
+    }
+
+    async fn head(&self) -> Result<(u64, String), JournalError> {
+        let mut connection = self.connection().await?;
+        let (events, hash) = open_file::end(&mut connection).await.map_err(|error| self.unread(error))?;
+        Ok((events, hex(&hash)))
+    }
+
+    async fn tend(&self) {
+        if self.mode == Mode::Read {
+            return;
+        }
+        if let Ok(mut file) = self.file().await {
+            file.wipe_if_owed(Patience::None).await;
+        }
+    }
+
+    async fn close(&self) -> Result<(), JournalError> {
+        let Some(mut file) = self.file.lock().await.take() else { return Ok(()) };
+        if self.mode != Mode::Read {
+            file.owe_wipe();
+            file.wipe_if_owed(Patience::Some).await;
+        }
+        // With the last connection SQLite takes the log away. The lock is given up after that.
+        let closed = file.close().await;
+        closed.map_err(|error| Failure::from(error).in_words(&self.path, Operation::Closing))
+    }
+
+    async fn last_tick(&self) -> Result<Option<Timestamp>, JournalError> {
+        let tick: Option<i64> = query_scalar("SELECT last_tick FROM journal")
+            .fetch_one(&mut *self.connection().await?)
+            .await
+            .map_err(|error| self.unread(error))?;
+        Ok(tick.map(Timestamp::from_unix))
+    }
+
+    async fn record_tick(&self, at: Timestamp) -> Result<(), JournalError> {
+        if self.mode == Mode::Read {
+            return Err(read_only());
+        }
+        query("UPDATE journal SET last_tick = max(ifnull(last_tick, 0), ?)")
+            .bind(at.unix_seconds())
+            .execute(&mut *self.connection().await?)
+            .await
+            .map_err(|error| Failure::from(error).in_words(&self.path, Operation::RecordingTick))?;
+        Ok(())
+    }
+
+    async fn sink_memory(&self, sink: &SinkName) -> Result<Option<DeliveryState>, JournalError> {
+        let memory: Option<String> = query_scalar("SELECT memory FROM alert_sink WHERE name = ?")
+            .bind(sink.as_str())
+            .fetch_optional(&mut *self.connection().await?)
+            .await
+            .map_err(|error| self.unread(error))?;
+        let read = |memory: String| serde_json::from_str(&memory);
+        memory.map(read).transpose().map_err(|_| self.damaged("what a sink was told"))
+    }
+
+    async fn remember_sink(&self, sink: &SinkName, memory: &DeliveryState) -> Result<(), JournalError> {
+        if self.mode == Mode::Read {
+            return Err(read_only());
+        }
+        let memory = serde_json::to_string(memory).expect("a memory has nothing that JSON cannot say");
+        query("INSERT INTO alert_sink (name, memory) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET memory = excluded.memory")
+            .bind(sink.as_str())
+            .bind(memory)
+            .execute(&mut *self.connection().await?)
+            .await
+            .map_err(|error| Failure::from(error).in_words(&self.path, Operation::RememberingSink))?;
+        Ok(())
+    }
+}
+
+type KnownRow = (String, String, Option<String>, String, i64, bool);
+type RecordedRow = (i64, String, i64, String, String, Vec<u8>);
+
+fn known((id, vendor, account, iam_user, started_at, ended): KnownRow) -> Option<Known> {
+    let account = account.map(|name| name.parse().ok()).map_or(Some(None), |name| name.map(Some))?;
+    let subject = Subject { vendor: vendor.parse().ok()?, account, iam_user: iam_user.parse().ok()? };
+    let started_at = Timestamp::from_unix(started_at);
+    Some(Known { rotation: id.parse().ok()?, subject, started_at, ended })
+}

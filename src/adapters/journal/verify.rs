@@ -1,0 +1,178 @@
+//! Verifying a stored history, page by page, as of one moment.
+
+use sqlx::{Connection as _, SqliteConnection, query_as};
+
+use super::chain::{GENESIS, Hash, Link, Verifier, decode};
+use super::failure::Failure;
+use super::head::HeadSeal;
+use super::seal::SealKey;
+use crate::core::ids::AccountName;
+use crate::core::rotation::Event;
+use crate::core::time::Timestamp;
+
+/// How many rows of the history are held in memory at once.
+const PAGE_ROWS: i64 = 256;
+
+type ChainRow = (i64, String, i64, i64, String, bool, String, Vec<u8>);
+type DerivedRow = (String, String, Option<String>, String, i64, bool, String);
+
+/// The count and the hash of the whole, or a sentence on the first thing that does not fit.
+pub(super) type Verdict = Result<(u64, Hash), String>;
+
+/// Goes through all of it in one transaction, so that every page and the end are of one moment. With the seal key, the
+/// seal over the head is checked too.
+pub(super) async fn verify(
+    connection: &mut SqliteConnection,
+    seal_key: Option<&SealKey>,
+) -> Result<Verdict, Failure> {
+    let mut transaction = connection.begin().await?;
+    let mut seal = match seal_key {
+        Some(seal_key) => Some(Sealed::new(seal_key, HeadSeal::stored(&mut transaction).await?)),
+        None => None,
+    };
+    let mut verifier = Verifier::default();
+    loop {
+        let page: Vec<ChainRow> = query_as(
+            "SELECT position, rotation, number, at, writer, ends, body, hash FROM event \
+             WHERE position > ? ORDER BY position LIMIT ?",
+        )
+        .bind(verifier.events().cast_signed())
+        .bind(PAGE_ROWS)
+        .fetch_all(&mut *transaction)
+        .await?;
+        if page.is_empty() {
+            break;
+        }
+        let fits = |row: &ChainRow| {
+            follow(&mut verifier, row)?;
+            seal.as_mut().map_or(Ok(()), |seal| seal.follow(&verifier, &row.6))
+        };
+        if let Err(why) = page.iter().try_for_each(fits) {
+            return Ok(Err(why));
+        }
+    }
+    if let Err(why) = verify_end(&mut transaction, &verifier).await? {
+        return Ok(Err(why));
+    }
+    if let Some(Err(why)) = seal.map(Sealed::end) {
+        return Ok(Err(why));
+    }
+    let derived = verify_rotations(&mut transaction, &verifier).await?;
+    Ok(derived.map(|()| (verifier.events(), *verifier.hash())))
+}
+
+/// Compares the events with the seal over the head, as they go by.
+struct Sealed<'a> {
+    seal_key: &'a SealKey,
+    head: HeadSeal,
+    /// Whether the event at the place of the seal was the one that was sealed.
+    fits: bool,
+}
+
+impl<'a> Sealed<'a> {
+    fn new(seal_key: &'a SealKey, head: HeadSeal) -> Sealed<'a> {
+        let fits = head.events == 0 && head.covers(seal_key, &GENESIS);
+        Sealed { seal_key, head, fits }
+    }
+
+    fn follow(&mut self, verifier: &Verifier, body: &str) -> Result<(), String> {
+        let position = verifier.events();
+        if position == self.head.events {
+            self.fits = self.head.covers(self.seal_key, verifier.hash());
+        }
+        // A chain from before the seal over it that does not fit is told as that, and not by what follows.
+        if position > self.head.events && self.fits && !may_be_unsealed(body) {
+            return Err(format!(
+                "event {position} of the history was appended without the seal key, and is none that an operator can \
+                 append without it"
+            ));
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), String> {
+        match self.fits {
+            true => Ok(()),
+            false => Err(format!(
+                "the history was written by a program that does not hold the seal key: the seal over its first {} events \
+                 does not fit",
+                self.head.events
+            )),
+        }
+    }
+}
+
+/// Whether operators who cannot read the seal key may append it: what they say holds, resumes, acknowledges or ends a
+/// rotation, and begins none.
+fn may_be_unsealed(body: &str) -> bool {
+    matches!(
+        decode(body),
+        Ok(Event::Held { .. }
+            | Event::Resumed { .. }
+            | Event::Acknowledged { .. }
+            | Event::ReactivationAsked { .. }
+            | Event::IncidentDeclared { .. }
+            | Event::Abandoned { .. })
+    )
+}
+
+fn follow(verifier: &mut Verifier, row: &ChainRow) -> Result<(), String> {
+    let (position, rotation, number, at, writer, ends, body, hash) = row;
+    let (position, number) = (position.cast_unsigned(), number.cast_unsigned());
+    let link = Link { position, rotation, number, writer, ends: *ends, body };
+    verifier.follow(&link, hash, Timestamp::from_unix(*at))
+}
+
+/// A history whose end was cut off fits in itself; the journal's own row knows how long it was.
+async fn verify_end(
+    connection: &mut SqliteConnection,
+    verifier: &Verifier,
+) -> Result<Result<(), String>, Failure> {
+    let (told, head): (i64, Vec<u8>) =
+        query_as("SELECT events, head FROM journal").fetch_one(connection).await?;
+    let (told, kept) = (told.cast_unsigned(), verifier.events());
+    if told != kept {
+        let first = kept.min(told) + 1;
+        return Ok(Err(format!(
+            "event {first} of the history does not fit: the journal should hold {told} events and holds {kept}"
+        )));
+    }
+    if head != verifier.hash() {
+        return Ok(Err(format!(
+            "event {kept} of the history does not fit: it is not the one the history ended with"
+        )));
+    }
+    Ok(Ok(()))
+}
+
+/// What is derived from the events must say what they say: a rotation that is wrongly marked as
+/// ended would never be driven again.
+async fn verify_rotations(
+    connection: &mut SqliteConnection,
+    verifier: &Verifier,
+) -> Result<Result<(), String>, Failure> {
+    let rows: Vec<DerivedRow> = query_as(
+        "SELECT id, vendor, account, iam_user, started_at, ended, ifnull(body, '') \
+         FROM rotation LEFT JOIN event ON rotation = id AND number = 1 ORDER BY id",
+    )
+    .fetch_all(connection)
+    .await?;
+    if rows.len() != verifier.rotations() {
+        let (listed, told) = (rows.len(), verifier.rotations());
+        return Ok(Err(format!(
+            "the list of rotations does not fit: it has {listed}, the events tell of {told}"
+        )));
+    }
+    let wrong = rows.iter().find(|row| !agrees(row, verifier));
+    Ok(wrong.map_or(Ok(()), |(id, ..)| Err(format!("the entry of rotation {id} does not fit its events"))))
+}
+
+fn agrees(row: &DerivedRow, verifier: &Verifier) -> bool {
+    let (id, vendor, account, iam_user, started_at, ended, body) = row;
+    let Ok(Event::Started { subject, at, .. }) = decode(body) else { return false };
+    verifier.ended(id) == Some(*ended)
+        && subject.vendor.as_str() == vendor
+        && subject.account.as_ref().map(AccountName::as_str) == account.as_deref()
+        && subject.iam_user.as_str() == iam_user
+        && at.unix_seconds() == *started_at
+}

@@ -1,0 +1,414 @@
+//! What is wrong now: verdicts, seen as alerts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::alert::clock::ClockReading;
+use crate::core::alert::condition::{Condition, Topic};
+use crate::core::alert::findings::Findings;
+use crate::core::alert::keys::{Working, of_hold, of_keys, working};
+use crate::core::ids::{AccountName, IamUserName, RotationId, VendorName};
+use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
+use crate::core::schedule::{State, Verdict, old_key_counts};
+use crate::core::time::Timestamp;
+
+/// A step that failed this often in a row is worth a message. The first two waits, 5 s and 30 s, are
+/// for what passes by itself.
+const FAILURES_MIN: u32 = 3;
+/// The reasons of a verdict that say no more than that AWS gave no answer.
+const SILENCES: [&str; 2] = ["not_sent", "unanswered"];
+/// The reasons of a verdict on a visit that the journal ended.
+const JOURNAL: [&str; 2] = ["journal", "journal_unavailable"];
+
+/// What one alert is, for as long as it lasts: a topic and a user.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AlertKey(pub(super) String);
+
+impl AlertKey {
+    /// As it is sent to those who tell alerts apart by it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// What.
+    pub condition: Condition,
+    /// With whom; `None`: with keyround itself, or the account.
+    pub vendor: Option<VendorName>,
+    /// With which user of theirs.
+    pub iam_user: Option<IamUserName>,
+    /// In which account.
+    pub account: Option<AccountName>,
+    /// Whom to ask about the vendor.
+    pub owner: Option<String>,
+    /// The reason code, as in `status`.
+    pub reason: String,
+    /// What failed, what is safe, what to do: the sentence of `status`.
+    pub sentence: String,
+    /// The rotation that it is about.
+    pub rotation: Option<RotationId>,
+    /// Since when, as far as that is known.
+    pub since: Timestamp,
+}
+
+impl Alert {
+    /// An alert about keyround itself.
+    #[must_use]
+    pub fn of_house(condition: Condition, reason: &str, sentence: String, since: Timestamp) -> Alert {
+        Alert {
+            condition,
+            vendor: None,
+            iam_user: None,
+            account: None,
+            owner: None,
+            reason: reason.to_owned(),
+            sentence,
+            rotation: None,
+            since,
+        }
+    }
+
+    /// The key that stays the same while the alert gets worse or better.
+    #[must_use]
+    pub fn key(&self) -> AlertKey {
+        AlertKey(self.path(self.condition.topic().as_str()))
+    }
+
+    /// The key for those to whom a worse alert is another one.
+    #[must_use]
+    pub fn incident(&self) -> AlertKey {
+        AlertKey(self.path(self.condition.as_str()))
+    }
+
+    fn path(&self, first: &str) -> String {
+        let account = self.account.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+        let vendor = self.vendor.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+        let user = self.iam_user.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
+        format!("{first}{account}{vendor}{user}")
+    }
+}
+
+/// What one look at a user, or at a vendor without one, came to.
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
+    /// The vendor.
+    pub vendor: &'a VendorName,
+    /// Its user; `None`: a role, a vendor that is switched off, or a path that could not be listed.
+    pub iam_user: Option<&'a IamUserName>,
+    /// The user's account.
+    pub account: Option<&'a AccountName>,
+    /// Whom to ask about the vendor.
+    pub owner: Option<&'a str>,
+    /// The judgement.
+    pub verdict: &'a Verdict,
+    /// The judgement's sentence, with the command that helps.
+    pub sentence: String,
+    /// The rotation under way.
+    pub rotation: Option<&'a Rotation>,
+    /// Whether the visit failed.
+    pub failed: bool,
+    /// The user's keys, as far as this visit listed them.
+    pub keys: &'a [KeyMetadata],
+    /// When it did; `None`: it did not.
+    pub keys_listed_at: Option<Timestamp>,
+    /// It asked for them and got no answer, so what the journal knows of them is too old.
+    pub keys_unanswered: bool,
+    /// Since when the judgement has been this one, as far as this process saw.
+    pub since: Timestamp,
+}
+
+impl Seen<'_> {
+    fn is_silent(&self) -> bool {
+        self.rotation.is_none() && SILENCES.contains(&self.verdict.reason)
+    }
+
+    /// Whether the age of the user's key could be judged.
+    fn is_judged(&self) -> bool {
+        self.verdict.due_at.is_some() || self.verdict.state != State::Stuck
+    }
+
+    pub(super) fn alert(&self, condition: Condition, since: Timestamp) -> Alert {
+        Alert {
+            condition,
+            vendor: Some(self.vendor.clone()),
+            iam_user: self.iam_user.cloned(),
+            account: self.account.cloned(),
+            owner: self.owner.map(str::to_owned),
+            reason: self.verdict.reason.to_owned(),
+            sentence: self.sentence.clone(),
+            rotation: self.rotation.map(Rotation::id),
+            since,
+        }
+    }
+}
+
+/// What is wrong, and of whom that is known.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says of another thing whether it is known")]
+pub struct ActiveAlerts {
+    pub(super) firing: BTreeMap<AlertKey, Alert>,
+    known: BTreeMap<(VendorName, Option<IamUserName>), String>,
+    /// Those of `known` of whom it is not known whether they have an Active key.
+    keys_unknown: BTreeSet<(VendorName, Option<IamUserName>)>,
+    /// Those of `known` whose key's age could not be judged.
+    unjudged: BTreeSet<(VendorName, Option<IamUserName>)>,
+    unknown: BTreeSet<VendorName>,
+    whole: bool,
+    reviewed: bool,
+    aws_answers: bool,
+    journal_works: bool,
+    /// The accounts whose clock was compared with ours, and agrees.
+    agreeing_clocks: BTreeSet<Option<AccountName>>,
+}
+
+/// What is wrong, from what was seen.
+///
+/// `whole`: a full pass is behind us, so a user that was not seen is not there. Before that, one that did not answer
+/// is not judged: the others of its pass may not have been asked yet.
+#[must_use]
+pub fn active(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> ActiveAlerts {
+    // Before everybody was looked at, somebody may be left whose visit the journal will end.
+    let mut active = ActiveAlerts { whole, journal_works: whole, ..ActiveAlerts::default() };
+    let silent = seen.iter().filter(|seen| seen.is_silent());
+    let asked = seen.iter().filter(|seen| seen.rotation.is_none() && has_key(seen.verdict.state));
+    let nobody_answers =
+        whole && silent.clone().count() > 0 && silent.clone().count() == asked.clone().count();
+    active.aws_answers = asked.clone().count() > silent.clone().count();
+    if let Some(first) = silent.clone().next().filter(|_| nobody_answers) {
+        let count = silent.count();
+        let sentence = format!("AWS did not answer for any of {count} vendors' users: {}", first.sentence);
+        let since = seen.iter().filter(|seen| seen.is_silent()).map(|seen| seen.since).min();
+        let since = since.unwrap_or(now);
+        active.raise(Alert::of_house(Condition::Aws, first.verdict.reason, sentence, since));
+    }
+    for seen in seen {
+        let is_journal = JOURNAL.contains(&seen.verdict.reason);
+        let is_unknown = is_journal || (seen.is_silent() && (nobody_answers || !whole));
+        if is_journal {
+            let (reason, sentence) = (seen.verdict.reason, seen.sentence.clone());
+            active.raise(Alert::of_house(Condition::Journal, reason, sentence, seen.since));
+        }
+        if is_unknown || (seen.iam_user.is_none() && seen.failed) {
+            active.unknown.insert(seen.vendor.clone());
+        }
+        if !is_unknown {
+            let place = (seen.vendor.clone(), seen.iam_user.cloned());
+            let may_have_keys = has_key(seen.verdict.state) || seen.rotation.is_some();
+            if working(seen) == Working::NotChecked && may_have_keys {
+                active.keys_unknown.insert(place.clone());
+            }
+            if !seen.is_judged() {
+                active.unjudged.insert(place.clone());
+            }
+            active.known.insert(place, seen.sentence.clone());
+            for alert in alerts(seen, now) {
+                active.raise(alert);
+            }
+        }
+    }
+    active
+}
+
+pub(super) fn has_key(state: State) -> bool {
+    !matches!(state, State::Role | State::Unmanaged)
+}
+
+fn alerts(seen: &Seen<'_>, now: Timestamp) -> impl Iterator<Item = Alert> {
+    let alerts = [
+        of_age(seen, now),
+        of_rotation(seen),
+        of_reactivation(seen),
+        of_keys(seen),
+        of_hold(seen, now),
+        of_halves(seen),
+    ];
+    alerts.into_iter().flatten()
+}
+
+/// A rotation that is stuck or held is no excuse: the old key's age counts until it is set Inactive.
+fn of_age(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
+    let verdict = seen.verdict;
+    let by_date = || {
+        let counts = seen.rotation.is_none_or(|rotation| old_key_counts(rotation.stage()));
+        let is_past = |date: Option<Timestamp>| date.filter(|date| now >= *date && counts);
+        let overdue = is_past(verdict.overdue_at).map(|since| (Condition::Overdue, since));
+        overdue.or_else(|| is_past(verdict.due_at).map(|since| (Condition::Due, since)))
+    };
+    let (condition, since) = match verdict.state {
+        State::Warning => (Condition::Warning, seen.since),
+        State::Due => (Condition::Due, verdict.due_at.unwrap_or(now)),
+        State::Overdue => (Condition::Overdue, verdict.overdue_at.unwrap_or(now)),
+        State::Stuck | State::Held => by_date()?,
+        State::Ok | State::Rotating | State::Unmanaged | State::Role => return None,
+    };
+    Some(seen.alert(condition, since))
+}
+
+fn of_rotation(seen: &Seen<'_>) -> Option<Alert> {
+    let since = seen.rotation.map_or(seen.since, Rotation::since);
+    let is_orphan = seen.verdict.state == State::Unmanaged && seen.failed;
+    if seen.verdict.state == State::Stuck || is_orphan {
+        return Some(seen.alert(Condition::Stuck, since));
+    }
+    // It fails until it succeeds, also while its next attempt is under way. Where nobody tries any more, nothing fails.
+    let is_tried = matches!(seen.verdict.state, State::Rotating | State::Overdue);
+    let is_failing = is_tried && seen.rotation?.failures() >= FAILURES_MIN;
+    let since = seen.rotation.and_then(Rotation::failing_since).unwrap_or(since);
+    is_failing.then(|| seen.alert(Condition::Failed, since))
+}
+
+/// From the moment the vendor went back until the old key is Inactive again, or the rotation is over.
+fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
+    let rotation = seen.rotation?;
+    let went_back = match rotation.stage() {
+        Stage::Restore { .. } => true,
+        Stage::Soak { .. } | Stage::Deliver { .. } | Stage::HandOver { .. } | Stage::Verify { .. } => {
+            rotation.reactivations() > 0
+        }
+        Stage::Survey
+        | Stage::Create { .. }
+        | Stage::Suspect { .. }
+        | Stage::Discard { .. }
+        | Stage::Prove { .. }
+        | Stage::Cool { .. }
+        | Stage::Done { .. }
+        | Stage::Stuck { .. }
+        | Stage::Abandoned => false,
+    };
+    went_back.then(|| {
+        let (vendor, old) = (seen.vendor, rotation.old());
+        let known = rotation.known_keys().get(old);
+        let what = match known {
+            Some(known) if known.state == KeyState::Is(KeyStatus::Active) => {
+                format!("which was Active at {}", known.at)
+            }
+            _ => "which is being set Active and may still be Inactive".to_owned(),
+        };
+        let sentence = format!(
+            "the vendor {vendor} went back to the old key {old} or stopped answering; keyround gives back that key, {what}; \
+             ask the vendor; {}",
+            seen.sentence
+        );
+        Alert { sentence, ..seen.alert(Condition::Reactivated, rotation.since()) }
+    })
+}
+
+/// From the first write of a pair that was not completed until the pair is whole.
+fn of_halves(seen: &Seen<'_>) -> Option<Alert> {
+    let rotation = seen.rotation?;
+    let words = rotation.half_written()?;
+    let since = rotation.failing_since().unwrap_or(rotation.since());
+    let sentence = format!(
+        "{words}; keyround goes on writing the new pair, and sets no key Inactive before it is whole; if the vendor keeps \
+         refusing it, write one whole pair there by hand; {}",
+        seen.sentence
+    );
+    Some(Alert { sentence, ..seen.alert(Condition::HalfWritten, since) })
+}
+
+impl ActiveAlerts {
+    /// What is known when nobody could be looked at: this, and of everything else nothing.
+    #[must_use]
+    pub fn only(alert: Alert) -> ActiveAlerts {
+        let mut active = ActiveAlerts::default();
+        active.raise(alert);
+        active
+    }
+
+    /// What of it is about what keyround works with; of everything else nothing is known.
+    #[must_use]
+    pub fn of_house(&self) -> ActiveAlerts {
+        let mut active = ActiveAlerts::default();
+        let topics = [Topic::Journal, Topic::SealKey, Topic::Aws, Topic::Clock];
+        let of_house = self.firing().filter(|alert| topics.contains(&alert.condition.topic()));
+        of_house.for_each(|alert| active.raise(alert.clone()));
+        active
+    }
+
+    /// The same, but that the journal is written again is not known.
+    #[must_use]
+    pub fn without_journal(&self) -> ActiveAlerts {
+        ActiveAlerts { journal_works: false, ..self.clone() }
+    }
+
+    /// What is wrong.
+    pub fn firing(&self) -> impl Iterator<Item = &Alert> {
+        self.firing.values()
+    }
+
+    /// Adds what was seen elsewhere than in a visit.
+    pub fn raise(&mut self, alert: Alert) {
+        self.firing.insert(alert.key(), alert);
+    }
+
+    /// The same, with what the review found.
+    #[must_use]
+    pub fn with_review(mut self, findings: &Findings) -> ActiveAlerts {
+        findings.alerts.iter().for_each(|alert| self.raise(alert.clone()));
+        ActiveAlerts { reviewed: findings.is_whole, ..self }
+    }
+
+    /// The same, with what the comparisons of our clock came to.
+    #[must_use]
+    pub fn with_clocks<'a>(mut self, readings: impl IntoIterator<Item = &'a ClockReading>) -> ActiveAlerts {
+        for reading in readings {
+            match reading.alert() {
+                Some(alert) => self.raise(alert),
+                None => drop(self.agreeing_clocks.insert(reading.account.clone())),
+            }
+        }
+        self
+    }
+
+    fn end_of_users(&self, told: &Alert, vendor: &VendorName) -> Option<String> {
+        let place = (vendor.clone(), told.iam_user.clone());
+        let is_open = match told.condition.topic() {
+            Topic::NoWorkingKey => self.keys_unknown.contains(&place),
+            Topic::Age => self.unjudged.contains(&place),
+            _ => false,
+        };
+        match self.known.get(&place) {
+            Some(_) if is_open => None,
+            Some(sentence) => Some(sentence.clone()),
+            None if self.whole && !self.unknown.contains(vendor) => {
+                Some("the configuration does not name it any more".to_owned())
+            }
+            None => None,
+        }
+    }
+
+    /// Whether what was told is over, and what there is to say of it now.
+    pub(super) fn end_of(&self, told: &Alert) -> Option<String> {
+        if let Some(firing) = self.firing.get(&told.key()) {
+            // What got worse is not over, whoever listens to the worse.
+            return (firing.condition < told.condition).then(|| firing.sentence.clone());
+        }
+        let over = |known: bool, sentence: &str| known.then(|| sentence.to_owned());
+        match told.condition.topic() {
+            Topic::Age
+            | Topic::Rotation
+            | Topic::Reactivated
+            | Topic::News
+            | Topic::NoWorkingKey
+            | Topic::HalfWritten
+            | Topic::Held => match &told.vendor {
+                Some(vendor) => self.end_of_users(told, vendor),
+                None => over(true, "there is nothing left of it"),
+            },
+            Topic::Aws => over(self.aws_answers, "AWS answers again"),
+            Topic::Journal => over(self.journal_works, "the journal is read and written again"),
+            Topic::SealKey => over(self.journal_works, "the seal key is read again"),
+            Topic::RootKey | Topic::Audit => over(self.reviewed, "the review does not find it any more"),
+            Topic::Clock => {
+                let agrees = self.agreeing_clocks.contains(&told.account);
+                over(agrees, "this machine's clock agrees with that of AWS again")
+            }
+        }
+    }
+}

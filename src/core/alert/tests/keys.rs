@@ -1,0 +1,201 @@
+//! Alerts for users without an Active key and for rotations on hold, and the sentences about keys.
+
+use super::*;
+use crate::core::ids::AccessKeyId;
+use crate::core::rotation::{Because, Intent, KeyStatus, Verification};
+
+const OLD: &str = "AKIAOLD0000000000001";
+const NEW: &str = "AKIANEW0000000000001";
+
+fn key(id: &str, status: KeyStatus) -> KeyMetadata {
+    KeyMetadata { id: id.parse().expect("a key id"), status, created_at: Timestamp::EPOCH }
+}
+
+fn listed(keys: &[KeyMetadata], at: Timestamp) -> Event {
+    Event::Listed { keys: keys.to_vec(), at }
+}
+
+/// A rotation that began at `now()` and came to its soak.
+fn soaking() -> Vec<Event> {
+    let (new, at): (AccessKeyId, _) = (NEW.parse().expect("a key id"), now());
+    let probed = Event::Probed { at };
+    vec![
+        listed(&[key(OLD, KeyStatus::Active)], at),
+        Event::Created { key: new.clone(), at, request_id: None },
+        probed.clone(),
+        probed.clone(),
+        probed,
+        Event::Intended { intent: Intent::Deliver { key: new, round: 1 }, at },
+        Event::Delivered { at },
+        Event::Verified { by: Verification::Asked, at },
+    ]
+}
+
+fn cooling() -> Vec<Event> {
+    let because = Because::Superseded { by: NEW.parse().expect("a key id"), verified_at: now() };
+    let intent = Intent::Deactivate { key: OLD.parse().expect("a key id"), because };
+    let mut events = soaking();
+    events.push(Event::Intended { intent, at: now() });
+    events.push(Event::Deactivated { at: now(), request_id: None });
+    events
+}
+
+fn rotation_after(events: &[Event]) -> Rotation {
+    let mut rotation = rotation(0);
+    for event in events {
+        crate::core::rotation::samples::happen(&mut rotation, event).expect("a legal life");
+    }
+    rotation
+}
+
+fn of(state: State, events: &[Event]) -> User {
+    User { rotation: Some(rotation_after(events)), ..User::new("acme", state) }
+}
+
+fn alert_of(user: &User, condition: Condition, at: Timestamp) -> Option<Alert> {
+    let active = active(&[user.seen()], true, at);
+    active.firing().find(|alert| alert.condition == condition).cloned()
+}
+
+#[test]
+fn a_user_without_an_active_key_is_told_of_whatever_its_rotation_waits_for() {
+    let (active, inactive) = (KeyStatus::Active, KeyStatus::Inactive);
+    let at = now() + HOUR;
+    for (keys, is_told) in [
+        (vec![], true),
+        (vec![key(OLD, inactive)], true),
+        (vec![key(OLD, inactive), key(NEW, KeyStatus::Expired)], true),
+        (vec![key(OLD, inactive), key(NEW, active)], false),
+        (vec![key(OLD, active)], false),
+    ] {
+        for (state, events) in
+            [(State::Unmanaged, None), (State::Rotating, Some(soaking())), (State::Stuck, Some(cooling()))]
+        {
+            let rotation = events.map(|events| rotation_after(&events));
+            let user =
+                User { rotation, keys: keys.clone(), keys_listed_at: Some(at), ..User::new("acme", state) };
+            let alert = alert_of(&user, Condition::NoWorkingKey, at);
+            assert_eq!(alert.is_some(), is_told, "{state}: {keys:?}");
+            for (alert, key) in alert.iter().zip(&keys) {
+                let named =
+                    format!("{} was {} at {at}", key.id, crate::core::schedule::status_word(key.status));
+                assert!(alert.sentence.contains(&named), "{}", alert.sentence);
+                assert_eq!(alert.condition.severity(), Severity::Critical);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_journal_knows_of_keys_is_told_where_nobody_lists_them() {
+    let both = [key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
+    let dead = [cooling(), vec![listed(&both, now() + HOUR)]].concat();
+    let switched_off = of(State::Unmanaged, &dead);
+    let alert = alert_of(&switched_off, Condition::NoWorkingKey, now() + HOUR * 2).expect("told");
+    assert_eq!(alert.since, now(), "since this process saw it, or before");
+    assert!(
+        alert.sentence.contains(&format!("{NEW} was Inactive at {}", now() + HOUR)),
+        "{}",
+        alert.sentence
+    );
+    assert_eq!(alert_of(&of(State::Rotating, &cooling()), Condition::NoWorkingKey, now()), None);
+    assert_eq!(alert_of(&User::new("acme", State::Stuck), Condition::NoWorkingKey, now()), None);
+}
+
+#[test]
+fn that_a_key_works_again_is_told_when_it_was_seen() {
+    let mut route = Route::new(Style::Incidents, &["no-working-key"]);
+    let user = |status, listed_at| {
+        [User { keys: vec![key(OLD, status)], keys_listed_at: listed_at, ..User::new("acme", State::Stuck) }]
+    };
+    assert_eq!(route.hears(&user(KeyStatus::Inactive, Some(now())), now()), ["+no-working-key/acme"]);
+    assert_eq!(route.hears(&user(KeyStatus::Active, None), now() + HOUR), [""; 0], "nobody looked");
+    assert_eq!(route.hears(&user(KeyStatus::Active, Some(now())), now() + HOUR), ["-no-working-key/acme"]);
+}
+
+#[test]
+fn what_the_journal_knew_before_ends_no_alert_where_a_later_listing_had_no_answer() {
+    let mut route = Route::new(Style::Incidents, &["no-working-key"]);
+    let stuck = |keys: Vec<KeyMetadata>, keys_listed_at, keys_unanswered| {
+        [User { keys, keys_listed_at, keys_unanswered, ..of(State::Stuck, &soaking()) }]
+    };
+    let off = vec![key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
+    let told = route.hears(&stuck(off, Some(now() + HOUR), false), now() + HOUR);
+    assert_eq!(told, ["+no-working-key/acme"]);
+    let told = route.hears(&stuck(Vec::new(), None, true), now() + HOUR * 2);
+    assert_eq!(told, [""; 0], "the journal's listing is older");
+}
+
+#[test]
+fn what_the_journal_knew_before_ends_no_alert_of_a_vendor_that_is_switched_off() {
+    let off = vec![key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
+    let listed = User { keys: off, keys_listed_at: Some(now() + HOUR), ..of(State::Rotating, &soaking()) };
+    let mut route = Route::new(Style::Incidents, &["no-working-key"]);
+    assert_eq!(route.hears(&[listed], now() + HOUR), ["+no-working-key/acme"]);
+    let told = route.hears(&[of(State::Unmanaged, &soaking())], now() + HOUR * 2);
+    assert_eq!(told, [""; 0], "nothing was listed since");
+}
+
+#[test]
+fn a_hold_is_told_after_a_day_also_without_an_end() {
+    for until in [None, Some(now() + HOUR * 900)] {
+        let held = Event::Held { until, by: "ops".to_owned(), why: "freeze".to_owned(), at: now() + HOUR };
+        let user = of(State::Held, &[soaking(), vec![held]].concat());
+        let alert = |at| alert_of(&user, Condition::Held, at).map(|alert| alert.since);
+        assert_eq!(alert(now() + HOUR * 24), None);
+        assert_eq!(alert(now() + HOUR * 25), Some(now() + HOUR), "{until:?}");
+    }
+}
+
+#[test]
+fn a_vendor_that_is_switched_off_over_a_rotation_is_told_after_a_day_or_at_once_where_the_old_key_is_inactive()
+ {
+    let (soaking, cooling) = (of(State::Unmanaged, &soaking()), of(State::Unmanaged, &cooling()));
+    for (user, at, is_told) in [
+        (&soaking, now() + HOUR * 23, false),
+        (&soaking, now() + HOUR * 24, true),
+        (&cooling, now() + HOUR, true),
+    ] {
+        assert_eq!(alert_of(user, Condition::Held, at).is_some(), is_told, "{at}");
+    }
+}
+
+#[test]
+fn an_old_key_is_overdue_until_it_is_inactive_whoever_holds_its_rotation() {
+    for (state, events, is_told) in [
+        (State::Held, soaking(), true),
+        (State::Stuck, soaking(), true),
+        (State::Held, cooling(), false),
+        (State::Stuck, cooling(), false),
+    ] {
+        assert_eq!(alert_of(&of(state, &events), Condition::Overdue, now()).is_some(), is_told, "{state}");
+    }
+}
+
+#[test]
+fn that_the_old_key_is_active_again_is_said_after_aws_answered() {
+    let at = now() + HOUR;
+    let asked =
+        Event::ReactivationAsked { by: "ops".to_owned(), why: "outage".to_owned(), exposed: false, at };
+    let intended = Event::Intended { intent: Intent::Reactivate { key: OLD.parse().expect("a key id") }, at };
+    let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
+    let lost = Event::Unanswered { doing: EffectKind::Reactivate, doubt, at };
+    let before = [cooling(), vec![asked, intended, lost]].concat();
+    let alert = alert_of(&of(State::Rotating, &before), Condition::Reactivated, at).expect("told");
+    assert!(alert.sentence.contains("may still be Inactive"), "{}", alert.sentence);
+    let after = [before, vec![Event::Reactivated { at: at + HOUR }]].concat();
+    let alert = alert_of(&of(State::Rotating, &after), Condition::Reactivated, at + HOUR).expect("told");
+    assert!(alert.sentence.contains(&format!("which was Active at {}", at + HOUR)), "{}", alert.sentence);
+}
+
+#[test]
+fn what_fails_is_told_with_the_time_of_its_first_failure() {
+    let failure = |secs| {
+        let doubt =
+            Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
+        Event::Unanswered { doing: EffectKind::List, doubt, at: now() + Duration::from_secs(secs) }
+    };
+    let user = of(State::Rotating, &[failure(10), failure(20), failure(60)]);
+    let alert = alert_of(&user, Condition::Failed, now() + HOUR * 5).expect("told");
+    assert_eq!(alert.since, now() + Duration::from_secs(10));
+}

@@ -1,0 +1,164 @@
+//! Answers that were lost, and memories that could not be read.
+
+use super::*;
+
+#[test]
+fn what_may_have_been_told_is_told_again_and_told_to_be_over_once() {
+    for style in STYLES {
+        let mut route = Route::new(style, &["overdue", "stuck"]);
+        let overdue = [User::new("acme", State::Overdue)];
+        route.loses(&overdue, now());
+        assert_eq!(route.hears(&overdue, now() + HOUR), ["+overdue/acme"], "{style:?}");
+        assert_eq!(route.hears(&[], now() + HOUR * 2), ["-overdue/acme"], "{style:?}");
+
+        route.loses(&overdue, now() + HOUR * 3);
+        assert_eq!(route.hears(&[], now() + HOUR * 4), ["-overdue/acme"], "{style:?}");
+        assert_eq!(route.hears(&[], now() + HOUR * 5), [""; 0], "{style:?}");
+    }
+}
+
+#[test]
+fn an_end_that_may_have_been_told_is_told_again_or_that_it_began_again() {
+    for style in STYLES {
+        let mut route = Route::new(style, &["overdue"]);
+        let overdue = [User::new("acme", State::Overdue)];
+        assert_eq!(route.hears(&overdue, now()), ["+overdue/acme"]);
+        route.loses(&[], now() + HOUR);
+        let mut other = Route { policy: route.policy.clone(), memory: route.memory.clone() };
+        assert_eq!(other.hears(&[], now() + HOUR * 2), ["-overdue/acme"], "{style:?}");
+        assert_eq!(route.hears(&overdue, now() + HOUR * 2), ["+overdue/acme"], "{style:?}");
+        assert_eq!(route.hears(&[], now() + HOUR * 3), ["-overdue/acme"], "{style:?}");
+    }
+}
+
+#[test]
+fn a_repetition_that_was_lost_leaves_no_doubt_that_the_sink_knows() {
+    let mut route = Route::new(Style::Messages, &["overdue"]);
+    let overdue = [User::new("acme", State::Overdue)];
+    assert_eq!(route.hears(&overdue, now()), ["+overdue/acme"]);
+    route.loses(&overdue, now() + REPEAT);
+    assert_eq!(route.hears(&overdue, now() + REPEAT + HOUR), ["~overdue/acme"]);
+    assert_eq!(route.hears(&overdue, now() + REPEAT + HOUR * 2), [""; 0]);
+}
+
+#[test]
+fn who_may_have_heard_of_the_worse_is_told_that_it_is_the_lesser_again() {
+    let mut mail = Route::new(Style::Messages, &["warning", "overdue"]);
+    let warning = [User::new("acme", State::Warning)];
+    assert_eq!(mail.hears(&warning, now()), ["+warning/acme"]);
+    mail.loses(&[User::new("acme", State::Overdue)], now() + HOUR);
+    assert_eq!(mail.hears(&warning, now() + HOUR * 2), ["+warning/acme", "-overdue/acme"]);
+    assert_eq!(mail.hears(&warning, now() + HOUR * 3), [""; 0]);
+}
+
+#[test]
+fn an_incident_whose_end_was_not_taken_when_it_got_worse_is_closed_later() {
+    let mut pager = Route::new(Style::Incidents, &["warning", "overdue"]);
+    let (warning, overdue) = ([User::new("acme", State::Warning)], [User::new("acme", State::Overdue)]);
+    assert_eq!(pager.hears(&warning, now()), ["+warning/acme"]);
+    let notifications = pager.notifications(&overdue, true, now() + HOUR);
+    let [opening, closing] = &notifications[..] else { panic!("{notifications:#?}") };
+    pager.take(std::slice::from_ref(opening), now() + HOUR);
+    pager.memory.refused(closing, None, now() + HOUR);
+    let mut other = Route { policy: pager.policy.clone(), memory: pager.memory.clone() };
+    assert_eq!(pager.hears(&overdue, now() + HOUR * 2), ["-warning/acme"]);
+    assert_eq!(pager.hears(&[], now() + HOUR * 3), ["-overdue/acme"]);
+    assert_eq!(other.hears(&warning, now() + HOUR * 2), ["-overdue/acme"], "the first one is open still");
+    assert_eq!(other.hears(&[], now() + HOUR * 3), ["-warning/acme"]);
+}
+
+#[test]
+fn a_shared_incident_that_may_be_open_is_the_one_that_is_opened_and_closed() {
+    let many: Vec<User> = (0..20).map(|n| User::new(&format!("v{n:03}"), State::Overdue)).collect();
+    let mut pager = Route::new(Style::Incidents, &["overdue"]);
+    let lost = pager.loses(&many, now());
+    // The first of them, after whom it was named, is over before the pager answers again.
+    let again = pager.notifications(&many[1..], true, now() + HOUR);
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].incident, lost.incident);
+    pager.take(&again, now() + HOUR);
+    let closed = pager.notifications(&[], true, now() + HOUR * 2);
+    let incidents: Vec<_> = closed.iter().map(|notification| notification.incident.clone()).collect();
+    assert_eq!(incidents, [lost.incident]);
+}
+
+#[test]
+fn a_memory_that_was_gone_on_with_is_all_there_is_and_one_that_was_begun_is_joined() {
+    let mut route = Route::new(Style::Messages, &["overdue", "journal"]);
+    assert_eq!(route.hears(&[User::new("acme", State::Overdue)], now()), ["+overdue/acme"]);
+    let kept = DeliveryState { cursor: 7, ..route.memory.clone() };
+    assert_eq!(route.hears(&[], now() + HOUR), ["-overdue/acme"]);
+    assert_eq!(kept.clone().and_then(route.memory.clone()), route.memory, "the end is remembered");
+
+    route.memory = DeliveryState::part();
+    assert_eq!(route.hears(&[User::stuck("acme", "journal")], now()), ["+journal/"]);
+    let joined = kept.and_then(route.memory);
+    let told: Vec<&str> = joined.told.keys().map(AlertKey::as_str).collect();
+    assert_eq!(told, ["age/acme/user-acme", "journal"]);
+    assert_eq!((joined.is_part, joined.cursor), (false, 7));
+}
+
+#[test]
+fn of_a_journal_it_is_known_that_it_works_when_everybody_was_looked_at() {
+    let mut route = Route::new(Style::Messages, &["journal"]);
+    assert_eq!(route.hears(&[User::stuck("acme", "journal_unavailable")], now()), ["+journal/"]);
+    assert_eq!(route.hears_of_a_part(&[], now() + HOUR), [""; 0], "nobody was looked at yet");
+    let zeta = [User::new("zeta", State::Ok)];
+    assert_eq!(route.hears_of_a_part(&zeta, now() + HOUR), [""; 0], "acme was not looked at yet");
+    let all = [User::new("acme", State::Ok), User::new("zeta", State::Ok)];
+    let seen: Vec<Seen<'_>> = all.iter().map(User::seen).collect();
+    let unwritten = active(&seen, true, now()).without_journal();
+    assert_eq!(decide(&route.policy, &route.memory, &unwritten, &[], now() + HOUR), []);
+    assert_eq!(route.hears(&all, now() + HOUR), ["-journal/"]);
+}
+
+#[test]
+fn what_is_being_told_is_in_doubt_until_the_answer_is_there() {
+    for style in STYLES {
+        let mut route = Route::new(style, &["overdue"]);
+        let overdue = [User::new("acme", State::Overdue)];
+        // The process ended before it knew what came of it: the sink is told again, or that it is over.
+        let notifications = route.notifications(&overdue, true, now());
+        route.memory.is_being_told(style, &notifications[0], now());
+        let mut other = Route { policy: route.policy.clone(), memory: route.memory.clone() };
+        assert_eq!(route.hears(&overdue, now() + HOUR), ["+overdue/acme"], "{style:?}");
+        assert_eq!(other.hears(&[], now() + HOUR), ["-overdue/acme"], "{style:?}");
+        assert_eq!(other.hears(&[], now() + HOUR * 2), [""; 0], "{style:?}");
+    }
+}
+
+#[test]
+fn a_wait_by_a_clock_that_was_far_ahead_is_not_waited_for() {
+    let mut route = Route::new(Style::Messages, &["overdue"]);
+    let overdue = [User::new("acme", State::Overdue)];
+    let ahead = now() + HOUR * 19;
+    let notifications = route.notifications(&overdue, true, ahead);
+    route.memory.refused(&notifications[0], None, ahead);
+    let waits_until = route.memory.not_before;
+    let active = active(&[overdue[0].seen()], true, now());
+    assert_eq!(route.hears(&overdue, waits_until.minus(Duration::from_secs(1))), [""; 0]);
+    assert_eq!(next_time(&route.policy, &route.memory, &active, ahead), waits_until);
+    assert_eq!(next_time(&route.policy, &route.memory, &active, now()), Timestamp::NEVER, "it is told");
+    assert_eq!(route.hears(&overdue, now()), ["+overdue/acme"]);
+}
+
+#[test]
+fn what_a_clock_that_was_far_ahead_told_is_repeated_in_time() {
+    let mut route = Route::new(Style::Messages, &["overdue"]);
+    let overdue = [User::new("acme", State::Overdue)];
+    assert_eq!(route.hears(&overdue, now() + REPEAT * 400), ["+overdue/acme"]);
+    let active = active(&[overdue[0].seen()], true, now());
+    assert_eq!(next_time(&route.policy, &route.memory, &active, now()), now() + REPEAT);
+    assert_eq!(route.hears(&overdue, now()), ["~overdue/acme"]);
+    assert_eq!(route.hears(&overdue, now() + HOUR), [""; 0]);
+    assert_eq!(route.hears(&overdue, now() + REPEAT), ["~overdue/acme"]);
+}
+
+impl Route {
+    /// Is told, hears the first of it, and the answer does not arrive.
+    fn loses(&mut self, users: &[User], at: Timestamp) -> Notification {
+        let first = self.notifications(users, true, at).swap_remove(0);
+        self.memory.lost(self.policy.style, &first, None, at);
+        first
+    }
+}

@@ -1,0 +1,228 @@
+//! The names of things, one type each, so that no function can be given the wrong one.
+//!
+//! **Invariant:** a value of these types has passed the check that its type documents; code that
+//! holds one never checks again.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::time::Timestamp;
+
+/// A name that does not have the shape its kind demands.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{text:?} is not {kind}: {demand}")]
+pub struct BadName {
+    kind: &'static str,
+    demand: &'static str,
+    text: String,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $demand:literal, $accepts:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadName;
+
+            fn from_str(text: &str) -> Result<Self, BadName> {
+                let accepts: fn(&str) -> bool = $accepts;
+                if accepts(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    let text = text.chars().take(80).collect();
+                    Err(BadName { kind: $kind, demand: $demand, text })
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+
+            fn try_from(text: String) -> Result<Self, BadName> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// The public half of an access key (`AKIA…`). Not a secret: it may be logged and shown.
+    ///
+    /// IAM's model: 16 to 128 word characters.
+    AccessKeyId, "an access key id", "16 to 128 letters, digits or underscores",
+    |text| (16..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+name! {
+    /// The name of an IAM user, without its path.
+    ///
+    /// IAM's model: 1 to 64 of word characters and `+=,.@-`.
+    IamUserName, "an IAM user name", "1 to 64 letters, digits or any of _+=,.@-",
+    |text| (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
+}
+
+name! {
+    /// The name of a vendor, as in `[vendor.NAME]`. It becomes a metric label and a part of sentences.
+    VendorName, "a vendor name", "1 to 64 letters, digits, - or _",
+    is_word
+}
+
+name! {
+    /// The name of an account, as in `[account.NAME]`.
+    AccountName, "an account name", "1 to 64 letters, digits, - or _",
+    is_word
+}
+
+name! {
+    /// The name of somebody who is told, as in `[alert.NAME]`.
+    SinkName, "an alert name", "1 to 64 letters, digits, - or _",
+    is_word
+}
+
+name! {
+    /// The twelve digits of an AWS account.
+    AccountId, "an AWS account id", "exactly twelve digits",
+    |text| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// The IAM user whose key is rotated, in the account that holds it.
+///
+/// The account is the name from the configuration; `None` is the account of the ambient credentials.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Subject {
+    /// The vendor that was given this user's key.
+    pub vendor: VendorName,
+    /// `[account.NAME]`, or `None` for the account of the ambient credentials.
+    pub account: Option<AccountName>,
+    /// The vendor's own IAM user.
+    pub iam_user: IamUserName,
+}
+
+/// An IAM user of an account, whichever vendor has it: vendors are renamed, users are not.
+pub type Who = (Option<AccountName>, IamUserName);
+
+impl Subject {
+    /// The user, without the vendor.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        (self.account.clone(), self.iam_user.clone())
+    }
+}
+
+/// One rotation of one key. Sorts by the time it began.
+///
+/// The id is a function of what is rotated and when that began, not of dice: a start that is
+/// written twice is the same rotation, and a simulation has the same ids each time.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RotationId(uuid::Uuid);
+
+impl RotationId {
+    /// The id of the rotation of `old` that `subject` begins at `at`.
+    #[must_use]
+    pub fn new(subject: &Subject, old: &AccessKeyId, at: Timestamp) -> RotationId {
+        let account = subject.account.as_ref().map_or("", AccountName::as_str);
+        let what = format!("{account}/{}/{old}/{}", subject.iam_user, at.unix_seconds());
+        let mut bytes = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, what.as_bytes()).into_bytes();
+        let millis = at.unix_seconds().unsigned_abs() * 1000;
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        RotationId(uuid::Uuid::new_v8(bytes))
+    }
+}
+
+impl FromStr for RotationId {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        uuid::Uuid::parse_str(text).map(RotationId).map_err(|_| BadName {
+            kind: "a rotation id",
+            demand: "a UUID",
+            text: text.chars().take(80).collect(),
+        })
+    }
+}
+
+impl fmt::Display for RotationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for RotationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_where_they_enter() {
+        assert!("AKIAIOSFODNN7EXAMPLE".parse::<AccessKeyId>().is_ok());
+        for bad in ["", "AKIA", "AKIAIOSFODNN7EXAMPL!", &"A".repeat(129)] {
+            assert!(bad.parse::<AccessKeyId>().is_err(), "{bad}");
+        }
+        assert!("vendor+acme=eu,1.x@y-z".parse::<IamUserName>().is_ok());
+        for bad in ["", "a/b", "a b", &"u".repeat(65)] {
+            assert!(bad.parse::<IamUserName>().is_err(), "{bad}");
+        }
+        assert!("111122223333".parse::<AccountId>().is_ok());
+        assert!("11112222333".parse::<AccountId>().is_err());
+        assert!("a.b".parse::<VendorName>().is_err());
+    }
+
+    #[test]
+    fn a_rotation_id_is_the_same_for_the_same_start_and_sorts_by_time() {
+        let subject = Subject {
+            vendor: "acme".parse().expect("a vendor"),
+            account: None,
+            iam_user: "vendor-acme".parse().expect("a user"),
+        };
+        let old = "AKIAIOSFODNN7EXAMPLE".parse().expect("a key id");
+        let at = |seconds| RotationId::new(&subject, &old, Timestamp::from_unix(seconds));
+        assert_eq!(at(1000), at(1000));
+        assert!(at(1000) < at(1001));
+        assert_eq!(at(1000).to_string().parse(), Ok(at(1000)));
+    }
+}

@@ -1,0 +1,267 @@
+//! What stops a rotation until a person has looked: each blocker has a code and a sentence.
+
+use std::fmt;
+
+use crate::core::ids::AccessKeyId;
+use crate::core::rotation::event::EffectKind;
+
+/// What only a person can resolve. Nothing is taken away while it lasts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Blocker {
+    /// The key to be replaced does not exist any more.
+    OldKeyGone {
+        /// The old key.
+        key: AccessKeyId,
+    },
+    /// The key to be replaced is not Active.
+    OldKeyNotActive {
+        /// The old key.
+        key: AccessKeyId,
+    },
+    /// The user has a second key that is not ours.
+    NoFreeSlot {
+        /// That key.
+        other: AccessKeyId,
+    },
+    /// In an incident, the vendor's key before the exposed one fills the slot that a new key needs.
+    SlotFilledInIncident {
+        /// That key.
+        other: AccessKeyId,
+    },
+    /// The vendor is in trouble with the new key, and the old one is exposed.
+    ExposedKeyNeeded {
+        /// The old key.
+        key: AccessKeyId,
+        /// What is wrong.
+        sentence: String,
+    },
+    /// A key turned up where ours may have been made, and somebody uses it.
+    UnknownKey {
+        /// That key.
+        key: AccessKeyId,
+    },
+    /// The old key was deleted by a request of ours that arrived after the old key had been set Active again.
+    OldKeyDeletedLate {
+        /// The old key.
+        key: AccessKeyId,
+    },
+    /// While the old key cooled, it was deleted, and the new key cannot be used.
+    NoKeyLeft {
+        /// The old key.
+        old: AccessKeyId,
+        /// The new key.
+        new: AccessKeyId,
+        /// Whether the new key is still listed, and not Active.
+        exists: bool,
+    },
+    /// A key of ours that no vendor was offered may be the one that the vendor works with.
+    NotDiscarded {
+        /// That key.
+        key: AccessKeyId,
+    },
+    /// The new key was deleted by somebody else.
+    NewKeyGone {
+        /// The new key.
+        key: AccessKeyId,
+    },
+    /// The new key was set Inactive by somebody else.
+    NewKeyNotActive {
+        /// The new key.
+        key: AccessKeyId,
+    },
+    /// AWS never accepted the new key.
+    NewKeyNeverWorked {
+        /// The new key.
+        key: AccessKeyId,
+    },
+    /// The new key signs as somebody else.
+    WrongIdentity {
+        /// What was expected and seen.
+        sentence: String,
+    },
+    /// The credentials lead to another AWS account than the one in which the rotation began.
+    OtherAccount {
+        /// Both accounts.
+        sentence: String,
+    },
+    /// The vendor's address is gone for good (410).
+    VendorGone {
+        /// What was said.
+        sentence: String,
+    },
+    /// The vendor accepts deliveries and goes on with the old key.
+    VendorKeepsOldKey {
+        /// How many deliveries it accepted.
+        deliveries: u32,
+    },
+    /// The vendor had the new key, and went back or fell silent each time the old one was taken away.
+    VendorWentBack {
+        /// What it said.
+        sentence: String,
+    },
+    /// The same thing failed for days.
+    Exhausted {
+        /// What was tried.
+        doing: EffectKind,
+        /// The last failure.
+        sentence: String,
+    },
+}
+
+impl Blocker {
+    /// The reason code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Blocker::OldKeyGone { .. } => "old_key_gone",
+            Blocker::OldKeyNotActive { .. } => "old_key_not_active",
+            Blocker::NoFreeSlot { .. } => "no_free_slot",
+            Blocker::SlotFilledInIncident { .. } => "slot_filled_in_incident",
+            Blocker::ExposedKeyNeeded { .. } => "exposed_key_needed",
+            Blocker::UnknownKey { .. } => "unknown_key",
+            Blocker::OldKeyDeletedLate { .. } => "old_key_deleted_late",
+            Blocker::NoKeyLeft { .. } => "no_key_left",
+            Blocker::NotDiscarded { .. } => "not_discarded",
+            Blocker::NewKeyGone { .. } => "new_key_gone",
+            Blocker::NewKeyNotActive { .. } => "new_key_not_active",
+            Blocker::NewKeyNeverWorked { .. } => "new_key_never_worked",
+            Blocker::WrongIdentity { .. } => "wrong_identity",
+            Blocker::OtherAccount { .. } => "other_account",
+            Blocker::VendorGone { .. } => "vendor_gone",
+            Blocker::VendorKeepsOldKey { .. } => "vendor_keeps_old_key",
+            Blocker::VendorWentBack { .. } => "vendor_went_back",
+            Blocker::Exhausted { .. } => "exhausted",
+        }
+    }
+}
+
+impl Blocker {
+    /// Writes the sentences of the blockers that concern the account, the vendor or a step, and not one key.
+    fn fmt_beside_keys(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Blocker::SlotFilledInIncident { other } => write!(
+                f,
+                "the user's second access key, {other}, is one that this rotation set out to replace before the incident, and it \
+                 fills the slot that a new key needs; delete it at AWS when the vendor does not use it any more, then resume"
+            ),
+            Blocker::ExposedKeyNeeded { key, sentence } => write!(
+                f,
+                "the vendor is in trouble with the new key: {sentence}; the old key {key} is exposed, so keyround does not set it \
+                 Active again; give the vendor the new key by hand or ask it to work with it, then resume"
+            ),
+            Blocker::WrongIdentity { sentence } => write!(
+                f,
+                "{sentence}; the vendor was not offered the new key and still has the old one; check the accounts in \
+                 the configuration, then abandon"
+            ),
+            Blocker::OtherAccount { sentence } => write!(
+                f,
+                "{sentence}; nothing was sent to AWS; let the credentials or the role lead to the account in which the \
+                 rotation began, then resume"
+            ),
+            Blocker::VendorGone { sentence } => write!(
+                f,
+                "{sentence}; no key was taken away, so the one that the vendor has is untouched; mend the delivery in \
+                 the configuration, then resume"
+            ),
+            Blocker::VendorKeepsOldKey { deliveries } => write!(
+                f,
+                "the vendor accepted {deliveries} deliveries and still says that another key is in force; no key \
+                 was taken away; ask the vendor, then resume"
+            ),
+            Blocker::VendorWentBack { sentence } => write!(
+                f,
+                "the vendor was in trouble each time the old key was Inactive: {sentence}; the old key was set \
+                 Active again; ask the vendor, then resume or abandon"
+            ),
+            Blocker::Exhausted { doing, sentence } => write!(
+                f,
+                "{} failed for days, last with: {sentence}; {}; mend the cause, then resume",
+                doing.in_words(),
+                safe_after(*doing)
+            ),
+            _ => Err(fmt::Error),
+        }
+    }
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Blocker::OldKeyGone { key } => write!(
+                f,
+                "the old key {key} does not exist any more: somebody deleted it; keyround takes no key away; abandon this rotation"
+            ),
+            Blocker::OldKeyNotActive { key } => write!(
+                f,
+                "the old key {key} was not Active when the keys were listed: somebody switched it off; nothing was touched; set it \
+                 Active and resume, or abandon"
+            ),
+            Blocker::NoFreeSlot { other } => write!(
+                f,
+                "the user has a second access key, {other}, that this journal does not know; nothing was touched; \
+                 find out whose it is, delete it if it is nobody's"
+            ),
+            Blocker::UnknownKey { key } => write!(
+                f,
+                "the key {key} was made while our own CreateAccessKey had no answer, and somebody uses it; nothing was \
+                 touched; find out whose it is, then resume or abandon"
+            ),
+            Blocker::OldKeyDeletedLate { key } => write!(
+                f,
+                "the old key {key} does not exist any more: a DeleteAccessKey of keyround that had no answer was done after \
+                 the key had been set Active again. Check that the vendor works with the new key, then abandon this rotation"
+            ),
+            Blocker::NoKeyLeft { old, new, exists } => write!(
+                f,
+                "AWS lists neither the old key {old} nor {} new key {new}: somebody changed them, or the IAM user was \
+                 renamed, made again, or is in another account. The vendor may have no working key: give it one, then abandon \
+                 this rotation",
+                if *exists { "an Active" } else { "the" }
+            ),
+            Blocker::NotDiscarded { key } => write!(
+                f,
+                "the key {key} was to be discarded, as the journal names no vendor that was offered it, but it was used or the \
+                 old key is not Active; it is not deleted. A journal restored from a backup looks like this: find out who uses \
+                 the key, then abandon again to keep it, or resume to look again"
+            ),
+            Blocker::NewKeyGone { key } => write!(
+                f,
+                "the new key {key} was deleted by somebody else; keyround takes no key away; abandon this rotation \
+                 and check that the vendor works"
+            ),
+            Blocker::NewKeyNotActive { key } => write!(
+                f,
+                "the new key {key} was not Active when the keys were listed: somebody switched it off; the old key was \
+                 not touched; set the new one Active and resume, or abandon"
+            ),
+            Blocker::NewKeyNeverWorked { key } => write!(
+                f,
+                "AWS never accepted the new key {key}; the vendor was not offered it and still has the old one; resume, \
+                 or abandon to discard the new key"
+            ),
+            Blocker::SlotFilledInIncident { .. }
+            | Blocker::ExposedKeyNeeded { .. }
+            | Blocker::WrongIdentity { .. }
+            | Blocker::OtherAccount { .. }
+            | Blocker::VendorGone { .. }
+            | Blocker::VendorKeepsOldKey { .. }
+            | Blocker::VendorWentBack { .. }
+            | Blocker::Exhausted { .. } => self.fmt_beside_keys(f),
+        }
+    }
+}
+
+/// What can be relied on when this failed for days.
+fn safe_after(doing: EffectKind) -> &'static str {
+    match doing {
+        EffectKind::Create | EffectKind::Probe | EffectKind::Deliver | EffectKind::ReadUsage => {
+            "no key was taken away"
+        }
+        EffectKind::List | EffectKind::Verify | EffectKind::Deactivate => "no key was deleted",
+        EffectKind::Reactivate => {
+            "the old key may still be Inactive, and the vendor may need it: set it Active by hand at once"
+        }
+        EffectKind::Delete => "the key was set Inactive and can still be set Active",
+    }
+}

@@ -1,0 +1,171 @@
+//! Times that were written by a clock that was wrong.
+//!
+//! An event that is dated before what the journal holds already was written by a clock that is behind, or the earlier ones
+//! by a clock that was ahead: the journal cannot tell which. From then on a wait counts from the date of the newest event,
+//! so that no wait lasts for the months that a clock was ahead, and what was seen at such a time is seen anew. If a later
+//! event is dated after the first date again, the wait counts from that first date: a clock that was behind for an hour and
+//! was set right has not waited for days.
+//!
+//! **Invariant:** however the clock steps, a wait that takes a key away lasts at least its own span by a clock that is
+//! right at its beginning or at its end, and at most twice its span.
+
+use crate::core::rotation::machine::Rotation;
+use crate::core::rotation::stage::Stage;
+use crate::core::time::Timestamp;
+
+/// A date that this program gave to something that AWS dates too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct OwnDate {
+    /// What a wait counts from. A clock that steps back lowers it.
+    pub(super) counts_from: Timestamp,
+    /// As it was written down. AWS's dates are compared with it: a clock of ours that steps back changes none of those.
+    pub(super) written: Timestamp,
+}
+
+impl OwnDate {
+    /// Before everything.
+    pub(super) const NEVER: OwnDate = OwnDate::new(Timestamp::EPOCH);
+
+    /// A date that is written down now.
+    pub(super) const fn new(at: Timestamp) -> OwnDate {
+        OwnDate { counts_from: at, written: at }
+    }
+
+    fn clock_was_ahead_until(&mut self, at: Timestamp) {
+        self.counts_from = self.counts_from.min(at);
+    }
+}
+
+impl Rotation {
+    /// Takes the time of the newest event for every time that lies after it.
+    pub(super) fn clock_was_ahead_until(&mut self, at: Timestamp) {
+        let earliest = |time: &mut Timestamp| *time = (*time).min(at);
+        if self.wait_set_at > at {
+            self.not_before = at + self.not_before.since(self.wait_set_at);
+            self.wait_set_at = at;
+        }
+        self.since_is_doubted_until(at);
+        self.last_probe.clock_was_ahead_until(at);
+        self.revealed_at.iter_mut().for_each(earliest);
+        self.in_doubt.iter_mut().for_each(|doubt| doubt.sent.clock_was_ahead_until(at));
+        self.doubt_span.iter_mut().for_each(|span| {
+            earliest(&mut span.from);
+            earliest(&mut span.settles_from);
+        });
+        self.discarded.values_mut().for_each(earliest);
+        self.new_created_at.iter_mut().for_each(earliest);
+        self.reactivation_sent_at.iter_mut().for_each(earliest);
+        self.cuts_were_ahead_until(at);
+        self.stage.clock_was_ahead_until(at);
+    }
+
+    /// Lowers `since` to `at` where it lies after it, and takes the first date back once an event is dated after it.
+    fn since_is_doubted_until(&mut self, at: Timestamp) {
+        if self.since > at {
+            self.since_first = self.since_first.max(Some(self.since));
+            self.since = at;
+        } else if let Some(first) = self.since_first.take_if(|first| *first <= at) {
+            self.since = first;
+        }
+    }
+
+    /// A new span begins, of which no date is in doubt.
+    pub(super) fn begin_span(&mut self, at: Timestamp) {
+        (self.since, self.since_first) = (at, None);
+    }
+}
+
+impl Stage {
+    /// What a wait is measured from counts as of `at`. What was seen at an unknown time is no evidence any more.
+    fn clock_was_ahead_until(&mut self, at: Timestamp) {
+        let forget = |seen_at: &mut Option<Timestamp>| {
+            seen_at.take_if(|seen_at| *seen_at > at);
+        };
+        match self {
+            Stage::Create { surveyed_at } if *surveyed_at > at => *surveyed_at = Timestamp::EPOCH,
+            Stage::Discard { known, .. } => {
+                forget(&mut known.listed_at);
+                forget(&mut known.read_at);
+            }
+            Stage::HandOver { read_at, .. } => forget(read_at),
+            Stage::Verify { accepted_at, .. } | Stage::Restore { accepted_at, .. } => {
+                *accepted_at = (*accepted_at).min(at);
+            }
+            Stage::Soak { accepted_at, asked_at, listed_at, usage, .. } => {
+                *accepted_at = (*accepted_at).min(at);
+                forget(asked_at);
+                forget(listed_at);
+                usage.take_if(|(_, read_at)| *read_at > at);
+            }
+            Stage::Cool { accepted_at, asked_at, listed_at, usage, .. } => {
+                *accepted_at = (*accepted_at).min(at);
+                if *asked_at > at {
+                    *asked_at = *accepted_at;
+                }
+                forget(listed_at);
+                usage.take_if(|(_, read_at)| *read_at > at);
+            }
+            Stage::Stuck { resume, .. } => resume.clock_was_ahead_until(at),
+            Stage::Create { .. }
+            | Stage::Survey
+            | Stage::Suspect { .. }
+            | Stage::Prove { .. }
+            | Stage::Deliver { .. }
+            | Stage::Done { .. }
+            | Stage::Abandoned => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rotation::samples::{DAY, at, created, happen, key, listed, metadata, rotation};
+    use crate::core::rotation::{EffectKind, Event, Intent, KeyUsage, Plan, Refusal, RefusalCode};
+
+    /// A failure that a clock which is so many days behind dates.
+    fn failed(doing: EffectKind, days_behind: i64) -> Event {
+        let refusal = Refusal {
+            code: RefusalCode::Other,
+            sentence: "AWS refused the date of the request".to_owned(),
+            retry_after: None,
+            nothing_sent: false,
+            pairs: Vec::new(),
+            said: None,
+        };
+        Event::Refused { doing, refusal, at: at(-days_behind * DAY) }
+    }
+
+    #[test]
+    fn a_clock_that_fell_back_makes_no_use_by_the_vendor_of_our_own_probe() {
+        let plan = Plan { prove_successes: 1, ..Plan::default() };
+        let events = [
+            listed(1),
+            created(2),
+            Event::Probed { at: at(10) },
+            Event::Delivered { at: at(20) },
+            failed(EffectKind::List, 100),
+            Event::Verified { by: crate::core::rotation::Verification::Asked, at: at(DAY) },
+        ];
+        let rotation = rotation(plan, &events);
+        let used = |seconds, service: &str| KeyUsage::Used {
+            last_used_at: at(seconds),
+            service: service.to_owned(),
+            witness: None,
+        };
+        assert_eq!(rotation.used_by_vendor_at(Some(&used(10, "sts")), None), None);
+        assert_eq!(rotation.used_by_vendor_at(Some(&used(10, "s3")), None), Some(at(10)));
+    }
+
+    #[test]
+    fn a_key_of_our_own_is_recognised_though_the_clock_fell_back_before_it_was_seen() {
+        let mut rotation = rotation(Plan::default(), &[listed(1)]);
+        let intent = Event::Intended { intent: Intent::Create, at: at(2) };
+        for event in [intent, failed(EffectKind::List, 42)] {
+            happen(&mut rotation, &event).expect("legal");
+        }
+        let keys = vec![metadata('A', -100 * DAY), metadata('B', 2)];
+        happen(&mut rotation, &Event::Listed { keys, at: at(DAY) }).expect("legal");
+        assert_eq!(rotation.stage(), &Stage::Suspect { key: key('B') });
+    }
+}

@@ -1,0 +1,145 @@
+//! Taking back a key of ours that no vendor was offered.
+//!
+//! The journal says that no vendor was offered it, and a journal that was restored from a backup says so of a key that a
+//! vendor works with. So AWS is asked first, and once more while the key is Inactive.
+//!
+//! **Invariant:** a key is discarded only while the old key is Active or exposed, and only if AWS has recorded no use of it but our
+//! own probe.
+
+use std::time::Duration;
+
+use crate::core::ids::AccessKeyId;
+use crate::core::rotation::effect::{Effect, Evidence};
+use crate::core::rotation::event::{Because, Event, KeyStatus, KeyUsage};
+use crate::core::rotation::listing::LISTING_FRESH;
+use crate::core::rotation::machine::{EVIDENCE_FRESH, Rotation, is_good};
+use crate::core::rotation::next::{Blocker, Next, Waiting};
+use crate::core::rotation::stage::{Stage, stuck};
+use crate::core::time::Timestamp;
+
+/// A key that is discarded stays Inactive this long, or for the plan's cooling time where that is shorter: a use that AWS
+/// had not published yet shows in this time, and the vendor's failures do.
+const DISCARD_COOL: Duration = Duration::from_hours(1);
+
+/// What is known of a key that is being discarded.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Discarding {
+    /// When a listing last showed the old key Active.
+    pub listed_at: Option<Timestamp>,
+    /// When AWS last said that nobody but our own probe used it.
+    pub read_at: Option<Timestamp>,
+    /// It was set Inactive, when the rotation's `since` says.
+    pub is_inactive: bool,
+    /// Somebody used it, and it is to be set Active again.
+    pub in_use: bool,
+}
+
+impl Rotation {
+    pub(super) fn next_in_discard(&self, key: &AccessKeyId, known: &Discarding, now: Timestamp) -> Next {
+        let read = || Next::Perform(Effect::ReadUsage { keys: vec![key.clone()] });
+        if known.in_use {
+            return Next::Perform(Effect::Reactivate { key: key.clone() });
+        }
+        let evidence = Evidence::new(Because::NeverOffered);
+        if !known.is_inactive {
+            if !is_good(known.read_at, EVIDENCE_FRESH, now) {
+                return read();
+            }
+            if !is_good(known.listed_at, LISTING_FRESH, now) {
+                return Next::Perform(Effect::ListKeys);
+            }
+            return Next::Perform(Effect::Deactivate { key: key.clone(), evidence });
+        }
+        let since = self.since;
+        let until = since + DISCARD_COOL.min(self.plan.cool);
+        if now < until && since <= now {
+            return Next::Wait { until, why: Waiting::Discard { key: key.clone() } };
+        }
+        if since > now || known.read_at.is_none_or(|at| at < until || at > now) {
+            return read();
+        }
+        if !is_good(known.listed_at, LISTING_FRESH, now) {
+            return Next::Perform(Effect::ListKeys);
+        }
+        Next::Perform(Effect::Delete { key: key.clone(), evidence })
+    }
+
+    /// What comes of an event while a key is discarded; `None` when it cannot follow.
+    pub(super) fn after_discard_event(
+        &mut self,
+        key: AccessKeyId,
+        known: Discarding,
+        event: &Event,
+    ) -> Option<Stage> {
+        let with = |known| Stage::Discard { key: key.clone(), known };
+        Some(match event {
+            Event::UsageRead { usage, at } => match usage.get(&key)? {
+                KeyUsage::Gone => self.after_discarding(key, *at),
+                seen if self.is_used(seen) && known.is_inactive => with(Discarding { in_use: true, ..known }),
+                seen if self.is_used(seen) => kept(key),
+                KeyUsage::Never | KeyUsage::Used { .. } => with(Discarding { read_at: Some(*at), ..known }),
+            },
+            Event::Listed { keys, at } => {
+                let old = keys.iter().find(|row| row.id == self.old).map(|row| row.status);
+                match old {
+                    Some(KeyStatus::Active) => with(Discarding { listed_at: Some(*at), ..known }),
+                    _ if self.old_is_exposed() => with(Discarding { listed_at: Some(*at), ..known }),
+                    Some(KeyStatus::Inactive | KeyStatus::Expired) | None => kept(key),
+                }
+            }
+            Event::Deactivated { at, .. } => {
+                self.begin_span(*at);
+                with(Discarding { is_inactive: true, ..known })
+            }
+            Event::Reactivated { .. } if known.in_use => kept(key),
+            Event::Deleted { at, .. } if known.is_inactive => self.after_discarding(key, *at),
+            Event::Started { .. }
+            | Event::Intended { .. }
+            | Event::Created { .. }
+            | Event::Probed { .. }
+            | Event::Delivered { .. }
+            | Event::Revealed { .. }
+            | Event::Acknowledged { .. }
+            | Event::Verified { .. }
+            | Event::Reactivated { .. }
+            | Event::Deleted { .. }
+            | Event::Refused { .. }
+            | Event::Unanswered { .. }
+            | Event::Held { .. }
+            | Event::Resumed { .. }
+            | Event::ReactivationAsked { .. }
+            | Event::IncidentDeclared { .. }
+            | Event::Abandoned { .. } => return None,
+        })
+    }
+
+    /// A use that is not our own probe's. Nobody but us was told the secret, unless the journal is older than the world.
+    fn is_used(&self, usage: &KeyUsage) -> bool {
+        self.used_by_vendor_at(Some(usage), None).is_some()
+    }
+
+    pub(super) fn after_discarding(&mut self, key: AccessKeyId, at: Timestamp) -> Stage {
+        self.discarded.insert(key, at);
+        if self.abandoning { Stage::Abandoned } else { Stage::Survey }
+    }
+
+    /// What turned up in doubt is ours when nobody ever used it.
+    pub(super) fn after_suspicion(&mut self, usage: &KeyUsage, key: AccessKeyId, at: Timestamp) -> Stage {
+        match usage {
+            KeyUsage::Never => {
+                Stage::Discard { key, known: Discarding { read_at: Some(at), ..Discarding::default() } }
+            }
+            KeyUsage::Gone => self.after_discarding(key, at),
+            KeyUsage::Used { .. } => stuck(Blocker::UnknownKey { key }, Stage::Survey),
+        }
+    }
+}
+
+pub(super) fn discard(key: AccessKeyId) -> Stage {
+    Stage::Discard { key, known: Discarding::default() }
+}
+
+/// A key that may be the one that the vendor works with is kept, and a person decides.
+fn kept(key: AccessKeyId) -> Stage {
+    stuck(Blocker::NotDiscarded { key: key.clone() }, discard(key))
+}

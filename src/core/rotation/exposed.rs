@@ -1,0 +1,66 @@
+//! What an event means where a key is exposed: which intents may follow, what a listing is for, and who gets a key back.
+
+use crate::core::rotation::event::{Because, EffectKind, Intent};
+use crate::core::rotation::machine::Rotation;
+use crate::core::rotation::stage::Stage;
+use crate::core::time::Timestamp;
+
+impl Rotation {
+    /// No exposed key is set Active, and no key is called exposed that is not.
+    pub(super) fn may_intend(&self, intent: &Intent) -> bool {
+        match intent {
+            Intent::Reactivate { key } => !self.is_exposed(key),
+            Intent::Deactivate { key, because: Because::Exposed } => self.is_exposed(key),
+            Intent::Create | Intent::Deliver { .. } | Intent::Deactivate { .. } | Intent::Delete { .. } => {
+                true
+            }
+        }
+    }
+
+    /// A listing in a stage that has no use for one, while there are exposed keys.
+    pub(super) fn is_beside_the_stage(&self) -> bool {
+        let has_use = match &self.stage {
+            Stage::Survey | Stage::Create { .. } => {
+                !self.incident.as_ref().is_some_and(|incident| incident.is_held)
+            }
+            Stage::Discard { .. } | Stage::Soak { .. } | Stage::Cool { .. } => true,
+            Stage::Suspect { .. }
+            | Stage::Prove { .. }
+            | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
+            | Stage::Verify { .. }
+            | Stage::Restore { .. }
+            | Stage::Done { .. }
+            | Stage::Stuck { .. }
+            | Stage::Abandoned => false,
+        };
+        !self.exposed.is_empty() && !has_use
+    }
+
+    /// The vendor holds the new key. Where the exposed old one is Inactive already, there is nothing to soak.
+    pub(super) fn after_verification(&self, verify: Stage, at: Timestamp) -> Option<Stage> {
+        let Stage::Verify { new, accepted_at, .. } = verify else { return None };
+        let soak = Stage::Soak { new, accepted_at, asked_at: Some(at), listed_at: None, usage: None };
+        if self.cut_at(&self.old).is_some() { self.begin_cooling(soak, at) } else { Some(soak) }
+    }
+
+    /// The old key was set Inactive, as the last step of a soak.
+    pub(super) fn after_retirement(&mut self, soak: Stage, at: Timestamp) -> Option<Stage> {
+        self.retired(at);
+        self.begin_cooling(soak, at)
+    }
+
+    /// Only a person who says so gets an exposed key back.
+    pub(super) fn when_asked_back(&mut self, stage: &Stage, exposed: bool) -> Option<Stage> {
+        // A request to delete may still be under way, and would delete the key that was just brought back.
+        if matches!(stage.beneath(), Stage::Cool { .. }) && self.is_in_doubt_of(EffectKind::Delete) {
+            return None;
+        }
+        if self.old_is_exposed() && !exposed {
+            return None;
+        }
+        let restored = stage.restored()?;
+        self.incident_taken_back();
+        Some(restored)
+    }
+}

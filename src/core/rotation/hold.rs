@@ -1,0 +1,42 @@
+//! A hold: what a person stopped, and what goes on all the same.
+//!
+//! **Invariant:** a hold stops what takes a key away, and never what gives one back.
+
+use crate::core::rotation::machine::{EVIDENCE_FRESH, Rotation};
+use crate::core::rotation::next::{Next, Waiting};
+use crate::core::time::Timestamp;
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Hold {
+    pub(super) until: Option<Timestamp>,
+    pub(super) by: String,
+    pub(super) why: String,
+    /// When the hold was asked for.
+    pub(super) at: Timestamp,
+}
+
+impl Rotation {
+    /// The hold that is in force.
+    pub(super) fn held(&self, now: Timestamp) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| hold.until.is_none_or(|until| now < until))
+    }
+
+    pub(super) fn next_while_held(hold: &Hold, next: Next, now: Timestamp) -> Next {
+        let wait = |until: Timestamp| {
+            let why = Waiting::HeldWhileInactive { by: hold.by.clone(), why: hold.why.clone() };
+            Next::Wait { until: until.min(hold.until.unwrap_or(Timestamp::NEVER)), why }
+        };
+        match next {
+            // The vendor is asked again as soon as what was seen is too old.
+            Next::Perform(effect) if effect.is_held_back() => wait(now + EVIDENCE_FRESH),
+            Next::Wait { until, .. } => wait(until),
+            next @ (Next::Perform(_) | Next::Stuck(_) | Next::Ended(_)) => next,
+        }
+    }
+
+    /// When the hold that is in force at `now` was asked for.
+    #[must_use]
+    pub fn held_since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.held(now).map(|hold| hold.at)
+    }
+}

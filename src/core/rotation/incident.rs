@@ -1,0 +1,692 @@
+//! An incident: a person says that a key is exposed, and the rotation goes on by other rules.
+//!
+//! The event `incident_declared` changes no stage by itself where it can help it. It adds two things to the rotation, and
+//! [`Rotation::next`] asks both before anything else:
+//!
+//! - **cuts**: keys that must be set Inactive now. A cut is an effect beside the stages: it is tried until AWS has answered
+//!   it, at least once a minute, and the stage is left as it is. So a crash, a lost answer or a stage of any kind delays it
+//!   by one effect at most.
+//! - **a mode**, which replaces the plan's gates: `replace-first` and `cut-first` skip the soak, the windows and both gates
+//!   on last-used; `cut-and-hold` also does nothing after the cut until a person resumes.
+//!
+//! | mode | the order |
+//! |---|---|
+//! | replace-first | create, prove, deliver, verify; then the old key is set Inactive at once |
+//! | cut-first | the old key is set Inactive; then create, prove, deliver, verify |
+//! | cut-and-hold | every key that the vendor was offered is set Inactive; the rest after `resume` |
+//!
+//! A key that the vendor was offered already can be the exposed one. Then the rotation begins anew with that key as the old
+//! one. The key that was the old one before stays as it is, and needs to be deleted by a person if it fills the second slot.
+//! Any other key of the user is only cut.
+//!
+//! An incident ends every hold, unsticks a rotation that is stuck, and takes an `abandon` back that is not done yet. A hold
+//! that is asked for afterwards stops the replacement and not the cut.
+//!
+//! **Invariant:** no intent to set an exposed key Active can follow in a journal, unless a person asks for it with
+//! `reactivation_asked` and `exposed`. What gives keys back ([`Stage::Restore`]) is not entered for an exposed key.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::ids::AccessKeyId;
+use crate::core::rotation::apply::{CLOCK_SKEW_MAX, soak_anew};
+use crate::core::rotation::effect::{Effect, Evidence};
+use crate::core::rotation::event::{Because, EffectKind, Event, Intent, KeyMetadata, KeyStatus};
+use crate::core::rotation::listing::LISTING_SETTLES;
+use crate::core::rotation::machine::{CLOCK_SLACK, Rotation};
+use crate::core::rotation::next::{Blocker, Next, Waiting};
+use crate::core::rotation::pair::AtVendor;
+use crate::core::rotation::refusal::RefusalCode;
+use crate::core::rotation::retry;
+use crate::core::rotation::stage::{Stage, stuck};
+use crate::core::time::Timestamp;
+
+/// The longest wait between two tries of any step of an incident, but for what the cooling time asks.
+pub(super) const HURRIED_WAIT_MAX: Duration = Duration::from_mins(5);
+
+/// In which order an exposed key is replaced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IncidentMode {
+    /// The vendor gets a new key first, and the exposed one is set Inactive as soon as the vendor was verified.
+    ReplaceFirst,
+    /// The exposed key is set Inactive first.
+    CutFirst,
+    /// Every key that the vendor was offered is set Inactive, and no new one is made or delivered before a person resumes.
+    CutAndHold,
+}
+
+impl IncidentMode {
+    /// The word, as on the command line and in `rotation.mode`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IncidentMode::ReplaceFirst => "replace-first",
+            IncidentMode::CutFirst => "cut-first",
+            IncidentMode::CutAndHold => "cut-and-hold",
+        }
+    }
+
+    /// Whether the exposed key is set Inactive before there is another one.
+    #[must_use]
+    pub fn cuts_first(self) -> bool {
+        match self {
+            IncidentMode::ReplaceFirst => false,
+            IncidentMode::CutFirst | IncidentMode::CutAndHold => true,
+        }
+    }
+}
+
+/// The incident that is in force for the key to be replaced.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Incident {
+    /// The order.
+    pub mode: IncidentMode,
+    /// Who declared it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
+    /// Nothing but cuts is done before a person resumes.
+    pub is_held: bool,
+    /// The rotation ends when the old key is cut; nothing replaces it.
+    pub is_cut_only: bool,
+}
+
+/// An exposed key, and what is known of its cut.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Cut {
+    /// It is to be set Inactive now.
+    is_due: bool,
+    /// When AWS answered that it is Inactive, or that there is no such key.
+    done_at: Option<Timestamp>,
+    /// The keys are listed once after this: a request to set the key Active may have been under way.
+    look_at: Option<Timestamp>,
+    failures: u32,
+    failing_since: Option<Timestamp>,
+    fault: Option<String>,
+    not_before: Timestamp,
+    wait_set_at: Timestamp,
+}
+
+impl Cut {
+    fn new(is_due: bool) -> Cut {
+        Cut {
+            is_due,
+            done_at: None,
+            look_at: None,
+            failures: 0,
+            failing_since: None,
+            fault: None,
+            not_before: Timestamp::EPOCH,
+            wait_set_at: Timestamp::EPOCH,
+        }
+    }
+
+    fn make_due(&mut self) {
+        (self.is_due, self.done_at, self.look_at) = (true, None, None);
+        (self.failures, self.failing_since, self.fault) = (0, None, None);
+        self.not_before = Timestamp::EPOCH;
+    }
+
+    fn fail(&mut self, sentence: &str, retry_after: Option<Duration>, at: Timestamp) {
+        self.failing_since.get_or_insert(at);
+        self.failures += 1;
+        self.fault = Some(sentence.to_owned());
+        (self.not_before, self.wait_set_at) = (at + retry::wait_for_one_key(self.failures, retry_after), at);
+    }
+}
+
+impl Rotation {
+    /// The incident that is in force.
+    #[must_use]
+    pub fn incident(&self) -> Option<&Incident> {
+        self.incident.as_ref()
+    }
+
+    /// How the rotation is made, in a word: `routine`, or the incident's mode.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        self.incident.as_ref().map_or("routine", |incident| incident.mode.as_str())
+    }
+
+    /// Whether a person said that this key is exposed.
+    #[must_use]
+    pub fn is_exposed(&self, key: &AccessKeyId) -> bool {
+        self.exposed.contains_key(key)
+    }
+
+    /// When AWS answered that this exposed key is Inactive or gone; `None`: it is not known to be.
+    #[must_use]
+    pub fn cut_at(&self, key: &AccessKeyId) -> Option<Timestamp> {
+        self.exposed.get(key)?.done_at
+    }
+
+    /// Whether the old key is cut and not replaced.
+    #[must_use]
+    pub fn is_cut_only(&self) -> bool {
+        self.incident.as_ref().is_some_and(|incident| incident.is_cut_only)
+    }
+
+    /// Whether an exposed key is still to be set Inactive at once.
+    #[must_use]
+    pub fn is_cut_due(&self) -> bool {
+        self.exposed.values().any(|cut| cut.is_due)
+    }
+
+    pub(super) fn old_is_exposed(&self) -> bool {
+        self.is_exposed(&self.old)
+    }
+
+    /// A step of an incident that failed is tried again soon and without end, until the old key cools.
+    #[must_use]
+    pub fn is_hurried(&self) -> bool {
+        self.incident.is_some() && !matches!(self.stage.beneath(), Stage::Cool { .. })
+    }
+
+    /// The failing cut, if there is one.
+    pub(super) fn failing_cut(&self) -> Option<(u32, Option<Timestamp>, &str)> {
+        let cut = self.exposed.values().find(|cut| cut.is_due && cut.failures > 0)?;
+        Some((cut.failures, cut.failing_since, cut.fault.as_deref().unwrap_or_default()))
+    }
+
+    /// What the incident demands before anything that the stage would do. `None`: nothing.
+    pub(super) fn next_in_incident(&self, now: Timestamp) -> Option<Next> {
+        if let Some((key, cut)) = self.exposed.iter().find(|(_, cut)| cut.is_due) {
+            // A wait that was set by a clock that was ahead is over.
+            if now < cut.not_before && cut.wait_set_at <= now + CLOCK_SLACK {
+                let sentence = cut.fault.clone().unwrap_or_default();
+                let why = Waiting::Backoff { failures: cut.failures, sentence };
+                return Some(Next::Wait { until: cut.not_before, why });
+            }
+            let evidence = Evidence::new(Because::Exposed);
+            return Some(Next::Perform(Effect::Deactivate { key: key.clone(), evidence }));
+        }
+        let look_at = self.exposed.values().filter_map(|cut| cut.look_at).min();
+        if look_at.is_some_and(|look_at| look_at <= now) {
+            return Some(Next::Perform(Effect::ListKeys));
+        }
+        let incident = self.incident.as_ref().filter(|incident| incident.is_held)?;
+        let why = Waiting::IncidentHeld { by: incident.by.clone(), why: incident.why.clone() };
+        Some(Next::Wait { until: look_at.unwrap_or(Timestamp::NEVER), why })
+    }
+
+    /// A person declared an incident. `None`: it cannot follow, because the key is a new one that nobody was offered.
+    pub(super) fn declared(&mut self, declared: &Event) -> Option<()> {
+        let Event::IncidentDeclared { mode, key, cut_only, by, why, at } = declared else { return None };
+        let stage = self.stage.beneath().clone();
+        let new = stage.new_key().cloned();
+        let offered = new.clone().filter(|_| self.offered_at.is_some());
+        let is_old = *key == self.old;
+        if *cut_only && !(is_old && matches!(stage, Stage::Survey)) {
+            return None;
+        }
+        if !is_old && Some(key) == new.as_ref() && offered.is_none() {
+            return None;
+        }
+        if !is_old && Some(key) != offered.as_ref() {
+            self.expose(key.clone(), true);
+            return Some(());
+        }
+        let is_held = *mode == IncidentMode::CutAndHold && !cut_only;
+        let (by, why, is_cut_only) = (by.clone(), why.clone(), *cut_only);
+        self.incident = Some(Incident { mode: *mode, by, why, at: *at, is_held, is_cut_only });
+        self.go_on_at_once(stage, *at);
+        match offered.filter(|new| key == new || *mode == IncidentMode::CutAndHold) {
+            Some(new) => {
+                let before = self.begin_anew_with(new, *at);
+                if *mode == IncidentMode::CutAndHold {
+                    self.expose(before, mode.cuts_first());
+                }
+            }
+            None => self.give_nothing_back(*mode),
+        }
+        // A key that cools is Inactive already, and one more request makes sure of that.
+        let is_cooling = matches!(self.stage, Stage::Cool { .. });
+        self.expose(self.old.clone(), mode.cuts_first() || *cut_only || is_cooling);
+        Some(())
+    }
+
+    fn expose(&mut self, key: AccessKeyId, is_due: bool) {
+        let cut = self.exposed.entry(key).or_insert_with(|| Cut::new(false));
+        if is_due {
+            cut.make_due();
+        }
+    }
+
+    /// What a person, a failure or the plan made it wait for is over.
+    fn go_on_at_once(&mut self, stage: Stage, at: Timestamp) {
+        if matches!(self.stage, Stage::Stuck { .. }) {
+            self.begin_span(at);
+        }
+        self.stage = stage;
+        self.hold = None;
+        self.abandoning = false;
+        (self.failures, self.failing, self.limit_refusals) = (0, None, 0);
+        self.wait_until(Timestamp::EPOCH, at);
+    }
+
+    /// The key that the vendor was offered is the one to be replaced from now on. Gives the one that was it before.
+    fn begin_anew_with(&mut self, new: AccessKeyId, at: Timestamp) -> AccessKeyId {
+        self.remember_doubt();
+        self.in_doubt = None;
+        let created_at = self.new_created_at.unwrap_or(self.started_at);
+        let before = std::mem::replace(&mut self.old, new);
+        (self.old_created_at, self.new_created_at) = (created_at, None);
+        self.began_with = Some(before.clone());
+        (self.offered_at, self.revealed_at, self.is_first_offer) = (None, None, false);
+        (self.reactivations, self.troubles) = (0, 0);
+        self.rounds_before = self.rounds;
+        (self.deletion_intended, self.cooled_anew, self.last_fault) = (false, None, None);
+        self.at_vendor = AtVendor::old();
+        self.stage = Stage::Survey;
+        self.begin_span(at);
+        before
+    }
+
+    /// The vendor was to get the old key back, and does not get it any more.
+    fn give_nothing_back(&mut self, mode: IncidentMode) {
+        let Stage::Restore { new, accepted_at } = self.stage.clone() else { return };
+        let soak = soak_anew(new, accepted_at);
+        self.stage = match mode {
+            IncidentMode::ReplaceFirst => {
+                let sentence = self.last_fault.clone().unwrap_or_default();
+                stuck(Blocker::ExposedKeyNeeded { key: self.old.clone(), sentence }, soak)
+            }
+            IncidentMode::CutFirst | IncidentMode::CutAndHold => soak,
+        };
+    }
+
+    /// The key whose cut is under way.
+    fn being_cut(&self) -> Option<AccessKeyId> {
+        match &self.in_doubt.as_ref()?.intent {
+            Intent::Deactivate { key, because: Because::Exposed } => Some(key.clone()),
+            Intent::Deactivate { .. }
+            | Intent::Create
+            | Intent::Deliver { .. }
+            | Intent::Reactivate { .. }
+            | Intent::Delete { .. } => None,
+        }
+    }
+
+    /// A cut is about to be sent. What a CreateAccessKey without an answer may have made is looked for after it.
+    pub(super) fn cut_intended(&mut self, at: Timestamp) {
+        self.remember_doubt();
+        if self.is_in_doubt_of(EffectKind::Create) {
+            self.stage = Stage::Survey;
+            self.begin_span(at);
+        }
+    }
+
+    /// Before this a listing cannot tell whether a CreateAccessKey without an answer made a key.
+    pub(super) fn survey_not_before(&self) -> Option<Timestamp> {
+        let span = self.doubt_span.filter(|_| self.incident.is_some() && !self.abandoning)?;
+        Some(span.settles_from + self.plan.doubt_window)
+    }
+
+    /// Takes in what came of a cut. `false`: the event is about something else.
+    pub(super) fn learn_of_cut(&mut self, event: &Event) -> bool {
+        let Some(key) = self.being_cut() else { return false };
+        match event {
+            Event::Deactivated { at, .. } => {
+                self.in_doubt = None;
+                self.cut_done(&key, *at);
+            }
+            Event::Refused { doing: EffectKind::Deactivate, refusal, at } => {
+                self.intent_refused(EffectKind::Deactivate);
+                let is_gone = matches!(refusal.code, RefusalCode::NoSuchKey | RefusalCode::NoSuchUser);
+                if is_gone {
+                    self.in_doubt = None;
+                    self.cut_done(&key, *at);
+                } else if let Some(cut) = self.exposed.get_mut(&key) {
+                    cut.fail(&refusal.in_words(), refusal.retry_after, *at);
+                }
+            }
+            Event::Unanswered { doing: EffectKind::Deactivate, doubt, at } => {
+                self.intent_unanswered(EffectKind::Deactivate, *at);
+                if let Some(cut) = self.exposed.get_mut(&key) {
+                    cut.fail(&doubt.in_words(), doubt.retry_after, *at);
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn cut_done(&mut self, key: &AccessKeyId, at: Timestamp) {
+        let look_at = self.reactivation_sent_at.map(|_| at + CLOCK_SKEW_MAX);
+        if let Some(cut) = self.exposed.get_mut(key) {
+            (cut.is_due, cut.done_at, cut.look_at) = (false, Some(at), look_at);
+            (cut.failures, cut.failing_since, cut.fault) = (0, None, None);
+        }
+        if *key != self.old {
+            return;
+        }
+        if self.is_cut_only() {
+            self.stage = Stage::Abandoned;
+            return;
+        }
+        if let Stage::Soak { .. } = self.stage.beneath()
+            && let Some(cool) = self.begin_cooling(self.stage.beneath().clone(), at)
+        {
+            self.stage = cool;
+        }
+        if let Stage::Cool { .. } = self.stage {
+            self.begin_span(at);
+        }
+    }
+
+    /// The vendor has the new key, and the old one was set Inactive as in any rotation.
+    pub(super) fn retired(&mut self, at: Timestamp) {
+        if let Some(cut) = self.exposed.get_mut(&self.old) {
+            (cut.is_due, cut.done_at) = (false, Some(at));
+        }
+    }
+
+    /// A person resumes or gives up: only the cuts are still waited for.
+    pub(super) fn end_incident_hold(&mut self) {
+        if let Some(incident) = &mut self.incident {
+            incident.is_held = false;
+        }
+    }
+
+    /// A listing that shows an exposed key Active long after its cut: somebody, or a late request of ours, set it Active.
+    pub(super) fn look_at_exposed(&mut self, keys: &[KeyMetadata], at: Timestamp) {
+        for (key, cut) in &mut self.exposed {
+            let Some(done_at) = cut.done_at else { continue };
+            cut.look_at.take_if(|look_at| *look_at <= at);
+            let is_active = keys.iter().any(|row| row.id == *key && row.status == KeyStatus::Active);
+            if is_active && at >= done_at + LISTING_SETTLES {
+                cut.make_due();
+            }
+        }
+    }
+
+    /// Dates of cuts that lie after the newest event were written by a clock that was ahead.
+    pub(super) fn cuts_were_ahead_until(&mut self, at: Timestamp) {
+        for cut in self.exposed.values_mut() {
+            cut.done_at.iter_mut().for_each(|done_at| *done_at = (*done_at).min(at));
+            cut.look_at.iter_mut().for_each(|look_at| *look_at = (*look_at).min(at + CLOCK_SKEW_MAX));
+        }
+    }
+
+    /// A person takes the incident back, and wants the exposed key Active.
+    pub(super) fn incident_taken_back(&mut self) {
+        self.incident = None;
+        self.exposed.remove(&self.old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rotation::samples::{self, at, created, happen, key, listed};
+    use crate::core::rotation::{KeyUsage, Plan, Refusal, Verification};
+
+    const HOUR: i64 = 3600;
+
+    fn plan() -> Plan {
+        Plan { prove_successes: 1, can_ask_vendor: true, ..Plan::default() }
+    }
+
+    fn declared(mode: IncidentMode, of: char, seconds: i64) -> Event {
+        let (by, why) = ("alex".to_owned(), "it leaked".to_owned());
+        Event::IncidentDeclared { mode, key: key(of), cut_only: false, by, why, at: at(seconds) }
+    }
+
+    fn life() -> Vec<Event> {
+        vec![
+            listed(1),
+            created(2),
+            Event::Probed { at: at(10) },
+            Event::Delivered { at: at(11) },
+            Event::Verified { by: Verification::Asked, at: at(12) },
+            Event::Deactivated { at: at(2 * 86_400), request_id: None },
+        ]
+    }
+
+    /// A rotation after so many events of its life, and then these.
+    fn after(events: usize, then: &[Event]) -> Rotation {
+        samples::rotation(plan(), &[&life()[..events], then].concat())
+    }
+
+    fn cut(of: char) -> Next {
+        Next::Perform(Effect::Deactivate { key: key(of), evidence: Evidence::new(Because::Exposed) })
+    }
+
+    /// Sets an exposed key Inactive, as the machine asks for it.
+    fn is_cut(rotation: &mut Rotation, of: char, seconds: i64) {
+        let intent = Intent::Deactivate { key: key(of), because: Because::Exposed };
+        for event in [
+            Event::Intended { intent, at: at(seconds) },
+            Event::Deactivated { at: at(seconds), request_id: None },
+        ] {
+            rotation.apply(&event).expect("legal");
+        }
+    }
+
+    fn name(next: &Next) -> &'static str {
+        match next {
+            Next::Perform(effect) => effect.name(),
+            Next::Wait { why, .. } => why.code(),
+            Next::Stuck(blocker) => blocker.code(),
+            Next::Ended(ending) => ending.as_str(),
+        }
+    }
+
+    fn both(seconds: i64, old: KeyStatus) -> Event {
+        let row = |id, status| KeyMetadata { id, status, created_at: at(-8_000_000) };
+        Event::Listed { keys: vec![row(key('A'), old), row(key('B'), KeyStatus::Active)], at: at(seconds) }
+    }
+
+    #[test]
+    fn a_cut_comes_next_in_every_stage_and_the_stage_goes_on_after_it() {
+        let goes_on = [
+            "ListAccessKeys",
+            "CreateAccessKey",
+            "GetCallerIdentity",
+            "deliver",
+            "verify",
+            "cooling",
+            "cooling",
+        ];
+        for (events, then) in goes_on.into_iter().enumerate() {
+            let now = if events == 6 { 3 * 86_400 } else { 20 };
+            let mut rotation = after(events, &[declared(IncidentMode::CutFirst, 'A', now)]);
+            assert_eq!(rotation.next(at(now)), cut('A'), "after {events} events");
+            assert_eq!(rotation.mode(), "cut-first");
+            is_cut(&mut rotation, 'A', now + 1);
+            assert_eq!(name(&rotation.next(at(now + 1))), then, "after {events} events");
+            assert!(rotation.cut_at(&key('A')).is_some());
+        }
+    }
+
+    #[test]
+    fn replace_first_passes_no_gate_in_the_soak() {
+        let routine = after(5, &[]);
+        assert_eq!(name(&routine.next(at(HOUR))), "soaking");
+        let mut rotation = after(5, &[declared(IncidentMode::ReplaceFirst, 'A', HOUR)]);
+        // The vendor was asked an hour ago.
+        assert_eq!(name(&rotation.next(at(HOUR))), "verify");
+        for event in
+            [Event::Verified { by: Verification::Asked, at: at(HOUR) }, both(HOUR, KeyStatus::Active)]
+        {
+            happen(&mut rotation, &event).expect("legal");
+        }
+        let Next::Perform(Effect::Deactivate { key: of, evidence }) = rotation.next(at(HOUR)) else {
+            panic!("{:?}", rotation.next(at(HOUR)))
+        };
+        let superseded = Because::Superseded { by: key('B'), verified_at: at(HOUR) };
+        assert_eq!((of, evidence.because()), (key('A'), &superseded));
+    }
+
+    #[test]
+    fn cut_and_hold_cuts_what_the_vendor_was_offered_and_waits_for_a_person() {
+        let mut rotation = after(5, &[declared(IncidentMode::CutAndHold, 'A', HOUR)]);
+        assert_eq!(rotation.next(at(HOUR)), cut('A'));
+        is_cut(&mut rotation, 'A', HOUR);
+        assert_eq!(rotation.next(at(HOUR)), cut('B'), "the vendor has it, too");
+        is_cut(&mut rotation, 'B', HOUR);
+        assert_eq!(name(&rotation.next(at(30 * 86_400))), "incident_held");
+        happen(&mut rotation, &Event::Resumed { by: "alex".to_owned(), at: at(2 * HOUR) }).expect("legal");
+        assert_eq!(name(&rotation.next(at(2 * HOUR))), "ListAccessKeys");
+        let row = |id| KeyMetadata { id, status: KeyStatus::Inactive, created_at: at(2) };
+        let listed = Event::Listed { keys: vec![row(key('A')), row(key('B'))], at: at(2 * HOUR) };
+        happen(&mut rotation, &listed).expect("legal");
+        assert_eq!(name(&rotation.next(at(2 * HOUR))), "slot_filled_in_incident");
+        // Where the vendor was offered nothing yet, the new key waits.
+        let mut rotation = after(3, &[declared(IncidentMode::CutAndHold, 'A', 20)]);
+        is_cut(&mut rotation, 'A', 20);
+        assert_eq!(name(&rotation.next(at(HOUR))), "incident_held");
+        assert!(rotation.needs_secret());
+        happen(&mut rotation, &Event::Resumed { by: "alex".to_owned(), at: at(2 * HOUR) }).expect("legal");
+        assert_eq!(name(&rotation.next(at(2 * HOUR))), "deliver");
+    }
+
+    #[test]
+    fn a_hold_a_blocker_and_an_abandon_do_not_stop_an_incident() {
+        let (by, why) = ("alex".to_owned(), "a freeze".to_owned());
+        let held = || Event::Held { until: None, by: by.clone(), why: why.clone(), at: at(20) };
+        let after_hold = after(2, &[held(), declared(IncidentMode::CutFirst, 'A', 21)]);
+        assert_eq!(after_hold.next(at(21)), cut('A'));
+        let mut held_later = after(2, &[declared(IncidentMode::CutFirst, 'A', 21), held()]);
+        assert_eq!(held_later.next(at(21)), cut('A'), "a hold stops no cut");
+        is_cut(&mut held_later, 'A', 22);
+        assert_eq!(name(&held_later.next(at(22))), "held", "and stops the replacement");
+        let gone = Event::Listed { keys: Vec::new(), at: at(1) };
+        let mut stuck = samples::rotation(plan(), &[gone, declared(IncidentMode::CutFirst, 'A', 21)]);
+        assert_eq!(stuck.next(at(21)), cut('A'));
+        let abandoned = Event::Abandoned { by: by.clone(), why: why.clone(), at: at(22) };
+        assert!(stuck.clone().apply(&abandoned).is_err(), "the key would stay Active");
+        is_cut(&mut stuck, 'A', 22);
+        assert!(stuck.apply(&abandoned).is_ok());
+        let giving_up = [Event::Abandoned { by, why, at: at(20) }, declared(IncidentMode::CutFirst, 'A', 21)];
+        let mut giving_up = after(3, &giving_up);
+        is_cut(&mut giving_up, 'A', 22);
+        assert!(matches!(giving_up.stage(), Stage::Discard { .. }));
+        let gone = Event::UsageRead { usage: [(key('B'), KeyUsage::Gone)].into(), at: at(23) };
+        happen(&mut giving_up, &gone).expect("legal");
+        assert_eq!(giving_up.stage(), &Stage::Survey, "a new key is made all the same");
+    }
+
+    #[test]
+    fn an_exposed_key_is_given_back_to_nobody_who_does_not_say_so() {
+        let exposed = after(6, &[declared(IncidentMode::ReplaceFirst, 'A', 3 * 86_400)]);
+        let intent = Intent::Reactivate { key: key('A') };
+        assert!(exposed.clone().apply(&Event::Intended { intent, at: at(3 * 86_400) }).is_err());
+        let asked = |exposed| Event::ReactivationAsked {
+            by: "alex".to_owned(),
+            why: "a job".to_owned(),
+            exposed,
+            at: at(3 * 86_400),
+        };
+        assert!(exposed.clone().apply(&asked(false)).is_err());
+        let mut asked_for = exposed.clone();
+        asked_for.apply(&asked(true)).expect("legal");
+        assert_eq!(name(&asked_for.next(at(3 * 86_400))), "UpdateAccessKey Active");
+        assert_eq!(asked_for.mode(), "routine");
+        let mut in_trouble = exposed;
+        is_cut(&mut in_trouble, 'A', 3 * 86_400);
+        let refusal = Refusal {
+            code: RefusalCode::NotInForce,
+            sentence: "the vendor names another key".to_owned(),
+            retry_after: None,
+            nothing_sent: false,
+            pairs: Vec::new(),
+            said: None,
+        };
+        let denied = Event::Refused { doing: EffectKind::Verify, refusal, at: at(4 * 86_400) };
+        happen(&mut in_trouble, &denied).expect("legal");
+        assert_eq!(name(&in_trouble.next(at(4 * 86_400))), "exposed_key_needed");
+    }
+
+    #[test]
+    fn an_exposed_key_that_somebody_sets_active_is_cut_again_and_cools_anew() {
+        let mut rotation = after(5, &[declared(IncidentMode::CutFirst, 'A', 20)]);
+        is_cut(&mut rotation, 'A', 20);
+        happen(&mut rotation, &both(30, KeyStatus::Active)).expect("legal");
+        assert_ne!(rotation.next(at(30)), cut('A'), "a listing may lag behind the cut");
+        happen(&mut rotation, &both(HOUR, KeyStatus::Active)).expect("legal");
+        assert_eq!(rotation.next(at(HOUR)), cut('A'));
+        is_cut(&mut rotation, 'A', HOUR);
+        assert_eq!(rotation.since(), at(HOUR));
+    }
+
+    #[test]
+    fn a_cut_is_tried_each_minute_without_end() {
+        let mut rotation = after(2, &[declared(IncidentMode::CutFirst, 'A', 20)]);
+        let mut now = 20;
+        for failure in 1..=50 {
+            let intent = Intent::Deactivate { key: key('A'), because: Because::Exposed };
+            rotation.apply(&Event::Intended { intent, at: at(now) }).expect("legal");
+            let sentence = "no answer".to_owned();
+            let doubt =
+                crate::core::rotation::Doubt { sentence, retry_after: None, pairs: Vec::new(), said: None };
+            rotation
+                .apply(&Event::Unanswered { doing: EffectKind::Deactivate, doubt, at: at(now) })
+                .expect("legal");
+            assert_eq!((rotation.failures(), rotation.last_fault()), (failure, Some("no answer")));
+            let Next::Wait { until, .. } = rotation.next(at(now)) else { panic!("it waits") };
+            assert!(until <= at(now + 60));
+            now = until.unix_seconds() - at(0).unix_seconds();
+            assert_eq!(rotation.next(at(now)), cut('A'));
+        }
+        is_cut(&mut rotation, 'A', now);
+        assert_eq!((rotation.failures(), rotation.last_fault()), (0, None));
+    }
+
+    #[test]
+    fn after_a_cut_an_unanswered_creation_is_looked_for_before_another_key_is_made() {
+        let intended = Event::Intended { intent: Intent::Create, at: at(2) };
+        let mut rotation = after(1, &[intended, declared(IncidentMode::CutFirst, 'A', 3)]);
+        is_cut(&mut rotation, 'A', 4);
+        assert_eq!(rotation.next(at(4)), Next::Wait { until: at(62), why: Waiting::Doubt });
+        assert_eq!(name(&rotation.next(at(62))), "ListAccessKeys");
+        happen(&mut rotation, &both(62, KeyStatus::Inactive)).expect("legal");
+        assert!(!matches!(rotation.stage(), Stage::Create { .. }), "{:?}", rotation.stage());
+    }
+
+    #[test]
+    fn a_new_key_that_the_vendor_has_becomes_the_one_to_be_replaced() {
+        let mut rotation = after(6, &[declared(IncidentMode::CutFirst, 'B', 3 * 86_400)]);
+        assert_eq!((rotation.old(), rotation.stage()), (&key('B'), &Stage::Survey));
+        assert_eq!(rotation.old_created_at(), at(2));
+        assert_eq!(rotation.next(at(3 * 86_400)), cut('B'));
+        assert!(!rotation.is_exposed(&key('A')));
+        is_cut(&mut rotation, 'B', 3 * 86_400);
+        let now = 3 * 86_400 + 1;
+        let row = KeyMetadata { id: key('B'), status: KeyStatus::Inactive, created_at: at(2) };
+        for event in [
+            Event::Listed { keys: vec![row], at: at(now) },
+            Event::Created { key: key('C'), at: at(now), request_id: None },
+            Event::Probed { at: at(now) },
+        ] {
+            happen(&mut rotation, &event).expect("legal");
+        }
+        // A second delivery must not look like a repeat of the first one.
+        let deliver = Effect::Deliver { key: key('C'), round: 2 };
+        assert_eq!(rotation.next(at(now + 10)), Next::Perform(deliver));
+    }
+
+    #[test]
+    fn a_key_that_nobody_was_offered_cannot_be_declared_and_another_one_is_only_cut() {
+        assert!(after(3, &[]).apply(&declared(IncidentMode::CutFirst, 'B', 20)).is_err());
+        let mut rotation = after(2, &[declared(IncidentMode::ReplaceFirst, 'X', 20)]);
+        assert_eq!((rotation.next(at(20)), rotation.mode()), (cut('X'), "routine"));
+        is_cut(&mut rotation, 'X', 20);
+        assert_eq!(name(&rotation.next(at(20))), "GetCallerIdentity");
+    }
+
+    #[test]
+    fn a_key_that_is_not_replaced_ends_its_rotation_with_the_cut() {
+        let (by, why) = ("alex".to_owned(), "it leaked".to_owned());
+        let mode = IncidentMode::CutFirst;
+        let declared = Event::IncidentDeclared { mode, key: key('A'), cut_only: true, by, why, at: at(1) };
+        let mut rotation = after(0, &[declared]);
+        assert_eq!(rotation.next(at(1)), cut('A'));
+        is_cut(&mut rotation, 'A', 2);
+        assert_eq!(name(&rotation.next(at(2))), "cut");
+    }
+}

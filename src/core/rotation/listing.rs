@@ -1,0 +1,161 @@
+//! What a listing of the user's keys means: at the start, in doubt, and before a key is taken away.
+//!
+//! **Invariant:** the journal knows what this program did; only a listing knows what others did. So nothing is
+//! created, set Inactive or deleted for a vendor that holds a key without a listing that fits.
+
+use std::time::Duration;
+
+use crate::core::ids::AccessKeyId;
+use crate::core::rotation::apply::CLOCK_SKEW_MAX;
+use crate::core::rotation::doubt::PendingSpan;
+use crate::core::rotation::effect::Effect;
+use crate::core::rotation::event::{EffectKind, KeyMetadata, KeyStatus};
+use crate::core::rotation::machine::{EVIDENCE_FRESH, Rotation, is_good};
+use crate::core::rotation::next::{Blocker, Next};
+use crate::core::rotation::stage::{Stage, stuck};
+use crate::core::time::Timestamp;
+
+/// A listing is believed to show what was done to a key this long ago.
+pub(super) const LISTING_SETTLES: Duration = CLOCK_SKEW_MAX;
+
+/// A listing older than this does not take a key away: anybody can change a key at any time.
+pub(super) const LISTING_FRESH: Duration = Duration::from_mins(1);
+
+impl Rotation {
+    /// Before a key is taken away the vendor is asked, where it can be, and the keys are listed last.
+    /// `None`: both were done, and what was seen still counts.
+    pub(super) fn last_look(
+        &self,
+        new: &AccessKeyId,
+        asked_at: Option<Timestamp>,
+        listed_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Next> {
+        if self.plan.can_ask_vendor && !is_good(asked_at, EVIDENCE_FRESH, now) {
+            return Some(Next::Perform(Effect::Verify { key: new.clone() }));
+        }
+        (!is_good(listed_at, LISTING_FRESH, now)).then_some(Next::Perform(Effect::ListKeys))
+    }
+
+    /// What a complete listing means, at the start and after an unanswered CreateAccessKey.
+    pub(super) fn after_listing(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Stage {
+        self.remember_doubt();
+        // A listing may lag behind our own deletion.
+        let mut others =
+            keys.iter().filter(|key| key.id != self.old && !self.was_just_discarded(&key.id, at));
+        let (other, third) = (others.next(), others.next());
+        let settles = PendingSpan::settles_at(self.doubt_span);
+        if self.abandoning && at < settles {
+            // The clock was set back since the wait for this listing began.
+            self.wait_until(settles, at);
+            return Stage::Survey;
+        }
+        if self.abandoning {
+            // Whatever became of the old key: only what may be ours is still to be cleared away.
+            return match other.filter(|other| third.is_none() && self.may_be_ours(other)) {
+                Some(other) => Stage::Suspect { key: other.id.clone() },
+                None => Stage::Abandoned,
+            };
+        }
+        let key = self.old.clone();
+        match keys.iter().find(|key| key.id == self.old).map(|key| key.status) {
+            // Whatever became of an exposed key, the vendor needs another one.
+            _ if self.old_is_exposed() => {}
+            None => return stuck(Blocker::OldKeyGone { key }, Stage::Survey),
+            Some(KeyStatus::Active) => {}
+            Some(KeyStatus::Inactive | KeyStatus::Expired) => {
+                return stuck(Blocker::OldKeyNotActive { key }, Stage::Survey);
+            }
+        }
+        match (other, third) {
+            (None, _) => Stage::Create { surveyed_at: at },
+            (Some(other), None) if self.may_be_ours(other) => Stage::Suspect { key: other.id.clone() },
+            (Some(other), None) if self.was_the_old_one(&other.id) => {
+                stuck(Blocker::SlotFilledInIncident { other: other.id.clone() }, Stage::Survey)
+            }
+            (Some(other), _) => stuck(Blocker::NoFreeSlot { other: other.id.clone() }, Stage::Survey),
+        }
+    }
+
+    /// Whether this rotation set out to replace that key, before an incident made another one the key to be replaced.
+    fn was_the_old_one(&self, key: &AccessKeyId) -> bool {
+        self.began_with.as_ref() == Some(key)
+    }
+
+    fn was_just_discarded(&self, key: &AccessKeyId, at: Timestamp) -> bool {
+        self.discarded.get(key).is_some_and(|discarded_at| at < *discarded_at + LISTING_SETTLES)
+    }
+
+    /// Why the old key is not there any more, as far as that is known.
+    pub(super) fn old_key_gone(&self) -> Blocker {
+        let key = self.old.clone();
+        if self.deletion_intended { Blocker::OldKeyDeletedLate { key } } else { Blocker::OldKeyGone { key } }
+    }
+
+    /// Whether a CreateAccessKey of ours that got no answer can have made this key.
+    ///
+    /// IAM does not say who made a key. A stranger who makes one for this very user within these
+    /// minutes, and whose first use AWS has not published yet, cannot be told from us.
+    fn may_be_ours(&self, key: &KeyMetadata) -> bool {
+        self.doubt_span.is_some_and(|span| {
+            // A plan comes from the journal: two of its spans may have no sum, two steps from a time do.
+            let latest = span.to + CLOCK_SKEW_MAX + self.plan.doubt_window;
+            key.created_at + CLOCK_SKEW_MAX >= span.from && key.created_at <= latest
+        })
+    }
+
+    /// A look at the keys before one is taken away for good or for now: the journal does not know what
+    /// others did to them meanwhile. `None`: what it means is counted already, as a failure or as trouble.
+    pub(super) fn after_another_look(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Option<Stage> {
+        let status = |id: &AccessKeyId| keys.iter().find(|key| key.id == *id).map(|key| key.status);
+        let (old, stage) = (status(&self.old), self.stage.clone());
+        let new = stage.new_key().and_then(status);
+        self.in_doubt.take_if(|doubt| doubt.is_refuted_by(old, at));
+        if let Stage::Soak { .. } = stage {
+            self.looked_while_soaking(stage, (old, new), at)
+        } else {
+            self.looked_while_cooling(stage, (old, new), at)
+        }
+    }
+
+    fn looked_while_soaking(
+        &mut self,
+        stage: Stage,
+        (old, new): (Option<KeyStatus>, Option<KeyStatus>),
+        at: Timestamp,
+    ) -> Option<Stage> {
+        let Stage::Soak { new: key, accepted_at, asked_at, usage, .. } = stage else { return None };
+        let in_doubt = self.is_in_doubt_of(EffectKind::Deactivate);
+        let soak = |listed_at| Stage::Soak { new: key.clone(), accepted_at, asked_at, listed_at, usage };
+        Some(match (old, new) {
+            (None, Some(KeyStatus::Active)) if self.old_is_exposed() => Stage::Done { new: key },
+            (None, _) => stuck(self.old_key_gone(), soak(None)),
+            (Some(_), None) if at < self.last_probe.counts_from + LISTING_SETTLES => {
+                self.fail(EffectKind::List, "the listing does not show the new key yet", None, at);
+                return None;
+            }
+            // The old one may be Inactive, or become so: the vendor may have no key that works.
+            (Some(_), None | Some(KeyStatus::Inactive | KeyStatus::Expired)) if in_doubt => {
+                self.new_key_taken_away(key, accepted_at, at);
+                return None;
+            }
+            (Some(_), None) => stuck(Blocker::NewKeyGone { key: key.clone() }, soak(None)),
+            (Some(_), Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
+                stuck(Blocker::NewKeyNotActive { key: key.clone() }, soak(None))
+            }
+            // It was set Active, and a request to set it Inactive came after that.
+            (Some(KeyStatus::Inactive), Some(KeyStatus::Active))
+                if self.reactivations > 0 && !in_doubt && !self.old_is_exposed() =>
+            {
+                Stage::Restore { new: key, accepted_at }
+            }
+            (Some(_), Some(KeyStatus::Active)) => soak(Some(at)),
+        })
+    }
+
+    /// And the old one may be Inactive: the vendor gets it back.
+    pub(super) fn new_key_taken_away(&mut self, new: AccessKeyId, accepted_at: Timestamp, at: Timestamp) {
+        let sentence = format!("the new key {new} was taken away by somebody else");
+        self.trouble(Stage::Restore { new, accepted_at }, &sentence, at);
+    }
+}

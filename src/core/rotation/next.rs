@@ -1,0 +1,432 @@
+//! What the machine answers when it is asked what to do: act, wait, stuck, over.
+//!
+//! Each wait, blocker and ending has a code and a sentence. They are the same in logs, tables,
+//! JSON and `explain`, because they are made here and nowhere else.
+
+use std::fmt;
+
+use crate::core::ids::AccessKeyId;
+pub use crate::core::rotation::blocker::Blocker;
+use crate::core::rotation::clock::ClockDoubt;
+use crate::core::rotation::effect::Effect;
+use crate::core::time::Timestamp;
+
+/// What to do now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Do this.
+    Perform(Effect),
+    /// Nothing, until then.
+    Wait {
+        /// When to ask again; [`Timestamp::NEVER`] when only a person can end the wait.
+        until: Timestamp,
+        /// What is waited for.
+        why: Waiting,
+    },
+    /// Nothing, until a person has looked.
+    Stuck(Blocker),
+    /// It is over.
+    Ended(Ending),
+}
+
+/// What a rotation waits for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Waiting {
+    /// AWS to have heard of the new key everywhere.
+    Propagation,
+    /// The next attempt after a failure.
+    Backoff {
+        /// How often it failed in a row.
+        failures: u32,
+        /// The last failure, in words.
+        sentence: String,
+    },
+    /// An unanswered CreateAccessKey to show in the listing, or not.
+    Doubt,
+    /// Somebody to take the new key to the vendor, who will be shown it.
+    Reveal {
+        /// Since when.
+        since: Timestamp,
+        /// Whole days since then.
+        days: u64,
+    },
+    /// Word, or a use, that says that the vendor has the key that somebody was shown.
+    HandOver {
+        /// When it was shown last.
+        revealed_at: Timestamp,
+        /// Whole days since then.
+        days: u64,
+    },
+    /// Both keys work; the plan wants them to for some time.
+    Soak,
+    /// The new key has not been seen in use, or not since the old one was.
+    Use {
+        /// The old key's recorded last use, where the new one was used before that and not since.
+        old_used_at: Option<Timestamp>,
+    },
+    /// The old key has been in use too lately.
+    Quiet {
+        /// Its recorded last use.
+        last_used_at: Timestamp,
+        /// The AWS service that was called.
+        service: String,
+    },
+    /// The vendor's window is closed.
+    Window,
+    /// The old key is Inactive, for its time, and can be brought back.
+    Cool,
+    /// The plan requires a use of the new key, and none is recorded since the old key was set Inactive.
+    UseAfterRetirement {
+        /// When the old key was set Inactive.
+        since: Timestamp,
+    },
+    /// A key of ours that no vendor was offered is Inactive, and is deleted after an hour without a use.
+    Discard {
+        /// That key.
+        key: AccessKeyId,
+    },
+    /// A person said: wait, while the old key is Inactive, so the vendor is still asked.
+    HeldWhileInactive {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// A person to resume after the cuts of an incident.
+    IncidentHeld {
+        /// Who declared it.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// This machine's clock to be right. The driver says so, never the machine, which knows one clock only.
+    Clock(ClockDoubt),
+    /// A person said: wait.
+    Held {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Waiting {
+    /// The reason code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Waiting::Propagation => "propagation",
+            Waiting::Backoff { .. } => "backoff",
+            Waiting::Doubt => "unanswered_create",
+            Waiting::Reveal { .. } => "awaiting_reveal",
+            Waiting::HandOver { .. } => "awaiting_hand_over",
+            Waiting::Soak => "soaking",
+            Waiting::Use { .. } => "awaiting_use",
+            Waiting::Quiet { .. } => "awaiting_quiet",
+            Waiting::Window => "window_closed",
+            Waiting::Cool => "cooling",
+            Waiting::UseAfterRetirement { .. } => "awaiting_use_after_retirement",
+            Waiting::Discard { .. } => "discarding",
+            Waiting::Clock(_) => "clock",
+            Waiting::IncidentHeld { .. } => "incident_held",
+            Waiting::HeldWhileInactive { .. } | Waiting::Held { .. } => "held",
+        }
+    }
+
+    /// The sentence, with when it ends.
+    #[must_use]
+    pub fn until(&self, until: Timestamp) -> String {
+        match (self, until) {
+            // The next look is only a look: the next step is a person's.
+            (Waiting::Reveal { .. } | Waiting::HandOver { .. }, _) => self.to_string(),
+            (_, Timestamp::NEVER) => format!("{self}, until somebody resumes it"),
+            (_, until) => format!("{self}; next step at {until}"),
+        }
+    }
+
+    /// Whether a person must act before anything else can happen.
+    #[must_use]
+    pub fn is_for_person(&self) -> bool {
+        match self {
+            Waiting::Reveal { .. } | Waiting::IncidentHeld { .. } | Waiting::Held { .. } => true,
+            Waiting::Propagation
+            | Waiting::Backoff { .. }
+            | Waiting::Doubt
+            | Waiting::HandOver { .. }
+            | Waiting::Soak
+            | Waiting::Use { .. }
+            | Waiting::Quiet { .. }
+            | Waiting::Window
+            | Waiting::UseAfterRetirement { .. }
+            | Waiting::Discard { .. }
+            | Waiting::HeldWhileInactive { .. }
+            | Waiting::Clock(_)
+            | Waiting::Cool => false,
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waiting::Propagation => f.write_str("the new key is being proved at AWS before anybody gets it"),
+            Waiting::Backoff { failures, sentence } => {
+                write!(f, "{sentence} ({failures} in a row); no key is touched before the next attempt")
+            }
+            Waiting::Doubt => f.write_str(
+                "CreateAccessKey got no answer; waiting until a listing can be believed before anything else is done",
+            ),
+            Waiting::Reveal { since, days } => write!(
+                f,
+                "the new key was proved at AWS and waits for somebody to take it to the vendor, {}since {since}; nobody was \
+                 shown it yet, and the old key is not touched",
+                for_days(*days)
+            ),
+            Waiting::HandOver { revealed_at, days } => write!(
+                f,
+                "somebody was shown the new key at {revealed_at}{}; nobody has said yet that the vendor has it, and no \
+                 use of it was seen; the old key is not touched",
+                days_ago(*days)
+            ),
+            Waiting::Soak => f.write_str("the vendor accepted the new key; neither key is touched while it soaks"),
+            Waiting::Use { old_used_at: None } => {
+                f.write_str("the new key has not been seen in use yet; the old key is not touched until it is")
+            }
+            Waiting::Use { old_used_at: Some(at) } => write!(
+                f,
+                "the old key was used at {at}, and the new one was used before that but has not been seen in use since; \
+                 the old key is not touched until it is"
+            ),
+            Waiting::Quiet { last_used_at, service } => write!(
+                f,
+                "the old key was last used at {last_used_at} for {service}; it is not touched until it has been quiet for long enough"
+            ),
+            Waiting::Window => f.write_str("the vendor's window is closed; the old key is not touched until it opens"),
+            Waiting::Cool => f.write_str("the old key was set Inactive; it can be set Active again until it is deleted"),
+            Waiting::UseAfterRetirement { since } => write!(
+                f,
+                "AWS has recorded no use of the new key since the old key was set Inactive at {since}; the old key is not \
+                 deleted until it has. Check that the vendor works"
+            ),
+            Waiting::Discard { key } => write!(
+                f,
+                "the key {key} was offered to no vendor, and is going to be deleted unless AWS records a use of it"
+            ),
+            Waiting::HeldWhileInactive { by, why } => write!(
+                f,
+                "held by {by}: {why}; the old key is not deleted, the vendor is still checked, and the old key is set Active \
+                 again if the vendor needs it"
+            ),
+            Waiting::IncidentHeld { by, why } => write!(
+                f,
+                "incident declared by {by}: {why}; every key that the vendor was offered was set Inactive, and no new key is \
+                 made or delivered before somebody resumes"
+            ),
+            Waiting::Clock(doubt) => doubt.fmt(f),
+            Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
+        }
+    }
+}
+
+fn for_days(days: u64) -> String {
+    match days {
+        0 => String::new(),
+        1 => "for a day, ".to_owned(),
+        days => format!("for {days} days, "),
+    }
+}
+
+fn days_ago(days: u64) -> String {
+    match days {
+        0 => String::new(),
+        1 => ", a day ago".to_owned(),
+        days => format!(", {days} days ago"),
+    }
+}
+
+/// How a rotation ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// The vendor has the new key and the old one is deleted.
+    Done,
+    /// A person gave it up.
+    Abandoned,
+    /// An exposed key that is not replaced was set Inactive.
+    Cut,
+}
+
+impl Ending {
+    /// The word for it, as in the metric's label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ending::Done => "done",
+            Ending::Abandoned => "abandoned",
+            Ending::Cut => "cut",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::core::rotation::event::EffectKind;
+
+    fn key() -> AccessKeyId {
+        "AKIAIOSFODNN7EXAMPLE".parse().expect("a key id")
+    }
+
+    fn said() -> String {
+        "AWS said no".to_owned()
+    }
+
+    /// Each wait, its code, and what an operator must be able to read in its sentence.
+    fn waits() -> [(Waiting, &'static str, &'static str); 16] {
+        let reveal = |days| Waiting::Reveal { since: Timestamp::EPOCH, days };
+        let hand_over = |days| Waiting::HandOver { revealed_at: Timestamp::EPOCH, days };
+        let quiet = Waiting::Quiet { last_used_at: Timestamp::EPOCH, service: "s3".to_owned() };
+        [
+            (Waiting::Propagation, "propagation", "before anybody gets it"),
+            (
+                Waiting::Backoff { failures: 2, sentence: said() },
+                "backoff",
+                "AWS said no (2 in a row); no key is touched",
+            ),
+            (Waiting::Doubt, "unanswered_create", "CreateAccessKey got no answer"),
+            (
+                reveal(0),
+                "awaiting_reveal",
+                "to the vendor, since 1970-01-01T00:00:00Z; nobody was shown it yet",
+            ),
+            (reveal(1), "awaiting_reveal", "to the vendor, for a day, since 1970"),
+            (reveal(3), "awaiting_reveal", "to the vendor, for 3 days, since 1970"),
+            (hand_over(0), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z; nobody has said yet"),
+            (hand_over(2), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z, 2 days ago; nobody"),
+            (Waiting::Soak, "soaking", "neither key is touched"),
+            (Waiting::Use { old_used_at: None }, "awaiting_use", "the old key is not touched until it is"),
+            (
+                Waiting::Use { old_used_at: Some(Timestamp::EPOCH) },
+                "awaiting_use",
+                "was used at 1970-01-01T00:00:00Z, and the new one was used before that",
+            ),
+            (quiet, "awaiting_quiet", "last used at 1970-01-01T00:00:00Z for s3"),
+            (Waiting::Window, "window_closed", "the old key is not touched until it opens"),
+            (Waiting::Clock(ClockDoubt::Off { ahead_secs: 691_200 }), "clock", "8d ahead of AWS's; no key"),
+            (Waiting::Cool, "cooling", "can be set Active again until it is deleted"),
+            (
+                Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() },
+                "held",
+                "by alex: a freeze",
+            ),
+        ]
+    }
+
+    /// Each blocker, its code, what is safe while it lasts, and what to do.
+    fn blockers() -> [(Blocker, &'static str, &'static str, &'static str); 11] {
+        let failed = Blocker::Exhausted { doing: EffectKind::Deliver, sentence: said() };
+        [
+            (Blocker::OldKeyGone { key: key() }, "old_key_gone", "takes no key away", "abandon"),
+            (
+                Blocker::OldKeyNotActive { key: key() },
+                "old_key_not_active",
+                "nothing was touched",
+                "set it Active",
+            ),
+            (
+                Blocker::NoFreeSlot { other: key() },
+                "no_free_slot",
+                "nothing was touched",
+                "find out whose it is",
+            ),
+            (
+                Blocker::UnknownKey { key: key() },
+                "unknown_key",
+                "nothing was touched",
+                "find out whose it is",
+            ),
+            (Blocker::NewKeyGone { key: key() }, "new_key_gone", "takes no key away", "abandon"),
+            (
+                Blocker::NewKeyNeverWorked { key: key() },
+                "new_key_never_worked",
+                "still has the old one",
+                "abandon to discard",
+            ),
+            (
+                Blocker::WrongIdentity { sentence: said() },
+                "wrong_identity",
+                "still has the old one",
+                "check the accounts",
+            ),
+            (
+                Blocker::VendorGone { sentence: said() },
+                "vendor_gone",
+                "no key was taken away",
+                "mend the delivery",
+            ),
+            (
+                Blocker::VendorKeepsOldKey { deliveries: 10 },
+                "vendor_keeps_old_key",
+                "no key was taken away",
+                "ask the vendor",
+            ),
+            (
+                Blocker::VendorWentBack { sentence: said() },
+                "vendor_went_back",
+                "the old key was set Active again",
+                "ask the vendor",
+            ),
+            (failed, "exhausted", "no key was taken away", "mend the cause"),
+        ]
+    }
+
+    #[test]
+    fn each_wait_says_what_is_waited_for_and_when_that_ends() {
+        let at = Timestamp::EPOCH;
+        for (wait, code, words) in waits() {
+            assert_eq!(wait.code(), code);
+            assert!(wait.to_string().contains(words), "{wait}");
+            let is_for_hands = matches!(wait, Waiting::Reveal { .. } | Waiting::HandOver { .. });
+            let (step, resume) = match is_for_hands {
+                true => (String::new(), ""),
+                false => (format!("; next step at {at}"), ", until somebody resumes it"),
+            };
+            assert_eq!(wait.until(at), format!("{wait}{step}"));
+            assert_eq!(wait.until(Timestamp::NEVER), format!("{wait}{resume}"));
+        }
+    }
+
+    #[test]
+    fn each_blocker_says_what_is_safe_and_what_to_do() {
+        let mut sentences = BTreeSet::new();
+        for (blocker, code, safe, advice) in blockers() {
+            assert_eq!(blocker.code(), code);
+            let sentence = blocker.to_string();
+            assert!(sentence.contains(safe) && sentence.contains(advice), "{sentence}");
+            sentences.insert(sentence);
+        }
+        assert_eq!(sentences.len(), blockers().len());
+    }
+
+    #[test]
+    fn what_failed_for_days_is_named_with_what_can_be_relied_on() {
+        for (doing, name, safe) in [
+            (EffectKind::Deliver, "delivering the new key", "no key was taken away"),
+            (EffectKind::Reactivate, "setting the old key Active again", "set it Active by hand at once"),
+            (EffectKind::Delete, "deleting a key", "can still be set Active"),
+        ] {
+            let sentence = Blocker::Exhausted { doing, sentence: said() }.to_string();
+            let begin = format!("{name} failed for days, last with: AWS said no; ");
+            assert!(sentence.starts_with(&begin) && sentence.contains(safe), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn an_ending_has_a_word_for_it() {
+        assert_eq!(
+            [Ending::Done, Ending::Abandoned, Ending::Cut].map(Ending::as_str),
+            ["done", "abandoned", "cut"]
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! Events in words, for those who read a history.
+
+use crate::core::rotation::event::{Because, Event, Intent, Verification};
+
+impl Event {
+    /// What it says, beyond its name. The same in a history, a log and a page.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        in_words(self)
+    }
+}
+
+fn in_words(event: &Event) -> String {
+    let with_request = |what: &str, id: &Option<String>| match id {
+        Some(id) => format!("{what} (request {id})"),
+        None => what.to_owned(),
+    };
+    match event {
+        Event::Started { subject, old, reason, .. } => {
+            format!("{}: {old} of {} is to be replaced: {reason}", subject.vendor, subject.iam_user)
+        }
+        Event::Intended { intent, .. } => intent_in_words(intent),
+        Event::Listed { keys, .. } => {
+            keys.iter().map(|key| key.id.to_string()).collect::<Vec<_>>().join(", ")
+        }
+        Event::Created { key, request_id, .. } => with_request(key.as_str(), request_id),
+        Event::Probed { .. } => "AWS knows the new key".to_owned(),
+        Event::Delivered { .. } => "the vendor accepted the new key".to_owned(),
+        Event::Revealed { by, why, recipient, .. } => {
+            let to = recipient.as_ref().map(|to| format!(", encrypted to {to}")).unwrap_or_default();
+            let why = why.as_ref().map(|why| format!(", again: {why}")).unwrap_or_default();
+            format!("the new key is shown to {by}{to}{why}")
+        }
+        Event::Acknowledged { by, .. } => format!("the vendor has the new key, says {by}"),
+        Event::Verified { by: Verification::Asked, .. } => {
+            "the vendor says that the new key is in force".to_owned()
+        }
+        Event::Verified { by: Verification::Acceptance, .. } => {
+            "not verified: this vendor has no check".to_owned()
+        }
+        Event::UsageRead { usage, .. } => usage
+            .iter()
+            .map(|(key, usage)| format!("{key} {}", usage.in_words()))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Event::Deactivated { request_id, .. } => with_request("Inactive", request_id),
+        Event::Reactivated { .. } => "the old key was set Active again".to_owned(),
+        Event::Deleted { request_id, .. } => with_request("deleted", request_id),
+        Event::Refused { doing, refusal, .. } => {
+            format!("{}: {} ({})", doing.in_words(), refusal.in_words(), refusal.code.as_str())
+        }
+        Event::Unanswered { doing, doubt, .. } => format!("{}: {}", doing.in_words(), doubt.in_words()),
+        Event::IncidentDeclared { mode, key, cut_only, by, why, .. } => {
+            let end = if *cut_only { ", not replaced" } else { "" };
+            format!("{key} is exposed ({}{end}), by {by}: {why}", mode.as_str())
+        }
+        Event::ReactivationAsked { by, why, exposed: true, .. } => {
+            format!("although it is exposed, by {by}: {why}")
+        }
+        Event::Held { by, why, .. }
+        | Event::ReactivationAsked { by, why, .. }
+        | Event::Abandoned { by, why, .. } => {
+            format!("by {by}: {why}")
+        }
+        Event::Resumed { by, .. } => format!("by {by}"),
+    }
+}
+
+fn intent_in_words(intent: &Intent) -> String {
+    let why = |because: &Because| match because {
+        Because::Superseded { by, verified_at } => format!("replaced by {by}, as known at {verified_at}"),
+        Because::NeverOffered => "nobody was ever offered it".to_owned(),
+        Because::Exposed => "it is exposed".to_owned(),
+    };
+    match intent {
+        Intent::Create => "to make a new key".to_owned(),
+        Intent::Deliver { key, round } => format!("to deliver {key} (delivery {round})"),
+        Intent::Deactivate { key, because } => format!("to set {key} Inactive: {}", why(because)),
+        Intent::Reactivate { key } => format!("to set {key} Active again"),
+        Intent::Delete { key, because } => format!("to delete {key}: {}", why(because)),
+    }
+}

@@ -1,0 +1,102 @@
+//! At which age a key is due, and by which age the key that it replaces is Inactive.
+
+use std::time::Duration;
+
+use crate::core::ids::{AccountName, IamUserName};
+use crate::core::schedule::cron::jitter_for;
+use crate::core::time::Timestamp;
+
+/// When a key is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ages {
+    /// Older than this: due. With a deadline this is computed from it, and each user adds its own place in the slack.
+    pub max_age: Duration,
+    /// Due this soon: a warning.
+    pub warn_before: Duration,
+    /// Due this long and still not rotated: overdue.
+    pub overdue_after: Duration,
+    /// `inactive_by`, where that was asked for in place of `max_age`.
+    pub deadline: Option<Deadline>,
+}
+
+/// By when a key that is replaced is Inactive.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Deadline {
+    /// At this age.
+    pub inactive_by: Duration,
+    /// Keys of one birthday come due within three quarters of this span, each at a time of its own. The last quarter is for
+    /// passes that are apart, and for attempts that fail.
+    pub slack: Duration,
+}
+
+impl Ages {
+    /// The age that no Active key should reach: `inactive_by`, or else `max_age`.
+    #[must_use]
+    pub fn limit(self) -> Duration {
+        self.deadline.map_or(self.max_age, |deadline| deadline.inactive_by)
+    }
+
+    /// These ages for one user. With a deadline the user has its own place in the slack, the same each time.
+    #[must_use]
+    pub fn of_user(self, account: Option<&AccountName>, user: &IamUserName) -> Ages {
+        let Some(deadline) = self.deadline else { return self };
+        let salt = format!("slack/{}/{user}", account.map_or("", AccountName::as_str));
+        Ages { max_age: self.max_age + jitter_for(Timestamp::EPOCH, deadline.slack / 4 * 3, &salt), ..self }
+    }
+
+    /// When a key that was created then is due, and when it is overdue: with a deadline no later than that.
+    #[must_use]
+    pub fn dates(self, created_at: Timestamp) -> (Timestamp, Timestamp) {
+        let due_at = created_at + self.max_age;
+        let overdue_at = due_at + self.overdue_after;
+        let inactive_by = self.deadline.map(|deadline| created_at + deadline.inactive_by);
+        (due_at, inactive_by.map_or(overdue_at, |inactive_by| overdue_at.min(inactive_by)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn ages(deadline: Option<Deadline>) -> Ages {
+        Ages { max_age: 80 * DAY, warn_before: 14 * DAY, overdue_after: 3 * DAY, deadline }
+    }
+
+    fn user(number: u32) -> IamUserName {
+        format!("vendor-{number}").parse().expect("a user")
+    }
+
+    #[test]
+    fn without_a_deadline_all_users_are_due_at_the_same_age() {
+        let ages = ages(None);
+        assert_eq!((ages.of_user(None, &user(1)), ages.limit()), (ages, 80 * DAY));
+        let created = Timestamp::from_unix(0);
+        assert_eq!(ages.dates(created), (created + 80 * DAY, created + 83 * DAY));
+    }
+
+    #[test]
+    fn a_thousand_keys_of_one_birthday_do_not_come_due_in_one_hour() {
+        let ages = ages(Some(Deadline { inactive_by: 90 * DAY, slack: 3 * DAY }));
+        let mut hours = std::collections::BTreeMap::new();
+        for number in 0..1000 {
+            let due = ages.of_user(None, &user(number)).max_age;
+            assert!(due >= 80 * DAY && due <= 83 * DAY, "{due:?}");
+            *hours.entry(due.as_secs() / 3600).or_insert(0) += 1;
+        }
+        let busiest = hours.values().max().copied().unwrap_or_default();
+        assert!(busiest <= 50, "{busiest} of 1,000 in the busiest hour");
+        let account: AccountName = "other".parse().expect("a name");
+        assert_ne!(ages.of_user(Some(&account), &user(1)), ages.of_user(None, &user(1)));
+        assert_eq!(ages.of_user(None, &user(1)), ages.of_user(None, &user(1)));
+    }
+
+    #[test]
+    fn a_key_is_overdue_at_its_deadline_however_late_overdue_after_is() {
+        let created = Timestamp::from_unix(0);
+        let deadline = Some(Deadline { inactive_by: 82 * DAY, slack: DAY });
+        assert_eq!(ages(deadline).dates(created), (created + 80 * DAY, created + 82 * DAY));
+        assert_eq!(ages(deadline).limit(), 82 * DAY);
+    }
+}

@@ -1,0 +1,296 @@
+//! Verdicts: what is judged of one IAM user, in a word, a code and a sentence.
+//!
+//! The rules are in `reasons.rs`. Here are the words, and the verdicts that need no rule because
+//! there is nothing to judge.
+
+use std::fmt;
+
+use crate::core::ids::{AccessKeyId, VendorName};
+use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, RefusalCode, Rotation, Stage};
+use crate::core::time::Timestamp;
+
+/// How a user's key is, in a word.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum State {
+    /// Nothing to do.
+    Ok,
+    /// Due before long.
+    Warning,
+    /// To be replaced.
+    Due,
+    /// Due for too long and still not replaced.
+    Overdue,
+    /// Being replaced.
+    Rotating,
+    /// A person must look.
+    Stuck,
+    /// A person said: wait.
+    Held,
+    /// There is no key that could be replaced, or nothing is to be done for this vendor.
+    Unmanaged,
+    /// The vendor assumes a role: nothing to rotate.
+    Role,
+}
+
+impl State {
+    /// Each of them, in the order of the metric's label values.
+    pub const ALL: [State; 9] = [
+        State::Ok,
+        State::Warning,
+        State::Due,
+        State::Overdue,
+        State::Rotating,
+        State::Stuck,
+        State::Held,
+        State::Unmanaged,
+        State::Role,
+    ];
+
+    /// The word, as in JSON and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Due => "due",
+            State::Overdue => "overdue",
+            State::Rotating => "rotating",
+            State::Stuck => "stuck",
+            State::Held => "held",
+            State::Unmanaged => "unmanaged",
+            State::Role => "role",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What follows from a verdict.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Nothing, or nothing that this program may do.
+    Nothing,
+    /// Begin to replace this key.
+    Start {
+        /// The key to be replaced.
+        old: KeyMetadata,
+    },
+    /// Drive the rotation that is under way.
+    Continue,
+    /// Nothing before then.
+    Wait {
+        /// When to look again; [`Timestamp::NEVER`] when only a person can end the wait.
+        until: Timestamp,
+    },
+}
+
+/// The judgement on one IAM user.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verdict {
+    /// In a word.
+    pub state: State,
+    /// The reason code, the same in logs, metrics, alerts and JSON.
+    pub reason: &'static str,
+    /// The reason, for operators.
+    pub sentence: String,
+    /// When the key is, or was, due.
+    pub due_at: Option<Timestamp>,
+    /// When it is, or was, overdue.
+    pub overdue_at: Option<Timestamp>,
+    /// The key that was judged.
+    pub old: Option<AccessKeyId>,
+    /// What follows.
+    pub action: Action,
+}
+
+impl Verdict {
+    pub(super) fn without_key(state: State, reason: &'static str, sentence: String) -> Verdict {
+        Verdict {
+            state,
+            reason,
+            sentence,
+            due_at: None,
+            overdue_at: None,
+            old: None,
+            action: Action::Nothing,
+        }
+    }
+
+    /// The vendor assumes this role and has no key.
+    #[must_use]
+    pub fn role(role_arn: &str) -> Verdict {
+        let sentence = format!("the vendor assumes {role_arn}: there is no key to rotate");
+        Verdict::without_key(State::Role, "assumes_role", sentence)
+    }
+
+    /// The configuration says that nothing is done for this vendor.
+    #[must_use]
+    pub fn disabled() -> Verdict {
+        let sentence = "the configuration says `enabled = false`: nothing is looked at, nothing is rotated";
+        Verdict::without_key(State::Unmanaged, "disabled", sentence.to_owned())
+    }
+
+    /// AWS lists no IAM user under the vendor's path.
+    #[must_use]
+    pub fn without_users(path: &str) -> Verdict {
+        let sentence = format!(
+            "AWS lists no IAM user under the path {path}, so nothing is rotated for this vendor; check `path` and the \
+             account of its section"
+        );
+        Verdict::without_key(State::Unmanaged, "no_users", sentence)
+    }
+
+    /// The rotation is over.
+    #[must_use]
+    pub fn ended(rotation: &Rotation) -> Verdict {
+        let old = rotation.old();
+        let (reason, sentence) = match rotation.stage() {
+            Stage::Abandoned if rotation.cut_at(old).is_some_and(|_| rotation.is_cut_only()) => (
+                "cut",
+                format!(
+                    "the exposed key {old} was set Inactive and is not replaced; the next pass judges the keys anew"
+                ),
+            ),
+            Stage::Done { new } => {
+                ("rotated", format!("the key {new} replaced the key {old}, which was deleted"))
+            }
+            Stage::Survey
+            | Stage::Create { .. }
+            | Stage::Suspect { .. }
+            | Stage::Discard { .. }
+            | Stage::Prove { .. }
+            | Stage::Deliver { .. }
+            | Stage::HandOver { .. }
+            | Stage::Verify { .. }
+            | Stage::Soak { .. }
+            | Stage::Cool { .. }
+            | Stage::Restore { .. }
+            | Stage::Stuck { .. }
+            | Stage::Abandoned => (
+                "abandoned",
+                format!("the rotation of {old} was given up; the next pass judges the keys anew"),
+            ),
+        };
+        Verdict::without_key(State::Ok, reason, sentence)
+    }
+
+    /// A rotation of a vendor that is not in the configuration any more.
+    #[must_use]
+    pub fn orphaned(rotation: &Rotation, vendor: &VendorName) -> Verdict {
+        let sentence = format!(
+            "the rotation {} is not over, but the vendor {vendor} is not in the configuration with this user any \
+             more: no key is touched, and the vendor is not asked; {}put the vendor back, or abandon the rotation",
+            rotation.id(),
+            last_known(rotation)
+        );
+        Verdict::without_key(State::Unmanaged, "orphaned", sentence)
+    }
+
+    /// A rotation of a vendor for which nothing is to be done.
+    #[must_use]
+    pub fn switched_off(rotation: &Rotation) -> Verdict {
+        let sentence = format!(
+            "the rotation {} is not over, but the configuration says `enabled = false`: no key is touched, and the \
+             vendor is not asked; {}switch the vendor on again, or abandon the rotation",
+            rotation.id(),
+            last_known(rotation)
+        );
+        Verdict::without_key(State::Unmanaged, "disabled", sentence)
+    }
+
+    /// The visit itself failed, for the reason given. What is in the journal stands.
+    #[must_use]
+    pub fn broken(reason: &'static str, sentence: String) -> Verdict {
+        Verdict::without_key(State::Stuck, reason, sentence)
+    }
+
+    /// The user's keys could not be listed, for the reason given; `None`: no answer that can be
+    /// believed. That is never read as "no keys".
+    #[must_use]
+    pub fn unlisted(code: Option<RefusalCode>, fault: &str) -> Verdict {
+        let reason = code.map_or("unanswered", RefusalCode::as_str);
+        let sentence = format!("{fault}; no key was touched; {}", advice_when_unlisted(code));
+        Verdict::without_key(State::Stuck, reason, sentence)
+    }
+}
+
+/// The keys of a rotation as its journal last knew them, each with the time; empty where it knows none.
+fn last_known(rotation: &Rotation) -> String {
+    let known = rotation.known_keys().iter().map(|(key, known)| match known.state {
+        KeyState::Is(status) => format!("{key} was {} at {}", status_word(status), known.at),
+        KeyState::Gone => format!("{key} did not exist at {}", known.at),
+        KeyState::PendingEffect => {
+            format!("a change of {key} was sent at {} and may have been made", known.at)
+        }
+    });
+    match known.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => none,
+        known => format!("{known}; "),
+    }
+}
+
+/// The word for a key's state, as in IAM.
+#[must_use]
+pub fn status_word(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Active => "Active",
+        KeyStatus::Inactive => "Inactive",
+        KeyStatus::Expired => "Expired",
+    }
+}
+
+fn advice_when_unlisted(code: Option<RefusalCode>) -> &'static str {
+    match code {
+        Some(RefusalCode::AccessDenied) => "allow the rotator iam:ListAccessKeys on this user",
+        Some(RefusalCode::NoSuchUser) => {
+            "correct the name or the account in the configuration, or remove it there"
+        }
+        Some(RefusalCode::Misconfigured | RefusalCode::OtherAccount) => "mend the configuration",
+        Some(RefusalCode::NotSent) => "check the rotator's credentials and network; the next pass asks again",
+        None | Some(RefusalCode::Throttled | RefusalCode::Clock) => "the next pass asks again",
+        Some(
+            RefusalCode::NoSuchKey
+            | RefusalCode::LimitExceeded
+            | RefusalCode::NotUsable
+            | RefusalCode::WrongIdentity
+            | RefusalCode::VendorRefused
+            | RefusalCode::VendorGone
+            | RefusalCode::NotInForce
+            | RefusalCode::Other,
+        ) => "look into it at AWS; the next pass asks again",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_that_failed_is_stuck_and_never_no_keys() {
+        let verdict = Verdict::unlisted(Some(RefusalCode::AccessDenied), "ListAccessKeys was denied");
+        assert_eq!((verdict.state, verdict.reason), (State::Stuck, "access_denied"));
+        let expect = "ListAccessKeys was denied; no key was touched; allow the rotator iam:ListAccessKeys on this user";
+        assert_eq!(verdict.sentence, expect);
+        assert_eq!(Verdict::unlisted(Some(RefusalCode::NoSuchUser), "").reason, "no_such_user");
+        assert_eq!(Verdict::unlisted(None, "no answer in 30s").reason, "unanswered");
+    }
+
+    #[test]
+    fn a_vendor_without_keys_to_rotate_says_so() {
+        let role = Verdict::role("arn:aws:iam::111122223333:role/vendor-billing");
+        assert_eq!((role.state, role.reason, role.action), (State::Role, "assumes_role", Action::Nothing));
+        let disabled = Verdict::disabled();
+        assert_eq!((disabled.state, disabled.reason), (State::Unmanaged, "disabled"));
+    }
+
+    #[test]
+    fn the_words_for_states_are_all_different() {
+        let words: std::collections::BTreeSet<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
+        assert_eq!(words.len(), State::ALL.len());
+        assert_eq!(format!("{:<8}|", State::Ok), "ok      |", "they stand in columns");
+    }
+}

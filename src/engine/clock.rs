@@ -1,0 +1,136 @@
+//! The clock is looked at before a key is made, delivered or taken away.
+//!
+//! **Invariant:** a key is taken away only where AWS's own time was seen in this process and agrees with this machine's,
+//! and where the wait before it has passed on a clock that nobody can set, as far as this process could see.
+//!
+//! **Invariant:** what gives back, and what only looks, waits for no clock.
+
+use std::time::Duration;
+
+use crate::core::alert::ClockReading;
+use crate::core::ids::Subject;
+use crate::core::rotation::{Because, ClockDoubt, Effect, Next, Rotation, Stage, Waiting, ahead_secs};
+use crate::core::schedule::{Action, Verdict};
+use crate::core::time::Timestamp;
+use crate::engine::{Rest, World};
+use crate::ports::Iam;
+
+/// When a clock that was wrong is looked at again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(5);
+
+/// How much depends on the clock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Caution {
+    /// A key is taken away on a wait that must have passed.
+    TakesAway,
+    /// Something begins that is dated by this clock.
+    Begins,
+    /// It gives back, or only looks.
+    None,
+}
+
+fn caution(effect: &Effect, rotation: &Rotation) -> Caution {
+    match effect {
+        // No wait is before it that could be cut short.
+        Effect::Deactivate { .. } if rotation.incident().is_some() || is_cut(effect) => Caution::None,
+        Effect::Deactivate { .. } | Effect::Delete { .. } => Caution::TakesAway,
+        Effect::CreateKey | Effect::Deliver { .. } => Caution::Begins,
+        // The soak is counted from this answer; while the old key is Inactive, the question is what saves the vendor.
+        Effect::Verify { .. } if matches!(rotation.stage(), Stage::Verify { .. }) => Caution::Begins,
+        Effect::Verify { .. }
+        | Effect::Reactivate { .. }
+        | Effect::ListKeys
+        | Effect::Probe { .. }
+        | Effect::ReadUsage { .. } => Caution::None,
+    }
+}
+
+/// Whether it sets an exposed key Inactive.
+fn is_cut(effect: &Effect) -> bool {
+    matches!(effect, Effect::Deactivate { evidence, .. } if *evidence.because() == Because::Exposed)
+}
+
+/// Why this effect is not performed now; `None`: the clock can be believed as far as the effect needs it.
+pub(crate) async fn rest(
+    world: &World,
+    subject: &Subject,
+    rotation: &Rotation,
+    effect: &Effect,
+) -> Option<Rest> {
+    let caution = caution(effect, rotation);
+    if caution == Caution::None {
+        return None;
+    }
+    let takes_away = caution == Caution::TakesAway;
+    let iam = world.accounts.iam(subject.account.as_ref());
+    let doubt = compared(world, iam.as_ref()).await;
+    let now = world.clock.now();
+    // A key may be created before AWS has answered in this process; none is taken away before that.
+    match doubt.filter(|doubt| takes_away || *doubt != ClockDoubt::NotCompared) {
+        Some(doubt) => Some(Rest::Wait { until: now + LOOK_AGAIN_AFTER, why: Waiting::Clock(doubt) }),
+        None if takes_away => not_passed(world, rotation, effect, now),
+        None => None,
+    }
+}
+
+/// Compares our clock with AWS's. A doubt is looked into before it is believed: the machine may have slept since AWS
+/// answered last, and the clock that nobody can set stood still meanwhile.
+async fn compared(world: &World, iam: &dyn Iam) -> Option<ClockDoubt> {
+    ClockDoubt::of(world.clock.now(), iam.aws_time())?;
+    let aws = iam.ask_aws_time().await;
+    ClockDoubt::of(world.clock.now(), aws)
+}
+
+/// Whether the wait before this effect would still be under way if the clock had not been set forward during it.
+fn not_passed(world: &World, rotation: &Rotation, effect: &Effect, now: Timestamp) -> Option<Rest> {
+    let by = world.clock.set_forward_since(wait_began(rotation));
+    if by.is_zero() {
+        return None;
+    }
+    let until = match rotation.next(now.minus(by)) {
+        Next::Perform(next) if next.doing() == effect.doing() => return None,
+        Next::Wait { until, .. } if until < Timestamp::NEVER => until + by,
+        Next::Wait { .. } | Next::Perform(_) | Next::Stuck(_) | Next::Ended(_) => now + LOOK_AGAIN_AFTER,
+    };
+    let why = Waiting::Clock(ClockDoubt::SetForward { by });
+    Some(Rest::Wait { until: until.max(now + LOOK_AGAIN_AFTER), why })
+}
+
+/// When the first of the waits began that are over now.
+fn wait_began(rotation: &Rotation) -> Timestamp {
+    match rotation.stage() {
+        Stage::Soak { accepted_at, .. } => rotation.since().min(*accepted_at),
+        _ => rotation.since(),
+    }
+}
+
+/// The verdict on a rotation that rests for the clock: the machine alone would go on.
+pub(crate) fn told(verdict: Verdict, rest: &Rest) -> Verdict {
+    match rest {
+        Rest::Wait { until, why: why @ Waiting::Clock(_) } => Verdict {
+            reason: why.code(),
+            sentence: why.until(*until),
+            action: Action::Wait { until: *until },
+            ..verdict
+        },
+        Rest::Wait { .. } | Rest::Stuck(_) | Rest::Ended(_) | Rest::Stopped => verdict,
+    }
+}
+
+/// How our clock compares with that of each account that has answered in this process.
+pub(crate) fn readings(world: &World) -> Vec<ClockReading> {
+    let at = world.clock.now();
+    let times = world.accounts.aws_times().into_iter();
+    let reading = |(account, aws)| ClockReading {
+        account,
+        offset_secs: ahead_secs(at, aws),
+        is_accepted: ClockDoubt::of(at, Some(aws)).is_none(),
+        at,
+    };
+    times.map(reading).collect()
+}
+
+/// Whether a person must set the clock before this rotation can go on.
+pub(crate) fn needs_repair(rest: &Rest) -> bool {
+    matches!(rest, Rest::Wait { why: Waiting::Clock(doubt), .. } if doubt.needs_repair())
+}

@@ -1,0 +1,342 @@
+//! An incident, declared: which key of each user is meant, and the events that say so.
+//!
+//! A rotation under way gets the event; where there is none, one begins with it. Nothing else is done here: the engine sees
+//! the event, and acts on it before all else.
+
+use std::collections::BTreeSet;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::config::Settings;
+use crate::config::settings::Access;
+use crate::core::ids::{AccessKeyId, AccountId, AccountName, RotationId, Subject, VendorName};
+use crate::core::rotation::{Event, IncidentMode, KeyMetadata, KeyStatus, Rotation, Stage};
+use crate::core::schedule::State;
+use crate::core::time::Timestamp;
+use crate::engine::reconcile::access;
+use crate::engine::targets::{TargetUser, everybody, replayed};
+use crate::engine::{World, entry_after};
+use crate::ports::{Entry, JournalError, SecretChange};
+
+/// How often another writer may be faster before this gives up.
+const ATTEMPTS_MAX: u32 = 20;
+
+/// Whose keys an incident is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// The present key of each user of these vendors.
+    Vendors(Vec<VendorName>),
+    /// This key, of whichever user it is.
+    Key(AccessKeyId),
+    /// The present key of each user of each vendor that is delivered to with this preset.
+    Preset(String),
+    /// The present key of each user in this account, as in `[account.NAME]`.
+    Account(AccountName),
+    /// The present key of each user.
+    All,
+}
+
+/// What a person declares.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    /// Whose keys.
+    pub scope: Scope,
+    /// In which order they are replaced.
+    pub mode: IncidentMode,
+    /// Who declares it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// Whether a rotation may begin: who cannot seal the journal begins none.
+    pub may_begin: bool,
+}
+
+/// What a declaration means for one user.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Meant {
+    /// The user, or the vendor alone where its users are not known.
+    pub subject: Result<Subject, VendorName>,
+    /// The exposed key.
+    pub key: Option<AccessKeyId>,
+    /// The other Active key of the user, which stays as it is.
+    pub stays: Option<AccessKeyId>,
+    /// Whether the key is replaced, or only set Inactive.
+    pub is_replaced: bool,
+    /// The rotation that has the event, or is to have it.
+    pub rotation: Option<RotationId>,
+    /// Why nothing can be done.
+    pub failure: Option<String>,
+}
+
+/// What would have to be written for one user.
+struct Plan {
+    meant: Meant,
+    call: Option<TargetUser>,
+    listed: Option<KeyMetadata>,
+    account_id: Option<AccountId>,
+}
+
+/// What the declaration means for each user. Changes nothing.
+///
+/// # Errors
+///
+/// The journal cannot be read.
+pub async fn meant(world: &World, declaration: &Declaration) -> Result<Vec<Meant>, JournalError> {
+    Ok(plans(world, declaration).await?.into_iter().map(|plan| plan.meant).collect())
+}
+
+/// Declares the incident for each user that is meant, in the order of their vendors and names.
+///
+/// # Errors
+///
+/// The journal cannot be read.
+pub async fn declare(world: &World, declaration: &Declaration) -> Result<Vec<Meant>, JournalError> {
+    let plans = plans(world, declaration).await?;
+    let mut declared = Vec::new();
+    for mut plan in plans {
+        if plan.meant.failure.is_none() {
+            match write(world, declaration, &plan).await {
+                Ok(rotation) => plan.meant.rotation = Some(rotation),
+                Err(failure) => plan.meant.failure = Some(failure),
+            }
+        }
+        declared.push(plan.meant);
+    }
+    Ok(declared)
+}
+
+/// The vendors that the scope names; empty: all.
+fn vendors_of(settings: &Settings, scope: &Scope) -> Vec<VendorName> {
+    let chosen = |is_meant: &dyn Fn(&crate::config::settings::KeyAccess) -> bool| {
+        let with_key = settings.vendors.values().filter_map(|vendor| match &vendor.access {
+            Access::Key(access) => Some((&vendor.name, access)),
+            Access::Role { .. } => None,
+        });
+        with_key.filter(|(_, access)| is_meant(access)).map(|(name, _)| name.clone()).collect()
+    };
+    match scope {
+        Scope::Vendors(vendors) => vendors.clone(),
+        Scope::Key(_) | Scope::All => chosen(&|_| true),
+        Scope::Preset(name) => chosen(&|access| access.presets.contains(name)),
+        Scope::Account(name) => chosen(&|access| access.account.as_ref() == Some(name)),
+    }
+}
+
+async fn plans(world: &World, declaration: &Declaration) -> Result<Vec<Plan>, JournalError> {
+    let vendors = vendors_of(&world.settings, &declaration.scope);
+    if vendors.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (calls, others) = everybody(world, &vendors).await?;
+    let calls = calls.into_iter().filter(|call| vendors.contains(&call.subject.vendor));
+    let looks = stream::iter(calls).map(|call| plan_for(world, declaration, call));
+    let looks = looks.buffer_unordered(world.settings.concurrency).collect::<Vec<_>>().await;
+    let mut plans: Vec<Plan> = looks.into_iter().flatten().collect();
+    let is_key = matches!(declaration.scope, Scope::Key(_));
+    // Who looks for one key and finds it does not need to hear of the users that could not be listed.
+    if !(is_key && plans.iter().any(|plan| plan.meant.failure.is_none())) {
+        let unknown = others.into_iter().filter(|other| !is_key || other.verdict.state != State::Unmanaged);
+        plans.extend(unknown.map(|other| Plan::failed(Err(other.vendor), other.verdict.sentence)));
+    }
+    let place = |plan: &Plan| match &plan.meant.subject {
+        Ok(subject) => (subject.vendor.to_string(), subject.iam_user.to_string()),
+        Err(vendor) => (vendor.to_string(), String::new()),
+    };
+    plans.sort_by_key(place);
+    Ok(plans)
+}
+
+impl Plan {
+    /// Nothing can be declared for this user, or for the users of this vendor.
+    fn failed(subject: Result<Subject, VendorName>, failure: String) -> Plan {
+        let failure = Some(failure);
+        let meant = Meant { subject, key: None, stays: None, is_replaced: false, rotation: None, failure };
+        Plan { meant, call: None, listed: None, account_id: None }
+    }
+}
+
+/// `None`: a key was named that is not this user's.
+async fn plan_for(world: &World, declaration: &Declaration, call: TargetUser) -> Option<Plan> {
+    let subject = call.subject.clone();
+    let without = |failure: String| Plan::failed(Ok(subject.clone()), failure);
+    let rotation = match call.rotation {
+        None => None,
+        Some(id) => match replayed(world, id).await {
+            Ok(rotation) => Some(rotation),
+            Err(error) => return Some(without(error.to_string())),
+        },
+    };
+    let iam = world.accounts.iam(subject.account.as_ref());
+    let caller = iam.caller().await;
+    let keys = match iam.list_keys(&subject.iam_user).await {
+        Ok(keys) => keys,
+        // The journal knows the keys of a rotation under way.
+        Err(_) if rotation.is_some() => Vec::new(),
+        Err(fault) => return Some(without(format!("{}; nothing was changed", fault.sentence()))),
+    };
+    let named = match &declaration.scope {
+        Scope::Key(key) => {
+            let knows =
+                |rotation: &Rotation| rotation.old() == key || rotation.stage().new_key() == Some(key);
+            let is_theirs = keys.iter().any(|row| row.id == *key) || rotation.as_ref().is_some_and(knows);
+            if !is_theirs {
+                return None;
+            }
+            Some(key.clone())
+        }
+        _ => None,
+    };
+    if rotation.is_none() && caller.as_ref().is_ok_and(|caller| caller.is_user(&subject.iam_user)) {
+        return Some(without("keyround signs with this user's key, and would end its own access".to_owned()));
+    }
+    if rotation.is_none() && !declaration.may_begin {
+        let sentence = "a rotation must begin for this, and whoever cannot read the journal's seal key begins none; run \
+                        this as the user of `keyround run`";
+        return Some(without(sentence.to_owned()));
+    }
+    let present = present_key(&keys, rotation.as_ref(), declaration.mode);
+    let (key, is_replaced) = match (named, present) {
+        (Some(key), Ok(present)) => (key.clone(), key == present),
+        (Some(key), Err(_)) => (key, false),
+        (None, Ok(present)) => (present, true),
+        (None, Err(sentence)) => return Some(without(sentence)),
+    };
+    let under_way = |rotation: &Rotation| rotation.old() == &key || rotation.stage().new_key() == Some(&key);
+    let is_replaced = is_replaced || rotation.as_ref().is_some_and(under_way);
+    let listed = keys.iter().find(|row| row.id == key).cloned();
+    let is_other = |row: &&KeyMetadata| row.id != key && row.status == KeyStatus::Active;
+    let stays = keys.iter().find(is_other).map(|row| row.id.clone());
+    let stays = stays.filter(|_| declaration.mode != IncidentMode::CutAndHold || rotation.is_none());
+    let meant = Meant {
+        subject: Ok(subject),
+        key: Some(key),
+        stays,
+        is_replaced,
+        rotation: call.rotation,
+        failure: None,
+    };
+    Some(Plan { meant, call: Some(call), listed, account_id: caller.ok().map(|caller| caller.account_id) })
+}
+
+/// The key that the vendor works with, as far as the journal and AWS tell.
+fn present_key(
+    keys: &[KeyMetadata],
+    rotation: Option<&Rotation>,
+    mode: IncidentMode,
+) -> Result<AccessKeyId, String> {
+    if let Some(rotation) = rotation {
+        return Ok(match (rotation.stage().beneath(), mode) {
+            (Stage::Cool { new, .. }, _) => new.clone(),
+            _ => rotation.old().clone(),
+        });
+    }
+    let active: Vec<&KeyMetadata> = keys.iter().filter(|key| key.status == KeyStatus::Active).collect();
+    match (active.as_slice(), keys) {
+        ([key], _) => Ok(key.id.clone()),
+        ([], [key]) => Ok(key.id.clone()),
+        ([], []) => Err("the user has no access key; nothing was changed".to_owned()),
+        _ => {
+            let keys = keys.iter().map(|key| key.id.to_string()).collect::<Vec<_>>().join(" and ");
+            Err(format!(
+                "the user has the keys {keys}, and no rotation under way tells which one the vendor works with; nothing was \
+                 changed; name the exposed one with --key"
+            ))
+        }
+    }
+}
+
+/// Appends what the plan says. Gives the rotation that has the event.
+async fn write(world: &World, declaration: &Declaration, plan: &Plan) -> Result<RotationId, String> {
+    let (Some(call), Some(key)) = (&plan.call, &plan.meant.key) else {
+        return Err("there is nothing to declare".to_owned());
+    };
+    let mut under_way = call.rotation;
+    for _ in 0..ATTEMPTS_MAX {
+        let written = match under_way {
+            Some(id) => declare_in(world, declaration, id, key, false).await,
+            None => begin(world, declaration, plan, &call.subject).await,
+        };
+        match written {
+            Ok(id) => return Ok(id),
+            Err(NotWritten::Overtaken) => {
+                let in_flight = world.journal.in_flight().await.map_err(|error| error.to_string())?;
+                let who = call.subject.who();
+                under_way =
+                    in_flight.iter().find(|known| known.subject.who() == who).map(|known| known.rotation);
+            }
+            Err(NotWritten::Because(sentence)) => return Err(sentence),
+        }
+    }
+    Err("the rotation changed during each attempt; try again".to_owned())
+}
+
+enum NotWritten {
+    /// Somebody else appended first.
+    Overtaken,
+    Because(String),
+}
+
+impl From<JournalError> for NotWritten {
+    fn from(error: JournalError) -> NotWritten {
+        match error {
+            JournalError::Conflict { .. } | JournalError::AlreadyRotating { .. } => NotWritten::Overtaken,
+            other => NotWritten::Because(other.to_string()),
+        }
+    }
+}
+
+async fn declare_in(
+    world: &World,
+    declaration: &Declaration,
+    id: RotationId,
+    key: &AccessKeyId,
+    cut_only: bool,
+) -> Result<RotationId, NotWritten> {
+    let mut rotation = replayed(world, id).await?;
+    let event = declared(declaration, key, cut_only, world.clock.now());
+    let stage = rotation.stage().name();
+    let entry = entry_after(&mut rotation, &event, None).map_err(|_| {
+        NotWritten::Because(format!(
+            "in stage {stage}, the vendor was not offered the key {key} yet; nothing was changed; `keyround abandon` discards it"
+        ))
+    })?;
+    world.journal.append(entry).await?;
+    Ok(id)
+}
+
+async fn begin(
+    world: &World,
+    declaration: &Declaration,
+    plan: &Plan,
+    subject: &Subject,
+) -> Result<RotationId, NotWritten> {
+    let (Some(listed), Some(access)) = (&plan.listed, access(world, subject)) else {
+        return Err(NotWritten::Because("AWS does not list the key".to_owned()));
+    };
+    let at = world.clock.now();
+    let id = RotationId::new(subject, &listed.id, at);
+    let started = Event::Started {
+        subject: subject.clone(),
+        old: listed.id.clone(),
+        old_created_at: listed.created_at,
+        reason: "incident".to_owned(),
+        plan: access.plan.clone(),
+        account_id: plan.account_id.clone(),
+        at,
+    };
+    let entry = Entry { rotation: id, number: 1, event: &started, secret: SecretChange::Keep, ends: false };
+    world.journal.append(entry).await?;
+    declare_in(world, declaration, id, &listed.id, !plan.meant.is_replaced).await
+}
+
+fn declared(declaration: &Declaration, key: &AccessKeyId, cut_only: bool, at: Timestamp) -> Event {
+    let Declaration { mode, by, why, .. } = declaration.clone();
+    Event::IncidentDeclared { mode, key: key.clone(), cut_only, by, why, at }
+}
+
+/// The rotations that have the event.
+#[must_use]
+pub fn rotations_of(declared: &[Meant]) -> BTreeSet<RotationId> {
+    let done = declared.iter().filter(|meant| meant.failure.is_none());
+    done.filter_map(|meant| meant.rotation).collect()
+}

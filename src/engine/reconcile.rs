@@ -1,0 +1,414 @@
+//! One look at one IAM user: its rotation is driven, or its keys are judged and a rotation begun.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::config::settings::{Access, KeyAccess};
+use crate::core::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
+use crate::core::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
+use crate::core::schedule::{Abandoned, Action, Facts, State, Verdict, judge};
+use crate::core::time::Timestamp;
+use crate::engine::drive::{DriveError, append, drive};
+use crate::engine::preview::delivery_checks;
+use crate::engine::targets::{TargetUser, everybody, replayed};
+use crate::engine::{Rest, Watcher, World, clock, rotation_span};
+use crate::ports::{Answer, Entry, Fault, JournalError, SecretChange};
+
+/// The waits for a person, for their codes.
+const REVEAL: Waiting = Waiting::Reveal { since: Timestamp::EPOCH, days: 0 };
+const HAND_OVER: Waiting = Waiting::HandOver { revealed_at: Timestamp::EPOCH, days: 0 };
+
+/// How old the journal's last listing may be while a rotation waits.
+const LISTED_EVERY: std::time::Duration = std::time::Duration::from_hours(1);
+
+/// What one look found, and did.
+#[derive(Clone, Debug)]
+pub struct UserReport {
+    /// The vendor.
+    pub vendor: VendorName,
+    /// Its IAM user; `None` for a vendor with a role, one that is disabled, or a path that could not be listed.
+    pub iam_user: Option<IamUserName>,
+    /// The account, where it was asked for.
+    pub account_id: Option<AccountId>,
+    /// The user's keys; empty where they were not listed.
+    pub keys: Vec<KeyMetadata>,
+    /// When this visit listed them, and nothing was changed after; `None`: it did not.
+    pub keys_listed_at: Option<Timestamp>,
+    /// This visit asked for the keys, because the journal's listing was too old, and got no answer.
+    pub keys_unanswered: bool,
+    /// When the keys were last used; empty where that was not asked.
+    pub usage: BTreeMap<AccessKeyId, KeyUsage>,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// The rotation that is, or just was, under way.
+    pub rotation: Option<Rotation>,
+    /// Why it rests; `None` where none was driven.
+    pub rest: Option<Rest>,
+    /// What went wrong with the journal, in words.
+    pub error: Option<String>,
+    /// Whether what failed in this visit is worth an exit code: the last effect of the rotation did not succeed.
+    pub failed: bool,
+}
+
+impl UserReport {
+    pub(crate) fn of(vendor: VendorName, iam_user: Option<IamUserName>, verdict: Verdict) -> UserReport {
+        UserReport {
+            vendor,
+            iam_user,
+            account_id: None,
+            keys: Vec::new(),
+            keys_listed_at: None,
+            keys_unanswered: false,
+            usage: BTreeMap::new(),
+            verdict,
+            rotation: None,
+            rest: None,
+            error: None,
+            failed: false,
+        }
+    }
+
+    /// The verdict's sentence, and where only a person can go on, the command.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let sentence = &self.verdict.sentence;
+        match self.way_on() {
+            Some(command) => format!("{sentence}; to go on: `{command}`"),
+            None => sentence.clone(),
+        }
+    }
+
+    fn way_on(&self) -> Option<String> {
+        let vendor = &self.vendor;
+        match self.verdict.reason {
+            reason if reason == REVEAL.code() => return Some(format!("keyround reveal {vendor}")),
+            reason if reason == HAND_OVER.code() => return Some(format!("keyround ack {vendor}")),
+            _ => {}
+        }
+        let Stage::Stuck { blocker, .. } = self.rotation.as_ref()?.stage() else { return None };
+        Some(match blocker {
+            Blocker::OldKeyGone { .. }
+            | Blocker::OldKeyDeletedLate { .. }
+            | Blocker::NoKeyLeft { .. }
+            | Blocker::NotDiscarded { .. }
+            | Blocker::NewKeyGone { .. }
+            | Blocker::WrongIdentity { .. } => {
+                format!("keyround abandon {vendor} --why REASON")
+            }
+            Blocker::SlotFilledInIncident { .. }
+            | Blocker::ExposedKeyNeeded { .. }
+            | Blocker::OldKeyNotActive { .. }
+            | Blocker::NoFreeSlot { .. }
+            | Blocker::UnknownKey { .. }
+            | Blocker::NewKeyNotActive { .. }
+            | Blocker::NewKeyNeverWorked { .. }
+            | Blocker::OtherAccount { .. }
+            | Blocker::VendorGone { .. }
+            | Blocker::VendorKeepsOldKey { .. }
+            | Blocker::VendorWentBack { .. }
+            | Blocker::Exhausted { .. } => format!("keyround resume {vendor}"),
+        })
+    }
+
+    pub(crate) fn broken(
+        vendor: VendorName,
+        iam_user: Option<IamUserName>,
+        reason: &'static str,
+        sentence: String,
+    ) -> UserReport {
+        let user_report = UserReport::of(vendor, iam_user, Verdict::broken(reason, sentence.clone()));
+        UserReport { error: Some(sentence), failed: true, ..user_report }
+    }
+
+    pub(crate) fn without_journal(subject: &Subject, error: &DriveError) -> UserReport {
+        let (vendor, user) = (subject.vendor.clone(), Some(subject.iam_user.clone()));
+        UserReport::broken(vendor, user, error.reason(), error.to_string())
+    }
+}
+
+pub(crate) fn unlisted(fault: &Fault) -> Verdict {
+    match fault {
+        Fault::Refused(refusal) => Verdict::unlisted(Some(refusal.code), &refusal.sentence),
+        Fault::Unknown(doubt) => Verdict::unlisted(None, &doubt.sentence),
+    }
+}
+
+/// The key settings of a subject's vendor.
+pub(crate) fn access<'a>(world: &'a World, subject: &Subject) -> Option<&'a KeyAccess> {
+    match &world.settings.vendors.get(&subject.vendor)?.access {
+        Access::Key(access) => Some(access),
+        Access::Role { .. } => None,
+    }
+}
+
+/// Drives the user's rotation, or judges its keys and begins one.
+pub(crate) async fn reconcile(
+    world: &World,
+    call: &TargetUser,
+    forced: bool,
+    stop: &CancellationToken,
+    watcher: &dyn Watcher,
+) -> UserReport {
+    let subject = &call.subject;
+    let user_report = match call.rotation {
+        Some(id) => carry_on(world, subject, id, stop, watcher).await,
+        None => survey_and_start(world, subject, forced, stop, watcher).await,
+    };
+    let user_report = user_report.unwrap_or_else(|error| UserReport::without_journal(subject, &error));
+    watcher.reconciled(subject, &user_report);
+    user_report
+}
+
+async fn carry_on(
+    world: &World,
+    subject: &Subject,
+    id: RotationId,
+    stop: &CancellationToken,
+    watcher: &dyn Watcher,
+) -> Result<UserReport, DriveError> {
+    let (rotation, rest) = drive(world, subject, id, stop, watcher).await?;
+    let listed = match rest {
+        Rest::Ended(_) => Ok(None),
+        _ => look_at_keys(world, subject, &rotation).await,
+    };
+    let keys_unanswered = listed.is_err();
+    let user_report = rested(world, subject, listed.unwrap_or_default(), rotation, rest);
+    Ok(UserReport { keys_unanswered, ..user_report })
+}
+
+/// Lists the keys of a user whose rotation waits, where its journal has no listing of the last hour: somebody else may
+/// have switched both off. It changes nothing, and is not written down; without an answer the keys are not known.
+async fn look_at_keys(
+    world: &World,
+    subject: &Subject,
+    rotation: &Rotation,
+) -> Answer<Option<(Vec<KeyMetadata>, Timestamp)>> {
+    let now = world.clock.now();
+    if rotation.keys_listed_at().is_some_and(|at| at <= now && now.since(at) < LISTED_EVERY) {
+        return Ok(None);
+    }
+    let keys = world.accounts.iam(subject.account.as_ref()).list_keys(&subject.iam_user).await?;
+    Ok(Some((keys, now)))
+}
+
+async fn survey_and_start(
+    world: &World,
+    subject: &Subject,
+    forced: bool,
+    stop: &CancellationToken,
+    watcher: &dyn Watcher,
+) -> Result<UserReport, DriveError> {
+    let looked = look(world, subject, None, forced).await;
+    let Action::Start { old } = looked.verdict.action.clone() else { return Ok(looked) };
+    if stop.is_cancelled() {
+        return Ok(looked);
+    }
+    let Some(access) = access(world, subject) else { return Ok(looked) };
+    if let Some(sentence) = undeliverable(world, subject, &old, &looked).await {
+        // The dates of the verdict stay, so that the alert `overdue` still fires.
+        let verdict = Verdict { state: State::Stuck, reason: "preflight_failed", sentence, ..looked.verdict };
+        return Ok(UserReport { failed: true, verdict, ..looked });
+    }
+    let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;
+    let (rotation, rest) = drive(world, subject, rotation.id(), stop, watcher).await?;
+    // As they were before the rotation began: when they were listed says nothing about them now.
+    let user_report = rested(world, subject, None, rotation, rest);
+    Ok(UserReport { keys: looked.keys, ..user_report })
+}
+
+/// Why a new key could not be delivered, where a check of the delivery failed. No key is made before all of them pass.
+async fn undeliverable(
+    world: &World,
+    subject: &Subject,
+    old: &KeyMetadata,
+    looked: &UserReport,
+) -> Option<String> {
+    let checks = delivery_checks(world, subject, old, looked.account_id.clone()?).await;
+    let failed: Vec<String> = checks
+        .iter()
+        .filter(|check| !check.ok)
+        .map(|check| format!("{}: {}", check.check, check.sentence))
+        .collect();
+    (!failed.is_empty()).then(|| {
+        format!(
+            "no new key was made, because it could not be delivered: {}; the key in use was not changed; the next pass \
+             tries again",
+            failed.join("; ")
+        )
+    })
+}
+
+/// Lists and judges, and changes nothing.
+async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forced: bool) -> UserReport {
+    let of = |verdict| UserReport::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
+    let Some(access) = access(world, subject) else { return of(Verdict::disabled()) };
+    let iam = world.accounts.iam(subject.account.as_ref());
+    // Which account it is comes first: the answers of another one must not be taken for this user's.
+    let caller = match iam.caller().await {
+        Ok(caller) => caller,
+        Err(fault) => return UserReport { rotation, failed: true, ..of(unlisted(&fault)) },
+    };
+    if rotation.is_none() && caller.is_user(&subject.iam_user) {
+        return UserReport { failed: true, ..of(Verdict::broken("own_user", own_user(subject))) };
+    }
+    let account_id = caller.account_id;
+    let keys = match iam.list_keys(&subject.iam_user).await {
+        Ok(keys) => keys,
+        Err(fault) => return UserReport { rotation, failed: true, ..of(unlisted(&fault)) },
+    };
+    let abandoned = match (&rotation, keys.len()) {
+        (None, 2..) => left_behind(world, subject).await,
+        _ => None,
+    };
+    let facts = Facts {
+        keys: &keys,
+        ages: access.ages.of_user(subject.account.as_ref(), &subject.iam_user),
+        windows: &access.windows,
+        in_flight: rotation.as_ref(),
+        now: world.clock.now(),
+        forced,
+        abandoned: abandoned.as_ref(),
+    };
+    let (verdict, listed_at) = (judge(&facts), facts.now);
+    let user_report =
+        UserReport { keys_listed_at: Some(listed_at), account_id: Some(account_id), ..of(verdict) };
+    UserReport { keys, rotation, ..user_report }
+}
+
+/// The new key of the user's last rotation, if that one was abandoned. A journal that cannot be read names none: then the
+/// second key is only called one that no rotation under way accounts for.
+async fn left_behind(world: &World, subject: &Subject) -> Option<Abandoned> {
+    let known = world.journal.rotations(Some(&subject.vendor)).await.ok()?;
+    let last = known.iter().rfind(|known| known.ended && known.subject.who() == subject.who())?;
+    let events = world.journal.read(last.rotation).await.ok()?;
+    let at = events.iter().rev().find_map(|event| match event {
+        Event::Abandoned { at, .. } => Some(*at),
+        _ => None,
+    })?;
+    let new = events.iter().rev().find_map(|event| match event {
+        Event::Created { key, .. } => Some(key.clone()),
+        _ => None,
+    })?;
+    Some(Abandoned { new, at })
+}
+
+fn own_user(subject: &Subject) -> String {
+    let Subject { vendor, iam_user, .. } = subject;
+    format!(
+        "the IAM user {iam_user} of {vendor} is the one that keyround signs with, and replacing its key would end \
+         keyround's own access; nothing was changed; give the vendor a user of its own, or keyround a role"
+    )
+}
+
+/// Begins a rotation. The listing that it was judged by is its survey, so AWS is not asked twice.
+async fn start(
+    world: &World,
+    subject: &Subject,
+    old: &KeyMetadata,
+    (looked, plan): (&UserReport, &Plan),
+    watcher: &dyn Watcher,
+) -> Result<Rotation, DriveError> {
+    let at = world.clock.now();
+    let id = RotationId::new(subject, &old.id, at);
+    write_start(world, subject, old, (looked, plan), (id, at), watcher)
+        .instrument(rotation_span(&subject.vendor, id))
+        .await
+}
+
+async fn write_start(
+    world: &World,
+    subject: &Subject,
+    old: &KeyMetadata,
+    (looked, plan): (&UserReport, &Plan),
+    (id, at): (RotationId, Timestamp),
+    watcher: &dyn Watcher,
+) -> Result<Rotation, DriveError> {
+    let started = Event::Started {
+        subject: subject.clone(),
+        old: old.id.clone(),
+        old_created_at: old.created_at,
+        reason: looked.verdict.reason.to_owned(),
+        plan: plan.clone(),
+        account_id: looked.account_id.clone(),
+        at,
+    };
+    let entry = Entry { rotation: id, number: 1, event: &started, secret: SecretChange::Keep, ends: false };
+    world.journal.append(entry).await?;
+    let mut rotation = Rotation::replay(id, [&started])?;
+    watcher.appended(&rotation, &started);
+    let listed = Event::Listed { keys: looked.keys.clone(), at };
+    append(world, &mut rotation, listed, None, watcher).await?;
+    Ok(rotation)
+}
+
+fn rested(
+    world: &World,
+    subject: &Subject,
+    listed: Option<(Vec<KeyMetadata>, Timestamp)>,
+    rotation: Rotation,
+    rest: Rest,
+) -> UserReport {
+    let (keys, keys_listed_at) = listed.map_or((Vec::new(), None), |(keys, at)| (keys, Some(at)));
+    let verdict = match (&rest, access(world, subject)) {
+        (Rest::Ended(_), _) | (_, None) => Verdict::ended(&rotation),
+        (_, Some(access)) => judge(&Facts {
+            keys: &keys,
+            ages: access.ages.of_user(subject.account.as_ref(), &subject.iam_user),
+            windows: &access.windows,
+            in_flight: Some(&rotation),
+            now: world.clock.now(),
+            forced: false,
+            abandoned: None,
+        }),
+    };
+    let verdict = clock::told(verdict, &rest);
+    let user_report = UserReport::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
+    let failed =
+        matches!(rest, Rest::Stuck(_)) || rotation.last_fault().is_some() || clock::needs_repair(&rest);
+    UserReport { keys, keys_listed_at, rotation: Some(rotation), rest: Some(rest), failed, ..user_report }
+}
+
+/// How each user of these vendors is, without changing anything: keys, last uses, verdicts, rotations.
+///
+/// # Errors
+///
+/// The journal cannot be read.
+pub async fn status(world: &World, vendors: &[VendorName]) -> Result<Vec<UserReport>, JournalError> {
+    let (calls, mut found) = everybody(world, vendors).await?;
+    // Of all vendors, who used each key takes too long to ask.
+    let ask_who = !vendors.is_empty();
+    let looks = stream::iter(calls).map(|call| status_of(world, call, ask_who));
+    found.extend(looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await);
+    found.sort_by(|a, b| (&a.vendor, &a.iam_user).cmp(&(&b.vendor, &b.iam_user)));
+    Ok(found)
+}
+
+async fn status_of(world: &World, call: TargetUser, ask_who: bool) -> UserReport {
+    let subject = &call.subject;
+    let mut looked = look_at(world, &call, false).await;
+    let iam = world.accounts.iam(subject.account.as_ref());
+    looked.account_id = iam.account_id().await.ok();
+    for key in &looked.keys {
+        let usage = if ask_who { iam.usage(&key.id).await } else { iam.recorded_usage(&key.id).await };
+        // Nice to know, and never a reason not to show the rest.
+        if let Ok(usage) = usage {
+            looked.usage.insert(key.id.clone(), usage);
+        }
+    }
+    looked
+}
+
+/// Lists and judges, with the rotation under way; a rotation that cannot be read is one vendor's trouble.
+pub(crate) async fn look_at(world: &World, call: &TargetUser, forced: bool) -> UserReport {
+    let rotation = match call.rotation {
+        None => None,
+        Some(id) => match replayed(world, id).await {
+            Ok(rotation) => Some(rotation),
+            Err(error) => return UserReport::without_journal(&call.subject, &error.into()),
+        },
+    };
+    look(world, &call.subject, rotation, forced).await
+}

@@ -1,0 +1,494 @@
+//! The engine: visits every user side by side, and knows when to come back.
+//!
+//! One loop serves `run`, `rotate` and the rehearsal; they differ in when it starts a pass and in
+//! how long a wait it waits out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::core::ids::{RotationId, Subject, Who};
+use crate::core::rotation::Rotation;
+use crate::core::schedule::{Action, jitter_for};
+use crate::core::time::Timestamp;
+use crate::engine::job::{self, Ask, Back, Cadence, Job, Patience};
+use crate::engine::notice::{self, Notices};
+use crate::engine::pass::{PassUnderWay, Place, place};
+use crate::engine::reconcile::UserReport;
+use crate::engine::slots::{Slots, host_of};
+use crate::engine::targets::{
+    Ownership, TargetSet, TargetUser, VendorTargets, call_for, claim, left_alone, must_be_listed, targets,
+};
+use crate::engine::{LoopStatus, Rest, Watcher, World, clock};
+use crate::ports::JournalError;
+
+/// A rotation that is to be looked at again.
+#[derive(Debug)]
+struct Timer {
+    at: Timestamp,
+    call: TargetUser,
+}
+
+type Joined = Result<(Id, Back), JoinError>;
+
+/// Visits users, and remembers what it found.
+pub struct Engine {
+    worlds: watch::Receiver<World>,
+    stop: CancellationToken,
+    watcher: Arc<dyn Watcher>,
+    pulse: Option<Duration>,
+    notice_every: Option<Duration>,
+    notices: Option<Notices>,
+    /// Rotations in line because of a lever: they start without a free slot.
+    levered: BTreeSet<RotationId>,
+    ready: VecDeque<Job>,
+    wakes: BTreeMap<Who, Timer>,
+    running: JoinSet<Back>,
+    running_jobs: HashMap<Id, Job>,
+    slots: Slots,
+    target_set: TargetSet,
+    all_targets: Vec<VendorTargets>,
+    forced: bool,
+    calling: bool,
+    found: BTreeMap<Place, UserReport>,
+    pass: Option<PassUnderWay>,
+    last_tick: Option<Timestamp>,
+    next_tick: Timestamp,
+    seen_at: Timestamp,
+}
+
+impl Engine {
+    /// An engine that works with the newest of these worlds, until stopped.
+    #[must_use]
+    pub fn new(worlds: watch::Receiver<World>, stop: CancellationToken, watcher: Arc<dyn Watcher>) -> Engine {
+        Engine {
+            worlds,
+            stop,
+            watcher,
+            pulse: None,
+            notice_every: None,
+            notices: None,
+            levered: BTreeSet::new(),
+            ready: VecDeque::new(),
+            wakes: BTreeMap::new(),
+            running: JoinSet::new(),
+            running_jobs: HashMap::new(),
+            slots: Slots::default(),
+            target_set: TargetSet::default(),
+            all_targets: Vec::new(),
+            forced: false,
+            calling: false,
+            found: BTreeMap::new(),
+            pass: None,
+            last_tick: None,
+            next_tick: Timestamp::NEVER,
+            seen_at: Timestamp::EPOCH,
+        }
+    }
+
+    /// Lets the loop come by at least this often, so that somebody can notice when it does not.
+    #[must_use]
+    pub fn with_pulse(self, pulse: Option<Duration>) -> Engine {
+        Engine { pulse, ..self }
+    }
+
+    /// Looks this often, while it works by the schedule, for what an operator appended to the journal, and acts on it.
+    /// Without it, the next pass does.
+    #[must_use]
+    pub fn noticing_levers(self, every: Duration) -> Engine {
+        Engine { notice_every: Some(every), ..self }
+    }
+
+    fn world(&self) -> World {
+        self.worlds.borrow().clone()
+    }
+
+    /// Works until the cadence, or the stop, ends it. What is under way finishes its effect, also when the journal fails.
+    ///
+    /// # Errors
+    ///
+    /// The journal is unusable or unavailable.
+    pub async fn work(&mut self, cadence: &Cadence) -> Result<Vec<UserReport>, JournalError> {
+        let worked = self.work_until_over(cadence).await;
+        if worked.is_err() {
+            self.stop.cancel();
+        }
+        while !self.running.is_empty() {
+            self.tell_watcher();
+            tokio::select! {
+                biased;
+                Some(joined) = self.running.join_next_with_id() => self.take_back(joined, Patience::Short),
+                () = job::pulse(self.pulse) => {}
+            }
+        }
+        worked?;
+        Ok(self.found.values().cloned().collect())
+    }
+
+    async fn work_until_over(&mut self, cadence: &Cadence) -> Result<(), JournalError> {
+        let patience = match cadence {
+            Cadence::Once(ask, patience) => {
+                self.begin_pass(ask).await?;
+                *patience
+            }
+            Cadence::Scheduled => {
+                self.take_up().await?;
+                Patience::Unlimited
+            }
+        };
+        while !self.stop.is_cancelled() {
+            self.plan_anew_if_set_back();
+            self.begin_ticks().await?;
+            self.take_levers().await?;
+            self.take_due_wakes();
+            self.call_roll().await?;
+            self.send_out();
+            self.report_pass();
+            if self.is_over(cadence) {
+                break;
+            }
+            self.tell_watcher();
+            self.turn(patience).await;
+        }
+        Ok(())
+    }
+
+    fn is_over(&self, cadence: &Cadence) -> bool {
+        let idle = self.running.is_empty() && self.ready.is_empty() && self.wakes.is_empty();
+        matches!(cadence, Cadence::Once(..)) && idle && !self.calling
+    }
+
+    fn tell_watcher(&self) {
+        let world = self.world();
+        self.watcher.clocks_compared(&clock::readings(&world));
+        self.watcher.loop_passed(&LoopStatus {
+            now: world.clock.now(),
+            settings: world.settings,
+            next_pass: self.next_tick,
+            visits: self.running.len(),
+            stopping: self.stop.is_cancelled(),
+        });
+    }
+
+    /// Waits for whatever comes first: a visit that ends, a time to be somewhere, a new world, the stop, the pulse.
+    async fn turn(&mut self, patience: Patience) {
+        let World { clock, journal, .. } = self.world();
+        let first_wake = self.wakes.values().map(|wake| wake.at).min().unwrap_or(Timestamp::NEVER);
+        let until = first_wake.min(self.next_tick);
+        // A clock that jumps must not, while somebody is on the road.
+        let may_sleep = until < Timestamp::NEVER && (self.running.is_empty() || !clock.jumps());
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            Some(joined) = self.running.join_next_with_id(), if !self.running.is_empty() => {
+                self.take_back(joined, patience);
+            }
+            Ok(()) = self.worlds.changed() => self.schedule_next_tick(),
+            () = clock.sleep_until(until), if may_sleep => {}
+            () = notice::appended(self.notices.as_ref(), journal.as_ref()) => {}
+            () = job::pulse(self.pulse) => {}
+        }
+    }
+
+    /// Lines up a visit to each rotation to which an operator's event was appended. One that is being visited is visited
+    /// again after that.
+    async fn take_levers(&mut self) -> Result<(), JournalError> {
+        let world = self.world();
+        let Some(notices) = &mut self.notices else { return Ok(()) };
+        let asked_for = notices.take(world.journal.as_ref()).await;
+        if asked_for.is_empty() {
+            return Ok(());
+        }
+        for known in world.journal.in_flight().await? {
+            let call = call_for(&world.settings, &known).filter(|_| asked_for.contains(&known.rotation));
+            let Some(call) = call else { continue };
+            let job = Job::Visit { call, forced: false };
+            if self.running_jobs.values().any(|other| other.meets(&job)) {
+                if let Some(notices) = &mut self.notices {
+                    notices.ask_again_for(known.rotation);
+                }
+                continue;
+            }
+            self.ready.retain(|other| !other.meets(&job));
+            self.wakes.remove(&known.subject.who());
+            self.levered.insert(known.rotation);
+            self.ready.push_front(job);
+        }
+        Ok(())
+    }
+
+    /// Starting up is carrying on: what is under way is looked at now. Missed ticks are made up once, however many.
+    async fn take_up(&mut self) -> Result<(), JournalError> {
+        let world = self.world();
+        self.last_tick = world.journal.last_tick().await?;
+        if let Some(every) = self.notice_every {
+            self.notices = Some(Notices::from_now(world.journal.as_ref(), every).await?);
+        }
+        self.schedule_next_tick();
+        self.carry_on(|_| true).await
+    }
+
+    /// Lines up a visit to each of these rotations.
+    async fn carry_on(&mut self, is_meant: impl Fn(RotationId) -> bool) -> Result<(), JournalError> {
+        let world = self.world();
+        for known in world.journal.in_flight().await? {
+            let call = call_for(&world.settings, &known).filter(|_| is_meant(known.rotation));
+            if let Some(call) = call {
+                self.line_up(Job::Visit { call, forced: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// A tick is due at its time on the clock, and a pass begins up to the jitter later.
+    fn schedule_next_tick(&mut self) {
+        let world = self.world();
+        let now = world.clock.now();
+        let schedule = &world.settings.schedule;
+        self.next_tick = match self.last_tick {
+            None => now,
+            // A clock that was ahead when the last pass began must not put off the next one.
+            Some(last) => {
+                let tick = schedule.cron.next_after(last.min(now)).unwrap_or(Timestamp::NEVER);
+                tick + jitter_for(tick, schedule.jitter, "pass")
+            }
+        };
+    }
+
+    /// A clock that was set back would put off all that was planned by it: rotations are looked at now, and the next
+    /// pass is planned anew.
+    fn plan_anew_if_set_back(&mut self) {
+        let now = self.world().clock.now();
+        if now < self.seen_at {
+            self.wakes.values_mut().for_each(|wake| wake.at = wake.at.min(now));
+            if self.next_tick < Timestamp::NEVER {
+                self.schedule_next_tick();
+            }
+        }
+        self.seen_at = now;
+    }
+
+    async fn begin_ticks(&mut self) -> Result<(), JournalError> {
+        let now = self.world().clock.now();
+        if now < self.next_tick {
+            return Ok(());
+        }
+        self.world().journal.record_tick(now).await?;
+        self.last_tick = Some(now);
+        self.begin_pass(&Ask::default()).await?;
+        self.schedule_next_tick();
+        Ok(())
+    }
+
+    /// A pass is over when everybody was visited once, whatever goes on after that.
+    fn report_pass(&mut self) {
+        if let Some(pass) = self.pass.take_if(|pass| !self.calling && pass.is_over()) {
+            self.watcher.pass_ended(&pass.ended(&self.found, self.next_tick, self.world().clock.now()));
+        }
+    }
+
+    fn line_up_for_pass(&mut self, call: TargetUser, forced: bool) {
+        if let Some(pass) = &mut self.pass {
+            pass.awaits(call.subject.who());
+        }
+        self.line_up(Job::Visit { call, forced });
+    }
+
+    /// Calls the roll of these vendors. Where AWS must be asked for the users, that is a job of its
+    /// own, so that a slow answer delays nobody else.
+    async fn begin_pass(&mut self, ask: &Ask) -> Result<(), JournalError> {
+        let world = self.world();
+        if !ask.rotations.is_empty() {
+            return self.carry_on(|rotation| ask.rotations.contains(&rotation)).await;
+        }
+        self.target_set = TargetSet::new(&ask.vendors, Vec::new());
+        (self.forced, self.calling) = (ask.force, true);
+        self.pass = Some(PassUnderWay::new(world.clock.now(), ask.vendors.is_empty()));
+        self.watcher.pass_begins();
+        for vendor in world.settings.vendors.values().filter(|vendor| ask.is_for(&vendor.name)) {
+            match must_be_listed(vendor) {
+                true => self.line_up(Job::List(vendor.name.clone())),
+                false => self.all_targets.push(targets(&world, vendor).await),
+            }
+        }
+        self.call_roll().await
+    }
+
+    /// Puts a job for each user of the rosters that are in in line. When all are in, the rotations
+    /// that no roster claimed are carried on, or reported.
+    async fn call_roll(&mut self) -> Result<(), JournalError> {
+        let mut jobs = self.ready.iter().chain(self.running_jobs.values());
+        let is_listing = jobs.any(|job| matches!(job, Job::List(_)));
+        if !self.calling || (is_listing && self.all_targets.is_empty()) {
+            return Ok(());
+        }
+        let world = self.world();
+        // A rotation may have begun since the listing was sent for.
+        self.target_set.refresh(world.journal.in_flight().await?);
+        for targets in std::mem::take(&mut self.all_targets) {
+            self.take_roster(targets);
+        }
+        if !is_listing {
+            self.end_roll_call(&world).await;
+        }
+        Ok(())
+    }
+
+    fn take_roster(&mut self, targets: VendorTargets) {
+        match targets {
+            VendorTargets::Nobody(user_report) => self.remember(*user_report),
+            VendorTargets::Unlisted(user_report) => {
+                self.target_set.without_roster(user_report.vendor.clone());
+                self.watcher.unlisted(&user_report);
+                self.remember(*user_report);
+            }
+            VendorTargets::Users(subjects) => {
+                for call in self.target_set.call(subjects) {
+                    self.line_up_for_pass(call, self.forced);
+                }
+            }
+        }
+    }
+
+    async fn end_roll_call(&mut self, world: &World) {
+        self.calling = false;
+        let (calls, nobodys) = self.target_set.left_over(&world.settings);
+        for call in calls {
+            self.line_up_for_pass(call, false);
+        }
+        for (known, claim) in nobodys {
+            let user_report = left_alone(world, &known, &claim).await;
+            self.wakes.remove(&known.subject.who());
+            self.found.remove(&(user_report.vendor.clone(), None));
+            self.watcher.reconciled(&known.subject, &user_report);
+            self.remember(user_report);
+        }
+    }
+
+    fn line_up(&mut self, job: Job) {
+        let busy = self.running_jobs.values().chain(&self.ready).any(|other| job.meets(other));
+        if busy {
+            return;
+        }
+        if let Job::Visit { call, .. } = &job {
+            self.wakes.remove(&call.subject.who());
+        }
+        self.ready.push_back(job);
+    }
+
+    /// A rotation whose user nobody has any more is not woken; the next pass says so.
+    fn take_due_wakes(&mut self) {
+        let world = self.world();
+        let now = world.clock.now();
+        for (_, wake) in self.wakes.extract_if(.., |_, wake| wake.at <= now).collect::<Vec<_>>() {
+            if let Ownership::Vendor(vendor) = claim(&world.settings, &wake.call.subject) {
+                let subject = Subject { vendor, ..wake.call.subject };
+                self.line_up(Job::Visit { call: TargetUser { subject, ..wake.call }, forced: false });
+            }
+        }
+    }
+
+    /// The next job of a rotation that brings its old key back or whose vendor holds two halves, or of one that an
+    /// operator's event is about.
+    fn take_urgent(&mut self) -> Option<Job> {
+        let urgent = self.ready.iter().position(|job| self.is_urgent(job))?;
+        self.ready.remove(urgent)
+    }
+
+    fn is_urgent(&self, job: &Job) -> bool {
+        let Job::Visit { call, .. } = job else { return false };
+        let place = (call.subject.vendor.clone(), Some(call.subject.iam_user.clone()));
+        let rotation = self.found.get(&place).and_then(|user_report| user_report.rotation.as_ref());
+        rotation.is_some_and(|rotation| rotation.gives_back() || rotation.is_hurried())
+            || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
+    }
+
+    /// The next job to send a task for. An urgent one needs no free slot.
+    fn take_ready(&mut self, settings: &Settings) -> Option<Job> {
+        self.take_urgent().or_else(|| self.slots.next_of(&mut self.ready, settings))
+    }
+
+    fn send_out(&mut self) {
+        let world = self.world();
+        while let Some(job) = self.take_ready(&world.settings) {
+            if let Job::Visit { call: TargetUser { rotation: Some(rotation), .. }, .. } = &job {
+                self.levered.remove(rotation);
+            }
+            let host = host_of(&job, &world.settings);
+            let (world, stop, watcher) = (world.clone(), self.stop.clone(), Arc::clone(&self.watcher));
+            let task = self.running.spawn(job::run(world, job.clone(), stop, watcher));
+            self.slots.take(task.id(), host);
+            self.running_jobs.insert(task.id(), job);
+        }
+    }
+
+    fn take_back(&mut self, joined: Joined, patience: Patience) {
+        match joined {
+            Ok((task, back)) => match (back, self.off_the_road(task)) {
+                (Back::Listed(targets), job) => {
+                    if let (Some(Job::List(vendor)), VendorTargets::Users(_)) = (&job, &targets) {
+                        self.watcher.listed(vendor);
+                    }
+                    self.all_targets.push(targets);
+                }
+                (Back::UserReport(user_report), Some(Job::Visit { call, .. })) => {
+                    self.take_visited(call.subject, *user_report, patience);
+                }
+                (Back::UserReport(_), Some(Job::List(_)) | None) => {}
+            },
+            Err(error) => match self.off_the_road(error.id()) {
+                Some(Job::List(vendor)) => {
+                    self.all_targets.push(VendorTargets::Unlisted(Box::new(job::panicked(vendor, None))));
+                }
+                Some(Job::Visit { call: TargetUser { subject, .. }, .. }) => {
+                    let user_report = job::panicked(subject.vendor.clone(), Some(subject.iam_user.clone()));
+                    self.watcher.reconciled(&subject, &user_report);
+                    self.remember(user_report);
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn off_the_road(&mut self, task: Id) -> Option<Job> {
+        self.slots.free(task);
+        let job = self.running_jobs.remove(&task);
+        if let (Some(pass), Some(Job::Visit { call, .. })) = (&mut self.pass, &job) {
+            pass.is_back(&call.subject.who());
+        }
+        job
+    }
+
+    fn take_visited(&mut self, subject: Subject, user_report: UserReport, patience: Patience) {
+        if let Some(at) = self.again_at(&user_report, patience) {
+            let rotation = user_report.rotation.as_ref().map(Rotation::id);
+            self.wakes.insert(subject.who(), Timer { at, call: TargetUser { subject, rotation } });
+        }
+        self.remember(user_report);
+    }
+
+    /// When a user is looked at before the next pass: when its rotation wants it, or when the window opens that a
+    /// key is due for, as no pass may ever fall into that window.
+    fn again_at(&self, user_report: &UserReport, patience: Patience) -> Option<Timestamp> {
+        match (&user_report.rest, &user_report.verdict.action) {
+            (Some(Rest::Wait { until, why }), _) => {
+                patience.covers(*until, why, self.world().clock.now()).then_some(*until)
+            }
+            (None, Action::Wait { until }) => (self.next_tick < Timestamp::NEVER).then_some(*until),
+            (Some(Rest::Stuck(_) | Rest::Ended(_) | Rest::Stopped), _)
+            | (None, Action::Nothing | Action::Start { .. } | Action::Continue) => None,
+        }
+    }
+
+    fn remember(&mut self, user_report: UserReport) {
+        if let Some(pass) = &mut self.pass {
+            pass.found(&user_report);
+        }
+        self.found.insert(place(&user_report), user_report);
+    }
+}

@@ -1,0 +1,111 @@
+//! Which keys first: the active keys of an account, the one that endangers it most at the head.
+//!
+//! A rank is the product of four small numbers, each of which stands in it, so that a reader sees why: how old the
+//! key is for what it may be, whether it is in use, how much its user may do, and from how many places it is used.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::facts::{Facts, Key, User};
+use super::{Declared, Finding, Given};
+use crate::core::ids::{AccessKeyId, IamUserName, VendorName};
+use crate::core::rotation::KeyStatus;
+use crate::review::policy::{Severity, narrowing};
+
+/// A key that is not used for so long is idle.
+const IDLE_DAYS: u64 = 45;
+/// For keys of which the configuration does not say how old they may grow.
+const MAX_AGE: Duration = Duration::from_hours(90 * 24);
+/// In percent of the age that it may have: a young key counts too, and an old one without end.
+const AGE_PERCENT: (u64, u64) = (25, 1000);
+const ORIGINS_MAX: u64 = 4;
+/// Use of another's service or from another's address: somebody else may have the key.
+const FOREIGN: [&str; 2] = ["KR102", "KR103"];
+const FOREIGN_WEIGHT: u64 = 8;
+
+/// A key and its rank.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ranked {
+    /// The product of the four weights; 100 is a key at the age that it may have, idle, harmless, from one place.
+    pub points: u64,
+    /// The key.
+    pub key: AccessKeyId,
+    /// Whose.
+    pub user: IamUserName,
+    /// The vendor, if the configuration has one for the user.
+    pub vendor: Option<VendorName>,
+    /// Its age.
+    pub age_days: u64,
+    /// Age: in percent of what it may be, 25 to 1000.
+    pub age: u64,
+    /// Use: 2 within 45 days, otherwise 1.
+    pub used: u64,
+    /// Power: 8, 4 or 2 by the worst finding on the user's policies, otherwise 1.
+    pub power: u64,
+    /// Origin: the addresses that it is used from, 1 to 4; 8 when its use looks like another's; 1 when not checked.
+    pub origin: u64,
+    /// Whether CloudTrail was asked from where it is used.
+    pub origin_checked: bool,
+}
+
+impl Ranked {
+    /// The four weights, in words.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let Ranked { age, age_days, used, power, origin, origin_checked, .. } = self;
+        let note = if *origin_checked { "" } else { " (not checked)" };
+        format!("age {age} % ({age_days} days) × use {used} × power {power} × origin {origin}{note}")
+    }
+}
+
+/// The active keys, the most urgent first.
+#[must_use]
+pub(super) fn of(facts: &Facts, declared: &Declared, findings: &[Finding]) -> Vec<Ranked> {
+    let active = |user: &'_ User| -> Vec<Ranked> {
+        let keys = user.keys.iter().filter(|key| key.status == KeyStatus::Active);
+        keys.map(|key| rank(user, key, facts, declared, findings)).collect()
+    };
+    let mut ranked: Vec<Ranked> = facts.users.iter().flat_map(active).collect();
+    ranked.sort_by(|a, b| b.points.cmp(&a.points).then_with(|| a.key.cmp(&b.key)));
+    ranked
+}
+
+fn rank(user: &User, key: &Key, facts: &Facts, declared: &Declared, findings: &[Finding]) -> Ranked {
+    let vendor = declared.vendor_of(user);
+    let max_age = vendor.map_or(MAX_AGE, |vendor| match &vendor.given {
+        Given::Keys { ages, .. } => ages.limit(),
+        Given::Role { .. } => MAX_AGE,
+    });
+    let percent = facts.at.since(key.created_at).as_secs() * 100 / max_age.as_secs().max(1);
+    let age = percent.clamp(AGE_PERCENT.0, AGE_PERCENT.1);
+    let is_in_use = key.last_use.as_ref().is_some_and(|last| facts.at.days_since(last.at) < IDLE_DAYS);
+    let in_use = if is_in_use { 2 } else { 1 };
+    let of_user = || findings.iter().filter(|finding| finding.subject == user.arn);
+    let policies = of_user().filter(|finding| finding.rule.code.starts_with("KR5"));
+    let power = match policies.map(Finding::severity).max() {
+        Some(Severity::Critical) => 8,
+        Some(Severity::High) => 4,
+        Some(Severity::Medium) => 2,
+        Some(Severity::Low | Severity::Info) | None => 1,
+    };
+    let is_foreign =
+        of_user().any(|finding| FOREIGN.contains(&finding.rule.code) && finding.detail == key.id.as_str());
+    let places: BTreeSet<&str> = key.origins.iter().flatten().map(|origin| origin.address.as_str()).collect();
+    let places = places.into_iter().filter(|address| narrowing::is_address(address)).count();
+    let origin = match is_foreign {
+        true => FOREIGN_WEIGHT,
+        false => u64::try_from(places).unwrap_or(ORIGINS_MAX).clamp(1, ORIGINS_MAX),
+    };
+    Ranked {
+        points: age * in_use * power * origin,
+        key: key.id.clone(),
+        user: user.name.clone(),
+        vendor: vendor.map(|vendor| vendor.name.clone()),
+        age_days: facts.at.days_since(key.created_at),
+        age,
+        used: in_use,
+        power,
+        origin,
+        origin_checked: key.origins.is_some(),
+    }
+}

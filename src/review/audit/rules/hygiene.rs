@@ -1,0 +1,48 @@
+//! How keys are rotated, by what the configuration says.
+
+use super::{DAY, LONG_AGE, NO_SINKS, NOT_VERIFIED, SHORT_COOL, SHORT_SOAK};
+use crate::core::time::in_words;
+use crate::review::audit::{Declared, DeclaredVendor, Facts, Finding, Given};
+
+/// IAM is up to some hours behind in what it says of uses.
+const SOAK_HOURS_MIN: u32 = 1;
+/// Somebody should have been at work in it.
+const COOL_DAYS_MIN: u32 = 1;
+/// CIS and AWS both ask for this.
+const AGE_DAYS_MAX: u32 = 90;
+
+pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
+    let mut found: Vec<Finding> = declared.vendors.iter().flat_map(judge_vendor).collect();
+    let holds_keys = |vendor: &DeclaredVendor| matches!(vendor.given, Given::Keys { .. });
+    if declared.alert_sinks == Some(0) && declared.vendors.iter().any(holds_keys) {
+        let sentence = "the configuration has no [alert.NAME]";
+        found.push(Finding::new(&NO_SINKS, facts.account_arn(), sentence));
+    }
+    found
+}
+
+fn judge_vendor(vendor: &DeclaredVendor) -> Vec<Finding> {
+    let Given::Keys { ages, care, .. } = &vendor.given else { return Vec::new() };
+    let name = &vendor.name;
+    let subject = format!("vendor/{name}");
+    let finding = |rule, sentence: String| Finding::new(rule, &subject, sentence).of(Some(name));
+    let mut found = Vec::new();
+    if care.soak < DAY / 24 * SOAK_HOURS_MIN {
+        let soak = in_words(care.soak);
+        found.push(finding(&SHORT_SOAK, format!("soak of {name} is {soak}")).with("soak", soak));
+    }
+    if care.cool < DAY * COOL_DAYS_MIN {
+        let cool = in_words(care.cool);
+        found.push(finding(&SHORT_COOL, format!("cool of {name} is {cool}")).with("cool", cool));
+    }
+    if !care.verified {
+        let fix = format!("add a [vendor.{name}.verify] if it can be asked; else keep require_use = true");
+        found.push(finding(&NOT_VERIFIED, format!("the vendor {name} has no verify")).fix(fix));
+    }
+    if ages.limit() > DAY * AGE_DAYS_MAX {
+        let (age, key) =
+            (in_words(ages.limit()), if ages.deadline.is_some() { "inactive_by" } else { "max_age" });
+        found.push(finding(&LONG_AGE, format!("{key} of {name} is {age}")).with("max_age", age));
+    }
+    found
+}

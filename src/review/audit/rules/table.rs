@@ -1,0 +1,432 @@
+//! Every rule for accounts: its code, how bad, why, what to do, by which book.
+
+use crate::review::policy::rule::Reference::{Cis, Fsbp, Iam, Paper, ThirdParty};
+use crate::review::policy::rule::{Reference, Rule, Severity};
+use Severity::{Critical, High, Info, Low, Medium};
+
+/// The rules. What the code of one means never changes.
+pub const TABLE: [&Rule; 40] = [
+    &SHARED_USER,
+    &FOREIGN_SERVICE,
+    &FOREIGN_PLACE,
+    &PERSONS_USER,
+    &CONSOLE_PASSWORD,
+    &ROOT_KEYS,
+    &ROOT_USED,
+    &KEY_NOT_ROLE,
+    &NO_EXTERNAL_ID,
+    &TRUSTS_ANYBODY,
+    &TRUSTS_ITSELF,
+    &EXTERNAL_ID_REUSED,
+    &EXTERNAL_ID_GUESSABLE,
+    &WRONG_ACCOUNT,
+    &NO_SUCH_ROLE,
+    &UNKNOWN_ACCOUNT,
+    &ANY_TOKEN,
+    &TOO_OLD,
+    &NEVER_USED,
+    &IDLE_KEY,
+    &TWO_ACTIVE,
+    &LEFT_INACTIVE,
+    &NOT_CONFIGURED,
+    &EXPIRED,
+    &NOT_DECLARED,
+    &WAYS_TOGETHER,
+    &NOT_USED,
+    &NO_TRAIL,
+    &NOT_LOGGING,
+    &NO_MANAGEMENT_EVENTS,
+    &NO_VALIDATION,
+    &DELIVERY_FAILS,
+    &SHORT_SOAK,
+    &SHORT_COOL,
+    &NOT_VERIFIED,
+    &NO_SINKS,
+    &LONG_AGE,
+    &NOT_CHECKED,
+    &WAIVER_ENDED,
+    &WAIVER_UNUSED,
+];
+
+const UNIQUE: Reference = ThirdParty("Use Unique Credentials");
+const ROLES: Reference = ThirdParty("Third-Party IAM Roles");
+const KEYS: Reference = ThirdParty("IAM User Access Keys");
+const CONFUSED_DEPUTY: Reference = Iam("confused-deputy");
+const UNUSED: [Reference; 3] = [Cis { v7: Some("2.11"), v6: Some("2.11") }, Fsbp("IAM.8"), Fsbp("IAM.22")];
+
+/// One user, two vendors.
+pub static SHARED_USER: Rule = Rule {
+    code: "KR101",
+    severity: High,
+    title: "one IAM user belongs to two vendors",
+    why: "when its key is abused nobody can tell whose fault it was, and taking it away cuts both off",
+    fix: "make a user for each vendor, and name each user in one vendor's section only",
+    references: &[UNIQUE],
+};
+/// Used for what its vendor does not do.
+pub static FOREIGN_SERVICE: Rule = Rule {
+    code: "KR102",
+    severity: High,
+    title: "a vendor's key is used for a service that the vendor does not declare",
+    why: "the key is in other hands than it was given to, or the vendor does more than it says",
+    fix: "ask the vendor; if it is not the vendor, rotate the key now: `keyround rotate VENDOR --force`",
+    references: &[UNIQUE],
+};
+/// Used from where another vendor is.
+pub static FOREIGN_PLACE: Rule = Rule {
+    code: "KR103",
+    severity: High,
+    title: "a vendor's key is used from where another vendor's key is used",
+    why: "two vendors at one address are one vendor, or one of them has the other's key",
+    fix: "ask both vendors; if it is not theirs, rotate both keys now: `keyround rotate VENDOR --force`",
+    references: &[UNIQUE],
+};
+/// A person's user.
+pub static PERSONS_USER: Rule = Rule {
+    code: "KR104",
+    severity: High,
+    title: "a vendor was given the key of a person's user",
+    why: "the vendor may do all that the person may, and CloudTrail cannot tell the two apart",
+    fix: "make a user for the vendor, give it a policy from `keyround policy vendor NAME`, and rotate over to it",
+    references: &[UNIQUE],
+};
+/// A password.
+pub static CONSOLE_PASSWORD: Rule = Rule {
+    code: "KR105",
+    severity: Medium,
+    title: "a vendor's user has a console password",
+    why: "programs do not sign in to the console; a password is one more way in, and nobody rotates it",
+    fix: "aws iam delete-login-profile --user-name NAME",
+    references: &[Fsbp("IAM.5"), UNIQUE],
+};
+/// Root has keys.
+pub static ROOT_KEYS: Rule = Rule {
+    code: "KR201",
+    severity: Critical,
+    title: "root has access keys",
+    why: "no policy holds root back: whoever has such a key owns the account and all that is in it",
+    fix: "sign in as root, look under Security credentials when each key was last used, deactivate it, then delete it",
+    references: &[
+        Cis { v7: Some("2.4"), v6: Some("2.3") },
+        Fsbp("IAM.4"),
+        ThirdParty("AWS Root Account Credentials"),
+    ],
+};
+/// Root is used.
+pub static ROOT_USED: Rule = Rule {
+    code: "KR202",
+    severity: High,
+    title: "root was used lately",
+    why: "root is for what nobody else can do; whoever uses it day by day exposes it day by day",
+    fix: "find out who it was (CloudTrail, userIdentity.type = Root), and give them a user or a role of their own",
+    references: &[ThirdParty("AWS Root Account Credentials")],
+};
+/// A key where a role would do.
+pub static KEY_NOT_ROLE: Rule = Rule {
+    code: "KR301",
+    severity: Medium,
+    title: "the vendor needs no key and has one",
+    why: "a role cannot leak: it opens only for the vendor's own account, and nothing needs to be rotated",
+    fix: "move the vendor to a role",
+    references: &[ROLES, Iam("id_roles_common-scenarios_third-party")],
+};
+/// No external id.
+pub static NO_EXTERNAL_ID: Rule = Rule {
+    code: "KR302",
+    severity: High,
+    title: "a vendor's role opens without an external id",
+    why: "any customer of the vendor who knows the role's ARN can have the vendor assume it for them",
+    fix: "demand sts:ExternalId under StringEquals: `keyround policy trust NAME`",
+    references: &[CONFUSED_DEPUTY, ROLES],
+};
+/// `*`
+pub static TRUSTS_ANYBODY: Rule = Rule {
+    code: "KR303",
+    severity: Critical,
+    title: "a role opens for every AWS account",
+    why: "a principal of * is anybody who has an account at AWS; an external id is no password and does not help",
+    fix: "name the vendor's account in Principal: `keyround policy trust NAME`",
+    references: &[ROLES, Iam("reference_policies_elements_principal")],
+};
+/// Its own account.
+pub static TRUSTS_ITSELF: Rule = Rule {
+    code: "KR304",
+    severity: Medium,
+    title: "a vendor's role opens for users of this account",
+    why: "whoever may call sts:AssumeRole in this account can act as the vendor, and CloudTrail shows the vendor",
+    fix: "name the vendor's account alone in Principal: `keyround policy trust NAME`",
+    references: &[ROLES],
+};
+/// The same id twice.
+pub static EXTERNAL_ID_REUSED: Rule = Rule {
+    code: "KR305",
+    severity: High,
+    title: "one external id opens the roles of two vendors",
+    why: "a vendor that knows the id of another can have itself taken for it, should it learn the role's ARN",
+    fix: "have each vendor make an id of its own, and write it into that vendor's role only",
+    references: &[CONFUSED_DEPUTY, ThirdParty("Third-Party IAM Roles: the external ID should be unique")],
+};
+/// `acme`
+pub static EXTERNAL_ID_GUESSABLE: Rule = Rule {
+    code: "KR306",
+    severity: Medium,
+    title: "an external id that somebody else could have thought of",
+    why: "an id that is a name or a number is chosen twice, and then two customers share it",
+    fix: "have the vendor make one; if it lets you choose, `keyround policy trust NAME` suggests one",
+    references: &[
+        CONFUSED_DEPUTY,
+        ThirdParty("Third-Party IAM Roles: it should be generated for you by the vendor"),
+    ],
+};
+/// Not the vendor's account.
+pub static WRONG_ACCOUNT: Rule = Rule {
+    code: "KR307",
+    severity: Critical,
+    title: "a vendor's role opens for an account that is not the vendor's",
+    why: "somebody else than the vendor can act in this account",
+    fix: "put the vendor's account into Principal: `keyround policy trust NAME`",
+    references: &[ROLES],
+};
+/// The configuration's role is not there.
+pub static NO_SUCH_ROLE: Rule = Rule {
+    code: "KR308",
+    severity: Medium,
+    title: "the configuration names a role that is not there",
+    why: "its trust cannot be reviewed, and the vendor uses something else, or nothing",
+    fix: "correct role_arn in the vendor's section, or take the section out",
+    references: &[ROLES],
+};
+/// A role for somebody whom nobody declared.
+pub static UNKNOWN_ACCOUNT: Rule = Rule {
+    code: "KR309",
+    severity: Medium,
+    title: "a role opens for an account that the configuration does not know",
+    why: "a third party may act in this account, and nobody has written down who that is",
+    fix: "add a [vendor.NAME] with role_arn and vendor_account_id, or an [account.NAME] with its id",
+    references: &[ROLES],
+};
+/// An identity provider's every token.
+pub static ANY_TOKEN: Rule = Rule {
+    code: "KR310",
+    severity: High,
+    title: "a role opens for every token of an identity provider",
+    why: "whoever has an account with the provider gets such a token: any repository of anybody's",
+    fix: "ask for the subject: a condition on PROVIDER:sub that names the organization and the repository",
+    references: &[Iam("id_roles_providers_oidc_secure-by-default"), Iam("id_roles_create_for-idp_oidc")],
+};
+/// Older than it may be.
+pub static TOO_OLD: Rule = Rule {
+    code: "KR401",
+    severity: Medium,
+    title: "an access key is older than it may be",
+    why: "a key that leaked long ago still works, and the longer it lives the more places it has been in",
+    fix: "keyround rotate VENDOR",
+    references: &[Cis { v7: Some("2.12"), v6: Some("2.13") }, Fsbp("IAM.3"), KEYS],
+};
+/// Never used.
+pub static NEVER_USED: Rule = Rule {
+    code: "KR402",
+    severity: Medium,
+    title: "an access key was never used",
+    why: "a key that nobody needs can only do harm",
+    fix: "ask its owner, then deactivate it, and later delete it",
+    references: &UNUSED,
+};
+/// Not used for long.
+pub static IDLE_KEY: Rule = Rule {
+    code: "KR403",
+    severity: Medium,
+    title: "an access key was not used for 45 days",
+    why: "a key that nobody needs can only do harm",
+    fix: "ask its owner, then deactivate it, and later delete it",
+    references: &UNUSED,
+};
+/// Two at once.
+pub static TWO_ACTIVE: Rule = Rule {
+    code: "KR404",
+    severity: Medium,
+    title: "a user has two active access keys and no rotation is under way",
+    why: "one of them is forgotten; it also takes the slot that the next rotation needs",
+    fix: "see which one is used, and deactivate the other",
+    references: &[Cis { v7: None, v6: Some("2.12") }, KEYS],
+};
+/// Inactive, and left so.
+pub static LEFT_INACTIVE: Rule = Rule {
+    code: "KR405",
+    severity: Low,
+    title: "an access key is Inactive and was left so",
+    why: "one call makes it work again, and it takes the slot that the next rotation needs",
+    fix: "aws iam delete-access-key --user-name USER --access-key-id KEY",
+    references: &UNUSED,
+};
+/// Nobody's.
+pub static NOT_CONFIGURED: Rule = Rule {
+    code: "KR406",
+    severity: Medium,
+    title: "an access key that the configuration does not know",
+    why: "nobody rotates it, and nobody has written down who has it",
+    fix: "add a [vendor.NAME] for it (`keyround init` drafts one), or give its owner a role and delete it",
+    references: &[KEYS, UNIQUE],
+};
+/// Neither Active nor Inactive.
+pub static EXPIRED: Rule = Rule {
+    code: "KR407",
+    severity: Medium,
+    title: "an access key is Expired",
+    why: "AWS has switched it off, and whoever relied on it is cut off",
+    fix: "aws iam delete-access-key --user-name USER --access-key-id KEY",
+    references: &UNUSED,
+};
+/// More than its vendor says it needs.
+pub static NOT_DECLARED: Rule = Rule {
+    code: "KR520",
+    severity: High,
+    title: "a vendor may do more than it declares",
+    why: "nobody expects the vendor to do it, so nobody notices when somebody does it with its key",
+    fix: "attach what `keyround policy vendor NAME` writes in place of it",
+    references: &[ThirdParty(
+        "IAM Access Policies: it should not permit more than you are expecting it to permit",
+    )],
+};
+/// Several policies, each harmless.
+pub static WAYS_TOGETHER: Rule = Rule {
+    code: "KR521",
+    severity: Critical,
+    title: "a vendor's policies together let it gain more rights than they give",
+    why: "no policy alone does it, so nobody sees it who reads them one by one",
+    fix: "take one of the actions out",
+    references: &[Paper("AWS IAM Privilege Escalation: Methods and Mitigation (Rhino Security Labs)")],
+};
+/// More than its vendor uses.
+pub static NOT_USED: Rule = Rule {
+    code: "KR522",
+    severity: Low,
+    title: "a vendor may use services that it has not used for 90 days",
+    why: "rights that nobody uses are of use to a thief only",
+    fix: "take the services out; `keyround policy vendor NAME --from used` writes what is used",
+    references: &[
+        Iam("access_policies_access-advisor"),
+        ThirdParty("IAM Access Policies: it should not be overly broad"),
+    ],
+};
+/// Not every region.
+pub static NO_TRAIL: Rule = Rule {
+    code: "KR601",
+    severity: High,
+    title: "no trail records every region",
+    why: "what a thief does in the regions that nobody uses is kept by nobody (unless CloudTrail Lake keeps it)",
+    fix: "aws cloudtrail create-trail --name all --s3-bucket-name BUCKET --is-multi-region-trail --enable-log-file-validation && aws cloudtrail start-logging --name all",
+    references: &[
+        Cis { v7: Some("4.1"), v6: Some("4.1") },
+        Fsbp("CloudTrail.1"),
+        ThirdParty("Amazon CloudTrail"),
+    ],
+};
+/// Switched off.
+pub static NOT_LOGGING: Rule = Rule {
+    code: "KR602",
+    severity: High,
+    title: "a trail is switched off",
+    why: "it looks as if somebody kept a record, and nobody does; switching it off is what a thief does first",
+    fix: "aws cloudtrail start-logging --name TRAIL",
+    references: &[Cis { v7: Some("4.1"), v6: Some("4.1") }, ThirdParty("Amazon CloudTrail")],
+};
+/// Not every call.
+pub static NO_MANAGEMENT_EVENTS: Rule = Rule {
+    code: "KR603",
+    severity: Medium,
+    title: "no trail of every region records all management events",
+    why: "who made a key, changed a policy or assumed a role cannot be found out later",
+    fix: "record management events, reads and writes, with a trail of every region",
+    references: &[Cis { v7: Some("4.1"), v6: Some("4.1") }, Fsbp("CloudTrail.1")],
+};
+/// Not signed.
+pub static NO_VALIDATION: Rule = Rule {
+    code: "KR604",
+    severity: Low,
+    title: "a trail's files cannot be checked for changes",
+    why: "whoever can write to the bucket can change what is on record, and nobody can tell",
+    fix: "aws cloudtrail update-trail --name TRAIL --enable-log-file-validation",
+    references: &[Cis { v7: Some("4.2"), v6: Some("4.2") }, Fsbp("CloudTrail.4")],
+};
+/// Not written.
+pub static DELIVERY_FAILS: Rule = Rule {
+    code: "KR605",
+    severity: Medium,
+    title: "a trail cannot write to its bucket",
+    why: "it is switched on, and nothing is kept",
+    fix: "correct the bucket's policy, or the trail's bucket",
+    references: &[Cis { v7: Some("4.1"), v6: Some("4.1") }],
+};
+/// Too soon.
+pub static SHORT_SOAK: Rule = Rule {
+    code: "KR701",
+    severity: Medium,
+    title: "an old key is retired before its vendor can have been seen to use the new one",
+    why: "a vendor that works once a day, or caches its key, is cut off",
+    fix: "soak = \"24h\" in the vendor's section",
+    references: &[KEYS],
+};
+/// Gone too soon.
+pub static SHORT_COOL: Rule = Rule {
+    code: "KR702",
+    severity: Medium,
+    title: "an old key is deleted before anybody can have noticed that it is missed",
+    why: "an Inactive key is switched on again in a second; a deleted one never",
+    fix: "cool = \"7d\" in the vendor's section",
+    references: &[KEYS],
+};
+/// Not asked.
+pub static NOT_VERIFIED: Rule = Rule {
+    code: "KR703",
+    severity: Low,
+    title: "the vendor is not asked which key is in force",
+    why: "a vendor that accepts a key and forgets it is noticed only when the old key is gone",
+    fix: "add a [vendor.NAME.verify] if the vendor can be asked; else keep require_use = true",
+    references: &[KEYS],
+};
+/// No alert sink is configured.
+pub static NO_SINKS: Rule = Rule {
+    code: "KR704",
+    severity: Medium,
+    title: "no alert is sent when a rotation fails",
+    why: "a rotation that is stuck looks like one that goes well, until the key is cut off",
+    fix: "add an [alert.NAME]",
+    references: &[KEYS],
+};
+/// Too long.
+pub static LONG_AGE: Rule = Rule {
+    code: "KR705",
+    severity: Low,
+    title: "keys of a vendor may grow older than 90 days",
+    why: "90 days is what the benchmarks ask for; longer is a choice, and somebody should have made it",
+    fix: "max_age = \"90d\" in the vendor's section, or a [[waiver]] that says why not",
+    references: &[Cis { v7: Some("2.12"), v6: Some("2.13") }, Fsbp("IAM.3"), KEYS],
+};
+/// Not read.
+pub static NOT_CHECKED: Rule = Rule {
+    code: "KR901",
+    severity: Medium,
+    title: "something could not be checked",
+    why: "what was not read was not judged: no finding about it means nothing",
+    fix: "grant what `keyround policy rotator --review` writes",
+    references: &[Paper("keyround")],
+};
+/// Not accepted any more.
+pub static WAIVER_ENDED: Rule = Rule {
+    code: "KR902",
+    severity: Medium,
+    title: "a waiver has ended",
+    why: "an exception that was accepted for a time stays, unless somebody decides again",
+    fix: "mend the finding, or decide again: a new `until`, with a reason",
+    references: &[Paper("keyround")],
+};
+/// Of no use.
+pub static WAIVER_UNUSED: Rule = Rule {
+    code: "KR903",
+    severity: Info,
+    title: "a waiver waives nothing",
+    why: "it would silently accept the finding, should it come back",
+    fix: "take the waiver out",
+    references: &[Paper("keyround")],
+};

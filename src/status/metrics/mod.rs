@@ -1,0 +1,162 @@
+//! Metrics: what there is to show, for Prometheus; and the alert rules and the dashboard that go with them.
+//!
+//! **Invariant:** timestamps, not ages: the age of a key must keep growing when the process hangs.
+//!
+//! **Invariant:** no label holds a key id: they would never end.
+
+mod calls;
+mod exposition;
+
+use std::collections::BTreeMap;
+
+use crate::core::schedule::State;
+use crate::core::time::Timestamp;
+use crate::ports::overview::{Overview, Tally, VendorStatus};
+use exposition::{Family, Kind, Sample, exposed};
+
+pub use calls::{Calls, CountedAccounts};
+pub use exposition::Form;
+
+/// Prometheus alert rules that go with the metrics.
+pub const RULES: &str = include_str!("rules.yml");
+/// A Grafana dashboard that goes with the metrics.
+pub const DASHBOARD: &str = include_str!("dashboard.json");
+
+/// The metrics, as text.
+#[must_use]
+pub fn metrics(overview: &Overview, calls: &Calls, form: Form) -> String {
+    let vendors = &overview.status.vendors;
+    let gauge = |name, help, samples| Family { name, kind: Kind::Gauge, help, samples };
+    let counter = |name, help, samples| Family { name, kind: Kind::Counter, help, samples };
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    let mut families = vec![
+        gauge(
+            "keyround_access_key_created_timestamp_seconds",
+            "When AWS made the access key that is judged, by user.",
+            by_user(vendors, |vendor| vendor.judged().map(|key| key.created_at.unix_seconds())),
+        ),
+        gauge(
+            "keyround_access_key_max_age_seconds",
+            "The age at which a user's access key is due.",
+            by_user(vendors, |vendor| {
+                vendor.max_age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
+            }),
+        ),
+        gauge("keyround_vendor_state", "How many of a vendor's users are in this state.", states(vendors)),
+        gauge(
+            "keyround_rotation_stage_timestamp_seconds",
+            "Since when a rotation of the vendor is in this stage.",
+            stages(vendors),
+        ),
+        counter(
+            "keyround_rotations_total",
+            "Rotations that ended, counted in the journal.",
+            tallied(&overview.rotations, "ending"),
+        ),
+        counter(
+            "keyround_deliveries_total",
+            "Attempts to give a vendor a new key, counted in the journal.",
+            tallied(&overview.deliveries, "outcome"),
+        ),
+        counter("keyround_aws_calls_total", "Calls to AWS since the start.", counted(calls)),
+        gauge(
+            "keyround_last_pass_timestamp_seconds",
+            "When the last pass was made.",
+            time(overview.last_pass_at),
+        ),
+        gauge(
+            "keyround_next_pass_timestamp_seconds",
+            "When the next pass is due.",
+            time(overview.next_pass_at),
+        ),
+        gauge(
+            "keyround_clock_offset_seconds",
+            "This machine's time minus that of AWS, as last compared.",
+            offsets(overview),
+        ),
+        Family {
+            name: "keyround_build_info",
+            kind: Kind::Info,
+            help: "The program that is running.",
+            samples: vec![Sample { labels: version, value: 1 }],
+        },
+    ];
+    families.retain(|family| !family.samples.is_empty());
+    exposed(&families, form)
+}
+
+fn offsets(overview: &Overview) -> Vec<Sample> {
+    let sample = |(account, offset): (&String, &i64)| Sample {
+        labels: vec![("account", account.clone())],
+        value: *offset,
+    };
+    overview.clock_offsets.iter().map(sample).collect()
+}
+
+fn time(at: Option<Timestamp>) -> Vec<Sample> {
+    at.map(|at| Sample { labels: Vec::new(), value: at.unix_seconds() }).into_iter().collect()
+}
+
+fn by_user(vendors: &[VendorStatus], value: impl Fn(&VendorStatus) -> Option<i64>) -> Vec<Sample> {
+    let sample = |vendor: &VendorStatus| {
+        let labels = vec![
+            ("account", vendor.account_id.clone().unwrap_or_default()),
+            ("vendor", vendor.vendor.clone()),
+            ("iam_user", vendor.iam_user.clone()?),
+        ];
+        Some(Sample { labels, value: value(vendor)? })
+    };
+    vendors.iter().filter_map(sample).collect()
+}
+
+/// A series for each state, so that a state that was left is zero and not gone.
+fn states(vendors: &[VendorStatus]) -> Vec<Sample> {
+    let mut counts: BTreeMap<(&str, State), i64> = BTreeMap::new();
+    for vendor in vendors {
+        for state in State::ALL {
+            *counts.entry((&vendor.vendor, state)).or_default() += i64::from(vendor.state == state.as_str());
+        }
+    }
+    let sample = |((vendor, state), value): ((&str, State), i64)| Sample {
+        labels: vec![("vendor", vendor.to_owned()), ("state", state.as_str().to_owned())],
+        value,
+    };
+    counts.into_iter().map(sample).collect()
+}
+
+/// Of a vendor's rotations in one stage, the one that is there for longest.
+fn stages(vendors: &[VendorStatus]) -> Vec<Sample> {
+    let mut since: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for vendor in vendors {
+        if let Some(rotation) = &vendor.rotation {
+            let at = rotation.since.unix_seconds();
+            let earliest = since.entry((&vendor.vendor, rotation.stage)).or_insert(at);
+            *earliest = at.min(*earliest);
+        }
+    }
+    let sample = |((vendor, stage), value): ((&str, &str), i64)| Sample {
+        labels: vec![("vendor", vendor.to_owned()), ("stage", stage.to_owned())],
+        value,
+    };
+    since.into_iter().map(sample).collect()
+}
+
+fn tallied(tallies: &BTreeMap<Tally, u64>, label: &'static str) -> Vec<Sample> {
+    let sample = |(tally, count): (&Tally, &u64)| Sample {
+        labels: vec![("vendor", tally.vendor.clone()), (label, tally.outcome.to_owned())],
+        value: i64::try_from(*count).unwrap_or(i64::MAX),
+    };
+    tallies.iter().map(sample).collect()
+}
+
+fn counted(calls: &Calls) -> Vec<Sample> {
+    let sample = |((service, operation, outcome), count): ((&str, &str, &str), u64)| Sample {
+        labels: vec![
+            ("service", service.to_owned()),
+            ("operation", operation.to_owned()),
+            ("outcome", outcome.to_owned()),
+        ],
+        value: i64::try_from(count).unwrap_or(i64::MAX),
+    };
+    calls.counted().into_iter().map(sample).collect()
+}

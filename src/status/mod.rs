@@ -1,0 +1,15 @@
+//! Status: what the engine saw, kept and shown.
+//!
+//! [`StatusStore`] keeps the last report of each user. [`StatusView`] joins it with the journal. [`page`], [`metrics`] and
+//! [`server`] show that.
+//!
+//! **Invariant:** to look costs no call to AWS and changes nothing.
+
+pub mod metrics;
+pub mod page;
+pub mod server;
+mod store;
+mod view;
+
+pub use store::{StatusSnapshot, StatusStore};
+pub use view::{StatusView, status_of};

@@ -1,0 +1,43 @@
+//! The rows of a report that say what is urgent, and which controls it bears on.
+
+use serde::Serialize;
+
+use crate::review::audit::{Control, Ranked};
+
+/// A control of a framework, and what was found that bears on it.
+#[derive(Serialize)]
+pub(super) struct ControlRow {
+    name: String,
+    rules: String,
+    found: String,
+}
+
+impl ControlRow {
+    pub(super) fn new(control: &Control) -> ControlRow {
+        ControlRow {
+            name: format!("{} {}", control.framework, control.number),
+            rules: control.codes.join(", "),
+            found: format!("{} open, {} accepted", control.open, control.waived),
+        }
+    }
+}
+
+/// A key, and why it has its rank.
+#[derive(Serialize)]
+pub(super) struct KeyRow {
+    key: String,
+    owner: String,
+    points: u64,
+    why: String,
+}
+
+impl KeyRow {
+    pub(super) fn new(ranked: &Ranked) -> KeyRow {
+        KeyRow {
+            key: ranked.key.to_string(),
+            owner: ranked.vendor.as_ref().map_or_else(|| ranked.user.to_string(), ToString::to_string),
+            points: ranked.points,
+            why: ranked.why(),
+        }
+    }
+}
