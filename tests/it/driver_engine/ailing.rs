@@ -73,7 +73,7 @@ impl Journal for Ailing {
     async fn head(&self) -> Result<(u64, String), JournalError> {
         self.heads.0.fetch_add(1, Ordering::SeqCst);
         if self.is_slow.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
         }
         self.heads.1.fetch_add(1, Ordering::SeqCst);
         self.journal.head().await
