@@ -20,6 +20,8 @@ use crate::ports::{Answer, Check, Fault, Identity};
 #[derive(Serialize)]
 struct CheckView {
     config: String,
+    /// The fragments that it includes.
+    included: Vec<String>,
     vendors: usize,
     checks: Vec<OneView>,
 }
@@ -43,7 +45,7 @@ impl OneView {
 
 pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) -> Ended {
     let (path, settings) = setup::settings(config, screen.color)?;
-    let vendors = settings.vendors.len();
+    let (vendors, included) = (settings.vendors.len(), settings.included.clone());
     let mut checks = Vec::new();
     if online {
         let routing = setup::routing(&settings)?;
@@ -77,7 +79,7 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
         }
     }
     let code = if checks.iter().all(|check| check.ok) { Code::Fine } else { Code::Failed };
-    show(CheckView { config: path.display().to_string(), vendors, checks }, screen);
+    show(CheckView { config: path.display().to_string(), included, vendors, checks }, screen);
     Ok(code)
 }
 
@@ -151,7 +153,12 @@ fn show(view: CheckView, screen: &Screen) {
         1 => "1 mistake".to_owned(),
         some => format!("{some} mistakes"),
     };
-    let mut lines = vec![format!("{}: {mistakes}, {} {vendors}", view.config, view.vendors)];
+    let included = match view.included.len() {
+        0 => String::new(),
+        1 => " and 1 included file".to_owned(),
+        some => format!(" and {some} included files"),
+    };
+    let mut lines = vec![format!("{}{included}: {mistakes}, {} {vendors}", view.config, view.vendors)];
     let count = |ok: bool, checked: bool| {
         checks.iter().filter(|check| (check.ok, check.checked) == (ok, checked)).count()
     };

@@ -23,9 +23,7 @@ pub(crate) async fn init(config: Option<&Path>, output: Option<&Path>, screen: &
     let is_stdout = path == Path::new("-");
     if !is_stdout && path.exists() {
         let message = format!("{} exists already, and was not changed", path.display());
-        return Err(
-            Failure::new(Code::Usage, message).hinted("--output FILE, or --output - to read the draft")
-        );
+        return Err(Failure::new(Code::Usage, message).hinted(another_place(&path)));
     }
     // What the environment and the profile say: there is no configuration yet.
     let session = Arc::new(AwsSession::new(&AwsSettings::default()));
@@ -45,6 +43,17 @@ pub(crate) async fn init(config: Option<&Path>, output: Option<&Path>, screen: &
         path.display()
     ));
     Ok(Code::Fine)
+}
+
+/// Where the draft can go, if a configuration is there already: one with fragments takes more of them.
+fn another_place(path: &Path) -> String {
+    let include = config::load(path).map(|settings| settings.include).unwrap_or_default();
+    match include.first() {
+        None => "--output FILE, or --output - to read the draft".to_owned(),
+        Some(pattern) => format!(
+            "--output - shows the draft; its [vendor.NAME] go into a new file that the configuration includes: {pattern}"
+        ),
+    }
 }
 
 /// The presets of the catalogue, as the draft proposes them.

@@ -4,6 +4,7 @@
 //! here (see `file::report`), and it keeps no reference to the file, so it can be logged,
 //! printed and compared freely.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,8 +35,19 @@ pub struct Diagnostic {
     pub message: String,
     /// What would be right.
     pub hint: Option<String>,
-    /// The other place that this one does not go with, and what stands there.
-    pub elsewhere: Option<(Place, String)>,
+    /// The other place that this one does not go with.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// A place that a mistake elsewhere does not go with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Elsewhere {
+    /// The file, as it was named: that of the mistake, or another one.
+    pub path: Arc<str>,
+    /// Where in it.
+    pub place: Place,
+    /// What stands there.
+    pub label: String,
 }
 
 impl Diagnostic {
@@ -55,9 +67,10 @@ impl Diagnostic {
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let title = Level::ERROR.primary_title(self.message.as_str());
-        let mut group = self.point(Group::with_title(title), &self.place, AnnotationKind::Primary, "");
-        if let Some((place, label)) = &self.elsewhere {
-            group = self.point(group, place, AnnotationKind::Context, label);
+        let (here, primary) = ((&*self.path, &self.place), AnnotationKind::Primary);
+        let mut group = point(Group::with_title(title), here, primary, "");
+        if let Some(Elsewhere { path, place, label }) = &self.elsewhere {
+            group = point(group, (&**path, place), AnnotationKind::Context, label);
         }
         if let Some(hint) = &self.hint {
             group = group.element(Level::HELP.message(hint.as_str()));
@@ -67,26 +80,23 @@ impl Diagnostic {
         // A masked or cut line may end in blanks, which nobody needs.
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
+}
 
-    fn point<'a>(
-        &'a self,
-        group: Group<'a>,
-        place: &'a Place,
-        kind: AnnotationKind,
-        label: &'a str,
-    ) -> Group<'a> {
-        let Some(source) = &place.source else {
-            let origin = Origin::path(&*self.path).line(place.line).char_column(place.column);
-            return group.element(origin);
-        };
-        let mut annotation = kind.span(place.caret.clone());
-        if !label.is_empty() {
-            annotation = annotation.label(label);
-        }
-        let snippet =
-            Snippet::source(source.as_str()).path(&*self.path).line_start(place.line).annotation(annotation);
-        group.element(snippet)
+fn point<'a>(
+    group: Group<'a>,
+    (path, place): (&'a str, &'a Place),
+    kind: AnnotationKind,
+    label: &'a str,
+) -> Group<'a> {
+    let Some(source) = &place.source else {
+        return group.element(Origin::path(path).line(place.line).char_column(place.column));
+    };
+    let mut annotation = kind.span(place.caret.clone());
+    if !label.is_empty() {
+        annotation = annotation.label(label);
     }
+    let snippet = Snippet::source(source.as_str()).path(path).line_start(place.line).annotation(annotation);
+    group.element(snippet)
 }
 
 impl fmt::Display for Diagnostic {
@@ -129,10 +139,13 @@ impl Diagnostics {
 
     fn count(&self) -> String {
         let path = self.list.first().map_or("", |first| &*first.path);
-        match (self.list.len() + self.left_out, self.left_out) {
-            (1, _) => format!("{path}: 1 mistake"),
-            (all, 0) => format!("{path}: {all} mistakes"),
-            (all, rest) => format!("{path}: {all} mistakes, the last {rest} of them not shown"),
+        let files: BTreeSet<&str> = self.list.iter().map(|mistake| &*mistake.path).collect();
+        match (files.len(), self.list.len() + self.left_out, self.left_out) {
+            (0 | 1, 1, _) => format!("{path}: 1 mistake"),
+            (0 | 1, all, 0) => format!("{path}: {all} mistakes"),
+            (0 | 1, all, rest) => format!("{path}: {all} mistakes, the last {rest} of them not shown"),
+            (files, all, 0) => format!("{all} mistakes in {files} files"),
+            (_, all, rest) => format!("{all} mistakes in several files, the last {rest} of them not shown"),
         }
     }
 }

@@ -1,18 +1,16 @@
 //! Finding the file and reading it.
 
 use std::env;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::diagnostic::Diagnostics;
 use crate::config::file;
 use crate::config::settings::Settings;
+use crate::config::text::{self, NoText};
 use crate::files::trust::{self, Untrusted};
 
 /// The name of the journal where neither the configuration nor the service manager names one.
 pub const JOURNAL_NAME: &str = "keyround.db";
-/// A configuration for a thousand vendors is a third of this.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const LAST_PLACE: &str = "/etc/keyround/rotation.toml";
 
 /// What the configuration takes from around it when it does not say.
@@ -72,7 +70,7 @@ pub enum ConfigError {
         line: usize,
     },
     /// The file is larger than any configuration.
-    #[error("the configuration {path} is larger than 1 MiB: that is not a configuration")]
+    #[error("the configuration {path} is larger than 16 MiB: that is not a configuration")]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -137,7 +135,7 @@ pub fn load_found(found: &Found) -> Result<Settings, ConfigError> {
     Ok(settings)
 }
 
-/// Reads a configuration that is in memory; `name` is what the mistakes call it.
+/// Reads a configuration that is in memory; `name` is what the mistakes call it. What it includes is read from the disk.
 ///
 /// # Errors
 ///
@@ -154,16 +152,10 @@ fn read(path: &Path) -> Result<(String, Option<Untrusted>), ConfigError> {
     };
     let file = trust::open_regular(path).map_err(failed)?;
     let untrusted = trust::judge(&file, path).err();
-    let mut bytes = Vec::new();
-    // One byte more than is allowed tells too large from just large enough.
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(ConfigError::TooLarge { path: path.to_owned() });
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = good.split(|byte| *byte == b'\n').count();
-        ConfigError::NotText { path: path.to_owned(), line }
+    let text = text::read(file, text::BYTES_MAX).map_err(|why| match why {
+        NoText::Unreadable(source) => failed(source),
+        NoText::TooLarge => ConfigError::TooLarge { path: path.to_owned() },
+        NoText::NotText { line } => ConfigError::NotText { path: path.to_owned(), line },
     })?;
     Ok((text, untrusted))
 }
@@ -185,9 +177,9 @@ mod tests {
         assert!(matches!(load(Path::new("/")), Err(ConfigError::Unreadable { .. })));
         let not_text = load(written(b"# one\n# tw\xff\n").path());
         assert!(matches!(not_text, Err(ConfigError::NotText { line: 2, .. })));
-        let large = written(&vec![b'\n'; 1024 * 1024 + 1]);
+        let large = written(&vec![b'\n'; 16 * 1024 * 1024 + 1]);
         assert!(matches!(load(large.path()), Err(ConfigError::TooLarge { .. })));
-        let just_so = written(&vec![b'\n'; 1024 * 1024]);
+        let just_so = written(&vec![b'\n'; 16 * 1024 * 1024]);
         assert!(load(just_so.path()).is_ok());
     }
 

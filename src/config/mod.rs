@@ -11,8 +11,9 @@ mod load;
 mod recipient;
 pub mod secret_ref;
 pub mod settings;
+mod text;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Place};
+pub use diagnostic::{Diagnostic, Diagnostics, Elsewhere, Place};
 pub use load::{ConfigError, Environment, Found, JOURNAL_NAME, find, load, load_found, parse};
 pub use recipient::{BadRecipient, Recipient};
 pub use secret_ref::SecretRef;

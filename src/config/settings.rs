@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Recipient, SecretRef};
@@ -41,6 +42,10 @@ pub struct Settings {
     pub serve: Option<ServeSettings>,
     /// `[[waiver]]`: findings of a review that are accepted.
     pub waivers: Vec<Waiver>,
+    /// `include`: the patterns, as they were written.
+    pub include: Vec<String>,
+    /// The fragments that were read, in that order, as mistakes name them.
+    pub included: Vec<String>,
     /// What is allowed, and an operator should know all the same. Sentences.
     pub warnings: Vec<String>,
 }
@@ -104,6 +109,19 @@ pub struct VendorSettings {
     pub access: Access,
     /// What it says it needs.
     pub needs: VendorNeeds,
+    /// Where its section stands.
+    pub written: Written,
+}
+
+/// Where something stands in the configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Written {
+    /// The file, as it was named: the configuration, or a fragment that it includes.
+    pub file: Arc<str>,
+    /// The line, from 1.
+    pub line: usize,
+    /// The number of characters on that line.
+    pub columns: usize,
 }
 
 /// `actions` and `resources` of `[vendor.NAME]`: what a vendor says it needs.

@@ -15,6 +15,8 @@ use keyround::core::ids::AccountName;
 use keyround::core::rotation::Windows;
 use proptest::prelude::*;
 
+mod fragments;
+
 const HOUR: Duration = Duration::from_hours(1);
 /// Stands in the fixtures wherever a secret does.
 const CANARY: &str = "S3CRET";

@@ -18,7 +18,7 @@ use keyround::adapters::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms
 use keyround::config::SecretRef;
 use keyround::config::settings::{
     Access, Ages, AnswerPlace, AwsSettings, Capture, Carries, DeliverStep, Expect, HttpStep, KeyAccess,
-    Users, VendorNeeds, VendorSettings, VerifyStep, WebhookStep,
+    Users, VendorNeeds, VendorSettings, VerifyStep, WebhookStep, Written,
 };
 use keyround::core::ids::{AccessKeyId, RotationId, Subject};
 use keyround::core::rotation::{AtVendor, Plan, Refusal, RefusalCode, Windows};
@@ -86,6 +86,7 @@ fn delivery_trusting(
         owner: None,
         access,
         needs: VendorNeeds::default(),
+        written: Written { file: "rotation.toml".into(), line: 1, columns: 13 },
     };
     let egress = HttpsEgress::trusting(roots).expect("a client");
     let vendors = BTreeMap::from([(name.clone(), vendor)]);

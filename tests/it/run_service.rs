@@ -115,6 +115,53 @@ fn a_bad_configuration_is_refused_in_mid_run_and_a_good_one_is_taken() {
 }
 
 #[test]
+fn a_reload_reads_the_fragments_and_refuses_them_all_for_one_mistake() {
+    let corner = Corner::new(emulator(), "run-fragments");
+    let old = corner.held().access_key_id;
+    let fragments = corner.path("rotation.d");
+    std::fs::create_dir(&fragments).expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(fragments.join(name), text).expect("written");
+    write("acme.toml", &corner.vendor_section("acme", &corner.user, &["/keys"]));
+    let include = "include = [\"rotation.d/*.toml\"]\n";
+    corner.configure(&[NO_WAITS, EVERY_OTHER_SECOND].concat());
+    let main = std::fs::read_to_string(corner.path("rotation.toml")).expect("it");
+    std::fs::write(corner.path("rotation.toml"), format!("{include}{main}")).expect("written");
+    let mut service = corner.spawn(&["run"]);
+    assert!(service.lives_until(|_| is_done(&corner)));
+
+    let more = "[vendor.globex]\nrole_arn = \"arn:aws:iam::111122223333:role/globex\"\n";
+    write("globex.toml", &format!("{more}[defaults]\nsoak = \"1h\"\n"));
+    service.signal("HUP");
+    let refused = "rotation.d/globex.toml:3:2";
+    assert!(
+        service.lives_until(|service| service.err().contains("the previous configuration stays in force"))
+    );
+    assert!(service.err().contains(refused), "{}", service.err());
+    let checked = corner.run(&["check"]);
+    assert_eq!(checked.code, Some(78), "{checked:?}");
+    assert!(checked.err.contains(refused), "{checked:?}");
+    assert_passes_go_on(&corner, &mut service);
+
+    write("globex.toml", more);
+    service.signal("HUP");
+    assert!(service.lives_until(|service| service.err().contains("read again; vendors: 2")));
+    let checked = corner.run_well(&["check"]).out;
+    assert!(checked.contains("rotation.toml and 2 included files: no mistakes, 2 vendors"), "{checked}");
+    for all in [&["status"][..], &["explain", "globex"], &["rotate", "--dry-run"]] {
+        let shown = corner.run_well(all).out;
+        assert!(shown.contains("globex") && (all[0] == "explain" || shown.contains("acme")), "{shown}");
+    }
+    let drafted = corner.run(&["init"]);
+    assert_eq!(drafted.code, Some(64), "{drafted:?}");
+    assert!(
+        drafted.err.contains("a new file that the configuration includes: rotation.d/*.toml"),
+        "{drafted:?}"
+    );
+    stop(service);
+    corner.assert_rotated_from(&old);
+}
+
+#[test]
 fn a_stop_in_mid_rotation_is_quick_and_the_next_start_goes_on() {
     let corner = Corner::new(emulator(), "run-stop");
     let old = corner.held().access_key_id;

@@ -50,7 +50,7 @@ pub(crate) async fn audit(config: Option<&Path>, asked: args::Audit, screen: &Sc
     for one in &mut reviewed {
         narrow(&mut one.review, &asked);
     }
-    show(&reviewed, &path, settings.aws.region.as_deref(), screen);
+    show(&reviewed, &path, &settings, screen);
     Ok(code(&reviewed, &asked))
 }
 
@@ -129,7 +129,7 @@ async fn journalled(settings: &Settings) -> Result<Journalled, Failure> {
     Ok(Journalled::read(journal.as_ref()).await?)
 }
 
-fn show(reviewed: &[Reviewed], path: &Path, region: Option<&str>, screen: &Screen) {
+fn show(reviewed: &[Reviewed], path: &Path, settings: &Settings, screen: &Screen) {
     let view = AuditView::new(reviewed);
     let findings: BTreeMap<&AccountId, &[Finding]> =
         reviewed.iter().map(|one| (&one.facts.account_id, one.review.findings.as_slice())).collect();
@@ -138,10 +138,10 @@ fn show(reviewed: &[Reviewed], path: &Path, region: Option<&str>, screen: &Scree
         Output::Json => screen.show_json(&view),
         Output::Csv => screen.show(&csv::table(&findings)),
         Output::Sarif => {
-            let configuration = sarif::Configuration::read(path);
+            let configuration = sarif::Configuration::read(path, settings);
             screen.show_json(&sarif::log(&sarif::of_accounts(&findings, &configuration)));
         }
-        Output::Asff => match asff::batches(reviewed, region).as_slice() {
+        Output::Asff => match asff::batches(reviewed, settings.aws.region.as_deref()).as_slice() {
             [one] => screen.show_json(one),
             // One list a line, so that a shell can hand each to one call.
             many => {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::config::Settings;
 use crate::core::ids::{AccountId, VendorName};
 use crate::review::audit::Finding;
 use crate::review::policy::{Place, Rule, Severity};
@@ -23,33 +24,45 @@ pub(crate) struct Result {
     pub(crate) waived: Option<String>,
 }
 
-/// Where the findings of accounts are placed: in the configuration, at the section of the vendor. Code scanning takes
-/// no result without a place in a file.
-pub(crate) struct Configuration {
-    file: String,
-    text: String,
+/// Where the findings of accounts are placed: in the configuration or a fragment that it includes, at the section of the
+/// vendor. Code scanning takes no result without a place in a file.
+pub(crate) struct Configuration<'s> {
+    path: &'s Path,
+    settings: &'s Settings,
+    /// The number of characters on the first line.
+    first_columns: usize,
 }
 
-impl Configuration {
-    /// Reads it again, for its lines. One that is gone has a first line all the same.
-    pub(crate) fn read(path: &Path) -> Configuration {
+impl<'s> Configuration<'s> {
+    /// Reads the file again, for its first line. One that is gone has a first line all the same.
+    pub(crate) fn read(path: &'s Path, settings: &'s Settings) -> Configuration<'s> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        Configuration { file: in_repository(path), text }
+        let first_columns = text.lines().next().unwrap_or_default().chars().count();
+        Configuration { path, settings, first_columns }
     }
 
-    /// The line of the vendor's section; the first, where there is none.
+    /// The line of the vendor's section; the first of the configuration, where there is none.
     fn place(&self, vendor: Option<&VendorName>) -> (String, Place, Place) {
-        let is_section = |line: &str| {
-            let name = line.trim().strip_prefix("[vendor.").and_then(|rest| rest.split_once(']'));
-            name.is_some_and(|(name, _)| {
-                vendor.is_some_and(|vendor| name.trim_matches(['"', '\'']) == vendor.as_str())
-            })
+        let written = vendor.and_then(|vendor| Some(&self.settings.vendors.get(vendor)?.written));
+        let (file, line, columns) = match written {
+            Some(written) => (self.name(Path::new(&*written.file)), written.line, written.columns),
+            None => (in_repository(self.path), 1, self.first_columns),
         };
-        let found = self.text.lines().enumerate().find(|(_, line)| is_section(line));
-        let first = (0, self.text.lines().next().unwrap_or_default());
-        let (number, line) = found.unwrap_or(first);
-        let at = |column| Place { line: number + 1, column };
-        (self.file.clone(), at(1), at(1 + line.chars().count()))
+        (file, Place { line, column: 1 }, Place { line, column: 1 + columns })
+    }
+
+    /// The path of the configuration or of a fragment, as [`in_repository`]; a fragment is named from the folder of the
+    /// configuration on.
+    fn name(&self, path: &Path) -> String {
+        let beside = |path: &'s Path| path.parent().unwrap_or(Path::new(""));
+        let configuration = in_repository(self.path);
+        match path.strip_prefix(beside(self.path)) {
+            Ok(fragment) if path.is_absolute() => {
+                let folder = Path::new(&configuration).parent().unwrap_or(Path::new(""));
+                folder.join(fragment).display().to_string()
+            }
+            _ => in_repository(path),
+        }
     }
 }
 
@@ -68,7 +81,7 @@ pub(crate) fn in_repository(path: &Path) -> String {
 /// The findings of accounts as results.
 pub(crate) fn of_accounts(
     findings: &BTreeMap<&AccountId, &[Finding]>,
-    configuration: &Configuration,
+    configuration: &Configuration<'_>,
 ) -> Vec<Result> {
     let result = |account: &AccountId, finding: &Finding| Result {
         rule: finding.rule,
@@ -190,12 +203,24 @@ mod tests {
 
     #[test]
     fn a_finding_is_placed_at_the_section_of_its_vendor() {
-        let text = "# keys\n[aws]\n[vendor.acme-2]\n[vendor.acme] # ours\n".to_owned();
-        let configuration = Configuration { file: "rotation.toml".to_owned(), text };
-        let line = |name: &str| configuration.place(name.parse().ok().as_ref()).1.line;
-        assert_eq!((line("acme"), line("acme-2"), line("other")), (4, 3, 1));
-        let empty = Configuration { file: String::new(), text: String::new() };
-        assert_eq!(empty.place(None).2, Place { line: 1, column: 1 });
+        let role = "role_arn = \"arn:aws:iam::111122223333:role/v\"\n";
+        let fragment = format!("# theirs\n[vendor.globex]\n{role}");
+        let text = format!("include = [\"d/*\"]\n[vendor.acme-2]\n{role}[vendor.\"acme\"] # ours\n{role}");
+        let inline = format!("{text}[vendor]\ninitech = {{ {} }}\n", role.trim());
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rotation.toml");
+        std::fs::create_dir(folder.path().join("d")).expect("a folder");
+        std::fs::write(folder.path().join("d/globex.toml"), fragment).expect("written");
+        std::fs::write(&path, inline).expect("written");
+        let settings = crate::config::load(&path).unwrap_or_else(|error| panic!("{error}"));
+        let configuration = Configuration::read(&path, &settings);
+        let place = |name: &str| configuration.place(name.parse().ok().as_ref());
+        let at = |line, column| Place { line, column };
+        assert_eq!(place("acme"), ("rotation.toml".to_owned(), at(4, 1), at(4, 23)));
+        assert_eq!(place("globex"), ("d/globex.toml".to_owned(), at(2, 1), at(2, 16)));
+        assert_eq!((place("acme-2").1.line, place("initech").1.line, place("other").1.line), (2, 7, 1));
+        let gone = Configuration::read(Path::new("/nonexistent/x.toml"), &settings);
+        assert_eq!(gone.place(None).2, at(1, 1));
     }
 
     #[test]

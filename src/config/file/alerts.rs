@@ -23,9 +23,10 @@ const REPEAT_MIN: Duration = Duration::from_mins(1);
 const PAGERDUTY: &str = "https://events.pagerduty.com";
 
 /// The sinks, by name.
-pub(super) fn alerts<'a>(report: &'a Report<'a>, entries: &[Entry<'a>]) -> BTreeMap<SinkName, AlertSettings> {
+pub(super) fn alerts(entries: &[Entry<'_>]) -> BTreeMap<SinkName, AlertSettings> {
     let mut alerts = BTreeMap::new();
     for entry in entries {
+        let report = entry.report;
         let name: Option<SinkName> = reader::parsed(report, Text { text: entry.key, span: entry.key_span });
         let title = reader::title("alert", entry.key);
         let alert = reader::section(report, "alert", title, entry.value).and_then(alert);

@@ -4,17 +4,19 @@
 use std::collections::HashMap;
 
 use super::reader::quoted;
-use super::report::{Mistake, Report, Span};
+use super::report::{At, Mistake, Report};
 
 const UNIQUE: &str = "credentials are unique per vendor: give each its own IAM user";
 
 /// What one vendor says is its own.
-pub(super) struct Claim {
+pub(super) struct Claim<'a> {
+    /// Of the file that it stands in.
+    pub(super) report: &'a Report<'a>,
     pub(super) vendor: String,
     /// The account's id where it is known, else the name it has in the file.
     pub(super) account: String,
     pub(super) what: Claimed,
-    pub(super) span: Span,
+    pub(super) at: At,
 }
 
 /// A user, or all users under an IAM path.
@@ -26,19 +28,19 @@ pub(super) enum Claimed {
 }
 
 /// Reports every claim that somebody else made before, or that lies in a path that somebody claims.
-pub(super) fn check(report: &Report<'_>, mut claims: Vec<Claim>) {
-    claims.sort_by_key(|claim| claim.span.start);
-    let mut first: HashMap<(&str, &Claimed), &Claim> = HashMap::new();
+pub(super) fn check(mut claims: Vec<Claim<'_>>) {
+    claims.sort_by_key(|claim| claim.at);
+    let mut first: HashMap<(&str, &Claimed), &Claim<'_>> = HashMap::new();
     for claim in &claims {
         let earlier = *first.entry((&claim.account, &claim.what)).or_insert(claim);
         if !std::ptr::eq(earlier, claim) {
-            report.add(twice(earlier, claim));
+            claim.report.add(twice(earlier, claim));
         }
     }
     for claim in &claims {
         for outer in outer_paths(&claim.what) {
             if let Some(other) = first.get(&(claim.account.as_str(), &outer)) {
-                report.add(overlap(other, claim));
+                claim.report.add(overlap(other, claim));
             }
         }
     }
@@ -51,21 +53,21 @@ fn outer_paths(what: &Claimed) -> Vec<Claimed> {
     ends.map(|end| Claimed::Path(path[..end].to_owned())).collect()
 }
 
-fn twice(earlier: &Claim, claim: &Claim) -> Mistake {
+fn twice(earlier: &Claim<'_>, claim: &Claim<'_>) -> Mistake {
     let what = match &claim.what {
         Claimed::User(user) => format!("the IAM user {user}"),
         Claimed::Path(path) => format!("the IAM path {path}"),
     };
     if earlier.vendor == claim.vendor {
-        return Mistake::new(claim.span, format!("{what} is named twice"))
-            .elsewhere(earlier.span, "first here");
+        return Mistake::at(claim.at, format!("{what} is named twice"))
+            .elsewhere_at(earlier.at, "first here");
     }
     let message = format!("{what} belongs to the vendor {} already", quoted(&earlier.vendor));
-    Mistake::new(claim.span, message).elsewhere(earlier.span, "first claimed here").hint(UNIQUE)
+    Mistake::at(claim.at, message).elsewhere_at(earlier.at, "first claimed here").hint(UNIQUE)
 }
 
-fn overlap(outer: &Claim, inner: &Claim) -> Mistake {
-    let (earlier, later) = if outer.span.start < inner.span.start { (outer, inner) } else { (inner, outer) };
+fn overlap(outer: &Claim<'_>, inner: &Claim<'_>) -> Mistake {
+    let (earlier, later) = if outer.at < inner.at { (outer, inner) } else { (inner, outer) };
     let message = format!("this path overlaps with one of the vendor {}", quoted(&earlier.vendor));
-    Mistake::new(later.span, message).elsewhere(earlier.span, "first claimed here").hint(UNIQUE)
+    Mistake::at(later.at, message).elsewhere_at(earlier.at, "first claimed here").hint(UNIQUE)
 }

@@ -12,6 +12,7 @@ mod body;
 mod claims;
 mod command;
 mod drop_off;
+mod include;
 mod literal;
 mod needs;
 mod pairs;
@@ -27,6 +28,7 @@ mod values;
 mod vendor;
 mod waivers;
 mod watch;
+mod whole;
 mod zones;
 
 use std::path::{Path, PathBuf};
@@ -37,13 +39,14 @@ use toml::de::DeTable;
 use self::preset::Presets;
 use self::reader::Section;
 use self::report::{Mistake, Report, Span};
-use self::vendor::Context;
+use self::vendor::{Accounts, Context};
+use self::whole::Whole;
 use crate::config::catalogue::Preset;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
-const VOCABULARY: [&str; 132] = [
+const VOCABULARY: [&str; 133] = [
     "absent",
     "account",
     "account_id",
@@ -94,6 +97,7 @@ const VOCABULARY: [&str; 132] = [
     "iam_users",
     "id",
     "in",
+    "include",
     "inactive_by",
     "instructions",
     "issuer",
@@ -195,19 +199,30 @@ const PRESET_WORDS: [&str; 13] = [
     "type",
 ];
 
-/// Reads a configuration; `name` is what the mistakes call the file.
+/// Reads a configuration and what it includes; `name` is what the mistakes call the file.
 ///
 /// # Errors
 ///
-/// Every mistake that the file has.
+/// Every mistake that the files have.
 pub(super) fn parse(name: &str, text: &str, default_journal: PathBuf) -> Result<Settings, Diagnostics> {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let report = Report::new(text);
-    let readable = errors.iter().filter(|error| !syntax(&report, error)).count() == 0;
+    let main = Report::new(name, text);
+    let document = open(&main, text);
+    let included = include::read(&main, &document.toml, Path::new(name));
+    let mut reports = vec![main];
+    let fragments = included.fragments.iter().zip(1..);
+    reports
+        .extend(fragments.map(|(fragment, number)| Report::numbered(number, &fragment.path, &fragment.text)));
+    let documents = included.fragments.iter().zip(&reports[1..]);
+    let mut documents: Vec<Document<'_>> =
+        documents.map(|(fragment, report)| open(report, &fragment.text)).collect();
+    documents.insert(0, document);
     let mut presets = Presets::built_in();
-    let beside = Path::new(name).parent().unwrap_or(Path::new(""));
-    let settings = readable.then(|| read(&report, &document, default_journal, &mut presets, beside));
-    let mut mistakes = report.into_diagnostics(name).err();
+    let is_whole = included.is_whole && documents.iter().all(|document| document.is_readable);
+    let settings = documents[0].is_readable.then(|| {
+        let whole = Whole::new(reports.iter().zip(&documents), is_whole);
+        read(whole, default_journal, &mut presets, beside(name))
+    });
+    let mut mistakes = report::diagnostics(&reports).err();
     for more in presets.into_mistakes() {
         match &mut mistakes {
             Some(mistakes) => mistakes.extend(more),
@@ -218,6 +233,24 @@ pub(super) fn parse(name: &str, text: &str, default_journal: PathBuf) -> Result<
         Some(mistakes) => Err(mistakes),
         None => Ok(settings.expect("a document that is not readable has mistakes")),
     }
+}
+
+/// The folder that relative paths start from.
+fn beside(name: &str) -> &Path {
+    Path::new(name).parent().unwrap_or(Path::new(""))
+}
+
+/// The text of a file as TOML.
+struct Document<'a> {
+    toml: Spanned<DeTable<'a>>,
+    /// Whether it stands as it was meant; if not, only its syntax is judged.
+    is_readable: bool,
+}
+
+fn open<'a>(report: &Report<'a>, text: &'a str) -> Document<'a> {
+    let (toml, errors) = DeTable::parse_recoverable(text);
+    let is_readable = errors.iter().filter(|error| !syntax(report, error)).count() == 0;
+    Document { toml, is_readable }
 }
 
 /// The presets that come with the program.
@@ -266,16 +299,9 @@ fn syntax(report: &Report<'_>, error: &toml::de::Error) -> bool {
     of_one_line.iter().any(|start| message.starts_with(start))
 }
 
-fn read<'a>(
-    report: &'a Report<'a>,
-    document: &'a Spanned<DeTable<'a>>,
-    default_journal: PathBuf,
-    presets: &mut Presets,
-    beside: &Path,
-) -> Settings {
-    let start = Span { start: 0, end: 0 };
-    let mut root = Section::new(report, "the file".to_owned(), start, document.get_ref());
-    let mut section = |key: &'static str| root.section(key, format!("[{key}]"));
+fn read(mut whole: Whole<'_>, default_journal: PathBuf, presets: &mut Presets, beside: &Path) -> Settings {
+    let report = whole.main().report;
+    let mut section = |key: &'static str| whole.main().section(key, format!("[{key}]"));
     let mut journal = sections::journal(section("journal"), default_journal);
     // The same configuration means the same journal, whatever folder keyround is started in.
     journal.path = beside.join(&journal.path);
@@ -284,17 +310,17 @@ fn read<'a>(
     let (terms, concurrency) = terms::defaults(section("defaults"), zone);
     together::judge_schedule(report, &schedule, &terms.ages);
     let mut warnings = own_presets(section("presets"), presets, beside);
-    let accounts = sections::accounts(report, &root.named("account", "[account.NAME]"));
+    let heartbeat = section("heartbeat").and_then(watch::heartbeat);
+    let serve = section("serve").and_then(watch::serve);
+    let accounts = sections::accounts(&whole.named("account"));
+    let accounts = Accounts { by_name: accounts, is_whole: whole.all_read };
     let context = Context { zone, terms: &terms, accounts: &accounts, presets };
-    let (vendors, claims) = vendor::vendors(report, &root.named("vendor", "[vendor.NAME]"), &context);
-    claims::check(report, claims);
-    let waivers = waivers::read(report, &mut root);
-    let alerts = alerts::alerts(report, &root.named("alert", "[alert.NAME]"));
-    let heartbeat = root.section("heartbeat", "[heartbeat]".to_owned()).and_then(watch::heartbeat);
-    let serve = root.section("serve", "[serve]".to_owned()).and_then(watch::serve);
-    root.finish();
-    literal::judge_file(report, document.get_ref());
-    warnings.extend(report.take_warnings());
+    let (vendors, claims) = vendor::vendors(&whole.named("vendor"), &context);
+    claims::check(claims);
+    let waivers = whole.waivers();
+    let alerts = alerts::alerts(&whole.named("alert"));
+    let (include, included) = (whole.include.clone(), whole.included());
+    warnings.extend(whole.finish());
     if vendors.is_empty() {
         warnings.push("the configuration has no [vendor.NAME]: there is nothing to rotate".to_owned());
     }
@@ -303,12 +329,14 @@ fn read<'a>(
         schedule,
         concurrency,
         aws,
-        accounts,
+        accounts: accounts.by_name,
         vendors,
         alerts,
         heartbeat,
         serve,
         waivers,
+        include,
+        included,
         warnings,
     }
 }

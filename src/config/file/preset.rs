@@ -111,7 +111,7 @@ pub(super) fn built_in() -> Vec<Preset> {
 
 /// Reads a preset with its own examples in place of what it would be given.
 fn describe(path: &str, name: &str, text: &str) -> Result<Preset, Diagnostics> {
-    let (report, document) = open(text, BTreeMap::new());
+    let (report, document) = open(path, text, BTreeMap::new());
     let (_, known, _) = head(&report, &document, name);
     let placeholder = SecretRef::Env("EXAMPLE".to_owned());
     let secrets = known.iter().filter(|parameter| parameter.secret);
@@ -121,8 +121,12 @@ fn describe(path: &str, name: &str, text: &str) -> Result<Preset, Diagnostics> {
     Ok(Preset { can_verify: !read.1.verify.is_empty(), can_probe: !read.1.probe.is_empty(), ..read.0 })
 }
 
-fn open(text: &str, secrets: BTreeMap<String, SecretRef>) -> (Report<'_>, Spanned<DeTable<'_>>) {
-    let report = Report::of_preset(text, secrets);
+fn open<'a>(
+    path: &str,
+    text: &'a str,
+    secrets: BTreeMap<String, SecretRef>,
+) -> (Report<'a>, Spanned<DeTable<'a>>) {
+    let report = Report::of_preset(path, text, secrets);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let end = report.end();
@@ -141,10 +145,10 @@ struct Given {
 
 /// Reads a preset that was given this.
 fn read(path: &str, name: &str, text: &str, given: &Given) -> Result<(Preset, Ways), Diagnostics> {
-    let (report, document) = open(text, given.secrets.clone());
+    let (report, document) = open(path, text, given.secrets.clone());
     let (preset, _, section) = head(&report, &document, name);
     let ways = ways(section, given);
-    report.into_diagnostics(path)?;
+    report.into_diagnostics()?;
     Ok(preset.zip(ways).expect("a preset that cannot be read has mistakes"))
 }
 
@@ -433,7 +437,7 @@ fn unknown_parameter(entry: &Entry<'_>, preset: &Preset) -> Mistake {
 /// What a parameter is when it is not given. Its text was read once, so it can be read again.
 fn default_of(parameter: &Parameter) -> Param {
     let text = format!("default = {}", parameter.default.as_deref().unwrap_or("\"\""));
-    let (report, document) = open(&text, BTreeMap::new());
+    let (report, document) = open("a preset", &text, BTreeMap::new());
     let value = document.get_ref().get("default");
     let value =
         value.and_then(|value| value_of(&report, "default", value, parameter.kind, &parameter.choices));

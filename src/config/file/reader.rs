@@ -4,6 +4,7 @@
 //! key. That is why one run finds them all, and why the file is not deserialised by serde, which
 //! stops at the first.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::report::{Mistake, Report, Span};
+use super::report::{At, Mistake, Report, Span};
 use super::values;
 use crate::config::SecretRef;
 use crate::config::secret_ref::BadSecretRef;
@@ -26,8 +27,10 @@ pub(super) struct Text<'a> {
 }
 
 /// A value that has not been looked at, and its key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
+    /// Of the file that it stands in.
+    pub(super) report: &'a Report<'a>,
     pub(super) key: &'a str,
     pub(super) key_span: Span,
     pub(super) value: &'a Spanned<DeValue<'a>>,
@@ -36,6 +39,11 @@ pub(super) struct Entry<'a> {
 impl Entry<'_> {
     pub(super) fn span(&self) -> Span {
         self.value.span().into()
+    }
+
+    /// Where the value stands, for whoever reads another file.
+    pub(super) fn at(&self) -> At {
+        self.report.at(self.span())
     }
 }
 
@@ -70,7 +78,7 @@ impl<'a> Section<'a> {
         debug_assert!(is_word, "{key} is missing from the vocabulary");
         self.asked.insert(key);
         let (name, value) = self.table.get_key_value(key)?;
-        Some(Entry { key: name.get_ref(), key_span: name.span().into(), value })
+        Some(Entry { report: self.report, key: name.get_ref(), key_span: name.span().into(), value })
     }
 
     /// As [`Section::entry`], and it is a mistake when there is none.
@@ -155,6 +163,7 @@ impl<'a> Section<'a> {
     /// All entries of a table whose keys are names, in the order of the file.
     pub(super) fn entries(self) -> Vec<Entry<'a>> {
         let entries = self.table.iter().map(|(name, value)| Entry {
+            report: self.report,
             key: name.get_ref(),
             key_span: name.span().into(),
             value,
@@ -174,19 +183,25 @@ impl<'a> Section<'a> {
 
     /// Reports what was never asked for.
     pub(super) fn finish(self) {
-        for (name, _) in self.table {
-            if !self.asked.contains(name.get_ref().as_ref()) {
-                self.report.add(self.unknown(name));
-            }
+        for name in self.unasked() {
+            self.report.add(self.unknown(name));
         }
     }
 
-    fn unknown(&self, name: &Spanned<std::borrow::Cow<'_, str>>) -> Mistake {
+    /// The keys that were never asked for.
+    pub(super) fn unasked(&self) -> impl Iterator<Item = &'a Spanned<Cow<'a, str>>> {
+        self.table.keys().filter(|name| !self.asked.contains(name.get_ref().as_ref()))
+    }
+
+    fn unknown(&self, name: &Spanned<Cow<'_, str>>) -> Mistake {
         self.report.clear(name.span().into());
         let message = format!("unknown key {} in {}", quoted(name.get_ref()), self.title);
         let free = self.asked.iter().copied().filter(|key| self.place_of(key).is_none());
         let hint = match values::nearest(name.get_ref(), free) {
             Some(meant) => format!("did you mean {meant}?"),
+            None if name.get_ref() == "include" => {
+                "include stands at the top of the file, above its first [section]".to_owned()
+            }
             None => {
                 format!("the keys here are {}", self.asked.iter().copied().collect::<Vec<_>>().join(", "))
             }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::SecretRef;
-use crate::config::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::config::diagnostic::{Diagnostic, Diagnostics, Elsewhere, Place};
 
 /// A file of nothing but mistakes should not fill the disk that its log is on.
 const MISTAKES_SHOWN_MAX: usize = 200;
@@ -27,7 +27,7 @@ const BLANKS_AND_QUOTES: &str = " \t\"'";
 const PUNCTUATION: &str = "[]{}=,.#";
 
 /// Bytes of the file.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,
@@ -45,19 +45,35 @@ impl Span {
     }
 }
 
+/// Bytes of one of the files of a configuration.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct At {
+    /// The number of the file's [`Report`].
+    file: usize,
+    span: Span,
+}
+
 /// A mistake, before it is known how its line may be shown.
 #[derive(Debug)]
 pub(super) struct Mistake {
+    /// The file; `None`: that of the report which it is added to.
+    file: Option<usize>,
     span: Span,
     message: String,
     hint: Option<String>,
-    elsewhere: Option<(Span, String)>,
+    /// The file (`None`: that of the mistake), the place in it, and what stands there.
+    elsewhere: Option<(Option<usize>, Span, String)>,
     syntax: bool,
 }
 
 impl Mistake {
     pub(super) fn new(span: Span, message: impl Into<String>) -> Mistake {
-        Mistake { span, message: message.into(), hint: None, elsewhere: None, syntax: false }
+        Mistake { file: None, span, message: message.into(), hint: None, elsewhere: None, syntax: false }
+    }
+
+    /// A mistake that may stand in another file than the one that is being read.
+    pub(super) fn at(at: At, message: impl Into<String>) -> Mistake {
+        Mistake { file: Some(at.file), ..Mistake::new(at.span, message) }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Mistake {
@@ -66,7 +82,12 @@ impl Mistake {
     }
 
     pub(super) fn elsewhere(mut self, span: Span, label: impl Into<String>) -> Mistake {
-        self.elsewhere = Some((span, label.into()));
+        self.elsewhere = Some((self.file, span, label.into()));
+        self
+    }
+
+    pub(super) fn elsewhere_at(mut self, at: At, label: impl Into<String>) -> Mistake {
+        self.elsewhere = Some((Some(at.file), at.span, label.into()));
         self
     }
 
@@ -78,9 +99,15 @@ impl Mistake {
 
 /// Collects the mistakes of one file.
 pub(super) struct Report<'a> {
+    /// Its place among the files of the configuration: 0 for the one that includes the others.
+    number: usize,
+    /// The file, as it was named.
+    path: Arc<str>,
     text: &'a str,
     line_starts: Vec<usize>,
     mistakes: RefCell<Vec<Mistake>>,
+    /// The start and the end of each mistake in this file.
+    wrong: RefCell<BTreeSet<(usize, usize)>>,
     clear: RefCell<Vec<Span>>,
     hidden: RefCell<Vec<Span>>,
     warnings: RefCell<Vec<String>>,
@@ -89,16 +116,26 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(text: &'a str) -> Report<'a> {
+    pub(super) fn new(path: &str, text: &'a str) -> Report<'a> {
+        Report::numbered(0, path, text)
+    }
+
+    /// For the file that is included as the one with this number, from 1.
+    pub(super) fn numbered(number: usize, path: &str, text: &'a str) -> Report<'a> {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let (mistakes, clear, hidden) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let (warnings, secret_params) = (RefCell::default(), BTreeMap::new());
-        Report { text, line_starts, mistakes, clear, hidden, warnings, secret_params }
+        let (warnings, wrong, secret_params) = (RefCell::default(), RefCell::default(), BTreeMap::new());
+        let path = path.into();
+        Report { number, path, text, line_starts, mistakes, wrong, clear, hidden, warnings, secret_params }
     }
 
     /// For a preset whose secret parameters were given these.
-    pub(super) fn of_preset(text: &'a str, secret_params: BTreeMap<String, SecretRef>) -> Report<'a> {
-        let report = Report { secret_params, ..Report::new(text) };
+    pub(super) fn of_preset(
+        path: &str,
+        text: &'a str,
+        secret_params: BTreeMap<String, SecretRef>,
+    ) -> Report<'a> {
+        let report = Report { secret_params, ..Report::new(path, text) };
         report.clear(Span { start: 0, end: text.len() });
         report
     }
@@ -109,12 +146,25 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn add(&self, mistake: Mistake) {
+        if mistake.file.is_none_or(|file| file == self.number) {
+            self.wrong.borrow_mut().insert((mistake.span.start, mistake.span.end));
+        }
         self.mistakes.borrow_mut().push(mistake);
     }
 
     /// Whether the value there was found wrong already.
     pub(super) fn has_mistake_at(&self, span: Span) -> bool {
-        self.mistakes.borrow().iter().any(|mistake| mistake.span == span)
+        self.wrong.borrow().contains(&(span.start, span.end))
+    }
+
+    /// The same bytes, for whoever reads another file.
+    pub(super) fn at(&self, span: Span) -> At {
+        At { file: self.number, span }
+    }
+
+    /// The file, as it was named.
+    pub(super) fn path(&self) -> &Arc<str> {
+        &self.path
     }
 
     /// What is allowed and may not be meant: a sentence without secrets.
@@ -155,21 +205,22 @@ impl<'a> Report<'a> {
         self.line_starts.partition_point(|start| *start <= span.start)
     }
 
+    /// The number of characters on the line that the bytes start on.
+    pub(super) fn columns_of(&self, span: Span) -> usize {
+        self.raw(self.line(self.line_of(span))).chars().count()
+    }
+
     /// `Ok` when nothing was found.
-    pub(super) fn into_diagnostics(self, path: &str) -> Result<(), Diagnostics> {
-        let mut mistakes = self.mistakes.take();
-        if mistakes.is_empty() {
-            return Ok(());
-        }
+    pub(super) fn into_diagnostics(self) -> Result<(), Diagnostics> {
+        diagnostics(&[self])
+    }
+
+    /// By place, and each once.
+    fn in_order(&self, mut mistakes: Vec<Mistake>) -> Vec<Mistake> {
         self.forget_followers(&mut mistakes);
         mistakes.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
         mistakes.dedup_by(|a, b| a.span == b.span && a.message == b.message);
-        let left_out = mistakes.len().saturating_sub(MISTAKES_SHOWN_MAX);
-        mistakes.truncate(MISTAKES_SHOWN_MAX);
-        let shown = Shown::new(&self, &mistakes);
-        let path: Arc<str> = path.into();
-        let list = mistakes.into_iter().map(|mistake| shown.diagnostic(&path, mistake)).collect();
-        Err(Diagnostics { list, left_out })
+        mistakes
     }
 
     /// What is on the line of a broken value was guessed by the parser: judging it would mislead.
@@ -191,6 +242,41 @@ impl<'a> Report<'a> {
     }
 }
 
+/// The mistakes of all files of a configuration, which stand in the order of their numbers. `Ok` when nothing was found.
+pub(super) fn diagnostics(reports: &[Report<'_>]) -> Result<(), Diagnostics> {
+    let mut by_file: Vec<Vec<Mistake>> = reports.iter().map(|_| Vec::new()).collect();
+    for report in reports {
+        for mistake in report.mistakes.take() {
+            by_file[mistake.file.unwrap_or(report.number)].push(mistake);
+        }
+    }
+    let by_file = reports.iter().zip(by_file).map(|(report, mistakes)| report.in_order(mistakes));
+    let by_file: Vec<Vec<Mistake>> = by_file.collect();
+    let all: usize = by_file.iter().map(Vec::len).sum();
+    if all == 0 {
+        return Ok(());
+    }
+    let shown: Vec<Shown<'_, '_>> =
+        reports.iter().zip(&by_file).map(|(report, mistakes)| Shown::new(report, mistakes)).collect();
+    let mistakes = by_file.into_iter().enumerate();
+    let mistakes = mistakes.flat_map(|(file, found)| found.into_iter().map(move |mistake| (file, mistake)));
+    let mistakes = mistakes.take(MISTAKES_SHOWN_MAX);
+    let list: Vec<Diagnostic> = mistakes.map(|(file, mistake)| diagnostic(&shown, file, mistake)).collect();
+    let left_out = all - list.len();
+    Err(Diagnostics { list, left_out })
+}
+
+/// The mistake as it may be shown; it stands in the file with this number.
+fn diagnostic(shown: &[Shown<'_, '_>], file: usize, mistake: Mistake) -> Diagnostic {
+    let path = |file: usize| Arc::clone(&shown[file].report.path);
+    let elsewhere = mistake.elsewhere.map(|(other, span, label)| {
+        let other = other.unwrap_or(file);
+        Elsewhere { path: path(other), place: shown[other].place(span), label }
+    });
+    let Mistake { span, message, hint, .. } = mistake;
+    Diagnostic { path: path(file), place: shown[file].place(span), message, hint, elsewhere }
+}
+
 /// The file as it may be shown.
 struct Shown<'r, 'a> {
     report: &'r Report<'a>,
@@ -205,12 +291,6 @@ impl<'r, 'a> Shown<'r, 'a> {
         let broken = report.syntax_lines(mistakes);
         clear.retain(|span| !broken.contains(&report.line_of(*span)));
         Shown { report, clear, hidden: report.hidden.take() }
-    }
-
-    fn diagnostic(&self, path: &Arc<str>, mistake: Mistake) -> Diagnostic {
-        let elsewhere = mistake.elsewhere.map(|(span, label)| (self.place(span), label));
-        let Mistake { span, message, hint, .. } = mistake;
-        Diagnostic { path: Arc::clone(path), place: self.place(span), message, hint, elsewhere }
     }
 
     fn place(&self, span: Span) -> Place {
@@ -291,12 +371,12 @@ mod tests {
     use super::*;
 
     fn shown(text: &str, clear: &str, hidden: &str) -> String {
-        let report = Report::new(text);
+        let report = Report::new("x.toml", text);
         let span = |part: &str| text.find(part).map_or(0..0, |at| at..at + part.len()).into();
         report.clear(span(clear));
         report.hide(span(hidden));
         report.add(Mistake::new((0..text.len()).into(), "wrong"));
-        let diagnostics = report.into_diagnostics("x.toml").expect_err("a mistake");
+        let diagnostics = report.into_diagnostics().expect_err("a mistake");
         diagnostics.list()[0].place.source.clone().expect("a line")
     }
 
@@ -313,9 +393,9 @@ mod tests {
     fn the_caret_stays_under_its_value_when_letters_are_wider_than_a_byte() {
         let text = "ключ = \"x\", soak = 5";
         let at = text.find('5').expect("a five");
-        let report = Report::new(text);
+        let report = Report::new("x.toml", text);
         report.add(Mistake::new((at..at + 1).into(), "wrong"));
-        let diagnostics = report.into_diagnostics("x.toml").expect_err("a mistake");
+        let diagnostics = report.into_diagnostics().expect_err("a mistake");
         let place = &diagnostics.list()[0].place;
         assert_eq!((place.line, place.column), (1, 20));
         assert_eq!(place.source.as_deref(), Some("**** = \"*\", soak = *"));
@@ -325,11 +405,11 @@ mod tests {
     #[test]
     fn mistakes_come_by_place_and_are_bounded() {
         let text = "x\n".repeat(500);
-        let report = Report::new(&text);
+        let report = Report::new("x.toml", &text);
         for start in (0..1000).step_by(2).rev() {
             report.add(Mistake::new((start..start + 1).into(), "wrong"));
         }
-        let diagnostics = report.into_diagnostics("x.toml").expect_err("mistakes");
+        let diagnostics = report.into_diagnostics().expect_err("mistakes");
         assert_eq!(diagnostics.list().len(), MISTAKES_SHOWN_MAX);
         assert!(diagnostics.list().is_sorted_by_key(Diagnostic::line));
         assert!(diagnostics.to_string().ends_with("500 mistakes, the last 300 of them not shown"));

@@ -104,12 +104,10 @@ pub(super) fn not_empty(report: &Report<'_>, text: Text<'_>) -> Option<String> {
 }
 
 /// The accounts, by name. A name that was written is there, even when its section has mistakes.
-pub(super) fn accounts<'a>(
-    report: &'a Report<'a>,
-    entries: &[Entry<'a>],
-) -> BTreeMap<AccountName, AccountSettings> {
+pub(super) fn accounts(entries: &[Entry<'_>]) -> BTreeMap<AccountName, AccountSettings> {
     let mut accounts = BTreeMap::new();
     for entry in entries {
+        let report = entry.report;
         let name = reader::parsed(report, Text { text: entry.key, span: entry.key_span });
         let title = reader::title("account", entry.key);
         let settings = reader::section(report, "account", title, entry.value).map(account);

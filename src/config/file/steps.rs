@@ -19,8 +19,9 @@ use super::reader::{self, Section, Text, quoted};
 use super::report::{Mistake, Span};
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
+use super::vendor::Accounts;
 use crate::config::settings::{
-    AccountSettings, Body, Carries, DeliverStep, HttpStep, ManualStep, VerifyStep, WebhookStep, Writes,
+    Body, Carries, DeliverStep, HttpStep, ManualStep, VerifyStep, WebhookStep, Writes,
 };
 use crate::config::{BadRecipient, Recipient, SecretRef};
 use crate::core::ids::AccountName;
@@ -61,7 +62,7 @@ pub(super) struct Ways {
 pub(super) struct Recipe<'r> {
     /// The vendor's name.
     pub(super) name: &'r str,
-    pub(super) accounts: &'r BTreeMap<AccountName, AccountSettings>,
+    pub(super) accounts: &'r Accounts,
     /// The vendor's own.
     pub(super) account: Option<&'r AccountName>,
     pub(super) presets: &'r Presets,

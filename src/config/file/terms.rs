@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::reader::{self, Section, Text};
-use super::report::{Mistake, Span};
+use super::report::{At, Mistake, Span};
 use super::together::{Opening, lead};
 use crate::config::settings::{Ages, Deadline};
 use crate::core::rotation::Plan;
@@ -27,11 +27,11 @@ pub(super) struct Terms {
     pub(super) ages: Ages,
     pub(super) plan: Plan,
     /// The `warn_before` that was written, and where.
-    warn_before: Option<(Duration, Span)>,
+    warn_before: Option<(Duration, At)>,
     /// The `slack` that was written.
     slack: Option<Duration>,
     /// Where `max_age` or `inactive_by` was written.
-    pub(super) max_age_at: Option<Span>,
+    pub(super) max_age_at: Option<At>,
     pub(super) opening: Opening,
 }
 
@@ -94,7 +94,7 @@ fn ages(section: &mut Section<'_>, base: &Terms, plan: Plan, opening: Opening) -
     let deadline = deadline(section, base, slack, (max_age_here, deadline_here));
     let max_age_said = section.duration("max_age", SECOND);
     let overdue_after = section.duration("overdue_after", Duration::ZERO).unwrap_or(base.ages.overdue_after);
-    let warn_before_here = section.entry("warn_before").map(|entry| entry.span());
+    let warn_before_here = section.entry("warn_before").map(|entry| entry.at());
     let said = section.duration("warn_before", Duration::ZERO).zip(warn_before_here).or(base.warn_before);
     // What is left of a deadline that cannot be kept is judged together with the rest of the vendor's settings.
     let max_age = match deadline {
@@ -110,20 +110,21 @@ fn ages(section: &mut Section<'_>, base: &Terms, plan: Plan, opening: Opening) -
         None => WARN_BEFORE,
     };
     let judged = deadline.is_none() && (max_age_said.is_some() || max_age_here.is_none());
-    let here = warn_before_here.or(max_age_here).filter(|_| judged && warn_before >= max_age);
+    let max_age_at = max_age_here.map(|here| section.report.at(here));
+    let here = warn_before_here.or(max_age_at).filter(|_| judged && warn_before >= max_age);
     if let (Some((_, said)), Some(here)) = (said, here) {
         section.report.add(always_warned(here, said, warn_before, max_age));
     }
     let ages = Ages { max_age, warn_before, overdue_after, deadline };
-    let max_age_at = deadline_here.or(max_age_here).or(base.max_age_at);
+    let max_age_at = deadline_here.or(max_age_here).map(|here| section.report.at(here)).or(base.max_age_at);
     Terms { ages, plan, warn_before: said, slack, max_age_at, opening }
 }
 
-fn always_warned(here: Span, said: Span, warn_before: Duration, max_age: Duration) -> Mistake {
+fn always_warned(here: At, said: At, warn_before: Duration, max_age: Duration) -> Mistake {
     let (warn_before, max_age) = (in_words(warn_before), in_words(max_age));
     let message = format!("warn_before = {warn_before} is not shorter than max_age = {max_age}");
-    let mistake = Mistake::new(here, message).hint("a key would be warned about from the day it is made");
-    if said == here { mistake } else { mistake.elsewhere(said, "warn_before stands here") }
+    let mistake = Mistake::at(here, message).hint("a key would be warned about from the day it is made");
+    if said == here { mistake } else { mistake.elsewhere_at(said, "warn_before stands here") }
 }
 
 fn plan(section: &mut Section<'_>, base: &Plan, zone: chrono_tz::Tz) -> Plan {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::reader::Section;
-use super::report::{Mistake, Report, Span};
+use super::report::{At, Mistake, Report};
 use super::terms::Terms;
 use crate::config::settings::{Ages, Deadline, ScheduleSettings};
 use crate::core::rotation::{Plan, Windows};
@@ -72,12 +72,9 @@ impl Opening {
 /// Judges what a vendor is rotated with: its own settings, and those of `[defaults]` where it says nothing.
 pub(super) fn judge(section: &Section<'_>, terms: &Terms) {
     let said = KEYS.into_iter().find_map(|key| section.place_of(key));
-    let place = section
-        .place_of("max_age")
-        .or(section.place_of("inactive_by"))
-        .or(said)
-        .or(terms.max_age_at)
-        .unwrap_or(section.span);
+    let here = section.place_of("max_age").or(section.place_of("inactive_by")).or(said);
+    let here = here.map(|here| section.report.at(here));
+    let place = here.or(terms.max_age_at).unwrap_or(section.report.at(section.span));
     let who = if said.is_some() { section.title.as_str() } else { "[defaults]" };
     match terms.ages.deadline {
         Some(deadline) => judge_deadline(section.report, place, terms, deadline),
@@ -109,7 +106,7 @@ pub(super) fn lead(plan: &Plan, opening: Opening) -> Duration {
 }
 
 /// A deadline that a rotation cannot keep, and one that leaves no time between two rotations.
-fn judge_deadline(report: &Report<'_>, place: Span, terms: &Terms, deadline: Deadline) {
+fn judge_deadline(report: &Report<'_>, place: At, terms: &Terms, deadline: Deadline) {
     let (plan, Deadline { inactive_by, slack }) = (&terms.plan, deadline);
     let lead = lead(plan, terms.opening) + slack;
     let written = in_words(inactive_by);
@@ -126,7 +123,7 @@ fn judge_deadline(report: &Report<'_>, place: Span, terms: &Terms, deadline: Dea
     if inactive_by <= lead {
         let message =
             format!("inactive_by = {written} cannot be kept: before a key can be Inactive, it takes {sum}");
-        report.add(Mistake::new(place, message).hint("a longer inactive_by, or shorter waits"));
+        report.add(Mistake::at(place, message).hint("a longer inactive_by, or shorter waits"));
     } else if inactive_by.saturating_sub(lead) <= lead.saturating_sub(slack) + plan.cool {
         let message = format!(
             "inactive_by = {written} leaves too little time between two rotations: a key is due {} after it was created, \
@@ -134,7 +131,7 @@ fn judge_deadline(report: &Report<'_>, place: Span, terms: &Terms, deadline: Dea
             in_words(inactive_by.saturating_sub(lead)),
             in_words(plan.cool),
         );
-        report.add(Mistake::new(place, message).hint("a longer inactive_by, or shorter waits"));
+        report.add(Mistake::at(place, message).hint("a longer inactive_by, or shorter waits"));
     }
 }
 
@@ -143,7 +140,7 @@ fn prove(plan: &Plan) -> Duration {
 }
 
 /// A key that is due before its rotation has ended is rotated again at once, without end.
-fn judge_max_age(report: &Report<'_>, place: Span, who: &str, terms: &Terms) {
+fn judge_max_age(report: &Report<'_>, place: At, who: &str, terms: &Terms) {
     let (plan, max_age, closed) = (&terms.plan, terms.ages.max_age, terms.opening.longest_closed);
     let least = plan.soak.max(plan.quiet_for) + plan.cool + prove(plan);
     let all = lead(plan, terms.opening) + plan.cool;
@@ -164,7 +161,7 @@ fn judge_max_age(report: &Report<'_>, place: Span, who: &str, terms: &Terms) {
     };
     if max_age <= least {
         let message = format!("max_age = {written} is shorter than a rotation takes: {sum}");
-        report.add(Mistake::new(place, message).hint(hint));
+        report.add(Mistake::at(place, message).hint(hint));
     } else if max_age <= all {
         report.warn(format!(
             "{who}: max_age = {written} may be shorter than a rotation takes, so that the next one begins at once: {sum}"

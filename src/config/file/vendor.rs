@@ -1,20 +1,21 @@
 //! `[vendor.NAME]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::claims::{Claim, Claimed};
 use super::needs;
 use super::pairs;
 use super::preset::Presets;
 use super::reader::{self, Entry, Section, Text, quoted};
-use super::report::{Mistake, Report, Span};
+use super::report::{Mistake, Span};
 use super::sections::not_empty;
 use super::steps::{self, Recipe};
 use super::terms::{self, Terms};
 use super::together;
 use super::values;
 use crate::config::settings::{
-    Access, AccountSettings, KeyAccess, Users, VendorNeeds, VendorSettings, VerifyStep,
+    Access, AccountSettings, KeyAccess, Users, VendorNeeds, VendorSettings, VerifyStep, Written,
 };
 use crate::core::ids::{AccountId, AccountName, IamUserName, VendorName};
 
@@ -40,11 +41,18 @@ const FOR_KEYS: [&str; 16] = [
     "doubt_window",
 ];
 
-/// What the rest of the file says that vendors refer to.
+/// `[account.NAME]` of all files.
+pub(super) struct Accounts {
+    pub(super) by_name: BTreeMap<AccountName, AccountSettings>,
+    /// Whether every file could be read. If not, a name may stand in one that could not.
+    pub(super) is_whole: bool,
+}
+
+/// What the rest of the configuration says that vendors refer to.
 pub(super) struct Context<'c> {
     pub(super) zone: chrono_tz::Tz,
     pub(super) terms: &'c Terms,
-    pub(super) accounts: &'c BTreeMap<AccountName, AccountSettings>,
+    pub(super) accounts: &'c Accounts,
     pub(super) presets: &'c Presets,
 }
 
@@ -52,7 +60,7 @@ impl Context<'_> {
     /// What tells accounts apart: the id where it is known. A section without a role speaks of the
     /// account of the ambient credentials.
     fn account_identity(&self, name: Option<&AccountName>) -> String {
-        let settings = name.and_then(|name| self.accounts.get(name));
+        let settings = name.and_then(|name| self.accounts.by_name.get(name));
         if let Some(id) = settings.and_then(|settings| settings.id.as_ref()) {
             return id.to_string();
         }
@@ -60,26 +68,33 @@ impl Context<'_> {
         if let (Some(name), false) = (name, settings.is_none_or(is_ambient)) {
             return name.to_string();
         }
-        let mut ambient = self.accounts.values().filter(|settings| is_ambient(settings));
+        let mut ambient = self.accounts.by_name.values().filter(|settings| is_ambient(settings));
         ambient.find_map(|settings| settings.id.as_ref()).map_or("", AccountId::as_str).to_owned()
     }
 }
 
 /// The vendors, by name, and what they claim.
 pub(super) fn vendors<'a>(
-    report: &'a Report<'a>,
     entries: &[Entry<'a>],
     context: &Context<'_>,
-) -> (BTreeMap<VendorName, VendorSettings>, Vec<Claim>) {
-    let (mut vendors, mut claims) = (BTreeMap::new(), Vec::new());
+) -> (BTreeMap<VendorName, VendorSettings>, Vec<Claim<'a>>) {
+    let (mut vendors, mut claims, mut names) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
     for entry in entries {
+        let report = entry.report;
         let name: Option<VendorName> = reader::parsed(report, Text { text: entry.key, span: entry.key_span });
         let title = reader::title("vendor", entry.key);
         let Some(section) = reader::section(report, "vendor", title, entry.value) else { continue };
-        let vendor = Vendor { name: entry.key, section, context, claims: &mut claims };
+        let mut claimed = Vec::new();
+        let vendor = Vendor { name: entry.key, section, context, claims: &mut claimed };
         if let (Some(name), Some(read)) = (name, vendor.read()) {
             let Read { enabled, owner, access, needs } = read;
-            vendors.insert(name.clone(), VendorSettings { name, enabled, owner, access, needs });
+            let (line, columns) = (report.line_of(entry.key_span), report.columns_of(entry.key_span));
+            let written = Written { file: Arc::clone(report.path()), line, columns };
+            vendors.insert(name.clone(), VendorSettings { name, enabled, owner, access, needs, written });
+        }
+        // A copy of a vendor in another file is a mistake that was reported, and its users are the same once more.
+        if names.insert(entry.key) {
+            claims.append(&mut claimed);
         }
     }
     (vendors, claims)
@@ -98,7 +113,7 @@ struct Vendor<'v, 'a> {
     name: &'a str,
     section: Section<'a>,
     context: &'v Context<'v>,
-    claims: &'v mut Vec<Claim>,
+    claims: &'v mut Vec<Claim<'a>>,
 }
 
 impl<'a> Vendor<'_, 'a> {
@@ -236,26 +251,25 @@ impl<'a> Vendor<'_, 'a> {
         let misnamed = account.is_none() && self.section.place_of("account").is_some();
         if !misnamed {
             let (vendor, account) = (self.name.to_owned(), self.context.account_identity(account));
-            self.claims.push(Claim { vendor, account, what, span });
+            let report = self.section.report;
+            self.claims.push(Claim { report, vendor, account, what, at: report.at(span) });
         }
     }
 }
 
 /// The account that a section names.
-pub(super) fn account(
-    section: &mut Section<'_>,
-    known: &BTreeMap<AccountName, AccountSettings>,
-) -> Option<AccountName> {
+pub(super) fn account(section: &mut Section<'_>, accounts: &Accounts) -> Option<AccountName> {
+    let known = &accounts.by_name;
     let text = section.string("account")?;
     let name = known.keys().find(|name| name.as_str() == text.text).cloned();
-    if name.is_none() {
+    if name.is_none() && accounts.is_whole {
         let mistake =
             Mistake::new(text.span, format!("there is no [account.{}]", reader::unquoted(text.text)));
         let hint = match values::nearest(text.text, known.keys().map(AccountName::as_str)) {
             Some(meant) => format!("did you mean {meant}?"),
             None if !known.is_empty() => {
                 let names: Vec<&str> = known.keys().map(AccountName::as_str).collect();
-                format!("the accounts of this file are {}", names.join(", "))
+                format!("the accounts of this configuration are {}", names.join(", "))
             }
             None => "leave it out for the account of the ambient credentials".to_owned(),
         };

@@ -11,7 +11,8 @@ use crate::review::audit::{Waiver, rules};
 
 const SECS_PER_DAY: u64 = 86_400;
 
-pub(super) fn read<'a>(report: &'a Report<'a>, root: &mut Section<'a>) -> Vec<Waiver> {
+pub(super) fn read(root: &mut Section<'_>) -> Vec<Waiver> {
+    let report = root.report;
     let Some(entry) = root.entry("waiver") else { return Vec::new() };
     let hint = "leave the key out when nothing is accepted";
     let list = reader::list(report, "waiver", entry.value, hint).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! `rotation.toml`, as an operator writes it, with all mistakes there are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyround::adapters::journal::{decode, encode};
 use keyround::config::settings::{Access, KeyAccess, Users};
@@ -10,6 +10,8 @@ use keyround::core::rotation::Event;
 use keyround::core::time::Timestamp;
 
 const NAME: &str = "rotation.toml";
+/// Behind such a line, a fragment begins: rotation.d/0.toml and so on.
+const CUT: &str = "\n#fragment\n";
 /// Ten years, beyond which the configuration takes no span.
 const SPAN_SECS_MAX: u64 = 3650 * 86_400;
 /// What a literal secret looks like here, in the place of one.
@@ -20,6 +22,9 @@ const OF_SECRETS: [&str; 5] = ["secret", "bearer", "password", "client_secret", 
 /// A configuration that is accepted can be relied on; one that is refused is pointed at, and gives no secret away.
 pub fn configuration(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
+    if text.contains(CUT) {
+        return several(&text);
+    }
     match read(&text) {
         Ok(settings) => accepted(&text, &settings),
         Err(diagnostics) => refused(&text, &diagnostics),
@@ -29,6 +34,39 @@ pub fn configuration(data: &[u8]) {
 
 fn read(text: &str) -> Result<Settings, Diagnostics> {
     parse(NAME, text, &Environment::default())
+}
+
+/// A configuration of several files: each mistake stands in one of them, at a place that it has.
+fn several(text: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (main, fragments) = (folder.path().join(NAME), folder.path().join("rotation.d"));
+    std::fs::create_dir(&fragments).expect("a folder");
+    let paths = (0..).map(|number| fragments.join(format!("{number}.toml")));
+    let files = std::iter::once(main.clone()).chain(paths).zip(text.split(CUT));
+    let files: BTreeMap<String, &str> =
+        files.map(|(path, text)| (path.display().to_string(), text)).take(8).collect();
+    for (path, text) in &files {
+        std::fs::write(path, text).expect("written");
+    }
+    let main = main.display().to_string();
+    match parse(&main, files[&main], &Environment::default()) {
+        Ok(settings) => {
+            assert!(settings.included.iter().all(|path| path.starts_with('/')));
+            let files = settings.vendors.values().map(|vendor| &*vendor.written.file);
+            assert!(
+                files
+                    .into_iter()
+                    .all(|file| file == main || settings.included.iter().any(|path| path == file))
+            );
+        }
+        Err(mistakes) => {
+            for mistake in mistakes.list() {
+                let Some(text) = files.get(&*mistake.path) else { panic!("{}", mistake.path) };
+                assert!(mistake.line() <= text.split('\n').count(), "{mistake}");
+            }
+            drop(mistakes.render(true));
+        }
+    }
 }
 
 fn accepted(text: &str, settings: &Settings) {
