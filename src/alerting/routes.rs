@@ -276,7 +276,7 @@ async fn pulse(heartbeat: &dyn Heartbeat, clock: &dyn Clock, head: Option<&(u64,
 /// The alert that a failure of the journal is; `None`: another process has it, which is as it should be.
 #[must_use]
 pub fn of_journal(error: &JournalError, now: Timestamp) -> Option<Alert> {
-    let safe = "no key is touched while it lasts, every vendor keeps what it has";
+    let safe = "no key is touched until it works again; every vendor keeps its key";
     let alert = |condition, reason| Alert::of_house(condition, reason, format!("{error}; {safe}"), now);
     match error {
         JournalError::SealKey(_) => Some(alert(Condition::SealKey, "seal_key")),

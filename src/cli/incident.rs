@@ -58,9 +58,8 @@ pub(crate) async fn incident(config: Option<&Path>, asked: args::Incident, scree
     }
     if !asked.yes && !std::io::stdin().is_terminal() {
         let message = "without a terminal to ask on, nothing is declared; nothing was changed";
-        return Err(
-            Failure::new(Code::Usage, message).hinted("--dry-run shows what is meant; --yes declares it")
-        );
+        return Err(Failure::new(Code::Usage, message)
+            .hinted("--dry-run shows the affected keys; --yes declares the incident"));
     }
     let (world, drives) = open(settings).await?;
     declaration.may_begin = drives || world.journal.checks_seal();
@@ -224,7 +223,7 @@ fn came_of(rotation: &Rotation, one: &Meant, mode: IncidentMode, drives: bool) -
     let new = rotation.stage().new_key().map(|new| format!("; the new key is {new}")).unwrap_or_default();
     let hint = match is_late && !drives {
         true => {
-            "; nobody has acted on it yet: check that `keyround run` works, or stop it and repeat this command"
+            "; keyround has not acted on it yet: check that `keyround run` works, or stop it and repeat this command"
         }
         false => "",
     };

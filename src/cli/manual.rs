@@ -46,9 +46,9 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
             ("CREDENTIALS_DIRECTORY", "Where credential:NAME is read; systemd sets it."),
             (
                 "STATE_DIRECTORY",
-                "Where the journal is, when the configuration does not say it; systemd sets it.",
+                "The folder of the journal, when the configuration does not name one; systemd sets it.",
             ),
-            ("NO_COLOR", "When it is set, nothing is coloured unless --color says so."),
+            ("NO_COLOR", "When it is set, the output has no colour unless --color asks for it."),
         ],
     ),
     (

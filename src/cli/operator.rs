@@ -124,7 +124,7 @@ pub(super) fn of_vendor(
         Failure::new(Code::Failed, format!("{vendor} has no rotation in flight; nothing was changed"));
     Err(failure.hinted(match renamed {
         Some(name) => format!("the rotation in flight for its user belongs to {name}"),
-        None => "`keyround status` shows what is under way".to_owned(),
+        None => "`keyround status` shows the rotations in progress".to_owned(),
     }))
 }
 
@@ -165,8 +165,8 @@ fn why_not(rotation: &Rotation, event: &Event) -> String {
              it".to_owned()
         }
         (Event::ReactivationAsked { exposed: false, .. }, _) if rotation.is_exposed(rotation.old()) => format!(
-            "the old key {} is exposed, as the incident says, so it was not set Active; nothing was changed. `--exposed` says \
-             that you want it back all the same",
+            "the old key {} was declared exposed, so it was not set Active; nothing was changed. Give `--exposed` if \
+             you want it Active all the same",
             rotation.old()
         ),
         (Event::Abandoned { .. }, _) if rotation.is_cut_due() => {

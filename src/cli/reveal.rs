@@ -100,7 +100,7 @@ async fn the_one(
         (None, _) => {
             let message = format!("{vendor} has no new key to deliver by hand; nothing was shown");
             Err(Failure::new(Code::Failed, message)
-                .hinted(format!("`keyround explain {vendor}` says what it waits for")))
+                .hinted(format!("`keyround explain {vendor}` shows the reason")))
         }
     }
 }

@@ -246,7 +246,7 @@ fn check_that_it_exists(path: &Path, mode: Mode) -> Result<(), Failure> {
     }
     if mode == Mode::Read {
         tracing::warn!(
-            "there is no journal at {}: rotations that another journal knows of are not shown",
+            "there is no journal at {}: rotations of another journal are not shown",
             path.display()
         );
     }

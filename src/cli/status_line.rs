@@ -223,7 +223,7 @@ fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {
         Waiting::Use { .. } | Waiting::UseAfterRetirement { .. } | Waiting::Quiet { .. } => {
             "looked at again at"
         }
-        Waiting::Clock(_) => "waits for the machine's clock to be right, looked at again at",
+        Waiting::Clock(_) => "waits until the machine's clock is right; checked again at",
     };
     How::Rotating { stage: rotation.stage().name(), wait: Some(Wait { what, until }) }
 }

@@ -91,7 +91,7 @@ impl Told {
             match send(message) {
                 // It does not read now; the next turn of the loop tries again.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => tracing::debug!("systemd was not told: {error}"),
+                Err(error) => tracing::debug!("systemd could not be notified: {error}"),
                 Ok(()) => {}
             }
             self.unsaid.pop_front();

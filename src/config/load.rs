@@ -126,9 +126,8 @@ pub fn load_found(found: &Found) -> Result<Settings, ConfigError> {
     let (text, untrusted) = read(path)?;
     let warning = match untrusted {
         Some(untrusted) if !found.is_named => return Err(untrusted.into()),
-        untrusted => {
-            untrusted.map(|why| format!("{why}. Whoever can write the configuration gets the next keys"))
-        }
+        untrusted => untrusted
+            .map(|why| format!("{why}. A user who can write the configuration can redirect the next keys")),
     };
     let mut settings = parse(&path.display().to_string(), &text, &Environment::of_process())?;
     settings.warnings.extend(warning);

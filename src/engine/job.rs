@@ -105,8 +105,8 @@ pub(super) async fn run(world: World, job: Job, stop: CancellationToken, watcher
 /// The one place where a panic ends: that vendor waits for the next pass, the others never know.
 pub(super) fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> UserReport {
     let sentence = format!(
-        "a defect in keyround ended the visit to {vendor}; the journal says where its rotations stand, and the next pass \
-         goes on from there"
+        "a defect in keyround ended the work on {vendor}; its rotations are in the journal, and the next pass \
+         continues from there"
     );
     UserReport::broken(vendor, iam_user, "defect", sentence)
 }

@@ -40,7 +40,7 @@ fn status_says_what_the_contract_says_that_it_says() {
             },
             {
                 "vendor": "off", "account_id": null, "iam_user": null, "state": "unmanaged", "reason": "disabled",
-                "sentence": "the configuration says `enabled = false`: nothing is looked at, nothing is rotated",
+                "sentence": "`enabled = false` in the configuration: not checked and not rotated",
                 "due_at": null, "overdue_at": null, "keys": [], "rotation": null,
             },
             {
@@ -285,7 +285,7 @@ fn force_replaces_a_young_key_and_never_chooses_between_two() {
             (&json!("stuck"), &json!("no_free_slot")),
             "{stuck}"
         );
-        assert!(vendor["sentence"].as_str().expect("a sentence").contains("find out whose it is"), "{stuck}");
+        assert!(vendor["sentence"].as_str().expect("a sentence").contains("find out who uses it"), "{stuck}");
     }
     let keys = two.emulator.keys(&two.user);
     assert!(keys.len() == 2 && keys.iter().all(|key| key.status == "Active"), "{keys:?}");
@@ -337,7 +337,7 @@ fn the_levers_work_through_a_whole_life() {
     assert_eq!(house.state(), ("held".to_owned(), "held".to_owned()));
     let sentence = house.program.json(0, &["rotate"])["vendors"][0]["sentence"].clone();
     let sentence = sentence.as_str().expect("a sentence").to_owned();
-    assert!(sentence.ends_with(": the vendor moves house, until somebody resumes it"), "{sentence}");
+    assert!(sentence.ends_with(": the vendor moves house, until an operator resumes it"), "{sentence}");
     house.program.json(0, &["resume", name]);
     assert_eq!(house.state(), ("overdue".to_owned(), "soaking".to_owned()));
 

@@ -56,8 +56,8 @@ async fn a_panic_ends_one_visit_and_the_next_pass_goes_on_from_the_journal() {
     let found = by_name(house.once(Patience::Short).await);
     let (bad, good) = (&found["bad"], &found["good"]);
     assert_eq!((bad.verdict.reason, bad.verdict.state, bad.failed), ("defect", State::Stuck, true));
-    let sentence = "a defect in keyround ended the visit to bad; the journal says where its rotations stand, and the next \
-                    pass goes on from there";
+    let sentence = "a defect in keyround ended the work on bad; its rotations are in the journal, and the next \
+                    pass continues from there";
     assert_eq!(bad.error.as_deref(), Some(sentence));
     assert_eq!(good.verdict.reason, "rotated");
     assert_eq!(house.watcher.reasons("bad").last(), Some(&"defect"), "the watcher is told of it");

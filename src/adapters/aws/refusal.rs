@@ -174,7 +174,7 @@ fn advice(call: &Call, kind: RefusalCode, code: &str) -> String {
         }
         RefusalCode::NoSuchKey => format!("{call}: there is no such key"),
         RefusalCode::LimitExceeded => {
-            format!("{call}: the user has two access keys already; delete the one that nobody uses")
+            format!("{call}: the user has two access keys already; delete the unused one")
         }
         RefusalCode::Throttled => format!("{call}: AWS asks to be called more slowly"),
         RefusalCode::NotUsable => format!("the new key does not sign yet: {call} was refused"),

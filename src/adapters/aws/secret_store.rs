@@ -128,7 +128,7 @@ fn not_read_back(place: &Place, fault: Fault) -> Fault {
 }
 
 fn unreadable(call: &Call) -> Fault {
-    Fault::unknown(format!("{call} was answered without what was asked for"))
+    Fault::unknown(format!("{call} was answered, but the requested value is missing"))
 }
 
 impl Clients {

@@ -80,7 +80,7 @@ pub(super) async fn verify(
     let sentence = match held {
         Some(held) => {
             let held = shown_as_key_id(&held);
-            format!("{host} says that {held} is in force, not {}", offer.access_key_id)
+            format!("{host} answers that {held} is in force, not {}", offer.access_key_id)
         }
         None => sentence,
     };

@@ -122,7 +122,12 @@ impl Preflight<'_> {
             let answered = http::probe(&self.vendor.tools, step, number, self.offer, &mut captured).await;
             let Some(answered) = answered.transpose() else { continue };
             let failed = answered.is_err();
-            self.add("vendor", "probe", answered.map(|host| format!("{host} knows us, and what we ask for")));
+            self.add(
+                "vendor",
+                "probe",
+                answered
+                    .map(|host| format!("{host} accepts our credentials, and the requested object exists")),
+            );
             if failed {
                 return;
             }

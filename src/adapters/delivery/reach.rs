@@ -53,7 +53,7 @@ impl Reach {
             return Ok(());
         }
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
-        let name = name.map_err(|_| not_sent(format!("{host} is not a name that TLS knows")))?;
+        let name = name.map_err(|_| not_sent(format!("{host} is not a valid TLS server name")))?;
         let shaken = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await;
         shaken.map(drop).map_err(|error| not_sent(tls_sentence(host, &error)))
     }

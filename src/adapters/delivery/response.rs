@@ -131,7 +131,7 @@ impl Answered {
             return Ok(Finding::AsExpected);
         }
         match (&missing_in_answer(source, &words)[..], said) {
-            ([], Ok(_)) => Ok(self.differs(step, None, "does not say what expect.that asks for")),
+            ([], Ok(_)) => Ok(self.differs(step, None, "does not match expect.that")),
             ([], Err(fault)) => Err(unusable(fault.sentence())),
             (missing, _) => {
                 let names = missing.join(", ");

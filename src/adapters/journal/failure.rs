@@ -31,7 +31,7 @@ impl Operation {
             Operation::Reading => ("read", ""),
             Operation::Appending => ("written", "; nothing was appended"),
             Operation::RecordingTick => ("written", "; the pass was not recorded as begun"),
-            Operation::RememberingSink => ("written", "; an alert may be told twice"),
+            Operation::RememberingSink => ("written", "; an alert may be sent twice"),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Failure {
             // SQLITE_SCHEMA, SQLITE_CONSTRAINT, SQLITE_MISMATCH
             Some(11 | 26 | 1 | 17 | 19 | 20) => {
                 return JournalError::Unusable(format!(
-                    "the journal {journal} is damaged, SQLite says ({error}){safe}; restore it from a backup"
+                    "the journal {journal} is damaged, SQLite reports ({error}){safe}; restore it from a backup"
                 ));
             }
             Some(FULL) => "the disk is full; make room".to_owned(),

@@ -39,7 +39,7 @@ impl FallbackStore for FallbackFile {
         if let Err(error) = written {
             let path = self.0.display();
             tracing::warn!(
-                "{path} cannot be written ({error}), so an alert about the journal may be told twice"
+                "{path} cannot be written ({error}), so an alert about the journal may be sent twice"
             );
         }
     }

@@ -160,7 +160,7 @@ async fn verify_rotations(
     if rows.len() != verifier.rotations() {
         let (listed, told) = (rows.len(), verifier.rotations());
         return Ok(Err(format!(
-            "the list of rotations does not fit: it has {listed}, the events tell of {told}"
+            "the list of rotations does not fit: it has {listed}, the events name {told}"
         )));
     }
     let wrong = rows.iter().find(|row| !agrees(row, verifier));

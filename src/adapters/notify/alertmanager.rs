@@ -47,7 +47,7 @@ impl Sink for Alertmanager {
     async fn tell(&self, notification: &Notification, now: Timestamp, holds_until: Timestamp) -> Answer<()> {
         let posted: Vec<Posted> =
             notification.items.iter().filter_map(|item| self.posted(item, now, holds_until)).collect();
-        let mut answer = Err(misconfigured("there is no Alertmanager to tell"));
+        let mut answer = Err(misconfigured("no Alertmanager is configured"));
         for url in &self.urls {
             let (url, headers) = (format!("{url}/api/v2/alerts"), self.headers().await?);
             let told = self.tools.post(&url, self.plaintext, headers, &posted, now).await;

@@ -118,7 +118,7 @@ impl Email {
             );
         }
         Fault::unknown(format!(
-            "{host} cannot be connected to, or broke off, or does not offer what was asked for"
+            "{host} cannot be reached, closed the connection, or does not offer a required feature"
         ))
     }
 }

@@ -123,7 +123,7 @@ fn rotator_trust(settings: &Settings, asked: &args::Rotator, screen: &Screen) ->
     let partition = role_arn.split(':').nth(1).unwrap_or("aws");
     if account.external_id.is_none() {
         tracing::info!(
-            "whoever may call sts:AssumeRole in the account {from} can assume this role; external_id in its \
+            "every principal that may call sts:AssumeRole in the account {from} can assume this role; external_id in its \
              section makes it demand one"
         );
     }
@@ -139,8 +139,7 @@ pub(super) async fn vendor(config: Option<&Path>, asked: &args::ForVendor, scree
         args::From::Used => used(&settings, vendor).await?,
     };
     if allowed.is_empty() {
-        let failure =
-            Failure::new(Code::Usage, format!("{} does not say which actions it needs", vendor.name));
+        let failure = Failure::new(Code::Usage, format!("{} names no actions that it needs", vendor.name));
         return Err(failure.hinted(format!(
             "actions = [\"s3:PutObject\"] in [vendor.{}], or --from used for what IAM has seen",
             vendor.name
@@ -161,7 +160,7 @@ pub(super) fn trust(config: Option<&Path>, asked: &args::Trust, screen: &Screen)
     let Some(account) = asked.vendor_account.clone().or(declared) else {
         let failure = Failure::new(Code::Usage, format!("the account of {} is not known", vendor.name));
         let hint =
-            "--vendor-account ID, or vendor_account_id beside role_arn; the vendor tells you its account";
+            "--vendor-account ID, or vendor_account_id beside role_arn; ask the vendor for its account";
         return Err(failure.hinted(hint));
     };
     let external_id = asked.external_id.clone().unwrap_or_else(|| {

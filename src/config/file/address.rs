@@ -23,7 +23,7 @@ pub(super) fn check(report: &Report<'_>, text: Text<'_>, plaintext: Plaintext, s
     let (origin, rest) = split(text.text);
     if let Some(what) = moving(report, origin) {
         let mistake = Mistake::new(text.span, format!("the host of the URL depends on {what}"));
-        report.add(mistake.hint("write scheme, host and port here, or take them from params: nothing else may say where a key is sent"));
+        report.add(mistake.hint("write scheme, host and port here, or take them from params: a key is never sent to an address from anywhere else"));
     } else if let Some(why) = unclear(origin) {
         let mistake = Mistake::new(text.span, why);
         report.add(mistake.hint("such as https://api.example.com/v1/keys/{{ captured.id | urlencode }}"));

@@ -91,7 +91,7 @@ fn conditions(section: &mut Section<'_>) -> BTreeSet<Condition> {
             Some(meant) => format!("did you mean {meant}?"),
             None => hint.clone(),
         };
-        let message = format!("{} is nothing that one can be told of", quoted(text.text));
+        let message = format!("{} is not an alert condition", quoted(text.text));
         section.report.add(Mistake::new(text.span, message).hint(hint));
     }
     on

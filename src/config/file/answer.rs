@@ -21,7 +21,7 @@ pub(super) fn expect(section: &mut Section<'_>, scope: &Scope) -> Expect {
     let place = section.entry("pointer").and_then(|entry| {
         let capture = capture_of(section.report, &entry, scope)?;
         if capture.default.is_some() {
-            let mistake = Mistake::new(entry.span(), "what is expected has no default");
+            let mistake = Mistake::new(entry.span(), "an expected value has no default");
             section.report.add(mistake.hint("leave the default out"));
         }
         Some(capture.place)
@@ -114,7 +114,7 @@ fn equals(section: &mut Section<'_>, scope: &Scope) -> Option<String> {
         Some(text.text.to_owned())
     });
     if let (Some(place), None) = (section.place_of("equals"), section.place_of("pointer")) {
-        let hint = "pointer = \"/json/pointer\" says what is compared";
+        let hint = "pointer = \"/json/pointer\" names the value to compare";
         section.report.add(Mistake::new(place, "equals without a pointer").hint(hint));
     }
     equals
@@ -122,7 +122,7 @@ fn equals(section: &mut Section<'_>, scope: &Scope) -> Option<String> {
 
 fn check_name(report: &Report<'_>, entry: &Entry<'_>) {
     if !values::is_identifier(entry.key) {
-        let message = format!("{} is not a name that a template can say", quoted(entry.key));
+        let message = format!("{} is not a valid template variable name", quoted(entry.key));
         let hint = "letters, digits and _, not a digit first: {{ captured.site_id }}";
         report.add(Mistake::new(entry.key_span, message).hint(hint));
     }
@@ -146,8 +146,10 @@ fn place(section: &mut Section<'_>, scope: &Scope) -> Option<AnswerPlace> {
     let ways = ["pointer", "document", "header", "in"];
     let said: Vec<Entry<'_>> = ways.into_iter().filter_map(|way| section.entry(way)).collect();
     let [entry] = &said[..] else {
-        let mistake =
-            Mistake::new(section.span, format!("{} says no one place in the answer", section.title));
+        let mistake = Mistake::new(
+            section.span,
+            format!("{} does not name exactly one place in the answer", section.title),
+        );
         section.report.add(mistake.hint(format!("one of {PLACES}")));
         return None;
     };
@@ -172,7 +174,7 @@ fn whole_or_pointer(report: &Report<'_>, text: reader::Text<'_>) -> Option<Strin
 }
 
 fn search(section: &mut Section<'_>, list: String, scope: &Scope) -> Option<AnswerPlace> {
-    let take = section.required("take", "the pointer, in the item, to what is kept");
+    let take = section.required("take", "the pointer, in the item, to the value to keep");
     let take = take.and_then(|entry| reader::string(section.report, "take", entry.value));
     let take = take.and_then(|text| whole_or_pointer(section.report, text));
     section.required("where", "where = { \"/name\" = \"…\" } says which item");

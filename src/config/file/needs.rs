@@ -6,7 +6,7 @@ use crate::config::settings::VendorNeeds;
 use crate::review::policy::Pattern;
 use crate::review::policy::generate::EVERYTHING;
 
-const NONE: &str = "leave the key out when the vendor does not say";
+const NONE: &str = "leave the key out when the vendor names none";
 
 pub(super) fn read(section: &mut Section<'_>) -> VendorNeeds {
     let report = section.report;

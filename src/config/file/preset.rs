@@ -160,7 +160,7 @@ fn head<'a>(
 ) -> (Option<Preset>, Vec<Parameter>, Section<'a>) {
     let start = Span { start: 0, end: 0 };
     let mut section = Section::new(report, "the preset".to_owned(), start, document.get_ref());
-    let title = required(&mut section, "title", "what it is for, in a line");
+    let title = required(&mut section, "title", "its purpose, in one line");
     let evidence = required(&mut section, "evidence", "\"openapi\" or \"docs\"");
     let evidence = evidence.and_then(|text| one_of(report, text, &EVIDENCE)).map(|text| match text {
         "openapi" => Evidence::OpenApi,
@@ -170,7 +170,7 @@ fn head<'a>(
     let read_back = read_back.and_then(|text| one_of(report, text, &READ_BACK));
     let source = required(&mut section, "source", "where the vendor documents it");
     let mut texts = |key| {
-        let texts = section.strings(key, "leave it out when there is nothing to say").unwrap_or_default();
+        let texts = section.strings(key, "leave it out when there is no text").unwrap_or_default();
         texts.into_iter().map(|text| text.text.to_owned()).collect::<Vec<_>>()
     };
     let (notes, permissions) = (texts("notes"), texts("permissions"));
@@ -210,7 +210,7 @@ fn one_of<'a>(report: &Report<'_>, text: Text<'a>, choices: &[&'static str]) -> 
 
 fn parameter<'a>(report: &'a Report<'a>, entry: &Entry<'a>) -> Option<Parameter> {
     if !values::is_identifier(entry.key) {
-        let message = format!("{} is not a name that a template can say", quoted(entry.key));
+        let message = format!("{} is not a valid template variable name", quoted(entry.key));
         report.add(Mistake::new(entry.key_span, message).hint("letters, digits and _, not a digit first"));
     }
     let title = reader::title("parameters", entry.key);

@@ -95,9 +95,7 @@ fn region(report: &Report<'_>, text: Text<'_>) -> Option<String> {
 
 pub(super) fn not_empty(report: &Report<'_>, text: Text<'_>) -> Option<String> {
     if text.text.trim().is_empty() {
-        report.add(
-            Mistake::new(text.span, "this is empty").hint("leave the key out when there is nothing to say"),
-        );
+        report.add(Mistake::new(text.span, "this is empty").hint("leave the key out when there is no text"));
         return None;
     }
     Some(text.text.to_owned())

@@ -71,7 +71,8 @@ pub(super) struct Recipe<'r> {
 /// The steps of one delivery, in order, and what the presets among them bring.
 pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<Ways> {
     let name = recipe.name;
-    let hint = format!("at least one [{}] says how the vendor gets a new key", title(name, "deliver"));
+    let hint =
+        format!("at least one [{}] is needed to deliver a new key to the vendor", title(name, "deliver"));
     let entry = vendor.required("deliver", &hint)?;
     if entry.value.get_ref().is_table() {
         let mistake = Mistake::new(entry.span(), "deliver is a list of steps");
@@ -193,7 +194,7 @@ fn kind_of<'a>(section: &mut Section<'a>) -> Option<Text<'a>> {
 fn manual(mut section: Section<'_>, kind: Span, steps: usize) -> ManualStep {
     if steps > 1 {
         let mistake = Mistake::new(kind, "a delivery by hand has no other steps");
-        section.report.add(mistake.hint("say in instructions what else that person is to do"));
+        section.report.add(mistake.hint("describe any further work in instructions"));
     }
     let instructions = section.string("instructions").map(|text| text.text.to_owned());
     section.finish();
@@ -268,7 +269,12 @@ fn webhook_secrets(section: &mut Section<'_>) -> Option<Vec<SecretRef>> {
 pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<Vec<VerifyStep>> {
     let entry = vendor.entry("verify")?;
     let values = match entry.value.get_ref().as_array() {
-        Some(_) => reader::list(vendor.report, "verify", entry.value, "leave it out: not every vendor says")?,
+        Some(_) => reader::list(
+            vendor.report,
+            "verify",
+            entry.value,
+            "leave it out: not every vendor publishes one",
+        )?,
         None => std::slice::from_ref(entry.value),
     };
     let mut scope = Scope::default();

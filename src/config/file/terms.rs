@@ -78,8 +78,7 @@ fn deadline(
     let said = section.duration("inactive_by", SECOND);
     if let (Some(max_age), Some(here)) = (max_age, here) {
         let message = "max_age and inactive_by exclude each other".to_owned();
-        let hint =
-            "max_age says when a key is due, inactive_by when it is to be Inactive; leave one of them out";
+        let hint = "max_age sets the age at which a key is due, inactive_by the age at which it is Inactive; set only one of them";
         section.report.add(Mistake::new(here, message).hint(hint).elsewhere(max_age, "max_age stands here"));
     }
     let inherited = base.ages.deadline.filter(|_| max_age.is_none()).map(|deadline| deadline.inactive_by);

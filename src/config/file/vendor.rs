@@ -141,7 +141,7 @@ impl<'a> Vendor<'_, 'a> {
             GIVEN.into_iter().filter_map(|key| Some((self.section.entry(key)?.key_span, key))).collect();
         said.sort_by_key(|(span, _)| span.start);
         let Some(((first, key), more)) = said.split_first() else {
-            let message = format!("{} does not say what the vendor was given", self.section.title);
+            let message = format!("{} names no access of the vendor", self.section.title);
             let hint = "one of iam_user = \"…\", iam_users = [\"…\"], path = \"/…/\", role_arn = \"arn:…\"";
             self.section.report.add(Mistake::new(self.section.span, message).hint(hint));
             return None;
@@ -283,7 +283,10 @@ fn judge_path(path: &str) -> Result<(), (String, &'static str)> {
     let printable = path.bytes().all(|byte| byte.is_ascii_graphic());
     if path == "/" {
         let hint = "put the vendors' users under a path of their own, such as /vendors/acme/";
-        return Err(("the path / is every user of the account, people too".to_owned(), hint));
+        return Err((
+            "the path / matches every user of the account, including those of people".to_owned(),
+            hint,
+        ));
     }
     if !(path.starts_with('/')
         && path.ends_with('/')

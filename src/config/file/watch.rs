@@ -9,7 +9,7 @@ use super::values::{self, Plaintext};
 use crate::config::settings::{HeartbeatSettings, HeartbeatUrl, ServeSettings};
 
 const HEARTBEAT_HINT: &str = "such as https://hc-ping.com/…, or credential:heartbeat";
-const PLAIN_HINT: &str = "use https: nobody else should say that all is well";
+const PLAIN_HINT: &str = "use https: otherwise anybody on the network could report success";
 
 pub(super) fn heartbeat(mut section: Section<'_>) -> Option<HeartbeatSettings> {
     let entry = section.required("url", HEARTBEAT_HINT);

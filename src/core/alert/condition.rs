@@ -244,7 +244,7 @@ impl fmt::Display for Condition {
 
 /// A word that names no condition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("this is nothing that one can be told of")]
+#[error("this is not an alert condition")]
 pub struct BadCondition;
 
 impl FromStr for Condition {

@@ -146,7 +146,7 @@ impl Blocker {
             ),
             Blocker::ExposedKeyNeeded { key, sentence } => write!(
                 f,
-                "the vendor is in trouble with the new key: {sentence}; the old key {key} is exposed, so keyround does not set it \
+                "the vendor reports an error with the new key: {sentence}; the old key {key} is exposed, so keyround does not set it \
                  Active again; give the vendor the new key by hand or ask it to work with it, then resume"
             ),
             Blocker::WrongIdentity { sentence } => write!(
@@ -166,12 +166,12 @@ impl Blocker {
             ),
             Blocker::VendorKeepsOldKey { deliveries } => write!(
                 f,
-                "the vendor accepted {deliveries} deliveries and still says that another key is in force; no key \
+                "the vendor accepted {deliveries} deliveries and still reports that another key is in force; no key \
                  was taken away; ask the vendor, then resume"
             ),
             Blocker::VendorWentBack { sentence } => write!(
                 f,
-                "the vendor was in trouble each time the old key was Inactive: {sentence}; the old key was set \
+                "the vendor reported an error each time the old key was Inactive: {sentence}; the old key was set \
                  Active again; ask the vendor, then resume or abandon"
             ),
             Blocker::Exhausted { doing, sentence } => write!(
@@ -190,22 +190,22 @@ impl fmt::Display for Blocker {
         match self {
             Blocker::OldKeyGone { key } => write!(
                 f,
-                "the old key {key} does not exist any more: somebody deleted it; keyround takes no key away; abandon this rotation"
+                "the old key {key} does not exist any more: it was deleted outside keyround; keyround touches no key; abandon this rotation"
             ),
             Blocker::OldKeyNotActive { key } => write!(
                 f,
-                "the old key {key} was not Active when the keys were listed: somebody switched it off; nothing was touched; set it \
+                "the old key {key} was not Active when the keys were listed: it was set Inactive outside keyround; nothing was touched; set it \
                  Active and resume, or abandon"
             ),
             Blocker::NoFreeSlot { other } => write!(
                 f,
                 "the user has a second access key, {other}, that this journal does not know; nothing was touched; \
-                 find out whose it is, delete it if it is nobody's"
+                 find out who uses it, and delete it if it is unused"
             ),
             Blocker::UnknownKey { key } => write!(
                 f,
-                "the key {key} was made while our own CreateAccessKey had no answer, and somebody uses it; nothing was \
-                 touched; find out whose it is, then resume or abandon"
+                "the key {key} was created while our own CreateAccessKey had no answer, and it is in use; nothing was \
+                 touched; find out who uses it, then resume or abandon"
             ),
             Blocker::OldKeyDeletedLate { key } => write!(
                 f,
@@ -227,12 +227,12 @@ impl fmt::Display for Blocker {
             ),
             Blocker::NewKeyGone { key } => write!(
                 f,
-                "the new key {key} was deleted by somebody else; keyround takes no key away; abandon this rotation \
+                "the new key {key} was deleted outside keyround; keyround touches no key; abandon this rotation \
                  and check that the vendor works"
             ),
             Blocker::NewKeyNotActive { key } => write!(
                 f,
-                "the new key {key} was not Active when the keys were listed: somebody switched it off; the old key was \
+                "the new key {key} was not Active when the keys were listed: it was set Inactive outside keyround; the old key was \
                  not touched; set the new one Active and resume, or abandon"
             ),
             Blocker::NewKeyNeverWorked { key } => write!(

@@ -155,7 +155,7 @@ impl Rotation {
 
     /// And the old one may be Inactive: the vendor gets it back.
     pub(super) fn new_key_taken_away(&mut self, new: AccessKeyId, accepted_at: Timestamp, at: Timestamp) {
-        let sentence = format!("the new key {new} was taken away by somebody else");
+        let sentence = format!("the new key {new} was deleted outside keyround");
         self.trouble(Stage::Restore { new, accepted_at }, &sentence, at);
     }
 }

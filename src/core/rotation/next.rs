@@ -139,7 +139,7 @@ impl Waiting {
         match (self, until) {
             // The next look is only a look: the next step is a person's.
             (Waiting::Reveal { .. } | Waiting::HandOver { .. }, _) => self.to_string(),
-            (_, Timestamp::NEVER) => format!("{self}, until somebody resumes it"),
+            (_, Timestamp::NEVER) => format!("{self}, until an operator resumes it"),
             (_, until) => format!("{self}; next step at {until}"),
         }
     }
@@ -178,13 +178,13 @@ impl fmt::Display for Waiting {
             ),
             Waiting::Reveal { since, days } => write!(
                 f,
-                "the new key was proved at AWS and waits for somebody to take it to the vendor, {}since {since}; nobody was \
+                "the new key was proved at AWS and waits for an operator to deliver it to the vendor, {}since {since}; nobody was \
                  shown it yet, and the old key is not touched",
                 for_days(*days)
             ),
             Waiting::HandOver { revealed_at, days } => write!(
                 f,
-                "somebody was shown the new key at {revealed_at}{}; nobody has said yet that the vendor has it, and no \
+                "somebody was shown the new key at {revealed_at}{}; no operator has confirmed yet that the vendor has it, and no \
                  use of it was seen; the old key is not touched",
                 days_ago(*days)
             ),
@@ -302,8 +302,8 @@ mod tests {
             ),
             (reveal(1), "awaiting_reveal", "to the vendor, for a day, since 1970"),
             (reveal(3), "awaiting_reveal", "to the vendor, for 3 days, since 1970"),
-            (hand_over(0), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z; nobody has said yet"),
-            (hand_over(2), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z, 2 days ago; nobody"),
+            (hand_over(0), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z; no operator has"),
+            (hand_over(2), "awaiting_hand_over", "new key at 1970-01-01T00:00:00Z, 2 days ago; no operator"),
             (Waiting::Soak, "soaking", "neither key is touched"),
             (Waiting::Use { old_used_at: None }, "awaiting_use", "the old key is not touched until it is"),
             (
@@ -327,7 +327,7 @@ mod tests {
     fn blockers() -> [(Blocker, &'static str, &'static str, &'static str); 11] {
         let failed = Blocker::Exhausted { doing: EffectKind::Deliver, sentence: said() };
         [
-            (Blocker::OldKeyGone { key: key() }, "old_key_gone", "takes no key away", "abandon"),
+            (Blocker::OldKeyGone { key: key() }, "old_key_gone", "touches no key", "abandon"),
             (
                 Blocker::OldKeyNotActive { key: key() },
                 "old_key_not_active",
@@ -338,15 +338,15 @@ mod tests {
                 Blocker::NoFreeSlot { other: key() },
                 "no_free_slot",
                 "nothing was touched",
-                "find out whose it is",
+                "find out who uses it",
             ),
             (
                 Blocker::UnknownKey { key: key() },
                 "unknown_key",
                 "nothing was touched",
-                "find out whose it is",
+                "find out who uses it",
             ),
-            (Blocker::NewKeyGone { key: key() }, "new_key_gone", "takes no key away", "abandon"),
+            (Blocker::NewKeyGone { key: key() }, "new_key_gone", "touches no key", "abandon"),
             (
                 Blocker::NewKeyNeverWorked { key: key() },
                 "new_key_never_worked",
@@ -390,7 +390,7 @@ mod tests {
             let is_for_hands = matches!(wait, Waiting::Reveal { .. } | Waiting::HandOver { .. });
             let (step, resume) = match is_for_hands {
                 true => (String::new(), ""),
-                false => (format!("; next step at {at}"), ", until somebody resumes it"),
+                false => (format!("; next step at {at}"), ", until an operator resumes it"),
             };
             assert_eq!(wait.until(at), format!("{wait}{step}"));
             assert_eq!(wait.until(Timestamp::NEVER), format!("{wait}{resume}"));

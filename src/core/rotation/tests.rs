@@ -1173,7 +1173,7 @@ fn an_event_in_words_says_what_its_name_does_not() {
                 intent: Intent::Deactivate { key: key('B'), because: Because::NeverOffered },
                 at: at(0),
             },
-            format!("to set {} Inactive: nobody was ever offered it", key('B')),
+            format!("to set {} Inactive: it was never offered to the vendor", key('B')),
         ),
         (
             Event::Deleted { at: at(0), request_id: Some("r-1".to_owned()) },

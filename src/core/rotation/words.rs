@@ -31,9 +31,9 @@ fn in_words(event: &Event) -> String {
             let why = why.as_ref().map(|why| format!(", again: {why}")).unwrap_or_default();
             format!("the new key is shown to {by}{to}{why}")
         }
-        Event::Acknowledged { by, .. } => format!("the vendor has the new key, says {by}"),
+        Event::Acknowledged { by, .. } => format!("{by} confirmed that the vendor has the new key"),
         Event::Verified { by: Verification::Asked, .. } => {
-            "the vendor says that the new key is in force".to_owned()
+            "the vendor reports that the new key is in force".to_owned()
         }
         Event::Verified { by: Verification::Acceptance, .. } => {
             "not verified: this vendor has no check".to_owned()
@@ -69,7 +69,7 @@ fn in_words(event: &Event) -> String {
 fn intent_in_words(intent: &Intent) -> String {
     let why = |because: &Because| match because {
         Because::Superseded { by, verified_at } => format!("replaced by {by}, as known at {verified_at}"),
-        Because::NeverOffered => "nobody was ever offered it".to_owned(),
+        Because::NeverOffered => "it was never offered to the vendor".to_owned(),
         Because::Exposed => "it is exposed".to_owned(),
     };
     match intent {

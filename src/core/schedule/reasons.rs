@@ -152,7 +152,7 @@ fn no_free_slot(case: &Case<'_>) -> Option<Verdict> {
         }
         None => (
             "that no rotation under way accounts for".to_owned(),
-            "find out whose it is, and when it is nobody's, set it Inactive and then delete it",
+            "find out who uses it, and if it is unused, set it Inactive and then delete it",
         ),
     };
     let sentence = format!(
@@ -172,7 +172,7 @@ fn second_key(case: &Case<'_>) -> Option<Verdict> {
     let state = if case.is_due_soon() { State::Warning } else { State::Ok };
     let (origin, advice) = match case.abandoned() {
         Some(origin) => (origin, "find out which one the vendor does not use, and delete it before then"),
-        None => ("that no rotation under way accounts for".to_owned(), "find out whose it is before then"),
+        None => ("that no rotation under way accounts for".to_owned(), "find out who uses it before then"),
     };
     let sentence = format!(
         "the key {} is {} old and due at {}, but the user has a second access key, {}, {origin}; a rotation needs that \
@@ -321,7 +321,7 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
     Some(match contradiction(facts.keys, rotation) {
         // A blocker is already about what was listed.
         Some(listed) if verdict.state != State::Stuck => {
-            Verdict { sentence: format!("{listed}; the journal says: {}", verdict.sentence), ..verdict }
+            Verdict { sentence: format!("{listed}; the journal recorded: {}", verdict.sentence), ..verdict }
         }
         Some(_) | None => verdict,
     })
@@ -571,7 +571,7 @@ mod tests {
             &Action::Nothing,
         );
         let keys = [active(80), key(OTHER, KeyStatus::Active, 1)];
-        check(&facts(&keys), State::Warning, "two_keys", "find out whose it is", &Action::Nothing);
+        check(&facts(&keys), State::Warning, "two_keys", "find out who uses it", &Action::Nothing);
     }
 
     #[test]
@@ -625,11 +625,11 @@ mod tests {
                  either"
             );
             let verdict = check(&left, state, reason, &sentence, &Action::Nothing);
-            assert!(!verdict.sentence.contains("whose it is"), "{}", verdict.sentence);
+            assert!(!verdict.sentence.contains("who uses it"), "{}", verdict.sentence);
             // The key of that rotation is gone, and this one is somebody else's.
             let stranger = [active(age), key(NEW, KeyStatus::Active, 3)];
             let other = Facts { abandoned: Some(&abandoned), ..facts(&stranger) };
-            check(&other, state, reason, "find out whose it is", &Action::Nothing);
+            check(&other, state, reason, "find out who uses it", &Action::Nothing);
         }
     }
 
@@ -716,7 +716,7 @@ mod tests {
     #[test]
     fn a_held_rotation_is_held_until_then_or_until_resumed() {
         for (until, sentence) in
-            [(None, "until somebody resumes it"), (Some(at("2026-12-01T00:00:00Z")), "2026-12-01")]
+            [(None, "until an operator resumes it"), (Some(at("2026-12-01T00:00:00Z")), "2026-12-01")]
         {
             let (by, why) = ("ops".to_owned(), "freeze".to_owned());
             let rotation = rotation(&[Event::Held { until, by, why, at: at(NOON) }]);

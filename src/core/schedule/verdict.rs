@@ -130,7 +130,7 @@ impl Verdict {
     /// The configuration says that nothing is done for this vendor.
     #[must_use]
     pub fn disabled() -> Verdict {
-        let sentence = "the configuration says `enabled = false`: nothing is looked at, nothing is rotated";
+        let sentence = "`enabled = false` in the configuration: not checked and not rotated";
         Verdict::without_key(State::Unmanaged, "disabled", sentence.to_owned())
     }
 

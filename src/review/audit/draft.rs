@@ -116,7 +116,7 @@ fn reasons(user: &User, vendor: Option<&KnownVendor>, presets: &[&Proposal], fac
         }
         (None, Some(preset)) => lines.push(format!("{name}: of {}, by its name", preset.vendor())),
         (None, None) => {
-            lines.push(format!("{name}: whose it is, is not known; its name is that of no vendor we know"));
+            lines.push(format!("{name}: the owner is unknown; its name matches no preset"));
         }
     }
     lines.extend(
@@ -144,9 +144,7 @@ fn reasons(user: &User, vendor: Option<&KnownVendor>, presets: &[&Proposal], fac
         lines.push(of_key(key, facts));
     }
     if user.keys.iter().filter(|key| key.status == KeyStatus::Active).count() > 1 {
-        lines.push(
-            "two active keys: deactivate the one that nobody uses, or no rotation can begin".to_owned(),
-        );
+        lines.push("two active keys: deactivate the unused one, or no rotation can begin".to_owned());
     }
     lines
 }

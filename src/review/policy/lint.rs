@@ -76,7 +76,7 @@ pub static ADMIN: Rule = Rule {
     code: "KR501",
     severity: Critical,
     title: "the policy gives administrator rights",
-    why: "whoever gets hold of these credentials owns the account; no vendor needs that",
+    why: "a holder of these credentials controls the account; no vendor needs that",
     fix: "name the actions that the vendor needs: `keyround policy vendor NAME` writes the policy",
     references: &[
         Cis { v7: Some("2.14"), v6: Some("2.15") },
@@ -98,7 +98,7 @@ pub static WILD_CHANGE: Rule = Rule {
     code: "KR503",
     severity: High,
     title: "a wildcard stands for actions that change something",
-    why: "wildcards hide what is permitted; they may do for Get, List and Describe, and for nothing else",
+    why: "wildcards hide which actions are permitted; they are acceptable for Get, List and Describe only",
     fix: "name the actions that are needed",
     references: &[ThirdParty(
         "IAM Access Policies: as few wildcards as possible, never for actionable commands",
@@ -132,7 +132,7 @@ pub static PASS_ROLE: Rule = Rule {
     code: "KR506",
     severity: High,
     title: "the policy lets its holder pass roles to services",
-    why: "a service that is given a role does with it what its caller says: the caller has the role's rights",
+    why: "a service that is given a role acts for its caller: the caller has the role's rights",
     fix: "take iam:PassRole out, or name the one role in Resource and the one service under iam:PassedToService",
     references: &[Iam("id_roles_use_passrole")],
 };
@@ -182,7 +182,7 @@ pub static UNKNOWN_ACTION: Rule = Rule {
     code: "KR511",
     severity: Low,
     title: "an action that is not known and looks like a slip",
-    why: "it gives or denies nothing today; whoever wrote it meant something else",
+    why: "it has no effect; its author meant something else",
     fix: "correct the name",
     references: &[Paper("AWS Service Authorization Reference")],
 };
@@ -209,7 +209,7 @@ pub static ANY_TOKEN: Rule = Rule {
     code: "KR514",
     severity: High,
     title: "the trust opens for every token of an identity provider",
-    why: "whoever has an account with the provider gets such a token: any repository of anybody's",
+    why: "every customer of the provider can get such a token: any repository of any owner",
     fix: "ask for the subject: a condition on PROVIDER:sub that names the organization and the repository",
     references: &[Iam("id_roles_providers_oidc_secure-by-default"), Iam("id_roles_create_for-idp_oidc")],
 };
@@ -294,7 +294,7 @@ fn old_version(document: &Document) -> Option<Found> {
     let is_old = document.version.as_ref().is_none_or(|version| version.value != "2012-10-17");
     let sentence = match &document.version {
         Some(version) => format!("Version is {}", version.value),
-        None => "Version is not said, which means that of 2008".to_owned(),
+        None => "Version is missing, so IAM applies that of 2008".to_owned(),
     };
     let first =
         document.statements.first().map(|statement| Span { end: statement.span.start + 1, ..statement.span });

@@ -367,7 +367,7 @@ async fn a_history_that_was_tampered_with_is_found() {
         ),
         (
             "INSERT INTO rotation SELECT id || '0', vendor, account, 'user-b', 0, 0 FROM rotation",
-            "the list of rotations does not fit: it has 2, the events tell of 1",
+            "the list of rotations does not fit: it has 2, the events name 1",
         ),
     ];
     for (attempt, finding) in attempts {

@@ -144,7 +144,7 @@ fn stuck() -> Vec<VendorStatus> {
     let gone = "hooks.initech.example answered 410: the address is gone for good; no key was taken away, so the one that the \
                 vendor has is untouched; mend the delivery in the configuration, then resume; to go on: `keyround resume initech`";
     let held = rotating(
-        user("hooli", "held", DAY * 92, "held by root@ops: change freeze, until somebody resumes it"),
+        user("hooli", "held", DAY * 92, "held by root@ops: change freeze, until an operator resumes it"),
         ("deliver", None),
     );
     let late = "the key AKIAEXAMPLE000000004 is 140 days old and due since 2026-10-04T12:00:00Z, and overdue since \
@@ -220,7 +220,7 @@ fn overview(vendors: Vec<VendorStatus>) -> Overview {
         position: 90 - position,
     };
     let history = [
-        ("globex", "verified", "the vendor says that the new key is in force"),
+        ("globex", "verified", "the vendor reports that the new key is in force"),
         ("globex", "delivered", "the vendor accepted the new key"),
         (
             "initech",

@@ -330,7 +330,7 @@ fn identity(call: &Call, account: Option<String>, arn: Option<String>) -> Answer
 }
 
 pub(super) fn incomplete(call: &Call) -> Fault {
-    Fault::unknown(format!("{call} was answered, but the answer lacks what it must have"))
+    Fault::unknown(format!("{call} was answered, but a required part of the answer is missing"))
 }
 
 /// Where nothing is to be read from the answer, any 200 would do, also one by somebody on the way. AWS gives each answer

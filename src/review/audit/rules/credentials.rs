@@ -48,12 +48,10 @@ fn person(user: &User, vendor: &DeclaredVendor) -> Option<Finding> {
     let name = &user.name;
     let finding = match console.last_used_at {
         _ if !console.password => return None,
-        Some(at) => Finding::new(
-            &PERSONS_USER,
-            &user.arn,
-            format!("somebody signed in to the console as {name} at {at}"),
-        )
-        .with("password_last_used", at.to_string()),
+        Some(at) => {
+            Finding::new(&PERSONS_USER, &user.arn, format!("there was a console sign-in as {name} at {at}"))
+                .with("password_last_used", at.to_string())
+        }
         None if signs_in => Finding::new(
             &PERSONS_USER,
             &user.arn,
@@ -61,7 +59,7 @@ fn person(user: &User, vendor: &DeclaredVendor) -> Option<Finding> {
         ),
         None => {
             let fix = format!("aws iam delete-login-profile --user-name {name}");
-            let sentence = format!("the user {name} has a console password that nobody uses");
+            let sentence = format!("the user {name} has an unused console password");
             Finding::new(&CONSOLE_PASSWORD, &user.arn, sentence).fix(fix)
         }
     };

@@ -57,7 +57,7 @@ fn two_active(user: &User, active: &[&Key], vendor: Option<&DeclaredVendor>, dec
         _ if active.iter().any(|key| declared.made.contains(&key.id)) => {
             let whom = of.map_or("its owner".to_owned(), ToString::to_string);
             format!(
-                "ask {whom} which of the two it holds: the journal made one of them, and a rotation may have offered it"
+                "ask {whom} which of the two it holds: a rotation of this journal made one of them and may have delivered it"
             )
         }
         Some(key) => {

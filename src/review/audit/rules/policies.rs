@@ -165,7 +165,7 @@ impl Holder<'_> {
         }
         let sentence = format!("it may use {}, and has not for {USED_WITHIN_DAYS} days", in_words(&idle));
         let fix = format!(
-            "take them out; `keyround policy vendor {} --from used` writes what is used",
+            "remove them; `keyround policy vendor {} --from used` writes a policy of the used ones",
             self.vendor.name
         );
         Some(self.finding(&NOT_USED, sentence).fix(fix).with("services", idle))

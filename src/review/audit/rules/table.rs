@@ -59,7 +59,7 @@ pub static SHARED_USER: Rule = Rule {
     code: "KR101",
     severity: High,
     title: "one IAM user belongs to two vendors",
-    why: "when its key is abused nobody can tell whose fault it was, and taking it away cuts both off",
+    why: "when the key is abused, CloudTrail cannot tell which vendor did it, and deleting it cuts both off",
     fix: "make a user for each vendor, and name each user in one vendor's section only",
     references: &[UNIQUE],
 };
@@ -68,7 +68,7 @@ pub static FOREIGN_SERVICE: Rule = Rule {
     code: "KR102",
     severity: High,
     title: "a vendor's key is used for a service that the vendor does not declare",
-    why: "the key is in other hands than it was given to, or the vendor does more than it says",
+    why: "another party than the vendor uses the key, or the vendor does more than it declared",
     fix: "ask the vendor; if it is not the vendor, rotate the key now: `keyround rotate VENDOR --force`",
     references: &[UNIQUE],
 };
@@ -95,7 +95,7 @@ pub static CONSOLE_PASSWORD: Rule = Rule {
     code: "KR105",
     severity: Medium,
     title: "a vendor's user has a console password",
-    why: "programs do not sign in to the console; a password is one more way in, and nobody rotates it",
+    why: "programs do not sign in to the console; a password is one more credential, and it is not rotated",
     fix: "aws iam delete-login-profile --user-name NAME",
     references: &[Fsbp("IAM.5"), UNIQUE],
 };
@@ -104,7 +104,7 @@ pub static ROOT_KEYS: Rule = Rule {
     code: "KR201",
     severity: Critical,
     title: "root has access keys",
-    why: "no policy holds root back: whoever has such a key owns the account and all that is in it",
+    why: "no policy limits root: a holder of such a key controls the whole account",
     fix: "sign in as root, look under Security credentials when each key was last used, deactivate it, then delete it",
     references: &[
         Cis { v7: Some("2.4"), v6: Some("2.3") },
@@ -117,7 +117,7 @@ pub static ROOT_USED: Rule = Rule {
     code: "KR202",
     severity: High,
     title: "root was used lately",
-    why: "root is for what nobody else can do; whoever uses it day by day exposes it day by day",
+    why: "root is for the few tasks that need it; daily use exposes its credentials daily",
     fix: "find out who it was (CloudTrail, userIdentity.type = Root), and give them a user or a role of their own",
     references: &[ThirdParty("AWS Root Account Credentials")],
 };
@@ -153,7 +153,7 @@ pub static TRUSTS_ITSELF: Rule = Rule {
     code: "KR304",
     severity: Medium,
     title: "a vendor's role opens for users of this account",
-    why: "whoever may call sts:AssumeRole in this account can act as the vendor, and CloudTrail shows the vendor",
+    why: "every principal that may call sts:AssumeRole in this account can act as the vendor, and CloudTrail shows the vendor",
     fix: "name the vendor's account alone in Principal: `keyround policy trust NAME`",
     references: &[ROLES],
 };
@@ -170,7 +170,7 @@ pub static EXTERNAL_ID_REUSED: Rule = Rule {
 pub static EXTERNAL_ID_GUESSABLE: Rule = Rule {
     code: "KR306",
     severity: Medium,
-    title: "an external id that somebody else could have thought of",
+    title: "an external id that can be guessed",
     why: "an id that is a name or a number is chosen twice, and then two customers share it",
     fix: "have the vendor make one; if it lets you choose, `keyround policy trust NAME` suggests one",
     references: &[
@@ -183,7 +183,7 @@ pub static WRONG_ACCOUNT: Rule = Rule {
     code: "KR307",
     severity: Critical,
     title: "a vendor's role opens for an account that is not the vendor's",
-    why: "somebody else than the vendor can act in this account",
+    why: "another party than the vendor can act in this account",
     fix: "put the vendor's account into Principal: `keyround policy trust NAME`",
     references: &[ROLES],
 };
@@ -201,7 +201,7 @@ pub static UNKNOWN_ACCOUNT: Rule = Rule {
     code: "KR309",
     severity: Medium,
     title: "a role opens for an account that the configuration does not know",
-    why: "a third party may act in this account, and nobody has written down who that is",
+    why: "a third party may act in this account, and the configuration does not name it",
     fix: "add a [vendor.NAME] with role_arn and vendor_account_id, or an [account.NAME] with its id",
     references: &[ROLES],
 };
@@ -210,7 +210,7 @@ pub static ANY_TOKEN: Rule = Rule {
     code: "KR310",
     severity: High,
     title: "a role opens for every token of an identity provider",
-    why: "whoever has an account with the provider gets such a token: any repository of anybody's",
+    why: "every customer of the provider can get such a token: any repository of any owner",
     fix: "ask for the subject: a condition on PROVIDER:sub that names the organization and the repository",
     references: &[Iam("id_roles_providers_oidc_secure-by-default"), Iam("id_roles_create_for-idp_oidc")],
 };
@@ -228,7 +228,7 @@ pub static NEVER_USED: Rule = Rule {
     code: "KR402",
     severity: Medium,
     title: "an access key was never used",
-    why: "a key that nobody needs can only do harm",
+    why: "an unused key can only do harm",
     fix: "ask its owner, then deactivate it, and later delete it",
     references: &UNUSED,
 };
@@ -237,7 +237,7 @@ pub static IDLE_KEY: Rule = Rule {
     code: "KR403",
     severity: Medium,
     title: "an access key was not used for 45 days",
-    why: "a key that nobody needs can only do harm",
+    why: "an unused key can only do harm",
     fix: "ask its owner, then deactivate it, and later delete it",
     references: &UNUSED,
 };
@@ -264,7 +264,7 @@ pub static NOT_CONFIGURED: Rule = Rule {
     code: "KR406",
     severity: Medium,
     title: "an access key that the configuration does not know",
-    why: "nobody rotates it, and nobody has written down who has it",
+    why: "it is not rotated, and its holder is not on record",
     fix: "add a [vendor.NAME] for it (`keyround init` drafts one), or give its owner a role and delete it",
     references: &[KEYS, UNIQUE],
 };
@@ -273,7 +273,7 @@ pub static EXPIRED: Rule = Rule {
     code: "KR407",
     severity: Medium,
     title: "an access key is Expired",
-    why: "AWS has switched it off, and whoever relied on it is cut off",
+    why: "AWS has disabled it, and its users are cut off",
     fix: "aws iam delete-access-key --user-name USER --access-key-id KEY",
     references: &UNUSED,
 };
@@ -282,7 +282,7 @@ pub static NOT_DECLARED: Rule = Rule {
     code: "KR520",
     severity: High,
     title: "a vendor may do more than it declares",
-    why: "nobody expects the vendor to do it, so nobody notices when somebody does it with its key",
+    why: "the vendor is not expected to do this, so abuse of its key goes unnoticed",
     fix: "attach what `keyround policy vendor NAME` writes in place of it",
     references: &[ThirdParty(
         "IAM Access Policies: it should not permit more than you are expecting it to permit",
@@ -293,7 +293,7 @@ pub static WAYS_TOGETHER: Rule = Rule {
     code: "KR521",
     severity: Critical,
     title: "a vendor's policies together let it gain more rights than they give",
-    why: "no policy alone does it, so nobody sees it who reads them one by one",
+    why: "no single policy grants it, so reading them one by one does not show it",
     fix: "take one of the actions out",
     references: &[Paper("AWS IAM Privilege Escalation: Methods and Mitigation (Rhino Security Labs)")],
 };
@@ -302,8 +302,8 @@ pub static NOT_USED: Rule = Rule {
     code: "KR522",
     severity: Low,
     title: "a vendor may use services that it has not used for 90 days",
-    why: "rights that nobody uses are of use to a thief only",
-    fix: "take the services out; `keyround policy vendor NAME --from used` writes what is used",
+    why: "unused rights only help an attacker",
+    fix: "remove the services; `keyround policy vendor NAME --from used` writes a policy of the used ones",
     references: &[
         Iam("access_policies_access-advisor"),
         ThirdParty("IAM Access Policies: it should not be overly broad"),
@@ -314,7 +314,7 @@ pub static NO_TRAIL: Rule = Rule {
     code: "KR601",
     severity: High,
     title: "no trail records every region",
-    why: "what a thief does in the regions that nobody uses is kept by nobody (unless CloudTrail Lake keeps it)",
+    why: "activity of an attacker in unused regions is not recorded (unless CloudTrail Lake records it)",
     fix: "aws cloudtrail create-trail --name all --s3-bucket-name BUCKET --is-multi-region-trail --enable-log-file-validation && aws cloudtrail start-logging --name all",
     references: &[
         Cis { v7: Some("4.1"), v6: Some("4.1") },
@@ -327,7 +327,7 @@ pub static NOT_LOGGING: Rule = Rule {
     code: "KR602",
     severity: High,
     title: "a trail is switched off",
-    why: "it looks as if somebody kept a record, and nobody does; switching it off is what a thief does first",
+    why: "a trail seems to exist and records nothing; attackers switch trails off first",
     fix: "aws cloudtrail start-logging --name TRAIL",
     references: &[Cis { v7: Some("4.1"), v6: Some("4.1") }, ThirdParty("Amazon CloudTrail")],
 };
@@ -345,7 +345,7 @@ pub static NO_VALIDATION: Rule = Rule {
     code: "KR604",
     severity: Low,
     title: "a trail's files cannot be checked for changes",
-    why: "whoever can write to the bucket can change what is on record, and nobody can tell",
+    why: "a user who can write to the bucket can change the record unnoticed",
     fix: "aws cloudtrail update-trail --name TRAIL --enable-log-file-validation",
     references: &[Cis { v7: Some("4.2"), v6: Some("4.2") }, Fsbp("CloudTrail.4")],
 };
@@ -399,7 +399,7 @@ pub static LONG_AGE: Rule = Rule {
     code: "KR705",
     severity: Low,
     title: "keys of a vendor may grow older than 90 days",
-    why: "90 days is what the benchmarks ask for; longer is a choice, and somebody should have made it",
+    why: "the benchmarks require 90 days; a longer age should be a recorded decision",
     fix: "max_age = \"90d\" in the vendor's section, or a [[waiver]] that says why not",
     references: &[Cis { v7: Some("2.12"), v6: Some("2.13") }, Fsbp("IAM.3"), KEYS],
 };
@@ -408,7 +408,7 @@ pub static NOT_CHECKED: Rule = Rule {
     code: "KR901",
     severity: Medium,
     title: "something could not be checked",
-    why: "what was not read was not judged: no finding about it means nothing",
+    why: "parts that could not be read were not checked: the absence of a finding there proves nothing",
     fix: "grant what `keyround policy rotator --review` writes",
     references: &[Paper("keyround")],
 };
@@ -417,7 +417,7 @@ pub static WAIVER_ENDED: Rule = Rule {
     code: "KR902",
     severity: Medium,
     title: "a waiver has ended",
-    why: "an exception that was accepted for a time stays, unless somebody decides again",
+    why: "an exception that was accepted for a time needs a new decision when it ends",
     fix: "mend the finding, or decide again: a new `until`, with a reason",
     references: &[Paper("keyround")],
 };

@@ -132,7 +132,7 @@ impl Reader {
             other => vec![other],
         };
         if written.is_empty() {
-            self.wrong::<()>(&member.value, "Statement is empty: this policy says nothing");
+            self.wrong::<()>(&member.value, "Statement is empty: this policy has no effect");
         }
         let statements = written.into_iter().filter_map(|value| match value {
             Value::Object(object) => self.statement(object),

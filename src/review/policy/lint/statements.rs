@@ -252,7 +252,7 @@ fn is_known_to_read(left: &Left<'_>) -> bool {
 
 fn what_it_changes(left: &Left<'_>) -> String {
     match left.changes().as_slice() {
-        [] => "actions of which nothing is known, and whose names do not say that they only read".to_owned(),
+        [] => "unknown actions whose names do not start like those of read-only actions".to_owned(),
         names => in_words(names),
     }
 }
