@@ -6,7 +6,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use keyround::core::secret::Secret;
+
 use crate::support::moto::Emulator;
+use crate::support::papers;
 use crate::support::program::Program;
 use crate::support::python;
 use crate::support::vendor::{Answer, Received, Vendor};
@@ -42,6 +45,30 @@ fn received(request: &Received) -> Result<String, String> {
         true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
         false => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
     }
+}
+
+/// Of docs/configuration.md: each command writes a secret that keyround accepts for its purpose.
+#[test]
+fn the_commands_that_make_secrets_make_secrets_that_work() {
+    let made: Vec<String> = papers::block("docs/configuration.md", "make-secrets")
+        .iter()
+        .map(|line| {
+            let ran = Command::new("sh").args(["-c", line]).output().expect("a shell");
+            assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
+            String::from_utf8(ran.stdout).expect("text").trim().to_owned()
+        })
+        .collect();
+    let [hmac, ed25519, seal_key] = &made[..] else { panic!("three commands, not {}", made.len()) };
+    assert!(hmac.starts_with("whsec_") && ed25519.starts_with("whsk_"), "the prefixes");
+    let (emulator, vendor) = (Emulator::start(), Vendor::start());
+    for signing_secret in [hmac, ed25519] {
+        let program = scene(&emulator, &vendor);
+        program.credential("hook", signing_secret);
+        vendor.script([Answer::status(204)]);
+        let shown = program.json(0, &["--format", "json", "webhook", "send-test", "acme"]);
+        assert_eq!(shown["webhooks"][0]["ok"], json!(true), "{shown}");
+    }
+    keyround::adapters::journal::SealKey::from_base64(&Secret::new(seal_key.clone())).expect("a seal key");
 }
 
 #[test]
