@@ -1,10 +1,10 @@
-//! The one way from a template to an address that a request is sent to.
+//! Renders the URL templates of HTTP steps and their token endpoints. No other code turns a template into a URL.
 //!
-//! **Invariant:** scheme, host and port depend on the configuration alone. Host names go out in clear, to name servers
-//! and into sentences, and no vendor's answer may send a key elsewhere.
+//! **Invariant:** the scheme, the host and the port depend only on the configuration. Host names are visible to name
+//! servers and in sentences, and no response of a vendor may direct a key to another host.
 //!
-//! **Invariant:** a value of an answer, or a secret, fills one place of the path or the query. It adds no segment and
-//! no parameter, and leads to no folder above.
+//! **Invariant:** a captured value or a secret fills exactly one place of the path or the query. It adds no segment
+//! and no parameter, and does not lead to a parent folder.
 
 use url::Url;
 
@@ -14,7 +14,7 @@ use crate::adapters::net::target::{self, BadTarget, Plaintext};
 use crate::config::settings::HttpStep;
 use crate::ports::Answer;
 
-/// Renders the address that stands at `place` in the configuration of `step`.
+/// Renders the URL template at `place` in the configuration of `step`, and checks it.
 pub(super) fn render(
     tools: &Tools,
     place: &str,
@@ -42,14 +42,14 @@ pub(super) fn render(
     Ok(target)
 }
 
-/// Where the next page of an answer is. The answer chooses the page, never the host.
+/// Checks the URL of the next page of a response. The response chooses the page, but not the scheme, host or port.
 pub(super) fn next_page(url: &Url, first: &Url, step: &HttpStep) -> Result<Url, BadTarget> {
     let next = target::checked(url.as_str(), Plaintext::from_setting(step.allow_plaintext))?;
     if next.origin() == first.origin() { Ok(next) } else { Err(BadTarget::MovingHost) }
 }
 
-/// What of an address no single value may change: how many segments its path has, the names of its parameters, and
-/// whether it has a fragment.
+/// The parts of a URL that no single value may change: the number of segments of its path, the names of its
+/// parameters, and whether it has a fragment.
 fn shape(url: &Url) -> (usize, Vec<String>, bool) {
     let segments = url.path().split('/').count();
     let names = url.query_pairs().map(|(name, _)| name.into_owned()).collect();

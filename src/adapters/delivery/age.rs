@@ -1,11 +1,11 @@
-//! Encryption to a vendor in the age format, version 1 (age-encryption.org/v1): what `age`, `rage`, `pyrage` and
-//! `age-encryption` open.
+//! Encryption to a recipient in the age format, version 1 (age-encryption.org/v1). `age`, `rage`, `pyrage` and
+//! `age-encryption` can decrypt the files.
 //!
-//! It is written out here, on the one cryptographic library that is linked anyway: the crate of the format's Rust
-//! implementation brings seventy others, among them a translation engine, into a program that holds AWS keys. Only what
-//! is needed is here: one X25519 recipient, and a text of one chunk.
+//! The format is implemented here with the cryptographic library that is linked anyway. The crate of the format's
+//! Rust implementation would bring seventy other crates, among them a translation engine, into a program that holds
+//! AWS keys. Only what is needed is implemented: one X25519 recipient, and a text of one chunk.
 //!
-//! **Invariant:** a file key, an ephemeral key and a nonce are drawn for one text and forgotten.
+//! **Invariant:** the file key, the ephemeral key and the nonce are generated for one text and dropped afterwards.
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
@@ -24,13 +24,15 @@ const VERSION: &str = "age-encryption.org/v1";
 const KEY_BYTES: usize = 32;
 const FILE_KEY_BYTES: usize = 16;
 const PAYLOAD_NONCE_BYTES: usize = 16;
-/// A longer text is cut into chunks, of which this file knows nothing: what is encrypted here is far shorter.
+/// The size of a chunk, in bytes. A longer text would have to be split into chunks, which is not implemented, because
+/// the texts that are encrypted here are far shorter.
 const CHUNK_BYTES: usize = 64 * 1024;
 const ARMOR_COLUMNS: usize = 64;
-/// The nonce of the first chunk, which is also the last.
+/// The nonce of the only chunk: its counter is 0, and its last byte marks the last chunk.
 const ONLY_CHUNK: [u8; NONCE_LEN] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-/// The text could not be encrypted: it is too long, or the recipient's key is one that hides nothing.
+/// The text could not be encrypted: it is too long, or the recipient's key is one with which anybody could decrypt
+/// it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("it cannot be encrypted to its recipient")]
 pub struct NotEncrypted;
@@ -41,7 +43,7 @@ impl From<Unspecified> for NotEncrypted {
     }
 }
 
-/// The text as an age file that only the recipient's identity opens.
+/// Encrypts the text into a binary age file that only the recipient's identity can decrypt.
 ///
 /// # Errors
 ///
@@ -68,7 +70,7 @@ pub fn encrypt(recipient: &Recipient, text: &Secret) -> Result<Vec<u8>, NotEncry
     Ok(file)
 }
 
-/// An age file as text that survives a mail or a terminal.
+/// The age file in ASCII armor, which survives mail and terminals.
 #[must_use]
 pub fn armored(file: &[u8]) -> String {
     let mut text = "-----BEGIN AGE ENCRYPTED FILE-----\n".to_owned();
@@ -83,7 +85,8 @@ pub fn armored(file: &[u8]) -> String {
     text
 }
 
-/// Our ephemeral share, and the file key under the secret that it makes with the recipient's key.
+/// Encrypts the file key to the recipient. Returns our ephemeral public key and the encrypted file key. The wrapping
+/// key is derived from the shared secret of the ephemeral key and the recipient's key.
 fn wrap(
     recipient: &Recipient,
     file_key: &[u8; FILE_KEY_BYTES],
@@ -94,7 +97,7 @@ fn wrap(
         ephemeral.compute_public_key()?.as_ref().try_into().map_err(|_| NotEncrypted)?;
     let salt = [share, *recipient.key()].concat();
     let theirs = UnparsedPublicKey::new(&X25519, recipient.key());
-    // A key of low order would make the same secret for everybody; the library refuses it.
+    // With a key of low order, the shared secret would be the same for everybody. The library refuses such a key.
     let wrapping_key = agree_ephemeral(ephemeral, theirs, NotEncrypted, |shared| {
         derive(&salt, shared, b"age-encryption.org/v1/X25519")
     })?;
@@ -117,7 +120,7 @@ impl KeyType for OfOneKey {
 }
 
 fn seal(key: &[u8; KEY_BYTES], nonce: [u8; NONCE_LEN], text: &[u8]) -> Result<Vec<u8>, NotEncrypted> {
-    // With room for the tag, so that no copy of the text is left behind when it grows.
+    // Reserve room for the tag, so that growing leaves no copy of the text behind.
     let mut sealed = Zeroizing::new(Vec::with_capacity(text.len() + CHACHA20_POLY1305.tag_len()));
     sealed.extend_from_slice(text);
     let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key)?);
@@ -129,7 +132,7 @@ fn seal(key: &[u8; KEY_BYTES], nonce: [u8; NONCE_LEN], text: &[u8]) -> Result<Ve
 mod tests {
     use super::*;
 
-    // That other implementations open it is shown by `tests/it/age_files.rs`.
+    // `tests/it/age_files.rs` shows that other implementations decrypt these files.
 
     fn recipient() -> Recipient {
         let text = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
@@ -163,7 +166,7 @@ mod tests {
         let longest = Secret::new("x".repeat(CHUNK_BYTES));
         assert!(encrypt(&recipient(), &longest).is_ok());
         assert_eq!(encrypt(&recipient(), &Secret::new("x".repeat(CHUNK_BYTES + 1))), Err(NotEncrypted));
-        // The neutral element: whoever saw the file would know the shared secret.
+        // The neutral element: anybody with the file could compute the shared secret.
         let zero = bech32::encode::<bech32::Bech32>(bech32::Hrp::parse_unchecked("age"), &[0; 32]);
         let zero: Recipient = zero.expect("32 bytes").parse().expect("it has the form of one");
         assert_eq!(encrypt(&zero, &Secret::from("canary")), Err(NotEncrypted));

@@ -1,7 +1,8 @@
-//! What a vendor's answer means: three answers, told apart by the status.
+//! What the status of a vendor's response means: accepted, refused or unknown.
 //!
-//! **Invariant:** only a status that says so in HTTP's own words is a refusal. A server error, a
-//! time-out in front of the vendor, or a success of another kind than expected may each have changed something.
+//! **Invariant:** only a status that is a redirect or a client error in HTTP counts as a refusal, and 408 (time-out)
+//! does not. A server error, a time-out of a gateway before the vendor, or another success status than the expected
+//! one may have changed something, so its outcome is unknown.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::core::rotation::{Doubt, Refusal, RefusalCode};
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Fault, Response};
 
-/// Whether the status is one of these; none given: any 2xx.
+/// Checks the status of a response against the accepted ones. If none are given, any 2xx is accepted.
 pub(super) fn accepted(host: &str, response: &Response, statuses: &[u16], now: Timestamp) -> Answer<()> {
     let status = response.status;
     let expected = match statuses {

@@ -1,13 +1,14 @@
-//! One attempt at a delivery: its steps in order, and what it leaves a vendor with that stores a pair as two values.
+//! One attempt at a delivery: it runs the steps in order, and keeps a vendor that stores a pair as two values from
+//! being left with half of it.
 //!
-//! Such a vendor gets the id first. A secret that is refused for certain takes the id back: the old id is known, the old
-//! secret is not. While a write of the secret may have been done, nothing is taken back, and the secret is written
-//! again before anything else.
+//! Such a vendor receives the access key id first. If it then certainly refuses the secret, the old id is written
+//! back, because keyround knows the old id and not the old secret. While a write of the secret may have happened, the
+//! id is not written back, and the next attempt writes the secret as early as [`Attempt::order`] can place it.
 //!
-//! **Invariant:** no value of a pair is written before the vendor has answered the questions that show whether both
-//! values are there to be written.
+//! **Invariant:** while the vendor holds only old values, no value of a pair is written before the vendor has
+//! answered the probe of its preset, which shows above all whether both values can be written.
 //!
-//! **Invariant:** what an attempt says of a pair holds for requests that arrive late, too.
+//! **Invariant:** what an attempt reports of a pair stays true if one of its requests arrives late.
 
 use crate::adapters::delivery::template::{Captured, TemplateContext};
 use crate::adapters::delivery::vendor::{SoFar, Vendor};
@@ -17,37 +18,37 @@ use crate::core::rotation::{Doubt, Half, Halves, Refusal, RefusalCode};
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Fault, Offer};
 
-/// How often one value of a pair is written again at once, where the write got no answer.
+/// How many times a write of one value of a pair is repeated at once if its outcome is unknown.
 const REPEATS: u32 = 2;
 
-/// What became of a step.
+/// How a step ended without a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Taken {
-    /// The vendor accepted it.
+    /// The vendor accepted the step.
     Done,
-    /// It is not for this delivery.
+    /// The condition of the step (`when`) excludes it from this delivery.
     LeftOut,
 }
 
-/// One attempt.
+/// One attempt at a delivery, and what it has changed so far.
 pub(super) struct Attempt<'a> {
     vendor: &'a Vendor,
     offer: &'a Offer,
     secret: &'a Secret,
     so_far: SoFar,
-    /// A step that changes something, and does not write one value of a pair, was accepted.
+    /// The vendor accepted a step that changes something and is not the write of one value of a pair.
     changed: bool,
-    /// A request that may carry the new secret may have left.
+    /// A request that may contain the new secret may have left this machine.
     sent: bool,
     pairs: Vec<Pair>,
 }
 
-/// Two steps that write the values of one pair.
+/// Two steps that write the two values of one pair, by their indices, and what the vendor holds of it.
 struct Pair {
     id: usize,
     secret: usize,
     halves: Halves,
-    /// No write of the new id is without an answer, so none can arrive late.
+    /// Every write of the new id had a known outcome, so none can arrive late.
     id_is_settled: bool,
 }
 
@@ -66,7 +67,7 @@ impl<'a> Attempt<'a> {
         attempt
     }
 
-    /// Takes the steps. Happened only when every one was accepted.
+    /// Runs the steps. Succeeds only if every step was accepted or left out.
     pub(super) async fn run(mut self) -> Answer<()> {
         match self.take_all().await {
             Ok(()) => Ok(()),
@@ -95,7 +96,8 @@ impl<'a> Attempt<'a> {
         pairs
     }
 
-    /// Whether the step is for this delivery, as far as its parameters tell.
+    /// Whether the step belongs to this delivery, judged by its `when` without values that earlier steps will
+    /// capture. A condition that cannot be evaluated yet counts as yes.
     async fn is_wanted(&self, step: &HttpStep) -> bool {
         let Ok(params) = params::read(&self.vendor.tools, step).await else { return true };
         let words = TemplateContext::new(self.offer, Some(self.secret), &params, &Captured::new());
@@ -113,7 +115,8 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Asks what the preset asks before a delivery: above all, whether both values are there to be written.
+    /// Runs the preset's probe before a delivery. Above all, the probe shows whether both values of a pair can be
+    /// written.
     async fn look(&self) -> Answer<()> {
         let mut captured = Captured::new();
         for (number, step) in self.vendor.probe.iter().enumerate() {
@@ -123,8 +126,11 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// The order of the steps. A secret that the vendor lacks while it has the id goes before every other change; what only
-    /// reads and stands before it goes before that, as the secret's step may need it.
+    /// The order in which the steps run. If the vendor holds the new id and not the new secret, it cannot work, so
+    /// the step that writes the secret runs before every other change. Read-only steps that stand before it run
+    /// first, because its request may need what they capture. If a step that changes something also captures a value,
+    /// the write of the secret is only moved directly before the write of its id, and only if no step from that write
+    /// to its own captures anything.
     fn order(&self) -> Vec<usize> {
         let steps = &self.vendor.steps;
         let mut order: Vec<usize> = (0..steps.len()).collect();
@@ -166,7 +172,7 @@ impl<'a> Attempt<'a> {
             }
             Err(fault) => {
                 self.sent |= changes && may_have_left(&fault);
-                // Without an answer to a question, nothing has changed.
+                // A read-only request changes nothing, so its unknown outcome leaves no doubt about the delivery.
                 return Err(if changes { fault } else { unanswered_question(fault) });
             }
         }
@@ -177,7 +183,8 @@ impl<'a> Attempt<'a> {
         self.vendor.take(&self.vendor.steps[index], index + 1, offer, self.secret, &mut self.so_far).await
     }
 
-    /// Sends a request, and again at once while it gets no answer. The flag says whether one of them got none.
+    /// Sends a request, and repeats it at once, at most [`REPEATS`] times, while its outcome is unknown. The flag
+    /// says whether the outcome of any of these sends is unknown.
     async fn send_until_answered(&mut self, index: usize, offer: &Offer) -> (Answer<Taken>, bool) {
         let mut done = self.send(index, offer).await;
         let mut in_doubt = matches!(done, Err(Fault::Unknown(_)));
@@ -191,7 +198,7 @@ impl<'a> Attempt<'a> {
         (done, in_doubt)
     }
 
-    /// Writes one value of a pair.
+    /// Writes one value of a pair, and records what the vendor holds afterwards.
     async fn write(&mut self, number: usize, value: Writes) -> Answer<()> {
         let pair = &self.pairs[number];
         let (index, before) = match value {
@@ -203,6 +210,7 @@ impl<'a> Attempt<'a> {
             Ok(Taken::LeftOut) => before,
             Ok(Taken::Done) => Half::New,
             Err(Fault::Refused(_)) if !in_doubt => before,
+            // An earlier write of the same value was accepted, so this one cannot change what the vendor holds.
             Err(_) if before == Half::New => Half::New,
             Err(_) => Half::Unknown,
         };
@@ -220,13 +228,14 @@ impl<'a> Attempt<'a> {
         }
         match done {
             Ok(_) => Ok(()),
-            // It answers for its own request, and not for those before it.
+            // The refusal settles only its own request. An earlier one without an answer may still take effect.
             Err(Fault::Refused(refusal)) if in_doubt => Err(doubted(refusal)),
             Err(fault) => Err(fault),
         }
     }
 
-    /// What the whole attempt has come to, when one step of it failed.
+    /// The result of the whole attempt after one of its steps failed. First writes the old id back where the vendor
+    /// certainly holds the new id and the old secret.
     async fn end(&mut self, fault: Fault) -> Fault {
         let mut restored = false;
         for number in 0..self.pairs.len() {
@@ -238,10 +247,11 @@ impl<'a> Attempt<'a> {
         let words = Halves::worst_in_words(&pairs);
         let is_whole = pairs.iter().all(|pair| *pair == Halves::OLD);
         let fault = match fault {
-            // The whole attempt has done nothing, or has undone it.
+            // The whole attempt changed nothing, or its changes were undone.
             Fault::Refused(refusal) if !self.changed && is_whole => {
                 Fault::Refused(Refusal { nothing_sent: !self.sent, ..refusal })
             }
+            // The vendor may hold half of the pair, so the attempt as a whole may have changed something.
             Fault::Refused(refusal) if words.is_some() => doubted(refusal),
             fault => after_a_change(fault),
         };
@@ -258,13 +268,14 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Writes the old id again, where the old secret certainly stands. Whether the vendor holds the old pair now.
+    /// Writes the old id back to a vendor that certainly holds the old secret. Returns whether the vendor certainly
+    /// holds the old pair afterwards.
     async fn take_back(&mut self, number: usize) -> bool {
         let before = Offer { access_key_id: self.offer.old_access_key_id.clone(), ..self.offer.clone() };
         let (done, in_doubt) = self.send_until_answered(self.pairs[number].id, &before).await;
         let pair = &mut self.pairs[number];
         pair.halves.id = match done {
-            // A write of the new id that got no answer may still arrive.
+            // A write of the new id whose outcome is unknown may still arrive after this one.
             Ok(_) if pair.id_is_settled => Half::Old,
             Err(Fault::Refused(_)) if !in_doubt => Half::New,
             Ok(_) | Err(_) => Half::Unknown,
@@ -307,7 +318,8 @@ fn doubted(refusal: Refusal) -> Fault {
     Fault::Unknown(Doubt { sentence, retry_after, pairs, said })
 }
 
-/// A request that only reads has changed nothing, so its lost answer leaves no doubt about the delivery.
+/// Turns an unknown outcome of a read-only request into a refusal. The request changed nothing, so its lost response
+/// leaves no doubt about the delivery.
 fn unanswered_question(fault: Fault) -> Fault {
     match fault {
         Fault::Unknown(Doubt { sentence, retry_after, pairs, said }) => Fault::Refused(Refusal {
@@ -322,8 +334,8 @@ fn unanswered_question(fault: Fault) -> Fault {
     }
 }
 
-/// A refusal says that nothing was done; after an accepted change that is not so. An address that is gone for good
-/// keeps its code all the same: no repeat will find it.
+/// Turns a refusal after an accepted change into an unknown outcome, since a refusal claims that nothing was done. An
+/// address that is gone for good keeps its code, because repeating the request cannot help.
 fn after_a_change(fault: Fault) -> Fault {
     match fault {
         Fault::Refused(refusal) if refusal.code != RefusalCode::VendorGone => {
@@ -333,7 +345,7 @@ fn after_a_change(fault: Fault) -> Fault {
     }
 }
 
-/// Says which step it was, where there are several.
+/// Prefixes the sentence with the number of the step if the recipe has several steps.
 fn in_step(fault: Fault, number: usize, steps: usize) -> Fault {
     if steps == 1 { fault } else { prefixed(fault, &format!("step {number} of {steps}: ")) }
 }

@@ -1,6 +1,6 @@
-//! How a request shows who sends it. Secrets are read when the request is made, and not kept.
+//! The credentials of a request. Secrets are read when the request is made, and not kept.
 //!
-//! **Invariant:** a token is fetched for one request and forgotten with it.
+//! **Invariant:** a token is fetched for one request and dropped with it.
 
 use std::time::Duration;
 
@@ -22,18 +22,18 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Fault, Purpose, RecipePart, Request};
 
-/// A header's lower-case name, and its value.
+/// The name of a header in lower case, and its value.
 pub(super) type Header = (String, Secret);
 
-/// What shows who sends a request.
+/// The credentials of a request.
 pub(super) enum Credentials {
     Nothing,
     Header(Header),
-    /// OAuth 2.0 client credentials, RFC 6749 section 4.4: the request that a token is had with.
+    /// OAuth 2.0 client credentials (RFC 6749, section 4.4): the request that fetches the token.
     Token(Box<(Prepared, Sent)>),
 }
 
-/// What shows who sends the request of `step`. Reads secrets and asks nobody.
+/// Prepares the credentials for the request of `step`. Reads secrets and sends nothing.
 pub(super) async fn credentials(
     tools: &Tools,
     step: &HttpStep,
@@ -76,7 +76,7 @@ pub(super) async fn credentials(
     })
 }
 
-/// A client that asks for a token.
+/// The client credentials grant of OAuth 2.0: the parameters of a token request.
 struct Grant<'a> {
     client_id: Secret,
     client_secret: Secret,
@@ -94,7 +94,7 @@ impl Grant<'_> {
         let mut form = Zeroizing::new(grant(self.scope, self.audience.as_ref().map(Secret::expose)));
         match in_body {
             true => form.push_str(&Zeroizing::new(format!("&client_id={}&client_secret={}", *id, *secret))),
-            // RFC 6749, 2.3.1: the two are form-encoded before they are joined.
+            // RFC 6749, 2.3.1: the id and the secret are form-encoded before they are joined.
             false => headers.push(basic(&id, &secret)),
         }
         Request {
@@ -108,7 +108,7 @@ impl Grant<'_> {
 }
 
 impl Credentials {
-    /// The header itself. A token is asked for now.
+    /// The header that authenticates the request, if there is one. A token is fetched now.
     pub(super) async fn header(
         self,
         tools: &Tools,
@@ -148,7 +148,7 @@ fn form_encoded(text: &str) -> Zeroizing<String> {
     Zeroizing::new(byte_serialize(text.as_bytes()).collect())
 }
 
-/// RFC 6749, 5.1. Without a Debug: it is a secret.
+/// The response of a token endpoint (RFC 6749, 5.1). It has no `Debug`, because it contains a secret.
 #[derive(Deserialize)]
 struct Token {
     access_token: String,
@@ -179,13 +179,15 @@ async fn fetch_token(
     }
 }
 
-/// A doubt about a token is none about the key: that was not sent.
+/// Turns an unknown outcome of a token request into a refusal: the new key was not sent, so there is no doubt about
+/// it.
 fn nothing_was_delivered(fault: Fault) -> Fault {
     let (code, sentence, retry_after, said) = match fault {
         Fault::Refused(refusal) => (refusal.code, refusal.sentence, refusal.retry_after, refusal.said),
         Fault::Unknown(doubt) => (RefusalCode::NotSent, doubt.sentence, doubt.retry_after, doubt.said),
     };
-    // A token server that is gone is a mistake in the recipe, not word from the vendor.
+    // A token endpoint that is gone is a mistake in the recipe, and does not mean that the vendor's own endpoint is
+    // gone.
     let code = if code == RefusalCode::VendorGone { RefusalCode::VendorRefused } else { code };
     let sentence = format!("no token was had, so nothing was sent: {sentence}");
     Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false, pairs: Vec::new(), said })

@@ -1,4 +1,5 @@
-//! What a request carries: a text, a JSON document, a form, or a document of the vendor's own with some of it replaced.
+//! The body of a request: a text, a JSON document, a form, or a captured document of the vendor with some members
+//! replaced.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +14,14 @@ use crate::core::rotation::RefusalCode;
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Fault};
 
-/// A table with this one key stands for what its template comes out as: a number, a list, an object.
+/// An object with this single key is replaced by the JSON that its template renders to, such as a number, a list or
+/// an object.
 const RAW: &str = "$json";
 
-/// The text and its type.
+/// The body and its content type. Both are `None` if the request has no body; the type is `None` for plain text.
 pub(super) type BodyAndType = (Option<Secret>, Option<&'static str>);
 
-/// Renders the body of a request.
+/// Renders the body of a request. Refuses one that would write a masked value back to the vendor.
 pub(super) fn body(
     tools: &Tools,
     body: &Body,
@@ -34,7 +36,8 @@ pub(super) fn body(
     Ok(real)
 }
 
-/// Refuses texts that hold a value which the vendor masks in an answer. `make` makes them from these words and captures.
+/// Refuses to send texts that contain a value which the vendor masked in an earlier response. `make` renders the
+/// texts from the given variables and captured values, in which each masked value is replaced by a mark.
 pub(super) fn refuse_masks(
     words: &TemplateContext,
     captured: &Captured,
@@ -49,7 +52,7 @@ pub(super) fn refuse_masks(
             format!("the vendor masks a value of {what} that would have been written back; nothing was sent");
         Err(Fault::refused(RefusalCode::Misconfigured, sentence))
     };
-    // A template that only fails with the mark in it does something with the masked value.
+    // A template that fails only because of the mark makes use of the masked value.
     let Ok(texts) = make(&words, &marked) else { return refused("an earlier answer") };
     let holds = |name: &&String| {
         let mark = masks::mark(name);
@@ -87,7 +90,7 @@ fn put(to: &mut SecretBuffer, text: &str) -> Answer<()> {
     }
 }
 
-/// Writes a document whose strings are templates. A rendered string stays one string, whatever is in it.
+/// Writes a JSON document whose strings are templates. A rendered string stays one JSON string, whatever it contains.
 pub(super) fn write_json(
     tools: &Tools,
     value: &Value,
@@ -153,7 +156,7 @@ fn write_form(
     Ok(())
 }
 
-/// The vendor's document as it is to be from now on.
+/// The captured document of the vendor, with the members of `set` replaced and those of `remove` taken out.
 fn edited(
     tools: &Tools,
     name: &str,
@@ -178,13 +181,14 @@ fn edited(
     Ok(document)
 }
 
-/// The parent's pointer, and the unescaped last step.
+/// The JSON pointer of the parent, and the unescaped last step.
 fn parent(pointer: &str) -> (&str, String) {
     let (parent, last) = pointer.rsplit_once('/').unwrap_or(("", pointer));
     (parent, last.replace("~1", "/").replace("~0", "~"))
 }
 
-/// An item of a list is emptied, so that its neighbours stay where they are.
+/// Removes the value at a JSON pointer. An item of a list is set to null, so that the other items keep their
+/// positions.
 fn take_out(document: &mut Value, pointer: &str) {
     let (parent, last) = parent(pointer);
     match document.pointer_mut(parent) {

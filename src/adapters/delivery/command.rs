@@ -1,9 +1,10 @@
-//! `kind = "command"`: a program on this machine that knows how a vendor is given a key, or asked for it.
+//! `kind = "command"`: a program on this machine that delivers a key to a vendor, or asks the vendor for its key.
 //!
-//! It finds the message as JSON on its standard input. Its exit code is its answer, and its output may say more.
+//! The program receives the message as JSON on its standard input. Its exit code is the result, and its standard
+//! output may contain values to compare or to capture.
 //!
-//! **Invariant:** the pair is in no argument and in no variable. What the program wrote to its standard error is logged
-//! only when nothing of a secret is in it.
+//! **Invariant:** the pair is in no argument and in no environment variable. The program's standard error is logged
+//! only if it contains no part of a secret.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -17,19 +18,20 @@ use crate::core::rotation::{RefusalCode, Verification};
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Fault, Finished, Offer, Program, Purpose, RecipePart};
 
-/// Done.
+/// The exit code for success.
 const ACCEPTED: i32 = 0;
-/// Refused, and certainly nothing was done. A number that no shell and no well-known tool ends with by itself: every
-/// other end, also that of a script that broke half-way, may have done something.
+/// The exit code for a refusal, which means that certainly nothing was done. No shell and no well-known tool ends
+/// with this number by itself. Every other end may have done something, also that of a script that failed half-way.
 pub const REFUSED: i32 = 113;
-/// Of what a program complains, its last lines say the most.
+/// The maximum number of characters of the standard error that are logged. The end is kept, because the last lines
+/// explain the most.
 const COMPLAINT_CHARS_MAX: usize = 500;
-/// A text that shares this many characters in a row with a secret holds a part of it.
+/// A text that has this many consecutive characters in common with a secret is treated as containing a part of it.
 const SHARED_CHARS: usize = 10;
-/// What is shorter is no secret, but the number of a site or a version.
+/// A shorter captured value is not treated as a secret. It is more likely the number of a site or of a version.
 const SECRET_CHARS_MIN: usize = 8;
 
-/// Runs step `number`, and keeps what is to be captured of its output.
+/// Runs step `number`, from 1, and captures the values that the step names from the program's output.
 pub(super) async fn deliver(
     tools: &Tools,
     step: &CommandStep,
@@ -59,7 +61,7 @@ pub(super) async fn deliver(
     said.capture(step, captured)
 }
 
-/// Asks a program which key is in force.
+/// Runs a program that asks the vendor which key is in force.
 pub(super) async fn verify(
     tools: &Tools,
     step: &CommandStep,
@@ -88,7 +90,7 @@ pub(super) async fn verify(
     }
 }
 
-/// The program as sentences name it.
+/// The name of the program in sentences: the last part of its path.
 pub(super) fn named(step: &CommandStep) -> &str {
     let path = step.argv.first().map_or("", String::as_str);
     path.rsplit('/').next().unwrap_or(path)
@@ -118,7 +120,8 @@ async fn run(
     }
 }
 
-/// What a program complained of is the operator's to read, and may be anything.
+/// Logs the standard error of a program for the operator. If it contains a part of a secret, only that fact is
+/// logged.
 fn pass_on(name: &str, purpose: &Purpose, complaint: &Secret, secrets: &[&Secret]) {
     let text = complaint.expose().trim();
     if text.is_empty() {
@@ -133,12 +136,13 @@ fn pass_on(name: &str, purpose: &Purpose, complaint: &Secret, secrets: &[&Secret
     tracing::info!(vendor.name = %vendor, "{name} wrote to its standard error: {:?}", &text[start..]);
 }
 
-/// Whether a piece of the secret stands in the text, as it is or in base64.
+/// Whether the text contains a part of the secret, unencoded or in base64.
 fn shares_a_part(text: &str, secret: &Secret) -> bool {
     if secret.expose().len() < SECRET_CHARS_MIN {
         return false;
     }
-    // Base64 of a text that the secret is a part of depends on where in it the secret begins.
+    // The base64 form of a secret inside a longer text depends on its offset modulo 3, so all three forms are
+    // searched for.
     let forms =
         ["", "-", "--"].map(|before| Secret::new(BASE64.encode(format!("{before}{}", secret.expose()))));
     let exact = std::iter::once(secret.expose());
@@ -146,7 +150,7 @@ fn shares_a_part(text: &str, secret: &Secret) -> bool {
     pieces.any(|piece| text.contains(piece))
 }
 
-/// All pieces of a text that are long enough to count; a text that is shorter is one piece.
+/// All pieces of [`SHARED_CHARS`] bytes of a text. A shorter text is one piece.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let whole = (text.len() < SHARED_CHARS).then_some(text);
     let windows =
@@ -154,7 +158,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     whole.into_iter().chain(windows)
 }
 
-/// A program that ended well.
+/// The result of a program that ended with exit code 0.
 struct Said {
     end: String,
     output: Secret,

@@ -1,8 +1,10 @@
-//! `kind = "secrets-manager"` and `kind = "ssm"`: the pair is put where the vendor fetches it.
+//! `kind = "secrets-manager"` and `kind = "ssm"`: the pair is written to a place at AWS from which the vendor reads
+//! it.
 //!
-//! **Invariant:** members of a document that the recipe does not name stay as they are written, to the byte.
+//! **Invariant:** the values of document members that the recipe does not name are kept byte for byte.
 //!
-//! **Invariant:** what stands there already is not written again, so that a repeat makes no new version.
+//! **Invariant:** a repeat makes no new version. A value that is already in place is not written again, or is written
+//! under the idempotency token of the first attempt.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +20,7 @@ use crate::core::rotation::{Refusal, RefusalCode};
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Fault, Offer, Purpose, RecipePart, Reference};
 
-/// Puts the pair there, and gives what leads to it.
+/// Writes the pair to its place, and returns the reference under which it can be read.
 pub(super) async fn put(
     tools: &Tools,
     step: &DropOffStep,
@@ -45,7 +47,7 @@ pub(super) async fn put(
     Ok(reference)
 }
 
-/// Whether the text can be made: the place is read, and nothing is written.
+/// Checks that the value can be made. Reads the place and writes nothing.
 pub(super) async fn look(
     tools: &Tools,
     step: &DropOffStep,
@@ -63,13 +65,14 @@ fn purpose(offer: &Offer, number: usize) -> Purpose {
 }
 
 enum Prepared {
-    /// What is to be put there stands there.
+    /// The place already contains the value.
     There(Reference),
-    /// This is to be written, in place of the version of that id where that matters.
+    /// The value must be written. `instead_of` is the id of the version that it replaces, or empty if that does not
+    /// matter.
     ToWrite { text: Secret, instead_of: String },
 }
 
-/// The whole value, where the step does not say members of it.
+/// The whole value, if the step gives one. `None` if the step only sets members of a document.
 fn whole(tools: &Tools, step: &DropOffStep, words: &TemplateContext) -> Answer<Option<Secret>> {
     Ok(match &step.content {
         Content::Text(source) => Some(tools.render("the body", source, words)?),
@@ -89,7 +92,8 @@ async fn prepared(
     words: &TemplateContext,
 ) -> Answer<Prepared> {
     let whole = whole(tools, step, words)?;
-    // Secrets Manager knows a repeat by its token; so all of a secret can be written without the right to read it.
+    // Secrets Manager recognizes a repeat by its token. So a whole value is written without reading the old one, and
+    // the rotator does not need the permission to read it.
     if let (Some(text), Vault::SecretsManager { .. }) = (&whole, &step.place.vault) {
         return Ok(Prepared::ToWrite { text: text.clone(), instead_of: String::new() });
     }
@@ -119,7 +123,7 @@ fn rendered(
     fields.iter().map(one).collect()
 }
 
-/// A doubt about what stands there is none about the key: that was not sent.
+/// Turns an unknown outcome of a read into a refusal: the new key was not sent, so there is no doubt about it.
 fn nothing_was_put(fault: Fault) -> Fault {
     match fault {
         Fault::Refused(_) => fault,
@@ -134,8 +138,8 @@ fn nothing_was_put(fault: Fault) -> Fault {
     }
 }
 
-/// The same for every attempt that would write the same: what goes into it is the rotation, the delivery, the recipe,
-/// and the version that is replaced; nothing secret.
+/// The idempotency token of a write. It is the same for every attempt that writes the same value: it depends on the
+/// rotation, the delivery, the recipe and the replaced version, and on nothing secret.
 fn token(step: &DropOffStep, number: usize, offer: &Offer, instead_of: &str) -> String {
     let Offer { rotation, round, access_key_id, .. } = offer;
     let recipe = format!("{:?}", step.content);
@@ -143,7 +147,7 @@ fn token(step: &DropOffStep, number: usize, offer: &Offer, instead_of: &str) -> 
     uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, what.as_bytes()).to_string()
 }
 
-/// Why a document cannot be changed. Follows the name of its place; quotes nothing of it.
+/// Why a document cannot be changed. The message follows the name of its place, and quotes nothing from the document.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 enum BadDocument {
     #[error(
@@ -154,7 +158,7 @@ enum BadDocument {
     TooLong,
 }
 
-/// The document with these members in place of its own; `None`: it has them already.
+/// The document with these members set. `None` if it already has them.
 fn changed(document: &Secret, wanted: &BTreeMap<String, Secret>) -> Result<Option<Secret>, BadDocument> {
     let Ok(Members(members)) = serde_json::from_str(document.expose()) else {
         return Err(BadDocument::NoObject);
@@ -206,7 +210,7 @@ fn quoted(text: &Secret) -> Option<Secret> {
     Some(out.into_secret())
 }
 
-/// The members of an object, in order and as they are written. The values are not copied.
+/// The members of a JSON object, in order. The values are borrowed as they are written, and not copied.
 struct Members<'d>(Vec<(String, &'d RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -258,7 +262,7 @@ mod tests {
         );
         check(r#"{"z":1}"#, &[("b", "2"), ("a", "1")], Ok(Some(r#"{"z":1,"a":"1","b":"2"}"#)));
         check("{}", &[("a", "1")], Ok(Some(r#"{"a":"1"}"#)));
-        // A name that stands twice is changed twice: whichever its reader takes, it is the new value.
+        // A name that occurs twice is changed twice, so that every reader finds the new value.
         check(r#"{"a":"1","a":"0"}"#, &[("a", "1")], Ok(Some(r#"{"a":"1","a":"1"}"#)));
     }
 

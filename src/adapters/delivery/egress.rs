@@ -1,14 +1,16 @@
-//! The way out: HTTP/1.1 over rustls, one request at a time, as it was given.
+//! The egress to vendors and sinks: HTTP/1.1 over rustls, which sends each request once and unchanged.
 //!
-//! No redirects, no cookies, no retries, no decompression. The standard proxy variables (`HTTPS_PROXY`, `NO_PROXY`
-//! and kin) are honoured, but never for a loopback address: plain text meant for this machine must not leave it.
+//! It follows no redirect, keeps no cookies, does not retry and does not decompress. It honours the standard proxy
+//! variables (`HTTPS_PROXY`, `NO_PROXY` and the like), but never for a loopback address: plain text for this machine
+//! must not leave it.
 //!
-//! The HTTP library and TLS copy a request while they send it, and do not wipe their copies; they live as long as the
-//! exchange does.
+//! The HTTP library and the TLS library copy a request while they send it, and do not wipe their copies. The copies
+//! live as long as the exchange.
 //!
-//! **Invariant:** an error of the HTTP library is never shown, since it names the address; sentences name the host.
+//! **Invariant:** errors of the HTTP library are never shown, because they contain the URL. Sentences name only the
+//! host.
 //!
-//! **Invariant:** no more of an answer is read than [`ANSWER_BYTES_MAX`], however much is sent.
+//! **Invariant:** at most [`ANSWER_BYTES_MAX`] of the body of a response are read, however much is sent.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -36,36 +38,40 @@ use crate::adapters::delivery::secret_buffer::ANSWER_BYTES_MAX;
 
 const USER_AGENT: &str = concat!("keyround/", env!("CARGO_PKG_VERSION"));
 
-/// For the name, the connection and TLS together. A host that is up answers in well under a second.
+/// The time limit for name resolution, connection and TLS handshake together. A host that is up needs well under a
+/// second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Shorter than servers and their load balancers keep a connection, so that one that is about to close is not reused.
+/// How long an unused connection is kept. Servers and load balancers keep connections longer than this, so a
+/// connection that the other side is about to close is not reused.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// More than any vendor's answer has; a server cannot make us hold a million.
+/// The maximum number of headers in a response. No vendor sends as many; the bound keeps a server from filling our
+/// memory.
 const HEADERS_MAX: usize = 100;
 
-/// The HTTP client could not be made.
+/// The HTTP client could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
-    /// No TLS.
+    /// TLS could not be set up.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-    /// No client.
+    /// The HTTP library could not build the client.
     #[error("the HTTP client cannot be set up")]
     Http(#[from] reqwest::Error),
 }
 
-/// HTTPS to vendors, and plain HTTP where it was checked to be allowed.
+/// Sends HTTPS requests to vendors and sinks, and plain HTTP ones where an earlier check allowed it.
 pub struct HttpsEgress {
     outward: Client,
-    /// For loopback: past any proxy.
+    /// The client for loopback addresses, which ignores proxies.
     inward: Client,
     reach: Reach,
 }
 
 impl HttpsEgress {
-    /// Trusts the certificate authorities of this machine; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+    /// Trusts the certificate authorities of this machine, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR` if these
+    /// are set.
     ///
     /// # Errors
     ///
@@ -151,6 +157,7 @@ impl HttpsEgress {
             let bad = || misconfigured(format!("the header {name} cannot be sent"));
             let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
             let mut value = HeaderValue::from_str(value.expose()).map_err(|_| bad())?;
+            // Keeps the value out of the debug output of the HTTP library.
             value.set_sensitive(true);
             headers.append(header, value);
         }
@@ -170,8 +177,8 @@ fn host(url: &str) -> Answer<String> {
     parsed(url).map(|url| target::host_of(&url))
 }
 
-/// The answer, as far as it goes. A body that is too long or breaks off is cut there: the status has been said, and
-/// whoever needs the body finds that it is not whole.
+/// Reads the response. A body that is too long or breaks off is truncated and not an error: the status is already
+/// known, and a caller that needs the body finds that it is incomplete.
 async fn read(mut answer: reqwest::Response) -> Response {
     let status = answer.status().as_u16();
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
@@ -187,7 +194,8 @@ async fn read(mut answer: reqwest::Response) -> Response {
     Response { status, headers, body: body.into_secret() }
 }
 
-/// Without a connection nothing was sent; after that, anything may have been read.
+/// Turns an error of the HTTP library into a fault. Before a connection exists, nothing was sent, so the fault is a
+/// refusal. After that the server may have read the request, so the outcome is unknown.
 fn fault(host: &str, error: &reqwest::Error, timeout: Duration) -> Fault {
     if error.is_builder() {
         return misconfigured("the request cannot be made");
@@ -213,7 +221,8 @@ pub(super) fn not_sent(sentence: impl Into<String>) -> Fault {
     Fault::refused(RefusalCode::NotSent, sentence)
 }
 
-/// What an error was made of, down to the first cause. The `source` of an `io::Error` passes over the error in it.
+/// The chain of causes of an error. `io::Error::source` skips the error that the `io::Error` contains, so that one is
+/// visited explicitly.
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |&error| {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -225,7 +234,7 @@ fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// Whether there was a connection, and then none: the other side hung up on the TLS handshake.
+/// Whether the connection was closed or reset after it was established, that is, during the TLS handshake.
 fn broke_off(error: &reqwest::Error) -> bool {
     let mut kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
     kinds.any(|kind| {
@@ -245,7 +254,7 @@ pub(super) fn unconnected(host: &str) -> String {
     format!("{host} cannot be connected to; check the url, and whether a firewall lets this machine out")
 }
 
-/// No connection, or no TLS in it.
+/// The sentence for a host that did not answer in time while connecting or during the TLS handshake.
 pub(super) fn silent(host: &str, waited: Duration) -> String {
     let waited = in_words(waited);
     format!(
@@ -253,7 +262,7 @@ pub(super) fn silent(host: &str, waited: Duration) -> String {
     )
 }
 
-/// Why TLS with this host came to nothing, and what to do about it.
+/// The sentence for a failed TLS handshake: why it failed, and what to do about it.
 pub(super) fn untrusted(host: &str, error: &rustls::Error) -> String {
     use CertificateError as Bad;
     let rustls::Error::InvalidCertificate(bad) = error else {

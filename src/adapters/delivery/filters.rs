@@ -1,4 +1,4 @@
-//! The filters that templates have beside those of the template language.
+//! The filters for templates, in addition to those of minijinja.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crypto_box::aead::OsRng;
 use minijinja::{Environment, Error, ErrorKind};
 use zeroize::Zeroizing;
 
-/// Adds them.
+/// Adds the filters to the engine.
 pub(super) fn add(engine: &mut Environment<'static>) {
     engine.add_filter("urlencode", |text: Cow<'_, str>| urlencode(&text));
     engine.add_filter("b64encode", |text: &str| BASE64.encode(text));
@@ -19,7 +19,8 @@ pub(super) fn add(engine: &mut Environment<'static>) {
     engine.add_filter("ses_smtp_password", |secret: &str, region: &str| ses_smtp_password(secret, region));
 }
 
-/// Adds filters of the same names that leave a text as it is, so that a mark in it can be found.
+/// Adds filters of the same names that return their input unchanged, so that the mark of a masked value can be found
+/// in the rendered text.
 pub(super) fn add_showing(engine: &mut Environment<'static>) {
     for filter in ["urlencode", "b64encode", "b64decode"] {
         engine.add_filter(filter, |text: String| text);
@@ -29,7 +30,7 @@ pub(super) fn add_showing(engine: &mut Environment<'static>) {
     }
 }
 
-/// Percent-encodes all but RFC 3986's unreserved characters, so that the value fits anywhere in a URL.
+/// Percent-encodes all characters but the unreserved ones of RFC 3986, so that the value fits anywhere in a URL.
 fn urlencode(text: &str) -> String {
     let encode = |byte: u8| match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
         true => char::from(byte).to_string(),
@@ -43,7 +44,7 @@ fn b64decode(text: &str) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| invalid("not text"))
 }
 
-/// libsodium's `crypto_box_seal`, as GitHub and others ask for it: only the owner of the public key can open it.
+/// libsodium's `crypto_box_seal`, which GitHub and others require: only the owner of the public key can decrypt it.
 fn sealed_box(text: &str, public_key: &str) -> Result<String, Error> {
     let key = BASE64.decode(public_key.trim()).map_err(|_| invalid("not base64"))?;
     let key = PublicKey::from_slice(&key).map_err(|_| invalid("not a public key of 32 bytes"))?;
@@ -51,8 +52,8 @@ fn sealed_box(text: &str, public_key: &str) -> Result<String, Error> {
     Ok(BASE64.encode(sealed))
 }
 
-/// The password of Amazon SES's SMTP interface in this region: Signature Version 4 of a fixed message with a fixed date
-/// (SES Developer Guide, "Obtaining Amazon SES SMTP credentials").
+/// The password for Amazon SES's SMTP interface in this region: Signature Version 4 of a fixed message with a fixed
+/// date (SES Developer Guide, "Obtaining Amazon SES SMTP credentials").
 fn ses_smtp_password(secret: &str, region: &str) -> String {
     const VERSION: u8 = 4;
     let first = Zeroizing::new(format!("AWS4{secret}").into_bytes());
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn an_smtp_password_is_the_one_that_amazon_ses_expects() {
-        // The vectors of terraform-provider-aws, which Python's hmac confirms.
+        // The test vectors of terraform-provider-aws, confirmed with Python's hmac module.
         for (region, password) in [
             ("eu-central-1", "BMXhUYlu5Z3gSXVQORxlVa7XPaz91aGWdfHxvkOZdWZ2"),
             ("us-west-1", "BH+jbMzper5WwlwUar9E1ySBqHa9whi0GPo+sJ0mVYJj"),

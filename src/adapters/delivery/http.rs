@@ -1,7 +1,7 @@
-//! `kind = "http"`, and `verify`: one request, made from templates, and what its answer must say.
+//! `kind = "http"`, and `verify`: one request made from templates, and the response that it requires.
 //!
-//! **Invariant:** what was rendered is checked again before it is sent: the address, and that no header has a line
-//! break in it.
+//! **Invariant:** rendered values are checked again before they are sent: the address must be allowed, and no header
+//! may contain a line break.
 
 use url::Url;
 
@@ -18,10 +18,10 @@ use crate::core::rotation::{RefusalCode, Verification};
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Fault, Offer, Purpose, RecipePart, Request, Response};
 
-/// Headers that say where a message ends. Set by hand, they would smuggle a second one.
+/// Headers that mark where a message ends. A recipe that set one could smuggle a second request into the connection.
 const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
-/// Sends step `number` and keeps what is to be captured of its answer.
+/// Sends step `number`, from 1, and keeps the values of its response that the recipe captures.
 pub(super) async fn send(
     tools: &Tools,
     step: &HttpStep,
@@ -41,10 +41,11 @@ pub(super) async fn send(
     );
     let fault = match asked.finding(tools, step, captured) {
         Ok(Finding::AsExpected) => return Ok(Taken::Done),
-        // One value of a pair may have been written all the same, and the other depends on that.
+        // One value of a pair may have been written all the same, and the write of the other value depends on that.
         Ok(Finding::Differs { held: _, sentence }) if step.writes.is_some() => Fault::unknown(sentence),
         Ok(Finding::Differs { held: _, sentence }) => Fault::refused(RefusalCode::VendorRefused, sentence),
-        // The vendor did what it was asked for, or did not: a template of ours says nothing of that.
+        // The vendor has already processed the request. A mistake in our own template does not tell whether it
+        // accepted it.
         Err(fault) if step.changes && is_misconfigured(&fault) => Fault::unknown(fault.sentence()),
         Err(fault) => fault,
     };
@@ -55,7 +56,8 @@ fn is_misconfigured(fault: &Fault) -> bool {
     matches!(fault, Fault::Refused(refusal) if refusal.code == RefusalCode::Misconfigured)
 }
 
-/// Asks the vendor which key is in force. Where the question is not for this delivery, it has only been accepted.
+/// Asks the vendor which key is in force. If the step's `when` excludes it from this delivery, the result is only
+/// `Acceptance`: the vendor was not asked.
 pub(super) async fn verify(
     tools: &Tools,
     step: &HttpStep,
@@ -87,7 +89,8 @@ pub(super) async fn verify(
     Err(asked.with_answer(Fault::refused(RefusalCode::NotInForce, sentence)))
 }
 
-/// Sends a request that changes nothing; gives the host that answered as it should.
+/// Sends a probe, which changes nothing. Returns the host if its response is as expected, or `None` if `when`
+/// excludes the step.
 pub(super) async fn probe(
     tools: &Tools,
     step: &HttpStep,
@@ -107,7 +110,7 @@ pub(super) async fn probe(
     }
 }
 
-/// A step that was answered, with a status that is a yes.
+/// A step that was sent and answered with an accepted status.
 struct Asked {
     answered: Answered,
     words: TemplateContext,
@@ -125,7 +128,7 @@ impl Asked {
     }
 }
 
-/// Keeps what is to be captured, and says whether the answer is the one that was hoped for.
+/// Compares the response with what the step expects, and captures values from it if it is as expected.
 fn finding(
     tools: &Tools,
     step: &HttpStep,
@@ -138,7 +141,8 @@ fn finding(
     if let Finding::Differs { .. } = found {
         return Ok(found);
     }
-    // An answer that is no yes may not have what is to be kept, and then the recipe's own words say more.
+    // Judge before capturing: a rejection may lack the values to capture, and then the recipe's own sentence explains
+    // more than a missing value does.
     let judged = answered.judged(tools, step, words)?;
     if let Finding::AsExpected = judged {
         answered.capture(tools, step, words, captured)?;
@@ -146,8 +150,8 @@ fn finding(
     Ok(judged)
 }
 
-/// Holds the `sample` of a step against what it expects of an answer, and captures from it what the next steps need.
-/// `None`: it has no sample.
+/// Checks the `sample` of a step against what the step expects of a response, and captures from it the values that
+/// later steps need. `None` if the step has no sample.
 pub(super) fn try_sample(
     tools: &Tools,
     step: &HttpStep,
@@ -158,7 +162,7 @@ pub(super) fn try_sample(
     Some(hold_sample(tools, step, sample, words, captured))
 }
 
-/// The sample with the names of its members rendered: a parameter may say them.
+/// The sample with the names of its members rendered, because a name may contain a parameter.
 fn named(tools: &Tools, sample: &serde_json::Value, words: &TemplateContext) -> Answer<serde_json::Value> {
     use serde_json::Value as Json;
     Ok(match sample {
@@ -201,7 +205,7 @@ fn hold_sample(
     }
 }
 
-/// `None`: the step is not for this delivery.
+/// Makes the request of a step, sends it, and reads all pages of the response. `None` if `when` excludes the step.
 async fn ask(
     tools: &Tools,
     step: &HttpStep,
@@ -241,7 +245,8 @@ async fn ask(
     Ok(Some(Asked { answered, words, equals, sent }))
 }
 
-/// Whether the step is to be taken at all.
+/// Whether the step runs in this delivery: its `when` is missing, or renders to something other than an empty text or
+/// `false`.
 pub(super) fn wanted(tools: &Tools, step: &HttpStep, words: &TemplateContext) -> Answer<bool> {
     let Some(source) = &step.when else { return Ok(true) };
     let said = tools.render("when", source, words)?;
@@ -258,7 +263,7 @@ async fn send_one(
     tools.egress.send(purpose, request.ready).await
 }
 
-/// What the pages after the first are read with.
+/// What is needed to read the pages of a response after the first.
 struct Reading<'a> {
     tools: &'a Tools,
     step: &'a HttpStep,
@@ -270,8 +275,8 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads the pages that follow, up to the bound of the recipe. All of them: a second match on a later page must not
-    /// be passed over.
+    /// Reads the following pages, up to the bound of the recipe. It reads all of them, because a second match on a
+    /// later page must not be missed.
     async fn rest(&self, answered: &mut Answered, first: &Url, pages: &Pages) -> Answer<()> {
         let mut here = first.clone();
         while let Some(next) = next_page(answered, &here, first, &pages.next, self.step)? {
@@ -291,7 +296,7 @@ impl Reading<'_> {
     }
 }
 
-/// Where the page after this one is. A vendor's answer chooses the page, never the host.
+/// The address of the page after this one, if there is one. The response chooses the page, but never the host.
 fn next_page(
     answered: &Answered,
     here: &Url,
@@ -322,7 +327,7 @@ fn with_parameter(url: &Url, name: &str, value: &str) -> Url {
     next
 }
 
-/// The request, without what shows who sends it. Sends nothing.
+/// Builds the request without its credentials. Sends nothing.
 pub(super) fn request(
     tools: &Tools,
     step: &HttpStep,
@@ -335,7 +340,7 @@ pub(super) fn request(
         let value = tools.render(&format!("the header {name}"), value, words)?;
         add_header(&mut headers, Some((name.to_ascii_lowercase(), value)))?;
     }
-    // A header without a value is one that was not wanted.
+    // A recipe leaves an optional header out by rendering it to an empty value.
     headers.retain(|(_, value)| !value.expose().is_empty());
     let (body, content_type) = body::body(tools, &step.body, words, captured)?;
     let has_type = headers.iter().any(|(name, _)| name == "content-type");
@@ -347,7 +352,7 @@ pub(super) fn request(
     Ok(Prepared { target, ready })
 }
 
-/// What must stand in the answer.
+/// The value that the response must contain (`expect.equals`), rendered. `None` if the step requires no value.
 pub(super) fn equals(tools: &Tools, step: &HttpStep, words: &TemplateContext) -> Answer<Option<Secret>> {
     let equals = step.expect.equals.as_deref();
     equals.map(|source| tools.render("expect.equals", source, words)).transpose()
@@ -367,7 +372,7 @@ fn add_header(headers: &mut Vec<Header>, header: Option<Header>) -> Answer<()> {
     Ok(())
 }
 
-/// The addresses that a step needs: where a token is had, and its own. Reads secrets and asks nobody.
+/// The addresses that a step contacts: the token endpoint, if its credentials need one, and its own. Sends nothing.
 pub(super) fn targets(credentials: &Answer<Credentials>, request: &Prepared) -> Vec<Url> {
     let token = match credentials {
         Ok(Credentials::Token(token)) => Some(token.0.target.clone()),
@@ -376,7 +381,8 @@ pub(super) fn targets(credentials: &Answer<Credentials>, request: &Prepared) -> 
     token.into_iter().chain([request.target.clone()]).collect()
 }
 
-/// What a vendor says it holds: named if it is a key id beyond doubt. A wrong pointer may lead to the secret.
+/// The value that a vendor reports as its key, as a sentence may show it. It is shown only if it certainly is an
+/// access key id, because a wrong pointer in the recipe may lead to the secret.
 fn shown_as_key_id(held: &Secret) -> &str {
     let text = held.expose();
     let is_plain = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());

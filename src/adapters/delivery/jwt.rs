@@ -1,4 +1,4 @@
-//! A token that is signed here: JSON Web Token, RFC 7519, by RSA with SHA-256 (RS256, RFC 7518 3.3).
+//! Tokens that are signed here: JSON Web Tokens (RFC 7519), signed by RSA with SHA-256 (RS256, RFC 7518 3.3).
 
 use std::time::Duration;
 
@@ -16,10 +16,11 @@ use serde::Serialize;
 use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 
-/// A token lives as long as one request needs it, and a little longer for clocks that differ. Snowflake allows an hour.
+/// How long a token is valid. One request needs it only briefly; the rest allows for clocks that differ. Snowflake
+/// accepts tokens that are valid for up to an hour.
 const LIFETIME: Duration = Duration::from_mins(5);
 
-/// Why a private key cannot be used. Follows the reference in a sentence.
+/// Why a private key cannot be used. The message follows the reference to the key in a sentence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum BadKey {
     #[error(
@@ -30,7 +31,7 @@ pub(super) enum BadKey {
     Kind,
 }
 
-/// What signs tokens.
+/// An RSA key that signs tokens, with its public half.
 pub(super) struct SigningKey {
     pair: KeyPair,
     public: PublicKeyX509Der<'static>,
@@ -58,12 +59,13 @@ impl SigningKey {
         Ok(SigningKey { pair, public })
     }
 
-    /// The SHA-256 of the public key (DER of its `SubjectPublicKeyInfo`) in base64, by which Snowflake knows it.
+    /// The SHA-256 of the public key (DER of its `SubjectPublicKeyInfo`) in base64. Snowflake identifies the key by
+    /// it.
     pub(super) fn fingerprint(&self) -> String {
         STANDARD.encode(digest(&SHA256, self.public.as_ref()))
     }
 
-    /// A token that says who asks.
+    /// A signed token that names the issuer and the subject, issued at `now` and valid for [`LIFETIME`].
     pub(super) fn sign(&self, issuer: &str, subject: &str, now: Timestamp) -> Secret {
         let from = now.unix_seconds();
         let until = (now + LIFETIME).unix_seconds();

@@ -1,26 +1,27 @@
-//! What vendors show in place of a secret, and the one guard against writing it back.
+//! Recognizes the texts that vendors show in place of a secret, and keeps them from being written back.
 //!
-//! **Invariant:** no body depends on a masked value of an answer. What a vendor shows as `****` it may take for the new
-//! value, and then something that worked is overwritten with stars.
+//! **Invariant:** no body depends on a masked value of a response. A vendor may take a `****` that it showed for the
+//! new value, and then it overwrites a working secret with stars.
 //!
-//! The body is made a second time, with a mark in place of each masked value, and the mark is looked for.
+//! To check this, the body is rendered a second time with a mark in place of each masked value, and is searched for
+//! the mark.
 
 use serde_json::Value;
 
-/// What vendors show in place of a secret, in lower case and without what stands around it.
+/// Texts that vendors show in place of a secret, in lower case and without the characters around them.
 const MASKS: [&str; 5] = ["redacted", "masked", "secret value", "sensitive value", "unchanged"];
 
-/// What stands in place of a masked value of the capture `name`. Every encoding of a text that is not secret keeps it.
+/// The mark that replaces a masked value of the capture `name`. It needs no escaping in JSON, forms or URLs.
 pub(super) fn mark(name: &str) -> String {
     format!("keyroundMaskOf{name}End")
 }
 
-/// The text with the mark in its place, where it is a mask.
+/// The mark, if the text is a mask; `None` if it is not.
 pub(super) fn marked_text(text: &str, name: &str) -> Option<String> {
     is_mask(text).then(|| mark(name))
 }
 
-/// The document with the mark in place of each mask; `None` where there is none.
+/// The document with each mask replaced by the mark; `None` if it contains no mask.
 pub(super) fn marked(mut document: Value, name: &str) -> Option<Value> {
     mark_all(&mut document, name).then_some(document)
 }
@@ -40,7 +41,8 @@ fn mark_all(value: &mut Value, name: &str) -> bool {
     }
 }
 
-/// Whether a text looks like what stands in place of a secret.
+/// Whether a text looks like a mask: it contains three mask characters in a row, begins with four `x`, or is one of
+/// [`MASKS`].
 fn is_mask(text: &str) -> bool {
     let veiled = |letter: char| matches!(letter, '*' | '\u{2022}' | '\u{25cf}' | '\u{b7}');
     let mut run = 0;

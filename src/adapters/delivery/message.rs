@@ -1,7 +1,7 @@
-//! What a vendor is told, as JSON: the body of a webhook, and what a command finds on its standard input.
+//! The JSON message for a vendor: the body of a webhook, and the standard input of a command.
 //!
-//! **Invariant:** the message is a function of the [`Offer`]. Encrypted it is encrypted anew each time, and comes out the
-//! same.
+//! **Invariant:** the message is a function of the [`Offer`]. If it is encrypted, each attempt encrypts it anew, so
+//! its bytes differ, but it decrypts to the same text.
 
 use std::collections::BTreeMap;
 
@@ -18,30 +18,30 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Offer, Reference};
 
-/// What of the new key goes into a message.
+/// The part of the new key that a message contains, besides its access key id.
 #[derive(Clone, Copy)]
 pub(super) enum Payload<'a> {
-    /// Its secret half.
+    /// The secret access key.
     Secret(&'a Secret),
-    /// Where an earlier step put it.
+    /// The place at AWS to which an earlier step wrote the pair.
     Reference(&'a Reference),
-    /// Nothing: the vendor is only asked which key it has.
+    /// Nothing: the message only asks which key the vendor has.
     Question,
 }
 
-/// One message in the making.
+/// The parts of one message.
 pub(super) struct Message<'a> {
     pub(super) offer: &'a Offer,
     pub(super) payload: Payload<'a>,
-    /// The idempotency key, where no header carries it.
+    /// The idempotency key, if no header carries it.
     pub(super) id: Option<&'a str>,
-    /// What earlier steps have captured.
+    /// The values that earlier steps captured.
     pub(super) captured: Option<&'a Captured>,
     pub(super) encrypt_to: Option<&'a Recipient>,
 }
 
-/// The receiver's idempotency key: the same for every attempt at this delivery. A webhook's signed text is joined with
-/// dots, so it has none.
+/// The idempotency key for the receiver: the same for every attempt at this delivery. It contains no dot, because the
+/// signed text of a webhook is joined with dots.
 pub(super) fn message_id(offer: &Offer, number: usize) -> String {
     let rotation = offer.rotation.to_string().replace('-', "");
     format!("msg_{rotation}_{}_{number}", offer.round)
@@ -73,7 +73,8 @@ struct Data<'a> {
     captured: Option<BTreeMap<&'a str, &'a str>>,
 }
 
-/// In place of the data: what a receiver needs to find the identity that opens it.
+/// The data of an encrypted message: the unencrypted fields help a receiver to find the age identity that decrypts
+/// the rest.
 #[derive(Serialize)]
 struct Sealed<'a> {
     rotation_id: RotationId,
@@ -81,14 +82,15 @@ struct Sealed<'a> {
     data_encrypted: String,
 }
 
-/// In place of the data: no pair and no key id, so that a receiver that does not look at the type stores nothing.
+/// The data of a test message. It has no pair and no access key id, so a receiver that ignores the type stores
+/// nothing.
 #[derive(Serialize)]
 struct TestData<'a> {
     vendor: &'a VendorName,
     note: &'static str,
 }
 
-/// The body of a test message for this vendor. It carries no access key.
+/// The body of a test message for this vendor, encrypted if there is a recipient. It contains no access key.
 pub(super) fn test_message(
     vendor: &VendorName,
     encrypt_to: Option<&Recipient>,
@@ -159,7 +161,7 @@ fn json(value: &impl Serialize) -> Answer<Secret> {
     Ok(text.into_secret())
 }
 
-/// An age file in base64: what `base64 -d | age -d` opens.
+/// The text as an age file in base64, which `base64 -d | age -d` decrypts.
 fn encrypted(recipient: &Recipient, text: &Secret) -> Answer<String> {
     let file = age::encrypt(recipient, text);
     Ok(BASE64.encode(file.map_err(|not| misconfigured(format!("the message: {not}")))?))
@@ -173,7 +175,7 @@ pub(super) mod tests {
     use crate::core::ids::Subject;
     use crate::core::rotation::AtVendor;
 
-    /// A message as it is offered, for the tests of this folder.
+    /// An example offer for the tests of this folder.
     pub(in crate::adapters::delivery) fn offer() -> Offer {
         let subject = Subject {
             vendor: "acme".parse().expect("a vendor"),

@@ -1,23 +1,26 @@
-//! How a vendor is given a key, and asked which one it has.
+//! Delivery: how a new access key is sent to a vendor, and how the vendor is asked which key it uses.
 //!
-//! A delivery is one or more steps, in order, each safe to repeat: a signed webhook, an HTTP request made from
-//! templates, a place at AWS where the vendor fetches the pair, a program. Or it is one step that only a person can
-//! take. The steps are taken from the configuration as it stands, so a wrong address can be mended in the middle
-//! of a rotation; a webhook's message is a function of the [`Offer`] and is the same at every attempt.
+//! A delivery consists of one or more steps, which run in order and are each safe to repeat: a signed webhook, an
+//! HTTP request made from templates, a write to a place at AWS from which the vendor reads the pair, or a program. Or
+//! it consists of one step that only a person can perform. The steps come from the current configuration, so a wrong
+//! address can be corrected in the middle of a rotation. The message of a webhook is a function of the [`Offer`] and
+//! is the same at every attempt.
 //!
-//! **Invariant:** one request a step that changes something, no redirects followed, no retries. Whoever repeats,
-//! repeats the whole delivery. But where a pair is two writes, half of it is worse than nothing: see `attempt.rs`.
+//! **Invariant:** a step that changes something sends one request, follows no redirect and does not retry. The caller
+//! repeats the whole delivery. The exception is a pair that is written in two requests, because a vendor with half of
+//! a pair cannot work: see `attempt.rs`.
 //!
-//! **Invariant:** what may have been done is never called refused. `Refused` is a vendor's own clear no, in its status
-//! or where the recipe looks for one, or a request that never left; everything between is `Unknown`, and so is a
-//! refusal after an earlier step was accepted.
+//! **Invariant:** an effect that may have happened is never reported as refused. `Refused` means that the vendor
+//! clearly rejected the request, in its status or where the recipe looks for a rejection, or that the request never
+//! left this machine. Everything else is `Unknown`, and so is a refusal after an earlier step was accepted.
 //!
-//! **Invariant:** no sentence or log line holds a rendered value, a header, a path, or anything that a vendor sent but its
-//! status and, when it was asked for one, an access key id. Sentences name hosts, and a host depends on no secret and on
-//! no answer. The path of a request and the words of a refusal stand beside the sentence, in [`crate::core::rotation::Said`],
-//! without the secrets of the request.
+//! **Invariant:** no sentence and no log line contains a rendered value, a header, a path, or anything that a vendor
+//! sent, except its status and, if it was asked for one, an access key id. Sentences name hosts, and a host depends
+//! on no secret and on no response. The path of a request and the text of a refusal are kept beside the sentence, in
+//! [`crate::core::rotation::Said`], with the secrets of the request removed.
 //!
-//! **Invariant:** a secret goes out under TLS, or to this machine, or where the configuration said `allow_plaintext`.
+//! **Invariant:** a secret is sent only under TLS, to this machine, or where the configuration sets
+//! `allow_plaintext`.
 
 mod address;
 pub mod age;
@@ -68,24 +71,24 @@ use vendor::Vendor;
 #[cfg(doc)]
 use crate::ports::Offer;
 
-/// The ways from here to the vendors.
+/// The adapters through which a delivery reaches the vendors.
 #[derive(Clone)]
 pub struct Ways {
-    /// To what they serve.
+    /// Sends HTTP requests to the vendors.
     pub egress: Arc<dyn Egress>,
-    /// To the places at AWS where they fetch their pairs.
+    /// Reads and writes the places at AWS from which vendors read their pairs.
     pub drop_offs: Arc<dyn DropOffs>,
-    /// To the programs that know others.
+    /// Runs local programs, which deliver to the vendors that need one.
     pub programs: Arc<dyn Programs>,
 }
 
-/// The vendors of the configuration that hold an access key.
+/// The vendors of the configuration that authenticate with an access key. Vendors that assume a role are left out.
 pub struct ConfiguredVendors {
     vendors: BTreeMap<VendorName, Arc<Vendor>>,
 }
 
 impl ConfiguredVendors {
-    /// Those vendors, reached by `ways`, with the secrets of their recipes from `secrets`.
+    /// Prepares these vendors. `ways` reaches them, and `secrets` resolves the secrets of their recipes.
     ///
     /// Nothing is read or sent yet.
     #[must_use]
@@ -103,8 +106,8 @@ impl ConfiguredVendors {
         ConfiguredVendors { vendors: settings.iter().filter_map(with_a_key).collect() }
     }
 
-    /// Sends a message without an access key to each webhook of this vendor. Gives the number of each step, from 1, and
-    /// what came of it; none: the vendor has no webhook.
+    /// Sends a test message, which contains no access key, to each webhook of this vendor. Returns the number of each
+    /// webhook step, from 1, and the result of its test. The list is empty if the vendor has no webhook.
     pub async fn send_tests(&self, subject: &Subject, now: Timestamp) -> Vec<(usize, Answer<String>)> {
         let Some(vendor) = self.vendors.get(&subject.vendor) else { return Vec::new() };
         let mut sent = Vec::new();
@@ -124,7 +127,7 @@ impl Vendors for ConfiguredVendors {
     }
 }
 
-/// What every step needs.
+/// The adapters and the template engine that every step uses.
 #[derive(Clone)]
 struct Tools {
     egress: Arc<dyn Egress>,
@@ -135,24 +138,24 @@ struct Tools {
 }
 
 impl Tools {
-    /// A secret of a recipe. The refusal names the reference.
+    /// Resolves a secret of a recipe. A failure is a refusal that names the reference and not the secret.
     async fn resolve(&self, reference: &SecretRef) -> Answer<Secret> {
         self.secrets.resolve(reference).await.map_err(misconfigured)
     }
 
-    /// The template that stands at `place` in the configuration. The refusal names the place.
+    /// Renders the template at `place` in the configuration. A failure is a refusal that names the place.
     fn render(&self, place: &str, source: &str, words: &TemplateContext) -> Answer<Secret> {
         self.templates.render(place, source, words).map_err(|bad| misconfigured(bad.to_string()))
     }
 }
 
-/// A request that only needs sending.
+/// A request that is complete and can be sent, with the parsed form of its URL.
 struct Prepared {
     target: Url,
     ready: Request,
 }
 
-/// A mistake in the configuration; the sentence holds no secret.
+/// The refusal for a mistake in the configuration. The sentence must contain no secret.
 fn misconfigured(sentence: impl Into<String>) -> Fault {
     Fault::refused(RefusalCode::Misconfigured, sentence)
 }

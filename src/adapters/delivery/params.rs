@@ -1,6 +1,7 @@
-//! What a preset was given, and the secrets that a step refers to, as its templates speak of them.
+//! Reads the values that the templates of a step call `params` and `secrets`: the parameters of its preset, and the
+//! secrets that it refers to.
 //!
-//! **Invariant:** a secret is read only for a step that speaks of it, and is forgotten with it.
+//! **Invariant:** a secret is read only for a step that refers to it, and is dropped with that step's values.
 
 use minijinja::value::Value;
 
@@ -9,7 +10,7 @@ use crate::adapters::delivery::template::Params;
 use crate::config::settings::{HttpStep, Param};
 use crate::ports::Answer;
 
-/// The params of a step, with its secrets read.
+/// The parameters and secrets of a step, with the secrets read.
 pub(super) async fn read(tools: &Tools, step: &HttpStep) -> Answer<Params> {
     let mut params = Params::default();
     for (name, param) in step.params.iter() {

@@ -1,10 +1,10 @@
-//! Whether a delivery could be made, found out without one.
+//! The preflight: checks whether a delivery could be made, without making one.
 //!
-//! Secrets and drop-offs are read, requests are made from a pair that does not exist, hosts are connected to, and
-//! programs are looked for.
+//! The preflight reads secrets and drop-offs, builds the requests with a made-up pair, connects to the hosts, and
+//! looks for the programs.
 //!
-//! **Invariant:** nothing is sent or run but a preset's probe, which changes nothing, and what that needs; no program,
-//! and never a real pair.
+//! **Invariant:** the only requests that are sent are the probe of a preset, which changes nothing, and the token
+//! requests that the probe needs. No program is run, and no real pair is used.
 
 use std::collections::BTreeSet;
 
@@ -21,14 +21,14 @@ use crate::config::settings::{
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Check, Offer, Reference};
 
-/// As long as a real one, and with the characters that break careless templates.
+/// As long as a real secret access key, and with the characters that break templates without proper escaping.
 const PLACEHOLDER_SECRET: &str = "placeholder/placeholder+placeholder/0000";
 
-/// What later steps are given for an answer that is not there yet: base64 of 32 bytes, so that it can be text, a
-/// number to nobody, or a public key.
+/// The placeholder for a value that would be captured from a response, for the steps that use it. It is base64 of 32
+/// bytes, so that it can serve as a text and as a public key, and is not mistaken for a number.
 const PLACEHOLDER_CAPTURED: &str = "CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-/// All checks of one vendor, in the order of its recipe.
+/// Runs all checks of one vendor, in the order of its recipe.
 pub(super) async fn checks(vendor: &Vendor, offer: &Offer) -> Vec<Check> {
     let secret = Secret::from(PLACEHOLDER_SECRET);
     let mut preflight = Preflight { vendor, offer, checks: Vec::new(), reached: BTreeSet::new() };
@@ -81,7 +81,8 @@ struct Preflight<'a> {
     vendor: &'a Vendor,
     offer: &'a Offer,
     checks: Vec<Check>,
-    /// Hosts and ports that were connected to: a recipe of many steps often has one.
+    /// The hosts and ports that were connected to. Each is tried once, because the steps of a recipe often share a
+    /// host.
     reached: BTreeSet<String>,
 }
 
@@ -103,7 +104,7 @@ impl Preflight<'_> {
             self.add(part, "secret", credentials.map(|_| "its secrets can be read".to_owned()));
         }
         match speaks_of_a_document(step, captured) {
-            // Only the vendor knows what stands in there.
+            // The request uses a document of the vendor, whose content is not known before the delivery.
             true if targets.is_err() => {
                 self.skip(part, "template", "its request depends on a response of the vendor");
             }
@@ -115,7 +116,7 @@ impl Preflight<'_> {
         }
     }
 
-    /// Asks the harmless questions of the presets, up to the first that is not answered as it should be.
+    /// Sends the probe of the preset, up to the first request whose response is not as expected.
     async fn probe(&mut self) {
         let mut captured = Captured::new();
         for (number, step) in self.vendor.probe.iter().enumerate() {
@@ -160,7 +161,7 @@ impl Preflight<'_> {
         captured.extend(step.capture.keys().map(|name| (name.clone(), kept())));
     }
 
-    /// Records whether the request could be made, and connects to the hosts that it needs.
+    /// Records whether the request could be built, and tries to connect to the hosts that it needs.
     async fn endpoints(
         &mut self,
         part: &str,
@@ -202,7 +203,7 @@ impl Preflight<'_> {
     }
 }
 
-/// What the steps that follow are given for answers that are not there yet.
+/// Gives the following steps placeholders for the values that this step would capture.
 fn placeholders(step: &HttpStep, captured: &mut Captured) {
     for (name, capture) in &step.capture {
         let kept = match &capture.place {

@@ -1,9 +1,10 @@
-//! Running a program on this machine: one run, in an environment with nothing in it, and nothing of it left behind.
+//! Runs a program on this machine once, in an environment that contains only `PATH` and `LANG`, and leaves no process
+//! behind.
 //!
-//! **Invariant:** the program and all that it starts are one process group. When its time is over, when it has ended, and
-//! when nobody waits for it any more, the whole group is killed.
+//! **Invariant:** the program runs in a process group of its own, together with the processes that it starts. The
+//! whole group is killed when the time limit passes, when the program has ended, and when the caller stops waiting.
 //!
-//! **Invariant:** a program that everybody can change is given no secret.
+//! **Invariant:** a program that another user could have changed is not run, so it receives no secret.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -23,15 +24,15 @@ use crate::core::time::in_words;
 use crate::files::trust;
 use crate::ports::{Answer, Fault, Finished, Program, Programs, Purpose};
 
-/// Where a program finds the usual tools. It has nothing else of our environment.
+/// The `PATH` of the program, so that it finds the usual tools. Nothing else is taken over from our environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// When a program has ended and its group is killed, what it wrote is read within this time. Only what it has moved to
-/// another group could keep its output open.
+/// How long the rest of the output is read after the program has ended and its group was killed. Only a process that
+/// moved to another group could keep the output open longer.
 const REST_OF_OUTPUT: Duration = Duration::from_secs(1);
 const EVERYBODY_WRITES: u32 = 0o002;
 const SOMEBODY_EXECUTES: u32 = 0o111;
 
-/// The programs of this machine.
+/// Runs programs of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalPrograms;
 
@@ -87,7 +88,7 @@ fn not_started(path: &str, error: &io::Error) -> Fault {
     Fault::refused(RefusalCode::NotSent, format!("{path} cannot be run: {}", error.kind()))
 }
 
-/// A process group. It does not outlive this.
+/// A process group, which is killed when this value is dropped.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -100,14 +101,15 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // Nobody is left in it: that is what is wanted.
+            // The call fails if the group has no process left, which is the wanted state.
             let _gone = kill_process_group(group, Signal::KILL);
         }
     }
 }
 
 struct Running {
-    // Before the child: it is killed with its group while its number is still its own.
+    // Declared before the child, so that it is dropped first: the group is killed while its number cannot have been
+    // reused.
     group: Group,
     child: Child,
 }
@@ -122,7 +124,8 @@ impl Running {
             let talk = async {
                 let feed = async {
                     if let Some(mut stdin) = stdin {
-                        // A program that does not want to know is free to end without having read it.
+                        // A program may end without reading its input, and then the write fails. Its exit code is
+                        // what counts.
                         drop(stdin.write_all(program.input.expose().as_bytes()).await);
                     }
                 };
@@ -143,7 +146,7 @@ impl Running {
     }
 }
 
-/// Reads to the end, and keeps what fits: a program that talks too much is not stopped for it.
+/// Reads to the end and keeps what fits into the buffer. A program that writes more is not stopped for it.
 async fn keep(from: Option<impl AsyncRead + Unpin>, text: &mut SecretBuffer) {
     let Some(mut from) = from else { return };
     let mut piece = zeroize::Zeroizing::new([0; 4096]);

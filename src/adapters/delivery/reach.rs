@@ -1,9 +1,9 @@
-//! Whether a host can be connected to, TLS included, without asking it anything.
+//! Checks whether a host can be connected to, including TLS, without sending it a request.
 //!
-//! The way is the one that a request would take: through a proxy where the standard variables name one, which is
-//! then asked for a tunnel.
+//! The connection takes the same way as a request would. If the standard variables name a proxy, it goes through that
+//! proxy, which is asked for a tunnel (CONNECT).
 //!
-//! **Invariant:** the host itself is sent a TLS handshake and nothing else.
+//! **Invariant:** the host itself receives a TLS handshake and nothing else.
 
 use std::io;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::adapters::delivery::egress::{broken_off, not_sent, silent, unconnecte
 use crate::adapters::net::target;
 use crate::ports::Answer;
 
-/// A proxy's answer to CONNECT is a status line and a few headers.
+/// The maximum length of a proxy's response to CONNECT, which is a status line and a few headers.
 const PROXY_ANSWER_BYTES_MAX: usize = 8 * 1024;
 
-/// Connects, and hangs up.
+/// Connects to hosts and closes the connection again.
 pub(super) struct Reach {
     tls: Arc<ClientConfig>,
     proxies: Matcher,
@@ -35,7 +35,8 @@ impl Reach {
         Reach { tls, proxies: Matcher::from_env() }
     }
 
-    /// Whether `url`'s host and port are there, and trusted if it is `https`.
+    /// Checks that the host and port of `url` accept a connection and, if it is `https`, that the host's certificate
+    /// is trusted.
     pub(super) async fn connect(&self, url: &Url, timeout: Duration) -> Answer<()> {
         let host = target::host_of(url);
         let late = || not_sent(silent(&host, timeout));
@@ -46,7 +47,7 @@ impl Reach {
         let stream = match self.proxy(url) {
             None => tcp(host, url.port_or_known_default()).await?,
             Some(proxy) if proxy.uri().scheme_str() == Some("http") => through(&proxy, url, host).await?,
-            // A proxy that is spoken to in TLS or SOCKS is only connected to: it is not ours to judge what is behind.
+            // A proxy that requires TLS or SOCKS is only connected to. The hosts behind it are not checked.
             Some(proxy) => return tcp(proxy_host(&proxy), proxy.uri().port_u16()).await.map(drop),
         };
         if url.scheme() != "https" {
@@ -77,7 +78,8 @@ async fn tcp(host: &str, port: Option<u16>) -> Answer<TcpStream> {
     stream.map_err(|_| not_sent(unconnected(host)))
 }
 
-/// A tunnel to the host of `url`, for TLS; for plain text, the connection to the proxy is all that can be tried.
+/// A connection through the proxy. For `https` it is a tunnel to the host of `url`. For plain text only the
+/// connection to the proxy is checked.
 async fn through(proxy: &Intercept, url: &Url, host: &str) -> Answer<TcpStream> {
     let by = proxy_host(proxy);
     let mut stream = tcp(by, proxy.uri().port_u16().or(Some(80))).await?;
@@ -102,7 +104,7 @@ async fn tunnel(stream: &mut TcpStream, proxy: &Intercept, url: &Url, host: &str
         if answer.len() == PROXY_ANSWER_BYTES_MAX {
             return Ok(false);
         }
-        // Byte by byte: what follows the blank line belongs to TLS.
+        // Read byte by byte: the bytes after the blank line belong to TLS.
         answer.push(stream.read_u8().await?);
     }
     Ok(answer.starts_with(b"HTTP/1.1 200 ") || answer.starts_with(b"HTTP/1.0 200 "))
@@ -126,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    /// A proxy for one connection. Gives back what it was asked.
+    /// A proxy for one connection. Returns the request that it received.
     fn proxy(answer: &'static str) -> (SocketAddr, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");

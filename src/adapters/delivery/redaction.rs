@@ -1,8 +1,9 @@
-//! Cuts the secrets of a request out of what its receiver wrote.
+//! Removes the secrets of a request from the text of a response.
 //!
-//! **Invariant:** no eight letters and digits in a row of a secret stay, in either case, whatever stands between them.
-//! Where a decoded reading of the text holds more of a secret than the text itself, the whole text is given up: percent,
-//! JSON, HTML and quoted-printable escapes, base64 and hexadecimal digits, also one inside another.
+//! **Invariant:** no eight consecutive letters and digits of a secret remain, whatever their case and whatever other
+//! characters stand between them. If a decoded form of the text contains more of a secret than the text itself, the
+//! whole text is dropped. The decoded forms are percent, JSON, HTML and quoted-printable escapes, base64 and
+//! hexadecimal digits, also nested in one another.
 
 use std::collections::VecDeque;
 
@@ -13,17 +14,18 @@ use zeroize::Zeroizing;
 
 use crate::core::secret::Secret;
 
-/// So many letters and digits of a secret are never shown together.
+/// This many consecutive letters and digits of a secret are never shown together.
 const GRAM: usize = 8;
-/// The least of a secret that is looked for at all. Less would be found in every text.
+/// Secrets with fewer letters and digits than this are not searched for, because they would be found in every text.
 const SHORTEST: usize = 4;
-/// How many readings of one text are tried, one inside another included. A text with more is given up.
+/// The maximum number of decoded forms of one text that are tried, nested ones included. A text with more is dropped.
 const READINGS_MAX: usize = 64;
-/// How deep one reading may stand inside another.
+/// How many encodings, one inside another, are undone.
 const DEPTH_MAX: u8 = 3;
-/// A run of letters and digits that is this long and has both cases and a digit may be a secret that is not ours.
+/// A run of letters, digits and `/+=_` that is at least this long and has both cases and a digit may be another
+/// party's secret.
 const RANDOM_MIN: usize = 32;
-/// What stands where something was cut.
+/// The replacement for each removed part.
 const CUT: &str = "[cut]";
 
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
@@ -31,16 +33,17 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true);
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 
-/// The secrets of a request, as they are looked for.
+/// The secrets of a request, in the form in which texts are searched for them.
 #[derive(Default)]
 pub(super) struct Redaction {
-    /// Every eight letters and digits in a row, in lower case and sorted.
+    /// Every eight consecutive letters and digits of the secrets, in lower case and sorted.
     grams: Zeroizing<Vec<[u8; GRAM]>>,
-    /// Secrets with fewer than that.
+    /// Secrets with fewer than eight letters and digits, in lower case.
     short: Vec<Zeroizing<Vec<u8>>>,
 }
 
-/// A reading of a text, and how much of a secret it holds where nothing is hidden in it.
+/// A text or a decoded form of it. `known` is the number of letters and digits of secrets that are expected in it;
+/// more than that means that the encoding hid something.
 struct Reading {
     text: Zeroizing<String>,
     known: usize,
@@ -67,20 +70,20 @@ impl Redaction {
         redaction
     }
 
-    /// The text without the secrets; `None` where one may be hidden in it.
+    /// The text with the secrets removed. `None` if a secret may be hidden in it by an encoding.
     pub(super) fn cut(&self, text: &str) -> Option<String> {
         let (places, known) = self.found(text);
         (!self.hides_something(text, known)).then(|| without(text, &places))
     }
 
-    /// The same, and without what looks like the secret of somebody else.
+    /// The same as [`Redaction::cut`], and also removes what looks like another party's secret.
     pub(super) fn cut_with_others(&self, text: &str) -> Option<String> {
         let (mut places, known) = self.found(text);
         mark_random(text, &mut places);
         (!self.hides_something(text, known)).then(|| without(text, &places))
     }
 
-    /// Which bytes of the text belong to a secret, and how many letters and digits of secrets these are.
+    /// Which bytes of the text belong to a secret, and how many letters and digits of secrets were found.
     fn found(&self, text: &str) -> (Vec<bool>, usize) {
         let (letters, at) = letters(text);
         let mut covered = vec![false; letters.len()];
@@ -99,7 +102,7 @@ impl Redaction {
         let mut places = vec![false; text.len()];
         for (index, _) in covered.iter().enumerate().filter(|(_, covered)| **covered) {
             places[at[index]] = true;
-            // What stands between two letters of a secret belongs to it.
+            // The characters between two letters of a secret are removed with them.
             if index + 1 < covered.len() && covered[index + 1] {
                 places[at[index]..at[index + 1]].fill(true);
             }
@@ -128,7 +131,7 @@ impl Redaction {
 }
 
 impl Reading {
-    /// What this text is when its escapes are undone, and what its runs of digits stand for.
+    /// The decoded forms of this text: its escapes undone, and its runs of base64 or hexadecimal digits decoded.
     fn inner(&self) -> Vec<Reading> {
         let same =
             [unescaped(&self.text), percent_decoded(&self.text, b'%'), percent_decoded(&self.text, b'=')];
@@ -140,7 +143,8 @@ impl Reading {
     }
 }
 
-/// The letters and digits of a text in lower case, and where each stands.
+/// The letters and digits of a text in lower case, and the byte position of each. Every non-ASCII byte counts as a
+/// letter.
 fn letters(text: &str) -> (Zeroizing<Vec<u8>>, Vec<usize>) {
     let kept = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
     let at = text.bytes().enumerate().filter(|(_, byte)| kept(byte)).map(|(at, _)| at).collect();
@@ -148,7 +152,7 @@ fn letters(text: &str) -> (Zeroizing<Vec<u8>>, Vec<usize>) {
     (Zeroizing::new(letters), at)
 }
 
-/// Marks each run of letters and digits that looks like a secret.
+/// Marks each run of characters that looks like a random secret.
 fn mark_random(text: &str, places: &mut [bool]) {
     let mut start = 0;
     for word in text.split(|letter: char| !(letter.is_ascii_alphanumeric() || "/+=_".contains(letter))) {
@@ -160,7 +164,7 @@ fn mark_random(text: &str, places: &mut [bool]) {
     }
 }
 
-/// The text with a mark in place of each run of bytes that is to go.
+/// The text with [`CUT`] in place of each run of marked bytes.
 fn without(text: &str, places: &[bool]) -> String {
     let mut shown = String::new();
     let mut is_cut = false;
@@ -184,7 +188,7 @@ fn looks_random(word: &str) -> bool {
         && has(u8::is_ascii_digit)
 }
 
-/// JSON's escapes undone, wherever they stand.
+/// The text with the escapes of JSON strings, and `\xNN`, undone wherever they stand.
 fn unescaped(text: &str) -> Zeroizing<String> {
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
     let mut rest = text;
@@ -213,7 +217,7 @@ fn unescaped(text: &str) -> Zeroizing<String> {
     plain
 }
 
-/// Percent-encoding undone, or with `=` quoted-printable.
+/// The text with percent-encoding undone, or quoted-printable if `mark` is `=`.
 fn percent_decoded(text: &str, mark: u8) -> Zeroizing<String> {
     let bytes = text.as_bytes();
     let mut plain = Zeroizing::new(Vec::with_capacity(bytes.len()));
@@ -231,7 +235,7 @@ fn percent_decoded(text: &str, mark: u8) -> Zeroizing<String> {
     Zeroizing::new(String::from_utf8_lossy(&plain).into_owned())
 }
 
-/// HTML's references to characters undone: by number, and the five that every page uses.
+/// The text with HTML character references undone: the numeric ones, and the five common names.
 fn html_decoded(text: &str) -> Zeroizing<String> {
     const NAMED: [(&str, char); 5] = [("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\'')];
     let mut plain = Zeroizing::new(String::with_capacity(text.len()));
@@ -258,8 +262,8 @@ fn html_decoded(text: &str) -> Zeroizing<String> {
     plain
 }
 
-/// What the runs of base64 and of hexadecimal digits stand for, at each place where they may begin. Line breaks do not
-/// end a run.
+/// The runs of base64 and of hexadecimal digits, decoded from each offset at which they may begin: four for base64,
+/// two for hexadecimal. White space does not end a run.
 fn hidden_in(text: &str) -> Vec<Zeroizing<String>> {
     let joined: Zeroizing<String> =
         Zeroizing::new(text.chars().filter(|letter| !letter.is_ascii_whitespace()).collect());
@@ -268,7 +272,7 @@ fn hidden_in(text: &str) -> Vec<Zeroizing<String>> {
     for offset in 0..4 {
         hidden.push(decoded(&joined, of_base64, |run| {
             let run = run.get(offset..)?.replace('-', "+").replace('_', "/");
-            // One letter too many stands for less than a byte.
+            // A last group of one letter encodes less than a byte.
             let whole = run.len() - usize::from(run.len() % 4 == 1);
             BASE64.decode(&run[..whole]).ok()
         }));
@@ -288,7 +292,7 @@ fn hidden_in(text: &str) -> Vec<Zeroizing<String>> {
     hidden
 }
 
-/// The readable parts of what each run of such letters stands for.
+/// The printable parts of what `decode` makes of each run of these characters, joined with NUL bytes.
 fn decoded(
     text: &str,
     belongs: impl Fn(char) -> bool,

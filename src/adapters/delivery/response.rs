@@ -1,6 +1,7 @@
-//! What stands in an answer: the values that are kept for later steps, and whether it is the answer that was hoped for.
+//! The content of a response: whether it is as expected, and the values that are captured for later steps.
 //!
-//! **Invariant:** of several items that match, none is taken: which one is meant is not for a program to guess.
+//! **Invariant:** if several items of a list match, none is taken, because a program must not guess which one is
+//! meant.
 
 use minijinja::value::{Serde, Value as Word};
 use serde_json::Value;
@@ -12,18 +13,18 @@ use crate::core::rotation::RefusalCode;
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Fault, Response};
 
-/// What an answer says where something is expected.
+/// The result of comparing a response with what the step expects.
 pub(super) enum Finding {
     AsExpected,
     Differs {
-        /// What stands where a value was expected.
+        /// The value that was found in place of the expected one, if a value was found.
         held: Option<Secret>,
-        /// What that means, without the value.
+        /// The meaning of the difference for the operator, without the value.
         sentence: String,
     },
 }
 
-/// The pages of an answer; at least one.
+/// The pages of a response; at least one.
 pub(super) struct Answered {
     pub(super) host: String,
     responses: Vec<Response>,
@@ -54,12 +55,12 @@ impl Answered {
         &self.responses[self.responses.len() - 1]
     }
 
-    /// The text at a pointer of the last page; `None` when there is nothing.
+    /// The text at a JSON pointer of the last page. `None` if no text, number or boolean is there.
     pub(super) fn last_text_at(&self, pointer: &str) -> Answer<Option<Secret>> {
         Ok(self.document(self.last())?.pointer(pointer).and_then(text_of))
     }
 
-    /// The address in `Link` whose relation is `next`, RFC 8288.
+    /// The URL in the `Link` header whose relation is `next` (RFC 8288).
     pub(super) fn next_link(&self) -> Option<&str> {
         let links = self.last().headers.get("link")?.split(',');
         links.into_iter().find_map(|link| {
@@ -69,7 +70,7 @@ impl Answered {
         })
     }
 
-    /// Whether nothing stands where nothing should, and the expected value where it should.
+    /// Checks `expect.absent` (pointers that must lead to nothing) and the expected value of the response.
     pub(super) fn plain_finding(
         &self,
         tools: &Tools,
@@ -94,7 +95,7 @@ impl Answered {
             (None, None) => return Ok(Finding::AsExpected),
         };
         let found = match place {
-            // What stands there and is no text is another value, not none.
+            // Anything at the pointer that is not a text counts as another value, and not as missing.
             AnswerPlace::Pointer(pointer) => self.document(self.first())?.pointer(pointer).map(any),
             AnswerPlace::Document(_) | AnswerPlace::Header(_) | AnswerPlace::Search { .. } => {
                 self.at(tools, place, words)?
@@ -114,7 +115,7 @@ impl Answered {
         })
     }
 
-    /// Whether the recipe's own predicate holds.
+    /// Checks the recipe's own predicate, `expect.that`.
     pub(super) fn judged(&self, tools: &Tools, step: &HttpStep, words: &TemplateContext) -> Answer<Finding> {
         let Some(source) = &step.expect.that else { return Ok(Finding::AsExpected) };
         let document = self.document(self.first())?;
@@ -142,7 +143,7 @@ impl Answered {
         }
     }
 
-    /// Keeps what the step is to capture.
+    /// Captures the values that the step names. A default replaces a value that the response does not have.
     pub(super) fn capture(
         &self,
         tools: &Tools,
@@ -155,7 +156,8 @@ impl Answered {
                 (Ok(Some(kept)), _) => kept,
                 (Ok(None), Some(default)) => CapturedValue::Text(Secret::from(default.as_str())),
                 (Ok(None), None) => return Err(self.nothing_at(place)),
-                // What was not found at all may be answered without JSON.
+                // A response with status 404 may have a body that is not JSON. The thing does not exist, so the
+                // default applies.
                 (Err(Fault::Unknown(_)), Some(default)) if self.status() == 404 => {
                     CapturedValue::Text(Secret::from(default.as_str()))
                 }
@@ -217,7 +219,8 @@ impl Answered {
         Ok(found.pop().flatten())
     }
 
-    /// A body that is cut, garbled or another page than expected says nothing of what was done.
+    /// Parses the body of a response. A body that is truncated, garbled or not JSON is an unknown outcome, because it
+    /// does not tell what was done.
     fn document(&self, response: &Response) -> Answer<Value> {
         let document = serde_json::from_str(response.body.expose());
         let (host, status) = (&self.host, response.status);
@@ -254,7 +257,7 @@ fn shown(place: &AnswerPlace) -> String {
     }
 }
 
-/// Null, and a list or an object without anything in it.
+/// Whether the value is null, or a list or an object without content.
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -273,7 +276,7 @@ fn any(value: &Value) -> CapturedValue {
         .map_or_else(|| CapturedValue::Document(Secret::new(value.to_string())), CapturedValue::Text)
 }
 
-/// A value as a template would write it; lists, objects and null are none.
+/// A value as a template would print it. `None` for lists, objects and null.
 pub(super) fn text_of(value: &Value) -> Option<Secret> {
     match value {
         Value::String(text) => Some(Secret::from(text.as_str())),

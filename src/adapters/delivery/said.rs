@@ -1,7 +1,8 @@
-//! What is kept of a vendor's answer that was no acceptance.
+//! The part of a vendor's response that is kept for the operator when it is not an acceptance.
 //!
-//! **Invariant:** an answer with a success may hold what the vendor stores, such as the old pair, so its body is not kept.
-//! Nor is that of an answer to a question, for which the secret of the new pair is not at hand, to be cut out of it.
+//! **Invariant:** the body of a successful response is not kept, because it may contain what the vendor stores, such
+//! as the old pair. The body of a response to a question is not kept either: the secret of the new pair is not
+//! available there, so it could not be removed from the text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,40 +14,41 @@ use crate::core::rotation::{Doubt, Refusal, Said};
 use crate::core::secret::Secret;
 use crate::ports::{Fault, Response};
 
-/// The most of a vendor's words that is kept, in characters.
+/// The maximum length of the kept text of a response, in characters.
 const WORDS_MAX: usize = 300;
-/// The most of a path that is kept, in characters.
+/// The maximum length of the kept path of a request, in characters.
 const PATH_MAX: usize = 200;
-/// The most of a body that is looked at, in bytes.
+/// The maximum length of the part of a body that is looked at, in bytes.
 const BODY_MAX: usize = 4096;
-/// So much of the end of a longer body is left out: a secret may have been broken off there.
+/// How many bytes at the end of the examined part of a longer body are dropped, because a secret may be cut off there
+/// and not be recognized.
 const TAIL: usize = 64;
 
-/// A request that was sent, as far as it is named later.
+/// A request that was sent: what is reported of it, and the secrets that must be removed from its response.
 pub(super) struct Sent {
     method: String,
-    /// `None` for a webhook, whose address may be a secret.
+    /// The path of the URL. `None` for a webhook, whose address may be a secret.
     path: Option<Secret>,
     secrets: Vec<Secret>,
-    /// The secret of the new pair is among them.
+    /// Whether the secret of the new pair is among `secrets`.
     knows_pair: bool,
 }
 
 impl Sent {
-    /// A webhook with these secrets.
+    /// The request of a webhook, which contains these secrets.
     pub(super) fn webhook(secrets: &[&Secret]) -> Sent {
         let secrets = secrets.iter().map(|secret| (*secret).clone()).collect();
         Sent { method: "POST".to_owned(), path: None, secrets, knows_pair: true }
     }
 
-    /// A request that is made with these words, and with these secrets beside.
+    /// A request that was made with these template variables, and that also contains the secrets `others`.
     pub(super) fn new(method: &str, path: &str, words: &TemplateContext, others: &[Secret]) -> Sent {
         let secrets = words.secrets().iter().chain(others).cloned().collect();
         let path = Some(Secret::from(path));
         Sent { method: method.to_owned(), path, secrets, knows_pair: words.know_pair() }
     }
 
-    /// The fault, with what the vendor said.
+    /// Adds to the fault what the vendor answered.
     pub(super) fn with_answer(&self, fault: Fault, response: &Response) -> Fault {
         let said = Some(Box::new(self.said(response)));
         match fault {
@@ -77,7 +79,8 @@ fn words(redaction: &Redaction, body: &str) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-/// The secrets of a header that shows who sends a request: its value, without its scheme, and a password in it.
+/// The secrets of an authentication header: its value without the scheme, and the password in it if it is a Basic
+/// one.
 pub(super) fn secrets_of(header: &Header) -> Vec<Secret> {
     let (_, value) = header;
     let token = value.expose().split_once(' ').map_or(value.expose(), |(_, token)| token);
@@ -86,8 +89,8 @@ pub(super) fn secrets_of(header: &Header) -> Vec<Secret> {
     [Some(token), password].into_iter().flatten().map(Secret::from).collect()
 }
 
-/// The beginning of a text on one line, with nothing in it that moves a cursor, turns the direction of writing, or
-/// cannot be seen.
+/// The beginning of a text, on one line, without characters that move the cursor, change the writing direction, or
+/// are invisible.
 fn one_line(text: &str, chars_max: usize) -> String {
     let is_unseen = |letter: char| {
         matches!(letter,
@@ -152,7 +155,8 @@ mod tests {
             assert!(words.chars().count() <= WORDS_MAX && !words.contains("wJalr"), "{words}");
         }
         for before in BODY_MAX - TAIL - 60..BODY_MAX + 10 {
-            // Much is cut before it, so that the end of what is read is shown.
+            // Most of the body before it is a secret and is cut, so the end of the examined part is within the kept
+            // length.
             let most = SECRET.repeat(before / SECRET.len());
             let before = before - most.len();
             let body = format!("{}{most}{SECRET} and more", ".".repeat(before));

@@ -1,4 +1,4 @@
-//! A text in the making that holds secrets: it is bounded, and wipes what it leaves behind when it grows.
+//! A growing text that may contain secrets. It has a maximum size, and wipes its old memory when it grows.
 
 use std::io;
 
@@ -6,29 +6,30 @@ use zeroize::Zeroizing;
 
 use crate::core::secret::Secret;
 
-/// The longest text that is made here. Standard Webhooks asks for less than 20 kB.
+/// The maximum length of a text that is built, in bytes. Standard Webhooks asks for less than 20 kB.
 pub(super) const TEXT_BYTES_MAX: usize = 64 * 1024;
 
-/// The longest answer that is read. One to a change of credentials is short; a list in which something is looked up,
-/// such as a hundred repositories of GitHub or a thousand versions of a service, is half of this.
+/// The maximum length of a response that is read, in bytes. The response to a change of credentials is short. A list
+/// in which something is looked up, such as a hundred repositories of GitHub or a thousand versions of a service,
+/// needs half of this.
 pub(super) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Larger than a webhook's body, so that growing is rare.
+/// The initial capacity, in bytes. It is larger than the body of a webhook, so that growing is rare.
 const FIRST_BYTES: usize = 2048;
 
-/// Bytes up to a bound.
+/// A byte buffer that is wiped when it is dropped and that holds at most `max` bytes.
 pub(super) struct SecretBuffer {
     bytes: Zeroizing<Vec<u8>>,
     max: usize,
 }
 
 impl SecretBuffer {
-    /// For a text that is made.
+    /// A buffer for a text that is built, of at most [`TEXT_BYTES_MAX`].
     pub(super) fn new() -> SecretBuffer {
         SecretBuffer::up_to(TEXT_BYTES_MAX)
     }
 
-    /// For an answer that is read.
+    /// A buffer for a response that is read, of at most [`ANSWER_BYTES_MAX`].
     pub(super) fn of_answer() -> SecretBuffer {
         SecretBuffer::up_to(ANSWER_BYTES_MAX)
     }
@@ -37,12 +38,12 @@ impl SecretBuffer {
         SecretBuffer { bytes: Zeroizing::new(Vec::with_capacity(FIRST_BYTES)), max }
     }
 
-    /// How much still fits.
+    /// How many more bytes fit.
     pub(super) fn room(&self) -> usize {
         self.max - self.bytes.len()
     }
 
-    /// Adds what fits of `bytes`; whether all of it did.
+    /// Appends as many of `bytes` as fit. Returns whether all of them did.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         let fitting = bytes.len().min(self.room());
         self.reserve(fitting);
@@ -50,7 +51,7 @@ impl SecretBuffer {
         fitting == bytes.len()
     }
 
-    /// The text as a secret. Bytes that are not UTF-8 become replacement characters.
+    /// The content as a secret. Bytes that are not UTF-8 become replacement characters.
     pub(super) fn into_secret(mut self) -> Secret {
         match String::from_utf8(std::mem::take(&mut *self.bytes)) {
             Ok(text) => Secret::new(text),
@@ -61,7 +62,7 @@ impl SecretBuffer {
         }
     }
 
-    /// Grows into new memory, so that the old is wiped: a `Vec` that grows by itself frees it as it was.
+    /// Grows into new memory and wipes the old. A `Vec` that grows by itself frees its old memory without wiping it.
     fn reserve(&mut self, more: usize) {
         let needed = self.bytes.len() + more;
         if needed > self.bytes.capacity() {

@@ -1,10 +1,10 @@
-//! Templates of requests: minijinja, bounded, and strict about what is not there.
+//! Templates of requests, rendered with minijinja. Work and output are bounded, and a missing value is an error.
 //!
-//! The engine copies values while it works, and its copies are freed without being wiped; what comes out is a
-//! [`Secret`] from the first byte on.
+//! minijinja copies values while it renders, and frees its copies without wiping them. The rendered text itself is in
+//! memory that is wiped, a [`Secret`], from its first byte.
 //!
-//! **Invariant:** an error says where in the template and what kind of mistake, never what the engine
-//! said of it: its own messages may quote values.
+//! **Invariant:** an error names the place in the configuration, the line and the kind of mistake. It never repeats
+//! minijinja's own message, which may quote values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,27 +17,28 @@ use crate::adapters::delivery::{filters, masks};
 use crate::core::secret::Secret;
 use crate::ports::Offer;
 
-/// How much earlier than this delivery a vendor's clock may say that it was updated. While this machine's own clock is
-/// further from AWS's than two minutes, nothing is delivered.
+/// How far `updated_since` lies before the time of the delivery, to allow for a vendor's clock that is slow. Nothing
+/// is delivered while the clock of this machine is more than two minutes from that of AWS.
 const CLOCKS_APART: Duration = Duration::from_mins(5);
 
-/// Instructions that one rendering may take. The largest honest template takes a few hundred.
+/// The number of minijinja instructions that one rendering may execute. The largest real template needs a few
+/// hundred.
 const FUEL: u64 = 20_000;
 
-/// What answers of earlier steps of the same delivery said.
+/// Values that were captured from the responses of earlier steps of the same delivery, by name.
 pub(super) type Captured = BTreeMap<String, CapturedValue>;
 
-/// A value that was captured.
+/// A captured value.
 #[derive(Clone)]
 pub(super) enum CapturedValue {
-    /// One value, as a template would write it.
+    /// A single value, as a template would print it.
     Text(Secret),
-    /// A part of an answer, as JSON.
+    /// A part of a response, as JSON.
     Document(Secret),
 }
 
 impl CapturedValue {
-    /// As it was captured.
+    /// The captured text, unchanged; for a document its JSON.
     pub(super) fn text(&self) -> &Secret {
         match self {
             CapturedValue::Text(text) | CapturedValue::Document(text) => text,
@@ -51,7 +52,7 @@ impl CapturedValue {
         }
     }
 
-    /// The same, with no character that means something in an address.
+    /// The value with every character that separates the parts of a URL replaced by `_`.
     fn tame(&self) -> Value {
         match self {
             CapturedValue::Text(text) => Value::from(tamed(text.expose())),
@@ -65,7 +66,8 @@ impl CapturedValue {
         }
     }
 
-    /// What may be a secret of it: a text, and in a document each text that is long and no sentence.
+    /// The texts of this value that may be secret: a single value, and in a document each text that [`collect`]
+    /// selects.
     fn texts(&self) -> Vec<Secret> {
         match self {
             CapturedValue::Text(text) => vec![text.clone()],
@@ -77,7 +79,7 @@ impl CapturedValue {
         }
     }
 
-    /// The same with marks in place of what the vendor masks; `None` where it masks nothing.
+    /// The value with a mark in place of each text that the vendor masks. `None` if it masks nothing.
     pub(super) fn marked(&self, name: &str) -> Option<CapturedValue> {
         match self {
             CapturedValue::Text(text) => {
@@ -90,7 +92,7 @@ impl CapturedValue {
         }
     }
 
-    /// The same shape with other values.
+    /// A value of the same shape with other content.
     fn stand_in(&self) -> Value {
         match self {
             CapturedValue::Text(_) => Value::from("1"),
@@ -99,7 +101,7 @@ impl CapturedValue {
     }
 }
 
-/// Adds the texts of a document that are at least 16 bytes long, without a space, and with a digit in them.
+/// Adds the texts of a document that are at least 16 bytes long and contain a digit and no space.
 fn collect(value: &serde_json::Value, texts: &mut Vec<Secret>) {
     use serde_json::Value as Json;
     match value {
@@ -115,7 +117,7 @@ fn collect(value: &serde_json::Value, texts: &mut Vec<Secret>) {
     }
 }
 
-/// The text with nothing in it that separates the parts of an address.
+/// The text with every character that has a meaning in a URL replaced by `_`. `.` and `..` become `_` too.
 fn tamed(text: &str) -> String {
     if matches!(text, "." | "..") {
         return "_".to_owned();
@@ -125,7 +127,7 @@ fn tamed(text: &str) -> String {
     text.chars().map(|letter| if means(letter) { '_' } else { letter }).collect()
 }
 
-/// Only what was JSON is kept as a document.
+/// Parses a captured document. The fallback is never used, because only valid JSON is captured as a document.
 fn parsed(text: &Secret) -> serde_json::Value {
     serde_json::from_str(text.expose()).unwrap_or(serde_json::Value::Null)
 }
@@ -136,7 +138,7 @@ fn scrambled(value: serde_json::Value) -> serde_json::Value {
     })
 }
 
-/// The same document with each text and each number as `change` gives it.
+/// The document with each text and each number replaced by the result of `change`.
 fn changed(
     value: serde_json::Value,
     change: &dyn Fn(serde_json::Value) -> serde_json::Value,
@@ -152,17 +154,17 @@ fn changed(
     }
 }
 
-/// What a template calls `params`, with the secrets read that it may speak of.
+/// The values that templates call `params` and `secrets`, with the secrets already read.
 #[derive(Default)]
 pub(super) struct Params {
     pub(super) plain: BTreeMap<String, Value>,
     pub(super) secret: BTreeMap<String, Secret>,
-    /// What a template calls `secrets`: those that its step refers to.
+    /// The values that templates call `secrets`: those to which the step refers.
     pub(super) own_secrets: BTreeMap<String, Secret>,
 }
 
 impl Params {
-    /// `params` and `secrets`, with each secret as `shown` gives it.
+    /// The template values of `params` and `secrets`. `shown` converts each secret.
     fn values(&self, shown: fn(&Secret) -> Value) -> [Value; 2] {
         let plain = self.plain.iter().map(|(name, value)| (name.clone(), value.clone()));
         let secret = self.secret.iter().map(|(name, value)| (name.clone(), shown(value)));
@@ -171,24 +173,24 @@ impl Params {
     }
 }
 
-/// What a template may speak of.
+/// The variables of a template, in the variants that the checks on a request need.
 #[derive(Clone)]
 pub(super) struct TemplateContext {
     real: Context,
     stand_in: Context,
     tame: Context,
-    /// With marks in place of what vendors mask; `None` where nothing is masked.
+    /// The variables with marks in place of the texts that vendors mask. `None` if nothing is masked.
     marked: Option<Context>,
-    /// `real` is `marked`, so that the filters that hide a text must not.
+    /// `real` contains marks, so the filters that encode a text must leave it as it is.
     shows_marks: bool,
-    /// The secrets among the words, and what was captured: it may be a token.
+    /// The secrets among the variables, the captured values, since one may be a token, and the new access key id.
     secrets: Vec<Secret>,
 }
 
 type Context = BTreeMap<&'static str, Value>;
 
 impl TemplateContext {
-    /// The words of an offer; without `secret`, a template that asks for it is a mistake.
+    /// The variables of an offer. Without `secret`, a template that uses the secret access key fails to render.
     pub(super) fn new(
         offer: &Offer,
         secret: Option<&Secret>,
@@ -228,37 +230,37 @@ impl TemplateContext {
         TemplateContext { real, stand_in, tame, marked, shows_marks: false, secrets }
     }
 
-    /// What must not be repeated of a request that is made with these words.
+    /// The values that must not be repeated when a request made with these variables is reported.
     pub(super) fn secrets(&self) -> &[Secret] {
         &self.secrets
     }
 
-    /// Whether the secret of the new pair is among them.
+    /// Whether the secret of the new pair is among the variables.
     pub(super) fn know_pair(&self) -> bool {
         self.real.contains_key("secret_access_key")
     }
 
-    /// The same words with marks in place of what vendors mask; `None` where nothing is masked.
+    /// The same variables with marks in place of the texts that vendors mask. `None` if nothing is masked.
     pub(super) fn marked(&self) -> Option<TemplateContext> {
         let real = self.marked.clone()?;
         Some(TemplateContext { real, shows_marks: true, ..self.clone() })
     }
 
-    /// The same words and one more, which is not for addresses.
+    /// The same variables and one more. The checks on addresses do not know it, so an address cannot use it.
     pub(super) fn with(&self, name: &'static str, value: Value) -> TemplateContext {
         let mut real = self.real.clone();
         real.insert(name, value);
         TemplateContext { real, ..self.clone() }
     }
 
-    /// The same words with other values where they are secret, a vendor's or the rotation's: what comes out the same
-    /// does not depend on those.
+    /// The same variables with other values in place of secrets, captured values and the facts of the offer. A
+    /// rendered text that stays the same does not depend on any of these.
     pub(super) fn stand_in(&self) -> TemplateContext {
         let other = || self.stand_in.clone();
         TemplateContext { real: other(), tame: other(), ..self.clone() }
     }
 
-    /// The same words with no character in a secret, or in what a vendor said, that means something in an address.
+    /// The same variables, with the characters that have a meaning in a URL replaced in secrets and captured values.
     pub(super) fn tame(&self) -> TemplateContext {
         TemplateContext { real: self.tame.clone(), ..self.clone() }
     }
@@ -268,7 +270,7 @@ impl TemplateContext {
     }
 }
 
-/// Whom and what a delivery is for.
+/// The facts of an offer that templates can use.
 struct Subject<'a> {
     access_key_id: &'a str,
     old_access_key_id: &'a str,
@@ -280,7 +282,7 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Nobody's.
+    /// Made-up facts, to find out whether a rendered text depends on the real ones.
     const STAND_IN: Subject<'static> = Subject {
         access_key_id: "AKIASTANDIN000000001",
         old_access_key_id: "AKIASTANDIN000000002",
@@ -326,18 +328,18 @@ fn words(subject: &Subject<'_>, secret: Option<&str>, [params, secrets, captured
     words
 }
 
-/// The pair in one value: the AWS tools' shared credentials file.
+/// The pair as one text, in the format of the AWS tools' shared credentials file.
 fn credentials_file(id: &str, secret: &str) -> String {
     format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
 }
 
-/// The pair in one value: what the AWS tools expect of a `credential_process`.
+/// The pair as one text, in the JSON format that the AWS tools expect from a `credential_process`.
 fn credentials_json(id: &str, secret: &str) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     format!(r#"{{"Version":1,"AccessKeyId":{},"SecretAccessKey":{}}}"#, quoted(id), quoted(secret))
 }
 
-/// A template that could not be rendered. It names a place in the configuration, and no value.
+/// A template that cannot be rendered. The message names a place in the configuration and contains no value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the template of {place} cannot be rendered: {problem} in line {line}")]
 pub(super) struct BadTemplate {
@@ -346,10 +348,10 @@ pub(super) struct BadTemplate {
     line: usize,
 }
 
-/// The engine, with the filters of the contract.
+/// The template engine, with the filters that the documentation promises.
 pub(super) struct Templates {
     engine: Environment<'static>,
-    /// The same, but for the filters that would hide the mark of a masked value.
+    /// The same engine, but its filters do not encode their input, so that the mark of a masked value stays visible.
     showing_marks: Environment<'static>,
 }
 
@@ -361,7 +363,7 @@ impl Templates {
         Templates { engine, showing_marks }
     }
 
-    /// Renders the template that stands at `place` in the configuration.
+    /// Renders the template at `place` in the configuration.
     pub(super) fn render(
         &self,
         place: &str,
@@ -384,12 +386,13 @@ fn bare_engine() -> Environment<'static> {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_fuel(Some(FUEL));
+    // Debug output would contain the values of the variables.
     engine.set_debug(false);
     engine.remove_global("debug");
     engine
 }
 
-/// The members of `answer` that a template speaks of, that have no value there, and for which it makes no allowance with
+/// The members of `answer` that a template uses, that have no value, and whose absence it does not handle with
 /// `default` or `is defined`.
 pub(super) fn missing_in_answer(source: &str, words: &TemplateContext) -> Vec<String> {
     let engine = bare_engine();
@@ -410,7 +413,7 @@ fn is_missing(path: &str, words: &TemplateContext) -> bool {
     value.map_or(true, |value| value.is_undefined())
 }
 
-/// Whether the template asks first whether there is such a member, or one that it is in.
+/// Whether the template uses `default` or `is defined` on this member, or on a member that contains it.
 fn is_allowed_for(path: &str, source: &str) -> bool {
     let ends = path.match_indices('.').map(|(at, _)| at).skip(1).chain([path.len()]);
     let allows = |name: &str| {
@@ -425,7 +428,8 @@ fn is_allowed_for(path: &str, source: &str) -> bool {
     ends.into_iter().any(|end| allows(&path[..end]))
 }
 
-/// The engine's message for a missing word does not name it. The name stands in the template, so it is no secret.
+/// Adds the names of the missing variables to the error, because minijinja's message does not name them. The names
+/// come from the template, so they are not secret.
 fn name_what_is_missing(error: Error, template: &Template<'_, '_>, words: &TemplateContext) -> Error {
     if error.kind() != ErrorKind::UndefinedError {
         return error;
@@ -445,7 +449,7 @@ fn name_what_is_missing(error: Error, template: &Template<'_, '_>, words: &Templ
 }
 
 fn bad(place: &str, error: &Error) -> BadTemplate {
-    // Only `name_what_is_missing` wraps a source of the same kind: its detail is safe to repeat.
+    // Only `name_what_is_missing` wraps a source of the same kind, and its detail is safe to repeat.
     let inner = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
     let missing =
         inner.filter(|inner| inner.kind() == ErrorKind::UndefinedError).and_then(|_| error.detail());

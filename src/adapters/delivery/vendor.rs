@@ -1,4 +1,4 @@
-//! One vendor's recipe: its steps in order, and how it is asked.
+//! The recipe of one vendor: its delivery steps in order, and the requests that ask which key is in force.
 
 use async_trait::async_trait;
 
@@ -12,7 +12,7 @@ use crate::core::rotation::{Refusal, RefusalCode, Verification};
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Check, Delivery, Fault, Offer, Reference};
 
-/// One vendor of the configuration.
+/// A vendor of the configuration that authenticates with an access key.
 pub(super) struct Vendor {
     pub(super) name: VendorName,
     pub(super) steps: Vec<DeliverStep>,
@@ -41,7 +41,7 @@ impl Delivery for Vendor {
 
     async fn verify(&self, offer: &Offer) -> Answer<Verification> {
         let mut captured = Captured::new();
-        // Where no question is for this delivery, it has only been accepted.
+        // If `when` excludes every question, only the vendor's acceptance of the delivery is known.
         let mut by = Verification::Acceptance;
         for (number, step) in self.verify.iter().enumerate() {
             let said = match step {
@@ -64,7 +64,7 @@ impl Delivery for Vendor {
     }
 }
 
-/// What the steps before have left.
+/// The results of the earlier steps of a delivery that later steps use.
 #[derive(Default)]
 pub(super) struct SoFar {
     captured: Captured,
@@ -104,7 +104,8 @@ impl Vendor {
     }
 }
 
-/// An address for questions that is gone says nothing of the one for deliveries.
+/// Replaces the code `VendorGone` in the refusal of a question: an address for questions that is gone does not mean
+/// that the address for deliveries is gone.
 fn as_question(fault: Fault) -> Fault {
     match fault {
         Fault::Refused(refusal) if refusal.code == RefusalCode::VendorGone => {

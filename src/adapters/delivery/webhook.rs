@@ -1,7 +1,8 @@
-//! `kind = "webhook"`: one message in the form of Standard Webhooks 1.0.
+//! `kind = "webhook"`: one message in the format of Standard Webhooks 1.0.
 //!
-//! **Invariant:** repeats of one delivery are the same message: the same id and the same bytes, or, where they are
-//! encrypted, bytes that come out the same. Only the timestamp, which is the attempt's, and with it the signatures, differ.
+//! **Invariant:** all attempts at one delivery send the same message, with the same id and the same bytes. If the
+//! data is encrypted, its bytes differ, but they decrypt to the same text. Only the timestamp, which is that of the
+//! attempt, and the signatures over it differ.
 
 use url::Url;
 
@@ -16,11 +17,11 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Offer, Purpose, RecipePart, Reference, Request};
 
-/// What there is to be carried.
+/// The values from which a step chooses what its message contains.
 #[derive(Clone, Copy)]
 pub(super) struct Carried<'a> {
     pub(super) secret: &'a Secret,
-    /// Where an earlier step put it, if one did.
+    /// The reference to the place at AWS where an earlier step put the pair, if one did.
     pub(super) reference: Option<&'a Reference>,
 }
 
@@ -36,7 +37,7 @@ impl<'a> Carried<'a> {
     }
 }
 
-/// Sends the message of step `number`, from 1.
+/// Sends the message of step `number`, counted from 1.
 pub(super) async fn send(
     tools: &Tools,
     step: &WebhookStep,
@@ -57,7 +58,7 @@ pub(super) async fn send(
     answer::accepted(&host, &response, &[], offer.now).map_err(|fault| sent.with_answer(fault, &response))
 }
 
-/// The request of step `number`, ready to be sent. Reads the signing secrets.
+/// Builds the signed request of step `number`, ready to be sent. Reads the signing secrets.
 pub(super) async fn request(
     tools: &Tools,
     step: &WebhookStep,
@@ -79,7 +80,7 @@ pub(super) async fn request(
     Ok(signed(step, target, &keys, message_id(offer, number), offer.now, body))
 }
 
-/// A body as a signed message.
+/// Builds the request for a body, signed with each of the keys.
 fn signed(
     step: &WebhookStep,
     target: Url,
@@ -104,7 +105,8 @@ fn signed(
     Prepared { target, ready }
 }
 
-/// Sends a message without an access key to the address of step `number`, from 1, signed and encrypted as a real one.
+/// Sends a test message without an access key to the webhook of step `number`, counted from 1. It is signed and
+/// encrypted like a real one.
 pub(super) async fn send_test(
     tools: &Tools,
     step: &WebhookStep,
@@ -125,7 +127,8 @@ pub(super) async fn send_test(
     Ok(format!("{host} answered {}; the message had no access key", response.status))
 }
 
-/// The keys that sign, newest first.
+/// Reads the signing keys, newest first. Every message is signed with each of them, so that the vendor can change
+/// over.
 async fn signing_keys(tools: &Tools, step: &WebhookStep) -> Answer<Vec<SigningKey>> {
     let mut keys = Vec::with_capacity(step.secrets.len());
     for reference in &step.secrets {
