@@ -1,6 +1,7 @@
-//! What those who send something out share: where a request may go, and how it is signed.
+//! Shared by all adapters that send requests: which addresses are allowed, and how a message is signed.
 //!
-//! **Invariant:** what may be a secret leaves under TLS, or to this machine, or where the configuration allows it.
+//! **Invariant:** a request that may contain a secret is sent only under TLS, to this machine, or where the
+//! configuration allows plain text.
 
 pub(crate) mod signing;
 pub(crate) mod target;

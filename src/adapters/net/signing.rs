@@ -1,4 +1,4 @@
-//! The signatures of Standard Webhooks 1.0: HMAC-SHA256 with a shared secret, or ed25519.
+//! Signatures of Standard Webhooks 1.0: HMAC-SHA256 with a shared secret, or ed25519.
 
 use std::ops::RangeInclusive;
 
@@ -13,21 +13,21 @@ use zeroize::Zeroizing;
 use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 
-/// Secrets come from vendors, who write base64 with and without its padding.
+/// Vendors write the base64 of their secrets with and without padding, so both are accepted.
 const BASE64_LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What signs a message.
+/// A key that signs messages.
 pub(crate) enum SigningKey {
-    /// `whsec_…`: the vendor has the same secret.
+    /// `whsec_…`: a secret that the receiver shares.
     Hmac(Box<hmac::Key>),
-    /// `whsk_…`: the vendor has the public half, and cannot sign in our name.
+    /// `whsk_…`: a private key. The receiver has only the public half, and cannot sign in our name.
     Ed25519(Ed25519KeyPair),
 }
 
-/// Why a text is no signing secret. Follows the reference in a sentence.
+/// Why a text is not a signing secret. The message follows the reference to the secret in a sentence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum BadSigningKey {
     #[error("is no signing secret: those begin with whsec_ or whsk_")]
@@ -42,7 +42,7 @@ pub(crate) enum BadSigningKey {
     Ed25519Mismatch,
 }
 
-/// The bytes that Standard Webhooks 1.0 allows a shared secret.
+/// The length that Standard Webhooks 1.0 allows for a shared secret, in bytes.
 const HMAC_BYTES: RangeInclusive<usize> = 24..=64;
 
 impl SigningKey {
@@ -71,7 +71,7 @@ impl SigningKey {
         pair.map(SigningKey::Ed25519).map_err(|_| BadSigningKey::Ed25519Mismatch)
     }
 
-    /// One entry of the `webhook-signature` list.
+    /// Signs a message. Returns one entry of the `webhook-signature` list.
     pub(crate) fn sign(&self, id: &str, at: Timestamp, body: &str) -> String {
         let signed = Zeroizing::new(format!("{id}.{}.{body}", at.unix_seconds()));
         match self {

@@ -1,15 +1,16 @@
-//! Where a request may go. Checked after rendering: a template can make any address.
+//! Which addresses a request may be sent to. They are checked after rendering, because a template can render to any
+//! address.
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// Whether `http://` to a host that is not this machine is allowed.
+/// Whether `http://` to a host other than this machine is allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Plaintext {
-    /// `allow_plaintext = true`
+    /// `allow_plaintext = true`: to any host.
     Allowed,
-    /// Only to this machine.
+    /// Only to loopback addresses.
     LoopbackOnly,
 }
 
@@ -22,7 +23,7 @@ impl Plaintext {
     }
 }
 
-/// Why an address is not used. The address itself may hold a secret, so it is not repeated.
+/// Why an address is not used. The message does not repeat the address, which may contain a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum BadTarget {
     #[error("the address is not a URL with a host")]
@@ -52,9 +53,9 @@ impl From<BadTarget> for String {
     }
 }
 
-/// An address that a request may be sent to.
+/// Parses an address and checks that a request may be sent to it.
 pub(crate) fn checked(text: &str, plaintext: Plaintext) -> Result<Url, BadTarget> {
-    // The parser drops tabs and line breaks in silence, so they are looked for first.
+    // The URL parser silently removes tabs and line breaks, so they are looked for first.
     if text.chars().any(|char| char.is_control() || char.is_whitespace()) {
         return Err(BadTarget::ControlCharacters);
     }
@@ -73,7 +74,7 @@ pub(crate) fn checked(text: &str, plaintext: Plaintext) -> Result<Url, BadTarget
     }
 }
 
-/// Whether a connection to it stays on this machine.
+/// Whether a connection to the host of this URL stays on this machine.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -83,7 +84,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The host as sentences name it.
+/// The host of the URL, as sentences name it.
 pub(crate) fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or("the vendor").to_owned()
 }

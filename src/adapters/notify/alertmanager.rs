@@ -1,7 +1,8 @@
-//! `kind = "alertmanager"`: the alerts of Alertmanager's API v2.
+//! `kind = "alertmanager"`: sends alerts to the API v2 of Alertmanager.
 //!
-//! Alertmanager knows an alert by its labels, groups and repeats by itself, and takes an alert for resolved at its
-//! `endsAt`. So an alert that fires is posted again and again, each time with a later end; a resolved alert ends now.
+//! Alertmanager identifies an alert by its labels, groups and repeats notifications by itself, and resolves an alert
+//! at its `endsAt`. So an alert that fires is posted again and again, each time with a later end. A resolved alert is
+//! posted with an end of now.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +19,9 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Fault, Sink};
 
-/// What a review found holds until the next one, a day later, has found it again.
+/// The minimum duration of an alert from a review. The next review, a day later, posts it again if it still applies.
 const REVIEW_LASTS: std::time::Duration = std::time::Duration::from_hours(26);
-/// How long a test is seen.
+/// How long a test alert stays active.
 const TEST_LASTS: std::time::Duration = std::time::Duration::from_mins(1);
 
 pub(super) struct Alertmanager {
@@ -31,7 +32,7 @@ pub(super) struct Alertmanager {
     pub(super) plaintext: Plaintext,
 }
 
-/// One element of `POST /api/v2/alerts`.
+/// One element of the body of `POST /api/v2/alerts`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Posted {
@@ -43,7 +44,8 @@ struct Posted {
 
 #[async_trait]
 impl Sink for Alertmanager {
-    /// The instances of a cluster tell each other, so one that takes it is enough.
+    /// Posts to every instance. The instances of a cluster share their alerts, so the notification counts as sent if
+    /// one of them accepts it.
     async fn tell(&self, notification: &Notification, now: Timestamp, holds_until: Timestamp) -> Answer<()> {
         let posted: Vec<Posted> =
             notification.items.iter().filter_map(|item| self.posted(item, now, holds_until)).collect();
@@ -51,7 +53,7 @@ impl Sink for Alertmanager {
         for url in &self.urls {
             let (url, headers) = (format!("{url}/api/v2/alerts"), self.headers().await?);
             let told = self.tools.post(&url, self.plaintext, headers, &posted, now).await;
-            // Where one may have taken it and another has not, it may have been taken.
+            // An unknown result outweighs a refusal, because that instance may have accepted the alerts.
             if matches!(&answer, Err(Fault::Refused(_))) || told.is_ok() {
                 answer = told;
             }
@@ -92,7 +94,8 @@ impl Alertmanager {
         })
     }
 
-    /// `None` for what is no state: it happened, and is over.
+    /// The alert to post for an item. `None` for an item that is an event and not a state, which Alertmanager cannot
+    /// show.
     fn posted(&self, item: &Item, now: Timestamp, holds_until: Timestamp) -> Option<Posted> {
         match item {
             Item::Firing { alert, .. } => {
@@ -115,7 +118,7 @@ impl Alertmanager {
         }
     }
 
-    /// The labels are the same for as long as the alert lasts, and hold no key id.
+    /// The alert to post. Its labels stay the same for as long as the alert lasts, and contain no access key id.
     fn alert(&self, alert: &Alert, sentence: &str, now: Timestamp, ends_at: Timestamp) -> Posted {
         let mut labels = self.labels.clone();
         let mut label = |name: &str, value: Option<String>| {
@@ -142,12 +145,12 @@ impl Alertmanager {
             ("reason", alert.reason.clone()),
         ]);
         annotations.extend(alert.owner.clone().map(|owner| ("owner", owner)));
-        // Alertmanager refuses an end before the start.
+        // Alertmanager refuses an alert that ends before it starts.
         Posted { labels, annotations, starts_at: alert.since.min(now), ends_at }
     }
 }
 
-/// `KeyroundRootKey` for `root-key`.
+/// The `alertname` label, such as `KeyroundRootKey` for the condition `root-key`.
 fn alert_name(alert: &Alert) -> String {
     let capital = |word: &str| {
         let mut letters = word.chars();

@@ -1,7 +1,7 @@
-//! `kind = "command"`: a program of the operator's that reads the alert as JSON.
+//! `kind = "command"`: runs a program of the operator, which reads the notification as JSON from its standard input.
 //!
-//! **Invariant:** the program gets nothing else: no arguments but those of the configuration, and of our
-//! environment, where secrets may be, only `PATH`.
+//! **Invariant:** the program receives nothing else: only the arguments of the configuration, and of our environment,
+//! which may contain secrets, only `PATH`.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::core::rotation::RefusalCode;
 use crate::core::time::{Timestamp, in_words};
 use crate::ports::{Answer, Fault, Sink};
 
-/// Where programs are when our own environment does not say.
+/// The `PATH` of the program if our own environment has none.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 pub(super) struct Program {
@@ -73,7 +73,7 @@ impl Program {
             .spawn()
             .map_err(|error| misconfigured(format!("{program} cannot be run: {}", error.kind())))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A program that does not read to the end may still have done its work: its exit code says so.
+            // A program that does not read all of its input may still have succeeded, which its exit code tells.
             drop(stdin.write_all(document.as_bytes()).await);
         }
         let ended = child.wait().await;

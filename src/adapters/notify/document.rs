@@ -1,4 +1,5 @@
-//! A telling as JSON, for programs: what a webhook posts and a command reads.
+//! A notification as JSON for programs: the body that the webhook sink posts, and the standard input of the command
+//! sink.
 
 use std::fmt::Write as _;
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 use crate::core::alert::{Alert, Item, Notice, Notification, headline, lines};
 use crate::core::time::Timestamp;
 
-/// The document, in the form of Standard Webhooks 1.0.
+/// The document, in the form of a Standard Webhooks 1.0 payload.
 #[derive(Serialize)]
 pub(super) struct Document {
     r#type: &'static str,
@@ -23,10 +24,10 @@ struct Data {
     alerts: Vec<AlertView>,
 }
 
-/// One thing that is told.
+/// One item of the notification.
 #[derive(Serialize)]
 struct AlertView {
-    /// `firing`, `again`, `over`, `recovered`, `news` or `test`.
+    /// The kind of the item: `firing`, `again`, `over`, `recovered`, `news` or `test`.
     status: &'static str,
     condition: &'static str,
     severity: &'static str,
@@ -52,7 +53,8 @@ impl Document {
         serde_json::to_string(self).expect("a document has nothing that JSON cannot say")
     }
 
-    /// The same for the same message, however often it is tried. Has no dot in it.
+    /// The idempotency key of the message, the same at every attempt to send it. It contains no dot, because the
+    /// signed text of a webhook is joined with dots.
     pub(super) fn message_id(&self) -> String {
         let hash = digest(&SHA256, self.to_json().as_bytes());
         let mut id = "msg_".to_owned();

@@ -1,4 +1,4 @@
-//! `kind = "email"`: a mail in plain text, over SMTP with TLS.
+//! `kind = "email"`: sends a plain-text mail over SMTP, with TLS unless the configuration turns it off.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use crate::core::rotation::RefusalCode;
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Fault, Sink};
 
-/// Mail programs show about this much of a subject.
+/// The maximum length of a subject, in characters. Mail programs show about this much.
 const SUBJECT_CHARS_MAX: usize = 150;
 
 pub(super) struct Email {
@@ -40,7 +40,7 @@ impl Sink for Email {
         }
     }
 
-    /// Connects, with TLS and login, and says goodbye.
+    /// Connects, with TLS and login if they are configured, and disconnects again. Sends no mail.
     async fn probe(&self) -> Answer<String> {
         let transport = self.transport().await?;
         match tokio::time::timeout(self.tools.timeout, transport.test_connection()).await {
@@ -66,6 +66,7 @@ impl Email {
             MailTls::StartTls => Tls::Required(parameters()?),
             MailTls::None => Tls::None,
         };
+        // `builder_dangerous` presets no TLS; `tls` sets what the configuration asks for.
         let mut builder =
             Transport::builder_dangerous(host).port(*port).tls(tls).timeout(Some(self.tools.timeout));
         if let Some((user, password)) = &self.settings.login {
@@ -91,14 +92,15 @@ impl Email {
         for to in to {
             builder = builder.to(to);
         }
+        // Without an argument, lettre generates the Message-ID.
         let mut message = builder.message_id(None).body(text(notification)).map_err(|_| unmade())?;
-        // So that no holiday notice is sent back (RFC 3834).
+        // Keeps receivers from sending automatic replies, such as holiday notices (RFC 3834).
         let name = HeaderName::new_from_ascii_str("Auto-Submitted");
         message.headers_mut().insert_raw(HeaderValue::new(name, "auto-generated".to_owned()));
         Ok(message)
     }
 
-    /// The server's own words stay unsaid; its number says enough.
+    /// The fault for an error of the SMTP library. It repeats the status code of the server, and not its text.
     fn fault(&self, error: &Error) -> Fault {
         let host = &self.settings.host;
         if let Some(status) = error.status() {

@@ -1,4 +1,4 @@
-//! `[heartbeat]`: one request after each full pass, in the manner of healthchecks.io and its like.
+//! `[heartbeat]`: one request after each full pass, in the style of healthchecks.io and similar services.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Heartbeat, Request, SecretSource, SinkTransport};
 
-/// Reports full passes to an address.
+/// Reports each full pass to a URL.
 pub struct HttpHeartbeat {
     tools: Tools,
     url: HeartbeatUrl,
 }
 
 impl HttpHeartbeat {
-    /// To the address of these settings. Nothing is read or sent yet.
+    /// A heartbeat for the URL of these settings. Nothing is read or sent yet.
     #[must_use]
     pub fn new(
         settings: &HeartbeatSettings,
@@ -42,7 +42,8 @@ impl HttpHeartbeat {
     }
 }
 
-/// Neither is secret: a hash tells nothing of what it was made from.
+/// The body of a heartbeat: the number of events in the journal and the hash of the last one. Neither is secret,
+/// because a hash does not reveal what it was computed from.
 fn body((events, head): &(u64, String)) -> Secret {
     Secret::new(json!({ "journal": { "events": events, "head": head } }).to_string())
 }
@@ -63,6 +64,7 @@ impl Heartbeat for HttpHeartbeat {
             timeout: self.tools.timeout,
         };
         let response = self.tools.transport.carry(request).await?;
+        // The caller ignores `Retry-After`, so the current time is not needed here.
         accepted(&target::host_of(&target), &response, Timestamp::EPOCH)
     }
 

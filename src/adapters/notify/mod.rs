@@ -1,12 +1,13 @@
-//! Sinks: how an alert is sent to each of them.
+//! Sinks: how a notification is sent to each kind of alert receiver.
 //!
-//! What is told to whom, and when again, is decided in [`crate::core::alert`]; here one telling becomes one request, mail,
-//! message or process.
+//! [`crate::core::alert`] decides what is sent to which sink, and when it is repeated. Here, one notification becomes
+//! a request, a mail, a message or a process.
 //!
-//! **Invariant:** a sink sends once, within its time limit. Whoever asked it to tries again.
+//! **Invariant:** a sink makes one attempt, each request of it within its time limit, and leaves repeats to the
+//! notifier. Only the AWS SDK may repeat the Publish call of the SNS sink within that limit.
 //!
-//! **Invariant:** no sentence holds an address with its path, a header, or anything that the other side sent but its
-//! status. Sentences name hosts.
+//! **Invariant:** no sentence contains the path of an address, a header, or anything that the receiver sent, except
+//! its status or error code. Sentences name hosts.
 
 mod alertmanager;
 mod command;
@@ -36,7 +37,7 @@ use crate::ports::{Answer, Fault, Request, Response, Route, SecretSource, Sink, 
 
 pub use heartbeat::HttpHeartbeat;
 
-/// The sinks of the configuration. Nothing is read or sent yet.
+/// Builds the sinks of the configuration, each with its alert policy. Nothing is read or sent yet.
 #[must_use]
 pub fn routes(
     settings: &BTreeMap<SinkName, AlertSettings>,
@@ -70,7 +71,7 @@ pub fn routes(
     settings.iter().map(route).collect()
 }
 
-/// What most sinks need.
+/// The transport, the secret source and the time limit that most sinks use.
 #[derive(Clone)]
 struct Tools {
     transport: Arc<dyn SinkTransport>,
@@ -83,7 +84,7 @@ impl Tools {
         self.secrets.resolve(reference).await.map_err(misconfigured)
     }
 
-    /// Posts this as JSON. Any 2xx is a yes.
+    /// Posts a value as JSON. Succeeds if the response has any 2xx status.
     async fn post(
         &self,
         url: &str,
@@ -118,7 +119,7 @@ impl Tools {
         accepted(&target::host_of(&target), &response, now)
     }
 
-    /// Whether the host of this address can be reached. Nothing is asked of it.
+    /// Checks that the host of this address can be connected to. Sends no request.
     async fn find(&self, url: &str, plaintext: Plaintext) -> Answer<String> {
         let target = target::checked(url, plaintext).map_err(misconfigured)?;
         self.transport.find(target.as_str(), self.timeout).await?;
@@ -126,7 +127,8 @@ impl Tools {
     }
 }
 
-/// Any 2xx.
+/// Accepts any 2xx status. A redirect or a client error is a refusal, and for any other status the outcome is
+/// unknown.
 fn accepted(host: &str, response: &Response, now: Timestamp) -> Answer<()> {
     let retry_after = response.retry_after(now);
     match response.status {
@@ -152,7 +154,7 @@ fn misconfigured(sentence: impl Into<String>) -> Fault {
     Fault::refused(RefusalCode::Misconfigured, sentence)
 }
 
-/// The first so many characters.
+/// The text, cut to at most `chars_max` characters.
 fn cut(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max.saturating_sub(1)) {
         Some((end, last)) if end + last.len_utf8() < text.len() => format!("{}…", &text[..end]),

@@ -1,5 +1,6 @@
-//! `kind = "pagerduty"`: Events API v2. What is wrong is an incident, opened and closed by its `dedup_key`; what
-//! went well is a change event (developer.pagerduty.com/docs/events-api-v2, PagerDuty/api-schema).
+//! `kind = "pagerduty"`: sends events to the Events API v2. A condition that fires is an incident, which its
+//! `dedup_key` opens and resolves. Good news, such as a finished rotation, is a change event
+//! (developer.pagerduty.com/docs/events-api-v2, PagerDuty/api-schema).
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use crate::core::alert::{AlertKey, Item, Notification, Severity, headline, lines
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Sink};
 
-/// PagerDuty cuts a longer summary.
+/// The maximum length of a summary, in characters. PagerDuty cuts a longer one.
 const SUMMARY_CHARS_MAX: usize = 1024;
 const SOURCE: &str = "keyround";
 
@@ -39,7 +40,7 @@ impl Sink for PagerDuty {
     }
 }
 
-/// The events of one telling, without the key that they are sent with.
+/// The events for one notification, each with the path of its API, and without the routing key.
 fn events(notification: &Notification, now: Timestamp) -> Vec<(&'static str, Value)> {
     let is_firing = notification.items.iter().any(|item| matches!(item, Item::Firing { .. }));
     let is_over = notification.items.iter().any(|item| matches!(item, Item::Over { .. }));
@@ -47,7 +48,7 @@ fn events(notification: &Notification, now: Timestamp) -> Vec<(&'static str, Val
     match &notification.incident {
         Some(incident) if is_firing => vec![("/v2/enqueue", trigger(notification, incident, now))],
         Some(incident) if is_over => vec![("/v2/enqueue", resolve(incident))],
-        // It is opened and closed again: nobody has to do that by hand.
+        // The incident of a test is opened and resolved at once, so that nobody has to resolve it by hand.
         Some(incident) if is_test => {
             vec![("/v2/enqueue", trigger(notification, incident, now)), ("/v2/enqueue", resolve(incident))]
         }
@@ -103,7 +104,7 @@ fn change(notification: &Notification) -> Value {
     })
 }
 
-/// A telephone shows the summary and little else, so one alert's own sentence is in it.
+/// The summary. A phone shows little else, so the summary of a single alert or notice includes its sentence.
 fn summary(notification: &Notification) -> String {
     let headline = headline(notification);
     let summary = match &notification.items[..] {

@@ -1,7 +1,8 @@
-//! `kind = "slack"`: an incoming webhook (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks).
+//! `kind = "slack"`: posts to an incoming webhook
+//! (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks).
 //!
-//! Slack answers 200 with the body `ok`, and else says why in plain text that is not repeated here: the address
-//! is a secret, and who knows what an error page quotes.
+//! Slack answers 200 with the body `ok`, or gives the reason for a failure as plain text. The text is not repeated in
+//! sentences, because the address is a secret and an error page might quote it.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -13,7 +14,8 @@ use crate::core::alert::{Notification, headline, lines};
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Sink};
 
-/// Slack refuses a section with more than 3000 characters. An escaped one is up to five.
+/// The maximum length of a section, in characters after escaping. Slack refuses a section of more than 3000; an
+/// escaped character counts as up to five.
 const SECTION_CHARS_MAX: usize = 2900;
 
 pub(super) struct Slack {
@@ -34,7 +36,7 @@ impl Sink for Slack {
     }
 }
 
-/// `text` is what a notification shows, the blocks what the channel does.
+/// The message: Slack shows `text` in desktop and phone notifications, and the blocks in the channel.
 fn message(notification: &Notification) -> Value {
     let headline = escaped(&headline(notification));
     let section = |text: String| json!({ "type": "section", "text": { "type": "mrkdwn", "text": cut(&text, SECTION_CHARS_MAX) } });
@@ -43,7 +45,7 @@ fn message(notification: &Notification) -> Value {
     json!({ "text": headline, "blocks": blocks })
 }
 
-/// The three characters with a meaning in Slack's markup.
+/// Escapes the three characters that have a meaning in Slack's markup.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

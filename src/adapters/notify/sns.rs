@@ -1,4 +1,4 @@
-//! `kind = "sns"`: one Publish to a topic.
+//! `kind = "sns"`: publishes a notification to an SNS topic with one Publish call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::core::rotation::RefusalCode;
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Fault, Sink};
 
-/// SNS refuses a longer subject, and one that is not ASCII.
+/// The maximum length of a subject, in bytes. SNS refuses a longer one, and one that is not ASCII.
 const SUBJECT_BYTES_MAX: usize = 100;
 
 pub(super) struct Sns {
@@ -45,7 +45,7 @@ impl Sink for Sns {
                 "condition",
                 attribute(worst(notification).map_or("test", Condition::as_str))?,
             );
-        // In small letters, and nothing else: so SNS names them.
+        // SNS requires this suffix, in lower case, for the name of every FIFO topic.
         if self.topic_arn.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "fifo") {
             let id = Document::new(notification).message_id();
             publish = publish.message_group_id("keyround").message_deduplication_id(id);
@@ -79,7 +79,8 @@ fn attribute(value: &str) -> Answer<MessageAttributeValue> {
     value.map_err(|_| misconfigured("the message cannot be made"))
 }
 
-/// What subscribers can filter by.
+/// The condition of the highest severity. It becomes a message attribute, by which subscribers can filter. `None` for
+/// a test.
 fn worst(notification: &Notification) -> Option<Condition> {
     let condition = |item: &Item| match item {
         Item::Firing { alert, .. } | Item::Over { alert, .. } => Some(alert.condition),
@@ -95,7 +96,7 @@ fn subject(notification: &Notification) -> String {
     headline(notification).chars().map(plain).take(SUBJECT_BYTES_MAX).collect()
 }
 
-/// AWS's code, or the kind of silence; its messages stay unsaid.
+/// The fault for an error of the AWS SDK. It repeats the error code of AWS, and not the message.
 fn fault<E, R>(error: &SdkError<E, R>) -> Fault
 where
     E: ProvideErrorMetadata,

@@ -1,4 +1,4 @@
-//! `kind = "webhook"`: a message in the form of Standard Webhooks 1.0, signed as those to vendors are.
+//! `kind = "webhook"`: posts a message in the format of Standard Webhooks 1.0, signed like the messages to vendors.
 
 use async_trait::async_trait;
 
