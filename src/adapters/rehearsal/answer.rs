@@ -1,4 +1,5 @@
-//! What a vendor would answer if all went well: the sample of the recipe, or what its expectations describe.
+//! The response of a stand-in vendor that accepts everything: the sample of the step, or else a document made from
+//! what the step expects and captures.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +15,16 @@ use crate::core::ids::{AccountId, Subject};
 use crate::core::secret::Secret;
 use crate::ports::Response;
 
-/// Whom the vendor speaks of.
+/// The facts from which a response is made.
 pub(super) struct About<'a> {
     pub(super) subject: &'a Subject,
     pub(super) account_id: AccountId,
-    /// The access key id that it names.
+    /// The access key id in the response.
     pub(super) key: String,
 }
 
-/// The answer to one of these steps that is a yes.
+/// A response that `step` accepts. `steps` are all steps of the same part of the recipe, from which captured values
+/// are made up.
 pub(super) fn hoped_for(steps: &[&HttpStep], step: &HttpStep, about: &About<'_>) -> Response {
     let words = SampleContext::new(step, about, &captured(steps, about));
     let mut headers = BTreeMap::new();
@@ -44,7 +46,8 @@ pub(super) fn hoped_for(steps: &[&HttpStep], step: &HttpStep, about: &About<'_>)
     Response { status, headers, body: Secret::new(document.to_string()) }
 }
 
-/// What the answers of these steps will have been captured as.
+/// The values that these steps capture, by name: the text at the pointer in the sample, the default, or a made-up
+/// text. Captured headers and documents are left out, unless a step without a sample gives a default.
 fn captured(steps: &[&HttpStep], about: &About<'_>) -> BTreeMap<String, String> {
     let mut captured = BTreeMap::new();
     for step in steps {
@@ -67,12 +70,12 @@ fn captured(steps: &[&HttpStep], about: &About<'_>) -> BTreeMap<String, String> 
     captured
 }
 
-/// A public key to seal to, a version, an id: 32 bytes in base64 will do for each of them.
+/// A made-up value: 32 bytes in base64, which can serve as a public key for sealing, as a version or as an id.
 fn made_up(pointer: &str) -> String {
     STANDARD.encode(digest(&SHA256, pointer.as_bytes()))
 }
 
-/// What the strings of a recipe are rendered with, leniently: what has no value comes out empty.
+/// Renders the templates of a recipe leniently: a variable without a value renders as empty.
 struct SampleContext {
     engine: Environment<'static>,
     context: Word,
@@ -111,7 +114,7 @@ impl SampleContext {
         }
     }
 
-    /// Puts what is hoped for where it is looked for.
+    /// Puts the expected value, or a made-up one, at the place where the step looks for it.
     fn place(&self, document: &mut Value, place: &AnswerPlace, equals: Option<&str>) {
         let hoped_for = |pointer: &str| match equals {
             Some(source) => Value::String(self.rendered(source)),
@@ -145,7 +148,8 @@ fn word(param: &Param) -> Word {
     }
 }
 
-/// Puts a value where an RFC 6901 pointer leads; steps that are numbers become array items.
+/// Puts a value at an RFC 6901 pointer. Members that are missing are created. A numeric step below 16 becomes an
+/// index of an array, unless an object with members is already there.
 fn put(document: &mut Value, pointer: &str, value: Value) {
     let mut here = document;
     for step in pointer.split('/').skip(1) {

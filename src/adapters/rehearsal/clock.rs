@@ -1,4 +1,4 @@
-//! A clock that jumps: whoever sleeps on it wakes at once, and it is that much later.
+//! A clock that jumps: a sleep returns at once and moves the clock forward to its end.
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -7,7 +7,7 @@ use crate::adapters::rehearsal::RehearsalWorld;
 use crate::core::time::Timestamp;
 use crate::ports::Clock;
 
-/// The rehearsal's clock.
+/// The clock of the rehearsal.
 #[derive(Clone, Debug)]
 pub struct JumpingClock {
     stage: RehearsalWorld,
@@ -16,7 +16,8 @@ pub struct JumpingClock {
 }
 
 impl JumpingClock {
-    /// The clock of this world. It does not jump past `end`: there it stands still, and lets the curtain fall.
+    /// The clock of this world. It does not go past `end`: a sleep that would do so moves it to `end`, cancels
+    /// `curtain`, and never returns.
     #[must_use]
     pub fn new(stage: RehearsalWorld, end: Timestamp, curtain: CancellationToken) -> JumpingClock {
         JumpingClock { stage, end, curtain }

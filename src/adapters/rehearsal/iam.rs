@@ -1,4 +1,5 @@
-//! The stand-in for IAM and STS: the calls of the real one, with its quota and its habits.
+//! The stand-in for IAM and STS: it answers the same calls, with IAM's key quota, propagation delay and last-used
+//! granularity.
 
 use std::sync::Arc;
 
@@ -11,12 +12,12 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Accounts, Answer, Fault, Iam, Identity, NewKey};
 
-/// Access keys per user, Inactive ones included (IAM quotas).
+/// The maximum number of access keys per user, Inactive ones included (IAM quotas).
 const QUOTA: usize = 2;
-/// Of several uses within this many seconds AWS records the first (IAM User Guide).
+/// If a key is used several times within this many seconds, AWS records the first use (IAM User Guide).
 const USE_GRAIN_SECS: i64 = 15 * 60;
 
-/// The accounts of the rehearsal.
+/// Gives access to the stand-in for IAM in each account of the rehearsal.
 #[derive(Clone, Debug)]
 pub struct StandInAccounts(pub RehearsalWorld);
 
@@ -156,7 +157,8 @@ impl Iam for StandInIam {
     }
 }
 
-/// The vendor uses the key that it holds all the time; IAM records the first use of each quarter of an hour.
+/// The last use of a key. The vendor uses the key that it holds all the time, and IAM records the first use of each
+/// quarter of an hour.
 fn usage_of(key: &Key, now: Timestamp) -> KeyUsage {
     let by_vendor = key.used.map(|(from, until)| {
         let span = until.unwrap_or(now).since(from).as_secs().cast_signed();

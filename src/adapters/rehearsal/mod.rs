@@ -1,11 +1,11 @@
-//! The rehearsal: a stand-in for AWS and for the vendors, in this process, under a clock that jumps.
+//! The rehearsal: a stand-in for AWS and for the vendors, in this process, with a clock that jumps.
 //!
-//! `keyround rehearse` plays the whole life of a rotation with the operator's own configuration:
-//! the same driver, the same journal, the same templates. Only the far ends are stand-ins, so it
-//! needs no credentials and touches nothing.
+//! `keyround rehearse` runs the whole life of a rotation with the operator's own configuration, the same driver, the
+//! same journal and the same templates. Only AWS and the vendors are stand-ins, so it needs no credentials and
+//! changes nothing outside.
 //!
-//! **Invariant:** no real secret is read here. Where one would be, a text that names it stands, so
-//! a request can be shown as it would be sent and there is nothing in it to be masked.
+//! **Invariant:** no real secret is read here. A placeholder that names the reference stands in its place, so a
+//! request can be shown as it would be sent, and nothing in it needs to be masked.
 
 mod answer;
 mod clock;
@@ -25,22 +25,23 @@ pub use clock::JumpingClock;
 pub use iam::StandInAccounts;
 pub use vendor::{Exchange, PlaceholderSecrets, Reply, StandInVendors};
 
-/// What stands where the secret half of an access key would be.
+/// The placeholder for a secret access key.
 pub const SECRET_ACCESS_KEY: &str = "<secret_access_key>";
 
-/// AWS needs about this long until a new key signs everywhere (hashicorp/vault documents 5 to 10 s).
+/// How long after its creation a new key is not accepted yet. At AWS it takes about this long (hashicorp/vault
+/// documents 5 to 10 s).
 const PROPAGATION: Duration = Duration::from_secs(8);
 
-/// A key at the stand-in for IAM.
+/// An access key at the stand-in for IAM.
 #[derive(Clone, Debug)]
 struct Key {
     metadata: KeyMetadata,
     probed_at: Option<Timestamp>,
-    /// The vendor's use of it: from, and until; `None` until: it uses it now.
+    /// When the vendor used the key: from, and until. An `until` of `None` means that it still uses the key.
     used: Option<(Timestamp, Option<Timestamp>)>,
 }
 
-/// An IAM user at the stand-in.
+/// An IAM user at the stand-in. `held` is the key that its vendor uses.
 #[derive(Debug, Default)]
 struct User {
     keys: Vec<Key>,
@@ -54,18 +55,18 @@ struct State {
     account_ids: BTreeMap<AccountName, AccountId>,
     keys_made: u32,
     calls: BTreeMap<&'static str, u64>,
-    /// The first time that a vendor was without a working key, in words.
+    /// The first time that a vendor had no working key, as a sentence.
     outage: Option<String>,
 }
 
-/// The world of a rehearsal. Clones are the same world.
+/// The state of a rehearsal: the clock, the IAM users and the keys of the vendors. Clones share the same state.
 #[derive(Clone, Debug)]
 pub struct RehearsalWorld {
     state: Arc<Mutex<State>>,
 }
 
 impl RehearsalWorld {
-    /// An empty world at this time. Accounts that the configuration gives no id get a made-up one.
+    /// An empty world at this time. An account without an id in `account_ids` has a made-up one.
     #[must_use]
     pub fn new(now: Timestamp, account_ids: BTreeMap<AccountName, AccountId>) -> RehearsalWorld {
         let state = State {
@@ -80,11 +81,11 @@ impl RehearsalWorld {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic of one visit must not take the stage from the others: the state is whole between calls.
+        // The state is consistent between calls, so a panic of one reconcile must not stop the others.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the vendor an IAM user whose one key was made at `created_at`, and which it uses.
+    /// Creates the IAM user of a vendor with one key, made at `created_at`, which the vendor uses.
     #[must_use]
     pub fn hand_out_key(&self, subject: &Subject, created_at: Timestamp) -> AccessKeyId {
         let mut state = self.lock();
@@ -94,14 +95,14 @@ impl RehearsalWorld {
         id
     }
 
-    /// The vendor takes a key up: from now on it uses this one.
+    /// Lets the vendor switch to this key, which it uses from now on.
     pub fn vendor_takes_up(&self, subject: &Subject, key: &AccessKeyId) {
         let mut state = self.lock();
         let now = state.now;
         state.take_up(&subject.who(), key, now);
     }
 
-    /// The key that the vendor holds, as text; empty when it holds none.
+    /// The id of the key that the vendor holds, as text. Empty if it holds none.
     #[must_use]
     pub fn held(&self, subject: &Subject) -> String {
         let state = self.lock();
@@ -109,7 +110,7 @@ impl RehearsalWorld {
         held.map(String::from).unwrap_or_default()
     }
 
-    /// The key that was made last for the vendor, as text: the one that is being given to it.
+    /// The id of the newest key of the user, as text: during a delivery, the one that is being delivered.
     #[must_use]
     pub fn newest(&self, subject: &Subject) -> String {
         let state = self.lock();
@@ -117,13 +118,13 @@ impl RehearsalWorld {
         newest.map(|key| key.metadata.id.to_string()).unwrap_or_default()
     }
 
-    /// The account of this user: the one of the configuration, or a made-up one.
+    /// The id of the user's account: the one that [`RehearsalWorld::new`] was given, or a made-up one.
     #[must_use]
     pub fn account_id(&self, subject: &Subject) -> AccountId {
         self.lock().id_of_account(subject.account.as_ref())
     }
 
-    /// What time it is in the rehearsal.
+    /// The current time of the rehearsal.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.lock().now
@@ -134,19 +135,19 @@ impl RehearsalWorld {
         state.now = state.now.max(at);
     }
 
-    /// How often each AWS call was made.
+    /// How many times each AWS call was made, by its name.
     #[must_use]
     pub fn calls(&self) -> BTreeMap<&'static str, u64> {
         self.lock().calls.clone()
     }
 
-    /// The first time that a vendor was without a working key, in words; `None` if it never was.
+    /// The first time that a vendor had no working key, as a sentence. `None` if that never happened.
     #[must_use]
     pub fn outage(&self) -> Option<String> {
         self.lock().outage.clone()
     }
 
-    /// The age of the oldest Active key of all users; zero when there is none.
+    /// The age of the oldest Active key of all users. Zero if there is none.
     #[must_use]
     pub fn oldest_active_age(&self) -> Duration {
         let state = self.lock();
@@ -155,7 +156,7 @@ impl RehearsalWorld {
         active.map(|key| state.now.since(key.metadata.created_at)).max().unwrap_or_default()
     }
 
-    /// How many keys each user has.
+    /// The number of keys of each user.
     #[must_use]
     pub fn keys_per_user(&self) -> Vec<usize> {
         self.lock().users.values().map(|user| user.keys.len()).collect()
@@ -196,7 +197,7 @@ impl State {
         self.watch_over(who);
     }
 
-    /// Notes an outage when the key that the vendor holds does not work.
+    /// Records an outage if the key that the vendor holds does not exist or is not Active.
     fn watch_over(&mut self, who: &Who) {
         let Some(user) = self.users.get(who) else { return };
         let Some(held) = &user.held else { return };

@@ -1,4 +1,4 @@
-//! The stand-ins for the places at AWS where vendors fetch their pairs, and for the programs of this machine.
+//! The stand-ins for Secrets Manager, Parameter Store and the programs of this machine.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -10,7 +10,8 @@ use crate::config::settings::{Place, Vault};
 use crate::core::secret::Secret;
 use crate::ports::{Answer, DropOffs, Finished, Program, Programs, Purpose, Reference, Stored};
 
-/// What was put where, and which version of it this is. Before, an empty document stands everywhere.
+/// The text and the version at each place, by its name. A place that was not written yet holds an empty JSON object
+/// as version 1.
 #[derive(Debug, Default)]
 pub(super) struct Shelves(BTreeMap<String, (String, u64)>);
 

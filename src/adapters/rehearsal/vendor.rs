@@ -1,4 +1,4 @@
-//! The stand-ins for the vendors: they answer as the configuration says that a yes looks like.
+//! The stand-ins for the vendors. They accept everything: each response is made from what the recipe expects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,31 +24,32 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// One request as it would be sent, and what the stand-in answered. There is no real secret in it.
+/// A request as it would be sent, and the reply of the stand-in. It contains no real secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Exchange {
-    /// When, on the rehearsal's clock.
+    /// The time of the rehearsal's clock.
     pub at: Timestamp,
-    /// What for.
+    /// The vendor, the user and the part of the recipe to which the request belongs.
     pub purpose: Purpose,
-    /// Such as `POST https://hooks.acme.example/aws-keys`.
+    /// What was sent where, such as `POST https://hooks.acme.example/aws-keys`, `PutSecretValue NAME` or `run
+    /// PROGRAM`.
     pub line: String,
-    /// The headers.
+    /// The headers, as name and value. Empty for a program and for a write to AWS.
     pub headers: Vec<(String, String)>,
-    /// The body, if there is one.
+    /// The body of the request, the input of the program, or the stored text.
     pub body: Option<String>,
-    /// What came of it.
+    /// The reply of the stand-in.
     pub reply: Reply,
 }
 
-/// What came of a request, of a run, of putting something somewhere.
+/// The reply to a request, to the run of a program, or to a write at AWS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reply {
-    /// This status.
+    /// The HTTP status of the response.
     Status(u16),
-    /// This exit code.
+    /// The exit code of the program.
     Exit(i32),
-    /// It is there now.
+    /// The text was stored.
     Stored,
 }
 
@@ -62,7 +63,8 @@ impl fmt::Display for Reply {
     }
 }
 
-/// The requests of one vendor's ways; `None` for a webhook.
+/// The steps of one vendor's recipe. A delivery step is `None` for a webhook, a drop-off or a manual step, whose
+/// reply does not depend on the recipe.
 #[derive(Clone, Debug, Default)]
 struct Manner {
     deliver: Vec<Option<HttpStep>>,
@@ -70,7 +72,7 @@ struct Manner {
     probe: Vec<HttpStep>,
 }
 
-/// The way out to the stand-in vendors.
+/// The stand-ins for the vendors. They answer requests, store drop-offs, run no programs, and record every exchange.
 #[derive(Clone)]
 pub struct StandInVendors {
     stage: RehearsalWorld,
@@ -92,7 +94,7 @@ impl StandInVendors {
         }
     }
 
-    /// The requests since this was asked last.
+    /// The exchanges since the last call of this function.
     #[must_use]
     pub fn take_exchanges(&self) -> Vec<Exchange> {
         std::mem::take(&mut *self.exchanges.lock().unwrap_or_else(PoisonError::into_inner))
@@ -107,12 +109,12 @@ impl StandInVendors {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
     }
 
-    /// What a program says that is asked, or told: what is hoped for.
+    /// The standard output of a program that succeeds: what the step expects.
     pub(super) fn output(&self, purpose: &Purpose) -> Secret {
         self.answer(purpose).body
     }
 
-    /// The steps of the errand, and the one that was sent.
+    /// All steps of the part of the recipe to which the request belongs, and the step that was sent.
     fn expected(&self, purpose: &Purpose) -> Option<(Vec<&HttpStep>, &HttpStep)> {
         let manner = self.manners.get(&purpose.subject.vendor)?;
         match purpose.part {
@@ -166,7 +168,8 @@ fn manner(vendor: &VendorSettings) -> Manner {
     }
 }
 
-/// What is hoped for of a program's output is hoped for as of an answer.
+/// Describes a command step as an HTTP step with the same expectations and captures, so that its output is made like
+/// a response.
 fn as_request(step: &CommandStep) -> HttpStep {
     let place = step.expect.pointer.clone().map(AnswerPlace::Pointer);
     let captured = |pointer: &String| Capture { place: AnswerPlace::Pointer(pointer.clone()), default: None };
@@ -202,7 +205,8 @@ impl Egress for StandInVendors {
     }
 }
 
-/// Reads no secret: gives a text that names the reference, in a shape that its user accepts.
+/// A source of secrets that reads none. It gives a text that names the reference or, where a signing secret or a
+/// private key must be valid, a made-up one.
 #[derive(Clone, Debug, Default)]
 pub struct PlaceholderSecrets {
     signing: BTreeSet<SecretRef>,
@@ -255,7 +259,7 @@ impl SecretSource for PlaceholderSecrets {
     }
 }
 
-/// A key that signs and that nobody knows: it is made for the rehearsal and forgotten with it.
+/// A new RSA key in PEM. It exists only in the rehearsal.
 fn new_private_key() -> Result<Secret, String> {
     let not_made = |_| "no private key could be made for the rehearsal".to_owned();
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(not_made)?;

@@ -1,15 +1,17 @@
-//! What is taken off a secret, and what makes it unusable: one rule for all the places where a secret may be.
+//! How a stored secret is cleaned, and when it is refused as unusable. The same rules hold for every place where a
+//! secret can be stored.
 
 use crate::core::secret::Secret;
 
-/// A key or a document has several lines; anything else is sent in one.
+/// A secret that begins with one of these, a PEM key or a JSON document, may have several lines. Any other must have
+/// one.
 const STARTS_OF_SEVERAL_LINES: [&str; 3] = ["-----BEGIN ", "{", "["];
 
-/// The secret without the line break at its end, which editors and `echo` leave there.
+/// The secret without the line break at its end, which editors and `echo` add.
 ///
 /// # Errors
 ///
-/// What is left cannot be what the vendor gave out. The sentence says why, and nothing of the value.
+/// The rest cannot be what the vendor issued. The sentence gives the reason and nothing of the value.
 pub(super) fn cleaned(secret: &Secret) -> Result<Secret, String> {
     let whole = secret.expose();
     let text = whole.strip_suffix('\n').map_or(whole, |text| text.strip_suffix('\r').unwrap_or(text));

@@ -1,9 +1,10 @@
-//! Where secrets come from: the five ways of [`SecretRef`].
+//! Reads secrets from the five kinds of places that a [`SecretRef`] can name.
 //!
-//! A secret is read when it is needed and not kept, so that one that was replaced is replaced here
-//! too. **Invariant:** a sentence names the reference and the fault, and nothing of the value.
+//! A secret is read each time it is needed and is not kept, so a replaced secret takes effect at its next use.
 //!
-//! **Invariant:** a file that others can read is not a secret, and is refused.
+//! **Invariant:** a sentence names the reference and the problem, and contains nothing of the value.
+//!
+//! **Invariant:** a `file:` secret that other users can access is refused, because its content is not secret.
 
 use std::fs::Metadata;
 use std::io::Read;
@@ -25,13 +26,13 @@ use crate::ports::SecretSource;
 
 mod clean;
 
-/// The largest secret: what Secrets Manager holds at most.
+/// The maximum size of a secret, in bytes, which is also the maximum of Secrets Manager.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
-/// Permission bits of the group and of everybody else.
+/// The permission bits of the group and of all other users.
 const FOREIGN_BITS: u32 = 0o077;
 
-/// The five ways.
+/// The source of secrets. It reads the environment, files, systemd credentials, Secrets Manager and Parameter Store.
 #[derive(Debug)]
 pub struct Secrets {
     session: Arc<AwsSession>,
@@ -41,7 +42,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Prepares the ways. AWS is spoken to only for the references that lead there.
+    /// Prepares the source. It calls AWS only when a reference names a secret there.
     #[must_use]
     pub fn new(session: &Arc<AwsSession>) -> Secrets {
         Secrets {
@@ -52,13 +53,14 @@ impl Secrets {
         }
     }
 
-    /// The same, with credentials read from there rather than from `$CREDENTIALS_DIRECTORY`.
+    /// The same source, which reads credentials from `directory` instead of `$CREDENTIALS_DIRECTORY`.
     #[must_use]
     pub fn with_credentials_in(self, directory: PathBuf) -> Secrets {
         Secrets { credentials_directory: Some(directory), ..self }
     }
 
-    /// Where systemd puts a credential. Its directory is for this service alone, whatever the mode says.
+    /// The path of a systemd credential. Its mode is not checked, because systemd gives the directory to this service
+    /// alone.
     fn credential(&self, name: &str) -> Result<PathBuf, String> {
         match &self.credentials_directory {
             Some(directory) => Ok(directory.join(name)),
@@ -135,7 +137,7 @@ fn from_environment(name: &str) -> Result<Secret, String> {
     }
 }
 
-/// Reads a file; where nobody else vouches for it, only one that no other user could read or have written.
+/// Reads a file. If `is_judged`, the file is refused unless no other user can access it or could have written it.
 fn from_file(path: &Path, is_judged: bool) -> Result<Secret, String> {
     let unopened = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::InvalidInput => "it is not a regular file".to_owned(),
@@ -157,7 +159,8 @@ fn from_file(path: &Path, is_judged: bool) -> Result<Secret, String> {
     Ok(Secret::from(text))
 }
 
-/// Room for the whole file and a byte more, so that no half-filled buffer is left behind in memory.
+/// A capacity that holds the whole file with room to spare, so that the buffer does not grow and leave a partial copy
+/// in memory.
 fn capacity(metadata: &Metadata) -> usize {
     usize::try_from(metadata.len().min(SECRET_BYTES_MAX) + 2).unwrap_or_default()
 }
@@ -171,7 +174,7 @@ fn private(metadata: &Metadata) -> Result<(), String> {
 }
 
 fn at_pointer(whole: &Secret, pointer: &str) -> Result<Secret, String> {
-    // serde_json's own message can quote the text, so it stays unsaid.
+    // serde_json's message can quote the text, so it is not repeated.
     let mut document: Value =
         serde_json::from_str(whole.expose()).map_err(|_| "the secret is not a JSON document".to_owned())?;
     let found = match document.pointer(pointer) {
@@ -183,7 +186,7 @@ fn at_pointer(whole: &Secret, pointer: &str) -> Result<Secret, String> {
     found
 }
 
-/// Leaves no copy of the document's texts in memory.
+/// Wipes the texts of the document, so that no copy stays in memory.
 fn wipe(document: &mut Value) {
     match document {
         Value::String(text) => text.zeroize(),
@@ -193,7 +196,8 @@ fn wipe(document: &mut Value) {
     }
 }
 
-/// AWS's code, or the kind of silence. AWS's messages and the SDK's stay unsaid: they can quote the request.
+/// The sentence for a failed AWS call: the error code, or the kind of failure. The messages of AWS and of the SDK are
+/// not repeated, because they can quote the request.
 fn no_answer<E, R>(error: &SdkError<E, R>) -> String
 where
     E: ProvideErrorMetadata,
