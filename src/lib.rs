@@ -1,44 +1,45 @@
 //! keyround rotates the AWS access keys of third-party vendors without cutting one of them off.
 //!
-//! This is the tour. Read [`core::rotation`] first: it is the machine, and everything else serves it.
-//! Then [`engine`], which performs what the machine asks for, and [`ports`], which is all that the
-//! engine knows of the world.
+//! This is the tour of the code. Read [`core::rotation`] first: it is the state machine of one rotation, and every
+//! other module serves it. Then read [`engine`], which performs the effects that the machine asks for, and [`ports`],
+//! the traits through which the engine reaches AWS, the vendors, the journal and the clock.
 //!
-//! # What may never happen
+//! # What always holds
 //!
-//! 1. **A vendor always holds a key that works.** The old key is not touched until the new one was
-//!    proved at AWS, accepted by the vendor, verified, soaked, and seen in use with the old one quiet.
-//! 2. **Nothing is deleted that was not Inactive for its cooling time**, except a key of ours that
-//!    nobody was ever offered.
-//! 3. **A key that the journal does not name is never touched**, but for what an unanswered
-//!    CreateAccessKey of ours must have made.
-//! 4. **Every effect on the world is intended in the journal, durably, before it is performed**, and
-//!    settled after. Carrying on after a crash is the same line of code as starting.
-//! 5. **Three answers, not two**: happened, refused, unknown. A time-out is unknown, and then both
-//!    keys stay and the same delivery is repeated under the same `webhook-id`.
-//! 6. **`CreateAccessKey` is sent once.** In doubt: wait, list, look.
-//! 7. **A secret lives in three places only**: zeroized memory, the sealed journal column, the
-//!    request to the vendor.
-//! 8. **One vendor's trouble is its own.**
-//! 9. **Age is `CreateDate`**, from ListAccessKeys, every page of it. An error while listing is an
-//!    error, never "no keys".
+//! 1. **A vendor always holds a key that works.** keyround leaves the old key as it is until the new one was proved at
+//!    AWS, accepted by the vendor, verified, soaked, and seen in use while the old one was unused, as far as
+//!    the vendor's plan asks for each. Only an incident that an operator declares for an exposed key changes this order.
+//! 2. **Nothing is deleted that was not Inactive for its cooling time**, except a new key that was never offered to the
+//!    vendor.
+//! 3. **keyround never changes a key that the journal does not name**, except a key that an unanswered CreateAccessKey
+//!    call of its own must have made.
+//! 4. **Every effect that changes something at AWS or at a vendor is recorded in the journal as an intent, durably,
+//!    before it is performed**, and its outcome is recorded afterwards. The code that continues after a crash is the
+//!    code that starts a rotation.
+//! 5. **A call has three outcomes, not two**: happened, refused, unknown. A timeout is unknown. Then both keys stay,
+//!    and the same delivery is repeated under the same `webhook-id`.
+//! 6. **`CreateAccessKey` is sent once.** While its outcome is unknown, keyround waits and lists the user's keys.
+//! 7. **A secret is in three places only**: zeroized memory, the sealed journal column, and the request to the vendor.
+//! 8. **A fault of one vendor stays with that vendor.** The rotations of the others continue.
+//! 9. **The age of a key counts from its `CreateDate`** in ListAccessKeys, of which every page is read. An error while
+//!    listing is an error, never "no keys".
 //!
 //! # The layers
 //!
-//! | layer | rooms | may import |
+//! | layer | module | may import |
 //! |---|---|---|
-//! | 1 core, pure | [`core`] | the standard library, serde, the date crate |
-//! | 1 files | [`files`] | the standard library, rustix |
+//! | 1 core, pure | [`core`] | std, serde, chrono, cron, uuid, thiserror, zeroize |
+//! | 1 files | [`files`] | std, rustix, thiserror |
 //! | 2 review, pure | [`review`] | `core` |
-//! | 2 configuration | [`config`] | `core`, `files`, and the words of `review` that a waiver or a policy names |
-//! | 3 ports | [`ports`] | 1, 2 |
-//! | 4 adapters | [`adapters`] | 1–3; never each other, but for `aws` below those who call AWS and `net` below those who send |
-//! | 4 engine | [`engine`] | 1–3 |
-//! | 5 status | [`status`] | 1–3 and `engine` |
-//! | 6 alerting | [`alerting`] | 1–3, `engine`, `status` |
-//! | 7 command line | [`cli`] | all: it wires adapters to ports |
+//! | 3 configuration | [`config`] | `core`, `files`, and the types of `review` that a waiver or a policy names |
+//! | 4 ports | [`ports`] | 1–3 |
+//! | 5 adapters | [`adapters`] | 1–4; of the other adapters only `aws` (to call AWS) and `net` (to send requests) |
+//! | 5 engine | [`engine`] | 1–4 |
+//! | 6 status | [`status`] | 1–4 and `engine` |
+//! | 7 alerting | [`alerting`] | 1–4, `engine`, `status` |
+//! | 8 command line | [`cli`] | all: it wires adapters to ports |
 //!
-//! `tests/it/tidy.rs` holds the code to this table.
+//! `tests/it/tidy.rs` enforces this table.
 
 pub mod adapters;
 pub mod alerting;

@@ -1,9 +1,11 @@
-//! The clock is looked at before a key is made, delivered or taken away.
+//! Checks the clock before a key is created, delivered, set Inactive or deleted.
 //!
-//! **Invariant:** a key is taken away only where AWS's own time was seen in this process and agrees with this machine's,
-//! and where the wait before it has passed on a clock that nobody can set, as far as this process could see.
+//! **Invariant:** a key is set Inactive or deleted only if AWS's own time was seen in this process and agrees with this
+//! machine's, and if the wait before it has passed on the monotonic clock, as far as this process could see.
+//! Setting a key Inactive in an incident is the exception: no wait is before it.
 //!
-//! **Invariant:** what gives back, and what only looks, waits for no clock.
+//! **Invariant:** an effect that sets a key Active again, and an effect that only reads, does not wait for the clock.
+//! The verification from which the soak is counted does.
 
 use std::time::Duration;
 
@@ -15,27 +17,28 @@ use crate::core::time::Timestamp;
 use crate::engine::{Rest, World};
 use crate::ports::Iam;
 
-/// When a clock that was wrong is looked at again.
+/// How long to wait before a clock that was wrong is compared again.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(5);
 
-/// How much depends on the clock.
+/// How much an effect depends on the clock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Caution {
-    /// A key is taken away on a wait that must have passed.
+    /// It sets a key Inactive or deletes it, after a wait that must have passed.
     TakesAway,
-    /// Something begins that is dated by this clock.
+    /// It begins something that is dated by this clock.
     Begins,
-    /// It gives back, or only looks.
+    /// It sets a key Active again, or only reads, or no wait is before it.
     None,
 }
 
 fn caution(effect: &Effect, rotation: &Rotation) -> Caution {
     match effect {
-        // No wait is before it that could be cut short.
+        // No wait is before this effect that a wrong clock could cut short.
         Effect::Deactivate { .. } if rotation.incident().is_some() || is_cut(effect) => Caution::None,
         Effect::Deactivate { .. } | Effect::Delete { .. } => Caution::TakesAway,
         Effect::CreateKey | Effect::Deliver { .. } => Caution::Begins,
-        // The soak is counted from this answer; while the old key is Inactive, the question is what saves the vendor.
+        // The soak is counted from this answer. While the old key is Inactive, the same question finds out whether the
+        // vendor needs that key again, so it must not wait.
         Effect::Verify { .. } if matches!(rotation.stage(), Stage::Verify { .. }) => Caution::Begins,
         Effect::Verify { .. }
         | Effect::Reactivate { .. }
@@ -45,12 +48,12 @@ fn caution(effect: &Effect, rotation: &Rotation) -> Caution {
     }
 }
 
-/// Whether it sets an exposed key Inactive.
+/// Whether the effect sets an exposed key Inactive.
 fn is_cut(effect: &Effect) -> bool {
     matches!(effect, Effect::Deactivate { evidence, .. } if *evidence.because() == Because::Exposed)
 }
 
-/// Why this effect is not performed now; `None`: the clock can be believed as far as the effect needs it.
+/// Why this effect is not performed now; `None`: the clock is correct enough for this effect.
 pub(crate) async fn rest(
     world: &World,
     subject: &Subject,
@@ -65,7 +68,7 @@ pub(crate) async fn rest(
     let iam = world.accounts.iam(subject.account.as_ref());
     let doubt = compared(world, iam.as_ref()).await;
     let now = world.clock.now();
-    // A key may be created before AWS has answered in this process; none is taken away before that.
+    // A key may be created before AWS has answered in this process; none is set Inactive or deleted before that.
     match doubt.filter(|doubt| takes_away || *doubt != ClockDoubt::NotCompared) {
         Some(doubt) => Some(Rest::Wait { until: now + LOOK_AGAIN_AFTER, why: Waiting::Clock(doubt) }),
         None if takes_away => not_passed(world, rotation, effect, now),
@@ -73,15 +76,16 @@ pub(crate) async fn rest(
     }
 }
 
-/// Compares our clock with AWS's. A doubt is looked into before it is believed: the machine may have slept since AWS
-/// answered last, and the clock that nobody can set stood still meanwhile.
+/// Compares this machine's clock with AWS's. If they disagree, or AWS has not answered yet, AWS is asked once more: the
+/// machine may have slept since AWS answered last, and the monotonic clock stands still meanwhile.
 async fn compared(world: &World, iam: &dyn Iam) -> Option<ClockDoubt> {
     ClockDoubt::of(world.clock.now(), iam.aws_time())?;
     let aws = iam.ask_aws_time().await;
     ClockDoubt::of(world.clock.now(), aws)
 }
 
-/// Whether the wait before this effect would still be under way if the clock had not been set forward during it.
+/// Decides again with a clock from which the amount is subtracted by which it was set forward. If the rotation would
+/// still wait, returns that wait.
 fn not_passed(world: &World, rotation: &Rotation, effect: &Effect, now: Timestamp) -> Option<Rest> {
     let by = world.clock.set_forward_since(wait_began(rotation));
     if by.is_zero() {
@@ -96,7 +100,7 @@ fn not_passed(world: &World, rotation: &Rotation, effect: &Effect, now: Timestam
     Some(Rest::Wait { until: until.max(now + LOOK_AGAIN_AFTER), why })
 }
 
-/// When the first of the waits began that are over now.
+/// When the earliest wait began that this effect relies on.
 fn wait_began(rotation: &Rotation) -> Timestamp {
     match rotation.stage() {
         Stage::Soak { accepted_at, .. } => rotation.since().min(*accepted_at),
@@ -104,7 +108,8 @@ fn wait_began(rotation: &Rotation) -> Timestamp {
     }
 }
 
-/// The verdict on a rotation that rests for the clock: the machine alone would go on.
+/// The verdict on a rotation that waits because of the clock. The state machine does not see this wait, so its own
+/// verdict would say that the rotation continues.
 pub(crate) fn told(verdict: Verdict, rest: &Rest) -> Verdict {
     match rest {
         Rest::Wait { until, why: why @ Waiting::Clock(_) } => Verdict {
@@ -117,7 +122,7 @@ pub(crate) fn told(verdict: Verdict, rest: &Rest) -> Verdict {
     }
 }
 
-/// How our clock compares with that of each account that has answered in this process.
+/// How this machine's clock compares with that of each account that has answered in this process.
 pub(crate) fn readings(world: &World) -> Vec<ClockReading> {
     let at = world.clock.now();
     let times = world.accounts.aws_times().into_iter();

@@ -1,4 +1,4 @@
-//! One rotation, as far as it can go now.
+//! Drives one rotation as far as it can go now.
 
 use std::time::Duration;
 
@@ -15,42 +15,43 @@ use crate::engine::perform::perform;
 use crate::engine::{Watcher, World, clock, rotation_span};
 use crate::ports::{Entry, JournalError, SecretChange};
 
-/// Longer than the sum of an effect's own deadlines; an effect that is not back by then is Unknown.
+/// Longer than the sum of an effect's own deadlines. An effect that has not returned by then has an unknown outcome.
 const EFFECT_DEADLINE: Duration = Duration::from_mins(5);
-/// More effects than a rotation ever has between two waits; more is a machine that runs in circles.
+/// More effects than a rotation ever has between two waits. A rotation that exceeds it repeats itself because of a
+/// defect.
 const EFFECTS_MAX: u32 = 500;
 
 /// Why a rotation rests.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Rest {
-    /// It waits.
+    /// It waits for a time, or for a person.
     Wait {
-        /// When to come back.
+        /// When to reconcile it again; [`Timestamp::NEVER`] if time alone does not end the wait.
         until: Timestamp,
-        /// What for.
+        /// What it waits for.
         why: Waiting,
     },
-    /// A person must look.
+    /// It is stuck: a person must look at it.
     Stuck(Blocker),
-    /// It is over.
+    /// It is finished.
     Ended(Ending),
-    /// The program is told to stop; the rotation goes on from the journal when it runs again.
+    /// keyround is stopping. The rotation continues from the journal when keyround runs again.
     Stopped,
 }
 
-/// Why a rotation could not be driven. What is in the journal stands.
+/// Why a rotation could not be driven. What is in the journal stays valid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DriveError {
-    /// The journal did not do it.
+    /// The journal did not read or append an event.
     #[error(
         "the journal is unavailable: {0}; nothing beyond the recorded steps was done, and the next pass continues \
          from them"
     )]
     Journal(#[from] JournalError),
-    /// The journal contradicts itself.
+    /// The events of the journal cannot follow each other.
     #[error("the journal contradicts itself: {0}; nothing more is done for this user")]
     Illegal(#[from] IllegalEvent),
-    /// It goes on and on.
+    /// The rotation did not come to rest within [`EFFECTS_MAX`] effects.
     #[error(
         "the rotation did not come to rest after {EFFECTS_MAX} effects; it is left alone until the next pass"
     )]
@@ -58,7 +59,7 @@ pub(crate) enum DriveError {
 }
 
 impl DriveError {
-    /// The reason code. A journal that is not there now may be there later; one that cannot be believed needs a person.
+    /// The reason code. A journal that is unavailable now may be available later; one that is damaged needs a person.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             DriveError::Journal(
@@ -74,13 +75,14 @@ impl DriveError {
     }
 }
 
-/// Drives one rotation until it waits, is stuck, or is over.
+/// Drives one rotation until it waits, is stuck, or is finished.
 ///
-/// `subject`: whose it is now. The journal has the name that the vendor had when it began.
+/// `subject`: the user under the name of the vendor that has it now. The journal has the name that the vendor had when
+/// the rotation began.
 ///
 /// # Errors
 ///
-/// The journal is unavailable, or contradicts itself.
+/// The journal is unavailable or contradicts itself, or the rotation does not come to rest.
 pub(crate) async fn drive(
     world: &World,
     subject: &Subject,
@@ -114,7 +116,7 @@ async fn drive_on(
             return Ok((rotation, rest));
         }
         match step(world, subject, &mut rotation, &effect, watcher).await {
-            // An operator's lever came in between: look again.
+            // Another process appended an operator command in between: replay and decide again.
             Err(DriveError::Journal(JournalError::Conflict { .. })) => {}
             stepped => stepped?,
         }
@@ -122,7 +124,7 @@ async fn drive_on(
     Err(DriveError::Restless)
 }
 
-/// Intend, perform, record.
+/// Performs one effect: appends the intent, performs the effect, appends its outcome.
 async fn step(
     world: &World,
     subject: &Subject,
@@ -142,8 +144,8 @@ async fn step(
     append(world, rotation, event, secret, watcher).await
 }
 
-/// Appends one event, and moves the rotation past it. The secret is stored with the event that
-/// made it, and erased with the event after which nothing needs it.
+/// Appends one event and applies it to the rotation. The secret is stored together with the event that made it, and
+/// erased together with the event after which nothing needs it.
 pub(crate) async fn append(
     world: &World,
     rotation: &mut Rotation,
@@ -157,11 +159,11 @@ pub(crate) async fn append(
     Ok(())
 }
 
-/// Moves the rotation past one event, and gives the entry that makes it so once it is appended.
+/// Applies one event to the rotation, and returns the journal entry for it. The caller must append that entry.
 ///
 /// # Errors
 ///
-/// The event cannot follow.
+/// The event cannot follow the rotation's last one.
 pub fn entry_after<'a>(
     rotation: &mut Rotation,
     event: &'a Event,

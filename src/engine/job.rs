@@ -13,18 +13,18 @@ use crate::engine::reconcile::{UserReport, reconcile};
 use crate::engine::targets::{TargetUser, VendorTargets, targets};
 use crate::engine::{Watcher, World};
 
-/// A wait that `rotate` without `--wait` still waits out: the propagation of a new key, a first
-/// retry. Longer ones are left to the next pass.
+/// The longest wait that `rotate` without `--wait` waits out: long enough for the propagation of a new key and for a
+/// first retry. Longer waits are left to the next pass.
 const SHORT_WAIT: Duration = Duration::from_mins(1);
 
-/// What a pass is asked to look at.
+/// What a pass is asked to cover.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
-    /// These vendors; empty: all.
+    /// The vendors; empty means all.
     pub vendors: Vec<VendorName>,
-    /// Rotate whether due or not.
+    /// Rotate each key, whether it is due or not.
     pub force: bool,
-    /// These rotations under way and nothing else; empty: whoever the vendors have.
+    /// Only these rotations under way, instead of a pass; empty means the users of the vendors above.
     pub rotations: BTreeSet<RotationId>,
 }
 
@@ -34,43 +34,44 @@ impl Ask {
     }
 }
 
-/// How long a wait is waited out.
+/// How long a wait may be that a pass waits out instead of leaving it to the next pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Patience {
-    /// A minute at most.
+    /// At most one minute.
     Short,
-    /// As long as time alone can end it.
+    /// Any wait that time alone can end, however long.
     Unlimited,
 }
 
 impl Patience {
     pub(super) fn covers(self, until: Timestamp, why: &Waiting, now: Timestamp) -> bool {
-        // When a vendor uses its key is the vendor's own affair: no single pass waits for that.
+        // Only the vendor decides when it uses its key, so short patience does not wait for that.
         let is_short = until.since(now) <= SHORT_WAIT && !matches!(why, Waiting::Use { .. });
         until < Timestamp::NEVER && !why.is_for_person() && (self == Patience::Unlimited || is_short)
     }
 }
 
-/// When passes are made.
+/// When the engine makes passes.
 #[derive(Clone, Debug)]
 pub enum Cadence {
-    /// One, now; then the end, when nothing is left to wait for.
+    /// One pass now. The engine returns when nothing is left that this patience waits for.
     Once(Ask, Patience),
-    /// By `[schedule]`, until told to stop. A pass that was missed is made up once.
+    /// By `[schedule]`, until stopped. Passes that were missed are made up by one pass.
     Scheduled,
 }
 
-/// What one task does.
+/// The work of one task.
 #[derive(Clone, Debug)]
 pub(super) enum Job {
     /// Ask AWS for the users of this vendor.
     List(VendorName),
-    /// Visit this user.
+    /// Reconcile this user. `forced`: replace its key whether it is due or not.
     Visit { call: TargetUser, forced: bool },
 }
 
 impl Job {
-    /// Whether both are about the same IAM user, or list the same vendor. Two such jobs never run at the same time.
+    /// Whether both jobs are about the same IAM user, or list the same vendor. Two such jobs never run at the same
+    /// time.
     pub(super) fn meets(&self, other: &Job) -> bool {
         match (self, other) {
             (Job::List(mine), Job::List(other)) => mine == other,
@@ -82,13 +83,13 @@ impl Job {
     }
 }
 
-/// What a task comes back with.
+/// The result of a job.
 pub(super) enum Back {
     Listed(VendorTargets),
     UserReport(Box<UserReport>),
 }
 
-/// One task's work.
+/// Runs one job.
 pub(super) async fn run(world: World, job: Job, stop: CancellationToken, watcher: Arc<dyn Watcher>) -> Back {
     match job {
         Job::Visit { call, forced } => {
@@ -102,7 +103,8 @@ pub(super) async fn run(world: World, job: Job, stop: CancellationToken, watcher
     }
 }
 
-/// The one place where a panic ends: that vendor waits for the next pass, the others never know.
+/// The report on a job that panicked. The panic ends here: this vendor waits for the next pass, and the others are not
+/// affected.
 pub(super) fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> UserReport {
     let sentence = format!(
         "a defect in keyround ended the work on {vendor}; its rotations are in the journal, and the next pass \
@@ -111,7 +113,7 @@ pub(super) fn panicked(vendor: VendorName, iam_user: Option<IamUserName>) -> Use
     UserReport::broken(vendor, iam_user, "defect", sentence)
 }
 
-/// Returns after this long; never where nobody asked for it.
+/// Returns after this time, or never if there is no pulse.
 pub(super) async fn pulse(every: Option<Duration>) {
     match every {
         Some(every) => tokio::time::sleep(every).await,

@@ -1,20 +1,21 @@
 //! The engine: reconciles every user with its plan, and records each effect and its outcome.
 //!
-//! `targets` lists whom a pass covers. `reconcile` looks at one IAM user: it drives the rotation that is under way, or
-//! judges the user's keys and begins one. `drive` takes one rotation as far as it can go now, and `perform` carries out
-//! one effect. `scheduler` reconciles all users side by side and keeps the timers; `slots` bounds how many run at once;
-//! `job` says what a pass is asked for; `notice` reads what an operator appended to the journal meanwhile. `preview` says
-//! what a pass would do. `incident` declares keys exposed.
+//! `targets` lists the IAM users that a pass covers. `reconcile` looks at one IAM user: it drives the rotation that is
+//! under way, or judges the user's keys and begins one. `drive` takes one rotation as far as it can go now, and
+//! `perform` carries out one effect. `scheduler` reconciles all users side by side and keeps the timers; `slots` bounds
+//! how many run at once; `job` defines what a pass is asked for; `notice` reads what an operator appended to the
+//! journal meanwhile; `clock` compares this machine's clock with AWS's before an effect that depends on it. `preview`
+//! tells what a pass would do. `incident` declares keys exposed.
 //!
-//! What the engine sees it gives to [`Watcher`]s. It knows nothing of status, alerts or the command line.
+//! The engine reports what it sees to [`Watcher`]s. It does not import status, alerting or the command line.
 //!
 //! **Invariant:** recovery is the same code as the first run: before each effect the rotation is replayed from the
 //! journal. There is no other state that could be wrong after a crash.
 //!
-//! **Invariant:** one vendor's fault stays its own. Each reconcile is a task of its own; a panic in it is caught here,
-//! and nowhere else.
+//! **Invariant:** one vendor's fault stays its own. Each reconcile is a task of its own; the scheduler catches a panic
+//! in it, and no other code does.
 //!
-//! **Invariant:** nothing in here sleeps but the scheduler, between jobs.
+//! **Invariant:** nothing in the engine sleeps except the scheduler, between jobs.
 
 mod clock;
 mod drive;
@@ -48,42 +49,44 @@ pub use reconcile::{UserReport, status};
 pub use scheduler::Engine;
 pub use targets::owner;
 
-/// What the driver works with. One of these lasts until the configuration is read again.
+/// What the engine works with: the configuration and the ports. It is replaced as a whole when the configuration is
+/// read again.
 #[derive(Clone)]
 pub struct World {
     /// The configuration.
     pub settings: Arc<Settings>,
-    /// What time it is.
+    /// The clock that the engine reads and waits on.
     pub clock: Arc<dyn Clock>,
-    /// What happened so far.
+    /// The events of every rotation, and the sealed secrets of new keys.
     pub journal: Arc<dyn Journal>,
-    /// AWS.
+    /// IAM and STS of each account.
     pub accounts: Arc<dyn Accounts>,
-    /// The vendors' own ways.
+    /// How each vendor is sent a key, and asked which key it has.
     pub vendors: Arc<dyn Vendors>,
 }
 
-/// Somebody who wants to know what happens while it happens: a progress display, a log.
+/// Receives what the engine does, while it does it: a progress display, a log, the status store.
 pub trait Watcher: Send + Sync {
-    /// An event was appended, and this is the rotation after it.
+    /// An event was appended to the journal; `rotation` is the rotation after it.
     fn appended(&self, rotation: &Rotation, event: &Event);
-    /// A visit is over.
+    /// The reconcile of a user ended with this report.
     fn reconciled(&self, subject: &Subject, user_report: &UserReport);
-    /// Nobody can say in this pass who the users of a vendor are.
+    /// The users of a vendor are not known in this pass, because AWS did not list them.
     fn unlisted(&self, _visited: &UserReport) {}
     /// A pass begins.
     fn pass_begins(&self) {}
-    /// A pass is over: everybody was visited once. What is under way goes on.
+    /// A pass ended: each user was reconciled once. A rotation that waits for a short time may still continue.
     fn pass_ended(&self, _pass: &Pass) {}
-    /// Our clock was compared with that of each account that has answered.
+    /// This machine's clock was compared with the time of each AWS account that has answered.
     fn clocks_compared(&self, _readings: &[ClockReading]) {}
-    /// AWS said who the users of a vendor are.
+    /// AWS listed the users of a vendor.
     fn listed(&self, _vendor: &VendorName) {}
-    /// The engine's loop came by, and everything that is due now was begun. A loop that hangs calls this no more.
+    /// The engine's loop completed a turn and started every job that is due now. A loop that hangs does not call this
+    /// any more.
     fn loop_passed(&self, _turn: &LoopStatus) {}
 }
 
-/// Several watchers, each told of everything.
+/// Several watchers, each of which receives every call.
 pub struct Watchers(pub Vec<Arc<dyn Watcher>>);
 
 impl Watcher for Watchers {
@@ -120,23 +123,23 @@ impl Watcher for Watchers {
     }
 }
 
-/// What the engine knows each time its loop comes by.
+/// The state of the engine each time its loop completes a turn.
 #[derive(Clone, Debug)]
 pub struct LoopStatus {
     /// The configuration that is in force.
     pub settings: Arc<Settings>,
-    /// What time it is.
+    /// The time of this turn.
     pub now: Timestamp,
     /// When the next pass is due.
     pub next_pass: Timestamp,
-    /// How many visits are under way.
+    /// How many jobs are under way: reconciles of users, and listings of a vendor's users.
     pub visits: usize,
-    /// Whether nothing more is begun.
+    /// Whether the engine is stopping and starts nothing more.
     pub stopping: bool,
 }
 
-/// What every line that is logged on behalf of one rotation carries, whoever logs it. It is an error's span because a
-/// span of a lower level would be missing from the errors of a log that shows nothing else.
+/// The span of every log line about one rotation, whichever module writes it. Its level is error, because a span of a
+/// lower level would be missing from the errors of a log that shows nothing else.
 #[must_use]
 pub fn rotation_span(vendor: &VendorName, id: RotationId) -> tracing::Span {
     tracing::error_span!("rotation", vendor.name = %vendor, rotation.id = %id)

@@ -1,6 +1,6 @@
-//! Notices what other processes append to the journal while the engine works: the operator's levers.
+//! Reads what other processes append to the journal while the engine works: operator commands.
 //!
-//! **Invariant:** it reads the journal only, and asks neither AWS nor a vendor.
+//! **Invariant:** it only reads the journal, and calls neither AWS nor a vendor.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::core::ids::RotationId;
 use crate::core::rotation::Event;
 use crate::ports::{Journal, JournalError};
 
-/// How far the history was read, and the rotations that an operator's lever asks to look at.
+/// How far the history was read, and the rotations to which operator commands were appended since.
 pub(super) struct Notices {
     read_to: u64,
     every: Duration,
@@ -20,7 +20,7 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// From the present end of the history on, whose end is read this often.
+    /// Starts at the present end of the history. The end is read every `every`.
     ///
     /// # Errors
     ///
@@ -41,13 +41,14 @@ impl Notices {
         }
     }
 
-    /// The rotations to which an operator's event was appended since the last time. Reads no more often than was said.
+    /// The rotations to which an operator command was appended since the last call. Reads the journal at most once in
+    /// each interval.
     pub(super) async fn take(&mut self, journal: &dyn Journal) -> BTreeSet<RotationId> {
         self.read(journal).await;
         std::mem::take(&mut self.asked_for)
     }
 
-    /// Gives this rotation again at the next look.
+    /// Makes the next call of [`Notices::take`] return this rotation again.
     pub(super) fn ask_again_for(&mut self, rotation: RotationId) {
         self.asked_for.insert(rotation);
     }
@@ -71,8 +72,8 @@ impl Notices {
     }
 }
 
-/// Returns when something was appended; never where nobody looks. A journal that cannot be read now is the next visit's to
-/// report.
+/// Returns when something was appended to the journal, or never without `notices`. If the journal cannot be read now,
+/// this function keeps waiting: the next reconcile reports the error.
 pub(super) async fn appended(notices: Option<&Notices>, journal: &dyn Journal) {
     match notices {
         Some(notices) => notices.wait(journal).await,
@@ -80,7 +81,7 @@ pub(super) async fn appended(notices: Option<&Notices>, journal: &dyn Journal) {
     }
 }
 
-/// Whether only an operator appends such an event.
+/// Whether only an operator command appends such an event.
 fn is_lever(event: &Event) -> bool {
     matches!(
         event,

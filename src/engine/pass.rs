@@ -1,4 +1,4 @@
-//! One pass, from the roll call until everybody was visited once.
+//! One pass, from the list of its users until each of them was reconciled once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,42 +6,42 @@ use crate::core::ids::{IamUserName, VendorName, Who};
 use crate::core::time::Timestamp;
 use crate::engine::UserReport;
 
-/// One pass that is over.
+/// One pass that has ended.
 #[derive(Clone, Debug)]
 pub struct Pass {
     /// When it began.
     pub began_at: Timestamp,
-    /// When it was over.
+    /// When it ended.
     pub ended_at: Timestamp,
-    /// Whether every vendor was looked at, and not only some that were asked for.
+    /// Whether it covered every vendor, and not only some that were asked for.
     pub whole: bool,
-    /// What was found.
+    /// The report on each user, and on each vendor without one.
     pub found: Vec<UserReport>,
-    /// When the next one is due, if one is.
+    /// When the next pass is due; `None` if none is planned.
     pub next_at: Option<Timestamp>,
 }
 
 impl Pass {
-    /// One that took no time, after which none is due.
+    /// A pass that began and ended at the same time, with no next pass.
     #[must_use]
     pub fn of_a_moment(at: Timestamp, whole: bool, found: Vec<UserReport>) -> Pass {
         Pass { began_at: at, ended_at: at, whole, found, next_at: None }
     }
 }
 
-/// A vendor, and its user if it has one: what there is one finding of.
+/// A vendor, and its user if it has one. There is one report for each place.
 pub(crate) type Place = (VendorName, Option<IamUserName>);
 
 pub(crate) fn place(user_report: &UserReport) -> Place {
     (user_report.vendor.clone(), user_report.iam_user.clone())
 }
 
-/// The pass that is being made.
+/// The pass that is under way.
 pub(super) struct PassUnderWay {
     began_at: Timestamp,
     whole: bool,
     found: BTreeSet<Place>,
-    /// Who was not visited yet.
+    /// The users that were not reconciled yet.
     awaited: BTreeSet<Who>,
 }
 
@@ -62,12 +62,12 @@ impl PassUnderWay {
         self.found.insert(place(user_report));
     }
 
-    /// Whether everybody was visited once, whatever goes on after that.
+    /// Whether each user was reconciled once, whatever its rotation waits for after that.
     pub(super) fn is_over(&self) -> bool {
         self.awaited.is_empty()
     }
 
-    /// The pass, of all that is known; `next_tick`: when the next one is due.
+    /// The ended pass, with the reports of `known` that belong to it. `next_tick`: when the next pass is due.
     pub(super) fn ended(
         self,
         known: &BTreeMap<Place, UserReport>,

@@ -1,4 +1,4 @@
-//! Effects, as calls of the ports. Each answer becomes an outcome; nothing is decided here.
+//! Performs effects as calls of the ports. Each answer becomes an outcome; nothing is decided here.
 
 use crate::core::ids::{AccessKeyId, Subject};
 use crate::core::rotation::{Effect, Event, KeyStatus, KeyUsage, Outcome, RefusalCode, Rotation};
@@ -10,7 +10,7 @@ use crate::ports::{Answer, Delivery, Fault, Iam, Offer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Performs one effect, for the vendor that has the user now. The secret is there when, and only when, a key was made.
+/// Performs one effect, for the vendor that has the user now. Returns a secret exactly when a key was created.
 pub(crate) async fn perform(
     world: &World,
     subject: &Subject,
@@ -56,10 +56,10 @@ impl Performance<'_> {
         self.world.accounts.iam(self.subject.account.as_ref())
     }
 
-    /// Nothing of a rotation is done in another account than the one in which it began.
+    /// Refuses to perform an effect in another account than the one in which the rotation began.
     async fn same_account(&self) -> Answer<()> {
         let Some(began_in) = self.rotation.account_id() else { return Ok(()) };
-        // Nothing else was sent yet, so no silence here makes a doubt of the effect.
+        // The effect itself was not sent yet, so a missing answer to this question does not make its outcome unknown.
         let account_id = self.iam().account_id().await.map_err(|fault| match fault {
             Fault::Unknown(doubt) => Fault::refused(RefusalCode::NotSent, doubt.sentence),
             refused @ Fault::Refused(_) => refused,
@@ -142,7 +142,8 @@ impl Performance<'_> {
         })
     }
 
-    /// Until when the old key stays Active at least, as the vendor is told with the new one.
+    /// Until when the old key stays Active at least; the delivery tells the vendor. It is `offered_at` where an
+    /// incident was declared before that.
     fn old_valid_until(&self, offered_at: Timestamp) -> Timestamp {
         let is_cut = self.rotation.incident().is_some_and(|incident| incident.at <= offered_at);
         if is_cut { offered_at } else { offered_at + self.rotation.plan().soak }

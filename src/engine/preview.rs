@@ -1,4 +1,4 @@
-//! What a pass would do, without doing any of it: `rotate --dry-run` and `check --online`.
+//! What a pass would do, without doing any of it: for `rotate --dry-run` and `check --online`.
 
 use futures_util::stream::{self, StreamExt};
 
@@ -11,20 +11,21 @@ use crate::engine::reconcile::{UserReport, look_at};
 use crate::engine::targets::{TargetUser, everybody};
 use crate::ports::{Answer, Check, JournalError, Offer};
 
-/// What would happen to one IAM user.
+/// What a pass would do for one IAM user.
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// How it is.
+    /// The user's keys, verdict and rotation, as listed now.
     pub user_report: UserReport,
-    /// What a rotation would do, in words and in order; empty when none would begin.
+    /// What a rotation would do, in sentences and in order; empty when none would begin.
     pub steps: Vec<String>,
-    /// Whether it could: rights, slot, endpoints.
+    /// Whether a rotation could succeed: permissions, a free key slot, the checks of the delivery. Empty where nothing
+    /// was checked.
     pub preflight: Vec<Check>,
 }
 
-/// Looks at each user of these vendors and says what a pass would do. Everything is only read.
+/// Looks at each user of these vendors (an empty slice means all) and tells what a pass would do. It only reads.
 ///
-/// `thorough`: the preflight is made whether a rotation would begin or not.
+/// `thorough`: the preflight is also made where no rotation would begin.
 ///
 /// # Errors
 ///
@@ -82,7 +83,7 @@ async fn preflight(
     checks
 }
 
-/// What can be known of a delivery before there is a key. Nothing is changed at the vendor.
+/// Checks what can be checked of a delivery before there is a key. Changes nothing at the vendor.
 pub(crate) async fn delivery_checks(
     world: &World,
     subject: &Subject,
@@ -141,16 +142,16 @@ fn rights_check(missing: Answer<Option<Vec<String>>>, user: &IamUserName) -> Che
     Check::found("rights", found)
 }
 
-/// One step of a rotation's life.
+/// One step in the course of a rotation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Step {
     /// The stage that it belongs to.
     pub stage: &'static str,
-    /// What is done, or waited for.
+    /// What is done, or waited for, as a sentence.
     pub what: String,
 }
 
-/// The life of a rotation with this plan, from its beginning to its end.
+/// All steps of a rotation with this plan, in order. `deliveries`: how many steps the delivery has.
 #[must_use]
 pub fn steps(plan: &Plan, deliveries: usize) -> Vec<Step> {
     let step = |stage, what: &str| Step { stage, what: what.to_owned() };

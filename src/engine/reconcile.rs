@@ -1,4 +1,4 @@
-//! One look at one IAM user: its rotation is driven, or its keys are judged and a rotation begun.
+//! The reconcile of one IAM user: keyround drives the user's rotation, or judges its keys and begins a rotation.
 
 use std::collections::BTreeMap;
 
@@ -17,39 +17,43 @@ use crate::engine::targets::{TargetUser, everybody, replayed};
 use crate::engine::{Rest, Watcher, World, clock, rotation_span};
 use crate::ports::{Answer, Entry, Fault, JournalError, SecretChange};
 
-/// The waits for a person, for their codes.
+/// The waits for a person. Only their reason codes are read.
 const REVEAL: Waiting = Waiting::Reveal { since: Timestamp::EPOCH, days: 0 };
 const HAND_OVER: Waiting = Waiting::HandOver { revealed_at: Timestamp::EPOCH, days: 0 };
 
-/// How old the journal's last listing may be while a rotation waits.
+/// How old the journal's last listing may be while a rotation waits. An older one is repeated.
 const LISTED_EVERY: std::time::Duration = std::time::Duration::from_hours(1);
 
-/// What one look found, and did.
+/// What one reconcile found and did.
 #[derive(Clone, Debug)]
 pub struct UserReport {
     /// The vendor.
     pub vendor: VendorName,
-    /// Its IAM user; `None` for a vendor with a role, one that is disabled, or a path that could not be listed.
+    /// Its IAM user; `None` for a vendor with a role, one that is disabled, or a path that holds no user or could not
+    /// be listed.
     pub iam_user: Option<IamUserName>,
-    /// The account, where it was asked for.
+    /// The user's AWS account, where AWS was asked for it.
     pub account_id: Option<AccountId>,
     /// The user's keys; empty where they were not listed.
     pub keys: Vec<KeyMetadata>,
-    /// When this visit listed them, and nothing was changed after; `None`: it did not.
+    /// When this reconcile listed the keys, if it changed none afterwards; `None`: it listed none, or changed one
+    /// since.
     pub keys_listed_at: Option<Timestamp>,
-    /// This visit asked for the keys, because the journal's listing was too old, and got no answer.
+    /// This reconcile asked AWS for the keys, because the journal's listing was too old, and got no answer.
     pub keys_unanswered: bool,
-    /// When the keys were last used; empty where that was not asked.
+    /// When each key was last used, by key id; empty where AWS was not asked.
     pub usage: BTreeMap<AccessKeyId, KeyUsage>,
-    /// The judgement.
+    /// The judgement on the user's keys or on its rotation.
     pub verdict: Verdict,
-    /// The rotation that is, or just was, under way.
+    /// The rotation that is under way, or that ended in this reconcile.
     pub rotation: Option<Rotation>,
-    /// Why it rests; `None` where none was driven.
+    /// Why the rotation rests; `None` where this reconcile drove none.
     pub rest: Option<Rest>,
-    /// What went wrong with the journal, in words.
+    /// What went wrong with the journal or inside keyround, as a sentence.
     pub error: Option<String>,
-    /// Whether what failed in this visit is worth an exit code: the last effect of the rotation did not succeed.
+    /// Whether `status` and `rotate` exit with a failure because of this report: the rotation is stuck or its last
+    /// effect failed, AWS or the journal gave no usable answer, a delivery check failed, or the configuration or the
+    /// clock must be corrected.
     pub failed: bool,
 }
 
@@ -71,7 +75,7 @@ impl UserReport {
         }
     }
 
-    /// The verdict's sentence, and where only a person can go on, the command.
+    /// The verdict's sentence, and where only a person can continue, the command for it.
     #[must_use]
     pub fn sentence(&self) -> String {
         let sentence = &self.verdict.sentence;
@@ -136,7 +140,7 @@ pub(crate) fn unlisted(fault: &Fault) -> Verdict {
     }
 }
 
-/// The key settings of a subject's vendor.
+/// The key settings of a subject's vendor; `None` where the vendor is not in the configuration or assumes a role.
 pub(crate) fn access<'a>(world: &'a World, subject: &Subject) -> Option<&'a KeyAccess> {
     match &world.settings.vendors.get(&subject.vendor)?.access {
         Access::Key(access) => Some(access),
@@ -144,7 +148,7 @@ pub(crate) fn access<'a>(world: &'a World, subject: &Subject) -> Option<&'a KeyA
     }
 }
 
-/// Drives the user's rotation, or judges its keys and begins one.
+/// Drives the user's rotation, or judges its keys and begins one. Reports the result to the watcher.
 pub(crate) async fn reconcile(
     world: &World,
     call: &TargetUser,
@@ -179,8 +183,9 @@ async fn carry_on(
     Ok(UserReport { keys_unanswered, ..user_report })
 }
 
-/// Lists the keys of a user whose rotation waits, where its journal has no listing of the last hour: somebody else may
-/// have switched both off. It changes nothing, and is not written down; without an answer the keys are not known.
+/// Lists the keys of a user whose rotation waits, unless the journal has a listing of the last hour: another person may
+/// have set both keys Inactive. The listing changes nothing and is not written to the journal. Without an answer the
+/// keys are not known.
 async fn look_at_keys(
     world: &World,
     subject: &Subject,
@@ -214,12 +219,14 @@ async fn survey_and_start(
     }
     let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;
     let (rotation, rest) = drive(world, subject, rotation.id(), stop, watcher).await?;
-    // As they were before the rotation began: when they were listed says nothing about them now.
+    // These are the keys from before the rotation began. The time of their listing is left out, because the rotation
+    // has changed keys since.
     let user_report = rested(world, subject, None, rotation, rest);
     Ok(UserReport { keys: looked.keys, ..user_report })
 }
 
-/// Why a new key could not be delivered, where a check of the delivery failed. No key is made before all of them pass.
+/// Why a new key could not be delivered, where a check of the delivery failed. No key is created before all checks
+/// pass.
 async fn undeliverable(
     world: &World,
     subject: &Subject,
@@ -241,12 +248,12 @@ async fn undeliverable(
     })
 }
 
-/// Lists and judges, and changes nothing.
+/// Lists and judges the user's keys, and changes nothing.
 async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forced: bool) -> UserReport {
     let of = |verdict| UserReport::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
     let Some(access) = access(world, subject) else { return of(Verdict::disabled()) };
     let iam = world.accounts.iam(subject.account.as_ref());
-    // Which account it is comes first: the answers of another one must not be taken for this user's.
+    // The account is checked first, so that answers from another account are not taken for this user's.
     let caller = match iam.caller().await {
         Ok(caller) => caller,
         Err(fault) => return UserReport { rotation, failed: true, ..of(unlisted(&fault)) },
@@ -278,8 +285,8 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
     UserReport { keys, rotation, ..user_report }
 }
 
-/// The new key of the user's last rotation, if that one was abandoned. A journal that cannot be read names none: then the
-/// second key is only called one that no rotation under way accounts for.
+/// The new key of the user's last rotation, if that one was abandoned. If the journal cannot be read, the result is
+/// `None`: then the verdict only says of the second key that no rotation under way accounts for it.
 async fn left_behind(world: &World, subject: &Subject) -> Option<Abandoned> {
     let known = world.journal.rotations(Some(&subject.vendor)).await.ok()?;
     let last = known.iter().rfind(|known| known.ended && known.subject.who() == subject.who())?;
@@ -303,7 +310,7 @@ fn own_user(subject: &Subject) -> String {
     )
 }
 
-/// Begins a rotation. The listing that it was judged by is its survey, so AWS is not asked twice.
+/// Begins a rotation. The listing that led to the verdict is also the rotation's survey, so AWS is not asked twice.
 async fn start(
     world: &World,
     subject: &Subject,
@@ -371,14 +378,15 @@ fn rested(
     UserReport { keys, keys_listed_at, rotation: Some(rotation), rest: Some(rest), failed, ..user_report }
 }
 
-/// How each user of these vendors is, without changing anything: keys, last uses, verdicts, rotations.
+/// The state of each user of these vendors: keys, last uses, verdicts and rotations. Changes nothing. An empty
+/// `vendors` means all.
 ///
 /// # Errors
 ///
 /// The journal cannot be read.
 pub async fn status(world: &World, vendors: &[VendorName]) -> Result<Vec<UserReport>, JournalError> {
     let (calls, mut found) = everybody(world, vendors).await?;
-    // Of all vendors, who used each key takes too long to ask.
+    // With all vendors, it would take too long to ask CloudTrail who used each key.
     let ask_who = !vendors.is_empty();
     let looks = stream::iter(calls).map(|call| status_of(world, call, ask_who));
     found.extend(looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await);
@@ -393,7 +401,7 @@ async fn status_of(world: &World, call: TargetUser, ask_who: bool) -> UserReport
     looked.account_id = iam.account_id().await.ok();
     for key in &looked.keys {
         let usage = if ask_who { iam.usage(&key.id).await } else { iam.recorded_usage(&key.id).await };
-        // Nice to know, and never a reason not to show the rest.
+        // The last use is a detail: without it, the rest is still shown.
         if let Ok(usage) = usage {
             looked.usage.insert(key.id.clone(), usage);
         }
@@ -401,7 +409,8 @@ async fn status_of(world: &World, call: TargetUser, ask_who: bool) -> UserReport
     looked
 }
 
-/// Lists and judges, with the rotation under way; a rotation that cannot be read is one vendor's trouble.
+/// Lists and judges the user's keys, together with its rotation under way. A rotation that cannot be read is an error
+/// of this user only.
 pub(crate) async fn look_at(world: &World, call: &TargetUser, forced: bool) -> UserReport {
     let rotation = match call.rotation {
         None => None,

@@ -1,7 +1,8 @@
-//! The engine: visits every user side by side, and knows when to come back.
+//! The engine's loop: it reconciles every user side by side, and keeps the time of the next reconcile and of the next
+//! pass.
 //!
-//! One loop serves `run`, `rotate` and the rehearsal; they differ in when it starts a pass and in
-//! how long a wait it waits out.
+//! One loop serves `run`, `rotate` and the rehearsal. They differ in when the loop starts a pass, and in how long a
+//! wait it waits out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use crate::engine::targets::{
 use crate::engine::{LoopStatus, Rest, Watcher, World, clock};
 use crate::ports::JournalError;
 
-/// A rotation that is to be looked at again.
+/// A rotation that is to be reconciled again at a certain time.
 #[derive(Debug)]
 struct Timer {
     at: Timestamp,
@@ -36,7 +37,7 @@ struct Timer {
 
 type Joined = Result<(Id, Back), JoinError>;
 
-/// Visits users, and remembers what it found.
+/// Reconciles users, and keeps the last report of each.
 pub struct Engine {
     worlds: watch::Receiver<World>,
     stop: CancellationToken,
@@ -44,7 +45,7 @@ pub struct Engine {
     pulse: Option<Duration>,
     notice_every: Option<Duration>,
     notices: Option<Notices>,
-    /// Rotations in line because of a lever: they start without a free slot.
+    /// Rotations in the queue because of an operator command: they start without a free slot.
     levered: BTreeSet<RotationId>,
     ready: VecDeque<Job>,
     wakes: BTreeMap<Who, Timer>,
@@ -63,7 +64,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that works with the newest of these worlds, until stopped.
+    /// Creates an engine that works with the newest [`World`] of `worlds` until `stop` is cancelled.
     #[must_use]
     pub fn new(worlds: watch::Receiver<World>, stop: CancellationToken, watcher: Arc<dyn Watcher>) -> Engine {
         Engine {
@@ -91,14 +92,14 @@ impl Engine {
         }
     }
 
-    /// Lets the loop come by at least this often, so that somebody can notice when it does not.
+    /// Makes the loop complete a turn at least this often, so that a watchdog can detect a loop that hangs.
     #[must_use]
     pub fn with_pulse(self, pulse: Option<Duration>) -> Engine {
         Engine { pulse, ..self }
     }
 
-    /// Looks this often, while it works by the schedule, for what an operator appended to the journal, and acts on it.
-    /// Without it, the next pass does.
+    /// While the engine works by the schedule, it looks this often for operator commands in the journal, and acts on
+    /// them. Without this, the next pass acts on them.
     #[must_use]
     pub fn noticing_levers(self, every: Duration) -> Engine {
         Engine { notice_every: Some(every), ..self }
@@ -108,7 +109,8 @@ impl Engine {
         self.worlds.borrow().clone()
     }
 
-    /// Works until the cadence, or the stop, ends it. What is under way finishes its effect, also when the journal fails.
+    /// Works until the cadence, or the stop, ends the loop. Jobs that are under way then finish their effect, also when
+    /// the journal fails.
     ///
     /// # Errors
     ///
@@ -175,12 +177,13 @@ impl Engine {
         });
     }
 
-    /// Waits for whatever comes first: a visit that ends, a time to be somewhere, a new world, the stop, the pulse.
+    /// Waits for whatever comes first: the end of a job, the time of the next timer or pass, a new world, the stop, an
+    /// operator command, the pulse.
     async fn turn(&mut self, patience: Patience) {
         let World { clock, journal, .. } = self.world();
         let first_wake = self.wakes.values().map(|wake| wake.at).min().unwrap_or(Timestamp::NEVER);
         let until = first_wake.min(self.next_tick);
-        // A clock that jumps must not, while somebody is on the road.
+        // A clock that jumps must not move while a job is under way.
         let may_sleep = until < Timestamp::NEVER && (self.running.is_empty() || !clock.jumps());
         tokio::select! {
             biased;
@@ -195,8 +198,8 @@ impl Engine {
         }
     }
 
-    /// Lines up a visit to each rotation to which an operator's event was appended. One that is being visited is visited
-    /// again after that.
+    /// Queues a reconcile of each rotation to which an operator command was appended. A rotation that is being
+    /// reconciled now is reconciled again afterwards.
     async fn take_levers(&mut self) -> Result<(), JournalError> {
         let world = self.world();
         let Some(notices) = &mut self.notices else { return Ok(()) };
@@ -222,7 +225,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Starting up is carrying on: what is under way is looked at now. Missed ticks are made up once, however many.
+    /// Starts work by the schedule: it queues the rotations that are under way at once. However many scheduled passes
+    /// were missed, one pass makes up for them.
     async fn take_up(&mut self) -> Result<(), JournalError> {
         let world = self.world();
         self.last_tick = world.journal.last_tick().await?;
@@ -233,7 +237,7 @@ impl Engine {
         self.carry_on(|_| true).await
     }
 
-    /// Lines up a visit to each of these rotations.
+    /// Queues a reconcile of each rotation under way that `is_meant` selects and whose user an enabled vendor has.
     async fn carry_on(&mut self, is_meant: impl Fn(RotationId) -> bool) -> Result<(), JournalError> {
         let world = self.world();
         for known in world.journal.in_flight().await? {
@@ -245,7 +249,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A tick is due at its time on the clock, and a pass begins up to the jitter later.
+    /// Computes when the next pass begins: at the next time of the cron expression, plus up to the jitter.
     fn schedule_next_tick(&mut self) {
         let world = self.world();
         let now = world.clock.now();
@@ -260,8 +264,8 @@ impl Engine {
         };
     }
 
-    /// A clock that was set back would put off all that was planned by it: rotations are looked at now, and the next
-    /// pass is planned anew.
+    /// A clock that was set back would delay everything that was planned by it. So all timers fire now, and the next
+    /// pass is planned again.
     fn plan_anew_if_set_back(&mut self) {
         let now = self.world().clock.now();
         if now < self.seen_at {
@@ -285,7 +289,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A pass is over when everybody was visited once, whatever goes on after that.
+    /// Reports the pass once each user in it was reconciled once, whatever their rotations wait for after that.
     fn report_pass(&mut self) {
         if let Some(pass) = self.pass.take_if(|pass| !self.calling && pass.is_over()) {
             self.watcher.pass_ended(&pass.ended(&self.found, self.next_tick, self.world().clock.now()));
@@ -299,8 +303,8 @@ impl Engine {
         self.line_up(Job::Visit { call, forced });
     }
 
-    /// Calls the roll of these vendors. Where AWS must be asked for the users, that is a job of its
-    /// own, so that a slow answer delays nobody else.
+    /// Begins a pass over the vendors that are asked for. Where AWS must list a vendor's users, the listing is a job of
+    /// its own, so that a slow answer delays no other vendor. For single rotations it only queues those.
     async fn begin_pass(&mut self, ask: &Ask) -> Result<(), JournalError> {
         let world = self.world();
         if !ask.rotations.is_empty() {
@@ -319,8 +323,9 @@ impl Engine {
         self.call_roll().await
     }
 
-    /// Puts a job for each user of the rosters that are in in line. When all are in, the rotations
-    /// that no roster claimed are carried on, or reported.
+    /// Queues a reconcile for each user in the lists of users that have arrived. When all lists have arrived, the
+    /// rotations that are in none of them are continued if their vendor's users could not be listed, and otherwise only
+    /// reported.
     async fn call_roll(&mut self) -> Result<(), JournalError> {
         let mut jobs = self.ready.iter().chain(self.running_jobs.values());
         let is_listing = jobs.any(|job| matches!(job, Job::List(_)));
@@ -328,7 +333,7 @@ impl Engine {
             return Ok(());
         }
         let world = self.world();
-        // A rotation may have begun since the listing was sent for.
+        // A rotation may have begun since the listing was requested.
         self.target_set.refresh(world.journal.in_flight().await?);
         for targets in std::mem::take(&mut self.all_targets) {
             self.take_roster(targets);
@@ -381,7 +386,8 @@ impl Engine {
         self.ready.push_back(job);
     }
 
-    /// A rotation whose user nobody has any more is not woken; the next pass says so.
+    /// Queues the rotations whose timer has expired. A rotation whose user belongs to no enabled vendor any more is
+    /// dropped here; the next pass reports it.
     fn take_due_wakes(&mut self) {
         let world = self.world();
         let now = world.clock.now();
@@ -393,8 +399,8 @@ impl Engine {
         }
     }
 
-    /// The next job of a rotation that brings its old key back or whose vendor holds two halves, or of one that an
-    /// operator's event is about.
+    /// The next urgent job: its rotation sets the old key Active again, its vendor holds half of a pair, an incident is
+    /// declared for it (until its old key cools), or an operator command was appended to it.
     fn take_urgent(&mut self) -> Option<Job> {
         let urgent = self.ready.iter().position(|job| self.is_urgent(job))?;
         self.ready.remove(urgent)
@@ -408,7 +414,7 @@ impl Engine {
             || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
     }
 
-    /// The next job to send a task for. An urgent one needs no free slot.
+    /// The next job to start a task for. An urgent one needs no free slot.
     fn take_ready(&mut self, settings: &Settings) -> Option<Job> {
         self.take_urgent().or_else(|| self.slots.next_of(&mut self.ready, settings))
     }
@@ -472,8 +478,8 @@ impl Engine {
         self.remember(user_report);
     }
 
-    /// When a user is looked at before the next pass: when its rotation wants it, or when the window opens that a
-    /// key is due for, as no pass may ever fall into that window.
+    /// When a user is reconciled before the next pass, if at all: when its rotation asks for it, or when the window
+    /// opens in which its due key may be replaced, because the schedule may have no pass inside that window.
     fn again_at(&self, user_report: &UserReport, patience: Patience) -> Option<Timestamp> {
         match (&user_report.rest, &user_report.verdict.action) {
             (Some(Rest::Wait { until, why }), _) => {

@@ -1,6 +1,8 @@
-//! Which visits may begin: `[defaults] concurrency` at once, and of those no more than three quarters to one host.
+//! Which jobs may begin: at most `[defaults] concurrency` at once, and of those no more than three quarters for one
+//! host. Only the scheduler's urgent jobs begin without a free slot.
 //!
-//! **Invariant:** a host that does not answer takes the slots of its own vendors, and a quarter is left for the others.
+//! **Invariant:** a host that does not answer takes slots from its own vendors only: a quarter of the slots, rounded
+//! down, is left for the others.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,38 +12,38 @@ use crate::config::Settings;
 use crate::config::settings::{Access, DeliverStep};
 use crate::engine::job::Job;
 
-/// The visits that are under way, each with the host to which its vendor's key is delivered.
+/// The jobs that are under way, each with the host to which its vendor's key is delivered.
 #[derive(Default)]
 pub(super) struct Slots {
     taken: HashMap<Id, Option<String>>,
 }
 
 impl Slots {
-    /// Takes the first of these jobs that may begin.
+    /// Takes the first of these jobs out of the queue that may begin.
     pub(super) fn next_of(&self, ready: &mut VecDeque<Job>, settings: &Settings) -> Option<Job> {
         let may_begin = |job: &Job| self.is_free_for(host_of(job, settings).as_deref(), settings.concurrency);
         let next = ready.iter().position(may_begin)?;
         ready.remove(next)
     }
 
-    /// A job begins.
+    /// Takes a slot for a job that begins.
     pub(super) fn take(&mut self, task: Id, host: Option<String>) {
         self.taken.insert(task, host);
     }
 
-    /// A job is over.
+    /// Frees the slot of a job that ended.
     pub(super) fn free(&mut self, task: Id) {
         self.taken.remove(&task);
     }
 
-    /// Whether another job may begin beside those that are under way. `limit`: how many at once, at least 1.
+    /// Whether another job may begin beside those that are under way. `limit`: how many may run at once, at least 1.
     fn is_free_for(&self, host: Option<&str>, limit: usize) -> bool {
         let at_host = |host| self.taken.values().filter(|taken| taken.as_deref() == Some(host)).count();
         self.taken.len() < limit && host.is_none_or(|host| at_host(host) < limit - limit / 4)
     }
 }
 
-/// The host and port to which the vendor of this job is sent its key; `None`: to none that the configuration names.
+/// The host and port to which the key of this job's vendor is delivered; `None` if the configuration names none.
 pub(super) fn host_of(job: &Job, settings: &Settings) -> Option<String> {
     let Job::Visit { call, .. } = job else { return None };
     let Access::Key(access) = &settings.vendors.get(&call.subject.vendor)?.access else { return None };
@@ -50,7 +52,7 @@ pub(super) fn host_of(job: &Job, settings: &Settings) -> Option<String> {
         DeliverStep::Http(step) => Some(step.url.as_str()),
         DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => None,
     })?;
-    // A host that a parameter names may be another one for each vendor.
+    // A host that contains a template variable may differ between vendors.
     url.split('/').nth(2).filter(|host| !host.contains("{{")).map(str::to_owned)
 }
 

@@ -1,11 +1,11 @@
-//! Whom there is to visit: the users that the configuration names, and the rotations under way
-//! that it names no more.
+//! The users that a pass reconciles: those that the configuration names, and those of rotations under way that the
+//! configuration does not name any more.
 //!
-//! A rotation belongs to an IAM user of an account. Whoever has that user in the configuration now
-//! is its vendor, whatever name the vendor had when the rotation began.
+//! A rotation belongs to an IAM user of an account. The vendor that has that user in the configuration now owns the
+//! rotation, whatever name the vendor had when the rotation began.
 //!
-//! **Invariant:** a rotation whose user has left the configuration, or whose vendor is switched
-//! off, is reported at every pass and driven at none.
+//! **Invariant:** every pass reports a rotation whose user has left the configuration, or whose vendor is disabled, and
+//! no pass drives it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,24 +20,24 @@ use crate::engine::World;
 use crate::engine::reconcile::{UserReport, unlisted};
 use crate::ports::{Journal, JournalError, Known};
 
-/// A user to be visited, under the name of the vendor that has it now.
+/// A user to be reconciled, under the name of the vendor that has it now, with its rotation under way if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetUser {
     pub(crate) subject: Subject,
     pub(crate) rotation: Option<RotationId>,
 }
 
-/// What there is to visit for one vendor.
+/// What a pass reconciles for one vendor.
 pub(crate) enum VendorTargets {
     /// These users.
     Users(Vec<Subject>),
-    /// None, for the reason in the verdict.
+    /// No user, for the reason in the verdict: a role, a disabled vendor, or a path without users.
     Nobody(Box<UserReport>),
-    /// Nobody can say: AWS did not list them.
+    /// Not known: AWS did not list the users.
     Unlisted(Box<UserReport>),
 }
 
-/// The users of one vendor. A path is listed at AWS each time.
+/// The users of one vendor. The users under a path are listed at AWS each time.
 pub(crate) async fn targets(world: &World, vendor: &VendorSettings) -> VendorTargets {
     let without_user = |verdict| Box::new(UserReport::of(vendor.name.clone(), None, verdict));
     let access = match &vendor.access {
@@ -63,19 +63,19 @@ pub(crate) async fn targets(world: &World, vendor: &VendorSettings) -> VendorTar
     VendorTargets::Users(users.into_iter().map(subject).collect())
 }
 
-/// Whether the users of this vendor are only known after AWS was asked.
+/// Whether AWS must be asked for the users of this vendor.
 pub(crate) fn must_be_listed(vendor: &VendorSettings) -> bool {
     vendor.enabled && matches!(&vendor.access, Access::Key(access) if matches!(access.users, Users::Path(_)))
 }
 
-/// Whose a user is, as far as the configuration alone can tell.
+/// Which vendor owns a user, as far as the configuration alone can tell.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Ownership {
-    /// This vendor's.
+    /// An enabled vendor.
     Vendor(VendorName),
-    /// That of a vendor for which nothing is to be done.
+    /// A disabled vendor: its rotation is reported and not driven.
     Disabled(VendorName),
-    /// Nobody's.
+    /// No vendor of the configuration.
     Nobody,
 }
 
@@ -88,7 +88,8 @@ impl Ownership {
     }
 }
 
-/// Whose the user of this rotation is now. A vendor with a path keeps the users that it had.
+/// Which vendor owns the user of this rotation now. A vendor with a path keeps the users whose rotations began under
+/// its name.
 pub(crate) fn claim(settings: &Settings, began_as: &Subject) -> Ownership {
     let names_user = |access: &KeyAccess| match &access.users {
         Users::Named(users) => users.contains(&began_as.iam_user),
@@ -108,20 +109,21 @@ pub(crate) fn claim(settings: &Settings, began_as: &Subject) -> Ownership {
     }
 }
 
-/// The vendor that has the user of a rotation now, whoever had it when that began; `None`: nobody has.
+/// The vendor that has the user of a rotation now, whichever vendor had it when the rotation began; `None`: no vendor
+/// has it.
 #[must_use]
 pub fn owner(settings: &Settings, began_as: &Subject) -> Option<VendorName> {
     claim(settings, began_as).vendor().cloned()
 }
 
-/// The call that carries a rotation on without listing anybody; `None` when nobody has its user.
+/// The target that continues a rotation without a listing of users; `None` when no enabled vendor has its user.
 pub(crate) fn call_for(settings: &Settings, known: &Known) -> Option<TargetUser> {
     let Ownership::Vendor(vendor) = claim(settings, &known.subject) else { return None };
     let subject = Subject { vendor, ..known.subject.clone() };
     Some(TargetUser { subject, rotation: Some(known.rotation) })
 }
 
-/// The roll call of one pass: the rosters as they come in, and the rotations that none of them claimed.
+/// The targets of one pass: collects the lists of users as they arrive, and tells which rotations are in none of them.
 #[derive(Debug, Default)]
 pub(crate) struct TargetSet {
     asked: Vec<VendorName>,
@@ -131,14 +133,14 @@ pub(crate) struct TargetSet {
 }
 
 impl TargetSet {
-    /// For these vendors (none: all), while these rotations are under way.
+    /// Creates the set for these vendors (an empty slice means all) while these rotations are under way.
     pub(crate) fn new(asked: &[VendorName], in_flight: Vec<Known>) -> TargetSet {
         let mut target_set = TargetSet { asked: asked.to_vec(), ..TargetSet::default() };
         target_set.refresh(in_flight);
         target_set
     }
 
-    /// The rotations that are under way by now.
+    /// Replaces the rotations that are known to be under way.
     pub(crate) fn refresh(&mut self, in_flight: Vec<Known>) {
         self.in_flight = in_flight.into_iter().map(|known| (known.subject.who(), known)).collect();
     }
@@ -147,7 +149,7 @@ impl TargetSet {
         self.asked.is_empty() || self.asked.contains(vendor)
     }
 
-    /// The users that a roster names, each with its rotation.
+    /// Turns a list of users into targets, each with its rotation under way.
     pub(crate) fn call(&mut self, subjects: Vec<Subject>) -> Vec<TargetUser> {
         let mut call = |subject: Subject| {
             let who = subject.who();
@@ -158,13 +160,13 @@ impl TargetSet {
         subjects.into_iter().map(&mut call).collect()
     }
 
-    /// That this vendor's users are not known in this pass: no reason to let go of its rotations.
+    /// Notes that this vendor's users are not known in this pass. Its rotations are continued all the same.
     pub(crate) fn without_roster(&mut self, vendor: VendorName) {
         self.unlisted.insert(vendor);
     }
 
-    /// Once every roster is in: the rotations that are carried on although AWS did not list their
-    /// users, and those that are nobody's.
+    /// Once every list has arrived: the rotations that are continued although AWS did not list their users, and those
+    /// that are only reported.
     pub(crate) fn left_over(&self, settings: &Settings) -> (Vec<TargetUser>, Vec<(Known, Ownership)>) {
         let (mut calls, mut nobodys) = (Vec::new(), Vec::new());
         let unclaimed = self.in_flight.iter().filter(|(who, _)| !self.claimed.contains(who));
@@ -173,7 +175,8 @@ impl TargetSet {
                 Ownership::Vendor(vendor) if self.unlisted.contains(&vendor) => {
                     calls.extend(call_for(settings, known));
                 }
-                // A vendor that has another one's user by now, and was asked for, has claimed it.
+                // A vendor that has the user now and was asked for has claimed the rotation already, if it listed the
+                // user.
                 claim if self.is_asked(claim.vendor().unwrap_or(&known.subject.vendor)) => {
                     nobodys.push((known.clone(), claim));
                 }
@@ -184,7 +187,7 @@ impl TargetSet {
     }
 }
 
-/// What is to be said of a rotation that nobody drives.
+/// The report on a rotation that is not driven.
 pub(crate) async fn left_alone(world: &World, known: &Known, claim: &Ownership) -> UserReport {
     let vendor = claim.vendor().unwrap_or(&known.subject.vendor).clone();
     let subject = Subject { vendor, ..known.subject.clone() };
@@ -210,7 +213,8 @@ pub(crate) async fn replayed_from(journal: &dyn Journal, id: RotationId) -> Resu
     Rotation::replay(id, &events).map_err(|illegal| JournalError::Unusable(illegal.to_string()))
 }
 
-/// Everybody at once, for those who only look: the users, and what there is to say of the others.
+/// All targets of a command that only reads: the users to look at, and the finished reports on the vendors and
+/// rotations without one.
 pub(crate) async fn everybody(
     world: &World,
     vendors: &[VendorName],
@@ -248,7 +252,7 @@ mod tests {
     use crate::config::{self, Environment};
     use crate::core::time::Timestamp;
 
-    /// Vendors with a user, with one in another account, with a path, and switched off.
+    /// Vendors with a user, with a user in another account, with a path, and disabled ones.
     fn settings() -> Settings {
         let vendors = [
             ("acme", "iam_user = \"user-a\""),
@@ -320,8 +324,8 @@ mod tests {
         assert_eq!(listed.map(|vendor| vendor.name.as_str()).collect::<Vec<_>>(), ["fleet"]);
     }
 
-    /// The vendors that are asked for, those whose users AWS did not list; whose rotations are carried on
-    /// all the same, and of which users' rotations it is said that they are nobody's.
+    /// `asked`: the vendors that are asked for. `unlisted`: those whose users AWS did not list. `carried_on` and
+    /// `nobodys`: the users whose rotations are expected to be continued, and to be reported without an owner.
     #[track_caller]
     fn check(asked: &[&str], unlisted: &[&str], carried_on: &[&str], nobodys: &[&str]) {
         let asked: Vec<VendorName> = asked.iter().map(|asked| name(asked)).collect();
