@@ -8,7 +8,8 @@
 //!
 //! 1. **A vendor always holds a key that works.** keyround leaves the old key as it is until the new one was proved at
 //!    AWS, accepted by the vendor, verified, soaked, and seen in use while the old one was unused, as far as
-//!    the vendor's plan asks for each. Only an incident that an operator declares for an exposed key changes this order.
+//!    the vendor's plan asks for each. Only an incident that an operator declares for an exposed key changes this
+//!    order.
 //! 2. **Nothing is deleted that was not Inactive for its cooling time**, except a new key that was never offered to the
 //!    vendor.
 //! 3. **keyround never changes a key that the journal does not name**, except a key that an unanswered CreateAccessKey

@@ -1,8 +1,8 @@
-//! Alerting: compares what the [`StatusStore`](crate::status::StatusStore) holds with what each sink was told, and
+//! Alerting: compares what the [`StatusStore`](crate::status::StatusStore) holds with what each sink was sent, and
 //! sends the difference.
 //!
-//! `routes` gathers changes and runs beside the engine. `notifier` sends one notification to each sink and records the
-//! result. `reviews` makes the daily review of the accounts for the sinks that subscribed to its findings.
+//! `routes` collects changes and runs beside the engine. `notifier` sends the notifications to each sink and records
+//! the results. `reviews` makes the daily review of the accounts for the sinks that subscribed to its findings.
 //!
 //! **Invariant:** no rotation waits for an alert.
 

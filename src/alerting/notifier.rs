@@ -1,13 +1,13 @@
-//! The teller: what each sink is told of what is wrong, and how it took it.
+//! The notifier: sends each sink its notifications, and records what was sent and with which result.
 //!
-//! **Invariant:** each sink has its own memory and its own trouble: one that fails is tried again by itself, later,
-//! and the others never know.
+//! **Invariant:** each sink has its own delivery state and its own failures: a sink that fails is tried again later,
+//! and the other sinks are not affected.
 //!
-//! **Invariant:** before a notification is sent, the sink's memory records it with an unknown result. So a process that ends
-//! between the two sends the end of the alert later.
+//! **Invariant:** before a notification is sent, the sink's delivery state records it with an unknown result. So if the
+//! process ends in between, the next one still sends the end of the alert later.
 //!
-//! **Invariant:** a memory that cannot be read is not taken for an empty one. Until it can be read, the sink receives
-//! only alerts about the journal, AWS and the seal key.
+//! **Invariant:** a delivery state that cannot be read is not taken for an empty one. Until it can be read, the sink
+//! receives only alerts about the journal, AWS, the clock and the seal key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::core::time::Timestamp;
 use crate::engine::targets::replayed_from;
 use crate::ports::{Clock, FallbackStore, Fault, Journal, JournalError, Route};
 
-/// A journal that could not be asked or told what a sink was told is tried again after this.
+/// How soon to try again after the journal could not read or store a delivery state.
 const JOURNAL_AGAIN: Duration = Duration::from_mins(1);
 
-/// Tells sinks what there is to tell, and remembers it.
+/// Decides which notifications each sink gets, sends them, and keeps the delivery states.
 pub struct Notifier {
     journal: Option<Arc<dyn Journal>>,
     spare: Arc<dyn FallbackStore>,
@@ -35,15 +35,15 @@ pub struct Notifier {
     memories: BTreeMap<SinkName, SinkState>,
 }
 
-/// What a sink was told.
+/// What this process knows of one sink.
 struct SinkState {
     memory: DeliveryState,
-    /// The journal has it. Else the spare file does, and the journal is not known to work.
+    /// The journal has the same state. If false, the fallback store has it, and the journal is not known to work.
     in_journal: bool,
 }
 
 impl Notifier {
-    /// With this journal to remember in; `None`: it cannot be opened.
+    /// Creates a notifier that keeps delivery states in this journal; `None`: the journal cannot be opened.
     #[must_use]
     pub fn new(
         journal: Option<Arc<dyn Journal>>,
@@ -53,7 +53,7 @@ impl Notifier {
         Notifier { journal, spare, clock, memories: BTreeMap::new() }
     }
 
-    /// Tells each listener what there is to tell it. Gives when to do so again, if nothing happens before.
+    /// Sends each sink the notifications that are due. Returns when to call this again if nothing changes before.
     pub async fn tell(
         &mut self,
         routes: &[Route],
@@ -79,10 +79,10 @@ impl Notifier {
         next
     }
 
-    /// What there is to tell this one now.
+    /// The notifications that are due for this sink now.
     async fn plan<'a>(&self, route: &'a Route, active: &ActiveAlerts) -> Plan<'a> {
         let SinkState { memory, in_journal } = &self.memories[&route.name];
-        // What the sink was told of all others is not known yet, so it is told of keyround's own trouble alone.
+        // It is not known yet which other alerts the sink was sent, so it gets only those about keyround itself.
         let (active, journal) = match (memory.is_part, in_journal) {
             (true, _) => (active.of_house(), None),
             (false, false) => (active.without_journal(), self.journal.as_deref()),
@@ -90,8 +90,8 @@ impl Notifier {
         };
         let mut memory = memory.clone();
         let is_wanted = route.policy.on.contains(&Condition::Rotated);
-        // Also of who does not want to hear them it is known how far the news are: who wants to one day has no old
-        // ones.
+        // The cursor also advances for a sink that is not subscribed to finished rotations. So it gets no old ones if
+        // it subscribes later.
         let (notices, end) = match journal {
             Some(journal) => news(journal, memory.cursor, is_wanted).await.unwrap_or_else(|error| {
                 tracing::warn!(alert.name = %route.name, "finished rotations cannot be read for the alert sinks: {error}");
@@ -104,8 +104,8 @@ impl Notifier {
         Plan { route, memory, notifications, end }
     }
 
-    /// Reads what the sinks were told, where that is not known, and writes it where the journal has not got it. A sink
-    /// that was never told anything has the news from now on, and that is remembered at once.
+    /// Reads the delivery state of each sink where it is not known, and stores it where the journal does not have it. A
+    /// new sink gets the rotations that finish from now on; this start is stored at once.
     pub(super) async fn recall(&mut self, routes: &[Route]) {
         for Route { name, .. } in routes {
             let here = self.memories.get(name);
@@ -118,7 +118,7 @@ impl Notifier {
         }
     }
 
-    /// When the last review was of which all were told who want to hear of one; `None`: nobody does.
+    /// Time of the newest review that every subscribed sink received; `None`: no sink is subscribed to reviews.
     pub(super) fn reviewed_at(&self, routes: &[Route]) -> Option<Timestamp> {
         let wanting = routes.iter().filter(|route| is_wanted(&route.policy));
         wanting
@@ -130,7 +130,7 @@ impl Notifier {
     pub(super) async fn told_of_review(&mut self, routes: &[Route], at: Timestamp) {
         for route in routes.iter().filter(|route| is_wanted(&route.policy)) {
             let memory = self.memories[&route.name].memory.clone();
-            // A sink that is down is told when it is back, be it by another process.
+            // A sink that is down still has to receive the review, perhaps from another process, so its time stays.
             if memory.failures == 0 && !memory.is_part {
                 let reviewed_at = memory.reviewed_at.max(at);
                 self.keep(&route.name, DeliveryState { reviewed_at, ..memory }).await;
@@ -138,8 +138,8 @@ impl Notifier {
         }
     }
 
-    /// What the journal has, then what was told while it could not be written, then what was told while it could not be
-    /// read.
+    /// Merges three states, oldest first: the one in the journal, the one in the fallback store (from while the journal
+    /// could not be written), and the one in this process (from while the journal could not be read).
     async fn recalled(&self, name: &SinkName, here: Option<DeliveryState>) -> DeliveryState {
         let is_first = here.is_none();
         let kept = match &self.journal {
@@ -155,7 +155,7 @@ impl Notifier {
         [spare, here].into_iter().flatten().fold(kept, DeliveryState::and_then)
     }
 
-    /// Remembers it where it is news.
+    /// Stores the state if it differs from the known one.
     async fn keep(&mut self, name: &SinkName, memory: DeliveryState) {
         if self.memories[name].memory != memory {
             self.remember(name, memory).await;
@@ -180,7 +180,8 @@ impl Notifier {
     }
 }
 
-/// What the journal has of it. A memory that cannot be believed is begun anew: rather twice than never.
+/// The state that the journal has. A damaged one is replaced by a new one: it is better to send an alert twice than
+/// never.
 async fn read(journal: &dyn Journal, name: &SinkName) -> Result<DeliveryState, JournalError> {
     match journal.sink_memory(name).await {
         Ok(Some(memory)) => return Ok(memory),
@@ -194,17 +195,17 @@ async fn read(journal: &dyn Journal, name: &SinkName) -> Result<DeliveryState, J
     Ok(DeliveryState::new(history.last().map_or(0, |last| last.position)))
 }
 
-/// What there is to tell one listener.
+/// The notifications for one sink.
 struct Plan<'a> {
     route: &'a Route,
     memory: DeliveryState,
     notifications: Vec<Notification>,
-    /// Where the history ends, as far as it was read for this.
+    /// The position of the last event that was read for this plan.
     end: u64,
 }
 
 impl Plan<'_> {
-    /// What to remember while it is carried out.
+    /// The delivery state to store before the plan is carried out: every notification has an unknown result.
     fn in_doubt(&self, now: Timestamp) -> DeliveryState {
         let mut memory = self.memory.clone();
         for notification in &self.notifications {
@@ -213,7 +214,7 @@ impl Plan<'_> {
         memory
     }
 
-    /// Tells it, and gives what to remember then.
+    /// Sends the notifications in order, and stops at the first failure. Returns the delivery state afterwards.
     async fn carry_out(self, clock: &dyn Clock, holds_until: Timestamp) -> DeliveryState {
         let Plan { route, mut memory, notifications, end } = self;
         for notification in notifications {
@@ -227,6 +228,7 @@ impl Plan<'_> {
                 }
             }
         }
+        // While a sink is not tried because of earlier failures, the finished rotations stay due.
         if memory.failures == 0 {
             memory.cursor = end;
         }
@@ -272,7 +274,8 @@ fn failed(
     }
 }
 
-/// What went well after that place of the history, where that is wanted, and where the history ends.
+/// The rotations that finished after this position of the history, if the sink subscribed to them, and the position of
+/// the last event.
 async fn news(
     journal: &dyn Journal,
     cursor: u64,
@@ -286,7 +289,8 @@ async fn news(
     let newest: BTreeMap<RotationId, u64> =
         history.iter().map(|recorded| (recorded.rotation, recorded.number)).collect();
     let mut notices = Vec::new();
-    // It is done with the deletion of the old key, or when a listing shows that somebody else deleted it.
+    // The last event may be the deletion of the old key, or a listing which shows that somebody else deleted it. So the
+    // stage decides, and not the kind of event.
     for recorded in history.iter().filter(|recorded| newest[&recorded.rotation] == recorded.number) {
         let rotation = replayed_from(journal, recorded.rotation).await?;
         if rotation.events() == recorded.number && matches!(rotation.stage(), Stage::Done { .. }) {
@@ -332,7 +336,7 @@ mod tests {
         assert_eq!(in_doubt(), [vec!["journal"]], "as the sink was being told");
         assert!(told(&journal).await.is_empty(), "it did not accept an alert");
 
-        // Another process: this one is left alone for a while.
+        // A new notifier stands for another process, because this one waits before it tries the sink again.
         let mut memory = journal.sink_memory(&name()).await.expect("it is there").expect("it is there");
         memory.not_before = Timestamp::EPOCH;
         journal.remember_sink(&name(), &memory).await.expect("it is there");
@@ -421,13 +425,13 @@ mod tests {
         ))
     }
 
-    /// What the journal holds as told, and whether that is in doubt.
+    /// The alerts that the journal records as sent to the sink, and whether their result is unknown.
     async fn told(journal: &MemoryJournal) -> Vec<(String, bool)> {
         let memory = journal.sink_memory(&name()).await.expect("it is there").expect("it is there");
         memory.told.iter().map(|(slot, told)| (slot.as_str().to_owned(), told.in_doubt)).collect()
     }
 
-    /// A sink that looks into the journal while it is told.
+    /// A sink that reads its delivery state from the journal while it receives a notification.
     #[derive(Default)]
     struct Prompter {
         journal: Arc<MemoryJournal>,

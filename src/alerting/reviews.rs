@@ -1,9 +1,8 @@
-//! The daily review of the accounts, for those sinks that want to hear what it finds. Who looks at the page sees it
-//! too.
+//! The daily review of the accounts, for the sinks that subscribed to its findings. The page shows its result too.
 //!
-//! **Invariant:** it is made once a day, also over restarts and by a timer that rotates every few minutes, unless a
-//! sink is down that was to hear of it; and only where a sink names what it finds: a review takes calls to AWS, and
-//! rights that a rotation does not take.
+//! **Invariant:** it is made once a day, also across restarts and when a timer runs keyround every few minutes, unless
+//! a subscribed sink is down. It is made only if a sink subscribed to its findings, because a review takes calls to
+//! AWS, and permissions that a rotation does not need.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,28 +17,28 @@ use crate::ports::{Fault, Reviewer};
 use crate::review::audit::{self, Summary};
 use crate::status::StatusStore;
 
-/// Between two reviews.
+/// The time between two reviews.
 const EVERY: Duration = Duration::from_hours(24);
-/// Until another try, where AWS gave no answer.
+/// The time until the next attempt after AWS gave no answer.
 const AGAIN: Duration = Duration::from_hours(1);
 
-/// Whether a sink wants to hear what a review finds.
+/// Whether a sink subscribed to a condition that only a review finds.
 pub(super) fn is_wanted(policy: &Policy) -> bool {
     policy.on.iter().any(|condition| condition.is_of_review())
 }
 
-/// What a review came to.
+/// The result of the last review.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reviewed {
-    /// What the last one found, while this process lives.
+    /// What the last successful review of this process found.
     pub(super) findings: Option<Findings>,
-    /// When the last one was over, that need not be made again today.
+    /// When the last review ended that is not repeated before [`EVERY`] has passed: it succeeded, or it was refused.
     pub(super) at: Option<Timestamp>,
-    /// The next one not before this.
+    /// The next review does not begin before this time.
     not_before: Option<Timestamp>,
 }
 
-/// Makes the reviews, beside everything else.
+/// Makes the reviews, in a task beside everything else.
 pub(super) struct Reviews {
     reviewer: Arc<dyn Reviewer>,
     status_store: Arc<StatusStore>,
@@ -60,13 +59,13 @@ impl Reviews {
         self.newest.subscribe()
     }
 
-    /// When the next one is due, if the last that was told of was then.
+    /// When the next review is due. `told_at`: the time of the newest review that every subscribed sink received.
     pub(super) fn due_at(&self, told_at: Timestamp) -> Timestamp {
         let Reviewed { at, not_before, .. } = &*self.newest.borrow();
         (at.unwrap_or(told_at).max(told_at) + EVERY).max(not_before.unwrap_or(Timestamp::EPOCH))
     }
 
-    /// Begins one, unless one is under way.
+    /// Begins a review, unless one is under way.
     pub(super) fn begin(&mut self, world: World) {
         if self.under_way.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
@@ -82,7 +81,8 @@ impl Reviews {
                     (reviewed.findings, reviewed.at) = (Some(audit::findings(&reviews, now)), Some(now));
                 }
                 Err(fault) => {
-                    // What is refused today is refused in an hour.
+                    // A refusal, such as a missing permission, lasts longer than an hour, so the next attempt is in a
+                    // day.
                     reviewed.at = matches!(fault, Fault::Refused(_)).then_some(now).or(reviewed.at);
                     reviewed.not_before = Some(now + AGAIN);
                     let sentence = fault.sentence();
@@ -92,14 +92,14 @@ impl Reviews {
         }));
     }
 
-    /// Ends the one that is under way without its findings. A review only reads.
+    /// Aborts the review that is under way. That is safe, because a review only reads.
     pub(super) fn give_up(&mut self) {
         if let Some(task) = self.under_way.take() {
             task.abort();
         }
     }
 
-    /// Waits for the one that is under way.
+    /// Waits for the review that is under way.
     pub(super) async fn finish(&mut self) {
         if let Some(task) = self.under_way.take() {
             drop(task.await);

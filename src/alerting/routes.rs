@@ -1,9 +1,9 @@
-//! Alerts, driven: what was seen is decided upon, told, and remembered.
+//! The alerting loop: derives the active alerts from the status, and has the notifier send what changed.
 //!
-//! **Invariant:** nothing here stands in the way of a rotation. It runs beside the engine, and reads what the
-//! [`StatusStore`] has seen and what the journal holds.
+//! **Invariant:** no rotation waits for it. It runs beside the engine, and reads what the [`StatusStore`] holds and
+//! what the journal holds.
 //!
-//! What each sink was told, and how it took it, is the [`Notifier`]'s.
+//! What each sink was sent, and with which result, is the [`Notifier`]'s.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,39 +26,39 @@ use crate::engine::{UserReport, World};
 use crate::ports::{Clock, FallbackStore, Heartbeat, Journal, JournalError, Reviewer, Route};
 use crate::status::{StatusSnapshot, StatusStore};
 
-/// What happens within this is told together.
+/// Changes within this time are sent together.
 const GATHER: Duration = Duration::from_secs(2);
-/// A pass that takes longer is not waited for: somebody in it may be overdue.
+/// A pass that takes longer is not waited for: a key of a user in it may be overdue.
 const PASS_MAX: Duration = Duration::from_mins(2);
-/// A sink that keeps what it is told keeps it this much longer than until the next pass.
+/// How much longer than until the next pass a sink keeps an alert that expires by itself.
 const GRACE: Duration = Duration::from_mins(30);
-/// The waits between the attempts at one heartbeat. After that, the next pass has another.
+/// The waits before each attempt to send a heartbeat. After the last one, the next pass sends another heartbeat.
 const HEARTBEAT_WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(30)];
 
-/// Who is told.
+/// Where alerts and heartbeats are sent.
 #[derive(Clone, Default)]
 pub struct Routing {
-    /// Of what is wrong.
+    /// The sinks and their filters.
     pub routes: Vec<Route>,
-    /// That passes are made.
+    /// The monitor that is notified of each full pass, if one is configured.
     pub heartbeat: Option<Arc<dyn Heartbeat>>,
 }
 
-/// Watches the lookout, and tells.
+/// Watches the status store, and sends what changes.
 pub struct Alerts {
     worlds: watch::Receiver<World>,
     routing: watch::Receiver<Routing>,
     status_store: Arc<StatusStore>,
     notifier: Notifier,
     reviews: Option<Reviews>,
-    /// Since when the judgement of each user has been the one that it is now.
+    /// For each user: its verdict's state and reason, and since when they have been the same.
     standing: BTreeMap<Place, (State, &'static str, Timestamp)>,
     beaten: u64,
     pulse: Option<JoinHandle<()>>,
 }
 
 impl Alerts {
-    /// Of the newest world, to the newest tellers.
+    /// Creates the loop. It uses the newest [`World`] and the newest [`Routing`].
     #[must_use]
     pub fn new(
         worlds: watch::Receiver<World>,
@@ -80,21 +80,22 @@ impl Alerts {
         }
     }
 
-    /// With somebody who reviews the accounts for those sinks that want to hear of it.
+    /// Adds a reviewer, which reviews the accounts for the sinks that subscribed to its findings.
     #[must_use]
     pub fn with_reviewer(self, reviewer: Arc<dyn Reviewer>) -> Alerts {
         let reviews = Reviews::new(reviewer, Arc::clone(&self.status_store));
         Alerts { reviews: Some(reviews), ..self }
     }
 
-    /// Reads what was told before. What happens after this is news, also to a sink that is told for the first time.
+    /// Reads the delivery states. Whatever happens after this call is new to every sink, also to one that was never
+    /// sent anything.
     pub async fn recall(&mut self) {
         let routes = self.routing.borrow().routes.clone();
         self.notifier.recall(&routes).await;
     }
 
-    /// Works until told to stop. What is being told then is told to its end; a review that is under way is given up, so
-    /// that nothing reads the journal after this has returned.
+    /// Works until stopped. A notification that is being sent then is sent to the end. A review that is under way is
+    /// aborted, so that nothing reads the journal after this has returned.
     pub async fn work(&mut self, stop: &CancellationToken) {
         let mut changes = self.status_store.changes();
         let mut found = self.reviews.as_ref().map(Reviews::changes);
@@ -116,7 +117,8 @@ impl Alerts {
         }
     }
 
-    /// Waits for what happens together: the end of a pass, or the visits of one moment.
+    /// Waits for changes that belong together: until the pass that is under way ends, for two minutes at most, or else
+    /// for two seconds.
     async fn gather(&self, changes: &mut watch::Receiver<()>, stop: &CancellationToken) {
         let clock = self.clock();
         let (soon, late) = (clock.now() + GATHER, clock.now() + PASS_MAX);
@@ -138,7 +140,7 @@ impl Alerts {
         Arc::clone(&self.worlds.borrow().clock)
     }
 
-    /// Tells what there is to tell now. Gives when to do so again.
+    /// Sends the notifications that are due now, and the heartbeat. Returns when to call this again.
     pub async fn tell(&mut self) -> Timestamp {
         let (world, routing) = (self.worlds.borrow().clone(), self.routing.borrow().clone());
         let snapshot = self.status_store.snapshot();
@@ -156,6 +158,7 @@ impl Alerts {
             .values()
             .map(|user_report| seen(&world.settings, user_report, since(user_report)))
             .collect();
+        // Only after a full pass is a user that is missing from the snapshot known to be gone.
         let mut active =
             active(&seen, snapshot.whole && !snapshot.passing, now).with_clocks(snapshot.clocks.values());
         let reviewed = self.reviews.as_ref().map(Reviews::newest).unwrap_or_default();
@@ -170,20 +173,20 @@ impl Alerts {
         next
     }
 
-    /// Notes since when each judgement stands.
+    /// Updates since when each verdict has been the same.
     fn follow(&mut self, snapshot: &StatusSnapshot, now: Timestamp) {
         self.standing.retain(|place, _| snapshot.users.contains_key(place));
         for (place, user_report) in &snapshot.users {
             let judged = (user_report.verdict.state, user_report.verdict.reason);
             let standing = self.standing.entry(place.clone()).or_insert((judged.0, judged.1, now));
-            // A clock that was ahead, and was set right, wrote a time that is yet to come.
+            // A time in the future was written while the clock was ahead; the clock was corrected since.
             if (standing.0, standing.1) != judged || standing.2 > now {
                 *standing = (judged.0, judged.1, now);
             }
         }
     }
 
-    /// Begins a review of the accounts, where one is due. Gives when the next one is.
+    /// Begins a review of the accounts if one is due. Returns when the next one is due.
     fn begin_review(&mut self) -> Timestamp {
         let Some(told_at) = self.notifier.reviewed_at(&self.routing.borrow().routes) else {
             return Timestamp::NEVER;
@@ -198,7 +201,7 @@ impl Alerts {
         Timestamp::NEVER
     }
 
-    /// Reviews the accounts, where that is due, and waits for it.
+    /// Reviews the accounts if a review is due, and waits for its end.
     pub async fn review(&mut self) {
         self.recall().await;
         let _next = self.begin_review();
@@ -207,7 +210,7 @@ impl Alerts {
         }
     }
 
-    /// Tells that the journal failed, as the last thing before the end.
+    /// Sends an alert that the journal failed, as the last action before keyround exits.
     pub async fn tell_of_journal(&mut self, error: &JournalError) {
         let world = self.worlds.borrow().clone();
         let routes = self.routing.borrow().routes.clone();
@@ -216,15 +219,15 @@ impl Alerts {
         self.notifier.tell(&routes, &ActiveAlerts::only(alert), holds_until).await;
     }
 
-    /// Waits for the heartbeat that is under way.
+    /// Waits for the heartbeat that is being sent.
     pub async fn finish(&mut self) {
         if let Some(pulse) = self.pulse.take() {
             drop(pulse.await);
         }
     }
 
-    /// Reports each full pass once. The end of the history is read here, so that nothing reads the journal after
-    /// [`Alerts::work`] has returned; only the call of the monitor runs beside everything else.
+    /// Sends one heartbeat for each full pass. The end of the history is read here, so that nothing reads the journal
+    /// after [`Alerts::work`] has returned. Only the request to the monitor runs beside everything else.
     async fn beat(&mut self, snapshot: &StatusSnapshot, routing: &Routing) {
         if snapshot.passes <= self.beaten {
             return;
@@ -239,7 +242,7 @@ impl Alerts {
     }
 }
 
-/// Whether there are new findings. Without a review this never returns.
+/// Waits for new findings, and returns true. Without a reviewer it never returns.
 async fn changed(found: &mut Option<watch::Receiver<Reviewed>>) -> bool {
     match found {
         Some(found) => found.changed().await.is_ok(),
@@ -247,7 +250,7 @@ async fn changed(found: &mut Option<watch::Receiver<Reviewed>>) -> bool {
     }
 }
 
-/// Where the history ends, which is logged: whoever keeps the log can tell later whether the history is still the same.
+/// Reads the end of the history and logs it. A copy of the log can show later whether the history was rewritten.
 async fn head(journal: &dyn Journal) -> Option<(u64, String)> {
     match journal.head().await {
         Ok((events, head)) => {
@@ -273,7 +276,7 @@ async fn pulse(heartbeat: &dyn Heartbeat, clock: &dyn Clock, head: Option<&(u64,
     tracing::warn!("the heartbeat was not accepted: {last}; a monitor that waits for it will raise an alarm");
 }
 
-/// The alert that a failure of the journal is; `None`: another process has it, which is as it should be.
+/// The alert for a failure of the journal; `None` for errors that are normal while another process uses the journal.
 #[must_use]
 pub fn of_journal(error: &JournalError, now: Timestamp) -> Option<Alert> {
     let safe = "no key is touched until it works again; every vendor keeps its key";
@@ -286,7 +289,7 @@ pub fn of_journal(error: &JournalError, now: Timestamp) -> Option<Alert> {
     }
 }
 
-/// Longer than until it can be told again.
+/// Until when a sink must keep an alert: until the next pass, and [`GRACE`] longer.
 fn holds_until(world: &World, next_pass_at: Option<Timestamp>) -> Timestamp {
     let (now, schedule) = (world.clock.now(), &world.settings.schedule);
     let next = next_pass_at.or_else(|| schedule.cron.next_after(now).map(|tick| tick + schedule.jitter));

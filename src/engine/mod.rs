@@ -71,7 +71,7 @@ pub trait Watcher: Send + Sync {
     fn appended(&self, rotation: &Rotation, event: &Event);
     /// The reconcile of a user ended with this report.
     fn reconciled(&self, subject: &Subject, user_report: &UserReport);
-    /// The users of a vendor are not known in this pass, because AWS did not list them.
+    /// The users of a vendor are not known in this pass, because they could not be listed.
     fn unlisted(&self, _visited: &UserReport) {}
     /// A pass begins.
     fn pass_begins(&self) {}

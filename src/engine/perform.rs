@@ -25,6 +25,7 @@ pub(crate) async fn perform(
         return performance.create().await;
     }
     let answer = match effect {
+        // `CreateKey` was performed above, because only it returns a secret.
         Effect::ListKeys | Effect::CreateKey => performance.list().await,
         Effect::Probe { key } => performance.probe(key).await,
         Effect::Deliver { key, round } => performance.deliver(key, *round).await,

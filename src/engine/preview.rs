@@ -109,6 +109,7 @@ pub(crate) async fn delivery_checks(
     }
 }
 
+/// Stands for the key that does not exist yet, so that the templates of a delivery can be rendered.
 fn placeholder_key() -> crate::core::ids::AccessKeyId {
     "AKIA0000000000000000".parse().expect("twenty letters and digits are an access key id")
 }

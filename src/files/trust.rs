@@ -1,9 +1,10 @@
-//! Whether a file may be believed: who else than its owner could have written it.
+//! Decides whether a file can be trusted: whether another user than its owner could have written it.
 //!
 //! keyround runs as a service, often as root, and does what its files say. A file that another user can write, or put
 //! in the place of the real one, lets that user run programs and receive keys.
 //!
-//! **Invariant:** the opened file is judged, and not the path: the path may lead elsewhere by the time it is read.
+//! **Invariant:** [`judge`] judges the file that was opened, and not only its path, because the path may lead to
+//! another file by the time it is read.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -14,10 +15,10 @@ use rustix::process::{getegid, geteuid};
 
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
-/// In a folder with this bit, only its owner may remove a file.
+/// In a folder with this bit, only root and the owner of the file or of the folder may remove or rename a file.
 const STICKY: u32 = 0o1000;
 
-/// Why a file is not believed.
+/// Why a file is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
     /// It belongs to a user who is neither root nor the one that keyround runs as.
@@ -28,17 +29,17 @@ pub enum Untrusted {
     Owner {
         /// The file, or a folder that it is in.
         path: PathBuf,
-        /// The owner's id.
+        /// The user id of the owner.
         owner: u32,
-        /// The id of the user that this process runs as.
+        /// The user id of this process.
         us: u32,
     },
-    /// Others may write it.
+    /// Other users can write it.
     #[error("{path} can be written by other users (mode {mode:04o}), so it is not used; chmod go-w {path}")]
     Writable {
         /// The file, or a folder that it is in.
         path: PathBuf,
-        /// Its permission bits.
+        /// Its permission bits, without the file type.
         mode: u32,
     },
     /// The path leads to another file than the one that was opened.
@@ -47,18 +48,19 @@ pub enum Untrusted {
         /// The path.
         path: PathBuf,
     },
-    /// The system does not say whose the file is.
+    /// The system does not tell who can write the file.
     #[error("it cannot be found out who may write {path}: {source}")]
     Unknown {
         /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system call.
         source: io::Error,
     },
 }
 
-/// Judges a file that was opened through `path`: root or the user of this process owns it, and nobody else may write
-/// it or a folder on the way to it. A group that is root's, or the process's own, counts as its owner.
+/// Judges a file that was opened through `path`. It is trusted if root or the user of this process owns it, and if
+/// nobody else can write it or a folder on the way to it. The group of root and the group of this process count as the
+/// owner.
 ///
 /// # Errors
 ///
@@ -74,8 +76,8 @@ pub fn judge(file: &File, path: &Path) -> Result<(), Untrusted> {
     judge_path(path)
 }
 
-/// As [`judge`], for a file that this process does not open itself, such as a program: one that may only be run cannot
-/// be opened to be read.
+/// As [`judge`], for a file that this process does not open itself, such as a program: a program with no read
+/// permission cannot be opened.
 ///
 /// # Errors
 ///
@@ -85,7 +87,7 @@ pub fn judge_path(path: &Path) -> Result<(), Untrusted> {
     let real = std::fs::canonicalize(path).map_err(unknown)?;
     judge_one(&real, &std::fs::metadata(&real).map_err(unknown)?)?;
     judge_folders(&real)?;
-    // A link is as trustworthy as the folder that it stands in.
+    // A symbolic link can be trusted as far as the folder that holds it.
     judge_folders(&std::path::absolute(path).map_err(unknown)?)
 }
 
@@ -118,7 +120,7 @@ fn judge_one(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
     Ok(())
 }
 
-/// Opens a regular file to read it. A pipe or a device is refused, and does not make the caller wait.
+/// Opens a regular file for reading. A pipe or a device is refused before it is opened, because opening it could block.
 ///
 /// # Errors
 ///
@@ -141,7 +143,7 @@ mod tests {
 
     const STRANGER: u32 = 4_000_001;
 
-    /// A file in a folder of its own.
+    /// A file in a folder of its own, both with safe permissions.
     fn world() -> (tempfile::TempDir, PathBuf) {
         let top = tempfile::tempdir().expect("a folder");
         let folder = top.path().join("folder");
@@ -196,7 +198,7 @@ mod tests {
         assert!(made.success() && open_regular(&pipe).is_err());
     }
 
-    /// Only root can give a file away; CI runs the tests as root.
+    /// Only root can change the owner of a file; CI runs the tests as root.
     #[test]
     fn needs_root_a_file_of_another_user_is_not_used() {
         if !geteuid().is_root() {

@@ -1,19 +1,20 @@
-//! Writing a file as a whole, so that a reader sees either all of it or what was there before.
+//! Writes a file as a whole, so that a reader sees either all of it or the content before.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Replaces the file at this path by one with this content, durably. Only its owner can read it, whoever could read the
-/// one before it. A link at the path is replaced and not followed.
+/// Replaces the file at this path by one with this content. The content is on the disk before it takes the place of the
+/// old one. The new file can be read by its owner only, whatever the permissions of the old one. A symbolic link at the
+/// path is replaced and not followed.
 ///
 /// # Errors
 ///
-/// The folder takes no new file, or the disk is full. The file at the path is as it was.
+/// No file can be created in the folder, or the disk is full. Then the file at the path is unchanged.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let draft = draft_of(path);
-    // A process with this id may have been killed while it wrote.
+    // A killed process with the same id may have left its draft.
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -17,63 +17,66 @@ use crate::review::audit::AccountReview;
 #[cfg(doc)]
 use crate::ports::Egress;
 
-/// How requests to alert sinks are sent: as [`Egress`], but no request contains a key.
+/// Sends requests to alert sinks. Works as [`Egress`], but no request contains an access key.
 #[async_trait]
 pub trait SinkTransport: Send + Sync {
-    /// Sends it. Any answer with a status, whichever, is `Ok`.
+    /// Sends the request. Every response with an HTTP status is `Ok`, whatever the status.
     async fn carry(&self, request: Request) -> Answer<Response>;
-    /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
+    /// Whether a connection to the host and port of `url` can be made, TLS included. Sends no request.
     async fn find(&self, url: &str, timeout: Duration) -> Answer<()>;
 }
 
-/// Somebody who is told when something is wrong.
+/// An alert receiver, such as e-mail, Slack or Alertmanager.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Tells it, once. Until `holds_until` nothing more may come, so what a sink keeps it keeps at least so long.
+    /// Sends this notification once. No other notification may follow before `holds_until`, so a sink whose alerts
+    /// expire keeps them at least until then.
     async fn tell(&self, notification: &Notification, now: Timestamp, holds_until: Timestamp) -> Answer<()>;
-    /// Whether it could be told, in words, without telling it anything.
+    /// Whether a notification could be sent, as a sentence. Sends none.
     async fn probe(&self) -> Answer<String>;
 }
 
-/// A sink of the configuration, and what it wants to hear.
+/// A sink of the configuration, and its filter.
 #[derive(Clone)]
 pub struct Route {
-    /// `[alert.NAME]`
+    /// The name of the sink: NAME in `[alert.NAME]`.
     pub name: SinkName,
-    /// Of what, how often, in which form.
+    /// Which conditions are sent, how often they are repeated, and in which style.
     pub policy: Policy,
-    /// The sink.
+    /// The adapter that sends to it.
     pub sink: Arc<dyn Sink>,
 }
 
-/// Somebody who raises the alarm when nothing is heard.
+/// A monitor outside of keyround that raises an alarm when heartbeats stop.
 #[async_trait]
 pub trait Heartbeat: Send + Sync {
-    /// Says that a full pass was made, and where the history ended then: the number of events and the last hash, for
-    /// somebody else to keep. `None`: the journal could not say.
+    /// Reports that a full pass was made, and the end of the history at that time: the number of events and the last
+    /// hash. The monitor can keep them, as evidence that the history was not rewritten since. `None`: the journal could
+    /// not be read.
     async fn beat(&self, head: Option<&(u64, String)>) -> Answer<()>;
-    /// Whether it could be told, in words, without telling it anything.
+    /// Whether a heartbeat could be sent, as a sentence. Sends none.
     async fn probe(&self) -> Answer<String>;
 }
 
 /// The review of the accounts, for the alert sinks and for the page.
 #[async_trait]
 pub trait Reviewer: Send + Sync {
-    /// Reviews each account of this configuration, which takes some calls to AWS for each, and changes nothing.
+    /// Reviews each account of this configuration. It takes some calls to AWS for each account, and changes nothing.
     async fn review(&self, settings: &Settings, journal: &dyn Journal) -> Answer<Vec<AccountReview>>;
 }
 
-/// Who knows what there is to show. Asking causes no call to AWS.
+/// Provides the status overview. Reading it causes no call to AWS.
 #[async_trait]
 pub trait Shown: Send + Sync {
-    /// All of it, as it is now.
+    /// Everything that the page, the metrics and the API show, as it is now.
     async fn overview(&self) -> Overview;
 }
 
-/// What sinks were told while the journal could not be asked or told. It is next to nothing, and best effort.
+/// Keeps the delivery state of sinks while the journal cannot be read or written. It is nearly always empty, and best
+/// effort.
 pub trait FallbackStore: Send + Sync {
-    /// What was kept; nothing when there is none, or none that can be read.
+    /// The kept states; empty when there are none, or none that can be read.
     fn read(&self) -> BTreeMap<SinkName, DeliveryState>;
-    /// Keeps this instead; nothing: forgets it.
+    /// Replaces the kept states. An empty map deletes them.
     fn write(&self, memories: &BTreeMap<SinkName, DeliveryState>);
 }

@@ -1,7 +1,7 @@
-//! The ports: what the driver asks of the world, as traits owned by their caller.
+//! The ports: what the engine needs from the outside, as traits that belong to their caller.
 //!
-//! **Invariant:** an adapter decides nothing, retries nothing and has no fallback. It performs one
-//! call within its deadline and tells three answers apart: done, [`Fault::Refused`] (certainly not
+//! **Invariant:** an adapter decides nothing, has no fallback, and never repeats a call that changes something. It
+//! performs one operation within its deadline and distinguishes three results: done, [`Fault::Refused`] (certainly not
 //! done) and [`Fault::Unknown`].
 
 use std::collections::BTreeMap;
@@ -31,17 +31,17 @@ pub use journal::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 pub use programs::{Finished, Program, Programs};
 pub use survey::{Scope, Survey, Surveys};
 
-/// Not a yes.
+/// Why a call of an adapter did not succeed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// It certainly did not happen.
+    /// The requested change certainly did not happen.
     Refused(Refusal),
-    /// It may have happened, or not, or may happen yet.
+    /// The requested change may have happened, or not, or may still happen.
     Unknown(Doubt),
 }
 
 impl Fault {
-    /// A refusal of this kind, in words that hold no secret.
+    /// A refusal of this kind, with a sentence that holds no secret.
     #[must_use]
     pub fn refused(code: RefusalCode, sentence: impl Into<String>) -> Fault {
         Fault::Refused(Refusal {
@@ -54,13 +54,13 @@ impl Fault {
         })
     }
 
-    /// A doubt, in words that hold no secret.
+    /// An unknown outcome, with a sentence that holds no secret.
     #[must_use]
     pub fn unknown(sentence: impl Into<String>) -> Fault {
         Fault::Unknown(Doubt { sentence: sentence.into(), retry_after: None, pairs: Vec::new(), said: None })
     }
 
-    /// The words.
+    /// The sentence that says what went wrong.
     #[must_use]
     pub fn sentence(&self) -> &str {
         match self {
@@ -70,158 +70,159 @@ impl Fault {
     }
 }
 
-/// What an adapter answers.
+/// The result of a call of an adapter.
 pub type Answer<T> = Result<T, Fault>;
 
-/// The clock, and waiting on it. A simulation's clock jumps.
+/// The clock, and waiting for a time. The clock of a simulation jumps instead.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// What time it is.
+    /// The present time.
     fn now(&self) -> Timestamp;
-    /// Returns when it is `until` or later, or when the clock was set meanwhile.
+    /// Returns when it is `until` or later, or earlier if the clock was set meanwhile.
     async fn sleep_until(&self, until: Timestamp);
-    /// How far the clock was set forward since it showed `at`, as far as this process could see: that much of what
-    /// seems to have passed did not pass. A clock that nobody can set keeps the default.
+    /// By how much the clock was set forward since it showed `at`, as far as this process could see. So much less time
+    /// has really passed. A clock that cannot be set keeps the default.
     fn set_forward_since(&self, _at: Timestamp) -> Duration {
         Duration::ZERO
     }
-    /// Whether sleeping moves the clock instead of taking time, so that nobody may sleep while
-    /// somebody else is at work.
+    /// Whether sleeping moves the clock instead of taking time. Then no task may sleep while another one is at work.
     fn jumps(&self) -> bool {
         false
     }
 }
 
-/// A key that was just made. Its secret exists here and nowhere else.
+/// A key that was just created. Its secret exists only here.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// The public half.
+    /// Its AccessKeyId.
     pub id: AccessKeyId,
-    /// The secret half.
+    /// Its secret access key.
     pub secret: Secret,
     /// The AWS request id.
     pub request_id: Option<String>,
 }
 
-/// Who signed a GetCallerIdentity.
+/// The identity that signed a GetCallerIdentity request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identity {
-    /// The account.
+    /// The account that it belongs to.
     pub account_id: AccountId,
-    /// Such as `arn:aws:iam::111122223333:user/vendors/vendor-acme`.
+    /// Its ARN, such as `arn:aws:iam::111122223333:user/vendors/vendor-acme`.
     pub arn: String,
 }
 
 impl Identity {
-    /// The name of the IAM user that signed; `None`: it was a role, or the root user.
+    /// The name of the IAM user that signed; `None` if it was a role or the root user.
     #[must_use]
     pub fn user_name(&self) -> Option<&str> {
         let (_, path) = self.arn.split_once(":user/")?;
         path.rsplit('/').next()
     }
 
-    /// Whether this IAM user signed. IAM does not tell names apart by upper and lower case.
+    /// Whether this IAM user signed. IAM user names do not differ by case alone.
     #[must_use]
     pub fn is_user(&self, name: &IamUserName) -> bool {
         self.user_name().is_some_and(|signer| signer.eq_ignore_ascii_case(name.as_str()))
     }
 }
 
-/// IAM and STS of one account. Each call has a deadline of its own, well under a minute.
+/// IAM and STS of one account. Each call has its own deadline, well under a minute.
 #[async_trait]
 pub trait Iam: Send + Sync {
-    /// Who the rotator is here: asked of AWS once, and remembered.
+    /// The identity that keyround uses in this account. AWS is asked once, and the answer is cached.
     async fn caller(&self) -> Answer<Identity>;
-    /// The account this speaks to.
+    /// The account that these calls reach.
     async fn account_id(&self) -> Answer<AccountId> {
         Ok(self.caller().await?.account_id)
     }
-    /// What time it is at AWS: the `Date` of the newest answer that AWS itself gave, and what passed since then on a
-    /// clock that nobody can set. `None`: AWS did not answer in this process yet.
+    /// The present time at AWS: the `Date` of the newest answer from AWS itself, plus the time that passed since then
+    /// on the monotonic clock. `None`: AWS has not answered in this process yet.
     fn aws_time(&self) -> Option<Timestamp>;
-    /// The same, after one more question that changes nothing. AWS's refusal has a date, too.
+    /// As [`Iam::aws_time`], after one more request that changes nothing. A refusal by AWS has a date too.
     async fn ask_aws_time(&self) -> Option<Timestamp>;
-    /// ListAccessKeys, every page.
+    /// ListAccessKeys, all pages.
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>>;
-    /// CreateAccessKey, sent once.
+    /// CreateAccessKey, sent once and never retried.
     async fn create_key(&self, user: &IamUserName) -> Answer<NewKey>;
-    /// UpdateAccessKey to Active or Inactive. Gives the request id.
+    /// UpdateAccessKey to Active or Inactive. Returns the request id.
     async fn set_status(
         &self,
         user: &IamUserName,
         key: &AccessKeyId,
         status: KeyStatus,
     ) -> Answer<Option<String>>;
-    /// DeleteAccessKey. Gives the request id.
+    /// DeleteAccessKey. Returns the request id.
     async fn delete_key(&self, user: &IamUserName, key: &AccessKeyId) -> Answer<Option<String>>;
-    /// GetAccessKeyLastUsed, and who it was by CloudTrail's `LookupEvents` where the configuration says so. CloudTrail
-    /// only adds: what it does not answer is missing in the answer, and fails nothing. A key that does not exist is
-    /// [`KeyUsage::Gone`], not a refusal.
+    /// GetAccessKeyLastUsed, and where the configuration asks for it also CloudTrail's `LookupEvents`, which names the
+    /// caller. CloudTrail only adds details: if it does not answer, they are missing and the call succeeds all the
+    /// same. A key that does not exist is [`KeyUsage::Gone`], not a refusal.
     async fn usage(&self, key: &AccessKeyId) -> Answer<KeyUsage>;
-    /// GetAccessKeyLastUsed alone, for a look at many keys: CloudTrail answers two questions a second.
+    /// GetAccessKeyLastUsed alone, for many keys at once: CloudTrail answers only two requests a second.
     async fn recorded_usage(&self, key: &AccessKeyId) -> Answer<KeyUsage> {
         self.usage(key).await
     }
-    /// GetCallerIdentity, signed with this pair. A pair that does not sign is [`RefusalCode::NotUsable`].
+    /// GetCallerIdentity, signed with this pair. If AWS does not accept the signature, the refusal is
+    /// [`RefusalCode::NotUsable`].
     async fn identify(&self, key: &AccessKeyId, secret: &Secret) -> Answer<Identity>;
-    /// `ListUsers` under a path, every page.
+    /// ListUsers under a path, all pages.
     async fn users_under(&self, path: &str) -> Answer<Vec<IamUserName>>;
-    /// Which of the IAM actions on this user that a rotation needs the rotator lacks; `None`: it may not ask AWS.
+    /// The IAM actions on this user that a rotation needs and that keyround's own policies do not allow; `None`:
+    /// keyround has no permission to ask AWS.
     async fn missing_rights(&self, user: &IamUserName) -> Answer<Option<Vec<String>>>;
 }
 
 /// The accounts of the configuration.
 pub trait Accounts: Send + Sync {
-    /// IAM of that account; `None` is the account of the ambient credentials.
+    /// IAM and STS of that account; `None` is the account of the ambient credentials.
     fn iam(&self, account: Option<&AccountName>) -> Arc<dyn Iam>;
-    /// What time it is at AWS, by each account that has answered in this process; `None` is the account of the ambient
-    /// credentials.
+    /// The present time at AWS, for each account that has answered in this process. The account `None` is that of the
+    /// ambient credentials.
     fn aws_times(&self) -> Vec<(Option<AccountName>, Timestamp)> {
         Vec::new()
     }
 }
 
-/// A new key as it is offered to a vendor, without its secret half. The same offer is the same message: nothing in it
-/// changes from one attempt to the next but `now`.
+/// A new key as it is offered to a vendor, without its secret access key. A repeated delivery sends the same offer:
+/// only `now` differs between attempts.
 #[derive(Clone, Debug)]
 pub struct Offer {
-    /// Which rotation.
+    /// The rotation that made the key.
     pub rotation: RotationId,
-    /// Which delivery of it, from 1.
+    /// The number of this delivery in the rotation, from 1. A verification has 0.
     pub round: u32,
-    /// To whom, for which user.
+    /// The vendor that receives the key, and its IAM user.
     pub subject: Subject,
     /// The user's account.
     pub account_id: AccountId,
-    /// The new key's public half.
+    /// The new key's AccessKeyId.
     pub access_key_id: AccessKeyId,
-    /// The key it replaces.
+    /// The AccessKeyId of the key that it replaces.
     pub old_access_key_id: AccessKeyId,
-    /// When this delivery was first intended.
+    /// When the rotation's first delivery was intended, unless that one certainly sent nothing.
     pub offered_at: Timestamp,
-    /// The old key works at least until then.
+    /// The old key stays Active at least until this time.
     pub old_valid_until: Timestamp,
-    /// What the vendor holds, as far as earlier attempts tell.
+    /// What the vendor holds, as far as the results of earlier attempts tell.
     pub at_vendor: AtVendor,
     /// The time of this attempt.
     pub now: Timestamp,
 }
 
-/// One finding of a preflight.
+/// The result of one check before a delivery.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Check {
-    /// What was checked, in a word or two.
+    /// What was checked, in one or two words.
     pub check: String,
-    /// Whether it is as it should be. Also true for what was not checked.
+    /// Whether the result is good. Also true for something that was not checked.
     pub ok: bool,
-    /// Whether it was looked at; if not, the sentence says why.
+    /// Whether it was checked. If not, `sentence` says why.
     pub checked: bool,
-    /// What was found.
+    /// What was found, as a sentence.
     pub sentence: String,
 }
 
 impl Check {
-    /// What was found, or why it is not as it should be.
+    /// The result of a check: `Ok` with what was found, or `Err` with what is wrong.
     #[must_use]
     pub fn found(check: impl Into<String>, found: Result<String, String>) -> Check {
         let (ok, sentence) = match found {
@@ -231,99 +232,100 @@ impl Check {
         Check { check: check.into(), ok, checked: true, sentence }
     }
 
-    /// Something that could not be looked at, and why.
+    /// Something that could not be checked, and why.
     #[must_use]
     pub fn not_checked(check: impl Into<String>, why: impl Into<String>) -> Check {
         Check { check: check.into(), ok: true, checked: false, sentence: why.into() }
     }
 }
 
-/// One vendor's own ways: how it is given a key, and asked which one it has.
+/// How one vendor is sent a key, and asked which key it has.
 #[async_trait]
 pub trait Delivery: Send + Sync {
-    /// All steps, in order. Happened only when every one was accepted.
+    /// Performs all steps of the delivery, in order. The result is `Ok` only if the vendor accepted each of them.
     async fn deliver(&self, offer: &Offer, secret: &Secret) -> Answer<()>;
-    /// Whether the vendor says that the offered key is in force. [`RefusalCode::NotInForce`] when it names another one.
+    /// Asks the vendor whether the offered key is in force. The refusal is [`RefusalCode::NotInForce`] if it names
+    /// another key, and the result [`Verification::Acceptance`] if the vendor cannot be asked.
     async fn verify(&self, offer: &Offer) -> Answer<Verification>;
-    /// Whether a delivery could be made: secrets resolve, templates render, hosts are reached, and a preset's harmless
-    /// question is answered. Nothing is changed.
+    /// Whether a delivery could be made: secrets can be read, templates render, hosts can be reached, and a preset's
+    /// harmless request is answered. Changes nothing.
     async fn preflight(&self, offer: &Offer) -> Vec<Check>;
 }
 
-/// The vendors of the configuration.
+/// The vendors of the configuration, by name.
 pub trait Vendors: Send + Sync {
-    /// That vendor's ways; `None` when it is not in the configuration.
+    /// How that vendor is sent a key; `None` when it is not in the configuration.
     fn delivery(&self, vendor: &VendorName) -> Option<Arc<dyn Delivery>>;
 }
 
-/// Reads secrets where they are referred to.
+/// Reads secrets from the places that the configuration refers to.
 #[async_trait]
 pub trait SecretSource: Send + Sync {
-    /// The secret itself.
+    /// Reads the secret.
     ///
     /// # Errors
     ///
-    /// A sentence that names the reference and what is wrong, and nothing of the value.
+    /// A sentence that names the reference and what is wrong. It holds no part of the secret.
     async fn resolve(&self, reference: &SecretRef) -> Result<Secret, String>;
 }
 
 /// What a request to a vendor is for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Purpose {
-    /// Whose key it is about.
+    /// The vendor, and the user whose key the request is about.
     pub subject: Subject,
-    /// Which part of the vendor's ways it is.
+    /// Which part of the vendor's recipe sends the request.
     pub part: RecipePart,
 }
 
-/// Which part of a vendor's ways a request is.
+/// A part of a vendor's recipe: its delivery, verification, check or authentication.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RecipePart {
-    /// A step of the delivery, counted from 0.
+    /// A step of the delivery.
     Deliver {
-        /// Which.
+        /// The number of the step, from 0.
         step: usize,
     },
-    /// A step of the question which key is in force, counted from 0.
+    /// A step of the verification, which asks the vendor which key is in force.
     Verify {
-        /// Which.
+        /// The number of the step, from 0.
         step: usize,
     },
-    /// A request that changes nothing and shows whether the vendor knows us, counted from 0.
+    /// A request of the preflight. It changes nothing and shows whether the vendor accepts keyround's credentials.
     Probe {
-        /// Which.
+        /// The number of the request, from 0.
         step: usize,
     },
-    /// A token that another request needs.
+    /// A request for a token that another request needs.
     Token,
 }
 
-/// A request to a vendor, ready to be sent. All of it may hold secrets, so none of it is printable.
+/// A request to a vendor, ready to be sent. Any part of it may hold a secret, so it cannot be printed.
 pub struct Request {
-    /// Such as `POST`.
+    /// The HTTP method, such as `POST`.
     pub method: String,
-    /// Where to: `https`, or plain to loopback, checked.
+    /// The URL, checked by the caller: `https`, or `http` to this machine or where the configuration allows plain text.
     pub url: Secret,
-    /// Lower-case names.
+    /// The headers; names are in lower case.
     pub headers: Vec<(String, Secret)>,
-    /// The body's bytes are UTF-8: all that we send is text.
+    /// The body, if there is one. It is always UTF-8 text.
     pub body: Option<Secret>,
-    /// How long the whole exchange may take.
+    /// The time limit of the whole exchange.
     pub timeout: Duration,
 }
 
-/// A vendor's answer, bounded. Its body may hold secrets.
+/// A vendor's response, of bounded size. Its body may hold secrets.
 pub struct Response {
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
-    /// Lower-case names.
+    /// The headers; names are in lower case. Headers that are not text are left out.
     pub headers: BTreeMap<String, String>,
-    /// The body, up to the bound.
+    /// The body, cut off at the size limit.
     pub body: Secret,
 }
 
 impl Response {
-    /// How long the other side asks to be left alone: in seconds, or until a date.
+    /// How long the server asks to wait before the next request. The header holds seconds or a date.
     #[must_use]
     pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         let text = self.headers.get("retry-after")?.trim();
@@ -335,41 +337,43 @@ impl Response {
     }
 }
 
-/// The way out to vendors: one request, no redirects, no retries.
+/// Sends requests to vendors: one request, no redirects, no retries.
 #[async_trait]
 pub trait Egress: Send + Sync {
-    /// Sends it. Any answer with a status, whichever, is `Ok`; a body that is too long or breaks off is cut.
+    /// Sends the request. Every response with an HTTP status is `Ok`, whatever the status. A body that is too long or
+    /// breaks off is cut there.
     async fn send(&self, purpose: &Purpose, request: Request) -> Answer<Response>;
-    /// Whether that host and port can be connected to, TLS included. Nothing is asked of it.
+    /// Whether a connection to the host and port of `url` can be made, TLS included. Sends no request.
     async fn reach(&self, url: &str, timeout: Duration) -> Answer<()>;
 }
 
-/// What stands at a drop-off.
+/// The content of a secret or parameter at AWS.
 pub struct Stored {
-    /// All of it.
+    /// The whole text.
     pub text: Secret,
-    /// How others find it.
+    /// How others refer to it.
     pub reference: Reference,
 }
 
-/// How others find what was dropped off. None of it is secret.
+/// How others refer to a stored text. No part of it is secret.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Reference {
     /// `secretsmanager` or `ssm`.
     pub service: &'static str,
     /// The ARN of the secret or the parameter.
     pub arn: String,
-    /// Which version of it.
+    /// The version of the secret or the parameter.
     pub version_id: String,
 }
 
-/// The places at AWS where a vendor fetches its pair.
+/// The secrets and parameters at AWS from which a vendor fetches its key pair.
 #[async_trait]
 pub trait DropOffs: Send + Sync {
-    /// What stands there now. A place that is not there, or holds no secret text, is a refusal.
+    /// Reads the current text of this place. The result is a refusal if the place does not exist or holds no secret
+    /// text.
     async fn read(&self, purpose: &Purpose, place: &Place) -> Answer<Stored>;
-    /// Puts a text there, sent once, and reads back that it is the one in force. Repeated under the same `token`, which
-    /// is 32 to 64 letters, digits and dashes, it is the same version.
+    /// Writes the text, once, and reads back that it is the current one. `token` has 32 to 64 letters, digits and
+    /// dashes; in Secrets Manager, a repeated write with the same token makes no new version.
     async fn write(&self, purpose: &Purpose, place: &Place, text: &Secret, token: &str) -> Answer<Reference>;
 }
 

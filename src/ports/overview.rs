@@ -1,7 +1,6 @@
-//! What there is to show of everybody: the structure behind `status --format json`, `/api/status`, the metrics and the
-//! page.
+//! The model of what is shown: the data behind `status --format json`, `/api/status`, the metrics and the page.
 //!
-//! **Invariant:** it holds no secret: there is none in a verdict, a rotation or a listing.
+//! **Invariant:** it holds no secret, because a verdict, a rotation and a listing hold none.
 
 use std::time::Duration;
 
@@ -12,39 +11,39 @@ pub use crate::core::schedule::status_word;
 use crate::core::time::Timestamp;
 use crate::review::audit::Summary;
 
-/// `status --format json`, as in the contract.
+/// The content of `status --format json`. Other programs rely on its fields.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// When it was so.
+    /// The time for which it holds.
     pub generated_at: Timestamp,
-    /// Each user of each vendor, and each vendor without one.
+    /// One entry for each user of each vendor, and for each vendor without a user.
     pub vendors: Vec<VendorStatus>,
 }
 
 /// One user of a vendor, or a vendor without one.
 #[derive(Clone, Debug, Serialize)]
 pub struct VendorStatus {
-    /// The vendor.
+    /// The name of the vendor.
     pub vendor: String,
-    /// The user's account.
+    /// The AWS account of the user, where it is known.
     pub account_id: Option<String>,
-    /// The user.
+    /// The IAM user; `None` for a vendor without one.
     pub iam_user: Option<String>,
-    /// In a word.
+    /// The state as one word, such as `ok` or `overdue`.
     pub state: &'static str,
     /// The reason code.
     pub reason: &'static str,
-    /// The reason, with what to do.
+    /// The reason as a sentence, with what to do.
     pub sentence: String,
-    /// When the key is, or was, due.
+    /// When the key is due to be replaced, or was.
     pub due_at: Option<Timestamp>,
-    /// When it is, or was, overdue.
+    /// When the key is overdue, or since when it is.
     pub overdue_at: Option<Timestamp>,
-    /// The user's keys.
+    /// The user's access keys, as far as they are known.
     pub keys: Vec<Key>,
-    /// The rotation under way.
+    /// The rotation under way, if there is one.
     pub rotation: Option<RotationStatus>,
-    /// Whom to ask about the vendor.
+    /// The person or team to ask about the vendor, from the configuration.
     #[serde(skip)]
     pub owner: Option<String>,
     /// The age at which a key is due, or with `inactive_by` the age by which it is to be Inactive.
@@ -55,17 +54,17 @@ pub struct VendorStatus {
 /// One access key.
 #[derive(Clone, Debug, Serialize)]
 pub struct Key {
-    /// Its public half.
+    /// Its AccessKeyId.
     pub access_key_id: String,
     /// `Active`, `Inactive`, …
     pub status: &'static str,
-    /// When AWS made it.
+    /// Its `CreateDate`.
     pub created_at: Timestamp,
-    /// How old it is.
+    /// Its age in whole days.
     pub age_days: u64,
-    /// When it was last used, where that was asked.
+    /// When it was last used, where AWS was asked and knows a use.
     pub last_used_at: Option<Timestamp>,
-    /// `old`: to be replaced, or replaced; `new`: the one that replaces it; `other`: neither.
+    /// `old`: the key that is judged, or is being replaced; `new`: the key that replaces it; `other`: neither.
     pub role: &'static str,
 }
 
@@ -74,27 +73,27 @@ pub struct Key {
 pub struct RotationStatus {
     /// Its id.
     pub id: String,
-    /// Where it is.
+    /// The name of its stage.
     pub stage: &'static str,
-    /// Since when.
+    /// When it entered the stage.
     pub since: Timestamp,
-    /// When it goes on, if time alone decides that.
+    /// When it continues, if time alone decides that.
     pub next_at: Option<Timestamp>,
     /// The key to be replaced.
     pub old_access_key_id: String,
-    /// The one that replaces it.
+    /// The key that replaces it, once it is created.
     pub new_access_key_id: Option<String>,
     /// How it is made: `routine`, or the mode of the incident that was declared for the old key.
     pub mode: &'static str,
     /// What the vendor holds: `old`, `new`, `half` (the id of one key and the secret of the other) or `unknown`.
     pub vendor_holds: &'static str,
-    /// Where it would go on, if it is stuck.
+    /// The stage in which it continues after `resume`, if it is stuck.
     #[serde(skip)]
     pub resumes_in: Option<&'static str>,
 }
 
 impl VendorStatus {
-    /// The key that is judged: to be replaced, or being replaced.
+    /// The key that is judged: the one to be replaced, or being replaced.
     #[must_use]
     pub fn judged(&self) -> Option<&Key> {
         self.keys.iter().find(|key| key.role == "old")
@@ -102,7 +101,7 @@ impl VendorStatus {
 }
 
 impl RotationStatus {
-    /// How this rotation is now.
+    /// The status of this rotation at `now`.
     #[must_use]
     pub fn new(rotation: &Rotation, now: Timestamp) -> RotationStatus {
         let next_at = match rotation.next(now) {
@@ -124,56 +123,57 @@ impl RotationStatus {
     }
 }
 
-/// One line of the history.
+/// One event of the history, as it is shown.
 #[derive(Clone, Debug)]
 pub struct Happening {
-    /// When.
+    /// When the event happened.
     pub at: Timestamp,
-    /// To which vendor.
+    /// The vendor; empty if the start of the rotation is not known.
     pub vendor: String,
-    /// In which rotation.
+    /// The id of the rotation.
     pub rotation: String,
     /// The event's name.
     pub event: &'static str,
-    /// What it says.
+    /// What happened, as a sentence.
     pub sentence: String,
     /// The host and process that wrote it.
     pub writer: String,
-    /// The hash over it and all before it.
+    /// The hash over this event and all events before it.
     pub hash: String,
-    /// Its place in the history.
+    /// Its position in the history, from 1.
     pub position: u64,
 }
 
-/// How often something ended how, for one vendor.
+/// What a counter counts: one outcome at one vendor.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Tally {
     /// The vendor.
     pub vendor: String,
-    /// How.
+    /// The outcome: how a rotation ended, or what came of a delivery.
     pub outcome: &'static str,
 }
 
-/// Everything there is to show.
+/// Everything that is shown.
 #[derive(Clone, Debug)]
 pub struct Overview {
-    /// Everybody.
+    /// The users of all vendors.
     pub status: Status,
-    /// When the last full pass was over.
+    /// When the last full pass ended; before the first one of this process has ended, when the last scheduled pass
+    /// began.
     pub last_pass_at: Option<Timestamp>,
-    /// When the next one is due.
+    /// When the next pass is due.
     pub next_pass_at: Option<Timestamp>,
-    /// What happened lately, newest first.
+    /// The last events, newest first.
     pub history: Vec<Happening>,
-    /// Rotations that ended, by vendor and ending.
+    /// How many rotations ended, by vendor and ending.
     pub rotations: std::collections::BTreeMap<Tally, u64>,
-    /// Deliveries, by vendor and outcome.
+    /// How many deliveries were attempted, by vendor and outcome.
     pub deliveries: std::collections::BTreeMap<Tally, u64>,
-    /// Why it is not ready, in sentences; empty: it is.
+    /// Why `/healthz` is not ready, as sentences; empty means ready.
     pub unready: Vec<String>,
-    /// What the last review of the accounts came to, if there was one since the start.
+    /// The result of the last review of the accounts, if there was one since the start.
     pub review: Option<Summary>,
-    /// Our time minus that of AWS in seconds, by the account's name in the configuration; empty for the account of the
-    /// ambient credentials.
+    /// This machine's time minus AWS's in seconds, by the account's name in the configuration. The name is empty for
+    /// the account of the ambient credentials.
     pub clock_offsets: std::collections::BTreeMap<String, i64>,
 }

@@ -1,4 +1,4 @@
-//! The port to programs on this machine.
+//! The port to other programs on this machine.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::ports::{Answer, Purpose};
 pub struct Program<'a> {
     /// Its absolute path, and its arguments.
     pub argv: &'a [String],
-    /// What it finds on its standard input.
+    /// The text on its standard input.
     pub input: Secret,
-    /// How long it may run.
+    /// The time limit of the run.
     pub timeout: Duration,
 }
 
-/// How a program ended, and what it said. Both texts are bounded, and may hold secrets.
+/// How a program ended, and what it wrote. Both texts are bounded in size and may hold secrets.
 pub struct Finished {
     /// Its exit code; `None`: a signal ended it.
     pub code: Option<i32>,
@@ -27,11 +27,12 @@ pub struct Finished {
     pub complaint: Secret,
 }
 
-/// The way to programs on this machine: one run, in an environment with nothing in it.
+/// Runs programs on this machine: once, without the environment of keyround.
 #[async_trait]
 pub trait Programs: Send + Sync {
-    /// Runs it to its end. Not started is a refusal; not ended in time is unknown, and nothing of it runs on.
+    /// Runs the program to its end. If it cannot be started, the result is a refusal. If it does not end in time, the
+    /// outcome is unknown, and the program and its process group are killed.
     async fn run(&self, purpose: &Purpose, program: Program<'_>) -> Answer<Finished>;
-    /// Whether there is such a program, and nobody else could change it.
+    /// Whether the program exists, can be run, and cannot be changed by other users.
     async fn find(&self, argv: &[String]) -> Answer<()>;
 }

@@ -1,6 +1,6 @@
-//! Accounts that are read for a review.
+//! The port to AWS accounts that a review reads.
 //!
-//! **Invariant:** a survey changes nothing, and what it could not read is in its facts.
+//! **Invariant:** a survey changes nothing, and its facts name what it could not read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,25 +12,27 @@ use crate::core::time::Timestamp;
 use crate::ports::Answer;
 use crate::review::audit::Facts;
 
-/// What a review reads of an account, beyond what every review reads.
+/// What a review reads of an account in addition to what every review reads.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Scope {
-    /// The users whose keys are listed whatever the credential report says: Inactive keys are not in it.
+    /// The users whose keys are always listed. For other users the credential report decides, which does not show
+    /// Inactive keys.
     pub users: BTreeSet<IamUserName>,
-    /// The paths under which every user is one of those.
+    /// Paths: every user under one of them counts as one of `users`.
     pub paths: BTreeSet<String>,
-    /// The roles, by ARN, that are asked like those users.
+    /// The ARNs of the roles for which `usage` is read.
     pub roles: BTreeSet<String>,
-    /// Whether AWS is asked what these users and roles have used: some calls for each of them.
+    /// Whether AWS is asked what these users and roles have used. It takes some calls for each of them.
     pub usage: bool,
-    /// Whether CloudTrail is asked from where their keys are used: a call for each key, two a second.
+    /// Whether CloudTrail is asked from where the keys of these users are used. It takes one call for each key, two a
+    /// second.
     pub origins: bool,
 }
 
 /// Reads an account for a review. Changes nothing.
 #[async_trait]
 pub trait Survey: Send + Sync {
-    /// The facts. What may be missing is a gap in them.
+    /// Reads the facts. Whatever could not be read is listed in them as a gap.
     async fn facts(&self, scope: &Scope, now: Timestamp) -> Answer<Facts>;
 }
 

@@ -1,9 +1,9 @@
-//! Status: what the engine saw, kept and shown.
+//! Status: keeps what the engine reported, and shows it.
 //!
-//! [`StatusStore`] keeps the last report of each user. [`StatusView`] joins it with the journal. [`page`], [`metrics`] and
-//! [`server`] show that.
+//! [`StatusStore`] keeps the last report of each user. [`StatusView`] joins it with the journal. [`page`], [`metrics`]
+//! and [`server`] show the result.
 //!
-//! **Invariant:** to look costs no call to AWS and changes nothing.
+//! **Invariant:** reading the status causes no call to AWS and changes nothing.
 
 pub mod metrics;
 pub mod page;

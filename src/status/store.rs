@@ -1,7 +1,7 @@
-//! The lookout: what was seen last of everybody, for those who show it or tell of it.
+//! The status store: the last report of each user, for the parts that show it and for the alerts.
 //!
-//! Metrics, the page and the alerts are made of this and of the journal. Nobody who looks at a page causes a call to
-//! AWS.
+//! Metrics, the page and the alerts are made from this store and from the journal, so a reader of the page causes no
+//! call to AWS.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,28 +15,28 @@ use crate::core::time::Timestamp;
 use crate::engine::{Pass, UserReport, Watcher};
 use crate::review::audit::Summary;
 
-/// What was seen last.
+/// The content of the store at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct StatusSnapshot {
-    /// Of each vendor and user.
+    /// The last report of each user, and of each vendor without one.
     pub users: BTreeMap<(VendorName, Option<IamUserName>), UserReport>,
-    /// Whether everybody was seen at least once.
+    /// Whether a full pass has ended since the start, so that each user was seen once.
     pub whole: bool,
-    /// Whether a pass is being made just now.
+    /// Whether a pass is under way.
     pub passing: bool,
-    /// When the last full pass was over.
+    /// When the last full pass ended.
     pub last_pass_at: Option<Timestamp>,
     /// When the next pass is due.
     pub next_pass_at: Option<Timestamp>,
-    /// How many full passes were made.
+    /// How many full passes have ended since the start. A full pass covers all vendors.
     pub passes: u64,
-    /// What the last review of the accounts came to.
+    /// The result of the last review of the accounts.
     pub review: Option<Summary>,
-    /// The last comparison of our clock with that of each account.
+    /// The last comparison of this machine's clock with that of each account.
     pub clocks: BTreeMap<Option<AccountName>, ClockReading>,
 }
 
-/// Remembers what was seen last, and says when that changes.
+/// Keeps the last reports, and notifies subscribers of each change.
 pub struct StatusStore {
     snapshot: Mutex<StatusSnapshot>,
     changes: watch::Sender<()>,
@@ -49,18 +49,20 @@ impl Default for StatusStore {
 }
 
 impl StatusStore {
-    /// What was seen last.
+    /// A copy of the content.
     #[must_use]
     pub fn snapshot(&self) -> StatusSnapshot {
         self.locked().clone()
     }
 
-    /// Takes what a review of the accounts came to. It is shown; the alert sinks get it from the notifier.
+    /// Stores the result of a review of the accounts, to be shown. The alerts get it from the review itself, so no
+    /// change is signalled.
     pub fn reviewed(&self, review: Summary) {
         self.locked().review = Some(review);
     }
 
-    /// Takes a comparison of our clock with that of an account. Alerts and metrics are made of the last one.
+    /// Stores a comparison of this machine's clock with that of an account. Subscribers are notified only if the clock
+    /// became acceptable or unacceptable: alerts depend on that, and metrics are read when they are needed.
     pub fn clock_was_compared(&self, reading: &ClockReading) {
         let before = self.locked().clocks.insert(reading.account.clone(), reading.clone());
         if before.is_none_or(|before| before.is_accepted != reading.is_accepted) {
@@ -68,13 +70,13 @@ impl StatusStore {
         }
     }
 
-    /// Hears of each change.
+    /// A receiver that is notified of each change.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// Each change is whole before a panic could happen, so a poisoned lock holds a sound state.
+    /// Every change is complete before any code could panic, so a poisoned lock still holds a consistent state.
     fn locked(&self) -> MutexGuard<'_, StatusSnapshot> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,7 +86,7 @@ impl StatusStore {
         let mut snapshot = self.locked();
         let place = (user_report.vendor.clone(), user_report.iam_user.clone());
         if let Some(before) = snapshot.users.get(&place) {
-            // A rotation under way is driven without a listing; what was known of the account stays known.
+            // A rotation under way is driven without asking for the account, so the account that is known is kept.
             user_report.account_id = user_report.account_id.or_else(|| before.account_id.clone());
         }
         snapshot.users.insert(place, user_report);
@@ -138,6 +140,7 @@ impl Watcher for StatusStore {
                         (&user_report.vendor, &user_report.iam_user) == (&place.0, &place.1)
                     })
                 };
+                // A user that a full pass did not find is gone, unless its vendor's users could not be listed.
                 snapshot.users.retain(|place, _| was_found(place) || unlisted(&place.0));
                 snapshot.whole = true;
                 snapshot.last_pass_at = Some(pass.ended_at);

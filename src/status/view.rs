@@ -1,6 +1,6 @@
-//! What there is to show: the sight of the lookout, and the history, put together.
+//! The status view: joins the status store with the history of the journal.
 //!
-//! **Invariant:** to look costs no call to AWS and changes nothing.
+//! **Invariant:** reading the view causes no call to AWS and changes nothing.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use crate::ports::overview::{
 use crate::ports::{Journal, JournalError, Recorded, Shown};
 use crate::status::{StatusSnapshot, StatusStore};
 
-/// The lines of the history that are kept at hand.
+/// How many of the last events are kept in memory.
 const HISTORY_MAX: usize = 60;
-/// A pass that is this late is not late, it is not made: more than the jitter and a slow pass take.
+/// A pass that has not begun this long after it was due counts as missed. A slow pass takes less time.
 const PASS_LATE: Duration = Duration::from_mins(30);
 
-/// The status of these visits.
+/// The status that follows from these reports.
 #[must_use]
 pub fn status_of(found: &[UserReport], now: Timestamp) -> Status {
     Status {
@@ -83,11 +83,11 @@ fn role(user_report: &UserReport, key: &KeyMetadata) -> &'static str {
     if user_report.verdict.old.as_ref() == Some(&key.id) { "old" } else { "other" }
 }
 
-/// What is taken from the history, and where it was read up to.
+/// What is computed from the events of the history up to `position`.
 #[derive(Default)]
 struct Projection {
     position: u64,
-    /// Those that have not ended.
+    /// The rotations that are not finished.
     in_flight: HashMap<RotationId, Rotation>,
     made: HashMap<AccessKeyId, Timestamp>,
     usage: HashMap<AccessKeyId, KeyUsage>,
@@ -122,12 +122,13 @@ impl Projection {
         self.position = recorded.position;
     }
 
-    /// Counts a rotation when its last event ends it, whichever that is. Says whose it is.
+    /// Applies the event to its rotation, and counts the rotation if it is finished now, whichever event finished it.
+    /// Returns the name of its vendor, or an empty text for an unknown rotation.
     fn follow(&mut self, id: RotationId, event: &Event) -> String {
         if let Ok(rotation) = Rotation::replay(id, [event]) {
             self.in_flight.insert(id, rotation);
         } else if let Some(rotation) = self.in_flight.get_mut(&id) {
-            // What cannot follow is said by whoever reads the journal to act on it.
+            // An event that cannot follow is ignored here: the code that drives the rotation reports it.
             let _ = rotation.apply(event);
         }
         let Some(rotation) = self.in_flight.get(&id) else { return String::new() };
@@ -172,7 +173,8 @@ impl Projection {
         *self.deliveries.entry(Tally { vendor: vendor.to_owned(), outcome }).or_default() += 1;
     }
 
-    /// The keys of a user whose rotation is under way: the rotation knows them better than a listing from before it.
+    /// The keys of a user as they are shown. If the keys were not listed, or the rotation changed one after the
+    /// listing, the rotation's own two keys are shown as the rotation knows them.
     fn keys(&self, user_report: &UserReport, now: Timestamp) -> Vec<Key> {
         let mut keys = user_report.keys.clone();
         let newer =
@@ -219,7 +221,7 @@ fn old_status(stage: &Stage) -> KeyStatus {
     }
 }
 
-/// Puts together what there is to show.
+/// Reads the status store and the journal, and builds the overview.
 pub struct StatusView {
     worlds: watch::Receiver<World>,
     status_store: Arc<StatusStore>,
@@ -227,7 +229,7 @@ pub struct StatusView {
 }
 
 impl StatusView {
-    /// Of the newest world, as this lookout sees it.
+    /// Creates a view of this store that uses the newest [`World`] of `worlds`.
     #[must_use]
     pub fn new(worlds: watch::Receiver<World>, status_store: Arc<StatusStore>) -> StatusView {
         StatusView { worlds, status_store, projection: Mutex::default() }
@@ -277,7 +279,8 @@ fn configured(settings: &Settings, user_report: &UserReport, status: VendorStatu
     let account = access.account.as_ref().and_then(|name| settings.accounts.get(name));
     let account_id = account.and_then(|account| account.id.as_ref()).map(ToString::to_string);
     let account_id = status.account_id.clone().or(account_id);
-    // An ended rotation has handed its user to the next judgement; what is left is the key that it made.
+    // After a rotation is finished, the next judgement is about the key that it made. So that key is shown as the old
+    // one.
     let is_over =
         status.rotation.as_ref().is_some_and(|rotation| ["done", "abandoned"].contains(&rotation.stage));
     let rotation = status.rotation.filter(|_| !is_over);

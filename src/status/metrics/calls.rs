@@ -1,6 +1,6 @@
-//! Counts the calls to AWS, in front of whoever makes them.
+//! Counts the calls to AWS, in a wrapper around the ports that make them.
 //!
-//! A call is counted as it is asked for: the pages of a listing, and the tries of a read that the SDK repeats, are one.
+//! One call of the port counts once, however many pages a listing has and however often the SDK repeats a read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Accounts, Answer, Fault, Iam, Identity, NewKey};
 
-/// A service, an operation of it, and how it went.
+/// The AWS service, its operation, and the outcome: `ok`, `refused` or `unknown`.
 pub(super) type Call = (&'static str, &'static str, &'static str);
 
-/// How often which call went how, since the process began.
+/// How many calls had which outcome, since the process began.
 #[derive(Debug, Default)]
 pub struct Calls(Mutex<BTreeMap<Call, u64>>);
 
@@ -36,9 +36,9 @@ impl Calls {
     }
 }
 
-/// Accounts whose calls are counted.
+/// Wraps the accounts and counts their calls.
 pub struct CountedAccounts {
-    /// The accounts themselves.
+    /// The accounts that make the calls.
     pub accounts: Arc<dyn Accounts>,
     /// Where their calls are counted.
     pub calls: Arc<Calls>,
@@ -68,7 +68,7 @@ impl CountedIam {
 
 #[async_trait]
 impl Iam for CountedIam {
-    /// Mostly remembered, so it is not counted.
+    /// The answer is nearly always cached, so it is not counted.
     async fn caller(&self) -> Answer<Identity> {
         self.iam.caller().await
     }
@@ -77,7 +77,7 @@ impl Iam for CountedIam {
         self.iam.aws_time()
     }
 
-    /// Seldom asked, and mostly because the clock is wrong, so it is not counted.
+    /// This request is rare, and mostly made because the clock is wrong, so it is not counted.
     async fn ask_aws_time(&self) -> Option<Timestamp> {
         self.iam.ask_aws_time().await
     }

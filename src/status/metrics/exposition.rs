@@ -1,10 +1,11 @@
-//! Metrics as text: Prometheus 0.0.4, and OpenMetrics 1.0 for those who ask for it.
+//! Writes metrics as text: Prometheus 0.0.4, or OpenMetrics 1.0 for clients that ask for it.
 //!
-//! The two differ in names, types and the end, and no library writes both from one set of values; so this does.
+//! The two formats differ in names, types and the end of the text, and no library writes both from one set of values.
+//! So this module does.
 
 use std::fmt::Write as _;
 
-/// In which of the two forms.
+/// The text format of the metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
     /// `text/plain; version=0.0.4`
@@ -14,7 +15,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// The one that is asked for by an `Accept` header; Prometheus' own when both are as good, or none is named.
+    /// The format that an `Accept` header prefers. Prometheus if both weigh the same, or if neither is named.
     #[must_use]
     pub fn accepted(accept: &str) -> Form {
         let weight = |kind: &str| {
@@ -34,7 +35,7 @@ impl Form {
         }
     }
 
-    /// The content type of the answer.
+    /// The `Content-Type` of the response.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -44,7 +45,7 @@ impl Form {
     }
 }
 
-/// How a metric behaves.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Gauge,
@@ -54,7 +55,7 @@ pub(super) enum Kind {
 
 /// One metric, with all its samples.
 pub(super) struct Family {
-    /// As in the contract: a counter's with `_total`, an info's with `_info`.
+    /// The full name, with `_total` for a counter and `_info` for an info metric.
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) help: &'static str,
@@ -66,10 +67,10 @@ pub(super) struct Sample {
     pub(super) value: i64,
 }
 
-/// Why writing to a string cannot fail.
+/// The message of `expect` where text is written to a string: that cannot fail.
 const ENDLESS: &str = "a string takes all that is written to it";
 
-/// The families as text.
+/// The metrics as text, in the given format.
 pub(super) fn exposed(families: &[Family], form: Form) -> String {
     let mut text = String::new();
     for family in families {

@@ -1,8 +1,8 @@
-//! Metrics: what there is to show, for Prometheus; and the alert rules and the dashboard that go with them.
+//! Metrics: the overview for Prometheus, and the alert rules and the dashboard that belong to them.
 //!
-//! **Invariant:** timestamps, not ages: the age of a key must keep growing when the process hangs.
+//! **Invariant:** metrics hold times, not ages, so that the age of a key keeps growing when the process hangs.
 //!
-//! **Invariant:** no label holds a key id: they would never end.
+//! **Invariant:** no label holds a key id: each rotation would add a new series.
 
 mod calls;
 mod exposition;
@@ -17,12 +17,12 @@ use exposition::{Family, Kind, Sample, exposed};
 pub use calls::{Calls, CountedAccounts};
 pub use exposition::Form;
 
-/// Prometheus alert rules that go with the metrics.
+/// The Prometheus alert rules for these metrics, as YAML.
 pub const RULES: &str = include_str!("rules.yml");
-/// A Grafana dashboard that goes with the metrics.
+/// The Grafana dashboard for these metrics, as JSON.
 pub const DASHBOARD: &str = include_str!("dashboard.json");
 
-/// The metrics, as text.
+/// The metrics of this overview and of the counted calls, as text.
 #[must_use]
 pub fn metrics(overview: &Overview, calls: &Calls, form: Form) -> String {
     let vendors = &overview.status.vendors;
@@ -109,7 +109,8 @@ fn by_user(vendors: &[VendorStatus], value: impl Fn(&VendorStatus) -> Option<i64
     vendors.iter().filter_map(sample).collect()
 }
 
-/// A series for each state, so that a state that was left is zero and not gone.
+/// One series for each state of each vendor, so that a state that no user is in any more shows zero instead of
+/// vanishing.
 fn states(vendors: &[VendorStatus]) -> Vec<Sample> {
     let mut counts: BTreeMap<(&str, State), i64> = BTreeMap::new();
     for vendor in vendors {
@@ -124,7 +125,7 @@ fn states(vendors: &[VendorStatus]) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// Of a vendor's rotations in one stage, the one that is there for longest.
+/// For each vendor and stage, since when a rotation is in it; of several, the one that is there longest.
 fn stages(vendors: &[VendorStatus]) -> Vec<Sample> {
     let mut since: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     for vendor in vendors {

@@ -1,9 +1,9 @@
-//! The page: what there is to show, for a person at 3 a.m., and for an auditor as one file.
+//! The page: the status as HTML, for an operator in a hurry, and as one file for an auditor.
 //!
-//! Made on the server, so that it works without JavaScript; self-contained, so that it asks nobody for anything.
+//! The server renders it, so it works without JavaScript. It is self-contained, so it loads nothing from elsewhere.
 //!
-//! **Invariant:** every value is escaped by the template engine, and the style is the only thing that is not a value.
-//! The policy of the page lets nothing run and nothing load, whatever got into a name.
+//! **Invariant:** the template engine escapes every value except the built-in style sheet. The page's
+//! `Content-Security-Policy` lets no script run and nothing load, whatever text a name contains.
 
 mod risks;
 
@@ -22,46 +22,48 @@ use risks::{ControlRow, KeyRow};
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
-/// The page asks for itself again this often.
+/// The browser reloads the page after this many seconds.
 const REFRESH_SECS: u32 = 60;
-/// The stages as they are passed. `retire` and `delete` are the ends of `soak` and `cool`.
+/// The stages in the order in which a rotation passes them. `retire` and `delete` are not among them: they are the last
+/// effects of `soak` and `cool`.
 const STAGES: [&str; 7] = ["create", "prove", "deliver", "verify", "soak", "cool", "done"];
-/// Between two beads, and from the edge to the first.
+/// The distance between two beads in the drawing of a rotation. `BEAD_EDGE` is the distance from its edge to the first
+/// bead.
 const BEAD_STEP: usize = 22;
 const BEAD_EDGE: usize = 7;
-/// In this order: who needs somebody comes first.
+/// The order of the rows, by state: states that need a person come first.
 const ORDER: [&str; 9] =
     ["stuck", "overdue", "due", "held", "rotating", "warning", "ok", "unmanaged", "role"];
 
-/// What stands in the place of a scorecard.
+/// The text in place of the scorecard while there is no review.
 const UNREVIEWED: &str = "The accounts were not reviewed since keyround was started. `keyround audit` or `keyround report --audit` \
                           does it now; an alert that names `audit` in its `on` has it done once a day, and shown here.";
 
-/// What a report says beyond the page.
+/// What a report shows in addition to the page.
 #[derive(Clone, Debug)]
 pub struct Period {
-    /// From when.
+    /// The start of the period.
     pub from: Timestamp,
-    /// Until when.
+    /// The end of the period.
     pub to: Timestamp,
-    /// How many events the whole history has; each was recomputed.
+    /// How many events the whole history has. The hash of each was recomputed.
     pub events: u64,
-    /// The hash of the last one.
+    /// The hash of the last event.
     pub head: String,
-    /// What happened in the period, oldest first.
+    /// The events of the period, oldest first.
     pub history: Vec<Happening>,
-    /// The review of each account, if it was asked for.
+    /// The review of each account; empty if none was asked for.
     pub reviews: Vec<Review>,
 }
 
-/// The `Content-Security-Policy` of the page: its own style, and nothing else.
+/// The `Content-Security-Policy` of the page: it allows the page's own style sheet, and nothing else.
 #[must_use]
 pub fn policy() -> String {
     let hash = BASE64.encode(digest(&SHA256, STYLE.as_bytes()));
     format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
 }
 
-/// The page as it is now.
+/// The page for this overview.
 #[must_use]
 pub fn page(overview: &Overview) -> String {
     let mut view = View::new(overview);
@@ -80,7 +82,7 @@ pub fn page(overview: &Overview) -> String {
     view.rendered()
 }
 
-/// The same as a file for a period, with evidence.
+/// The page as a report for a period, with evidence from the history and with the reviews.
 #[must_use]
 pub fn report(overview: &Overview, period: &Period) -> String {
     let mut view = View::new(overview);
@@ -141,7 +143,7 @@ struct View {
     version: &'static str,
 }
 
-/// A vendor's marks in the review.
+/// A vendor's row in the scorecard of the review.
 #[derive(Serialize)]
 struct Marks {
     vendor: String,
@@ -155,7 +157,7 @@ impl Marks {
     }
 }
 
-/// How much a review found, and when.
+/// How many findings a review has, by severity, and when it was made.
 #[derive(Serialize)]
 struct Counts {
     made: Time,
@@ -174,7 +176,7 @@ impl Counts {
     }
 }
 
-/// A finding of the review.
+/// A finding of the review, as the report shows it.
 #[derive(Serialize)]
 struct Found {
     severity: &'static str,
@@ -236,7 +238,7 @@ struct Row {
     life: Option<Life>,
 }
 
-/// The age of a key against its limit, in thousandths of the bar.
+/// The age of a key compared with its limit, in thousandths of the bar's length.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 struct Bar {
     fill: u64,
@@ -245,7 +247,7 @@ struct Bar {
     label: String,
 }
 
-/// A rotation as beads on a thread.
+/// A rotation, drawn as beads on a thread: one bead for each of [`STAGES`].
 #[derive(Clone, Serialize)]
 struct Life {
     beads: Vec<Bead>,
@@ -273,10 +275,10 @@ struct Line {
     hash: String,
 }
 
-/// A part of a sentence.
+/// A part of a sentence that is shown in one way.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 struct Piece {
-    /// `code`: what one types. `whole`: what is not broken over two lines. Else nothing.
+    /// `code`: a command to type. `whole`: text that is not broken over two lines. Empty: plain text.
     kind: &'static str,
     text: String,
 }
@@ -290,7 +292,7 @@ impl View {
         });
         let needs: Vec<Row> =
             rows.iter().filter(|row| ["stuck", "overdue"].contains(&row.state)).cloned().collect();
-        // What stands above need not be said twice.
+        // These rows are shown in full in the section above, so their sentence is not repeated here.
         for row in rows.iter_mut().filter(|row| ["stuck", "overdue"].contains(&row.state)) {
             row.sentence.clear();
         }
@@ -373,7 +375,7 @@ impl Row {
     }
 }
 
-/// Each kind of state has a shape too: colour alone says nothing to some.
+/// The shape of a state's symbol. It repeats what the colour says, for readers who cannot tell the colours apart.
 fn shape(state: &str) -> &'static str {
     match state {
         "stuck" => "square",
@@ -384,7 +386,8 @@ fn shape(state: &str) -> &'static str {
     }
 }
 
-/// The limit stands at four fifths of the bar, or further left when the key is older than the bar is long.
+/// The bar of a key's age. The limit is at four fifths of the bar, or further left when the key is older than the whole
+/// bar.
 fn bar(vendor: &VendorStatus, now: Timestamp) -> Option<Bar> {
     let (key, max_age) = (vendor.judged()?, vendor.max_age?);
     let (age, max) = (now.since(key.created_at).as_secs(), max_age.as_secs().max(1));
@@ -405,7 +408,7 @@ fn days(secs: u64) -> String {
 fn life(vendor: &VendorStatus, now: Timestamp) -> Option<Life> {
     let rotation = vendor.rotation.as_ref()?;
     let stage = rotation.resumes_in.unwrap_or(rotation.stage);
-    // A survey is over as soon as it begins, and shares its bead with what follows.
+    // A survey ends as soon as it begins, so it has no bead of its own and shows as the first one.
     let here = STAGES.iter().position(|name| *name == stage).unwrap_or(0);
     let tense = |at: usize| match at.cmp(&here) {
         std::cmp::Ordering::Less => "past",
@@ -427,7 +430,8 @@ fn life(vendor: &VendorStatus, now: Timestamp) -> Option<Life> {
     Some(Life { beads, reached: (here > 0).then_some(BEAD_EDGE + here * BEAD_STEP), text, label })
 }
 
-/// Commands stand between backticks, and a time that is cut in two at a hyphen is hard to read.
+/// Splits a sentence for display: text between backticks becomes code, and a time stays in one piece, because a time
+/// that is broken at a hyphen is hard to read.
 fn pieces(sentence: &str) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for (place, part) in sentence.split('`').enumerate() {
@@ -469,7 +473,7 @@ impl Time {
     }
 }
 
-/// `2026-11-23 03:17 UTC`
+/// Formats a time as in `2026-11-23 03:17 UTC`.
 fn shown(at: Timestamp) -> String {
     let text = at.to_string();
     let (day, time) = text.split_once('T').unwrap_or((&text, ""));

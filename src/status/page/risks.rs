@@ -1,10 +1,10 @@
-//! The rows of a report that say what is urgent, and which controls it bears on.
+//! The rows of a report that rank the keys by risk, and that list the findings by control.
 
 use serde::Serialize;
 
 use crate::review::audit::{Control, Ranked};
 
-/// A control of a framework, and what was found that bears on it.
+/// A control of a compliance framework, and how many findings concern it.
 #[derive(Serialize)]
 pub(super) struct ControlRow {
     name: String,
@@ -22,7 +22,7 @@ impl ControlRow {
     }
 }
 
-/// A key, and why it has its rank.
+/// A key in the risk ranking, with the reason for its rank.
 #[derive(Serialize)]
 pub(super) struct KeyRow {
     key: String,

@@ -1,4 +1,4 @@
-//! What the page says, and that nothing in it can be more than text.
+//! Tests of what the page shows, and that no value in it becomes markup.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,13 +1,14 @@
 //! `[serve]`: /metrics, /healthz, /api/status and the page, over HTTP/1.1.
 //!
-//! **Invariant:** it only shows. There is no request that changes anything, and none that causes a call to AWS.
+//! **Invariant:** it is read-only. No request changes anything, and none causes a call to AWS.
 //!
-//! **Invariant:** it is bounded: connections, the time that a request may take to arrive, and what is read of it. A new
-//! connection is always accepted; where there are too many, an old one without a request is closed for it, so that idle
-//! connections cannot keep `/healthz` from answering.
+//! **Invariant:** it is bounded: the number of connections, the time that a request may take to arrive, and how much of
+//! a request is read. A new connection is always accepted. If there are too many, an old one is closed for it, and one
+//! without a request first, so that idle connections cannot keep `/healthz` from answering.
 //!
-//! **Invariant:** whoever can reach it from another machine must show the token; the configuration allows nothing
-//! else. Without a token it answers only to names of this machine, so that no page of another site can read it.
+//! **Invariant:** a client on another machine must present the token; the configuration allows nothing else. Without a
+//! token, the server answers only requests that name this machine as the host, so that no page of another site can read
+//! it. `/healthz/live` is exempt from both, because it shows only that the process answers.
 
 mod places;
 
@@ -35,27 +36,27 @@ use crate::ports::Shown;
 use crate::status::metrics::{Calls, Form, metrics};
 use crate::status::page;
 
-/// A request line and its headers take no longer to arrive. A connection that asks for nothing is closed after it.
+/// The time in which a request line and its headers must arrive. A connection without a request is closed after it.
 const ARRIVAL_MAX: Duration = Duration::from_secs(2);
-/// The pause after a connection could not be accepted, mostly because the process has too many open files.
+/// The pause after an error of `accept`. The usual cause is that the process has too many open files.
 const PAUSE: Duration = Duration::from_millis(200);
-/// A connection that lives longer is somebody's who does not read.
+/// The longest life of a connection. One that lasts longer belongs to a client that does not read its responses.
 const CONNECTION_MAX: Duration = Duration::from_mins(5);
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// What is served.
+/// What the HTTP server needs to answer requests.
 pub struct Server {
-    /// What there is to show.
+    /// The source of the overview.
     pub shown: Arc<dyn Shown>,
-    /// The calls to AWS that were counted.
+    /// The counters of the calls to AWS.
     pub calls: Arc<Calls>,
-    /// What a reader must show.
+    /// The token that clients must present; `None`: only requests to names of this machine are answered.
     pub token: Option<Secret>,
 }
 
-/// The address cannot be listened on.
+/// keyround cannot listen on the configured address.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing can be served at {address}: {source}")]
 pub struct CannotListen {
@@ -63,17 +64,17 @@ pub struct CannotListen {
     source: std::io::Error,
 }
 
-/// Begins to listen. Nothing is answered yet.
+/// Starts to listen. Requests are answered once [`Server::work`] runs.
 ///
 /// # Errors
 ///
-/// The address is taken, or not this machine's.
+/// The address is in use, or does not belong to this machine.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, CannotListen> {
     TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })
 }
 
 impl Server {
-    /// Answers until told to stop.
+    /// Answers requests until `stop` is cancelled.
     pub async fn work(self, listener: TcpListener, stop: CancellationToken) {
         let (server, places) = (Arc::new(self), Places::default());
         loop {
@@ -119,7 +120,7 @@ impl Server {
             .header_read_timeout(ARRIVAL_MAX)
             .serve_connection(TokioIo::new(stream), answer)
             .await;
-        // Readers come and go as they like.
+        // A client may disconnect at any time, so an error here is not reported.
         drop(served);
     }
 
@@ -163,7 +164,8 @@ impl Server {
         }
     }
 
-    /// With a token: whoever shows it, as a bearer or as the password of anybody. Without: whoever is here.
+    /// With a token, a request must present it, as a bearer token or as the password of any user. Without one, the
+    /// request must name this machine as its host. Else the response is returned that refuses the request.
     fn admits(&self, headers: &HeaderMap) -> Result<(), Box<Response<Full<Bytes>>>> {
         match &self.token {
             None if is_for_this_machine(headers) => Ok(()),
@@ -198,9 +200,11 @@ fn shown_token(headers: &HeaderMap) -> Option<Secret> {
     pair.expose().split_once(':').map(|(_, password)| Secret::from(password))
 }
 
-/// A page of another site can have its name resolved to this machine, but then it asks under its own name.
+/// Whether the `Host` header names this machine. A page of another site can make its own name resolve to this machine
+/// (DNS rebinding), but its requests then carry that name.
 fn is_for_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    // Another site cannot make an IP address resolve to this machine, so every address is accepted.
     if host.parse::<SocketAddr>().is_ok() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
         return true;
     }

@@ -1,6 +1,7 @@
-//! The open connections of `[serve]`, and which of them is closed for a new one.
+//! Tracks the open connections of `[serve]`, and chooses which of them to close for a new one.
 //!
-//! **Invariant:** there are never more than [`CONNECTIONS_MAX`] places, and never more than [`PEER_MAX`] of one address.
+//! **Invariant:** there are never more than [`CONNECTIONS_MAX`] places, and never more than [`PEER_MAX`] of one IP
+//! address.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,15 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// Connections at the same time: a page, a few scrapers and a load balancer need a tenth of this.
+/// How many connections may be open at once. A page, a few scrapers and a load balancer need a tenth of this.
 const CONNECTIONS_MAX: usize = 64;
-/// Of these, those of one address: others find room beside it.
+/// How many of them may belong to one IP address, so that other addresses find room.
 const PEER_MAX: usize = 48;
 
 #[derive(Debug)]
 struct Open {
     peer: IpAddr,
-    /// Requests that arrived and are not answered yet.
+    /// How many requests have arrived and are not answered yet.
     answering: usize,
     close: CancellationToken,
 }
@@ -24,15 +25,15 @@ struct Open {
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    /// By age: the oldest first.
+    /// The open connections by number, so the oldest comes first.
     open: BTreeMap<u64, Open>,
 }
 
-/// The places of all connections.
+/// The places of all connections: a shared table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places(Arc<Mutex<Table>>);
 
-/// The place of one connection. It is free again when this is dropped.
+/// The place of one connection. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Places,
@@ -40,7 +41,7 @@ pub(super) struct Place {
     close: CancellationToken,
 }
 
-/// A request is being answered for as long as this lives.
+/// Marks a request as being answered, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Answering {
     places: Places,
@@ -48,8 +49,10 @@ pub(super) struct Answering {
 }
 
 impl Places {
-    /// Takes a place for a new connection. Where all places are taken, it closes another connection.
+    /// Takes a place for a new connection. If all places, or all places of its address, are taken, it closes another
+    /// connection.
     pub(super) fn take(&self, peer: IpAddr) -> Place {
+        // An IPv4 client of an IPv6 socket counts as the same address.
         let peer = peer.to_canonical();
         let mut table = self.lock();
         if table.of(peer) >= PEER_MAX {
@@ -64,7 +67,7 @@ impl Places {
         Place { places: self.clone(), number, close }
     }
 
-    /// Closes one connection without a new one.
+    /// Closes one connection, without taking a place for a new one.
     pub(super) fn make_room(&self) {
         self.lock().close_one();
     }
@@ -79,7 +82,7 @@ impl Table {
         self.open.values().filter(|open| open.peer == peer).count()
     }
 
-    /// Closes a connection of the address that has most of them.
+    /// Closes a connection of the address that has most connections.
     fn close_one(&mut self) {
         let most = self.open.values().map(|open| (self.of(open.peer), open.peer)).max();
         if let Some((_, peer)) = most {
@@ -87,7 +90,7 @@ impl Table {
         }
     }
 
-    /// Closes the oldest connection of an address that asked for nothing, else its oldest.
+    /// Closes the oldest connection of this address without a pending request. If all have one, closes its oldest.
     fn close_one_of(&mut self, peer: IpAddr) {
         let of_peer = || self.open.iter().filter(|(_, open)| open.peer == peer);
         let idle = of_peer().find(|(_, open)| open.answering == 0);
@@ -99,12 +102,12 @@ impl Table {
 }
 
 impl Place {
-    /// Resolves when the place is needed for another connection.
+    /// Resolves when this connection must close for another one.
     pub(super) async fn closed(&self) {
         self.close.cancelled().await;
     }
 
-    /// Says that a request has arrived.
+    /// Marks that a request has arrived, until the returned value is dropped.
     pub(super) fn answering(&self) -> Answering {
         let (places, number) = (self.places.clone(), self.number);
         if let Some(open) = places.lock().open.get_mut(&number) {
