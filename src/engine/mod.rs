@@ -75,7 +75,7 @@ pub trait Watcher: Send + Sync {
     fn unlisted(&self, _visited: &UserReport) {}
     /// A pass begins.
     fn pass_begins(&self) {}
-    /// A pass ended: each user was reconciled once. A rotation that waits for a short time may still continue.
+    /// A pass ended: each user was reconciled once. Rotations under way continue.
     fn pass_ended(&self, _pass: &Pass) {}
     /// This machine's clock was compared with the time of each AWS account that has answered.
     fn clocks_compared(&self, _readings: &[ClockReading]) {}

@@ -323,9 +323,8 @@ impl Engine {
         self.call_roll().await
     }
 
-    /// Queues a reconcile for each user in the lists of users that have arrived. When all lists have arrived, the
-    /// rotations that are in none of them are continued if their vendor's users could not be listed, and otherwise only
-    /// reported.
+    /// Queues a reconcile for each user in the lists that have arrived. When all have arrived, the rotations in none of
+    /// them are continued if their vendor's users could not be listed, and otherwise only reported.
     async fn call_roll(&mut self) -> Result<(), JournalError> {
         let mut jobs = self.ready.iter().chain(self.running_jobs.values());
         let is_listing = jobs.any(|job| matches!(job, Job::List(_)));
