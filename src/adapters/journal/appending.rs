@@ -1,4 +1,4 @@
-//! What one append changes: the statements of its transaction.
+//! The SQL statements of an append, all of which run in its transaction.
 
 use sqlx::{SqliteConnection, query, query_as, query_scalar};
 
@@ -8,7 +8,7 @@ use crate::core::ids::{AccountName, Subject};
 use crate::core::time::Timestamp;
 use crate::ports::{Entry, JournalError};
 
-/// How far the rotation has come; `None`: it has not begun.
+/// How far the rotation has come; `None` if it has not begun.
 pub(super) async fn standing(
     connection: &mut SqliteConnection,
     rotation: &str,
@@ -50,7 +50,7 @@ pub(super) async fn begin(
     Ok(())
 }
 
-/// Adds the event to the end of the history, and moves the end. Gives where it is now.
+/// Inserts the event at the end of the history and updates the stored end. Returns the new end.
 pub(super) async fn add(
     connection: &mut SqliteConnection,
     rotation: &str,
@@ -88,7 +88,7 @@ pub(super) async fn add(
     Ok((position.cast_unsigned(), hash))
 }
 
-/// Gives whether another one was erased for it.
+/// Stores a sealed secret in place of any earlier one. Returns whether an earlier one was erased.
 pub(super) async fn store_secret(
     connection: &mut SqliteConnection,
     rotation: &str,
@@ -105,8 +105,8 @@ pub(super) async fn store_secret(
     Ok(erased)
 }
 
-/// Gives whether there was one. That SQLite did as it was told is looked at, not believed: a sealed secret that stayed
-/// would be in every backup.
+/// Erases the sealed secret of a rotation. Returns whether there was one. The rows are counted before and after instead
+/// of trusting SQLite's success, because a sealed secret that stayed would be in every backup.
 pub(super) async fn erase_secret(connection: &mut SqliteConnection, rotation: &str) -> Result<bool, Failure> {
     let before = sealed_secrets(connection, rotation).await?;
     let erased = query("DELETE FROM sealed_secret WHERE rotation = ?")

@@ -1,10 +1,10 @@
-//! The history as text, and the chain of hashes over it.
+//! The stored text of events, and the hash chain over the history.
 //!
-//! Each stored event carries a SHA-256 over its own row and the hash of the row before it, so a
-//! row that is changed, put in, taken out or moved no longer fits what follows it.
+//! Each stored event carries a SHA-256 over its own row and the hash of the row before it. So a row that is changed,
+//! inserted, removed or moved no longer fits the rows after it.
 //!
-//! **Invariant:** what is hashed is the stored text, byte for byte, framed so that no two
-//! different rows give the same bytes.
+//! **Invariant:** the hash covers the stored text byte for byte, framed so that no two different rows give the same
+//! bytes.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -17,12 +17,12 @@ use crate::core::rotation::Event;
 use crate::core::time::Timestamp;
 use crate::ports::{Entry, JournalError, SecretChange};
 
-/// The format of event bodies that this version writes, and the newest that it reads.
+/// The format version of event bodies that this version writes, and the newest that it reads.
 const BODY_FORMAT: u32 = 1;
 
 pub(super) type Hash = [u8; 32];
 
-/// What stands before the first event.
+/// The hash before the first event.
 pub(super) const GENESIS: Hash = [0; 32];
 
 #[derive(Serialize)]
@@ -32,7 +32,7 @@ struct Body<'a> {
     event: &'a Event,
 }
 
-/// What every body has, whichever version wrote it.
+/// The fields that every body has, whichever version wrote it.
 #[derive(Deserialize)]
 struct Envelope {
     v: u32,
@@ -50,23 +50,23 @@ pub fn encode(event: &Event) -> String {
 /// A stored text that this version cannot read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unreadable {
-    /// Written by a version that knows more.
+    /// A newer version of keyround wrote it.
     #[error("it was written by a newer version of keyround ({kind:?}); run that version or a later one")]
     Newer {
-        /// What it calls the event.
+        /// The name of the event in that version, cut to 40 characters.
         kind: String,
     },
-    /// Not what any version writes.
+    /// No version of keyround writes such a text.
     #[error("it is damaged: restore the journal from a backup")]
     Damaged,
 }
 
-/// Reads a stored text.
+/// Decodes the stored text of an event.
 ///
 /// # Errors
 ///
-/// It is from a newer version, or damaged. An event that looks right and holds a word that this
-/// version does not know counts as newer: [`super::SqliteJournal`]'s chain tells damage apart.
+/// The text is from a newer version, or damaged. A text that has the fields of every version, and that this version cannot
+/// read all the same, counts as newer: damage is found by the hash chain that [`super::SqliteJournal`] verifies.
 pub fn decode(body: &str) -> Result<Event, Unreadable> {
     let envelope: Envelope = serde_json::from_str(body).map_err(|_| Unreadable::Damaged)?;
     let newer = || Unreadable::Newer { kind: envelope.event.chars().take(40).collect() };
@@ -84,7 +84,7 @@ pub(super) struct Progress {
     pub(super) ended: bool,
 }
 
-/// Whether the entry may follow. The one rule for every journal.
+/// Whether the entry may be appended to a rotation that has come this far. All journals apply this one rule.
 pub(super) fn admit(entry: &Entry<'_>, standing: Option<Progress>) -> Result<(), JournalError> {
     let (last, ended) = standing.map_or((0, false), |standing| (standing.last, standing.ended));
     if ended || entry.number != last + 1 {
@@ -107,7 +107,7 @@ pub(super) fn admit(entry: &Entry<'_>, standing: Option<Progress>) -> Result<(),
     Ok(())
 }
 
-/// One row of the history as the chain sees it.
+/// One row of the history, as the chain hashes it.
 pub(super) struct Link<'a> {
     pub(super) position: u64,
     pub(super) rotation: &'a str,
@@ -118,8 +118,8 @@ pub(super) struct Link<'a> {
 }
 
 impl Link<'_> {
-    /// The hash of this row, given the one before. Texts are framed by their length, numbers have
-    /// eight bytes.
+    /// The hash of this row, given the hash of the row before it. A text is preceded by its length; every number is
+    /// eight bytes long, so that no two rows share an encoding.
     pub(super) fn hash_after(&self, before: &[u8]) -> Hash {
         let mut context = Context::new(&SHA256);
         context.update(b"keyround history 1\n");
@@ -145,7 +145,7 @@ pub(super) fn hex(hash: &[u8]) -> String {
     })
 }
 
-/// Goes through a history from its beginning and finds the first row that does not fit.
+/// Verifies a history from its first row on and finds the first row that does not fit.
 #[derive(Default)]
 pub(super) struct Verifier {
     events: u64,
@@ -154,7 +154,8 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    /// The next row, and the hash that is stored with it. The error says what is wrong with it.
+    /// Takes the next row, the hash that is stored with it and the time that it is filed under. The error says what
+    /// does not fit.
     pub(super) fn follow(&mut self, link: &Link<'_>, stored: &[u8], at: Timestamp) -> Result<(), String> {
         if link.position != self.events + 1 {
             return Err(format!("event {} is missing from the history", self.events + 1));
@@ -178,22 +179,22 @@ impl Verifier {
         Ok(())
     }
 
-    /// How many rows fitted.
+    /// The number of rows that fitted.
     pub(super) fn events(&self) -> u64 {
         self.events
     }
 
-    /// The hash of the last one.
+    /// The hash of the last row that fitted.
     pub(super) fn hash(&self) -> &Hash {
         &self.hash
     }
 
-    /// Whether the rotation has ended, by its events; `None` when it has none.
+    /// Whether the rotation has ended, according to its events; `None` if it has no event.
     pub(super) fn ended(&self, rotation: &str) -> Option<bool> {
         self.standings.get(rotation).map(|standing| standing.ended)
     }
 
-    /// How many rotations the events tell of.
+    /// The number of rotations that have events.
     pub(super) fn rotations(&self) -> usize {
         self.standings.len()
     }
@@ -204,7 +205,7 @@ fn does_not_fit(link: &Link<'_>, why: &str) -> String {
     format!("event {position} of the history (event {number} of rotation {rotation}) does not fit: {why}")
 }
 
-/// The refusal that names a stored event which cannot be read.
+/// The error for a stored event that cannot be decoded.
 pub(super) fn unreadable(rotation: RotationId, number: u64, why: &Unreadable) -> JournalError {
     JournalError::Unusable(format!("event {number} of rotation {rotation} cannot be read: {why}"))
 }

@@ -1,7 +1,7 @@
-//! What went wrong at the database, in words for an operator.
+//! Turns database errors into messages for an operator.
 //!
-//! **Invariant:** a failure to reach or write the journal is told apart from a journal that cannot
-//! be believed: the first is tried again, the second needs a person.
+//! **Invariant:** a journal that cannot be reached or written now is told apart from a journal whose content cannot be
+//! believed. keyround tries again after the first; the second needs a person.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use sqlx::migrate::MigrateError;
 
 use crate::ports::JournalError;
 
-/// What was being done when it went wrong.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Operation {
     Making,
@@ -22,7 +22,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// What could not be done, and what is safe all the same.
+    /// What the journal could not be (the verb), and what is safe all the same.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Operation::Making => ("made", "; nothing was left behind"),
@@ -36,12 +36,12 @@ impl Operation {
     }
 }
 
-/// `SQLITE_FULL`
+/// SQLite's result code `SQLITE_FULL`.
 pub(super) const FULL: i32 = 13;
-/// `SQLITE_IOERR_SHMSIZE`
+/// SQLite's extended result code `SQLITE_IOERR_SHMSIZE`.
 const IOERR_SHMSIZE: i32 = 4874;
 
-/// A judgement that is in words already, or an error of SQLite that is not yet.
+/// An error that already has its message, or an error from SQLite that needs one.
 #[derive(Debug)]
 pub(super) enum Failure {
     Judged(JournalError),
@@ -49,8 +49,8 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// SQLite's primary result code; that of a full disk also where SQLite only says that the file which readers
-    /// share could not be made large enough.
+    /// SQLite's primary result code. It is [`FULL`] too if SQLite reports that it could not enlarge the file that
+    /// readers share, which is how a full disk shows there.
     pub(super) fn sqlite_code(&self) -> Option<i32> {
         let Failure::Sqlite(sqlx::Error::Database(error)) = self else { return None };
         let extended: i32 = error.code()?.parse().ok()?;
@@ -83,8 +83,8 @@ impl Failure {
             Some(8) => "the file or its folder is read-only for this user".to_owned(),
             // SQLITE_IOERR
             Some(10) => format!("the disk answered with an error ({error})"),
-            // SQLITE_CORRUPT, SQLITE_NOTADB; and what our own questions cannot lead to in a schema of ours: SQLITE_ERROR,
-            // SQLITE_SCHEMA, SQLITE_CONSTRAINT, SQLITE_MISMATCH
+            // SQLITE_CORRUPT, SQLITE_NOTADB; and codes that keyround's own statements cannot cause with keyround's own
+            // schema: SQLITE_ERROR, SQLITE_SCHEMA, SQLITE_CONSTRAINT, SQLITE_MISMATCH
             Some(11 | 26 | 1 | 17 | 19 | 20) => {
                 return JournalError::Unusable(format!(
                     "the journal {journal} is damaged, SQLite reports ({error}){safe}; restore it from a backup"
@@ -195,7 +195,7 @@ mod tests {
         assert!(told.contains("the disk answered with an error (") && told.contains("short read"), "{told}");
     }
 
-    /// `SQLITE_IOERR_SHORT_READ`: a page that the header counts, and the disk does not have.
+    /// `SQLITE_IOERR_SHORT_READ`: the database header counts a page that the disk does not have.
     #[derive(Debug)]
     struct Torn;
 

@@ -1,6 +1,7 @@
-//! A file beside the journal for what sinks were told while the journal itself was the trouble.
+//! A file beside the journal that stores the delivery state of alert sinks while the journal itself is unavailable.
 //!
-//! It is there only then. Without it, a process that is started again and again would tell the same thing each time.
+//! The file exists only then. Without it, a process that restarts again and again would send the same notification each
+//! time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,12 +13,12 @@ use crate::core::ids::SinkName;
 use crate::files::whole_file;
 use crate::ports::FallbackStore;
 
-/// `journal.db-alerts`, beside `journal.db`.
+/// The path of that file: `journal.db-alerts`, beside `journal.db`.
 #[derive(Clone, Debug)]
 pub struct FallbackFile(PathBuf);
 
 impl FallbackFile {
-    /// The one of this journal.
+    /// The fallback file of this journal.
     #[must_use]
     pub fn beside(journal: &Path) -> FallbackFile {
         FallbackFile(beside(journal, "-alerts"))

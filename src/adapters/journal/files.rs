@@ -1,7 +1,7 @@
 //! The files of a journal: the database, its instance lock, and the seal key beside it.
 //!
-//! **Invariant:** a new file appears under its name whole, or not at all, and never in the place of
-//! another one. **Invariant:** each is readable by its owner only.
+//! **Invariant:** a new file appears under its final name complete or not at all, and never replaces another file.
+//! **Invariant:** only the owner can read each file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -15,34 +15,34 @@ use super::seal::{BadSealKey, SealKey, random_bytes};
 use crate::core::secret::Secret;
 use crate::ports::JournalError;
 
-/// "krnd", in the header of each journal.
+/// "krnd": SQLite's `application_id` in the header of each journal.
 pub(super) const APPLICATION_ID: u32 = 0x6b72_6e64;
-/// The newest schema that this version knows.
+/// The newest schema version that this version of keyround knows.
 pub(super) const SCHEMA: u32 = 3;
-/// The first schema whose history is sealed.
+/// The first schema version with a seal over the head of the history.
 pub(super) const SEALED_SCHEMA: u32 = 3;
 
 const OWNER_ONLY: u32 = 0o600;
 const OTHERS: u32 = 0o077;
-/// A seal key's text has 44 bytes and a newline.
+/// A seal key file has 44 base64 characters and a newline; more than this many bytes are not read.
 const SEAL_KEY_BYTES_MAX: u64 = 1024;
 const LOCK_BYTES_MAX: u64 = 256;
-/// Between the name of a file and the number of its draft.
+/// The infix of a draft's file name, between the final name and the draft's random number.
 const DRAFT: &str = ".new-";
 const DRAFT_NUMBER_BYTES: usize = 8;
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 const SQLITE_HEADER_LEN: usize = 100;
 
-/// What stands at the journal's path.
+/// What is at the journal's path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Found {
     /// No file.
     Nothing,
-    /// A journal of this schema or an older one, by its header.
+    /// A journal with a known schema version, as its header says.
     Journal,
 }
 
-/// Looks at the header of the file without opening it as a database, which would leave traces.
+/// Reads the header of the file. The file is not opened as a database, because that would create files beside it.
 pub(super) fn inspect(path: &Path) -> Result<Found, JournalError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -82,14 +82,14 @@ fn judge_header(path: &Path, header: &[u8], length: u64) -> Result<(), JournalEr
         1 => 65_536,
         bytes => u64::from(bytes),
     };
-    // After a crash, what is missing here may stand in the write-ahead log.
+    // After a crash, the missing pages may be in the write-ahead log.
     if length < page_bytes * u64::from(field(28)) && !has_log(path) {
         return Err(truncated(path, length));
     }
     Ok(())
 }
 
-/// Refuses a schema that only a newer version knows.
+/// Refuses a schema version that is newer than this version of keyround knows.
 pub(super) fn judge_schema(path: &Path, schema: u32) -> Result<(), JournalError> {
     if schema <= SCHEMA {
         return Ok(());
@@ -108,19 +108,19 @@ fn truncated(path: &Path, length: u64) -> JournalError {
     ))
 }
 
-/// Whether a part of the journal is, or may be, in its write-ahead log.
+/// Whether the journal has a write-ahead log that is not empty, which may hold pages that the file lacks.
 pub(super) fn has_log(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.is_file() && log.len() > 0)
 }
 
-/// `journal.db` and `-wal` are `journal.db-wal`.
+/// Appends a suffix to a path: `journal.db` and `-wal` give `journal.db-wal`.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Makes the journal's folder, for its owner only, if there is none.
+/// Creates the journal's folder with mode 0700 if it is missing.
 pub(super) fn make_folder(path: &Path) -> Result<(), JournalError> {
     let folder = folder_of(path);
     DirBuilder::new()
@@ -130,7 +130,8 @@ pub(super) fn make_folder(path: &Path) -> Result<(), JournalError> {
         .map_err(|error| unavailable(&folder, "cannot be made", &error))
 }
 
-/// A new database must not find the write-ahead log of one that was taken away: SQLite could play it back into it.
+/// Refuses to create a journal beside the write-ahead log of a removed one: SQLite could play that log back into the
+/// new database.
 pub(super) fn refuse_orphaned_log(path: &Path) -> Result<(), JournalError> {
     if !has_log(path) {
         return Ok(());
@@ -143,7 +144,7 @@ pub(super) fn refuse_orphaned_log(path: &Path) -> Result<(), JournalError> {
     )))
 }
 
-/// Takes from group and others what they may do with the journal's files.
+/// Removes all access for group and others from the journal's files.
 pub(super) fn keep_to_owner(path: &Path) -> Result<(), JournalError> {
     for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         let Ok(found) = fs::metadata(&file) else { continue };
@@ -155,13 +156,13 @@ pub(super) fn keep_to_owner(path: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// A file under a name of its own until it is whole. Gone when it is dropped.
+/// A file under a temporary name until it is complete. The temporary name is removed on drop.
 pub(super) struct Draft {
     path: PathBuf,
 }
 
 impl Draft {
-    /// An empty file beside `path`.
+    /// Creates an empty draft beside `path`.
     pub(super) fn beside(path: &Path) -> Result<Draft, JournalError> {
         let draft = beside(path, &format!("{DRAFT}{}", hex(&random_bytes::<DRAFT_NUMBER_BYTES>())));
         create_new(&draft).map_err(|error| unavailable(&draft, "cannot be made", &error))?;
@@ -172,8 +173,8 @@ impl Draft {
         &self.path
     }
 
-    /// Gives it its name, durably. When the name is taken, the file that has it stays, and the
-    /// draft is dropped.
+    /// Gives the draft its final name, durably. If a file with that name exists, that file stays and the draft is
+    /// deleted.
     pub(super) fn publish(self, path: &Path) -> Result<(), JournalError> {
         let failed = |error: &io::Error| unavailable(path, "cannot be made", error);
         File::open(&self.path).and_then(|file| file.sync_all()).map_err(|error| failed(&error))?;
@@ -188,25 +189,27 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Published or not, only the name of the draft goes; a draft that stays is empty of secrets or mode 0600.
+        // Whether it was published or not, only the draft's name is removed. A draft that cannot be removed has mode
+        // 0600.
         drop(fs::remove_file(&self.path));
     }
 }
 
-/// Removes the drafts of a process that was killed while it made a journal. One that was published already is a second
-/// name of the seal key, which a backup without `seal.key` would take along.
+/// Removes the drafts of a process that was killed while it created a journal. If it was killed right after publishing,
+/// the draft is a second name of the seal key, which a backup that excludes `seal.key` would include.
 pub(super) fn sweep_drafts(journal: &Path) {
     let Ok(entries) = fs::read_dir(folder_of(journal)) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
         if is_draft_of(&path, journal) || is_draft_of(&path, &seal_key_path(journal)) {
-            // It is in nobody's way; the next start tries again.
+            // A draft that cannot be removed does no harm; the next start tries again.
             drop(fs::remove_file(path));
         }
     }
 }
 
-/// Whether it has the name of a draft, or of a file that SQLite keeps beside one. Others have `.new-` in names too.
+/// Whether the path has the name of a draft of `whole`, or of a file that SQLite keeps beside such a draft. The number
+/// is checked because files of other programs may contain `.new-` too.
 fn is_draft_of(path: &Path, whole: &Path) -> bool {
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let (Some(name), Some(whole)) = (name(path), name(whole)) else { return false };
@@ -222,12 +225,13 @@ fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)
 }
 
-/// Where the seal key of this journal is, unless the configuration names another place.
+/// The path of the journal's seal key, unless the configuration names another one.
 fn seal_key_path(journal: &Path) -> PathBuf {
     journal.with_file_name("seal.key")
 }
 
-/// The seal key beside a journal that exists. There is no making of it: another key would not open what was sealed.
+/// Reads the seal key beside an existing journal. A missing key is not created: another key would not open the sealed
+/// secrets.
 pub(super) fn seal_key_of(journal: &Path) -> Result<SealKey, JournalError> {
     let path = seal_key_path(journal);
     read_seal_key(&path)?.ok_or_else(|| {
@@ -240,12 +244,12 @@ pub(super) fn seal_key_of(journal: &Path) -> Result<SealKey, JournalError> {
     })
 }
 
-/// The seal key beside a journal, for a reader who may do without it.
+/// The seal key beside the journal if it can be read; a reader can work without it.
 pub(super) fn readable_seal_key(journal: &Path) -> Option<SealKey> {
     read_seal_key(&seal_key_path(journal)).ok().flatten()
 }
 
-/// The seal key for a journal that is about to be made; made itself if there is none.
+/// The seal key for a journal that is about to be created; the key is created if it is missing.
 pub(super) fn seal_key_for_new(journal: &Path) -> Result<SealKey, JournalError> {
     read_or_make_seal_key(&seal_key_path(journal))
 }
@@ -255,7 +259,7 @@ fn read_or_make_seal_key(path: &Path) -> Result<SealKey, JournalError> {
         return Ok(key);
     }
     make_seal_key(path)?;
-    // Read back: of two processes that made one at once, the first one's stands.
+    // Read back from disk: if two processes created a key at the same time, both use the one that was published first.
     read_seal_key(path)?.ok_or_else(|| {
         JournalError::SealKey(format!("{} was deleted as soon as it was made", path.display()))
     })
@@ -272,22 +276,22 @@ fn make_seal_key(path: &Path) -> Result<(), JournalError> {
     draft.publish(path)
 }
 
-/// Where a new seal key waits until the journal is sealed with it.
+/// The path of a new seal key until the journal is sealed with it.
 fn next_seal_key_path(journal: &Path) -> PathBuf {
     journal.with_file_name("seal.key.next")
 }
 
-/// Whether a change of the seal key was begun and not completed.
+/// Whether a change of the seal key was started and not completed.
 pub(super) fn has_next_seal_key(journal: &Path) -> bool {
     next_seal_key_path(journal).exists()
 }
 
-/// The key that a journal is about to be sealed with, on the disk; made if there is none.
+/// The key that the journal is about to be sealed with, already on disk; it is created if it is missing.
 pub(super) fn next_seal_key(journal: &Path) -> Result<SealKey, JournalError> {
     read_or_make_seal_key(&next_seal_key_path(journal))
 }
 
-/// Puts the next key in the place of the one before it, durably. Gives where it is.
+/// Replaces `seal.key` with `seal.key.next`, durably. Returns the path of `seal.key`.
 pub(super) fn publish_next_seal_key(journal: &Path) -> Result<PathBuf, JournalError> {
     let path = seal_key_path(journal);
     fs::rename(next_seal_key_path(journal), &path)
@@ -327,18 +331,18 @@ fn read_seal_key(path: &Path) -> Result<Option<SealKey>, JournalError> {
         .map_err(|bad| JournalError::SealKey(format!("{}: {bad}; nothing was touched", path.display())))
 }
 
-/// That this process, and no other, drives rotations with the journal. Held for as long as it lives.
+/// The lock that allows only this process to drive rotations with the journal. It is held until the value is dropped.
 #[derive(Debug)]
 pub(super) struct InstanceLock {
     _held: File,
 }
 
 impl InstanceLock {
-    /// Takes it, or says who has it.
+    /// Takes the lock. If another process holds it, the error names that process.
     pub(super) fn take(journal: &Path, holder: &str) -> Result<InstanceLock, JournalError> {
         let path = beside(journal, ".lock");
         let failed = |error: &io::Error| unavailable(&path, "cannot be locked", error);
-        // Not emptied here: it may hold the words of the process that has it.
+        // Not truncated on opening: the file may hold the name of the process that has the lock.
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -394,7 +398,7 @@ mod tests {
         let journal = folder.path().join("journal.db");
         assert!(matches!(inspect(&journal), Ok(Found::Nothing)));
         assert!(read_seal_key(&journal).is_ok_and(|found| found.is_none()));
-        // Something is there, and nobody can say what.
+        // Something is at the path, but it cannot be opened.
         symlink(&journal, &journal).expect("a link to itself");
         assert!(matches!(inspect(&journal), Err(JournalError::Unavailable(_))));
         assert!(matches!(read_seal_key(&journal), Err(JournalError::SealKey(_))));
@@ -435,7 +439,7 @@ mod tests {
         let draft = Draft::beside(&journal).expect("a draft");
         assert!(matches!(draft.publish(&endless), Err(JournalError::Unavailable(_))));
         assert_eq!(names(), 0);
-        // Of two processes, the first one's stands.
+        // If two processes publish, the file of the first one stays.
         fs::write(&journal, "the first").expect("written");
         Draft::beside(&journal).expect("a draft").publish(&journal).expect("it is there");
         assert_eq!(fs::read(&journal).expect("there"), b"the first");

@@ -1,10 +1,11 @@
 //! The seal over the head: a code over the number of events and the last hash, under a key that is derived from the
 //! seal key.
 //!
-//! The chain of hashes alone can be computed anew by anybody. The code cannot, so a history that another program wrote is
-//! refused before anything is driven by it. Two things stay possible for somebody who writes the file: to put back an
-//! older copy of it, and to append what an operator may say without the seal key. The log and the heartbeat keep the
-//! count and the last hash of each pass outside of the file, against the first.
+//! Any program can recompute the hash chain alone. It cannot recompute the code without the seal key, so keyround
+//! refuses a history that another program wrote before it drives anything. A program that can write the file can still
+//! do two things: put back an older copy of it, and append the events that an operator may append without the seal key.
+//! Against an older copy, the log and the heartbeat keep the event count and the last hash of each pass outside of the
+//! file.
 
 use sqlx::{Connection as _, SqliteConnection, query, query_as};
 
@@ -13,10 +14,10 @@ use super::failure::Failure;
 use super::schema;
 use super::seal::{SALT_LEN, SealKey, random_bytes};
 
-/// The seal as it is stored, and what the code under it depends on.
+/// The stored seal, with the salt that its code depends on.
 pub(super) struct HeadSeal {
     salt: Vec<u8>,
-    /// How many events it covers.
+    /// The number of events that the seal covers.
     pub(super) events: u64,
     code: Vec<u8>,
 }
@@ -30,13 +31,13 @@ impl HeadSeal {
         Ok(HeadSeal { salt, events: events.cast_unsigned(), code })
     }
 
-    /// Whether the event at its place has this hash, by the word of somebody who holds the key.
+    /// Whether the code proves that a program with the seal key sealed `hash` as the hash of the event number `events`.
     pub(super) fn covers(&self, seal_key: &SealKey, hash: &[u8]) -> bool {
         seal_key.is_head_code(&self.salt, self.events, hash, &self.code)
     }
 }
 
-/// Writes the first row of a new journal, and the seal over its empty history.
+/// Inserts the `journal` row of a new journal, and the seal over its empty history.
 pub(super) async fn begin(connection: &mut SqliteConnection, seal_key: &SealKey) -> Result<(), Failure> {
     query("INSERT INTO journal (one, seal_salt, seal_check, events, head) VALUES (1, x'', x'', 0, ?)")
         .bind(GENESIS.as_slice())
@@ -45,7 +46,7 @@ pub(super) async fn begin(connection: &mut SqliteConnection, seal_key: &SealKey)
     begin_anew(connection, seal_key).await
 }
 
-/// Brings an older schema up to date and seals the head that it has: what stands in the file now is trusted, once.
+/// Migrates an older schema and seals the head that the journal has now. This trusts the content of the file, once.
 pub(super) async fn migrate(connection: &mut SqliteConnection, seal_key: &SealKey) -> Result<(), Failure> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     schema::migrate(&mut transaction).await?;
@@ -54,7 +55,7 @@ pub(super) async fn migrate(connection: &mut SqliteConnection, seal_key: &SealKe
     Ok(())
 }
 
-/// Binds the journal to this seal key, with a salt of its own, and seals the head that it has.
+/// Binds the journal to this seal key under a new salt, and seals the current head.
 pub(super) async fn begin_anew(connection: &mut SqliteConnection, seal_key: &SealKey) -> Result<(), Failure> {
     let salt: [u8; SALT_LEN] = random_bytes();
     query("UPDATE journal SET seal_salt = ?, seal_check = ?")
@@ -65,7 +66,7 @@ pub(super) async fn begin_anew(connection: &mut SqliteConnection, seal_key: &Sea
     seal(connection, seal_key).await
 }
 
-/// Seals the head as it is now. The caller has checked it, or made it.
+/// Seals the current head. The caller has verified it or made it.
 pub(super) async fn seal(connection: &mut SqliteConnection, seal_key: &SealKey) -> Result<(), Failure> {
     let (salt, events, head): (Vec<u8>, i64, Vec<u8>) =
         query_as("SELECT seal_salt, events, head FROM journal").fetch_one(&mut *connection).await?;
@@ -95,7 +96,7 @@ mod tests {
     const WITHOUT_SEAL: &str =
         "DROP TABLE head_seal; DELETE FROM _sqlx_migrations WHERE version > 2; PRAGMA user_version = 2";
 
-    /// A journal as a version made it that sealed secrets only.
+    /// Makes a journal as an older version did that sealed secrets only.
     async fn older(path: &Path, first_schema: bool) {
         let journal = SqliteJournal::open(path, None, Mode::Drive).await.expect("a journal");
         journal.close().await.expect("closed");
@@ -132,7 +133,7 @@ mod tests {
             journal.remember_sink(&pager, &memory).await.expect("there is a table for it");
             journal.close().await.expect("closed");
 
-            // Whoever takes the seal away cannot make the check value that goes without one.
+            // A program that removes the seal cannot compute the check value of a journal without one.
             let mut connection =
                 SqliteConnectOptions::new().filename(&path).connect().await.expect("a connection");
             raw_sql(WITHOUT_SEAL).execute(&mut connection).await.expect("done");

@@ -1,8 +1,8 @@
-//! The journal in memory: for tests, rehearsals and simulations. It is gone with the process.
+//! The journal in memory, for tests, rehearsals and simulations. Its content is lost when the process ends.
 //!
-//! It keeps the same rules as the one on disk, by the same code, and the contract suite runs over
-//! both. Hashes are computed when they are asked for, so that a simulation of millions of calls
-//! does not pay for them.
+//! It applies the same rules as [`super::SqliteJournal`], with the same code, and one contract test suite runs over
+//! both. Hashes are computed only when they are asked for, so that a simulation of millions of calls does not pay for
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 
-/// A journal that lasts as long as the value.
+/// A journal that exists as long as this value.
 #[derive(Debug)]
 pub struct MemoryJournal {
     writer: String,
@@ -30,13 +30,13 @@ struct State {
     lives: HashMap<RotationId, Life>,
     /// Every rotation, oldest first.
     order: BTreeSet<(Timestamp, RotationId)>,
-    /// Those that are not over, oldest first.
+    /// The rotations that have not ended, oldest first.
     open: BTreeSet<(Timestamp, RotationId)>,
-    /// The users of those.
+    /// For each user with a rotation that has not ended, that rotation.
     users: HashMap<(Option<AccountName>, IamUserName), RotationId>,
-    /// The whole history: whose event comes next, and the how manieth of theirs it is.
+    /// The whole history in order: for each event its rotation and its number in that rotation.
     history: Vec<(RotationId, u64)>,
-    /// The hashes of the history, as far as somebody has asked for them.
+    /// The hashes of the history, computed up to the last event whose hash was needed.
     chain: Vec<[u8; 32]>,
     last_tick: Option<Timestamp>,
     sinks: BTreeMap<SinkName, DeliveryState>,
@@ -56,20 +56,19 @@ impl Default for MemoryJournal {
 }
 
 impl MemoryJournal {
-    /// An empty journal whose events are said to be written by `writer`.
+    /// An empty journal whose events record `writer` as their writer.
     #[must_use]
     pub fn new(writer: impl Into<String>) -> MemoryJournal {
         MemoryJournal { writer: writer.into(), read_only: false, state: Mutex::default() }
     }
 
-    /// An empty journal that stays empty: what a reader sees where no journal was written yet.
+    /// An empty journal that refuses every append: what a reader gets if no journal exists yet.
     #[must_use]
     pub fn empty_for_reading() -> MemoryJournal {
         MemoryJournal { read_only: true, ..MemoryJournal::default() }
     }
 
-    /// Each change is all or nothing before the first panic could happen, so a poisoned lock holds
-    /// a sound state.
+    /// No change can panic halfway, so the state behind a poisoned lock is consistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,7 +127,7 @@ impl State {
         self.lives.get(&rotation).map(|life| &life.known)
     }
 
-    /// What was appended after that place of the history.
+    /// The events after that position of the history.
     fn recorded(&mut self, writer: &str, after: u64) -> Vec<Recorded> {
         self.lengthen_chain(writer);
         let skipped = usize::try_from(after).unwrap_or(usize::MAX);
@@ -155,7 +154,7 @@ impl State {
         }
     }
 
-    /// That event, and whether it ends its rotation.
+    /// An event of a rotation, and whether it ends the rotation.
     fn event(&self, rotation: RotationId, number: u64) -> (&Event, bool) {
         let life = &self.lives[&rotation];
         let index = usize::try_from(number - 1).expect("there are no more events than memory");

@@ -1,30 +1,31 @@
-//! The journal: what was done and what is about to be done, and the sealed secrets in between.
+//! The journal: the append-only history of every rotation, and the sealed secret of each new access key until the
+//! vendor has it.
 //!
-//! Two journals keep one contract ([`crate::ports::Journal`]): [`SqliteJournal`], a file, and
-//! [`MemoryJournal`], for tests and rehearsals.
+//! There are two implementations of [`crate::ports::Journal`]: [`SqliteJournal`], a file, and [`MemoryJournal`], for
+//! tests and rehearsals.
 //!
-//! **Invariant:** the history is append-only, and an append says which event it expects to be the
-//! next one. Of two writers who saw the same past, one is told of a conflict.
+//! **Invariant:** the history is append-only, and an append names the number that its event must get. If two writers
+//! read the same history and both append, the second one gets [`JournalError::Conflict`].
 //!
-//! **Invariant:** an event, the end of its rotation and the change of its secret are one transaction,
-//! on the disk before the append returns.
+//! **Invariant:** an event, the end of its rotation and the change of its secret are one transaction, and that
+//! transaction is on disk before the append returns.
 //!
-//! **Invariant:** a file that is damaged, foreign, from a newer version or sealed with another key
-//! is refused with a sentence that says which, and is not touched.
+//! **Invariant:** a file that is damaged, foreign, from a newer version or sealed with another key is refused,
+//! unchanged, with a message that says which of these it is.
 //!
-//! # What the chain of hashes and the seal over its head prove
+//! # What the hash chain and the seal over its head prove
 //!
-//! Each event's hash covers the one before it, and the journal's own row keeps the number of events
-//! and the last hash. `journal verify` so finds a row that was changed, put in, taken out, moved or
-//! cut off the end. A code over the head, under a key that is derived from the seal key (HMAC-SHA256),
-//! keeps a history out that somebody wrote who does not hold the seal key; it is checked before
-//! anything is driven, again whenever another process has written, and by `journal verify`.
+//! Each event's hash covers the hash of the event before it, and the `journal` row stores the number of events and the
+//! last hash. So `journal verify` finds a row that was changed, inserted, removed, moved or cut off the end. A code
+//! over the head (HMAC-SHA256 under a key that is derived from the seal key) makes keyround refuse a history that was
+//! written by a program without the seal key. The code is checked before any rotation is driven, again whenever another
+//! process has written, and by `journal verify`.
 //!
-//! Somebody who can write the file can still put an older copy of it in its place, and append what an
-//! operator may append without the seal key (hold, resume, reactivate, abandon, ack). Against the first,
-//! the count and the last hash are in the log and in the heartbeat of each full pass: a history that still has
-//! that hash at that place goes on from the one that was there. A journal from a version that had no such code gets
-//! it when it is first driven: what stands in it then is trusted.
+//! A program that can write the file can still replace it with an older copy, and can append the events that an
+//! operator may append without the seal key (hold, resume, reactivate, abandon, ack, the declaration of an incident).
+//! Against an older copy, the log and the heartbeat of each full pass contain the event count and the last hash: a
+//! history that still has that hash at that position continues the one that was there. A journal from a version without
+//! this code gets one when it is first driven; the events that it holds at that moment are trusted.
 
 mod appending;
 mod chain;
@@ -56,16 +57,16 @@ use crate::ports::{Journal, JournalError};
 /// What a journal is opened for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
-    /// To drive rotations. One process at a time: the others are told who it is.
+    /// To drive rotations. Only one process can do this at a time; another one gets an error that names the first.
     Drive,
-    /// To append what an operator says, while another process may be driving.
+    /// To append the event of an operator command, while another process may be driving rotations.
     Operate,
-    /// To look. Nothing is made, migrated or written.
+    /// To read. Nothing is created, migrated or written.
     Read,
 }
 
-/// Opens the SQLite journal at `path`. Without a seal key, the file `seal.key` beside the journal
-/// is used, and made together with the journal. A reader sees a missing journal as an empty one.
+/// Opens the SQLite journal at `path`. If `seal_key` is `None`, the file `seal.key` beside the journal is used; it is
+/// created together with a new journal. In [`Mode::Read`], a missing journal reads as an empty one.
 ///
 /// # Errors
 ///
@@ -81,7 +82,7 @@ pub async fn open(
     Ok(Arc::new(SqliteJournal::open(path, seal_key, mode).await?))
 }
 
-/// Opens the SQLite journal at `path`, which must exist, for an operator who cannot read its seal key.
+/// Opens the SQLite journal at `path`, which must exist, for an operator command whose user cannot read the seal key.
 ///
 /// # Errors
 ///
@@ -94,7 +95,7 @@ fn read_only() -> JournalError {
     JournalError::Unavailable("the journal was opened for reading only; nothing was appended".to_owned())
 }
 
-/// Who writes: `host:pid`.
+/// The name of this process as a writer of events: `host:pid`.
 fn this_process() -> String {
     format!("{}:{}", host(), std::process::id())
 }

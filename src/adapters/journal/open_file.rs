@@ -1,4 +1,4 @@
-//! The open file of a journal, and what this process last knew to be true of it.
+//! An open journal file, and the state in which this process last verified it.
 
 use std::path::Path;
 
@@ -11,47 +11,50 @@ use super::opening::{self, Patience};
 use super::schema::Known;
 use super::seal::SealKey;
 
-/// A connection, with what was last checked over it.
+/// The connection to a journal file, and what was last verified over it.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) connection: SqliteConnection,
-    /// Where the history ended when it was last checked, or appended to by this process.
+    /// Where the history ended when this process last verified it or appended to it.
     seen: Seen,
     schema: Known,
-    /// Whether something that was erased is still in the write-ahead log: a reader was in the way of wiping it.
+    /// Whether erased data may still be in the write-ahead log, because no wipe has succeeded since; a reader can block
+    /// it.
     wipe_is_owed: bool,
-    /// Dropped after the connection.
+    /// Dropped after the connection, because fields are dropped in order.
     _lock: Option<InstanceLock>,
 }
 
-/// A past that was believed.
+/// The end of a history that this process verified or wrote.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// SQLite's number for what others have committed: it stays the same while nobody else writes.
+    /// SQLite's `data_version`: it changes only when another connection commits.
     others: i64,
     events: u64,
     hash: Hash,
 }
 
 impl OpenFile {
-    /// `events` and `hash`: where the history ended when it was checked just now.
+    /// `events` and `hash` are the end of the history as the caller has just verified it.
     pub(super) async fn new(
         mut connection: SqliteConnection,
         (events, hash): (u64, Hash),
         lock: Option<InstanceLock>,
     ) -> Result<OpenFile, Failure> {
-        // Others may have written since the check. Their number is then never seen again, so that the next use checks anew.
+        // Another process may have written since that verification. Then `others` gets a value that SQLite never
+        // reports, so that the next use verifies the history again.
         let others = others(&mut connection).await?;
         let now = end(&mut connection).await?;
         let others = if now == (events, hash.to_vec()) { others } else { i64::MIN };
-        // A process that was killed, or an operator, may have left something in the log.
+        // A wipe is owed from the start: a process that was killed, or an operator command, may have left data in the
+        // log.
         let seen = Seen { others, events, hash };
         let schema = Known::of(SCHEMA).await?;
         Ok(OpenFile { connection, seen, schema, wipe_is_owed: true, _lock: lock })
     }
 
-    /// Whether what this process believes is still so, inside the transaction that will use it. Where another process has
-    /// written, all of it is checked again.
+    /// Checks that the history is still the one that this process verified, inside the transaction that will use it. If
+    /// another process has written, everything is verified again.
     pub(super) async fn check(
         connection: &mut SqliteConnection,
         seen: &mut CheckedAgain<'_>,
@@ -76,7 +79,7 @@ impl OpenFile {
         Ok(())
     }
 
-    /// The connection, and what to check before it is believed.
+    /// The connection, and the parameters of [`OpenFile::check`].
     pub(super) fn parts<'a>(
         &'a mut self,
         path: &'a Path,
@@ -85,17 +88,17 @@ impl OpenFile {
         (&mut self.connection, CheckedAgain { path, schema: &self.schema, seal_key, seen: &mut self.seen })
     }
 
-    /// This process moved the end of the history to there.
+    /// Records that this process moved the end of the history.
     pub(super) fn moved(&mut self, (events, hash): (u64, Hash)) {
         (self.seen.events, self.seen.hash) = (events, hash);
     }
 
-    /// Something was erased, and is to leave the disk, too.
+    /// Records that data was erased, which is to be wiped from the disk too.
     pub(super) fn owe_wipe(&mut self) {
         self.wipe_is_owed = true;
     }
 
-    /// Wipes the write-ahead log, where that is owed. While a reader is in the way it stays owed.
+    /// Wipes the write-ahead log if a wipe is owed. If a reader blocks it, the wipe stays owed.
     pub(super) async fn wipe_if_owed(&mut self, patience: Patience) {
         if self.wipe_is_owed {
             self.wipe_is_owed = !opening::wipe_write_ahead_log(&mut self.connection, patience).await;
@@ -104,7 +107,7 @@ impl OpenFile {
 }
 
 impl OpenFile {
-    /// Closes the connection, and then gives up the lock.
+    /// Closes the connection, and then releases the lock.
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         let OpenFile { connection, _lock: lock, .. } = self;
         let closed = connection.close().await;
@@ -113,7 +116,7 @@ impl OpenFile {
     }
 }
 
-/// What [`OpenFile::check`] compares, and where it notes what it found.
+/// What [`OpenFile::check`] compares, and where it records the result.
 pub(super) struct CheckedAgain<'a> {
     path: &'a Path,
     schema: &'a Known,

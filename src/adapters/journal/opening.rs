@@ -1,4 +1,4 @@
-//! Opening a journal file: what is checked, in which order, before anything is written.
+//! Opening a journal file: which checks run, and in which order, before anything is written.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::seal::{HeadIs, SealKey};
 use super::verify::verify;
 use crate::ports::JournalError;
 
-/// How long one process waits for another one's transaction, which takes milliseconds.
+/// How long a process waits for another process's transaction. A transaction takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// A folder that cannot be written to has no room for the files that readers share (`SQLITE_READONLY`, `SQLITE_CANTOPEN`),
-/// and neither has a full disk.
+/// SQLite result codes that mean that the files shared between readers cannot be created: the folder is not writable
+/// (`SQLITE_READONLY`, `SQLITE_CANTOPEN`), or the disk is full.
 const NO_ROOM_FOR_SHARED_FILES: [i32; 3] = [8, 14, FULL];
 
-/// Makes a journal, whole or not at all. If another process was faster, its journal stands.
+/// Creates a journal, complete or not at all. If another process created one first, that one stays.
 pub(super) async fn create(path: &Path, seal_key: &SealKey) -> Result<(), JournalError> {
     files::refuse_orphaned_log(path)?;
     let draft = Draft::beside(path)?;
@@ -40,7 +40,8 @@ async fn fill(path: &Path, seal_key: &SealKey) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens a journal that exists, checked. Nothing is written before every check is passed. Gives where the history ends.
+/// Opens an existing journal and checks it. Nothing is written before every check has passed. Also returns the number
+/// of events and the last hash; a reader does not verify the history and gets 0 and [`GENESIS`].
 pub(super) async fn connect(
     path: &Path,
     seal_key: Option<&SealKey>,
@@ -57,10 +58,10 @@ pub(super) async fn connect(
     }
 }
 
-/// Takes the shared files away before the refusal is told: a connection that is only dropped is closed some time later,
-/// or never, when the process ends with the refusal.
+/// Closes the connection before the failure is returned, which removes the shared files. A connection that is only
+/// dropped is closed later, or never if the process exits because of the failure.
 async fn left(connection: SqliteConnection, failure: Failure) -> Failure {
-    // Whatever closing has to say, it is not why the journal was refused.
+    // An error on closing is not the reason why the journal was refused.
     drop(connection.close().await);
     failure
 }
@@ -97,7 +98,8 @@ async fn check(
     Ok(end)
 }
 
-/// Checks again what others may have changed while it was open. Gives where the history ends.
+/// Repeats the checks of everything that another process may have changed since the journal was opened. Returns the
+/// number of events and the last hash.
 pub(super) async fn check_again(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -112,24 +114,24 @@ pub(super) async fn check_again(
     check_history(connection, path, seal_key).await
 }
 
-/// Readers then go on while somebody writes. It is a property of the file, and has it already,
-/// unless the file comes from a backup.
+/// With a write-ahead log, readers can read while another process writes. The mode is stored in the file; only a file
+/// that comes from a backup may lack it.
 async fn keep_write_ahead_log(connection: &mut SqliteConnection) -> Result<(), Failure> {
     query("PRAGMA journal_mode = WAL").execute(connection).await?;
     Ok(())
 }
 
-/// How long a wipe waits for readers that are in the way.
+/// How long a wipe waits for readers that block it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Patience {
     /// Not at all: an append must not wait for a reader.
     None,
-    /// For a moment, as the last thing before the file is closed.
+    /// For two seconds, as the last step before the file is closed.
     Some,
 }
 
-/// Moves what is in the write-ahead log into the file and empties the log, so that what was erased is gone from the disk
-/// too. Gives whether it was done: a reader can be in the way.
+/// Moves the write-ahead log into the file and truncates the log, so that erased data is gone from the disk too.
+/// Returns whether this was done: a reader can block it.
 pub(super) async fn wipe_write_ahead_log(connection: &mut SqliteConnection, patience: Patience) -> bool {
     let wait = match patience {
         Patience::None => "PRAGMA busy_timeout = 0",
@@ -138,7 +140,7 @@ pub(super) async fn wipe_write_ahead_log(connection: &mut SqliteConnection, pati
     let waits = query(wait).execute(&mut *connection).await;
     let wiped: Result<i64, sqlx::Error> =
         query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
-    // As it was, or appends would not wait for other writers.
+    // Restored, or later appends would not wait for other writers.
     let restored = query("PRAGMA busy_timeout = 5000").execute(connection).await;
     waits.is_ok() && restored.is_ok() && matches!(wiped, Ok(0))
 }
@@ -147,7 +149,7 @@ fn writing(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
-        // Less may lose the last commits when the power goes, and with them the intent of an effect.
+        // A lower setting may lose the last commits on a power failure, and with them the intent of an effect.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .pragma("trusted_schema", "OFF")
@@ -156,8 +158,8 @@ fn writing(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Not SQLite's read-only mode: that leaves the files shared with a writer behind. This connection
-/// writes nothing and cleans up after itself.
+/// Opens a connection that reads. It does not use SQLite's read-only mode, which leaves behind the files that are
+/// shared with a writer. This connection writes nothing to the database and removes those files when it is closed.
 async fn connect_reader(path: &Path) -> Result<SqliteConnection, Failure> {
     let options = || {
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
@@ -167,8 +169,8 @@ async fn connect_reader(path: &Path) -> Result<SqliteConnection, Failure> {
         Ok(connection) => return Ok(connection),
         Err(failure) => failure,
     };
-    // On a medium that cannot be written to, nobody else writes either: the file is read as it stands,
-    // unless a part of it is still in the write-ahead log, which would be passed over.
+    // On a medium that is not writable, no other process writes either, so the file can be read as it is. The exception
+    // is a write-ahead log that still holds a part of the journal, because an immutable connection ignores it.
     let no_room = failure.sqlite_code().is_some_and(|code| NO_ROOM_FOR_SHARED_FILES.contains(&code));
     if no_room && !files::has_log(path) {
         return begin_reading(options().immutable(true)).await;
@@ -185,20 +187,20 @@ async fn begin_reading(options: SqliteConnectOptions) -> Result<SqliteConnection
 }
 
 async fn check_pages(connection: &mut SqliteConnection, path: &Path) -> Result<(), Failure> {
-    // Not quick_check: an index that says something else than its table leads to another row, or to none.
+    // Not `quick_check`: an index that disagrees with its table makes SQLite find another row, or none.
     let found: String = query_scalar("PRAGMA integrity_check(1)").fetch_one(connection).await?;
     match found.as_str() {
         "ok" => Ok(()),
         trouble => {
-            // SQLite's report has a title above it.
+            // The first line of SQLite's report is a title.
             let trouble = trouble.lines().last().unwrap_or_default();
             Err(unusable(path, &format!("is damaged ({trouble}); restore it from a backup")))
         }
     }
 }
 
-/// The version of the schema, which this version of keyround knows. The header was looked at before, but what counts may
-/// stand in the write-ahead log.
+/// The schema version, checked to be one that this version of keyround knows. [`files::inspect`] read it from the
+/// file's header, but the value in force may be in the write-ahead log.
 async fn schema_version(connection: &mut SqliteConnection, path: &Path) -> Result<u32, Failure> {
     let application: i64 = query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await?;
     let schema: i64 = query_scalar("PRAGMA user_version").fetch_one(connection).await?;
@@ -210,7 +212,8 @@ async fn schema_version(connection: &mut SqliteConnection, path: &Path) -> Resul
     Ok(schema)
 }
 
-/// Before any of our own tables is read: another program's view or trigger would answer in its place.
+/// Compares the schema before any of keyround's tables is read: a view or trigger that another program added could
+/// answer in place of a table.
 async fn check_schema(connection: &mut SqliteConnection, path: &Path, known: &Known) -> Result<(), Failure> {
     match schema::foreign(connection, known).await? {
         None => Ok(()),
@@ -251,8 +254,8 @@ async fn check_seal_key(
     ))))
 }
 
-/// A journal that lost its end would have things done again that were done, and one changed letter in it would have
-/// done to one key what is meant for another. So every event is looked at before anything is driven.
+/// Verifies every event before anything is driven. With a journal that lost its end, effects would be performed a
+/// second time, and with one changed letter, an effect could hit another key than intended.
 async fn check_history(
     connection: &mut SqliteConnection,
     path: &Path,

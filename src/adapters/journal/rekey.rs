@@ -1,7 +1,7 @@
 //! Changing the seal key of a journal.
 //!
-//! **Invariant:** whenever this is broken off, a key that opens the journal is on the disk: a new key of ours is kept
-//! in `seal.key.next` before anything is sealed with it, and takes the place of `seal.key` afterwards.
+//! **Invariant:** if the change is interrupted, a key that opens the journal is on disk. A new key that is made here is
+//! written to `seal.key.next` before anything is sealed with it, and replaces `seal.key` afterwards.
 
 use std::path::{Path, PathBuf};
 
@@ -19,36 +19,37 @@ use crate::core::ids::RotationId;
 use crate::core::rotation::Event;
 use crate::ports::JournalError;
 
-/// With what a journal was sealed so far.
+/// The key that the journal is sealed with so far.
 #[derive(Debug)]
 pub enum OldKey {
     /// This key.
     Given(SealKey),
     /// The file `seal.key` beside the journal.
     Beside,
-    /// It is lost: the sealed secrets are discarded, and the history is believed without its seal.
+    /// The key is lost: the sealed secrets are discarded, and the history is believed without its seal.
     Lost,
 }
 
-/// What was done.
+/// The result of a change of the seal key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rekeyed {
-    /// How many events the history has. All of them are kept.
+    /// The number of events in the history. All of them are kept.
     pub events: u64,
-    /// How many secrets were sealed with the new key.
+    /// The number of secrets that were sealed with the new key.
     pub resealed: usize,
-    /// The rotations whose new key's secret was discarded, each with its vendor.
+    /// The rotations whose sealed secret was discarded, each with its vendor.
     pub discarded: Vec<(String, String)>,
-    /// Where the new key is, if it was made here.
+    /// The path of the new key, if it was made here.
     pub key_file: Option<PathBuf>,
 }
 
-/// Seals a journal with another key: `new`, or one that is made here and kept in `seal.key` beside the journal.
+/// Seals a journal with another key: `new`, or one that is made here and stored in `seal.key` beside the journal.
 ///
 /// # Errors
 ///
-/// The journal is missing, unusable, or in use by another process; or the old key is not the journal's. Nothing was
-/// changed then.
+/// The journal is missing, unusable, unavailable, or in use by another process; or the old key is not the journal's.
+/// The journal is then unchanged. If only replacing `seal.key` or closing the journal fails, it may be sealed with the
+/// new key already; the next call completes the change.
 pub async fn rekey(path: &Path, old: OldKey, new: Option<SealKey>) -> Result<Rekeyed, JournalError> {
     if files::inspect(path)? == Found::Nothing {
         return Err(JournalError::Unavailable(format!("there is no journal at {}", path.display())));
@@ -73,7 +74,7 @@ pub async fn rekey(path: &Path, old: OldKey, new: Option<SealKey>) -> Result<Rek
     Ok(Rekeyed { key_file, ..done })
 }
 
-/// With the key at hand, nothing needs to be discarded.
+/// Refuses [`OldKey::Lost`] if the file `seal.key` opens the journal: then nothing needs to be discarded.
 async fn refuse_what_is_not_lost(path: &Path) -> Result<(), JournalError> {
     let Some(key) = files::readable_seal_key(path) else { return Ok(()) };
     let Ok((connection, _)) = opening::connect(path, Some(&key), Mode::Operate).await else { return Ok(()) };
@@ -85,7 +86,7 @@ async fn refuse_what_is_not_lost(path: &Path) -> Result<(), JournalError> {
 }
 
 async fn change(path: &Path, old: Option<&SealKey>, new: &SealKey) -> Result<Rekeyed, JournalError> {
-    // One that was broken off may have sealed the journal already.
+    // A change that was interrupted may have sealed the journal with the new key already.
     if let Ok((connection, (events, _))) = opening::connect(path, Some(new), Mode::Drive).await {
         close(path, connection).await?;
         return Ok(Rekeyed { events, resealed: 0, discarded: Vec::new(), key_file: None });
@@ -94,7 +95,7 @@ async fn change(path: &Path, old: Option<&SealKey>, new: &SealKey) -> Result<Rek
     let failed = |failure: Failure| failure.in_words(path, Operation::Appending);
     let mut file = OpenFile::new(connection, end, None).await.map_err(failed)?;
     let done = seal_anew(&mut file.connection, path, old, new).await;
-    // The boxes under the old key leave the disk, too.
+    // The boxes under the old key are wiped from the disk, too.
     file.owe_wipe();
     file.wipe_if_owed(Patience::Some).await;
     let closed = file.close().await;
@@ -107,7 +108,7 @@ async fn close(path: &Path, connection: SqliteConnection) -> Result<(), JournalE
     connection.close().await.map_err(|error| Failure::from(error).in_words(path, Operation::Appending))
 }
 
-/// All of it in one transaction: with the old key, or with the new one.
+/// Seals everything in one transaction, so the journal is sealed either with the old key or with the new one.
 async fn seal_anew(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -118,7 +119,7 @@ async fn seal_anew(
     if old.is_none() {
         schema::migrate(&mut transaction).await?;
     }
-    // An operator may have appended something since it was opened.
+    // An operator command may have appended an event since the journal was opened.
     let (events, _) = match verify(&mut transaction, old).await? {
         Ok(end) => end,
         Err(why) => {
@@ -173,7 +174,7 @@ mod tests {
     use crate::adapters::journal::SqliteJournal;
     use crate::ports::Journal as _;
 
-    /// The process ends between the two: the journal is sealed with the new key, and `seal.key` is the old one.
+    /// The process ends between the two steps: the journal is sealed with the new key, and `seal.key` is the old one.
     #[tokio::test]
     async fn a_change_that_was_broken_off_is_completed_by_the_next_one() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,7 +1,8 @@
-//! The schema of a journal: the steps that make it, and the check that a file has it and nothing else.
+//! The schema of a journal: the migrations that make it, and the check that a file has this schema and nothing else.
 //!
-//! A table that is a view, or a trigger that another program added, makes SQLite answer our own statements with
-//! something else than what is stored. So the text of every object in the file is compared with what the steps make.
+//! If another program replaces a table with a view, or adds a trigger, SQLite answers keyround's own statements with
+//! something other than the stored rows. So the SQL text of every object in the file is compared with what the
+//! migrations make.
 
 use std::sync::Arc;
 
@@ -11,14 +12,14 @@ use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnecti
 
 use super::failure::Failure;
 
-/// How much of a foreign object's name is repeated.
+/// The number of characters of a foreign object's name that a message repeats.
 const NAME_CHARS_MAX: usize = 64;
 
-/// What the schema is made of: kind, name, the table that it belongs to, and its text. An index that SQLite makes for a
-/// constraint has no text.
+/// A row of `sqlite_schema`: type, name, table name and SQL text. An index that SQLite makes for a constraint has no
+/// text.
 type Object = (String, String, String, Option<String>);
 
-/// Brings the schema to the newest version. Each step is one transaction, which also sets the schema's number.
+/// Migrates the schema to the newest version. Each migration is one transaction, which also sets the schema version.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Failure> {
     migrate_to(connection, usize::MAX).await
 }
@@ -36,12 +37,12 @@ async fn migrate_to(connection: &mut SqliteConnection, version: usize) -> Result
     Ok(())
 }
 
-/// The objects of one version of the schema.
+/// All objects of one version of the schema.
 #[derive(Clone, Debug)]
 pub(super) struct Known(Arc<Vec<Object>>);
 
 impl Known {
-    /// What the steps up to that version make.
+    /// The objects that the migrations up to that version make.
     pub(super) async fn of(version: u32) -> Result<Known, Failure> {
         let mut reference = SqliteConnectOptions::new().in_memory(true).connect().await?;
         migrate_to(&mut reference, usize::try_from(version).unwrap_or(usize::MAX)).await?;
@@ -51,7 +52,7 @@ impl Known {
     }
 }
 
-/// What in the file is not of that schema, in words; `None`: the file has this schema and nothing else.
+/// The first difference between the file's schema and the known one, in words; `None` if there is none.
 pub(super) async fn foreign(
     connection: &mut SqliteConnection,
     Known(known): &Known,
@@ -61,7 +62,8 @@ pub(super) async fn foreign(
         return Ok(None);
     }
     let is_called = |object: &Object, other: &Object| object.0 == other.0 && object.1 == other.1;
-    // The objects that somebody named come before the ones that SQLite made for them.
+    // Objects with a text come before those without, so that a message names the one that a program created rather than
+    // an index that SQLite made for it.
     let (named, unnamed): (Vec<&Object>, Vec<&Object>) = found.iter().partition(|object| object.3.is_some());
     let stranger = named.into_iter().chain(unnamed).find(|object| !known.contains(object));
     let words = match stranger {
@@ -82,7 +84,8 @@ async fn objects(connection: &mut SqliteConnection) -> Result<Vec<Object>, Failu
     Ok(query_as(order).fetch_all(connection).await?)
 }
 
-/// The kind and the name, which another program chose.
+/// The type and the name of an object. Both are escaped and the name is cut, because another program may have chosen
+/// it.
 fn called((kind, name, ..): &Object) -> String {
     let short: String = name.chars().take(NAME_CHARS_MAX).collect();
     format!("the {} {}", kind.escape_debug(), short.escape_debug())
@@ -92,8 +95,8 @@ fn called((kind, name, ..): &Object) -> String {
 mod tests {
     use super::*;
 
-    /// The table that sqlx keeps its own notes in is part of every journal. A version of sqlx that made it otherwise would
-    /// have this version refuse the journals of the ones before: then `foreign` must know both texts.
+    /// Every journal contains the table in which sqlx records the migrations. If a new version of sqlx created that
+    /// table with another text, keyround would refuse existing journals; `foreign` must then accept both texts.
     #[tokio::test]
     async fn the_table_of_sqlx_is_the_one_that_journals_have() {
         let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.expect("a database");

@@ -1,11 +1,11 @@
-//! Sealing: a new key's secret at rest, until the vendor has it.
+//! Sealing: how the secret of a new access key is stored until the vendor has it.
 //!
-//! Each secret is encrypted with AES-256-GCM under a key of its own, derived with HKDF-SHA256 from
-//! the seal key, a fresh random salt and the rotation's id. The box is bound to the rotation and to
-//! the access key it belongs to, so that a box moved to another rotation does not open there.
+//! Each secret is encrypted with AES-256-GCM under a key of its own, which is derived with HKDF-SHA256 from the seal
+//! key, a fresh random salt and the rotation id. The resulting box is bound to its rotation and its access key, so a
+//! box that is moved to another rotation does not open there.
 //!
-//! **Invariant:** what reaches the database is ciphertext; every copy of key or plaintext that is
-//! made here is wiped.
+//! **Invariant:** only ciphertext reaches the database, and every copy of a key or plaintext that is made here is
+//! zeroized.
 
 use std::fmt;
 
@@ -22,27 +22,27 @@ use crate::core::secret::Secret;
 
 const KEY_LEN: usize = 32;
 pub(super) const SALT_LEN: usize = 32;
-/// The first byte of a box, so that another way of sealing can follow this one.
+/// The first byte of a box. Another sealing format can be introduced later under another number.
 const BOX_FORMAT: u8 = 1;
 const HEADER_LEN: usize = 1 + SALT_LEN + NONCE_LEN;
-/// The labels of check values. They differ, so that a journal whose head was sealed cannot be passed off as one from
-/// before: nobody without the key can make the other value.
+/// The HKDF labels of the check values. They differ, so that a journal with a sealed head cannot be passed off as one
+/// from before: without the key, nobody can compute the other value.
 const OPEN_CHECK: &[u8] = b"keyround seal key check 1";
 const SEALED_CHECK: &[u8] = b"keyround seal key check 2";
 
-/// The kinds of journals that a seal key can belong to.
+/// Whether the head of a journal's history is sealed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum HeadIs {
-    /// From a version that sealed secrets only.
+    /// The journal is from a version that sealed secrets only.
     Open,
-    /// From one that seals the head of the history, too.
+    /// The journal is from a version that also seals the head of the history.
     Sealed,
 }
 
-/// The key that a journal's secrets are sealed with: 32 random bytes.
+/// The key that seals a journal's secrets and the head of its history: 32 random bytes.
 pub struct SealKey(Zeroizing<[u8; KEY_LEN]>);
 
-/// A text that is no seal key. Nothing of it is repeated.
+/// Why a text is not a seal key. The message repeats nothing of the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadSealKey {
     /// Not base64.
@@ -55,16 +55,16 @@ pub enum BadSealKey {
     WrongLength(usize),
 }
 
-/// A box that does not open: made with another key, for another rotation, or damaged.
+/// The box cannot be opened: it was made with another key or for another rotation, or it is damaged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct DoesNotOpen;
 
 impl SealKey {
-    /// Reads a key from its base64 text; white space around it does not count.
+    /// Reads a key from its base64 text; surrounding whitespace is ignored.
     ///
     /// # Errors
     ///
-    /// It is not the base64 of 32 bytes.
+    /// The text is not the base64 encoding of 32 bytes.
     pub fn from_base64(text: &Secret) -> Result<SealKey, BadSealKey> {
         let bytes = STANDARD.decode(text.expose().trim()).map_err(|_| BadSealKey::NotBase64)?;
         let bytes = Zeroizing::new(bytes);
@@ -76,29 +76,29 @@ impl SealKey {
         Ok(SealKey(key))
     }
 
-    /// A new key, from the system's randomness.
+    /// A new key from the operating system's random number generator.
     #[must_use]
     pub fn random() -> SealKey {
         SealKey(Zeroizing::new(random_bytes()))
     }
 
-    /// The key as text, for the file that keeps it.
+    /// The key as base64 text, for the file that stores it.
     pub(super) fn to_base64(&self) -> Secret {
         Secret::new(STANDARD.encode(self.0.as_slice()))
     }
 
-    /// A value that tells this key from others and gives nothing of it away, in a journal whose head is sealed.
+    /// The check value of this key in a journal with a sealed head. It identifies the key and reveals nothing of it.
     pub(super) fn check_value(&self, salt: &[u8]) -> [u8; KEY_LEN] {
         *self.derive(salt, &[SEALED_CHECK])
     }
 
-    /// The one that journals had before their head was sealed.
+    /// The check value that journals had before their head was sealed.
     #[cfg(test)]
     pub(super) fn open_check_value(&self, salt: &[u8]) -> [u8; KEY_LEN] {
         *self.derive(salt, &[OPEN_CHECK])
     }
 
-    /// Whether that check value was made with this key, in a journal of that kind.
+    /// Whether `check_value` was made with this key, in a journal of that kind.
     pub(super) fn matches(&self, kind: HeadIs, salt: &[u8], check_value: &[u8]) -> bool {
         let label = match kind {
             HeadIs::Sealed => SEALED_CHECK,
@@ -107,7 +107,7 @@ impl SealKey {
         constant_time::verify_slices_are_equal(self.derive(salt, &[label]).as_slice(), check_value).is_ok()
     }
 
-    /// The code over the end of a history: how many events it has, and the hash of the last one.
+    /// The code over the end of a history that has `events` events and whose last hash is `hash`.
     pub(super) fn head_code(&self, salt: &[u8], events: u64, hash: &[u8]) -> [u8; KEY_LEN] {
         let tag = hmac::sign(&self.head_key(salt), &head_message(events, hash));
         let mut code = [0; KEY_LEN];
@@ -115,7 +115,7 @@ impl SealKey {
         code
     }
 
-    /// Whether the code was made with this key for that end.
+    /// Whether `code` was made with this key for that end of a history.
     pub(super) fn is_head_code(&self, salt: &[u8], events: u64, hash: &[u8], code: &[u8]) -> bool {
         hmac::verify(&self.head_key(salt), &head_message(events, hash), code).is_ok()
     }
@@ -124,10 +124,10 @@ impl SealKey {
         hmac::Key::new(HMAC_SHA256, self.derive(salt, &[b"keyround history head 1"]).as_slice())
     }
 
-    /// Seals the secret of `key`, which was made in `rotation`.
+    /// Seals the secret of the access key `key`, which was created in `rotation`.
     pub(super) fn seal(&self, rotation: RotationId, key: &AccessKeyId, secret: &Secret) -> Vec<u8> {
         let (salt, nonce): ([u8; SALT_LEN], [u8; NONCE_LEN]) = (random_bytes(), random_bytes());
-        // Sized for the tag too: growing would leave a copy of the plaintext behind.
+        // Capacity for the tag too: a reallocation would leave a copy of the plaintext in memory.
         let mut body = Vec::with_capacity(secret.expose().len() + AES_256_GCM.tag_len());
         body.extend_from_slice(secret.expose().as_bytes());
         self.box_key(&salt, rotation)
@@ -140,7 +140,7 @@ impl SealKey {
         [&[BOX_FORMAT], salt.as_slice(), nonce.as_slice(), body.as_slice()].concat()
     }
 
-    /// Opens what [`SealKey::seal`] made for the same rotation and key.
+    /// Opens a box that [`SealKey::seal`] made for the same rotation and access key.
     pub(super) fn open(
         &self,
         rotation: RotationId,
@@ -197,7 +197,8 @@ fn head_message(events: u64, hash: &[u8]) -> Vec<u8> {
     [b"keyround history head 1 ".as_slice(), &events.to_be_bytes(), hash].concat()
 }
 
-/// A rotation id has a fixed length, so the two cannot run into each other.
+/// The additional data that binds a box to its rotation and access key. A rotation id has a fixed length, so the
+/// boundary between the two is unambiguous.
 fn binding(rotation: RotationId, key: &AccessKeyId) -> String {
     format!("keyround sealed secret 1 {rotation} {key}")
 }

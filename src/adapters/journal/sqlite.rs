@@ -1,8 +1,8 @@
-//! The journal in a SQLite file: one machine, one process that drives, any number that look.
+//! The journal in a SQLite file: one machine, one process that drives rotations, any number of readers.
 //!
-//! **Invariant:** an append reads where the rotation stands and adds to it inside one
-//! `BEGIN IMMEDIATE` transaction. Without IMMEDIATE, two writers who both read first would have one
-//! of them fail in a way that no waiting cures.
+//! **Invariant:** an append reads the last event number of its rotation and inserts the next one inside one `BEGIN
+//! IMMEDIATE` transaction. Without IMMEDIATE, of two writers that both read first, one would fail with an error that
+//! waiting and retrying the statement cannot resolve.
 
 use std::path::{Path, PathBuf};
 
@@ -25,36 +25,37 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 
-/// A journal in a file.
+/// A journal in a SQLite file.
 #[derive(Debug)]
 pub struct SqliteJournal {
     path: PathBuf,
     writer: String,
     mode: Mode,
     seal_key: Option<SealKey>,
-    /// The seal key was found by a reader, who checks with it and opens no secret.
+    /// Whether a reader found the seal key by itself. It then verifies the history with the key, but opens no secret.
     only_checks: bool,
-    /// One: SQLite has one writer, and a queue in front of it is better than its own waiting. `None` once it is closed.
+    /// One connection behind a mutex: SQLite allows one writer, and a queue here is better than SQLite's own waiting.
+    /// `None` after the journal is closed.
     file: Mutex<Option<OpenFile>>,
 }
 
-/// Where the seal key is.
+/// Where the seal key comes from.
 enum KeyFrom {
     Given(SealKey),
     /// In the file `seal.key` beside the journal.
     Beside,
-    /// Out of reach.
+    /// Not readable by this user.
     Nowhere,
 }
 
 impl SqliteJournal {
-    /// Opens the journal at `path`; to drive or operate, it is made if there is none. Without a seal
-    /// key, the file `seal.key` beside the journal is used; a reader then opens no secrets.
+    /// Opens the journal at `path`; in the modes Drive and Operate it is created if it is missing. If `seal_key` is
+    /// `None`, the file `seal.key` beside the journal is used; a reader then cannot open secrets.
     ///
     /// # Errors
     ///
-    /// The journal is unusable, unavailable, or in use by another process; a reader needs one that
-    /// exists.
+    /// The journal is unusable, unavailable, or in use by another process. In [`Mode::Read`], a missing journal is an
+    /// error.
     pub async fn open(
         path: &Path,
         seal_key: Option<SealKey>,
@@ -63,7 +64,8 @@ impl SqliteJournal {
         SqliteJournal::open_with(path, seal_key.map_or(KeyFrom::Beside, KeyFrom::Given), mode).await
     }
 
-    /// Opens a journal that exists, for an operator who cannot read its seal key: what operators say seals nothing.
+    /// Opens an existing journal for an operator command whose user cannot read the seal key. Such a command seals no
+    /// secret.
     ///
     /// # Errors
     ///
@@ -86,12 +88,12 @@ impl SqliteJournal {
             Mode::Drive => Some(InstanceLock::take(path, &writer)?),
             Mode::Operate | Mode::Read => None,
         };
-        // Looked at again: until it was locked, another process may have made it.
+        // Inspected again: another process may have created the journal before this one took the lock.
         let found = files::inspect(path)?;
         let seal_key = match (key, mode, found) {
             (KeyFrom::Given(key), _, _) => Some(key),
             (KeyFrom::Nowhere, _, _) => None,
-            // To look needs no key; with it, more can be checked.
+            // Reading needs no key, but with the key the seal over the history can be verified too.
             (KeyFrom::Beside, Mode::Read, _) => return SqliteJournal::open_to_read(path, writer).await,
             (KeyFrom::Beside, Mode::Drive | Mode::Operate, Found::Journal) => Some(files::seal_key_of(path)?),
             (KeyFrom::Beside, Mode::Drive | Mode::Operate, Found::Nothing) => {
@@ -104,7 +106,7 @@ impl SqliteJournal {
         SqliteJournal::connect(path, writer, mode, seal_key, lock).await
     }
 
-    /// With the seal key beside the journal, if that can be read and is the journal's own; else without.
+    /// Opens a reader with the seal key beside the journal if the file is readable and fits; otherwise without a key.
     async fn open_to_read(path: &Path, writer: String) -> Result<SqliteJournal, JournalError> {
         let Some(seal_key) = files::readable_seal_key(path) else {
             return SqliteJournal::connect(path, writer, Mode::Read, None, None).await;
@@ -140,7 +142,7 @@ impl SqliteJournal {
         Ok(SqliteJournal { path, writer, mode, seal_key, only_checks: false, file })
     }
 
-    /// The same journal, with its events said to be written by `writer` instead of `host:pid`.
+    /// The same journal, with `writer` recorded as the writer of its events instead of `host:pid`.
     #[must_use]
     pub fn with_writer(self, writer: impl Into<String>) -> SqliteJournal {
         SqliteJournal { writer: writer.into(), ..self }
@@ -163,7 +165,7 @@ impl SqliteJournal {
         Ok(MappedMutexGuard::map(self.file().await?, |file| &mut file.connection))
     }
 
-    /// The key to seal or to open a secret with.
+    /// The key that seals and opens secrets. Fails if this journal was opened without it, or only to verify with it.
     fn seal_key(&self) -> Result<&SealKey, JournalError> {
         if self.only_checks {
             let why = "the journal was opened to read: no secret can be sealed or opened";
@@ -176,7 +178,7 @@ impl SqliteJournal {
         })
     }
 
-    /// What is to be stored for the entry's secret. Sealed before the transaction begins.
+    /// The sealed secret to store with this entry, if it has one. Sealing happens before the transaction begins.
     fn sealed(&self, entry: &Entry<'_>) -> Result<Option<Vec<u8>>, JournalError> {
         match (&entry.secret, entry.event) {
             (SecretChange::Seal(secret), Event::Created { key, .. }) => {
@@ -186,7 +188,7 @@ impl SqliteJournal {
         }
     }
 
-    /// Appends in one transaction. Gives whether a sealed secret was erased.
+    /// Appends in one transaction. Returns whether a sealed secret was erased.
     async fn append_in(
         &self,
         file: &mut OpenFile,
@@ -218,8 +220,8 @@ impl SqliteJournal {
         Ok(erased)
     }
 
-    /// The events of a rotation, in one transaction with the check that they are to be believed: a rotation is driven by
-    /// what is read here.
+    /// Reads the events of a rotation. When rotations are driven, the same transaction checks that the journal can be
+    /// believed, because the rotation is driven by these events.
     async fn read_in(
         &self,
         file: &mut OpenFile,
@@ -390,7 +392,8 @@ impl Journal for SqliteJournal {
             file.owe_wipe();
             file.wipe_if_owed(Patience::Some).await;
         }
-        // With the last connection SQLite takes the log away. The lock is given up after that.
+        // Closing the last connection makes SQLite remove the write-ahead log. The instance lock is released after
+        // that.
         let closed = file.close().await;
         closed.map_err(|error| Failure::from(error).in_words(&self.path, Operation::Closing))
     }

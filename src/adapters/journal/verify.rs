@@ -1,4 +1,4 @@
-//! Verifying a stored history, page by page, as of one moment.
+//! Verifies a stored history, page by page, as of one moment.
 
 use sqlx::{Connection as _, SqliteConnection, query_as};
 
@@ -10,17 +10,17 @@ use crate::core::ids::AccountName;
 use crate::core::rotation::Event;
 use crate::core::time::Timestamp;
 
-/// How many rows of the history are held in memory at once.
+/// The number of history rows in memory at once.
 const PAGE_ROWS: i64 = 256;
 
 type ChainRow = (i64, String, i64, i64, String, bool, String, Vec<u8>);
 type DerivedRow = (String, String, Option<String>, String, i64, bool, String);
 
-/// The count and the hash of the whole, or a sentence on the first thing that does not fit.
+/// The number of events and the last hash of the whole history, or a message about the first thing that does not fit.
 pub(super) type Verdict = Result<(u64, Hash), String>;
 
-/// Goes through all of it in one transaction, so that every page and the end are of one moment. With the seal key, the
-/// seal over the head is checked too.
+/// Verifies the whole history in one transaction, so that every page and the stored end are of the same moment. With
+/// the seal key, the seal over the head is verified too.
 pub(super) async fn verify(
     connection: &mut SqliteConnection,
     seal_key: Option<&SealKey>,
@@ -61,11 +61,11 @@ pub(super) async fn verify(
     Ok(derived.map(|()| (verifier.events(), *verifier.hash())))
 }
 
-/// Compares the events with the seal over the head, as they go by.
+/// Verifies the seal over the head while the events go by.
 struct Sealed<'a> {
     seal_key: &'a SealKey,
     head: HeadSeal,
-    /// Whether the event at the place of the seal was the one that was sealed.
+    /// Whether the hash at the sealed position is the sealed one.
     fits: bool,
 }
 
@@ -80,7 +80,8 @@ impl<'a> Sealed<'a> {
         if position == self.head.events {
             self.fits = self.head.covers(self.seal_key, verifier.hash());
         }
-        // A chain from before the seal over it that does not fit is told as that, and not by what follows.
+        // If the seal itself does not fit, `end` reports that. Events after it are checked only when it fits, or the
+        // message would name the wrong cause.
         if position > self.head.events && self.fits && !may_be_unsealed(body) {
             return Err(format!(
                 "event {position} of the history was appended without the seal key, and is none that an operator can \
@@ -102,8 +103,8 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// Whether operators who cannot read the seal key may append it: what they say holds, resumes, acknowledges or ends a
-/// rotation, and begins none.
+/// Whether an operator command may append this event without the seal key. These events hold, resume, acknowledge or
+/// end a rotation, ask for a reactivation or declare an incident; none of them begins a rotation.
 fn may_be_unsealed(body: &str) -> bool {
     matches!(
         decode(body),
@@ -123,7 +124,8 @@ fn follow(verifier: &mut Verifier, row: &ChainRow) -> Result<(), String> {
     verifier.follow(&link, hash, Timestamp::from_unix(*at))
 }
 
-/// A history whose end was cut off fits in itself; the journal's own row knows how long it was.
+/// Compares the end of the history with the `journal` row. A history whose end was cut off is consistent in itself, but
+/// that row stores how long it was.
 async fn verify_end(
     connection: &mut SqliteConnection,
     verifier: &Verifier,
@@ -145,8 +147,8 @@ async fn verify_end(
     Ok(Ok(()))
 }
 
-/// What is derived from the events must say what they say: a rotation that is wrongly marked as
-/// ended would never be driven again.
+/// Compares the `rotation` table with the events that it is derived from. A rotation that is wrongly marked as ended
+/// would never be driven again.
 async fn verify_rotations(
     connection: &mut SqliteConnection,
     verifier: &Verifier,
