@@ -65,8 +65,8 @@ pub enum Unreadable {
 ///
 /// # Errors
 ///
-/// The text is from a newer version, or damaged. A text that has the fields of every version, and that this version cannot
-/// read all the same, counts as newer: damage is found by the hash chain that [`super::SqliteJournal`] verifies.
+/// The text is from a newer version, or damaged. A text that has the fields of every version, and that this version
+/// cannot read all the same, counts as newer: damage is found by the hash chain that [`super::SqliteJournal`] verifies.
 pub fn decode(body: &str) -> Result<Event, Unreadable> {
     let envelope: Envelope = serde_json::from_str(body).map_err(|_| Unreadable::Damaged)?;
     let newer = || Unreadable::Newer { kind: envelope.event.chars().take(40).collect() };
