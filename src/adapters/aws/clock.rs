@@ -1,12 +1,13 @@
-//! AWS's clock, as its answers tell it.
+//! AWS's time, taken from its responses.
 //!
-//! The AWS SDK learns from the `Date` of each answer by how much our clock is off, and signs everything after with AWS's
-//! time. Then a machine whose clock is days ahead goes on deleting keys that have not cooled, and AWS does not refuse.
-//! So the correction is switched off in the SDK's configuration. The clients that the SDK makes for itself (to assume the
-//! role of a profile, for example) ignore that setting, so the `Date` header is also removed from every answer.
+//! The AWS SDK learns from the `Date` of each response how far the local clock is off, and signs all later requests
+//! with AWS's time. A machine whose clock is days ahead would then go on deleting keys that have not cooled, and AWS
+//! would not refuse. So the correction is switched off in the SDK's configuration. The clients that the SDK makes for
+//! itself (to assume the role of a profile, for example) ignore that setting, so the `Date` header is also removed from
+//! every response.
 //!
-//! **Invariant:** a date counts only from an answer that carries AWS's request id, and not from a cache: a proxy dates
-//! its own pages by its own clock.
+//! **Invariant:** a date counts only if its response carries AWS's request id and does not come from a cache: a proxy
+//! puts its own clock's date on its own pages.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,10 +25,11 @@ use aws_types::request_id::RequestId;
 
 use crate::core::time::{Steady, SystemClock, Timestamp};
 
-/// By how many seconds our clock was ahead of AWS's when this answer came. Not a header of AWS's: it is put in here.
+/// The name of a header that keyround adds to a response: by how many seconds the local clock was ahead of AWS's when
+/// the response arrived.
 const AHEAD_SECS: &str = "x-keyround-clock-ahead";
 
-/// What AWS's newest answer says of the time.
+/// AWS's time, by its newest response.
 #[derive(Clone, Default)]
 pub(crate) struct AwsClock(Arc<Mutex<Option<Reading>>>);
 
@@ -38,7 +40,7 @@ struct Reading {
 }
 
 impl AwsClock {
-    /// What time it is at AWS; `None`: AWS has not answered yet.
+    /// AWS's current time; `None` if AWS has not answered yet.
     pub(crate) fn now(&self) -> Option<Timestamp> {
         let reading = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         reading.map(|reading| reading.date + reading.at.elapsed())
@@ -49,7 +51,7 @@ impl AwsClock {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
     }
 
-    /// The client, with the date of each answer noted here and kept from the SDK.
+    /// The client, with the date of each response recorded on this clock and hidden from the SDK.
     pub(crate) fn watching(&self, client: SharedHttpClient) -> SharedHttpClient {
         SharedHttpClient::new(WatchedClient { client, clock: self.clone() })
     }
@@ -61,8 +63,8 @@ impl fmt::Debug for AwsClock {
     }
 }
 
-/// By how many seconds our clock was ahead when this answer came; negative: behind. `None`: the answer has no date that
-/// counts.
+/// By how many seconds the local clock was ahead of AWS's when this response arrived; negative if it was behind. `None`
+/// if the response has no date that counts.
 pub(crate) fn ahead_secs(answer: &HttpResponse) -> Option<i64> {
     answer.headers().get(AHEAD_SECS)?.parse().ok()
 }
@@ -128,7 +130,7 @@ impl HttpConnector for WatchedConnector {
     }
 }
 
-/// The `Date` of an answer, such as `Mon, 23 Nov 2026 03:00:00 GMT`.
+/// Parses the `Date` header of a response, such as `Mon, 23 Nov 2026 03:00:00 GMT`.
 fn http_date(text: &str) -> Option<Timestamp> {
     let date = chrono::DateTime::parse_from_rfc2822(text.trim()).ok()?;
     Some(Timestamp::from_unix(date.timestamp()))
@@ -158,7 +160,7 @@ mod tests {
         }
     }
 
-    /// The answer with these headers as the SDK receives it, and the time that the clock noted.
+    /// The response with these headers as the SDK receives it, and the time that the clock recorded.
     async fn seen(headers: &[(&'static str, &'static str)]) -> (HttpResponse, Option<Timestamp>) {
         let clock = AwsClock::default();
         let connector = SharedHttpConnector::new(Answering(headers.to_vec()));

@@ -1,4 +1,4 @@
-//! The credentials that the rotator signs with, and why there are none.
+//! The credentials that the rotator signs with, and messages that say why there are none.
 
 use std::error::Error;
 use std::iter::successors;
@@ -11,33 +11,33 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-/// What the AWS tools take the name of a profile from.
+/// The environment variable from which the AWS tools take the name of a profile.
 const PROFILE_VARIABLE: &str = "AWS_PROFILE";
 
-/// Where the SDK begins to repeat what a `credential_process` wrote to standard error, which may hold a secret.
+/// The text after which the SDK repeats what a `credential_process` wrote to standard error, which may hold a secret.
 const STANDARD_ERROR: &str = "Stderr:";
 
-/// All that the SDK says of a profile without any credentials; of others it says the cause behind this.
+/// What the SDK says of a profile without credentials. For other profiles, the last error in the chain names the cause.
 const NOT_ENABLED: &str = "provider was not enabled";
 
-/// Of what a cause says, this many letters are shown.
+/// The number of characters of a cause that a message shows.
 const CAUSE_LETTERS_MAX: usize = 300;
 
 /// Why there are no credentials, in words.
 ///
-/// It travels inside the SDK's credentials error, which hides its own source from sentences.
+/// It travels as the source of the SDK's credentials error, whose own message does not include its source.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NoCredentials(pub(crate) String);
 
 impl NoCredentials {
-    /// The same, as a provider of credentials reports it.
+    /// Wraps the reason in the error that a credentials provider returns.
     pub(crate) fn into_error(self) -> CredentialsError {
         CredentialsError::provider_error(self)
     }
 }
 
-/// The credentials of this profile, whatever the environment holds: what the configuration says wins.
+/// The credentials of the configured profile. They take precedence over the environment.
 pub(super) fn of_profile(name: &str, sdk: &SdkConfig, http: SharedHttpClient) -> SharedCredentialsProvider {
     let told = format!("the profile {name:?} of [aws] profile");
     SharedCredentialsProvider::new(Told {
@@ -47,7 +47,7 @@ pub(super) fn of_profile(name: &str, sdk: &SdkConfig, http: SharedHttpClient) ->
     })
 }
 
-/// The credentials that the standard chain of environment, files and machine gives.
+/// The credentials of the standard chain: environment, files, machine.
 pub(super) fn of_chain(
     chain: SharedCredentialsProvider,
     sdk: &SdkConfig,
@@ -59,7 +59,7 @@ pub(super) fn of_chain(
     SharedCredentialsProvider::new(Told { provider: chain, name: None, named })
 }
 
-/// No credentials, because the way to AWS is one that they must not be sent on.
+/// A provider that returns no credentials, because they must not be sent to the AWS endpoint in use.
 pub(super) fn withheld(why: String) -> SharedCredentialsProvider {
     SharedCredentialsProvider::new(Withheld(why))
 }
@@ -73,13 +73,14 @@ fn profile(name: Option<&str>, sdk: &SdkConfig, http: SharedHttpClient) -> Share
     SharedCredentialsProvider::new(builder.build())
 }
 
-/// A provider of credentials that explains its errors: each names the source and the cause.
+/// A credentials provider that explains its errors: each message names the source and the cause.
 #[derive(Debug)]
 struct Told {
     provider: SharedCredentialsProvider,
-    /// What it is, in words; `None`: the standard chain.
+    /// The source of the credentials in words; `None` for the standard chain.
     name: Option<String>,
-    /// The profile that the environment names. Where the chain has nothing, it is asked by itself for the reason.
+    /// The profile that the environment names, if any. If the chain gives no credentials, this profile is asked
+    /// directly, for the reason.
     named: Option<(SharedCredentialsProvider, String)>,
 }
 
@@ -130,7 +131,7 @@ impl ProvideCredentials for Withheld {
     }
 }
 
-/// The cause of an error of the SDK, in words that help.
+/// The cause of an SDK error, in words that help an operator.
 fn reason(error: &CredentialsError) -> String {
     let first: &(dyn Error + 'static) = error;
     let causes: Vec<String> =
@@ -151,7 +152,7 @@ fn reason(error: &CredentialsError) -> String {
     plain(&cause)
 }
 
-/// One line of printable letters.
+/// The text as one line without control characters, cut to [`CAUSE_LETTERS_MAX`].
 fn plain(text: &str) -> String {
     let text: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     text.trim().trim_end_matches('.').chars().take(CAUSE_LETTERS_MAX).collect()

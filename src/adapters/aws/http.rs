@@ -1,4 +1,4 @@
-//! The HTTPS client for AWS: through the proxy and with the certificate authorities that the AWS tools would use.
+//! The HTTPS client for AWS. It uses the same proxy and certificate authorities as the AWS tools.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// A connection that was idle for longer is not used again: one that the other side has just closed
-/// turns a CreateAccessKey into a doubt that takes minutes to clear up.
+/// An idle connection is not reused after this time. If the other side has just closed it, a CreateAccessKey has no
+/// known result, and settling that takes minutes.
 const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(15);
 
-/// A file of certificate authorities beside those of the machine, as the AWS tools read it.
+/// A file of certificate authorities that are trusted in addition to the machine's, as by the AWS tools.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// The client, with the standard proxy variables in force, which the vendors' requests honour too.
+/// The HTTPS client. It honours the standard proxy variables, as the requests to vendors do.
 pub(super) fn client(trusted: TlsContext) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector =

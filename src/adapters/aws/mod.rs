@@ -1,16 +1,15 @@
-//! The way to AWS: one configuration and one HTTPS client, shared by every adapter that calls AWS.
+//! The AWS session: one configuration and one HTTPS client, shared by every adapter that calls AWS.
 //!
-//! Nothing is read and nobody is called when a session is made: the standard chain (environment,
-//! profile, role) is walked when the first call needs it. So a command that asks AWS nothing costs
-//! nothing, and needs no credentials.
+//! Making a session reads nothing and calls nothing. The standard credentials chain (environment, profile, role) is
+//! walked when the first call needs it, so a command that does not call AWS costs nothing and needs no credentials.
 //!
 //! **Invariant:** every call has a deadline.
 //!
-//! **Invariant:** every call is signed with this machine's own time. The SDK would correct it by AWS's (see [`clock`]),
-//! and then a wrong clock were not refused.
+//! **Invariant:** every call is signed with this machine's own time. The SDK would correct it to AWS's time (see
+//! [`clock`]), and then AWS would not refuse requests from a machine whose clock is wrong.
 //!
-//! **Invariant:** the endpoint of the configuration goes to every client by itself. In the shared
-//! configuration it would lose to `AWS_ENDPOINT_URL`.
+//! **Invariant:** every client gets the configured endpoint directly. In the shared SDK configuration,
+//! `AWS_ENDPOINT_URL` would take precedence over it.
 
 pub(crate) mod clock;
 mod credentials;
@@ -38,15 +37,15 @@ use crate::core::ids::AccountId;
 
 pub(crate) use role::role;
 
-/// The client name that CloudTrail shows, so that our own calls can be told from the vendors'.
+/// The client name that CloudTrail shows. It tells keyround's own calls from the vendors' calls.
 const APP_NAME: &str = concat!("keyround-", env!("CARGO_PKG_VERSION"));
-/// How it begins in each version, as it stands in a user agent.
+/// How keyround's name begins in a user agent, in every version of keyround.
 const APP_IN_AGENT: &str = "app/keyround-";
 
-/// IAM is one service for the whole partition; STS has to be somewhere.
+/// The region if none is configured. IAM is one service for the whole partition, but STS needs a region.
 const REGION_OF_LAST_RESORT: &str = "us-east-1";
 
-/// Where the environment names an endpoint of one service.
+/// The environment variables that name the endpoint of one service.
 const ENDPOINT_VARIABLES: [&str; 6] = [
     "AWS_ENDPOINT_URL_IAM",
     "AWS_ENDPOINT_URL_STS",
@@ -56,29 +55,29 @@ const ENDPOINT_VARIABLES: [&str; 6] = [
     "AWS_ENDPOINT_URL_SNS",
 ];
 
-/// Reads are asked at most this often within their deadline. What changes something is sent once.
+/// How often a read is attempted at most, within its deadline. A call that changes something is sent once.
 const READ_ATTEMPTS_MAX: u32 = 3;
 
-/// How long AWS is waited for.
+/// How long keyround waits for AWS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Deadlines {
     /// For a connection.
     pub connect: Duration,
-    /// For one answer.
+    /// For one attempt: a request and its response.
     pub attempt: Duration,
     /// For the whole call: credentials, attempts, and the waits between them.
     pub call: Duration,
 }
 
 impl Default for Deadlines {
-    /// IAM answers within a second when it is well, and the driver allows a call a minute.
+    /// IAM normally answers within a second, and [`crate::ports::Iam`] promises that a call ends well within a minute.
     fn default() -> Deadlines {
         let connect = Duration::from_secs(3);
         Deadlines { connect, attempt: Duration::from_secs(6), call: Duration::from_secs(20) }
     }
 }
 
-/// The ambient identity and the way to AWS. Cheap to make, loaded on first use.
+/// The ambient identity and the connection to AWS. Cheap to make; everything is loaded on first use.
 #[derive(Debug)]
 pub struct AwsSession {
     settings: AwsSettings,
@@ -87,7 +86,7 @@ pub struct AwsSession {
     loaded: OnceCell<Loaded>,
 }
 
-/// What is made when the first call needs it.
+/// The parts of a session that are made when the first call needs them.
 #[derive(Debug)]
 struct Loaded {
     sdk: SdkConfig,
@@ -95,7 +94,7 @@ struct Loaded {
 }
 
 impl AwsSession {
-    /// A session with these settings and the standard chain of credentials. Nothing is read yet.
+    /// A session with these settings and the standard credentials chain. Nothing is read yet.
     #[must_use]
     pub fn new(settings: &AwsSettings) -> AwsSession {
         AwsSession {
@@ -106,19 +105,19 @@ impl AwsSession {
         }
     }
 
-    /// The same, waiting as long as it is told.
+    /// The same session with these deadlines.
     #[must_use]
     pub fn with_deadlines(self, deadlines: Deadlines) -> AwsSession {
         AwsSession { deadlines, ..self }
     }
 
-    /// The same, with these credentials in place of the standard chain.
+    /// The same session with these credentials in place of the standard chain.
     #[must_use]
     pub fn with_credentials(self, credentials: impl ProvideCredentials + 'static) -> AwsSession {
         AwsSession { credentials: Some(SharedCredentialsProvider::new(credentials)), ..self }
     }
 
-    /// The shared configuration: region, credentials chain, HTTPS client, deadlines.
+    /// The shared SDK configuration: region, credentials, HTTPS client, deadlines.
     pub async fn sdk(&self) -> &SdkConfig {
         &self.loaded().await.sdk
     }
@@ -127,32 +126,32 @@ impl AwsSession {
         self.loaded.get_or_init(|| Box::pin(self.load())).await
     }
 
-    /// The same configuration, with the dates of AWS's answers noted on this clock.
+    /// The same configuration, with the `Date` of AWS's responses recorded on this clock.
     pub(crate) async fn sdk_watched_by(&self, clock: &AwsClock) -> SdkConfig {
         let Loaded { sdk, http } = self.loaded().await;
         sdk.clone().into_builder().http_client(clock.watching(http.clone())).build()
     }
 
-    /// The endpoint of the configuration. Whoever builds a client sets it there.
+    /// The configured endpoint. The code that builds a client must set it on that client.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
         self.settings.endpoint_url.as_deref()
     }
 
-    /// The account that the ambient credentials must belong to, if the configuration says.
+    /// The account that the ambient credentials must belong to, if the configuration names one.
     #[must_use]
     pub fn account_id(&self) -> Option<&AccountId> {
         self.settings.account_id.as_ref()
     }
 
-    /// Whether CloudTrail is asked who uses keys, where an account does not say otherwise.
+    /// Whether CloudTrail is asked who uses keys, for accounts that do not configure this themselves.
     #[must_use]
     pub fn asks_cloudtrail(&self) -> bool {
         self.settings.cloudtrail
     }
 
-    /// Deadlines for a call inside another call, such as AssumeRole before CreateAccessKey: it must end first,
-    /// or the outer call cannot tell that it was never sent.
+    /// Timeouts for a call inside another call, such as AssumeRole before CreateAccessKey. The inner call must end
+    /// first, or the outer call cannot tell that it was never sent.
     #[must_use]
     pub fn inner_timeouts(&self) -> TimeoutConfig {
         TimeoutConfig::builder()
@@ -174,9 +173,9 @@ impl AwsSession {
             .app_name(AppName::new(APP_NAME).expect("a crate's name and version are an app name"))
             .retry_config(RetryConfig::standard().with_max_attempts(READ_ATTEMPTS_MAX))
             .timeout_config(self.timeouts())
-            // Credentials are looked for within the deadline of the call that needs them.
+            // Loading credentials counts against the deadline of the call that needs them.
             .identity_cache(IdentityCache::lazy().load_timeout(self.deadlines.call).build())
-            // Answers are a few kilobytes: a stalled one meets the deadline of its attempt.
+            // Responses are a few kilobytes, so the deadline of the attempt is enough against a stalled one.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(profile) = &self.settings.profile {
             loader = loader.profile_name(profile);
@@ -195,7 +194,8 @@ impl AwsSession {
         Loaded { sdk: sdk.build(), http }
     }
 
-    /// The credentials of the configuration's profile, or of the standard chain; none where the way out is refused.
+    /// The credentials given to the session, of the configured profile, or of the standard chain, in this order. If the
+    /// certificate authorities or the endpoint are refused, a provider that only returns the reason.
     fn told_credentials(
         &self,
         sdk: &SdkConfig,
@@ -212,8 +212,8 @@ impl AwsSession {
         }
     }
 
-    /// Why the endpoint that the environment or a profile names is not sent to. That of the configuration was judged
-    /// when the configuration was read, and goes before it.
+    /// Why no request may be sent to the endpoint that the environment or a profile names; `None` if it may. A
+    /// configured endpoint takes precedence, and it was checked when the configuration was read.
     fn refused_endpoint(&self, sdk: &SdkConfig) -> Option<String> {
         let of_services = ENDPOINT_VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
         let named = of_services.chain(sdk.endpoint_url().map(str::to_owned));
@@ -239,12 +239,13 @@ impl AwsSession {
     }
 }
 
-/// Whether a call was ours, by the agent that CloudTrail shows.
+/// Whether keyround made a call, by the user agent that CloudTrail shows.
 pub(crate) fn is_ours(agent: &str) -> bool {
     agent.split([' ', '[', ']']).any(|word| word.starts_with(APP_IN_AGENT))
 }
 
-/// AWS's codes and request ids are words. What is not one came from somebody else, and is not repeated.
+/// Whether a word consists of the characters that AWS's error codes and request ids have. Any other text may come from
+/// another sender, and is not repeated in messages.
 pub(crate) fn is_plain(word: &str) -> bool {
     word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }

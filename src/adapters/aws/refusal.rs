@@ -1,11 +1,11 @@
-//! What AWS's answer means: the only place that turns the SDK's errors into ours.
+//! What a response from AWS means. This is the only module that turns SDK errors into a [`Fault`].
 //!
-//! The SDK's `ServiceError` is no proof of a refusal: an answer of 200 with a body that cannot be
-//! read, a proxy's page and every 5xx arrive as one too. So a refusal is certain only with an error
-//! code *and* a status below 500, or when the request provably never left. All else is Unknown.
+//! The SDK's `ServiceError` does not prove a refusal: a response of 200 with an unreadable body, a proxy's page and
+//! every 5xx arrive as one too. So a refusal is certain only with an error code *and* a status below 500, or if the
+//! request provably never left. Everything else is Unknown.
 //!
-//! **Invariant:** no sentence repeats AWS's own message. `SignatureDoesNotMatch` quotes the request
-//! back, session token included.
+//! **Invariant:** no message repeats AWS's own message. `SignatureDoesNotMatch` quotes the request, session token
+//! included.
 
 use std::error::Error;
 use std::fmt;
@@ -22,12 +22,12 @@ use crate::adapters::aws::is_plain;
 use crate::core::rotation::{CLOCK_OFF_MAX, Doubt, Refusal, RefusalCode, off_in_words};
 use crate::ports::Fault;
 
-/// A call, as sentences and logs name it.
+/// A call, as messages and logs name it.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) service: &'static str,
     pub(crate) operation: &'static str,
-    /// Whom it is about, such as `user vendor-acme`; empty when that goes without saying.
+    /// The object of the call, such as `user vendor-acme`; empty if the operation needs none.
     pub(crate) on: String,
     pub(crate) signer: Signer,
 }
@@ -37,12 +37,12 @@ pub(crate) struct Call {
 pub(crate) enum Signer {
     /// The rotator's own.
     Rotator,
-    /// The new key's, to see whether it works.
+    /// The new key's, to check whether it works.
     NewKey,
 }
 
 impl Call {
-    /// A call with the rotator's own credentials.
+    /// A call that is signed with the rotator's own credentials.
     pub(crate) fn by_rotator(service: &'static str, operation: &'static str, on: String) -> Call {
         Call { service, operation, on, signer: Signer::Rotator }
     }
@@ -56,7 +56,8 @@ impl fmt::Display for Call {
 }
 
 impl Call {
-    /// These words, if it changes something: of what only reads it does not matter whether it was done.
+    /// Returns `words` if the call changes something, and nothing if it only reads: whether a read was done does not
+    /// matter.
     fn in_doubt(&self, words: &'static str) -> &'static str {
         let reads = ["Get", "List", "Describe", "Simulate", "Assume"]
             .iter()
@@ -65,7 +66,7 @@ impl Call {
     }
 }
 
-/// What an error of the SDK means for this call.
+/// What an SDK error means for this call.
 pub(crate) fn fault<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -117,7 +118,7 @@ fn unbelievable(call: &Call, status: u16, code: Option<&str>, retry_after: Optio
     Fault::Unknown(Doubt { sentence, retry_after, pairs: Vec::new(), said: None })
 }
 
-/// AWS's words for its answer.
+/// AWS's error code and request id, as messages show them.
 fn said(code: &str, request_id: Option<&str>) -> String {
     match request_id {
         Some(id) if is_plain(id) => format!("{}, request {id}", plain_or(code, "an odd code")),
@@ -125,7 +126,8 @@ fn said(code: &str, request_id: Option<&str>) -> String {
     }
 }
 
-/// AWS refuses a request that is dated more than five minutes off, and mostly in the words of a bad signature.
+/// The message for a refusal that a wrong clock caused; `None` if it had another cause. AWS refuses a request that is
+/// dated more than five minutes off, and mostly with the error code of a bad signature.
 fn clock_problem(call: &Call, code: &str, ahead_secs: Option<i64>) -> Option<String> {
     let off = ahead_secs.filter(|secs| secs.unsigned_abs() > CLOCK_OFF_MAX.as_secs());
     let how_far = match off {
@@ -138,7 +140,7 @@ fn clock_problem(call: &Call, code: &str, ahead_secs: Option<i64>) -> Option<Str
     Some(format!("{call} was refused because {how_far}; set the clock, and check the machine's time service"))
 }
 
-/// AWS's words for a date that is too far off.
+/// Whether this is an error code for a date that is too far off.
 fn is_about_time(code: &str) -> bool {
     matches!(code, "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture")
 }
@@ -152,7 +154,7 @@ fn kind(call: &Call, code: &str, message: &str) -> RefusalCode {
     }
     match code {
         _ if is_denial(code) || is_bad_credential(code) => RefusalCode::AccessDenied,
-        // One code for both; only the text tells them apart.
+        // AWS uses one code for both; only the message tells them apart.
         "NoSuchEntity" if message.starts_with("The Access Key with id") => RefusalCode::NoSuchKey,
         "NoSuchEntity" if message.starts_with("The user with name") => RefusalCode::NoSuchUser,
         "LimitExceeded" => RefusalCode::LimitExceeded,
@@ -191,12 +193,12 @@ fn is_denial(code: &str) -> bool {
     matches!(code, "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized")
 }
 
-/// Secrets Manager's and the Parameter Store's words for "there is none".
+/// Whether Secrets Manager or the Parameter Store says with this code that the secret or its value does not exist.
 fn is_absent(code: &str) -> bool {
     matches!(code, "ResourceNotFoundException" | "ParameterNotFound")
 }
 
-/// AWS's words for "I do not know you", in the query protocol and in the JSON protocol.
+/// Whether AWS says with this code that it does not accept the credentials, in the query or in the JSON protocol.
 fn is_bad_credential(code: &str) -> bool {
     matches!(
         code,
@@ -243,7 +245,7 @@ where
     Fault::refused(RefusalCode::NotSent, format!("{call} was not sent: {why}"))
 }
 
-/// Whether the request certainly stayed here: there was no connection, or nothing to sign it with.
+/// Whether the request certainly did not leave: there was no connection, or there were no credentials to sign it with.
 fn never_left<E>(error: &SdkError<E, HttpResponse>) -> bool
 where
     E: Error + 'static,
@@ -253,12 +255,12 @@ where
             .is_some_and(hyper_util::client::legacy::Error::is_connect)
 }
 
-/// The first cause of that type.
+/// The first error of that type in the chain of sources.
 fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref::<T>())
 }
 
-/// What kind of silence it was. The SDK's own words stay out of sentences: they quote what was received.
+/// Why there is no usable response. The SDK's own message is not shown, because it quotes what was received.
 fn shape<E>(error: &SdkError<E, HttpResponse>) -> &'static str {
     match error {
         SdkError::TimeoutError(_) => "it took too long",
@@ -269,7 +271,7 @@ fn shape<E>(error: &SdkError<E, HttpResponse>) -> &'static str {
     }
 }
 
-/// `Retry-After` in whole seconds. AWS's own header counts milliseconds.
+/// How long AWS asks to wait. `Retry-After` is in whole seconds; AWS's own header is in milliseconds.
 fn retry_after(answer: &HttpResponse) -> Option<Duration> {
     let number = |name| answer.headers().get(name).and_then(|text| text.trim().parse().ok());
     number("x-amz-retry-after").map(Duration::from_millis).or(number("retry-after").map(Duration::from_secs))

@@ -1,4 +1,4 @@
-//! A role in another account, assumed when credentials are needed and none are at hand.
+//! The credentials of a role in an account, assumed when a call needs credentials and no valid ones are cached.
 
 use std::time::SystemTime;
 
@@ -13,10 +13,11 @@ use crate::adapters::aws::credentials::NoCredentials;
 use crate::adapters::aws::refusal::{self, Call};
 use crate::config::settings::AccountSettings;
 
-/// What CloudTrail shows behind the role's name.
+/// The session name that CloudTrail shows after the role's name.
 const SESSION_NAME: &str = "keyround";
 
-/// The credentials of the role that these settings name; `None`: the ambient ones belong to the account.
+/// A provider of the credentials of the role in these settings; `None` if the settings name no role, so that the
+/// ambient credentials are used.
 pub(crate) fn role(
     session: &AwsSession,
     sdk: &SdkConfig,
@@ -34,7 +35,7 @@ pub(crate) fn role(
     Some(SharedCredentialsProvider::new(AssumedRole { sts, role_arn, external_id }))
 }
 
-/// The SDK keeps its credentials until shortly before they expire.
+/// A credentials provider that calls AssumeRole. The SDK caches the result until shortly before it expires.
 #[derive(Debug)]
 struct AssumedRole {
     sts: aws_sdk_sts::Client,

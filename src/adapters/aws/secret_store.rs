@@ -1,9 +1,10 @@
-//! Secrets Manager and the Parameter Store, as places where a vendor fetches its pair.
+//! Secrets Manager and the Parameter Store, as the places from which a vendor fetches its new pair.
 //!
-//! **Invariant:** nothing is made and nothing is deleted: who may read a place, and under which key it is encrypted, was
-//! decided by whoever made it, and stays so.
+//! **Invariant:** no secret or parameter is created or deleted. The person who created it decided who may read it and
+//! which key encrypts it, and this stays so.
 //!
-//! **Invariant:** what was written and could not be read back is unknown, whatever AWS's answer to the reading was.
+//! **Invariant:** if a value was written and could not be read back, the result is Unknown, whatever AWS answered to
+//! the read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +23,10 @@ use crate::core::rotation::{Doubt, RefusalCode};
 use crate::core::secret::Secret;
 use crate::ports::{Answer, DropOffs, Fault, Purpose, Reference, Stored};
 
-/// The label of the version that is in force.
+/// The staging label of the version in force.
 const CURRENT: &str = "AWSCURRENT";
 
-/// The places of all accounts of the configuration.
+/// The secret stores of all configured accounts.
 pub struct AwsDropOffs {
     session: Arc<AwsSession>,
     accounts: BTreeMap<AccountName, AccountSettings>,
@@ -40,7 +41,7 @@ struct Clients {
 }
 
 impl AwsDropOffs {
-    /// Prepares the places. Nobody is called, and no credentials are looked for, until the first call.
+    /// Prepares the stores. Nothing is called, and no credentials are loaded, before the first read or write.
     #[must_use]
     pub fn new(session: &Arc<AwsSession>, accounts: &BTreeMap<AccountName, AccountSettings>) -> AwsDropOffs {
         AwsDropOffs { session: Arc::clone(session), accounts: accounts.clone(), clients: Mutex::default() }
@@ -117,7 +118,7 @@ impl DropOffs for AwsDropOffs {
     }
 }
 
-/// It was written. A refusal of the reading changes nothing about that.
+/// The value was written; a refusal of the read does not change that, so the result is Unknown.
 fn not_read_back(place: &Place, fault: Fault) -> Fault {
     let (sentence, retry_after) = match fault {
         Fault::Refused(refusal) => (refusal.sentence, refusal.retry_after),
@@ -162,7 +163,7 @@ impl Clients {
         }
     }
 
-    /// The version is asked for, and not the value: this needs no right to read the secret.
+    /// Reads the version's labels, not its value, so this needs no permission to read the secret.
     async fn read_back_secret(&self, id: &str, written: &Reference) -> Answer<()> {
         let call = Call::by_rotator("secretsmanager", "DescribeSecret", format!("the secret {id}"));
         let answer = Box::pin(self.manager.describe_secret().secret_id(id).send()).await;
@@ -196,7 +197,8 @@ impl Clients {
         Ok(Stored { text, reference: Reference { service: "ssm", arn, version_id } })
     }
 
-    /// What is not said anew would fall back to AWS's defaults, the key that encrypts it among it.
+    /// Overwrites the parameter and repeats its settings: AWS resets every setting that is not repeated to its default,
+    /// including the key that encrypts the value.
     async fn write_parameter(&self, name: &str, text: &Secret) -> Answer<Reference> {
         let (arn, kept) = self.describe_parameter(name).await?;
         let call = Call::by_rotator("ssm", "PutParameter", format!("the parameter {name}"));
@@ -243,7 +245,8 @@ impl Clients {
     }
 }
 
-/// `arn:aws:ssm:eu-west-1:111122223333:parameter/vendors/acme` is `/vendors/acme`; one without folders has no slash.
+/// The name of a parameter that may be given as an ARN: `arn:aws:ssm:eu-west-1:111122223333:parameter/vendors/acme` is
+/// `/vendors/acme`. A name without folders has no slash.
 fn plain_name(name: &str) -> String {
     match name.starts_with("arn:").then(|| name.split_once(":parameter/")).flatten() {
         Some((_, path)) if path.contains('/') => format!("/{path}"),
@@ -252,7 +255,7 @@ fn plain_name(name: &str) -> String {
     }
 }
 
-/// A mistake in the configuration; the sentence holds no secret.
+/// A refusal because of a mistake in the configuration. The sentence must not hold a secret.
 fn misconfigured(sentence: impl Into<String>) -> Fault {
     Fault::refused(RefusalCode::Misconfigured, sentence)
 }

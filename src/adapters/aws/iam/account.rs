@@ -1,4 +1,4 @@
-//! Who the rotator is in an account: the ambient identity, or a role that it assumes there.
+//! The identity of the rotator in an account: the ambient identity, or a role that it assumes there.
 
 use crate::adapters::aws::clock::AwsClock;
 use crate::adapters::aws::{self, AwsSession};
@@ -7,14 +7,14 @@ use crate::core::ids::AccountName;
 use crate::core::rotation::RefusalCode;
 use crate::ports::{Answer, Fault};
 
-/// An account that is spoken to.
+/// An account that keyround calls.
 #[derive(Clone, Debug)]
 pub(super) enum Account {
-    /// That of the ambient credentials.
+    /// The account of the ambient credentials.
     Ambient,
-    /// `[account.NAME]`
+    /// A configured account: `[account.NAME]`.
     Configured(AccountSettings),
-    /// A name that the configuration does not have.
+    /// An account name that is no longer in the configuration.
     Missing(AccountName),
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Clients {
 }
 
 impl Account {
-    /// Makes the clients. Credentials are looked for by their first call, not here.
+    /// Makes the clients. Credentials are loaded by the clients' first call, not here.
     pub(super) async fn clients(&self, session: &AwsSession, clock: &AwsClock) -> Answer<Clients> {
         let settings = match self {
             Account::Ambient => None,
@@ -44,8 +44,8 @@ impl Account {
             cloudtrail = cloudtrail.endpoint_url(url);
         }
         if let Some(role) = settings.and_then(|settings| aws::role(session, sdk, settings)) {
-            // The setters with `set_` keep the provider as it is, and with it its place in the cache of
-            // credentials: the role is assumed once for all clients.
+            // The setters with `set_` keep this provider object, and so its entry in the cache of credentials: the role
+            // is assumed once for all clients.
             let role = Some(role);
             iam.set_credentials_provider(role.clone());
             sts.set_credentials_provider(role.clone());

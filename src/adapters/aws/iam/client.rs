@@ -1,4 +1,4 @@
-//! The calls themselves.
+//! The client for IAM and STS of one account, which implements the port [`Iam`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Fault, Iam, Identity, NewKey};
 
-/// An account holds 5,000 users, and a page at least one of them; a list that is longer does not end.
+/// The upper limit of pages. An account has at most 5,000 users, and a page holds at least one, so a longer list never
+/// ends.
 pub(super) const PAGES_MAX: u32 = 5_000;
 
 /// IAM and STS of one account.
@@ -60,7 +61,7 @@ impl AwsIam {
         self.clients.get_or_try_init(|| self.account.clients(&self.session, &self.clock)).await
     }
 
-    /// The account that the configuration says this is.
+    /// The account id that the configuration expects here, if it names one.
     fn expected_account(&self) -> Option<&AccountId> {
         match &self.account {
             Account::Ambient => self.session.account_id(),
@@ -78,7 +79,7 @@ impl AwsIam {
         of_account.unwrap_or_else(|| self.session.asks_cloudtrail())
     }
 
-    /// Takes a turn, sends, and says what came of it: to the caller, to the log, and to the pace.
+    /// Waits for a turn, sends the call, and passes the outcome to the caller, the log and the pace.
     pub(super) async fn perform<T, E>(
         &self,
         call: &Call,
@@ -108,7 +109,7 @@ impl AwsIam {
         answer
     }
 
-    /// Who signs here.
+    /// The identity that signs calls in this account.
     pub(super) async fn ask_caller(&self) -> Answer<Identity> {
         let sts = &self.clients().await?.sts;
         let call = Call::by_rotator("sts", "GetCallerIdentity", String::new());
@@ -298,7 +299,7 @@ fn is_gone(code: RefusalCode) -> bool {
     matches!(code, RefusalCode::NoSuchKey | RefusalCode::NoSuchUser)
 }
 
-/// Where the next page begins; `None` after the last. A list that does not move on is not believed.
+/// The marker of the next page; `None` after the last page. A list whose marker does not change is an error.
 pub(super) fn next_marker(
     call: &Call,
     truncated: bool,
@@ -318,7 +319,7 @@ fn key_metadata(call: &Call, row: AccessKeyMetadata) -> Answer<KeyMetadata> {
     let status = match row.status.ok_or_else(|| incomplete(call))? {
         StatusType::Active => KeyStatus::Active,
         StatusType::Inactive => KeyStatus::Inactive,
-        // A state that IAM may invent yet is as little to be built upon as Expired.
+        // A status that IAM may add later is as unreliable as Expired.
         _ => KeyStatus::Expired,
     };
     Ok(KeyMetadata { id, status, created_at: Timestamp::from_unix(created_at.secs()) })
@@ -333,8 +334,8 @@ pub(super) fn incomplete(call: &Call) -> Fault {
     Fault::unknown(format!("{call} was answered, but a required part of the answer is missing"))
 }
 
-/// Where nothing is to be read from the answer, any 200 would do, also one by somebody on the way. AWS gives each answer
-/// a request id.
+/// The request id of a response from which nothing else is read. Without this check any 200 would count, also one that
+/// a proxy sent: AWS gives every response a request id.
 fn said_by_aws(call: &Call, request_id: Option<&str>) -> Answer<String> {
     let nobodys =
         || format!("{call} was answered without a request id, so not by AWS; it may have been done");

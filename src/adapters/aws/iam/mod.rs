@@ -1,12 +1,12 @@
 //! IAM and STS: the calls that rotating a key needs, on the AWS SDK.
 //!
-//! One [`AwsAccounts`] speaks for all accounts of the configuration, over one connection pool. Each
-//! account has its own identity (the ambient one, or a role assumed in it) and its own pace.
+//! One [`AwsAccounts`] serves all configured accounts, over one connection pool. Each account has its own identity (the
+//! ambient one, or a role that is assumed in it) and its own pace.
 //!
-//! **Invariant:** a call that changes something is sent once. The SDK would repeat a CreateAccessKey
-//! whose answer was lost, and leave a key behind whose secret nobody has.
+//! **Invariant:** a call that changes something is sent once. The SDK would repeat a CreateAccessKey whose response was
+//! lost, and leave behind a key whose secret nobody has.
 //!
-//! **Invariant:** the user is always named. IAM takes a call without one to be about whoever signs it.
+//! **Invariant:** the user is always named. IAM applies a call without a user name to the identity that signs it.
 //!
 //! **Invariant:** an error while listing is an error, never an empty list, and every page is read.
 
@@ -30,7 +30,7 @@ use crate::core::ids::AccountName;
 use crate::core::time::Timestamp;
 use crate::ports::{Accounts, Iam, Survey, Surveys};
 
-/// The accounts of the configuration, at AWS.
+/// The configured accounts, at AWS.
 #[derive(Debug)]
 pub struct AwsAccounts {
     session: Arc<AwsSession>,
@@ -39,7 +39,7 @@ pub struct AwsAccounts {
 }
 
 impl AwsAccounts {
-    /// Prepares the accounts. Nobody is called, and no credentials are looked for, until the first call.
+    /// Prepares the accounts. Nothing is called, and no credentials are loaded, before the first call to AWS.
     #[must_use]
     pub fn connect(
         session: &Arc<AwsSession>,
@@ -60,7 +60,7 @@ impl AwsAccounts {
         if let Some(iam) = self.named.get(name) {
             return Arc::clone(iam);
         }
-        // The journal remembers rotations in accounts that the configuration has since lost.
+        // The journal may hold rotations in accounts that have since been removed from the configuration.
         Arc::new(AwsIam::new(Arc::clone(&self.session), Account::Missing(name.clone())))
     }
 }

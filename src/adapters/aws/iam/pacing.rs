@@ -1,22 +1,22 @@
-//! How fast an account is called: as fast as AWS lets us, and no faster.
+//! How fast an account is called: as fast as AWS allows.
 //!
-//! IAM's rate limits are unpublished, cannot be raised, and are shared with everybody else in the
-//! account. So calls go out at once until AWS says that it is too much; from then on they keep a
-//! distance, which doubles with each further complaint and shrinks again with each answer.
+//! IAM's rate limits are unpublished, cannot be raised, and are shared with every other caller in the account. So calls
+//! are sent at once until AWS throttles one. From then on they keep a distance, which doubles with each further
+//! throttled call and shrinks with each call that is not throttled.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// The distance after the first complaint: ten calls a second.
+/// The distance after the first throttled call: ten calls a second.
 const DISTANCE_FIRST: Duration = Duration::from_millis(100);
-/// The widest distance: below this nobody is throttled by us alone.
+/// The largest distance. At this rate, keyround's calls alone do not cause throttling.
 const DISTANCE_MAX: Duration = Duration::from_secs(2);
-/// What one answer takes off the distance: from the widest to none in a hundred answers.
+/// How much one call that is not throttled takes off the distance: from the largest to none in a hundred calls.
 const RELIEF: Duration = Duration::from_millis(20);
 
-/// Whoever would wait longer is sent back instead, so that a call and its wait stay under a minute.
+/// A call that would wait longer for its turn is refused instead, so that a call and its wait stay under a minute.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Too many calls are waiting already.
@@ -40,7 +40,7 @@ impl Pace {
         Pace { state: Mutex::new(State { distance: Duration::ZERO, next_at: Instant::now() }) }
     }
 
-    /// Returns when the next call may go out. Callers are served in the order they came.
+    /// Returns when the next call may be sent. Callers are served in the order of their arrival.
     pub(super) async fn turn(&self) -> Result<(), TooMany> {
         let mine = {
             let mut state = self.state.lock().await;
@@ -55,14 +55,14 @@ impl Pace {
         Ok(())
     }
 
-    /// AWS said that it is too much.
+    /// Records that AWS throttled a call.
     pub(super) async fn slower(&self) {
         let mut state = self.state.lock().await;
         state.distance = (state.distance * 2).clamp(DISTANCE_FIRST, DISTANCE_MAX);
         state.next_at = state.next_at.max(Instant::now() + state.distance);
     }
 
-    /// AWS answered.
+    /// Records that a call ended and AWS did not throttle it.
     pub(super) async fn faster(&self) {
         let mut state = self.state.lock().await;
         state.distance = state.distance.saturating_sub(RELIEF);

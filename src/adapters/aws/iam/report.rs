@@ -1,7 +1,7 @@
-//! The credential report: one row a user, read by the names of its columns, since AWS appends new ones.
+//! The credential report: one row for each user, read by column names because AWS appends new columns.
 //!
-//! It is up to four hours old and names no key: what it says of keys is by slot, and a key that is not
-//! active is not in it. So it says whose keys are worth listing, and the list says which keys there are.
+//! The report is up to four hours old and contains no key ids: it describes keys by slot, and leaves out a key that is
+//! not active. So it shows which users' keys are worth listing, and the list shows which keys exist.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::core::time::Timestamp;
 use crate::review::audit::facts::{Console, Use};
 
 const ROOT: &str = "<root_account>";
-/// There are 22 today.
+/// The report has 22 columns today.
 const COLUMNS_MAX: usize = 256;
 
-/// What the report says.
+/// The content of the report.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Report {
     pub(super) users: BTreeMap<String, Row>,
@@ -28,7 +28,7 @@ pub(super) struct Row {
     pub(super) slots: [Slot; 2],
 }
 
-/// One of the two places for a key.
+/// One of the two key slots of a user.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
     pub(super) active: bool,
@@ -36,7 +36,7 @@ pub(super) struct Slot {
 }
 
 impl Row {
-    /// Whether there is a key in it, as far as a report can tell.
+    /// Whether the user has a key, as far as the report can tell.
     pub(super) fn has_key(&self) -> bool {
         self.slots.iter().any(|slot| slot.active || slot.last_use.is_some())
     }
@@ -47,7 +47,7 @@ impl Row {
     }
 }
 
-/// Reads a report; `None` when it is none.
+/// Reads a report; `None` if the content is not one.
 pub(super) fn read(content: &[u8]) -> Option<Report> {
     let mut records = records(content)?.into_iter();
     let header = records.next()?;
@@ -66,7 +66,7 @@ pub(super) fn read(content: &[u8]) -> Option<Report> {
     Some(report)
 }
 
-/// The fields of each line; `None` for what has more columns than any report.
+/// The fields of each line; `None` if a line has more columns than any report.
 fn records(content: &[u8]) -> Option<Vec<Vec<String>>> {
     let mut reader = csv_core::Reader::new();
     let (mut output, mut ends) = (vec![0; content.len()], [0; COLUMNS_MAX]);
@@ -77,7 +77,7 @@ fn records(content: &[u8]) -> Option<Vec<Vec<String>>> {
             reader.read_record(input, &mut output[letters..], &mut ends[fields..]);
         (input, letters, fields) = (&input[read..], letters + written, fields + ended);
         match result {
-            // An empty input says that there is no more to come.
+            // An empty input tells the reader that there is no more to come.
             ReadRecordResult::InputEmpty => {}
             ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => return None,
             ReadRecordResult::Record => {
@@ -95,7 +95,7 @@ fn records(content: &[u8]) -> Option<Vec<Vec<String>>> {
 
 fn row(fields: &BTreeMap<&str, &str>) -> Row {
     let text = |name: &str| fields.get(name).copied().unwrap_or_default();
-    // The documentation writes TRUE and FALSE, the wire true and false.
+    // The documentation writes TRUE and FALSE; real reports have true and false.
     let truth = |name: &str| text(name).eq_ignore_ascii_case("true");
     let time = |name: &str| text(name).parse::<Timestamp>().ok();
     let word = |name: &str| {

@@ -1,7 +1,7 @@
-//! Which rights the rotator lacks, asked of AWS without changing anything.
+//! Which permissions the rotator lacks, found out without changing anything.
 //!
-//! Only a policy simulation can tell, and not every rotator may run one. Without one, the rights are not checked: the
-//! first real call will tell.
+//! Only a policy simulation can tell, and not every rotator may run one. Without it, the permissions are not checked,
+//! and the first real call shows a missing one.
 
 use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
 
@@ -10,7 +10,7 @@ use crate::adapters::aws::refusal::Call;
 use crate::core::ids::IamUserName;
 use crate::ports::{Answer, Iam as _};
 
-/// What one rotation calls.
+/// The IAM actions that a rotation calls.
 const ACTIONS: [&str; 5] = [
     "iam:ListAccessKeys",
     "iam:CreateAccessKey",
@@ -28,7 +28,7 @@ impl AwsIam {
 
     async fn simulate(&self, principal: &str, user: &IamUserName) -> Answer<Vec<EvaluationResult>> {
         let iam = &self.clients().await?.iam;
-        // Rights are usually granted on a path, which only the user's ARN shows.
+        // Permissions are usually granted on a path, which only the user's ARN shows.
         let call = Call::by_rotator("iam", "GetUser", format!("user {user}"));
         let user = self.perform(&call, iam.get_user().user_name(user.as_str()).send()).await?;
         let arn = user.user.map(|user| user.arn).unwrap_or_default();
@@ -47,13 +47,15 @@ impl AwsIam {
     }
 }
 
-/// A no that does not hang on something that the simulation was not told.
+/// Whether the action is denied for certain: the decision does not depend on a context value that the simulation
+/// lacked.
 fn is_certain_no(result: &EvaluationResult) -> bool {
     result.eval_decision != PolicyEvaluationDecisionType::Allowed
         && result.missing_context_values.as_ref().is_none_or(Vec::is_empty)
 }
 
-/// The user or role whose policies decide. A session of a role is that role; root needs no rights.
+/// The ARN of the user or role whose policies decide. A role session is judged by its role. `None` for other
+/// identities, such as root, which needs no permissions.
 fn principal(arn: &str) -> Option<String> {
     let (head, name) = arn.split_once(":assumed-role/").unwrap_or((arn, ""));
     if let Some((role, _session)) = name.split_once('/') {

@@ -1,8 +1,8 @@
-//! The facts for a review, gathered in as few calls as there are facts.
+//! Collects the facts for a review with as few calls as possible.
 //!
-//! One summary, one credential report, the authorization details, a list of keys for each user that
-//! has some, and CloudTrail's own three. Who may not read trails still gets the rest: what is missing
-//! is a gap in the facts. Without the authorization details there is nothing to review.
+//! The calls are one account summary, one credential report, the authorization details, a key list for each user that
+//! has keys, and three CloudTrail calls. A caller that may not read the trails still gets the rest: what is missing is
+//! a gap in the facts. Without the authorization details there is nothing to review.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,10 +25,10 @@ use crate::ports::{Answer, Fault, Iam as _, Scope, Survey};
 use crate::review::audit::facts::{Attached, Facts, Gap, Key, Role, Root, Trail, Use, User, Via};
 use crate::review::policy::Document;
 
-/// IAM makes a report within seconds, of an account of any size.
+/// IAM makes a report within seconds, for an account of any size.
 const REPORT_ASKED_MAX: u32 = 30;
 const REPORT_ASKED_EVERY: Duration = Duration::from_secs(2);
-/// AWS's own roles for its services: nobody else can change or assume them.
+/// The path of service-linked roles. Only AWS's own services can change or assume these.
 const SERVICE_LINKED: &str = "/aws-service-role/";
 
 #[async_trait]
@@ -71,17 +71,17 @@ impl Survey for AwsIam {
     }
 }
 
-/// Whether this user is one that the review was asked to look at closely.
+/// Whether the scope of the review includes this user.
 pub(super) fn is_asked(user: &User, scope: &Scope) -> bool {
     scope.users.contains(&user.name) || scope.paths.iter().any(|path| user.path.starts_with(path.as_str()))
 }
 
-/// What could not be read so far.
+/// The facts that could not be read so far.
 #[derive(Default)]
 pub(super) struct Gaps(Vec<Gap>);
 
 impl Gaps {
-    /// The answer; a fault is noted.
+    /// Returns the value of an answer; a fault is recorded as a gap.
     pub(super) fn note<T>(&mut self, what: &str, answer: Answer<T>) -> Option<T> {
         answer.map_err(|fault| self.add(what, &fault)).ok()
     }
@@ -122,7 +122,8 @@ impl AwsIam {
         report::read(content.as_ref()).ok_or_else(|| incomplete(&call))
     }
 
-    /// The user's keys. A lone key's last use is in the report; of two, the report does not say which is which.
+    /// The user's keys. If there is one key, its last use is taken from the report. If there are two, the report does
+    /// not say which of them is which.
     async fn keys(&self, user: &IamUserName, row: Option<&report::Row>) -> Answer<Vec<Key>> {
         let listed = crate::ports::Iam::list_keys(self, user).await?;
         let slots = row.map(|row| &row.slots);
@@ -130,7 +131,7 @@ impl AwsIam {
         for KeyMetadata { id, status, created_at } in &listed {
             let from_report = slots.filter(|_| listed.len() == 1).and_then(|slots| {
                 let seen = slots.iter().filter_map(|slot| slot.last_use.clone());
-                // A use before the key was made is that of a key that was there before.
+                // A use from before the key was created belongs to an earlier key in the same slot.
                 seen.filter(|last| last.at >= *created_at).max_by_key(|last| last.at)
             });
             let last_use = match from_report {
@@ -162,7 +163,7 @@ impl AwsIam {
             let status = gaps.note(&arn, status);
             let call = about("GetEventSelectors");
             let selectors = self.perform(&call, client.get_event_selectors().trail_name(&arn).send()).await;
-            // Of an organization's trail, members see that it is there, and not what it selects.
+            // Member accounts see that an organization trail exists, but not what it selects.
             let selectors = gaps.note(&arn, selectors);
             let error = status.as_ref().and_then(|status| status.latest_delivery_error.clone());
             trails.push(Trail {
@@ -212,7 +213,7 @@ fn records_all(selector: &cloudtrail::EventSelector) -> bool {
         && selector.exclude_management_event_sources.iter().flatten().all(|source| is_bulk(source))
 }
 
-/// `eventCategory = Management`, and nothing that narrows it but leaving out what comes in bulk.
+/// Whether the selector is `eventCategory = Management` and excludes at most the bulk sources.
 fn records_all_advanced(selector: &cloudtrail::AdvancedEventSelector) -> bool {
     let is_category = |field: &cloudtrail::AdvancedFieldSelector| {
         field.field == "eventCategory" && field.equals.as_deref() == Some(&["Management".to_owned()])
@@ -229,29 +230,29 @@ fn records_all_advanced(selector: &cloudtrail::AdvancedEventSelector) -> bool {
     category.len() == 1 && rest.into_iter().all(leaves_out_bulk)
 }
 
-/// The two sources that CloudTrail itself offers to leave out, for their number: no use of a key against IAM,
-/// STS or anything else that a rule asks for is among them.
+/// The two sources that CloudTrail itself offers to exclude because of their volume. They contain no use of a key
+/// against IAM, STS or any other service that a rule asks for.
 fn is_bulk(source: &str) -> bool {
     ["kms.amazonaws.com", "rdsdata.amazonaws.com"].contains(&source)
 }
 
-/// IAM's documents are percent-encoded, RFC 3986; what is not so encoded stays as it is.
+/// Decodes an IAM document, which is percent-encoded (RFC 3986). Text that is not encoded stays as it is.
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// The pages of the authorization details, put together.
+/// All pages of the authorization details together.
 #[derive(Default)]
 struct Details {
     users: Vec<UserDetail>,
     groups: Vec<GroupDetail>,
     roles: Vec<RoleDetail>,
-    /// Texts by ARN.
+    /// The documents of managed policies, by ARN.
     managed: BTreeMap<String, String>,
 }
 
 impl Details {
-    /// The users that have a name, which is all of them.
+    /// The users, sorted by name. A user without a name, ARN or creation date is left out; AWS always sends these.
     fn users(&self, report: &Report) -> Vec<User> {
         let mut users: Vec<User> = self.users.iter().filter_map(|user| self.user(user, report)).collect();
         users.sort_by(|a, b| a.name.cmp(&b.name));
@@ -308,7 +309,7 @@ impl Details {
         policies
     }
 
-    /// The permissions boundary, if its text came along: one that cannot be read limits nothing for certain.
+    /// The permissions boundary, if AWS sent its document. A boundary that cannot be read is not counted as a limit.
     fn boundary(&self, boundary: Option<&AttachedPermissionsBoundary>) -> Option<Attached> {
         let arn = boundary?.permissions_boundary_arn.clone()?;
         let text = self.managed.get(&arn)?.clone();
@@ -318,7 +319,7 @@ impl Details {
     fn attached(&self, policies: &[AttachedPolicy]) -> Vec<Attached> {
         let attached = policies.iter().filter_map(|policy| {
             let (name, arn) = (policy.policy_name.clone()?, policy.policy_arn.clone()?);
-            // A policy whose text did not come along is one that cannot be read, and is found as such.
+            // Without a document the text is empty: a policy that cannot be read, which the review reports as such.
             let text = self.managed.get(&arn).cloned().unwrap_or_default();
             Some(Attached::new(&name, Via::Managed { arn }, text))
         });

@@ -1,4 +1,4 @@
-//! What a vendor uses, and from where: asked of AWS for the vendors of the configuration only.
+//! What a vendor uses, and from where its keys are used. Only the vendors in the configuration are looked up at AWS.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,10 +18,11 @@ use crate::review::audit::facts::{Facts, Origin, ServiceUse};
 
 const JOB_ASKED_MAX: u32 = 30;
 const JOB_ASKED_EVERY: Duration = Duration::from_secs(1);
-/// CloudTrail answers two look-ups a second, for everybody in the account and region together.
+/// The minimum time between two look-ups. CloudTrail allows two a second, shared by all callers in the account and
+/// region.
 const LOOKED_UP_EVERY: Duration = Duration::from_millis(500);
 
-/// What of an event we read.
+/// The fields that keyround reads from a CloudTrail event.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EventText {
@@ -38,7 +39,8 @@ pub(super) struct UserIdentity {
 }
 
 impl AwsIam {
-    /// Asks what each vendor's user and role has used. One who may not ask is told so once.
+    /// Asks which services each vendor's user and role has used. The first fault is recorded as a gap, and ends the
+    /// asking.
     pub(super) async fn ask_usage(&self, facts: &mut Facts, scope: &Scope, gaps: &mut Gaps) {
         let users = facts.users.iter_mut().filter(|user| is_asked(user, scope));
         let users = users.map(|user| (user.arn.clone(), &mut user.used));
@@ -52,7 +54,7 @@ impl AwsIam {
         }
     }
 
-    /// Asks from where each vendor's keys were used in the last 90 days, by management events of this region.
+    /// Asks from where each vendor's keys were used in the last 90 days, by the management events of this region.
     pub(super) async fn ask_origins(&self, facts: &mut Facts, scope: &Scope, gaps: &mut Gaps) {
         for user in facts.users.iter_mut().filter(|user| is_asked(user, scope)) {
             for key in &mut user.keys {
@@ -102,7 +104,7 @@ impl AwsIam {
         Ok(read.filter_map(origin).collect())
     }
 
-    /// The management events of this region that a key signed, when it is this one's turn.
+    /// The newest management events of this region that the key signed, at most fifty. Waits for its turn first.
     pub(super) async fn look_up(&self, key: &AccessKeyId) -> Answer<Vec<Event>> {
         let client = &self.clients().await?.cloudtrail;
         let call = Call::by_rotator("cloudtrail", "LookupEvents", format!("key {key}"));
@@ -116,7 +118,7 @@ impl AwsIam {
             tokio::time::sleep_until(*turn_at).await;
             *turn_at = Instant::now() + LOOKED_UP_EVERY;
         }
-        // One page is the fifty newest: enough to see whose hands a key is in.
+        // One page holds the fifty newest events, which is enough to see who uses a key.
         let page = self.perform(&call, client.lookup_events().lookup_attributes(attribute).send()).await?;
         Ok(page.events.unwrap_or_default())
     }

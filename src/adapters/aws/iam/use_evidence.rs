@@ -1,7 +1,7 @@
-//! Who uses a key, asked of CloudTrail where the configuration says so.
+//! Who uses a key, according to CloudTrail, if the configuration asks for it.
 //!
-//! **Invariant:** the answer only adds to what IAM has recorded. A look-up that is refused, or takes too long, fails
-//! nothing: then IAM's record counts alone, which is what counts without CloudTrail.
+//! **Invariant:** CloudTrail only adds to what IAM has recorded. A look-up that is refused or takes too long fails
+//! nothing: then IAM's record counts alone, as it does without CloudTrail.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,11 +16,12 @@ use crate::core::rotation::{KeyUsage, UseEvidence};
 use crate::core::time::Timestamp;
 use crate::ports::Fault;
 
-/// With the turn that is waited for. The driver allows a reading a minute, and IAM may take some of it.
+/// The time limit of a look-up, with the wait for its turn. [`crate::ports::Iam`] promises that a call ends well within
+/// a minute, and the call to IAM takes some of that.
 const LOOKED_UP_WITHIN: Duration = Duration::from_secs(10);
 
 impl AwsIam {
-    /// What IAM has recorded of a key, and what CloudTrail saw of it.
+    /// IAM's record of a key's use, with the newest use that CloudTrail shows.
     pub(super) async fn witnessed(&self, key: &AccessKeyId, recorded: KeyUsage) -> KeyUsage {
         if !self.asks_cloudtrail() || recorded == KeyUsage::Gone {
             return recorded;
@@ -49,7 +50,8 @@ impl AwsIam {
     }
 }
 
-/// `None`: it is our own probe, may be it, or proves nothing. A call that failed may have failed for its signature.
+/// The evidence that an event gives. `None` if it is, or may be, keyround's own probe, or proves nothing. A failed call
+/// proves nothing: its signature may be why it failed.
 fn witness(key: &AccessKeyId, event: Event) -> Option<UseEvidence> {
     let text: EventText = serde_json::from_str(event.cloud_trail_event.as_deref()?).ok()?;
     let (call, agent) = (event.event_name?, text.user_agent?);
