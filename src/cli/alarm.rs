@@ -1,4 +1,4 @@
-//! Alerts beside the engine, for `run` and `rotate`; and the alarm when there is no engine to run.
+//! Alerts beside the engine, for `run` and `rotate`, and the alert that is sent if the engine cannot start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,10 +22,11 @@ use crate::ports::{Answer, FallbackStore, Fault, Journal, JournalError, Reviewer
 use crate::review::audit::AccountReview;
 use crate::status::StatusStore;
 
-/// A sink that is slow to hear the last word does not keep the program from ending.
+/// How long the program waits at its end for a slow sink; ten times as long if it ends because of the journal.
 const LAST_WORD_MAX: Duration = Duration::from_secs(3);
 
-/// Opens the world to drive it. When its journal cannot be opened, those who want to know are told.
+/// Opens the world to drive rotations. If its journal is unusable or unavailable, sends an alert about that. A journal
+/// that another process has in use is no reason for an alert.
 pub(crate) async fn world(settings: Settings) -> Result<World, Failure> {
     let opened = setup::world(settings.clone(), Mode::Drive).await;
     if let Err(Failure { journal: Some(error), .. }) = &opened {
@@ -46,7 +47,7 @@ fn spare(journal: &Path) -> Arc<dyn FallbackStore> {
     Arc::new(FallbackFile::beside(journal))
 }
 
-/// The alerts of a world, not yet at work.
+/// The alerts of a world. They do no work until [`Alarm::start`].
 pub(crate) fn alerts(
     worlds: watch::Receiver<World>,
     routing: watch::Receiver<Routing>,
@@ -56,7 +57,7 @@ pub(crate) fn alerts(
     Alerts::new(worlds, routing, Arc::clone(status_store), spare).with_reviewer(Arc::new(AccountReviewer))
 }
 
-/// Reviews as `keyround audit --quick` does.
+/// Reviews the accounts as `keyround audit --quick` does.
 struct AccountReviewer;
 
 #[async_trait]
@@ -77,7 +78,7 @@ impl Reviewer for AccountReviewer {
     }
 }
 
-/// Alerts at work beside the engine.
+/// Alerts that run in a task beside the engine.
 pub(crate) struct Alarm {
     stop: CancellationToken,
     task: JoinHandle<Alerts>,
@@ -94,7 +95,7 @@ impl Alarm {
         Alarm { stop, task }
     }
 
-    /// Ends it, with a last word about the journal if that was the end.
+    /// Stops the alerts. If the engine ended because of a journal error, then sends an alert about it.
     pub(crate) async fn end(self, error: Option<&JournalError>) {
         self.stop.cancel();
         let under_way = self.task.abort_handle();

@@ -1,4 +1,4 @@
-//! `alert test`: whether those who would be told can be.
+//! `alert test`: sends a test notification to the alert sinks.
 
 use std::path::Path;
 

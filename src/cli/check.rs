@@ -1,4 +1,4 @@
-//! `check`: the configuration; with `--online` also AWS, rights, journal and vendors.
+//! `check`: checks the configuration; with `--online` also AWS, permissions, the journal, vendors and alert sinks.
 
 use std::path::Path;
 
@@ -83,7 +83,8 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
     Ok(code)
 }
 
-/// Who keyround is in each account, asked of STS, and whether that is the account of its `id`.
+/// The identity of keyround in each account, according to STS, and whether its account is the one of the configured
+/// `id`.
 async fn accounts(world: &World) -> Vec<Check> {
     let mut checks = Vec::new();
     let uses_ambient = |vendor: &VendorSettings| {
@@ -93,7 +94,7 @@ async fn accounts(world: &World) -> Vec<Check> {
     for name in own.into_iter().chain(world.settings.accounts.keys().map(Some)) {
         let check = name.map_or_else(|| "account".to_owned(), |name| format!("account {name}"));
         let answer = world.accounts.iam(name).caller().await;
-        // STS and IAM have an address each, and a way to one is no way to the other.
+        // STS and IAM have different addresses, so one may be reachable if the other is not.
         let is_silent = answer.as_ref().is_err_and(|fault| !is_other_account(fault));
         let found = answer
             .map(|Identity { account_id, arn }| format!("keyround is {arn} in AWS account {account_id}"));
@@ -109,7 +110,7 @@ fn is_other_account(fault: &Fault) -> bool {
     matches!(fault, Fault::Refused(refusal) if refusal.code == RefusalCode::OtherAccount)
 }
 
-/// Whether IAM answers for the first user of this account, where STS did not say who keyround is.
+/// Whether IAM answers for the first user of this account, after STS failed to say who keyround is.
 async fn iam_alone(world: &World, account: Option<&AccountName>) -> Option<Check> {
     let users = world.settings.vendors.values().filter_map(|vendor| match &vendor.access {
         Access::Key(access) if vendor.enabled && access.account.as_ref() == account => match &access.users {
@@ -124,7 +125,7 @@ async fn iam_alone(world: &World, account: Option<&AccountName>) -> Option<Check
     Some(Check::found("iam", found.map_err(|fault| fault.sentence().to_owned())))
 }
 
-/// Whether the alert sinks can be reached.
+/// Whether the alert sinks and the heartbeat can be reached.
 async fn told(routing: &Routing) -> Vec<Check> {
     let mut checks = Vec::new();
     for route in &routing.routes {
@@ -168,7 +169,7 @@ fn show(view: CheckView, screen: &Screen) {
         count(false, true),
         count(true, false)
     );
-    // The sort is stable: below the failures, the order of the vendors stays.
+    // The sort is stable: after the failures, the checks keep the order of the vendors.
     checks.sort_by_key(|check| check.ok);
     let is_online = !checks.is_empty();
     for one in checks {

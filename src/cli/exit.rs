@@ -1,19 +1,19 @@
-//! Exit codes, and the errors that end a command.
+//! Exit codes, and the failures that end a command.
 
 use std::fmt;
 use std::process::ExitCode;
 
 use crate::ports::JournalError;
 
-/// The exit codes of the contract.
+/// The exit codes. They are part of the documented interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Code {
-    /// Fine; also when nothing was due.
+    /// The command succeeded, or nothing was due.
     Fine = 0,
     /// An operation failed or a vendor is stuck; the other vendors continued.
     Failed = 1,
-    /// Only when asked for: work is due.
+    /// Work is due; only with an option that asks for this code.
     WorkIsDue = 2,
     /// The command line is wrong (sysexits `EX_USAGE`).
     Usage = 64,
@@ -29,14 +29,14 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// What ended a command before it could do its work.
+/// Why a command ended before it could do its work.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: Code,
-    /// Already rendered, when it has more than one line.
+    /// The message. It may have several lines, which are already laid out.
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
-    /// What the journal said, where that was it.
+    /// The journal error that caused the failure, if one did.
     pub(crate) journal: Option<JournalError>,
 }
 
@@ -70,5 +70,5 @@ impl From<JournalError> for Failure {
     }
 }
 
-/// How a command ended that did its work.
+/// The result of a command: its exit code, or the failure that ended it.
 pub(crate) type Ended = Result<Code, Failure>;

@@ -1,4 +1,4 @@
-//! `explain`: why a key is (not) due, what happens next and why, in sentences.
+//! `explain`: says in sentences why a key is due or not, what happens next, and why.
 
 use std::path::Path;
 
@@ -40,7 +40,8 @@ pub(crate) async fn explain(config: Option<&Path>, vendor: VendorName, screen: &
     Ok(code_of(&found))
 }
 
-/// For a person who was just woken up: what is, why, what comes, and by which rules.
+/// One user in sentences, for an operator: the state and its reason, the keys, the rotation, the next steps and the
+/// rules.
 fn in_sentences(world: &World, user_report: &UserReport, now: Timestamp) -> String {
     let verdict = &user_report.verdict;
     let user = user_report.iam_user.as_ref().map(|user| format!(" (IAM user {user})")).unwrap_or_default();
@@ -126,7 +127,7 @@ fn rules(access: &KeyAccess) -> String {
     format!("{due}; a rotation under way keeps the settings that it began with")
 }
 
-/// A sentence begins with a capital letter, unless a name stands there, and ends with a period.
+/// Appends a sentence on its own line, indented, with an upper-case first letter and a period.
 fn say(text: &mut String, sentence: &str) {
     let mut letters = sentence.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();

@@ -1,4 +1,4 @@
-//! `history` and `history verify`: what was done, when, by whom; and that nobody changed it since.
+//! `history` shows what was done, when and by whom; `history verify` checks that nobody has changed it since.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ struct Verified {
     ok: bool,
     events: u64,
     head: String,
-    /// Whether the seal over the head was checked, too; without the seal key it cannot be.
+    /// Whether the seal over the head was verified too, which takes the seal key.
     seal_checked: bool,
 }
 
@@ -41,7 +41,8 @@ pub(crate) async fn history(config: Option<&Path>, asked: args::History, screen:
     }
     let rows = journal.history(asked.vendor.as_ref(), asked.since.unwrap_or(Timestamp::EPOCH)).await?;
     if rows.is_empty() {
-        // A vendor that left the configuration keeps its history; one that was never there has none.
+        // A vendor that left the configuration keeps its history. A vendor without history must be in the
+        // configuration, or it is a mistake.
         setup::known(&settings, asked.vendor.as_slice())?;
     }
     match screen.format {
@@ -96,7 +97,7 @@ fn line(recorded: &Recorded) -> layout::Row {
     layout::Row { cells, sentence: in_words(&recorded.event) }
 }
 
-/// What an event says, beyond its name.
+/// What an event says in addition to its name.
 pub(crate) fn in_words(event: &Event) -> String {
     event.in_words()
 }

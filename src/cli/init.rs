@@ -1,4 +1,4 @@
-//! `init`: a first configuration, from what is found in the account.
+//! `init`: writes a first configuration, made from what is found in the account.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -25,7 +25,7 @@ pub(crate) async fn init(config: Option<&Path>, output: Option<&Path>, screen: &
         let message = format!("{} exists already, and was not changed", path.display());
         return Err(Failure::new(Code::Usage, message).hinted(another_place(&path)));
     }
-    // What the environment and the profile say: there is no configuration yet.
+    // There is no configuration yet, so region and credentials come from the environment and the profile.
     let session = Arc::new(AwsSession::new(&AwsSettings::default()));
     let accounts = AwsAccounts::connect(&session, &BTreeMap::new());
     let facts = audit::facts(&accounts, None, &Scope::default()).await?;
@@ -67,14 +67,14 @@ fn proposals() -> Vec<Proposal> {
     catalogue().into_iter().map(proposal).collect()
 }
 
-/// Where the next command will look for it.
+/// The path at which the next command looks for the configuration.
 fn target(config: Option<&Path>) -> PathBuf {
     let said = config.map(Path::to_owned);
     let told = || std::env::var_os("KEYROUND_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     said.or_else(told).unwrap_or_else(|| PathBuf::from("rotation.toml"))
 }
 
-/// Nothing is overwritten, also not what somebody wrote there just now.
+/// Writes a new file. It overwrites nothing, not even a file that was created a moment ago.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
     written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
@@ -96,7 +96,7 @@ mod tests {
         text.parse().expect("a time")
     }
 
-    /// An account with one user of this name, which has an Active key.
+    /// An account with one user of this name, who has an Active key.
     fn account_with(user: &str) -> Facts {
         let key = Key {
             id: "AKIAINITTEST00000001".parse().expect("an id"),
@@ -128,7 +128,7 @@ mod tests {
         }
     }
 
-    /// The draft for a user, which must be a configuration without mistakes.
+    /// The draft for an account with this user; asserts that it is a configuration without mistakes.
     fn drafted(user: &str) -> String {
         static PROPOSALS: LazyLock<Vec<Proposal>> = LazyLock::new(proposals);
         let text = draft::draft(&account_with(user), None, &PROPOSALS);

@@ -1,4 +1,4 @@
-//! `journal verify` and `journal rekey`: whether the journal is whole, and the key that it is sealed with.
+//! `journal verify` verifies the history; `journal rekey` changes the key that the journal is sealed with.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,18 +1,18 @@
-//! How text fits the terminal, and why it does not bend where there is none.
+//! Lays out text for the terminal.
 //!
-//! Into a pipe, a row is one line with its sentence at the end: made for `grep`. On a terminal that
-//! is too narrow for that, the sentence stands below its row, indented and wrapped.
+//! In a pipe, a row is one line with its sentence at the end, which suits `grep`. On a terminal that is too narrow for
+//! that, the sentence is below its row, indented and wrapped.
 
 use std::io::IsTerminal;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use terminal_size::{Width, terminal_size_of};
 
-/// Narrower than this nothing can be read anyway.
+/// The minimum width; narrower output would be unreadable.
 const COLUMNS_MIN: usize = 40;
 const INDENT: &str = "    ";
 
-/// How many columns there are; `None`: as many as it takes.
+/// The width of the output in columns; `None` if it is unlimited.
 pub(crate) fn columns() -> Option<usize> {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse::<usize>().ok());
     let seen = || {
@@ -29,7 +29,7 @@ pub(crate) struct Row {
     pub(crate) sentence: String,
 }
 
-/// A table without lines. The last name of the header is that of the sentences.
+/// A table without rules. The last name of the header is the heading of the sentences.
 pub(crate) fn table(header: &[&str], rows: Vec<Row>, columns: Option<usize>) -> String {
     let whole = |row: &Row| row.cells.iter().chain([&row.sentence]).cloned().collect();
     let wide = aligned(header, rows.iter().map(whole).collect());
@@ -52,7 +52,7 @@ fn aligned(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
     for row in rows {
-        // A row is a line.
+        // A line break inside a cell would split the row.
         table.add_row(row.into_iter().map(|cell| cell.replace('\n', " ")));
     }
     for column in table.column_iter_mut() {
@@ -61,7 +61,7 @@ fn aligned(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// Each line of the text, wrapped between words, indented as it began.
+/// Wraps each line of the text between words, and keeps the line's indentation.
 pub(crate) fn wrapped(text: &str, columns: Option<usize>) -> String {
     let Some(columns) = columns else { return text.to_owned() };
     text.lines().map(|line| wrapped_line(line, columns)).collect::<Vec<_>>().join("\n")

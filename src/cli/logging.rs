@@ -1,10 +1,10 @@
-//! Where log lines go, and how they look.
+//! Where log lines go, and in which format.
 //!
-//! Text for people, JSON for machines, and fields of its own for systemd's journal. What is known of a rotation (its id,
-//! its vendor) stands on every line that is logged on its behalf, whoever logs it: the driver opens a span with it, and
-//! each of the three writes the fields of the spans too.
+//! The formats are text for people, JSON for programs, and entries with fields for systemd's journal. The fields that
+//! identify a rotation (its id, its vendor) are in every line that is logged on its behalf, whichever module logs it:
+//! the engine opens a span with these fields, and each format writes the fields of the spans too.
 //!
-//! **Invariant:** all log lines go to standard error, or to the journal that standard error is connected to.
+//! **Invariant:** all log lines go to standard error, or to the systemd journal that standard error is connected to.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -24,23 +24,25 @@ use tracing_subscriber::{EnvFilter, registry};
 
 use crate::cli::args::{Global, LogFormat};
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Lines {
-    /// For a person.
+    /// Text for a person.
     Text,
-    /// For a person who reads the journal: systemd's priority before each line, and no time, which the journal has.
+    /// Text for a person who reads systemd's journal: each line begins with its priority and has no time, which the
+    /// journal adds.
     Prefixed,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
-    /// Entries of the journal, with fields.
+    /// Entries of systemd's journal, with fields.
     Journal,
 }
 
-/// Starts logging. Under systemd the journal is written to in its own way, unless the command line says otherwise.
+/// Starts logging. Under systemd, entries go to its journal in the native protocol unless the command line chooses
+/// another format.
 ///
-/// The SDK's own lines at INFO name access keys, so they start at WARN; those of its search for credentials at ERROR, for the
-/// end of that search is said by the program itself.
+/// By default, the SDK logs from WARN on, because its lines at INFO name access keys. Its search for credentials logs
+/// from ERROR on, because keyround itself reports the result of that search.
 pub(crate) fn start(global: &Global, color: bool) -> Lines {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
@@ -63,7 +65,7 @@ pub(crate) fn start(global: &Global, color: bool) -> Lines {
         }
         (None, true) => {
             let Ok(journal) = tracing_journald::layer() else {
-                // The sandbox may hide its socket. The connection that systemd made is still there.
+                // The service's sandbox may hide the journal's socket. The stream that systemd connected still works.
                 registry().with(lines.with_ansi(false).event_format(PrefixedLine).with_filter(filter)).init();
                 return Lines::Prefixed;
             };
@@ -78,9 +80,9 @@ pub(crate) fn start(global: &Global, color: bool) -> Lines {
     }
 }
 
-/// What is logged: what was asked for, or if that cannot be understood, this. At TRACE the SDK and the libraries beneath it
-/// quote requests and answers, in which there can be session tokens, signed bodies, and whatever a broken answer brought;
-/// that is never logged.
+/// The filter for log lines: `asked`, or `otherwise` if `asked` cannot be parsed. At TRACE, the SDK and the libraries
+/// beneath it quote requests and responses, which can contain session tokens, signed bodies, and whatever a broken
+/// response contained. Such lines are never logged.
 #[must_use]
 pub fn log_filter<S>(asked: &str, otherwise: &str) -> impl Filter<S> + use<S>
 where
@@ -94,7 +96,8 @@ where
     filter.and(filter_fn(move |line| !is_quote(line)))
 }
 
-/// Writes down what ended the program. It is said once: as an entry where machines read, else as it is.
+/// Logs the error that ended the program, if the format is for programs. Returns whether it was logged; if not, the
+/// caller prints it, so that it appears once.
 pub(crate) fn say_last(lines: Lines, message: &str) -> bool {
     if !matches!(lines, Lines::Json | Lines::Journal) || !tracing::enabled!(Level::ERROR) {
         return false;
@@ -103,8 +106,8 @@ pub(crate) fn say_last(lines: Lines, message: &str) -> bool {
     true
 }
 
-/// Whether standard error is the stream that systemd connected to its journal. The variable alone says nothing: it is
-/// inherited by whatever is started with another standard error.
+/// Whether standard error is the stream that systemd connected to its journal. The environment variable alone does not
+/// prove this: a child process with another standard error inherits it.
 fn writes_to_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
@@ -121,7 +124,7 @@ fn priorities() -> PriorityMappings {
     }
 }
 
-/// The number of syslog.
+/// The syslog priority of a level.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -131,7 +134,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// `2026-11-23T03:00:00.123456Z  INFO acme: … rotation.stage="soak" rotation.id=…`
+/// The format `2026-11-23T03:00:00.123456Z  INFO acme: … rotation.stage="soak" rotation.id=…`
 struct TextLine;
 
 impl<S, N> FormatEvent<S, N> for TextLine
@@ -154,7 +157,7 @@ where
     }
 }
 
-/// `<6>acme: … rotation.stage="soak" rotation.id=…`, each line of a message with its number.
+/// The format `<6>acme: … rotation.stage="soak" rotation.id=…`. Each line of a message begins with the priority.
 struct PrefixedLine;
 
 impl<S, N> FormatEvent<S, N> for PrefixedLine
@@ -174,13 +177,13 @@ where
     }
 }
 
-/// Each line with the number of its level before it, as systemd reads it from a stream.
+/// The text with the syslog priority before each line, as systemd reads it from a stream.
 pub(crate) fn prefixed(words: &str, level: Level) -> String {
     let lines: Vec<String> = words.lines().map(|line| format!("<{}>{line}", priority(level))).collect();
     lines.join("\n")
 }
 
-/// The message, the fields, and after them the fields of the spans, dimmed.
+/// Writes the message and its fields, and then the fields of the spans, dimmed.
 fn write_words<S, N>(
     context: &FmtContext<'_, S, N>,
     writer: &mut Writer<'_>,
@@ -216,7 +219,7 @@ fn level_word(level: Level, color: bool) -> String {
     }
 }
 
-/// One flat object: `{"level":"INFO","message":"…","rotation.id":"…","timestamp":"…",…}`.
+/// The format of one flat object: `{"level":"INFO","message":"…","rotation.id":"…","timestamp":"…",…}`.
 struct JsonLine;
 
 impl<S> FormatEvent<S, JsonFields> for JsonLine

@@ -1,13 +1,13 @@
-//! Who runs a command, as the history of a rotation records it.
+//! The name of the person who runs a command, as the history records it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-/// The kernel's word for "no login" (audit(7): the login uid of a service or a container is not set).
+/// The kernel's value for "no login": the login uid of a service or a container is not set (audit(7)).
 const NO_LOGIN: u32 = u32::MAX;
 
-/// The user who logged in, which no program without privileges can change; without a login, the user of this process,
-/// and beside it what sudo says, which anybody who can set a variable can say too.
+/// The name of the user who logged in, which no unprivileged program can change. Without a login, the user of this
+/// process, followed by `SUDO_USER` as a hint: anybody who can set a variable can forge it.
 pub(crate) fn operator() -> String {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let login = fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());

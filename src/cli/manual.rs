@@ -1,5 +1,5 @@
-//! `man`, `completions` and `schema`: what packages and editors want beside the program. The first two are made from
-//! the command line's own description, so they cannot say anything else than `--help`.
+//! `man`, `completions` and `schema`: files that packages and editors need beside the program. The first two are
+//! generated from the definition of the command line, so they agree with `--help`.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -11,8 +11,8 @@ use crate::cli::args::Cli;
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::config;
 
-/// The sections of the main page that the command line's description has no place for: heading, and pairs of a word
-/// and what it stands for.
+/// The sections of the main manual page for which the definition of the command line has no place: a heading, and pairs
+/// of a term and its meaning.
 const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
     (
         "EXIT STATUS",
@@ -63,7 +63,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
     ),
 ];
 
-/// Writes the completion script of that shell.
+/// Writes the completion script for this shell.
 pub(crate) fn completions(shell: Shell, screen: &Screen) -> Code {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "keyround", &mut script);

@@ -1,4 +1,4 @@
-//! `metrics rules` and `metrics dashboard`: what goes with the metrics that `run` serves.
+//! `metrics rules` and `metrics dashboard`: alerting rules and a dashboard for the metrics that `run` serves.
 
 use crate::cli::Screen;
 use crate::cli::args::MetricsCommand;

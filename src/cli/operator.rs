@@ -1,7 +1,9 @@
-//! The operator's levers: each is one event in the journal, with who and why.
+//! The operator commands `hold`, `resume`, `reactivate`, `abandon` and `ack`. Each appends one event to the journal,
+//! with the name of the operator and, if the command takes one, a reason.
 //!
-//! They need no rotation to stand still: the append is compared, and the driver looks at the
-//! journal before each effect.
+//! A rotation does not have to stop for a command. The append names the event number that it expects, so it fails with
+//! a conflict if the rotation has moved on. The engine appends before each effect too, so it finds the command the same
+//! way.
 
 use std::path::Path;
 
@@ -21,7 +23,7 @@ use crate::core::time::{SystemClock, Timestamp};
 use crate::engine::{entry_after, owner};
 use crate::ports::{Journal, JournalError, Known};
 
-/// How often another writer may be faster before this gives up.
+/// How many times a command tries to append before it gives up because another writer was faster each time.
 pub(super) const ATTEMPTS_MAX: u32 = 20;
 
 pub(crate) enum Lever {
@@ -58,13 +60,13 @@ impl Lever {
     }
 }
 
-/// What a lever did to one rotation.
+/// The result of an operator command for one rotation.
 #[derive(Serialize)]
 struct Pulled {
     vendor: String,
     iam_user: String,
     rotation: String,
-    /// What follows, or why nothing was changed.
+    /// What happens next, or why nothing was changed.
     sentence: String,
     done: bool,
 }
@@ -103,8 +105,8 @@ fn show(pulled: &[Pulled], screen: &Screen) {
     }
 }
 
-/// The rotations of the users that this vendor has now; of users that nobody has any more, it is
-/// the vendor that had them when the rotation began.
+/// The rotations whose users belong to this vendor now. If a user is no longer in the configuration, its rotation
+/// belongs to the vendor that it began with.
 pub(super) fn of_vendor(
     settings: &Settings,
     in_flight: Vec<Known>,
@@ -207,7 +209,7 @@ fn outlook(before: &Rotation, rotation: &Rotation) -> String {
     }
 }
 
-/// What whoever gives a rotation up is left with, and should do.
+/// What an operator is left with after an abandoned rotation, and what to do about it.
 fn what_stays(before: &Rotation) -> String {
     let old = before.old();
     match before.stage().new_key() {
@@ -234,7 +236,7 @@ mod tests {
     use crate::core::rotation::samples::{self, at, created, key, listed};
     use crate::core::rotation::{Because, Intent, Plan, Verification};
 
-    /// A rotation that ends with these.
+    /// A rotation in stage cool, followed by these events.
     fn cooling(then: &[Event]) -> Rotation {
         let life = [
             listed(1),

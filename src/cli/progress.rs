@@ -1,4 +1,4 @@
-//! Who watches the driver: the log, a progress display on a terminal, and a notebook of the steps.
+//! A watcher of the engine: logs events, shows progress on a terminal, and keeps the steps of each rotation.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::core::rotation::{Event, RefusalCode, Rotation, Stage, Waiting};
 use crate::core::schedule::State;
 use crate::engine::{Rest, UserReport, Watcher, rotation_span};
 
-/// Logs what happens, remembers it, and shows it on a terminal.
+/// Logs what happens, keeps the steps of each rotation, and shows progress on a terminal.
 pub(crate) struct Reporter {
     bars: Option<MultiProgress>,
     notes: Mutex<Notes>,
@@ -22,10 +22,10 @@ pub(crate) struct Reporter {
 struct Notes {
     bars: BTreeMap<Who, ProgressBar>,
     steps: BTreeMap<RotationId, Vec<String>>,
-    /// What each user's trouble was last, so that it is logged once and not at every pass. By its reason: the
-    /// sentence has the id of a request, which is another one each time.
+    /// The reason of each user's last trouble, so that it is logged once and not at every pass. The reason is compared
+    /// and not the sentence, because a sentence contains a request id that differs each time.
     troubles: BTreeMap<Who, &'static str>,
-    /// The same of vendors whose users could not be listed.
+    /// The same for vendors whose users could not be listed.
     unlisted: BTreeMap<VendorName, &'static str>,
 }
 
@@ -94,7 +94,7 @@ impl Watcher for Reporter {
     }
 }
 
-/// Who must know of what a visit found.
+/// How severe the result of a reconcile is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Trouble {
     /// An operator may want to look.
@@ -103,19 +103,20 @@ enum Trouble {
     Error,
 }
 
-/// What failed in a step of a rotation was logged when it did; here is the rest.
+/// The trouble to log after a reconcile, if any. A failed step of a rotation is not included: it was logged when it
+/// failed.
 fn trouble(user_report: &UserReport) -> Option<Trouble> {
     match &user_report.rest {
         _ if user_report.error.is_some() => Some(Trouble::Error),
         Some(Rest::Stuck(_)) => Some(Trouble::Error),
-        // Also a rotation that was not driven.
+        // This includes a rotation that was not driven.
         None if user_report.failed
             || user_report.rotation.is_some()
             || user_report.verdict.state == State::Stuck =>
         {
             Some(Trouble::Warning)
         }
-        // The sentence counts the days, so whoever is waited for is reminded once a day.
+        // The sentence counts the days, so the person who has to act is reminded once a day.
         Some(Rest::Wait { why: Waiting::Reveal { .. } | Waiting::HandOver { .. }, .. }) => {
             Some(Trouble::Warning)
         }
@@ -135,14 +136,15 @@ fn log_visit(user_report: &UserReport, sentence: &str, trouble: Option<Trouble>)
     });
 }
 
-/// INFO: the stage changed, or an operator spoke. WARN: a step failed. Everything else is for the curious.
+/// Logs an event. INFO: the stage changed, or an operator command was given. WARN: a step failed. DEBUG: everything
+/// else.
 fn log(rotation: &Rotation, event: &Event) {
     let (vendor, user) = (&rotation.subject().vendor, &rotation.subject().iam_user);
     let stage = rotation.stage().name();
     let line = format!("{vendor}: {}", in_a_line(event, user));
     match event {
         Event::Refused { refusal, .. } if refusal.code == RefusalCode::NotUsable => {
-            // Every new key is unknown to AWS for some seconds.
+            // AWS does not accept any new key in its first seconds.
             tracing::debug!(rotation.stage = stage, "{line}");
         }
         Event::Refused { .. } | Event::Unanswered { .. } => {
@@ -177,7 +179,7 @@ fn log(rotation: &Rotation, event: &Event) {
     }
 }
 
-/// An event as a line that can be understood without the line before it.
+/// The event as a line that is understandable without the line before it.
 fn in_a_line(event: &Event, user: &IamUserName) -> String {
     let what = in_words(event);
     match event {

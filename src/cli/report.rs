@@ -1,4 +1,4 @@
-//! `report`: the page as one file for a period, with evidence.
+//! `report`: writes the status page of a period, with evidence, into one file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,8 +68,8 @@ fn happenings(
     happenings
 }
 
-/// Key ids, names of users and of people: not a secret, and nobody else's business. A link that another user put at the
-/// path is not followed, and a file that was there is replaced as a whole.
+/// Writes the report with mode 0600: key ids and the names of users and people are not secret, but not public either. A
+/// link at the path, which another user may have put there, is refused; an existing file is replaced as a whole.
 fn write(path: &Path, html: &str) -> Result<(), Failure> {
     let failed =
         |what: String| Failure::new(Code::Failed, format!("{} cannot be written: {what}", path.display()));

@@ -1,7 +1,8 @@
-//! `reveal`: shows the new key of a delivery by hand to the person who takes it to the vendor. Once.
+//! `reveal`: shows the new key of a manual delivery, once, to the person who takes it to the vendor.
 //!
-//! **Invariant:** what can fail before the key is shown fails before that is written down; and that is written down
-//! before a letter of it is shown. So nobody sees a key that the journal believes nobody saw.
+//! **Invariant:** everything that can fail before the key is shown fails before the event `revealed` is appended, and
+//! that event is appended before any part of the key is shown. So nobody can have seen a key that the journal counts as
+//! unseen.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -27,7 +28,7 @@ use crate::core::time::SystemClock;
 use crate::engine::entry_after;
 use crate::ports::{Journal, JournalError, Known};
 
-/// The pair, and what the person who is shown it should know.
+/// The new key pair, and what the person who delivers it must know.
 #[derive(Serialize)]
 struct Revealed<'a> {
     vendor: &'a VendorName,
@@ -52,7 +53,7 @@ pub(crate) async fn reveal(config: Option<&Path>, asked: Reveal, screen: &Screen
     let text = text(&settings, &rotation, &secret, &asked, screen)?;
     let file = asked.output.as_deref().map(private_file).transpose()?;
     if let Err(failure) = record(journal.as_ref(), &known, &asked).await {
-        // It is empty, and ours.
+        // The file is empty, and this command created it.
         asked.output.as_deref().map(fs::remove_file).transpose().ok();
         return Err(failure);
     }
@@ -72,7 +73,7 @@ pub(crate) async fn reveal(config: Option<&Path>, asked: Reveal, screen: &Screen
     Ok(Code::Fine)
 }
 
-/// The rotation whose key waits to be handed over.
+/// The rotation whose new key waits for manual delivery. Fails if there is none, or more than one.
 async fn the_one(
     journal: &dyn Journal,
     theirs: Vec<Known>,
@@ -122,7 +123,7 @@ fn may_be_shown(rotation: &Rotation, asked: &Reveal) -> Result<(), Failure> {
     )))
 }
 
-/// What is shown: readable, as JSON, or as JSON in an age file.
+/// The output: readable text, JSON, or JSON encrypted into an age file.
 fn text(
     settings: &Settings,
     rotation: &Rotation,
@@ -178,7 +179,7 @@ fn instructions<'s>(settings: &'s Settings, vendor: &VendorName) -> Option<&'s s
     })
 }
 
-/// A file that was not there before, and is its owner's alone.
+/// Creates a file that only its owner can read. Fails if the file exists.
 fn private_file(path: &Path) -> Result<File, Failure> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     made.map_err(|error| {
@@ -187,7 +188,7 @@ fn private_file(path: &Path) -> Result<File, Failure> {
     })
 }
 
-/// Writes down that the key is shown, at a moment in which it still may be.
+/// Appends the event that the key is shown, after checking that it may still be shown.
 async fn record(journal: &dyn Journal, known: &Known, asked: &Reveal) -> Result<(), Failure> {
     for _ in 0..ATTEMPTS_MAX {
         let mut rotation = replayed(journal, known).await?;

@@ -1,4 +1,4 @@
-//! `rotate`: one pass, or with `--dry-run` what it would do.
+//! `rotate`: runs one pass. With `--dry-run` it shows what a pass would do.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::engine::{Ask, Cadence, Engine, Patience, Preview, Rest, UserReport, W
 use crate::ports::Check;
 use crate::status::StatusStore;
 
-/// `rotate --format json`, as in the contract.
+/// The JSON output of `rotate`. Other programs rely on its fields.
 #[derive(Serialize)]
 struct RotateView {
     dry_run: bool,
@@ -90,7 +90,7 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     Ok(if code == Code::Fine && asked.detailed_exitcode && work_left { Code::WorkIsDue } else { code })
 }
 
-/// Whether something is still to be done for this user.
+/// Whether there is still something to do for this user.
 fn is_unfinished(user_report: &UserReport) -> bool {
     matches!(user_report.verdict.state, State::Due | State::Overdue | State::Rotating | State::Held)
 }

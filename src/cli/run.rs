@@ -18,7 +18,8 @@ use crate::engine::{Cadence, Engine, Watchers, World};
 use crate::status::metrics::Calls;
 use crate::status::{StatusStore, StatusView};
 
-/// How soon the scheduler acts on `incident`, `hold`, `resume`, `reactivate`, `abandon`, `reveal` and `ack`. A look costs one query.
+/// How soon the scheduler acts on `incident`, `hold`, `resume`, `reactivate`, `abandon`, `reveal` and `ack`. Each look
+/// at the journal costs one query.
 const LEVERS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
@@ -54,7 +55,7 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     Ok(Code::Fine)
 }
 
-/// Where what was read again goes.
+/// What a reload needs: the channels that take the new world and routing, and the counters of calls to AWS.
 struct Newest {
     world: watch::Sender<World>,
     routing: watch::Sender<Routing>,
@@ -65,9 +66,9 @@ fn listen(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::new(Code::Failed, format!("no signal handler: {error}")))
 }
 
-/// SIGTERM and SIGINT: no effect is begun any more, those under way are let finish. A Ctrl-C after
-/// that comes from a person who is in a hurry, and may be: what is under way was written down
-/// before it was begun. A supervisor may repeat its SIGTERM, which says nothing new.
+/// On SIGTERM or SIGINT, no new effect begins, and the effects under way are finished. A SIGINT (Ctrl-C) after that
+/// comes from a person and ends the process at once. This is safe, because the journal records the intent of an effect
+/// before the effect begins. A second SIGTERM is ignored, because a supervisor may repeat it.
 pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let stop = stop.clone();
@@ -85,7 +86,7 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
     Ok(())
 }
 
-/// SIGHUP: the configuration is read again. A bad one changes nothing.
+/// On SIGHUP, reloads the configuration. If it has mistakes, the previous one stays in force.
 async fn reload_on_hangup(
     mut hangup: Signal,
     path: PathBuf,

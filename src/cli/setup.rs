@@ -1,4 +1,4 @@
-//! The wiring: settings become a world to work in. The only place that names concrete adapters.
+//! The wiring: builds a [`World`] from the settings. This is the only module that names concrete adapters.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,9 +24,9 @@ use crate::ports::{Accounts, Clock, Heartbeat, Journal, JournalError, SecretSour
 use crate::status::metrics::{Calls, CountedAccounts};
 use crate::status::server::{self, Server};
 
-/// Sleeping is cut into pieces, so that a clock that is set, or a machine that slept, is noticed.
+/// The longest single sleep. A longer one is split, so that a changed clock or a suspended machine is noticed.
 const LONGEST_SLEEP_SECS: u64 = 60;
-/// A sleep ends when the clock was set by more than this.
+/// A sleep ends early if the clock was changed by more than this.
 const SET_SECS_MIN: u64 = 5;
 
 #[async_trait]
@@ -40,7 +40,8 @@ impl Clock for SystemClock {
         loop {
             let now = SystemClock::now(*self);
             let left = until.since(now);
-            // A whole second may lie between the two clocks, and a time service slews.
+            // The readings of two clocks in whole seconds may differ by one, and a time service slews the clock, so a
+            // small difference does not count as a change.
             let passed = began.elapsed().as_secs().cast_signed();
             let was_set = (now.unix_seconds() - from.unix_seconds() - passed).unsigned_abs() > SET_SECS_MIN;
             if left.is_zero() || was_set {
@@ -55,7 +56,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Reads the configuration that the command line names.
+/// Loads the configuration that the command line names. Mistakes in it are rendered into the failure; warnings are
+/// logged.
 pub(crate) fn settings(path: Option<&Path>, color: bool) -> Result<(PathBuf, Settings), Failure> {
     let found = config::find(path);
     let settings = config::load_found(&found).map_err(|error| {
@@ -71,7 +73,7 @@ pub(crate) fn settings(path: Option<&Path>, color: bool) -> Result<(PathBuf, Set
     Ok((found.path, settings))
 }
 
-/// A world that works on the real AWS, the real vendors and this journal.
+/// A world with the real AWS, the real vendors and the configured journal.
 pub(crate) async fn world(settings: Settings, mode: Mode) -> Result<World, Failure> {
     let session = Arc::new(AwsSession::new(&settings.aws));
     let secrets: Arc<dyn SecretSource> = Arc::new(Secrets::new(&session));
@@ -79,7 +81,7 @@ pub(crate) async fn world(settings: Settings, mode: Mode) -> Result<World, Failu
     world_with(settings, &session, secrets, journal)
 }
 
-/// The same world after the configuration was read again; the journal stays the one that is open.
+/// A world with newly loaded settings and the journal that is already open.
 pub(crate) fn world_again(settings: Settings, journal: Arc<dyn Journal>) -> Result<World, Failure> {
     let session = Arc::new(AwsSession::new(&settings.aws));
     let secrets: Arc<dyn SecretSource> = Arc::new(Secrets::new(&session));
@@ -124,7 +126,7 @@ fn world_with(
     })
 }
 
-/// The alert sinks. They have HTTP connections of their own, so that a slow sink delays no vendor.
+/// The alert sinks and the heartbeat. They have their own HTTP connections, so that a slow sink delays no vendor.
 pub(crate) fn routing(settings: &Settings) -> Result<Routing, Failure> {
     if settings.alerts.is_empty() && settings.heartbeat.is_none() {
         return Ok(Routing::default());
@@ -140,13 +142,14 @@ pub(crate) fn routing(settings: &Settings) -> Result<Routing, Failure> {
     Ok(Routing { routes: routes(&settings.alerts, &transport, &secrets, &session), heartbeat })
 }
 
-/// The same world, with its calls to AWS counted.
+/// The same world, with its calls to AWS counted in `calls`.
 pub(crate) fn counted(world: World, calls: &Arc<Calls>) -> World {
     let accounts = CountedAccounts { accounts: world.accounts, calls: Arc::clone(calls) };
     World { accounts: Arc::new(accounts), ..world }
 }
 
-/// What `[serve]` asks for, listening. The address and the token stay as they are until the program is started again.
+/// The HTTP server of `[serve]`, listening; `None` if it is not configured. A new address or token takes effect only
+/// after a restart.
 pub(crate) async fn server(
     settings: &Settings,
     shown: Arc<dyn Shown>,
@@ -167,19 +170,19 @@ pub(crate) async fn server(
     Ok(Some((Server { shown, calls, token }, listener)))
 }
 
-/// The journal, for commands that need nothing else of the world.
+/// Opens the journal for commands that need nothing else of the world.
 pub(crate) async fn journal_alone(settings: &Settings, mode: Mode) -> Result<Arc<dyn Journal>, Failure> {
     let session = Arc::new(AwsSession::new(&settings.aws));
     journal(settings, &Secrets::new(&session), mode).await
 }
 
-/// How often the journal is asked to do what is owed to the disk, such as wiping an erased secret from its log.
+/// How often a journal does its pending work on disk, such as wiping an erased secret from the write-ahead log.
 const TEND_EVERY: Duration = Duration::from_secs(5);
 
-/// Every journal that this process opened, so that each is closed, however the command ends.
+/// Every journal that this process opened, so that each one is closed whichever way the command ends.
 static OPENED: Mutex<Vec<Arc<dyn Journal>>> = Mutex::new(Vec::new());
 
-/// Closes what was opened: afterwards everything is in one file, and a copy of it is whole.
+/// Closes all opened journals. Afterwards each is one file, and a copy of that file is complete.
 pub(crate) async fn close_journals() {
     let opened = std::mem::take(&mut *OPENED.lock().unwrap_or_else(PoisonError::into_inner));
     for journal in opened {
@@ -189,7 +192,7 @@ pub(crate) async fn close_journals() {
     }
 }
 
-/// Opens the journal of these settings.
+/// Opens the configured journal and registers it for closing. If it may be written, a task does its pending work.
 async fn journal(
     settings: &Settings,
     secrets: &dyn SecretSource,
@@ -222,15 +225,16 @@ async fn open_journal(
     };
     match (seal_key(reference, secrets).await, mode) {
         (Ok(key), _) => Ok(journal::open(path, Some(key), mode).await?),
-        // A credential of the service is out of an operator's reach, and needed neither to look nor to pull a lever.
+        // An operator may be unable to read a credential of the service. Neither reading nor an operator command needs
+        // the key.
         (Err(_), Mode::Read) => Ok(journal::open(path, None, mode).await?),
         (Err(_), Mode::Operate) if path.exists() => Ok(journal::open_without_key(path).await?),
         (Err(failure), Mode::Drive | Mode::Operate) => Err(failure),
     }
 }
 
-/// Warns a reader of a journal that does not exist: without it, no rotation under way is shown. Refuses to go on where
-/// the current folder has the journal, in which earlier versions kept it.
+/// Warns if a journal to be read does not exist, because rotations under way are then not shown. Fails if the journal
+/// is in the current folder instead, where earlier versions kept it.
 fn check_that_it_exists(path: &Path, mode: Mode) -> Result<(), Failure> {
     if path.exists() {
         return Ok(());
@@ -253,7 +257,7 @@ fn check_that_it_exists(path: &Path, mode: Mode) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The seal key that this reference leads to.
+/// Resolves a reference to the seal key.
 pub(crate) async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) -> Result<SealKey, Failure> {
     let unusable =
         |sentence: String| Failure::from(JournalError::SealKey(format!("[journal] seal_key: {sentence}")));
@@ -261,10 +265,10 @@ pub(crate) async fn seal_key(reference: &SecretRef, secrets: &dyn SecretSource) 
     SealKey::from_base64(&text).map_err(|bad| unusable(format!("{reference}: {bad}; nothing was touched")))
 }
 
-/// Names that are less alike than this are not taken for a typing error.
+/// The minimum similarity, from 0 to 1, at which a vendor name is suggested for a misspelled one.
 const ALIKE_MIN: f64 = 0.75;
 
-/// The vendors that were asked for must be in the configuration.
+/// Fails if one of the given vendors is not in the configuration, and suggests a similar name.
 pub(crate) fn known(settings: &Settings, asked: &[VendorName]) -> Result<(), Failure> {
     let Some(name) = asked.iter().find(|name| !settings.vendors.contains_key(*name)) else { return Ok(()) };
     let failure = Failure::new(Code::Usage, format!("there is no vendor {name} in the configuration"));

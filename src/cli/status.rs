@@ -1,4 +1,4 @@
-//! `status`: keys, ages, verdicts, rotations in flight.
+//! `status`: shows keys, ages, verdicts and rotations in flight.
 
 use std::path::Path;
 
@@ -25,8 +25,8 @@ pub(crate) async fn status(config: Option<&Path>, vendors: &[VendorName], screen
     Ok(code_of(&found))
 }
 
-/// 75 when nobody's keys could be listed for want of an answer, or nobody's rotation could be written down; 1 when
-/// somebody is stuck.
+/// The exit code for these reports: [`Code::TryAgain`] if no user could be asked about, because AWS gave no answer or
+/// the journal was unavailable; else [`Code::Failed`] if a report failed or a user is stuck; else [`Code::Fine`].
 pub(crate) fn code_of(found: &[UserReport]) -> Code {
     let asked = found.iter().filter(|user_report| user_report.iam_user.is_some());
     let unanswered = |user_report: &&UserReport| {

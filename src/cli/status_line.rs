@@ -1,4 +1,4 @@
-//! How things stand, in one line: how many vendors, when the next pass is, and who needs a look.
+//! The state of the service in one line: the number of vendors, the next pass, and the users that need attention.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,28 +13,28 @@ use crate::core::schedule::State;
 use crate::core::time::Timestamp;
 use crate::engine::{LoopStatus, Rest, UserReport, owner};
 
-/// So many are named of each kind; the others are counted.
+/// How many users of each state are named; the others are counted.
 const NAMED_MAX: usize = 3;
-/// What is nearer than this is said by its time alone.
+/// A time that is nearer than this is shown without its date.
 const TODAY: Duration = Duration::from_hours(24);
 
-/// What is known of everybody now.
+/// The state from which the status line is made.
 #[derive(Default)]
 pub(crate) struct ServiceStatus {
     settings: Option<Arc<Settings>>,
     now: Option<Timestamp>,
     next_pass: Option<Timestamp>,
-    /// How many visits are under way.
+    /// How many users are being reconciled.
     visits: usize,
-    /// Whether it ends when they are over.
+    /// Whether the engine ends when those reconciles end.
     stopping: bool,
-    /// Since when the file is bad, while an older reading of it is in force.
+    /// Since when the configuration file has mistakes and the previous configuration is in force.
     pub(crate) bad_since: Option<Timestamp>,
     users: BTreeMap<Who, User>,
     unlisted: BTreeSet<VendorName>,
 }
 
-/// A user whose key is not simply in order.
+/// A user whose key needs attention or is being rotated.
 struct User {
     subject: Subject,
     how: How,
@@ -57,7 +57,7 @@ struct Wait {
 }
 
 impl ServiceStatus {
-    /// The engine's loop came by: what has left the configuration is forgotten.
+    /// Takes over the state of the engine's loop, and forgets users and vendors that left the configuration.
     pub(crate) fn loop_passed(&mut self, turn: &LoopStatus) {
         self.now = Some(turn.now);
         self.next_pass = Some(turn.next_pass);
@@ -122,7 +122,7 @@ impl ServiceStatus {
         }
     }
 
-    /// `2 overdue (acme, globex)`, or nothing when there is none.
+    /// A part such as `2 overdue (acme, globex)`; `None` if no user is in this state.
     fn kind(&self, word: &str, detail: impl Fn(How) -> Option<String>) -> Option<String> {
         let of_kind = self.users.values().filter_map(|user| {
             let detail = detail(user.how)?;
@@ -143,7 +143,7 @@ impl ServiceStatus {
         (count > 0).then(|| format!("{count} {word} ({})", names.join(", ")))
     }
 
-    /// The vendor; with the user, where the vendor has several.
+    /// The vendor's name. If the vendor has several users, the name of the user too.
     fn name(&self, subject: &Subject) -> String {
         let vendors = self.settings.as_ref().map(|settings| &settings.vendors);
         let is_alone =
@@ -157,7 +157,7 @@ impl ServiceStatus {
         }
     }
 
-    /// `03:17 UTC`, with the day when it is not within a day.
+    /// A time such as `03:17 UTC`, with the date unless it is within the next 24 hours.
     fn at(&self, at: Timestamp) -> String {
         let is_near = self.now.is_some_and(|now| at.since(now) < TODAY);
         let format = if is_near { "%H:%M UTC" } else { "%Y-%m-%d %H:%M UTC" };
@@ -212,7 +212,7 @@ fn counted(count: usize, what: &str) -> String {
 fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {
     let what = match why {
         Waiting::Held { .. } => return How::Held { until },
-        // The next step is a look, and not the end of the hold.
+        // `until` is when the rotation is looked at next, not the end of the hold.
         Waiting::IncidentHeld { .. } | Waiting::HeldWhileInactive { .. } => {
             return How::Held { until: Timestamp::NEVER };
         }

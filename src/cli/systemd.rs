@@ -1,12 +1,11 @@
-//! What systemd is told: that the program is ready, alive, reading its configuration again, stopping; and in one line how
-//! things stand.
+//! Notifications to systemd: ready, alive, reloading the configuration, stopping, and the status line.
 //!
-//! **Invariant:** the watchdog is fed by the engine's loop and by nothing else. A loop that hangs is silent, whatever the
-//! other threads do, and systemd starts the program again.
+//! **Invariant:** only the engine's loop feeds the watchdog. If the loop hangs, the watchdog is not fed, whatever other
+//! threads do, and systemd restarts the program.
 //!
-//! **Invariant:** STATUS= is said anew when something changes that it speaks of, so it is true whenever it is read.
+//! **Invariant:** `STATUS=` is sent again whenever its content changes, so it is always current.
 //!
-//! **Invariant:** nobody waits for systemd. What it does not take now is said later, in order.
+//! **Invariant:** nothing waits for systemd. A message that systemd does not take now is sent later, in order.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -25,17 +24,19 @@ use crate::core::rotation::{Event, Rotation};
 use crate::core::time::Timestamp;
 use crate::engine::{LoopStatus, UserReport, Watcher};
 
-/// How often the loop comes by within the watchdog's limit: one that is late once is not dead yet.
+/// How many times the loop turns within the watchdog's limit, so that one late turn is not taken for a hang.
 const PULSES_PER_LIMIT: u32 = 3;
-/// Without a watchdog, and well within the extension that a stop asks for.
+/// The longest time between two turns. It applies without a watchdog, and is well within [`STOP_EXTENSION_USEC`].
 const PULSE_MAX: Duration = Duration::from_secs(10);
 const PULSE_MIN: Duration = Duration::from_millis(100);
-/// What a stop that still has a visit under way asks for, again and again; each visit has an end of its own.
+/// The extension of the stop timeout that is requested at each turn while reconciles are under way. Each reconcile has
+/// its own deadline.
 const STOP_EXTENSION_USEC: u32 = 30_000_000;
-/// More than is ever said while systemd reads at all; of more, the oldest is forgotten.
+/// How many messages wait for systemd; this is more than ever wait while systemd reads at all. The oldest ones above
+/// this number are dropped.
 const UNSAID_MAX: usize = 256;
 
-/// Watches the engine for systemd, and passes on all that it is told.
+/// A watcher of the engine that notifies systemd and passes everything on to a [`Reporter`].
 pub(crate) struct Supervised {
     reporter: Reporter,
     told: Mutex<Told>,
@@ -45,7 +46,7 @@ pub(crate) struct Supervised {
 struct Told {
     standing: ServiceStatus,
     status: String,
-    /// What systemd did not take yet.
+    /// Messages that systemd did not take yet.
     unsaid: VecDeque<String>,
     fed_at: Option<Instant>,
     ready: bool,
@@ -61,7 +62,7 @@ impl Supervised {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The configuration is being read again, because somebody asked for it.
+    /// Tells systemd that the configuration is being reloaded.
     pub(crate) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.told().tell(&[NotifyState::Reloading, now]),
@@ -69,7 +70,8 @@ impl Supervised {
         }
     }
 
-    /// It was read: `None`, or since when the file is bad and another one is in force.
+    /// Tells systemd that the reload ended. `bad_since` is when the file was found to have mistakes, so that the
+    /// previous configuration stays in force; `None` if the file is good.
     pub(crate) fn reloaded(&self, bad_since: Option<Timestamp>) {
         let mut told = self.told();
         told.standing.bad_since = bad_since;
@@ -77,7 +79,7 @@ impl Supervised {
         told.tell(&[NotifyState::Ready]);
     }
 
-    /// The last word.
+    /// Tells systemd that the program stops, after the engine has ended.
     pub(crate) fn stopping(&self) {
         self.told().tell(&[NotifyState::Stopping]);
     }
@@ -89,7 +91,7 @@ impl Told {
         self.unsaid.push_back(lines.join("\n"));
         while let Some(message) = self.unsaid.front() {
             match send(message) {
-                // It does not read now; the next turn of the loop tries again.
+                // systemd does not read now; the next turn of the loop tries again.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => tracing::debug!("systemd could not be notified: {error}"),
                 Ok(()) => {}
@@ -109,11 +111,11 @@ impl Told {
     }
 
     fn feed_watchdog(&mut self, pulse: Option<Duration>) {
-        // Turns come thick and fast while much is under way.
+        // The loop turns very often while much is under way.
         let often_enough = |fed_at: Instant| pulse.is_some_and(|pulse| fed_at.elapsed() < pulse / 2);
         if !self.fed_at.is_some_and(often_enough) {
             self.tell(&[NotifyState::Watchdog]);
-            // Said later, it would speak for a loop that may be frozen by then.
+            // Sent later, it would vouch for a loop that may hang by then.
             self.unsaid.retain(|message| *message != NotifyState::Watchdog.to_string());
             self.fed_at = Some(Instant::now());
         }
@@ -163,21 +165,21 @@ impl Watcher for Supervised {
             told.tell(&[NotifyState::ExtendTimeoutUsec(STOP_EXTENSION_USEC)]);
         }
         if !told.ready {
-            // Not before the journal was read and the first visits are under way.
+            // Sent only now: the journal was read, and the first reconciles are under way.
             told.tell(&[NotifyState::Ready]);
             told.ready = true;
         }
     }
 }
 
-/// How often the engine's loop must come by; `None`: nobody listens.
+/// How often the engine's loop must turn; `None` if there is no supervisor to notify.
 pub(crate) fn pulse() -> Option<Duration> {
     std::env::var_os("NOTIFY_SOCKET")?;
     let limit = sd_notify::watchdog_enabled();
     Some(limit.map_or(PULSE_MAX, |limit| (limit / PULSES_PER_LIMIT).clamp(PULSE_MIN, PULSE_MAX)))
 }
 
-/// Whoever started this may not be systemd, and then nobody listens.
+/// Sends a message to the supervisor. Without `NOTIFY_SOCKET` there is none, and nothing is sent.
 fn send(message: &str) -> io::Result<()> {
     let Some(place) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let address = match place.as_bytes().strip_prefix(b"@") {

@@ -1,13 +1,13 @@
-//! Text as a terminal is given it: a name, a reason or an answer from outside cannot move the cursor, hide what was
+//! Makes text safe for a terminal: a name, a reason or a response from outside cannot move the cursor, hide what was
 //! printed, or change the order of letters.
 
 use std::borrow::Cow;
 
-/// The reason of an operator, in characters.
+/// The maximum length of an operator's reason, in characters.
 const REASON_MAX: usize = 1000;
 
-/// The text, with each character that a terminal would act on written as its code, such as `\u001b`. Line ends and
-/// tabs stay. In JSON the code stands for the character.
+/// The text, with each character that a terminal would act on replaced by its code, such as `\u001b`. Line ends and
+/// tabs stay. In JSON, such a code means the same character.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     match text.contains(acts_on_terminal) {
         true => Cow::Owned(text.chars().map(coded).collect()),
@@ -15,7 +15,7 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The same, and the sequences that set a colour stay.
+/// The same, but escape sequences that set a colour stay.
 pub(crate) fn shown_in_color(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let mut out = shown(parts.next().unwrap_or_default()).into_owned();
@@ -37,13 +37,13 @@ fn coded(letter: char) -> String {
     }
 }
 
-/// Control characters, and those that change the direction of writing (Unicode Standard Annex 9).
+/// Whether the character is a control character, or changes the direction of writing (Unicode Standard Annex 9).
 fn acts_on_terminal(letter: char) -> bool {
     let turns = matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     turns || (letter.is_control() && !matches!(letter, '\n' | '\t'))
 }
 
-/// A reason as it may be written down: one line, not empty, and at most 1,000 characters.
+/// Checks and trims an operator's reason: one line, not empty, and at most 1,000 characters.
 pub(crate) fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {

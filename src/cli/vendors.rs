@@ -1,4 +1,4 @@
-//! `vendors`: the presets that come with the program; `vendors show`: one of them, and a configuration to paste.
+//! `vendors` lists the presets that come with the program; `vendors show` shows one, with a configuration to paste.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,11 +12,11 @@ use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::layout::{Row, table, wrapped};
 use crate::config::catalogue::{Parameter, Preset, catalogue};
 
-/// Names that are less alike than this are not taken for a typing error.
+/// The minimum similarity, from 0 to 1, at which a preset is suggested for a misspelled name.
 const ALIKE_MIN: f64 = 0.75;
-/// The longest name of a new preset.
+/// The maximum length of a new preset's name, in bytes.
 const NAME_MAX: usize = 64;
-/// A preset with comments. `NAME` stands for its name.
+/// The text of a new preset, with comments. `NAME` stands for its name.
 const NEW_PRESET: &str = include_str!("new_preset.toml");
 
 #[derive(Serialize)]
@@ -140,7 +140,7 @@ fn show(preset: &Preset, screen: &Screen) {
     screen.show(&format!("{head}\n\nA configuration to paste:\n\n{}", preset.configuration()));
 }
 
-/// Writes a preset with comments, and no file that is there already.
+/// Writes a commented preset into a new file. Fails if the file exists.
 fn write_new(name: &str, output: Option<&Path>, screen: &Screen) -> Result<(), Failure> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_plain) {

@@ -1,4 +1,4 @@
-//! What results look like in a table.
+//! The tables in which results are shown.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use crate::core::schedule::State;
 use crate::core::time::Timestamp;
 use crate::engine::UserReport;
 
-/// The rows of `status`, one for each user, the most urgent first; on a terminal also how many there are in each state.
+/// The table of `status`, one row for each user, the most urgent first. On a terminal the number of rows in each state
+/// follows.
 pub(crate) fn status_table(found: &[UserReport], now: Timestamp, columns: Option<usize>) -> String {
     let row = |user_report: &&UserReport| {
         let judged = user_report.keys.iter().find(|key| Some(&key.id) == user_report.verdict.old.as_ref());
@@ -30,7 +31,7 @@ pub(crate) fn status_table(found: &[UserReport], now: Timestamp, columns: Option
     let rows = table(&header, found.iter().map(row).collect(), columns);
     match columns {
         Some(_) => format!("{rows}\n\n{}", totals(&found)),
-        // Into a pipe, each line is a row.
+        // In a pipe, every line is a row.
         None => rows,
     }
 }

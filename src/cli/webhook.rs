@@ -1,4 +1,5 @@
-//! `webhook send-test`: whether a vendor's receiver takes a message, before it is sent a key.
+//! `webhook send-test`: sends a test message, to find out whether a vendor's receiver accepts it before it is sent a
+//! key.
 
 use std::path::Path;
 
@@ -22,7 +23,7 @@ struct TestView {
 
 #[derive(Serialize)]
 struct SentView {
-    /// Which step of the delivery, from 1.
+    /// The number of the delivery step, from 1.
     step: usize,
     ok: bool,
     sentence: String,
@@ -50,7 +51,8 @@ pub(crate) async fn send_test(config: Option<&Path>, vendor: VendorName, screen:
     Ok(code)
 }
 
-/// On whose behalf it is sent. The users under a path are not listed for a test.
+/// The user that the test names: the first configured one, or `test`, because the users under a path are not listed for
+/// a test.
 fn subject(settings: &Settings, vendor: VendorName) -> Subject {
     let (account, user) = match settings.vendors.get(&vendor).map(|vendor| &vendor.access) {
         Some(Access::Key(access)) => match &access.users {

@@ -1,4 +1,4 @@
-//! What the configuration says of one account, in the words of the review.
+//! The part of the configuration that concerns one account, in the types of the review.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::review::audit::declared::Care;
 use crate::review::audit::known::known;
 use crate::review::audit::{Declared, DeclaredVendor, Given};
 
-/// What the journal knows of users and their keys.
+/// What the journal records about users and their keys.
 #[derive(Default)]
 pub(crate) struct Journalled {
     rotations: Vec<Known>,
@@ -31,8 +31,7 @@ impl Journalled {
     }
 }
 
-/// What the configuration says of this account: of the vendors under its name, and under any other
-/// name that means the same account.
+/// The configuration of this account: the vendors under its name, and under any other name with the same account id.
 pub(crate) fn declared(
     settings: &Settings,
     id: &AccountId,
@@ -91,7 +90,7 @@ fn keys(access: &KeyAccess) -> Given {
     Given::Keys { users, path, ages: access.ages, care }
 }
 
-/// What a review of this account looks at closely.
+/// The users, paths and roles that a review of this account reads in detail.
 pub(crate) fn scope(settings: &Settings, name: Option<&AccountName>) -> Scope {
     let mut scope = Scope::default();
     for vendor in settings.vendors.values() {
@@ -107,7 +106,8 @@ pub(crate) fn scope(settings: &Settings, name: Option<&AccountName>) -> Scope {
     scope
 }
 
-/// The account that a role is in, by its name; `None`: that of the ambient credentials.
+/// The configured name of the account that a role is in. `None`, the ambient account, if no configured account has its
+/// id.
 pub(crate) fn account_of(settings: &Settings, role_arn: &str) -> Option<AccountName> {
     let id = of_account(role_arn);
     let found =

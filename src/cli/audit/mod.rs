@@ -1,4 +1,4 @@
-//! `audit`: the review of the account, shown to people and to programs.
+//! `audit`: reviews the accounts, and writes the result for people or for programs.
 
 mod declared;
 mod since;
@@ -25,7 +25,7 @@ use crate::review::audit::{self, Facts, Finding, Review};
 pub(crate) use declared::{Journalled, account_of, declared, scope};
 use view::AuditView;
 
-/// One account and what was found in it.
+/// One account, its facts and its review.
 pub(crate) struct Reviewed {
     pub(crate) account: Option<AccountName>,
     pub(crate) facts: Facts,
@@ -54,7 +54,7 @@ pub(crate) async fn audit(config: Option<&Path>, asked: args::Audit, screen: &Sc
     Ok(code(&reviewed, &asked))
 }
 
-/// The review of every account of the configuration; `usage` and `origins` as in the [`Scope`].
+/// Reviews every account in the configuration. `usage` and `origins` are those of the [`Scope`].
 pub(crate) async fn reviews(
     settings: &Settings,
     usage: bool,
@@ -63,7 +63,7 @@ pub(crate) async fn reviews(
     reviews_of(settings, &journalled(settings).await?, usage, origins).await
 }
 
-/// The same, with what the journal knows.
+/// The same, with what the journal records.
 pub(crate) async fn reviews_of(
     settings: &Settings,
     journalled: &Journalled,
@@ -76,7 +76,7 @@ pub(crate) async fn reviews_of(
     for account in accounts_of(settings) {
         let scope = Scope { usage, origins, ..declared::scope(settings, account.as_ref()) };
         let facts = facts(&accounts, account.as_ref(), &scope).await?;
-        // Two names may mean one account; it is reviewed once, with the vendors of both.
+        // Two names may mean the same account. It is reviewed once, with the vendors of both names.
         if reviewed.iter().any(|other| other.facts.account_id == facts.account_id) {
             continue;
         }
@@ -105,7 +105,7 @@ pub(crate) async fn facts(
     })
 }
 
-/// The accounts that vendors are in, and that of the ambient credentials when none is said.
+/// The accounts that vendors are in; if there is none, the account of the ambient credentials.
 fn accounts_of(settings: &Settings) -> BTreeSet<Option<AccountName>> {
     let mut accounts: BTreeSet<Option<AccountName>> = BTreeSet::new();
     for vendor in settings.vendors.values() {
@@ -120,7 +120,7 @@ fn accounts_of(settings: &Settings) -> BTreeSet<Option<AccountName>> {
     accounts
 }
 
-/// What the journal knows, if there is one.
+/// What the journal records; empty if there is no journal.
 async fn journalled(settings: &Settings) -> Result<Journalled, Failure> {
     if !settings.journal.path.exists() {
         return Ok(Journalled::default());
@@ -154,7 +154,7 @@ fn show(reviewed: &[Reviewed], path: &Path, settings: &Settings, screen: &Screen
     }
 }
 
-/// Leaves what was asked for.
+/// Removes everything but the vendors and severities that the command line asks for.
 fn narrow(review: &mut Review, asked: &args::Audit) {
     let is_asked = |vendor: Option<&VendorName>| {
         asked.vendors.is_empty() || vendor.is_some_and(|name| asked.vendors.contains(name))
@@ -165,7 +165,7 @@ fn narrow(review: &mut Review, asked: &args::Audit) {
     review.ranking.retain(|ranked| is_asked(ranked.vendor.as_ref()));
 }
 
-/// What is accepted does not fail.
+/// The exit code. A waived finding does not count.
 fn code(reviewed: &[Reviewed], asked: &args::Audit) -> Code {
     let findings = reviewed.iter().flat_map(|one| &one.review.findings);
     let worst = findings.filter(|finding| finding.waived.is_none()).map(Finding::severity).max();

@@ -1,7 +1,7 @@
-//! `--since-last`: what was found the last time, so that only what is new is shown.
+//! `--since-last`: remembers the findings of the last review, so that only new ones are shown.
 //!
-//! The ids of findings are kept in a file beside the journal. Only `--since-last` reads and writes it, so that any
-//! other review changes nothing.
+//! The ids of the findings are stored in a file beside the journal. Only `--since-last` reads and writes this file, so
+//! any other review changes nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::review::audit::Finding;
 
 const FILE: &str = "audit-findings.json";
 
-/// What was found the last time.
+/// The findings of the last review.
 pub(super) struct Last {
     path: PathBuf,
     seen: BTreeSet<String>,
 }
 
 impl Last {
-    /// Reads the file beside this journal. Without one, everything is new.
+    /// Reads the file beside this journal. If there is none, every finding is new.
     pub(super) fn read(journal: &Path) -> Result<Last, Failure> {
         let path = journal.with_file_name(FILE);
         let failed = |why: String| {
@@ -35,8 +35,8 @@ impl Last {
         Ok(Last { path, seen })
     }
 
-    /// Removes the findings that the last review had, and returns the ids of those that this review, which found
-    /// `found`, does not have any more.
+    /// Removes the findings that the last review had too. Returns the ids that the last review had and that are missing
+    /// in `found`, the ids of this review.
     pub(super) fn keep_new(&self, reviewed: &mut [Reviewed], found: &BTreeSet<String>) -> Vec<String> {
         for one in reviewed {
             let account = one.facts.account_id.to_string();
@@ -45,7 +45,7 @@ impl Last {
         self.seen.difference(found).cloned().collect()
     }
 
-    /// Remembers all of this for the next time.
+    /// Stores these ids for the next review.
     pub(super) fn remember(&self, found: &BTreeSet<String>) -> Result<(), Failure> {
         let text = serde_json::json!(found).to_string();
         whole_file::replace(&self.path, text.as_bytes()).map_err(|error| {
@@ -58,7 +58,7 @@ impl Last {
     }
 }
 
-/// The ids of all findings, each with its account.
+/// The ids of all findings, each prefixed with its account.
 pub(super) fn ids(reviewed: &[Reviewed]) -> BTreeSet<String> {
     let of_account = |one: &Reviewed| {
         let account = one.facts.account_id.to_string();

@@ -1,4 +1,4 @@
-//! `audit` as JSON, as in the contract, and as a table.
+//! The JSON output of `audit`, on whose fields other programs rely, and its table.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::core::time::Timestamp;
 use crate::review::audit::{Finding, Ranked, Score, Waived};
 use crate::review::policy::Severity;
 
-/// JSON has all of them.
+/// How many keys the table shows; the JSON output has all of them.
 const RANKED_IN_TABLE: usize = 10;
 
 #[derive(Serialize)]
@@ -20,7 +20,7 @@ pub(super) struct AuditView {
     account_id: Option<String>,
     findings: Vec<FindingView>,
     scorecard: Vec<ScoreView>,
-    /// The active keys, the most urgent first.
+    /// The Active keys, the most urgent first.
     ranking: Vec<RankedView>,
 }
 
@@ -37,7 +37,7 @@ struct FindingView {
     fix: String,
     evidence: BTreeMap<&'static str, Value>,
     references: Vec<String>,
-    /// Why it is accepted, and until when.
+    /// Why the finding is accepted, and until when.
     waived: Option<WaivedView>,
 }
 
@@ -47,7 +47,7 @@ struct WaivedView {
     until: Timestamp,
 }
 
-/// A key: its points are the product of its age, use, power and origin.
+/// A ranked key. Its points are the product of its age, use, power and origin.
 #[derive(Serialize)]
 struct RankedView {
     points: u64,
@@ -60,7 +60,7 @@ struct RankedView {
     used: u64,
     power: u64,
     origin: u64,
-    /// Otherwise `origin` is 1 because nobody looked.
+    /// Whether CloudTrail was asked for origins. If it was not, `origin` is 1.
     origin_checked: bool,
     why: String,
 }
@@ -164,7 +164,7 @@ impl FindingView {
     }
 }
 
-/// The keys of all accounts, in one order.
+/// The keys of all accounts in one list, most points first.
 fn ranking(reviewed: &[Reviewed]) -> Vec<RankedView> {
     let of_account = |one: &Reviewed| {
         let account = one.facts.account_id.to_string();

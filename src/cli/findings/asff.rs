@@ -1,7 +1,6 @@
 //! AWS Security Finding Format, for `aws securityhub batch-import-findings --findings file://…`.
 //!
-//! The same finding has the same Id in every run, so that an import brings it up to date and does not
-//! repeat it.
+//! A finding has the same Id in every run, so that an import updates it and does not add it again.
 
 use serde_json::{Value, json};
 
@@ -10,13 +9,13 @@ use crate::cli::audit::Reviewed;
 use crate::review::audit::{Facts, Finding};
 use crate::review::policy::Severity;
 
-/// Where Security Hub is told about what has no region.
+/// The region of the findings if none is configured, because a finding needs one.
 const REGION_OF_LAST_RESORT: &str = "us-east-1";
 
-/// One call takes no more.
+/// The maximum number of findings in one import call.
 const BATCH: usize = 100;
 
-/// The findings, in lists of which each fits into one call; one empty list when nothing was found.
+/// The findings in lists that each fit into one import call; one empty list if there are no findings.
 pub(crate) fn batches(reviewed: &[Reviewed], region: Option<&str>) -> Vec<Vec<Value>> {
     let all = findings(reviewed, region);
     if all.is_empty() { vec![all] } else { all.chunks(BATCH).map(<[Value]>::to_vec).collect() }

@@ -53,7 +53,7 @@ fn row(account: &AccountId, finding: &Finding) -> [String; 11] {
     ]
 }
 
-/// Spreadsheets take a cell that begins so for a formula, and names in an account are anybody's.
+/// Prefixes a cell that a spreadsheet would take for a formula: anybody may have chosen the names in an account.
 fn harmless(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
 }

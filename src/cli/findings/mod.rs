@@ -1,11 +1,11 @@
-//! Findings for other programs: each format in a file of its own, all from the same findings.
+//! Findings in formats for other programs. Each format has its own file, and all are made from the same findings.
 
 pub(crate) mod asff;
 pub(crate) mod csv;
 pub(crate) mod ocsf;
 pub(crate) mod sarif;
 
-/// At most this many letters, the last of them an ellipsis where some are missing.
+/// Cuts a text to `letters_max` characters; the last of them is an ellipsis if something was cut off.
 fn cut(text: &str, letters_max: usize) -> String {
     if text.chars().count() <= letters_max {
         return text.to_owned();

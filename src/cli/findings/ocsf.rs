@@ -8,7 +8,7 @@ use crate::review::policy::Severity;
 
 const CATEGORY: u32 = 2;
 const CLASS: u32 = 2003;
-/// Create: a finding that is there now.
+/// The activity Create: the finding exists now.
 const ACTIVITY: u32 = 1;
 
 pub(crate) fn events(reviewed: &[Reviewed]) -> Vec<Value> {

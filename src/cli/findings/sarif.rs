@@ -10,17 +10,17 @@ use crate::core::ids::{AccountId, VendorName};
 use crate::review::audit::Finding;
 use crate::review::policy::{Place, Rule, Severity};
 
-/// One result.
+/// One SARIF result.
 pub(crate) struct Result {
     pub(crate) rule: &'static Rule,
     pub(crate) sentence: String,
-    /// The file, and where in it.
+    /// The file, and the start and the end of the place in it.
     pub(crate) place: (String, Place, Place),
-    /// What it is about, for what was found in an account.
+    /// The ARN or name of the resource, for a finding in an account.
     pub(crate) subject: Option<String>,
-    /// What makes it the same finding in the next run.
+    /// Identifies the same finding in the next run.
     pub(crate) fingerprint: Option<String>,
-    /// Why it is accepted, and until when.
+    /// Why the finding is accepted, and until when.
     pub(crate) waived: Option<String>,
 }
 
@@ -66,8 +66,8 @@ impl<'s> Configuration<'s> {
     }
 }
 
-/// The path as it is in the repository that holds the file: relative to the directory that the program runs in, or
-/// else the file's name alone, which is the same on every machine.
+/// The path as in the repository that holds the file: relative to the current directory. For a file elsewhere, only its
+/// name, which is the same on every machine.
 pub(crate) fn in_repository(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let relative = match path.is_absolute() {
@@ -78,7 +78,7 @@ pub(crate) fn in_repository(path: &Path) -> String {
     relative.unwrap_or_else(name).display().to_string()
 }
 
-/// The findings of accounts as results.
+/// The findings of accounts as SARIF results.
 pub(crate) fn of_accounts(
     findings: &BTreeMap<&AccountId, &[Finding]>,
     configuration: &Configuration<'_>,
@@ -94,7 +94,7 @@ pub(crate) fn of_accounts(
     findings.iter().flat_map(|(account, found)| found.iter().map(move |one| result(account, one))).collect()
 }
 
-/// The whole log.
+/// The whole SARIF log.
 pub(crate) fn log(results: &[Result]) -> Value {
     let mut rules: Vec<&Rule> = results.iter().map(|result| result.rule).collect();
     rules.sort_by_key(|rule| rule.code);
@@ -161,7 +161,7 @@ fn location(result: &Result) -> Value {
     location
 }
 
-/// A path as a relative reference, RFC 3986 4.2.
+/// A path as a relative reference (RFC 3986, section 4.2).
 fn uri(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let encoded = path.bytes().map(|byte| match byte {

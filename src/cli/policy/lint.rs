@@ -1,4 +1,4 @@
-//! `policy lint`: files in, findings out, each with its line and column.
+//! `policy lint`: reads policy files and reports findings, each with its line and column.
 
 use std::io::Read;
 use std::path::Path;
@@ -24,7 +24,7 @@ struct LintView {
 struct FileView {
     file: String,
     statements: usize,
-    /// Services and actions that the table lacks: judged by their names, or not at all.
+    /// Services and actions that the action table lacks. They are judged by their names, or not at all.
     unknown: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ fn read(path: &Path) -> Result<String, Failure> {
             std::fs::File::open(path).map_err(failed)?.take(bound).read_to_end(&mut bytes).map_err(failed)?
         }
     };
-    // Bytes that are not UTF-8 are not JSON either: the parser reports the place where they begin.
+    // Bytes that are not UTF-8 are not JSON either: the parser reports where they begin.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

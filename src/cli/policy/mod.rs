@@ -1,4 +1,4 @@
-//! `policy`: policies written, and policies judged.
+//! `policy`: writes policies and lints them.
 
 mod lint;
 mod needs;

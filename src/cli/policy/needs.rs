@@ -1,4 +1,4 @@
-//! What the rotator needs in one account, read off the configuration.
+//! The permissions that the rotator needs in one account, derived from the configuration.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use crate::core::ids::{AccountName, IamUserName};
 use crate::review::audit::Facts;
 use crate::review::policy::generate::Needs;
 
-/// The needs of the identity that works in this account; `None`: of the ambient credentials, which also
-/// read the secrets and enter the other accounts.
+/// The needs of the identity that works in this account. `None` means the ambient identity, which also reads the
+/// secrets and assumes the roles in the other accounts.
 pub(super) fn of(
     settings: &Settings,
     account: Option<&AccountName>,
@@ -38,7 +38,7 @@ pub(super) fn of(
     needs.account = facts.map(|facts| facts.account_id.clone()).or(known);
     let is_here = |of: Option<&AccountName>| match (of, account) {
         (Some(of), Some(name)) => of == name,
-        // An account without a role is that of the ambient credentials.
+        // An account without a role is the account of the ambient credentials.
         (Some(of), None) => !is_entered(settings, of),
         (None, name) => name.is_none(),
     };
@@ -69,12 +69,12 @@ pub(super) fn of(
     needs
 }
 
-/// Whether an account is worked in by a role of its own.
+/// Whether the rotator assumes a role in this account.
 pub(super) fn is_entered(settings: &Settings, name: &AccountName) -> bool {
     settings.accounts.get(name).is_some_and(|account| account.role_arn.is_some())
 }
 
-/// How the regions of each partition begin, by botocore's `partitions.json`.
+/// The prefix of the regions of each partition, from botocore's `partitions.json`.
 const PARTITIONS: [(&str, &str); 7] = [
     ("cn-", "aws-cn"),
     ("us-gov-", "aws-us-gov"),
@@ -85,7 +85,8 @@ const PARTITIONS: [(&str, &str); 7] = [
     ("eusc-", "aws-eusc"),
 ];
 
-/// The partition: of the region in the configuration, of an ARN in it, or of the region that the environment names.
+/// The partition of the configured region, else of a role ARN in the configuration, else of the region in the
+/// environment, else `aws`.
 pub(super) fn partition(settings: &Settings) -> String {
     let of_region = |region: &str| {
         let found = PARTITIONS.iter().find(|(begins, _)| region.starts_with(begins));
@@ -133,14 +134,14 @@ fn take_users(needs: &mut Needs, access: &KeyAccess, facts: Option<&Facts>) {
     }
 }
 
-/// `vendors/vendor-acme`: as the user's ARN has it, if IAM was asked.
+/// The user as in its ARN, such as `vendors/vendor-acme`. Without facts from IAM, the name alone.
 fn with_path(user: &IamUserName, facts: Option<&Facts>) -> String {
     let found = facts.and_then(|facts| facts.user(user));
     let resource = found.and_then(|user| user.arn.split_once(":user/").map(|(_, name)| name.to_owned()));
     resource.unwrap_or_else(|| user.to_string())
 }
 
-/// Every secret that the configuration refers to.
+/// All secret references in the configuration.
 fn secrets(settings: &Settings) -> BTreeSet<&SecretRef> {
     let mut found: BTreeSet<&SecretRef> = settings.journal.seal_key.iter().collect();
     for access in settings.vendors.values().filter_map(|vendor| key_access(&vendor.access)) {
@@ -162,7 +163,7 @@ fn secrets(settings: &Settings) -> BTreeSet<&SecretRef> {
     found
 }
 
-/// What shows who sends it, and what a preset was given.
+/// The secrets of a request: its authentication, and the secret parameters of its preset.
 fn of_request(step: &HttpStep) -> impl Iterator<Item = &SecretRef> {
     let shows = step.auth.as_ref().map(|auth| match auth {
         Auth::Bearer(secret)

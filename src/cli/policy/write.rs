@@ -1,5 +1,5 @@
-//! `policy rotator`, `policy vendor`, `policy trust`: the policy goes to standard output, and what
-//! somebody should know about it to standard error.
+//! `policy rotator`, `policy vendor`, `policy trust`: write the policy to standard output, and remarks for the operator
+//! to standard error.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::review::policy::generate::{self, Written};
 use crate::review::policy::lint::{Purpose, in_words};
 use crate::review::policy::{Pattern, actions, trust as trusts};
 
-/// What was used this long ago is used.
+/// An action that was used within this many days counts as used.
 const USED_WITHIN_DAYS: u64 = 90;
 
 pub(super) async fn rotator(config: Option<&Path>, asked: &args::Rotator, screen: &Screen) -> Ended {
@@ -60,7 +60,7 @@ pub(super) async fn rotator(config: Option<&Path>, asked: &args::Rotator, screen
     write_rotator(&generate::rotator(&needs), screen)
 }
 
-/// One policy, or a list of as many as it takes: each fits into a managed policy.
+/// Writes one policy, or a JSON list of several if the permissions do not fit into one managed policy.
 fn write_rotator(whole: &Written, screen: &Screen) -> Ended {
     let split = generate::split(whole);
     if let Some(users) = split.left_out {
@@ -93,15 +93,16 @@ fn write_rotator(whole: &Written, screen: &Screen) -> Ended {
     Ok(Code::Fine)
 }
 
-/// Managed policies that can be attached to a role, unless the quota was raised.
+/// How many managed policies IAM attaches to a role unless its quota is raised.
 const POLICIES_OF_A_ROLE: usize = 10;
 
-/// `6,144`
+/// A number with a thousands separator: `6,144`.
 fn thousands(number: usize) -> String {
     format!("{},{:03}", number / 1000, number % 1000)
 }
 
-/// The trust policy of the rotator's own role in another account: for the account that it comes from.
+/// Writes the trust policy of the rotator's role in another account. The policy trusts the account that the rotator
+/// comes from.
 fn rotator_trust(settings: &Settings, asked: &args::Rotator, screen: &Screen) -> Ended {
     let usage = |message: &str, hint: &str| Err(Failure::new(Code::Usage, message).hinted(hint));
     let named = asked.account.as_ref().and_then(|name| settings.accounts.get(name));
@@ -177,7 +178,7 @@ pub(super) fn trust(config: Option<&Path>, asked: &args::Trust, screen: &Screen)
     write(&trusts::policy(&partition, &account, &external_id), Purpose::ThirdParty, screen)
 }
 
-/// Nothing is written that the lint would find fault with.
+/// Writes a policy. Fails if the lint finds a fault with it.
 fn write(policy: &Written, purpose: Purpose, screen: &Screen) -> Ended {
     refuse_loose(policy, purpose)?;
     let characters = policy.size();
@@ -215,7 +216,7 @@ async fn account_facts(
     facts(&accounts, account, scope).await
 }
 
-/// What IAM has seen the vendor's users or role use.
+/// The actions that the vendor's users or role have used, according to IAM.
 async fn used(settings: &Settings, vendor: &VendorSettings) -> Result<Vec<Pattern>, Failure> {
     let account = match &vendor.access {
         Access::Key(access) => access.account.clone(),
@@ -242,8 +243,8 @@ async fn used(settings: &Settings, vendor: &VendorSettings) -> Result<Vec<Patter
     Ok(allowed)
 }
 
-/// The actions of a service that were used. Of a service whose actions AWS does not keep apart, only
-/// that it was used is known.
+/// The actions of a service that were used recently. If AWS does not track the actions of a service, it is only known
+/// that the service was used.
 fn used_actions(service: &ServiceUse, now: Timestamp) -> Vec<Pattern> {
     let lately = |at: &Option<Timestamp>| at.is_some_and(|at| now.days_since(at) < USED_WITHIN_DAYS);
     if !lately(&service.last_used_at) {
@@ -262,7 +263,7 @@ fn used_actions(service: &ServiceUse, now: Timestamp) -> Vec<Pattern> {
     seen
 }
 
-/// Nothing that anybody could have thought of.
+/// A random external id that nobody can guess.
 fn suggestion() -> String {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system has randomness");

@@ -1,7 +1,7 @@
-//! `rehearse`: the whole life of a rotation with the operator's own configuration.
+//! `rehearse`: simulates the whole life of a rotation with the operator's own configuration.
 //!
-//! Each user has a world of its own, in which its key is new on day 0. The real engine makes its
-//! real passes through that world until the key is replaced, and what happens is written down.
+//! Each user has a simulated world, in which its key is new on day 0. The real engine runs its real passes in that
+//! world until the key is replaced, and everything that happens is recorded.
 
 mod notebook;
 mod person;
@@ -33,7 +33,7 @@ use crate::ports::Check;
 use notebook::Notebook;
 use timeline::Play;
 
-/// A rotation that is not over this long after all its waits is shown as it stands.
+/// A rotation that has not finished this long after all its waits is shown unfinished.
 const PATIENCE: Duration = Duration::from_hours(30 * 24);
 
 pub(crate) async fn rehearse(config: Option<&Path>, only: &[VendorName], screen: &Screen) -> Ended {
@@ -60,7 +60,7 @@ pub(crate) async fn rehearse(config: Option<&Path>, only: &[VendorName], screen:
     Ok(if plays.iter().all(Play::is_good) { Code::Fine } else { Code::Failed })
 }
 
-/// Whether the samples of this vendor's steps are what the steps expect of an answer. Says only what is wrong.
+/// Checks the sample responses in the steps of this vendor against what the steps expect. Returns only failed checks.
 pub(super) async fn wrong_samples(settings: &Settings, vendor: &VendorSettings) -> Vec<Check> {
     let Access::Key(access) = &vendor.access else { return Vec::new() };
     let Some(user) = cast(access).into_iter().next() else { return Vec::new() };
@@ -79,7 +79,7 @@ pub(super) async fn wrong_samples(settings: &Settings, vendor: &VendorSettings) 
     checks
 }
 
-/// The users of a vendor. Who is under a path only AWS knows, so one is made up.
+/// The users of a vendor. Only AWS knows which users are under a path, so one is made up for it.
 fn cast(access: &KeyAccess) -> Vec<IamUserName> {
     match &access.users {
         Users::Named(users) => users.clone(),
@@ -130,7 +130,8 @@ fn account_ids(settings: &Settings) -> std::collections::BTreeMap<AccountName, A
     known.collect()
 }
 
-/// The operator's configuration, with one vendor and one user, at work on stand-ins.
+/// A world with the operator's configuration reduced to one vendor and one user, in which AWS and the vendor are
+/// stand-ins.
 fn world(
     settings: &Settings,
     vendor: &VendorSettings,
@@ -158,7 +159,7 @@ fn world(
     }
 }
 
-/// Days since the first one, as a timeline counts them.
+/// The number of days since the rehearsal began, as the timeline counts them.
 fn day(day_0: Timestamp, at: Timestamp) -> u64 {
     at.days_since(day_0)
 }

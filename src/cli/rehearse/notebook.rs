@@ -1,4 +1,4 @@
-//! Writes down what happens on the stage, and plays the vendor's part: it takes up what it accepts.
+//! Records what happens in a rehearsal, and simulates the vendor: it starts to use each key that was delivered to it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,14 +11,14 @@ use crate::core::rotation::{Event, Rotation, Waiting};
 use crate::core::time::Timestamp;
 use crate::engine::{Rest, UserReport, Watcher};
 
-/// One thing that happened.
+/// One entry of the record.
 #[derive(Clone, Debug)]
 pub(super) enum Note {
-    /// The verdict changed.
+    /// The verdict on the user changed.
     Verdict { at: Timestamp, state: &'static str, sentence: String },
-    /// An event.
+    /// An event was appended.
     Event { at: Timestamp, name: &'static str, words: String },
-    /// A request to the vendor, and the status of its answer.
+    /// A request to the vendor, and the reply to it.
     Exchange(Exchange),
 }
 
@@ -37,7 +37,7 @@ struct Pages {
     reason: Option<&'static str>,
     ended: bool,
     waits_for_person: bool,
-    /// Ends the scene that is played.
+    /// Cancelled to end the current scene, which is one run of the engine.
     curtain: CancellationToken,
 }
 
@@ -52,18 +52,18 @@ impl Notebook {
         Notebook { stage, stand_ins, pages: Mutex::default() }
     }
 
-    /// A scene begins, and ends when this curtain falls.
+    /// Begins a scene: a run of the engine that ends when `curtain` is cancelled.
     pub(super) fn begin_scene(&self, curtain: CancellationToken) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         (pages.curtain, pages.waits_for_person) = (curtain, false);
     }
 
-    /// Whether the scene ended because it is a person's turn.
+    /// Whether the scene ended because a person has to act.
     pub(super) fn waits_for_person(&self) -> bool {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).waits_for_person
     }
 
-    /// What happened, in order, and whether the rotation came to its end.
+    /// The entries in order, and whether the rotation ended.
     pub(super) fn read(&self) -> (Vec<Note>, bool) {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         (pages.notes.clone(), pages.ended)

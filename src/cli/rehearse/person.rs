@@ -1,11 +1,11 @@
-//! Plays the person of a delivery by hand: is shown the new key, takes it to the vendor, and says so.
+//! Simulates the person of a manual delivery, who reveals the new key, takes it to the vendor and acknowledges that.
 
 use crate::cli::exit::{Code, Failure};
 use crate::cli::rehearse::notebook::Notebook;
 use crate::core::rotation::{Event, Rotation};
 use crate::engine::{Watcher as _, World, entry_after};
 
-/// Who that is in the timeline.
+/// The name of that person in the timeline.
 const NAME: &str = "somebody";
 
 pub(super) async fn hand_over(world: &World, notebook: &Notebook) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! The rehearsal as it is read: day by day, with each request as it would be sent.
+//! The timeline of a rehearsal: day by day, with each request as it would be sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +15,10 @@ const HEADING: &str = "\
 A rehearsal: AWS and the vendors are stand-ins in this process, and the clock jumps. No credential was
 read and nothing was sent. <…> stands where a secret would be.";
 
-/// Requests stand under what they are part of.
+/// The indentation of a request below its line.
 const INDENT: &str = "                              | ";
 
-/// One user's rehearsal.
+/// The rehearsal of one user.
 #[derive(Serialize)]
 pub(super) struct Play {
     vendor: String,
@@ -46,7 +46,7 @@ struct RequestView {
     line: String,
     headers: Vec<(String, String)>,
     body: Option<String>,
-    /// The status of an HTTP answer.
+    /// The HTTP status of the reply; `None` for a program or a stored secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     reply: String,
@@ -92,7 +92,7 @@ impl Play {
         Play { vendor, iam_user, summary, ended, outage, lines, aws_calls: stage.calls() }
     }
 
-    /// Whether the rotation came to its end and the vendor always worked.
+    /// Whether the rotation ended and the vendor had a working key all the time.
     pub(super) fn is_good(&self) -> bool {
         self.ended && self.outage.is_none()
     }
@@ -167,7 +167,7 @@ impl RequestView {
     }
 }
 
-/// JSON with its structure shown; anything else as it stands.
+/// The body with JSON pretty-printed; any other text unchanged.
 fn readable(body: &str) -> String {
     let parsed: Result<serde_json::Value, _> = serde_json::from_str(body);
     parsed.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_else(|_| body.to_owned())

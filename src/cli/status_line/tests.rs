@@ -1,4 +1,4 @@
-//! What the one line says.
+//! Tests of the status line.
 
 use super::*;
 use crate::config::{self, Environment};
