@@ -47,7 +47,7 @@ fn spare(journal: &Path) -> Arc<dyn FallbackStore> {
     Arc::new(FallbackFile::beside(journal))
 }
 
-/// The alerts of a world. They do no work until [`Alarm::start`].
+/// The alerts of a world. Nothing is sent until the caller runs them.
 pub(crate) fn alerts(
     worlds: watch::Receiver<World>,
     routing: watch::Receiver<Routing>,

@@ -134,7 +134,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// The format `2026-11-23T03:00:00.123456Z  INFO acme: … rotation.stage="soak" rotation.id=…`
+/// Formats a log line as `2026-11-23T03:00:00.123456Z  INFO acme: … rotation.stage="soak" rotation.id=…`
 struct TextLine;
 
 impl<S, N> FormatEvent<S, N> for TextLine
@@ -157,7 +157,8 @@ where
     }
 }
 
-/// The format `<6>acme: … rotation.stage="soak" rotation.id=…`. Each line of a message begins with the priority.
+/// Formats a log line as `<6>acme: … rotation.stage="soak" rotation.id=…`. Each line of a message begins with the
+/// priority.
 struct PrefixedLine;
 
 impl<S, N> FormatEvent<S, N> for PrefixedLine
@@ -219,7 +220,7 @@ fn level_word(level: Level, color: bool) -> String {
     }
 }
 
-/// The format of one flat object: `{"level":"INFO","message":"…","rotation.id":"…","timestamp":"…",…}`.
+/// Formats a log line as one flat object: `{"level":"INFO","message":"…","rotation.id":"…","timestamp":"…",…}`.
 struct JsonLine;
 
 impl<S> FormatEvent<S, JsonFields> for JsonLine

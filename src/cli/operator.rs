@@ -1,9 +1,9 @@
 //! The operator commands `hold`, `resume`, `reactivate`, `abandon` and `ack`. Each appends one event to the journal,
 //! with the name of the operator and, if the command takes one, a reason.
 //!
-//! A rotation does not have to stop for a command. The append names the event number that it expects, so it fails with
-//! a conflict if the rotation has moved on. The engine appends before each effect too, so it finds the command the same
-//! way.
+//! A rotation does not have to stop for a command. The append names the event number that it expects; if the rotation
+//! has moved on, it fails with a conflict and is tried again. The engine reads the journal before each effect, so it
+//! takes the command into account.
 
 use std::path::Path;
 

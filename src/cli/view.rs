@@ -51,7 +51,7 @@ fn urgency(state: State) -> u8 {
     }
 }
 
-/// `5 rows: 1 stuck, 1 overdue, 3 ok`.
+/// The number of rows in each state, such as `5 rows: 1 stuck, 1 overdue, 3 ok`.
 fn totals(found: &[&UserReport]) -> String {
     let mut counts: BTreeMap<u8, (State, usize)> = BTreeMap::new();
     for user_report in found {

@@ -119,6 +119,7 @@ impl HttpConnector for WatchedConnector {
             let mut answer = answering.await?;
             let by_aws = answer.request_id().is_some() && answer.headers().get("age").is_none();
             let date = answer.headers_mut().remove("date");
+            // Only keyround sets this header: a value that came with the response does not count.
             answer.headers_mut().remove(AHEAD_SECS);
             if let Some(date) = date.and_then(|date| http_date(&date)).filter(|_| by_aws) {
                 clock.note(date);

@@ -118,7 +118,7 @@ pub(super) struct Link<'a> {
 }
 
 impl Link<'_> {
-    /// The hash of this row, given the hash of the row before it. A text is preceded by its length; every number is
+    /// The hash of this row, given the hash of the row before it. A text is preceded by its length, and every number is
     /// eight bytes long, so that no two rows share an encoding.
     pub(super) fn hash_after(&self, before: &[u8]) -> Hash {
         let mut context = Context::new(&SHA256);

@@ -45,12 +45,12 @@ pub struct SealKey(Zeroizing<[u8; KEY_LEN]>);
 /// Why a text is not a seal key. The message repeats nothing of the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadSealKey {
-    /// Not base64.
+    /// The text is not base64.
     #[error(
         "the seal key is not base64 text; 32 random bytes are expected, such as `openssl rand -base64 32` gives"
     )]
     NotBase64,
-    /// Not 32 bytes.
+    /// The text decodes to this many bytes instead of 32.
     #[error("the seal key has {0} bytes instead of 32; `openssl rand -base64 32` gives a good one")]
     WrongLength(usize),
 }

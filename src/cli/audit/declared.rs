@@ -20,7 +20,7 @@ pub(crate) struct Journalled {
 }
 
 impl Journalled {
-    /// Reads the journal.
+    /// Reads all rotations, and the keys that keyround created, from the journal.
     pub(crate) async fn read(journal: &dyn Journal) -> Result<Journalled, JournalError> {
         let history = journal.history(None, Timestamp::EPOCH).await?;
         let made = history.into_iter().filter_map(|recorded| match recorded.event {

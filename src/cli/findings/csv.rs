@@ -53,7 +53,8 @@ fn row(account: &AccountId, finding: &Finding) -> [String; 11] {
     ]
 }
 
-/// Prefixes a cell that a spreadsheet would take for a formula: anybody may have chosen the names in an account.
+/// Puts an apostrophe before a text that a spreadsheet would take for a formula: anybody may have chosen the names in
+/// an account.
 fn harmless(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
 }

@@ -279,6 +279,7 @@ impl Iam for AwsIam {
     }
 }
 
+/// The configuration of a call that is sent once: the SDK does not repeat it.
 pub(super) fn once() -> aws_sdk_iam::config::Builder {
     aws_sdk_iam::Config::builder().retry_config(RetryConfig::disabled())
 }
