@@ -40,8 +40,8 @@ impl Pace {
         Pace { state: Mutex::new(State { distance: Duration::ZERO, next_at: Instant::now() }) }
     }
 
-    /// Returns when the next call may be sent. Callers are served in the order of their arrival. Fails if the wait would
-    /// be longer than [`WAIT_MAX`].
+    /// Returns when the next call may be sent. Callers are served in the order of their arrival. Fails if the wait
+    /// would be longer than [`WAIT_MAX`].
     pub(super) async fn turn(&self) -> Result<(), TooMany> {
         let mine = {
             let mut state = self.state.lock().await;

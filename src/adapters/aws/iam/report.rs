@@ -14,14 +14,14 @@ const ROOT: &str = "<root_account>";
 /// The report has 22 columns today.
 const COLUMNS_MAX: usize = 256;
 
-/// The content of the report.
+/// The content of the report: the rows of the users, by their names in lower case, and the row of the root user.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Report {
     pub(super) users: BTreeMap<String, Row>,
     pub(super) root: Option<Row>,
 }
 
-/// One row.
+/// One row: the console access and the key slots of a user.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Row {
     pub(super) console: Console,

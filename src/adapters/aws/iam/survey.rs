@@ -71,7 +71,7 @@ impl Survey for AwsIam {
     }
 }
 
-/// Whether the scope of the review includes this user.
+/// Whether the review reads this user in detail, because its scope names the user or the path.
 pub(super) fn is_asked(user: &User, scope: &Scope) -> bool {
     scope.users.contains(&user.name) || scope.paths.iter().any(|path| user.path.starts_with(path.as_str()))
 }
