@@ -1,7 +1,8 @@
-//! The core: what keyround knows and decides. Pure: no async, no I/O, no clock, no random numbers.
+//! The core: what keyround knows and decides. It is pure: no async, no I/O, no clock, no random numbers.
 //!
-//! [`rotation`] is the machine that says what the next effect of one rotation is. [`schedule`] judges whose key is due.
-//! [`alert`] decides what each sink is told. The rest are the values that all of them use.
+//! [`rotation`] is the state machine that says what the next effect of one rotation is. [`schedule`] judges which keys
+//! are due. [`alert`] decides which notifications each sink gets. The other modules hold the values that all of these
+//! use.
 
 pub mod alert;
 pub mod ids;

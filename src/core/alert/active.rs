@@ -1,4 +1,4 @@
-//! What is wrong now: verdicts, seen as alerts.
+//! The active alerts: what is wrong now, according to the verdicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,47 +13,47 @@ use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
 use crate::core::schedule::{State, Verdict, old_key_counts};
 use crate::core::time::Timestamp;
 
-/// A step that failed this often in a row is worth a message. The first two waits, 5 s and 30 s, are
-/// for what passes by itself.
+/// A step that has failed this often in a row is an alert. The first two waits, 5 s and 30 s, are for failures that
+/// pass by themselves.
 const FAILURES_MIN: u32 = 3;
-/// The reasons of a verdict that say no more than that AWS gave no answer.
+/// The reason codes of a verdict which say only that AWS gave no answer.
 const SILENCES: [&str; 2] = ["not_sent", "unanswered"];
-/// The reasons of a verdict on a visit that the journal ended.
+/// The reason codes of a verdict on a reconcile that an error of the journal ended.
 const JOURNAL: [&str; 2] = ["journal", "journal_unavailable"];
 
-/// What one alert is, for as long as it lasts: a topic and a user.
+/// What identifies an alert for as long as it lasts: its topic or condition, its account, its vendor and its user.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AlertKey(pub(super) String);
 
 impl AlertKey {
-    /// As it is sent to those who tell alerts apart by it.
+    /// The key as sinks get it, to tell alerts apart.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Something that is wrong.
+/// A problem of a user, a vendor, an account or keyround itself that is active now.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
-    /// What.
+    /// What kind of problem it is.
     pub condition: Condition,
-    /// With whom; `None`: with keyround itself, or the account.
+    /// The vendor; `None`: the alert is about keyround itself or the account.
     pub vendor: Option<VendorName>,
-    /// With which user of theirs.
+    /// The vendor's IAM user; `None`: the alert is not about a single user.
     pub iam_user: Option<IamUserName>,
-    /// In which account.
+    /// The account, by its name in the configuration; `None`: that of the ambient credentials, or none.
     pub account: Option<AccountName>,
-    /// Whom to ask about the vendor.
+    /// Whom to ask about the vendor, from the configuration.
     pub owner: Option<String>,
     /// The reason code, as in `status`.
     pub reason: String,
     /// What failed, what is safe, what to do: the sentence of `status`.
     pub sentence: String,
-    /// The rotation that it is about.
+    /// The user's rotation, if there is one.
     pub rotation: Option<RotationId>,
-    /// Since when, as far as that is known.
+    /// When the problem began, as far as that is known.
     pub since: Timestamp,
 }
 
@@ -74,13 +74,13 @@ impl Alert {
         }
     }
 
-    /// The key that stays the same while the alert gets worse or better.
+    /// The key by topic. It stays the same while the alert gets worse or better.
     #[must_use]
     pub fn key(&self) -> AlertKey {
         AlertKey(self.path(self.condition.topic().as_str()))
     }
 
-    /// The key for those to whom a worse alert is another one.
+    /// The key by condition, for sinks to which a worse condition is another alert.
     #[must_use]
     pub fn incident(&self) -> AlertKey {
         AlertKey(self.path(self.condition.as_str()))
@@ -94,32 +94,32 @@ impl Alert {
     }
 }
 
-/// What one look at a user, or at a vendor without one, came to.
+/// The result of one reconcile of a user, or of a vendor that has no user to reconcile.
 #[derive(Clone, Debug)]
 pub struct Seen<'a> {
     /// The vendor.
     pub vendor: &'a VendorName,
-    /// Its user; `None`: a role, a vendor that is switched off, or a path that could not be listed.
+    /// The vendor's IAM user; `None`: a role, a vendor that is switched off, or a path that could not be listed.
     pub iam_user: Option<&'a IamUserName>,
     /// The user's account.
     pub account: Option<&'a AccountName>,
-    /// Whom to ask about the vendor.
+    /// Whom to ask about the vendor, from the configuration.
     pub owner: Option<&'a str>,
-    /// The judgement.
+    /// The verdict on the user.
     pub verdict: &'a Verdict,
-    /// The judgement's sentence, with the command that helps.
+    /// The verdict's sentence, with the operator command that helps.
     pub sentence: String,
-    /// The rotation under way.
+    /// The rotation that is, or just was, under way.
     pub rotation: Option<&'a Rotation>,
-    /// Whether the visit failed.
+    /// Whether the reconcile failed.
     pub failed: bool,
-    /// The user's keys, as far as this visit listed them.
+    /// The user's keys, as far as this reconcile listed them.
     pub keys: &'a [KeyMetadata],
-    /// When it did; `None`: it did not.
+    /// When this reconcile listed the keys; `None`: it did not.
     pub keys_listed_at: Option<Timestamp>,
-    /// It asked for them and got no answer, so what the journal knows of them is too old.
+    /// This reconcile asked for the keys and got no answer, so what the journal knows of them is too old.
     pub keys_unanswered: bool,
-    /// Since when the judgement has been this one, as far as this process saw.
+    /// Since when the verdict has been the same, as far as this process has seen.
     pub since: Timestamp,
 }
 
@@ -148,32 +148,32 @@ impl Seen<'_> {
     }
 }
 
-/// What is wrong, and of whom that is known.
+/// The active alerts, and what is known well enough to resolve an alert that is not among them.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each says of another thing whether it is known")]
 pub struct ActiveAlerts {
     pub(super) firing: BTreeMap<AlertKey, Alert>,
     known: BTreeMap<(VendorName, Option<IamUserName>), String>,
-    /// Those of `known` of whom it is not known whether they have an Active key.
+    /// The users of `known` for which it is not known whether they have an Active key.
     keys_unknown: BTreeSet<(VendorName, Option<IamUserName>)>,
-    /// Those of `known` whose key's age could not be judged.
+    /// The users of `known` whose key's age could not be judged.
     unjudged: BTreeSet<(VendorName, Option<IamUserName>)>,
     unknown: BTreeSet<VendorName>,
     whole: bool,
     reviewed: bool,
     aws_answers: bool,
     journal_works: bool,
-    /// The accounts whose clock was compared with ours, and agrees.
+    /// The accounts whose clock was compared with this machine's and agrees with it.
     agreeing_clocks: BTreeSet<Option<AccountName>>,
 }
 
-/// What is wrong, from what was seen.
+/// The active alerts, according to the newest result for each user.
 ///
-/// `whole`: a full pass is behind us, so a user that was not seen is not there. Before that, one that did not answer
-/// is not judged: the others of its pass may not have been asked yet.
+/// `whole`: a full pass has finished, so a user that is not in `seen` does not exist. Before that, a user for which AWS
+/// gave no answer is not judged, because AWS may not have been asked yet for the other users of the pass.
 #[must_use]
 pub fn active(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> ActiveAlerts {
-    // Before everybody was looked at, somebody may be left whose visit the journal will end.
+    // Before a full pass has finished, a user may be left whose reconcile an error of the journal ends.
     let mut active = ActiveAlerts { whole, journal_works: whole, ..ActiveAlerts::default() };
     let silent = seen.iter().filter(|seen| seen.is_silent());
     let asked = seen.iter().filter(|seen| seen.rotation.is_none() && has_key(seen.verdict.state));
@@ -231,7 +231,8 @@ fn alerts(seen: &Seen<'_>, now: Timestamp) -> impl Iterator<Item = Alert> {
     alerts.into_iter().flatten()
 }
 
-/// A rotation that is stuck or held is no excuse: the old key's age counts until it is set Inactive.
+/// The alert about the age of the user's key. A rotation that is stuck or held does not suppress it: the old key's age
+/// counts until the key is set Inactive.
 fn of_age(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
     let verdict = seen.verdict;
     let by_date = || {
@@ -256,14 +257,16 @@ fn of_rotation(seen: &Seen<'_>) -> Option<Alert> {
     if seen.verdict.state == State::Stuck || is_orphan {
         return Some(seen.alert(Condition::Stuck, since));
     }
-    // It fails until it succeeds, also while its next attempt is under way. Where nobody tries any more, nothing fails.
+    // A step fails until it succeeds, also while its next attempt is under way. In any other state no attempt is made,
+    // so nothing fails.
     let is_tried = matches!(seen.verdict.state, State::Rotating | State::Overdue);
     let is_failing = is_tried && seen.rotation?.failures() >= FAILURES_MIN;
     let since = seen.rotation.and_then(Rotation::failing_since).unwrap_or(since);
     is_failing.then(|| seen.alert(Condition::Failed, since))
 }
 
-/// From the moment the vendor went back until the old key is Inactive again, or the rotation is over.
+/// The alert from the moment the vendor goes back to the old key until that key is Inactive again or the rotation has
+/// finished. A rotation that is stuck has an alert of its own.
 fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
     let rotation = seen.rotation?;
     let went_back = match rotation.stage() {
@@ -299,7 +302,7 @@ fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
     })
 }
 
-/// From the first write of a pair that was not completed until the pair is whole.
+/// The alert from the first write of a pair that was not completed until both values are written.
 fn of_halves(seen: &Seen<'_>) -> Option<Alert> {
     let rotation = seen.rotation?;
     let words = rotation.half_written()?;
@@ -313,7 +316,7 @@ fn of_halves(seen: &Seen<'_>) -> Option<Alert> {
 }
 
 impl ActiveAlerts {
-    /// What is known when nobody could be looked at: this, and of everything else nothing.
+    /// Only this alert. Nothing is known about anything else, so nothing else is resolved.
     #[must_use]
     pub fn only(alert: Alert) -> ActiveAlerts {
         let mut active = ActiveAlerts::default();
@@ -321,7 +324,8 @@ impl ActiveAlerts {
         active
     }
 
-    /// What of it is about what keyround works with; of everything else nothing is known.
+    /// Only the alerts about what keyround itself needs: the journal, the seal key, AWS and the clock. Nothing is known
+    /// about anything else, so nothing else is resolved.
     #[must_use]
     pub fn of_house(&self) -> ActiveAlerts {
         let mut active = ActiveAlerts::default();
@@ -331,30 +335,31 @@ impl ActiveAlerts {
         active
     }
 
-    /// The same, but that the journal is written again is not known.
+    /// The same alerts, without the knowledge that the journal works: no alert about the journal or the seal key is
+    /// resolved.
     #[must_use]
     pub fn without_journal(&self) -> ActiveAlerts {
         ActiveAlerts { journal_works: false, ..self.clone() }
     }
 
-    /// What is wrong.
+    /// The active alerts.
     pub fn firing(&self) -> impl Iterator<Item = &Alert> {
         self.firing.values()
     }
 
-    /// Adds what was seen elsewhere than in a visit.
+    /// Adds an alert. It replaces an active one with the same key.
     pub fn raise(&mut self, alert: Alert) {
         self.firing.insert(alert.key(), alert);
     }
 
-    /// The same, with what the review found.
+    /// The same alerts, with the findings of a review.
     #[must_use]
     pub fn with_review(mut self, findings: &Findings) -> ActiveAlerts {
         findings.alerts.iter().for_each(|alert| self.raise(alert.clone()));
         ActiveAlerts { reviewed: findings.is_whole, ..self }
     }
 
-    /// The same, with what the comparisons of our clock came to.
+    /// The same alerts, with the results of the clock comparisons.
     #[must_use]
     pub fn with_clocks<'a>(mut self, readings: impl IntoIterator<Item = &'a ClockReading>) -> ActiveAlerts {
         for reading in readings {
@@ -383,10 +388,11 @@ impl ActiveAlerts {
         }
     }
 
-    /// Whether what was told is over, and what there is to say of it now.
+    /// The sentence with which an alert is resolved, also if it only got less severe; `None`: it is active, or it is
+    /// not known whether it is.
     pub(super) fn end_of(&self, told: &Alert) -> Option<String> {
         if let Some(firing) = self.firing.get(&told.key()) {
-            // What got worse is not over, whoever listens to the worse.
+            // An alert that got worse is not resolved, even if the sink's route does not include the worse condition.
             return (firing.condition < told.condition).then(|| firing.sentence.clone());
         }
         let over = |known: bool, sentence: &str| known.then(|| sentence.to_owned());

@@ -1,4 +1,4 @@
-//! The difference between this machine's clock and that of AWS, as an alert.
+//! The difference between the clocks of this machine and of AWS, as an alert.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use crate::core::alert::condition::Condition;
 use crate::core::ids::AccountName;
 use crate::core::time::{Timestamp, in_words};
 
-/// One comparison of this machine's clock with the `Date` of an answer.
+/// One comparison of this machine's clock with the `Date` of an AWS response.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClockReading {
     /// The account whose endpoint answered; `None`: that of the ambient credentials.
     pub account: Option<AccountName>,
-    /// Our time minus theirs, in seconds: positive where our clock is ahead.
+    /// This machine's time minus AWS's, in seconds: positive if this machine's clock is ahead.
     pub offset_secs: i64,
-    /// Whether the difference is one that keyround accepts. Beyond that it takes no key away.
+    /// Whether keyround accepts the difference. If not, it takes no key away.
     pub is_accepted: bool,
-    /// The time of the comparison, by our clock.
+    /// The time of the comparison, by this machine's clock.
     pub at: Timestamp,
 }
 
 impl ClockReading {
-    /// The alert, where the difference is too large.
+    /// The alert, if the difference is too large.
     pub(super) fn alert(&self) -> Option<Alert> {
         if self.is_accepted {
             return None;

@@ -1,65 +1,66 @@
-//! The conditions that an alert can be about: the words of `on = […]`.
+//! The conditions that an alert can be about: the names in `on = […]`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What an alert is about.
+/// The kind of problem or event that an alert is about.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// A key is due before long.
+    /// A key is due soon.
     Warning,
-    /// A key is to be replaced.
+    /// A key is due for replacement.
     Due,
-    /// A key is due for too long.
+    /// A key has been due for too long, or has reached `inactive_by`, and keyround has not set it Inactive.
     Overdue,
-    /// A step of a rotation fails again and again.
+    /// A step of a rotation has failed several times in a row.
     Failed,
-    /// A person must look.
+    /// keyround cannot go on with a user or a rotation before a person has acted.
     Stuck,
-    /// The vendor went back, and the old key was set Active again.
+    /// The vendor went back to the old key or stopped answering, and the old key is set Active again.
     Reactivated,
-    /// Something that one was not told of is over.
+    /// A problem has ended that the sink was not sent, because its route does not include that condition.
     Recovered,
-    /// A key was replaced.
+    /// A rotation has finished: the new key replaced the old one.
     Rotated,
     /// The account's root user has an access key.
     RootKey,
-    /// The review of the vendors' credentials found something.
+    /// The review of the accounts has a high or critical finding about a vendor's credentials.
     Audit,
-    /// The journal cannot be read, written or believed.
+    /// The journal cannot be read or written, or its content cannot be trusted.
     Journal,
-    /// AWS does not answer.
+    /// AWS did not answer for any user.
     Aws,
-    /// The key that seals the journal's secrets cannot be read, or is another one.
+    /// The seal key, which encrypts the secrets in the journal, cannot be read or is not the one that sealed them.
     SealKey,
     /// A vendor's user has no Active access key, so the vendor cannot work.
     NoWorkingKey,
-    /// A rotation has been on hold for a day or longer, by a person or by `enabled = false`.
+    /// A rotation has been on hold for a day or longer, by an operator's hold or by `enabled = false`. If the old key
+    /// is Inactive, `enabled = false` raises the alert at once.
     Held,
-    /// The clock of this machine and that of AWS differ by more than keyround accepts.
+    /// The clocks of this machine and of AWS differ by more than keyround accepts.
     Clock,
-    /// A vendor holds the id of one key and the secret of another, and cannot work; or that may be so.
+    /// A vendor holds, or may hold, the id of one key and the secret of another, and then cannot work.
     HalfWritten,
 }
 
-/// How bad it is, in the words of PagerDuty's events.
+/// How severe a condition is, in the words of PagerDuty's events.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Severity {
-    /// Nice to know.
+    /// For information only.
     Info,
-    /// Something to look at in daylight.
+    /// A person should look at it during working hours.
     Warning,
-    /// Something that a person must do.
+    /// A person must act.
     Error,
-    /// Something that a person must do now.
+    /// A person must act now.
     Critical,
 }
 
 impl Severity {
-    /// The word.
+    /// The severity as a word, such as `critical`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,7 +72,7 @@ impl Severity {
     }
 }
 
-/// What conditions can turn into each other. One user has one alert a topic.
+/// A group of conditions that can turn into each other. One user has at most one active alert for each topic.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Topic {
     Age,
@@ -110,7 +111,7 @@ impl Topic {
 }
 
 impl Condition {
-    /// Each of them. Those of one topic stand in the order in which they get worse.
+    /// All conditions. Those of one topic are in the order in which they get worse.
     pub const ALL: [Condition; 17] = [
         Condition::Warning,
         Condition::Due,
@@ -131,8 +132,8 @@ impl Condition {
         Condition::HalfWritten,
     ];
 
-    /// What one is told of who does not say: all that a person must do something about, but for what takes a review
-    /// of the accounts, which is made for those who ask for it.
+    /// The conditions of a sink without `on`: all that a person must act on, except those that come from a review of
+    /// the accounts. A review is made only if a sink asks for one of these.
     pub const DEFAULT: [Condition; 11] = [
         Condition::Overdue,
         Condition::Failed,
@@ -147,7 +148,7 @@ impl Condition {
         Condition::HalfWritten,
     ];
 
-    /// The word, as in `on = […]`.
+    /// The condition's name, as in `on = […]`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -171,7 +172,7 @@ impl Condition {
         }
     }
 
-    /// How bad it is.
+    /// How severe the condition is.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -209,13 +210,14 @@ impl Condition {
         }
     }
 
-    /// Whether a review of the accounts finds it, and only the next one finds it gone.
+    /// Whether a review of the accounts raises this condition, so that only a later review can resolve it.
     #[must_use]
     pub fn is_of_review(self) -> bool {
         matches!(self.topic(), Topic::RootKey | Topic::Audit)
     }
 
-    /// Whether the end of it is a recovery. A key that is due is only ever on its way.
+    /// Whether the end of this condition is a recovery. A key that becomes due is no problem yet: its rotation is on
+    /// its way.
     pub(super) fn is_trouble(self) -> bool {
         match self {
             Condition::Warning | Condition::Due | Condition::Recovered | Condition::Rotated => false,
@@ -242,7 +244,7 @@ impl fmt::Display for Condition {
     }
 }
 
-/// A word that names no condition.
+/// A word that is not the name of a condition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("this is not an alert condition")]
 pub struct BadCondition;

@@ -1,4 +1,4 @@
-//! What to tell a sink now.
+//! Decides which notifications a sink gets now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,37 +9,37 @@ use crate::core::alert::delivery_state::{DeliveryState, Told};
 use crate::core::ids::{IamUserName, RotationId, VendorName};
 use crate::core::time::Timestamp;
 
-/// Where each alert is an incident of its own, more than this of one kind at once are one incident: two hundred
-/// pages are read as well as none.
+/// For a sink that keeps incidents: if more new alerts of one condition than this appear at once, they share one
+/// incident, because nobody reads two hundred pages.
 const INCIDENTS_AT_ONCE_MAX: usize = 5;
-/// What a sink forgets by itself is told again this often, as Prometheus does.
+/// A sink that drops alerts which are not repeated gets them again this often, as Prometheus does.
 const REFRESH_EVERY: Duration = Duration::from_mins(1);
 
-/// What a sink wants to hear.
+/// Which alerts a sink gets, how often, and in which form.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
-    /// Of what.
+    /// The conditions that the sink gets.
     pub on: BTreeSet<Condition>,
-    /// What is still wrong is told again after this long.
+    /// An alert that stays active is sent again after this time.
     pub repeat: Duration,
-    /// In which form.
+    /// How the sink keeps alerts.
     pub style: Style,
 }
 
-/// How a sink keeps what it is told.
+/// How a sink keeps alerts. This decides how they are grouped into notifications.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Style {
-    /// It passes messages on: one message with all there is to say.
+    /// The sink passes messages on, such as e-mail or Slack: one message contains everything that there is to report.
     Messages,
-    /// It keeps incidents, each opened and closed by its key.
+    /// The sink keeps incidents, such as PagerDuty: each is opened and closed under its key.
     Incidents,
-    /// It keeps what is wrong, and forgets what it is not told again.
+    /// The sink keeps the active alerts, such as Alertmanager, and drops those that are not sent again.
     State,
 }
 
 impl Style {
-    /// What an alert takes the place of: to who reads messages, whatever was said before of the same topic; to those
-    /// who keep alerts apart, only itself.
+    /// The key under which a sink keeps this alert. For a sink of messages, an alert replaces the one that was sent
+    /// before about the same topic. For the other sinks, each condition is an alert of its own.
     #[must_use]
     pub fn slot(self, alert: &Alert) -> AlertKey {
         match self {
@@ -49,75 +49,76 @@ impl Style {
     }
 }
 
-/// One message.
+/// One message to a sink.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Notification {
-    /// What is in it; at least one.
+    /// What the notification reports; at least one item.
     pub items: Vec<Item>,
-    /// The incident that it opens, repeats or closes.
+    /// The incident that the notification opens, repeats or closes; `None`: it belongs to no incident.
     pub incident: Option<AlertKey>,
-    /// When it was first tried to tell this: a message that is tried again is the same message.
+    /// When the first attempt was made. A repeated attempt has the same time, because it is the same message.
     pub at: Timestamp,
 }
 
-/// One thing to tell.
+/// One thing that a notification reports.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Item {
-    /// This is wrong.
+    /// An alert is active.
     Firing {
-        /// What.
+        /// The alert.
         alert: Alert,
-        /// It was told before.
+        /// The sink has this alert already, and this is a repeat.
         again: bool,
     },
-    /// What was told is over.
+    /// An alert that the sink received, or may have received, is resolved.
     Over {
-        /// As it was told.
+        /// The alert, as it was last sent.
         alert: Alert,
-        /// What there is to say now.
+        /// A sentence about the present state.
         sentence: String,
     },
-    /// What was not told is over.
+    /// An alert is resolved that the sink was not sent, because its route does not include the condition.
     Recovered {
-        /// As it was.
+        /// The alert, as it was noted.
         alert: Alert,
-        /// What there is to say now.
+        /// A sentence about the present state.
         sentence: String,
     },
-    /// Something happened, and was good.
+    /// Something good happened: a rotation has finished.
     News(Notice),
     /// A test: nothing is wrong.
     Test,
 }
 
-/// Something that happened.
+/// An event that sinks are sent once, such as the end of a rotation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Notice {
-    /// What.
+    /// The condition by which a sink's `on` selects the event.
     pub condition: Condition,
-    /// To whom.
+    /// The vendor whose key was rotated.
     pub vendor: VendorName,
-    /// To which user of theirs.
+    /// The vendor's IAM user.
     pub iam_user: IamUserName,
-    /// In which rotation.
+    /// The rotation.
     pub rotation: RotationId,
-    /// In words.
+    /// What happened, in a sentence.
     pub sentence: String,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// Its place in the history.
+    /// The position of the event in the journal's history.
     pub position: u64,
 }
 
 impl Notification {
-    /// The test that `keyround alert test` sends.
+    /// The notification that `keyround alert test` sends.
     #[must_use]
     pub fn test(now: Timestamp) -> Notification {
         Notification { items: vec![Item::Test], incident: Some(AlertKey("test".to_owned())), at: now }
     }
 }
 
-/// What to tell this sink now, in order. `notices`: what happened after its cursor.
+/// The notifications to send to this sink now, in order; none while the sink is in its backoff. A notice is sent only
+/// if its position is after the sink's cursor.
 #[must_use]
 pub fn decide(
     policy: &Policy,
@@ -135,7 +136,7 @@ pub fn decide(
     notifications.filter(|(_, items)| !items.is_empty()).map(told).collect()
 }
 
-/// Things to tell that belong together, and the incident that they are about.
+/// Items that belong together in one notification, and the incident that they are about.
 type Batch = (Option<AlertKey>, Vec<Item>);
 
 fn sorted_out(
@@ -156,7 +157,7 @@ fn sorted_out(
         Style::Messages => {
             vec![(None, firing.into_iter().chain(over).chain(recovered).chain(news).collect())]
         }
-        // What happened and is over is no state.
+        // A recovery and a notice are events, and this sink keeps only states.
         Style::State => vec![(None, firing.into_iter().chain(over).collect())],
         Style::Incidents => {
             let mut notifications = openings(memory, firing);
@@ -167,7 +168,7 @@ fn sorted_out(
     }
 }
 
-/// When to decide again, if nothing happens before.
+/// When to decide again, if nothing changes before; [`Timestamp::NEVER`] if no repeat is due at any time.
 #[must_use]
 pub fn next_time(
     policy: &Policy,
@@ -175,7 +176,8 @@ pub fn next_time(
     active: &ActiveAlerts,
     now: Timestamp,
 ) -> Timestamp {
-    // What was not taken may be over by now: then there is nothing to try again.
+    // After the backoff has ended there may be nothing to retry, because the alert was resolved meanwhile. So only a
+    // backoff that still runs sets the time.
     if memory.failures > 0 && memory.is_left_alone(now) {
         return memory.not_before;
     }
@@ -194,7 +196,7 @@ fn every(policy: &Policy) -> Duration {
     }
 }
 
-/// What is wrong and was not told for certain, or was told long enough ago.
+/// The active alerts that the sink is not certain to have, and those that are due for a repeat.
 fn firing(policy: &Policy, memory: &DeliveryState, active: &ActiveAlerts, now: Timestamp) -> Vec<Item> {
     let every = every(policy);
     let wanted = active.firing.values().filter(|alert| policy.on.contains(&alert.condition));
@@ -208,8 +210,8 @@ fn firing(policy: &Policy, memory: &DeliveryState, active: &ActiveAlerts, now: T
     wanted.filter_map(item).collect()
 }
 
-/// What was told, or may have been, and is over. To those who keep alerts apart, what became another one that they are
-/// told of is over, too.
+/// The alerts that the sink has, or may have, and that are resolved. For a sink that keeps alerts apart, an alert is
+/// also resolved when it turned into another condition that the sink gets.
 fn over(policy: &Policy, memory: &DeliveryState, active: &ActiveAlerts) -> Vec<Item> {
     let became = |told: &Told| {
         let firing = active.firing.get(&told.alert.key())?;
@@ -223,7 +225,8 @@ fn over(policy: &Policy, memory: &DeliveryState, active: &ActiveAlerts) -> Vec<I
     memory.told.values().filter_map(item).collect()
 }
 
-/// What was noted, and is over. Nobody has recovered whose trouble is only another one.
+/// The noted alerts that are resolved. A user has not recovered if one problem only turned into another of the same
+/// topic.
 fn recovered(memory: &DeliveryState, active: &ActiveAlerts) -> Vec<Item> {
     let item = |(key, alert): (&AlertKey, &Alert)| {
         let sentence = active.end_of(alert)?;
@@ -233,13 +236,14 @@ fn recovered(memory: &DeliveryState, active: &ActiveAlerts) -> Vec<Item> {
     memory.noted.iter().filter_map(item).collect()
 }
 
-/// Incidents are opened before others are closed: what gets worse is never without one.
+/// The notifications that open or repeat incidents. They come before those that close incidents, so that a problem that
+/// gets worse always has an open one.
 fn openings(memory: &DeliveryState, firing: Vec<Item>) -> Vec<Batch> {
     let mut open: BTreeMap<AlertKey, Vec<Item>> = BTreeMap::new();
     let mut begun: BTreeMap<Condition, Vec<Alert>> = BTreeMap::new();
     for item in firing {
         let Item::Firing { alert, again } = item else { continue };
-        // What is open, or may be, must stay the same incident.
+        // An alert whose incident is open, or may be, stays in that incident.
         match memory.told.get(&alert.incident()) {
             Some(told) => {
                 open.entry(told.incident.clone()).or_default().push(Item::Firing { alert, again });
@@ -259,7 +263,8 @@ fn openings(memory: &DeliveryState, firing: Vec<Item>) -> Vec<Batch> {
     open.into_iter().map(|(incident, items)| (Some(incident), items)).collect()
 }
 
-/// An incident is closed when the last of what it is about is over, and not before.
+/// The notifications that close incidents. An incident is closed when the last of its alerts is resolved, and not
+/// before.
 fn closings(memory: &DeliveryState, over: Vec<Item>) -> Vec<Batch> {
     let mut closed: BTreeMap<AlertKey, Vec<Item>> = BTreeMap::new();
     for item in over {

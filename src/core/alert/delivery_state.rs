@@ -1,4 +1,4 @@
-//! What a sink was last told. It outlives the process.
+//! What a sink was last sent. This state is stored, and outlives the process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,45 +11,48 @@ use crate::core::alert::decide::{Item, Notification, Policy, Style};
 use crate::core::rotation::retry::wait_after;
 use crate::core::time::Timestamp;
 
-/// A sink that is down is tried again at least this often: longer waits are for rotations, not for alarms.
+/// The longest backoff of a sink that is down. Longer waits are meant for rotations, and not for alerts.
 const SINK_WAIT_MAX: Duration = Duration::from_mins(30);
 
-/// What one sink was told, and how it took it.
+/// What one sink was sent, and how the last deliveries to it ended.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryState {
-    /// The place in the history up to which it was told the news; 0: before the first.
+    /// The position in the journal's history up to which the sink got notices; 0: before the first event.
     pub cursor: u64,
-    /// What it believes to be wrong, or may believe: told, and not yet that it is over. By [`Style::slot`].
+    /// The alerts that the sink has, or may have, as active: sent, and not yet reported as resolved. By
+    /// [`Style::slot`].
     pub told: BTreeMap<AlertKey, Told>,
-    /// What it does not want to hear, noted so that the end of it can be told. By [`Alert::key`].
+    /// Active alerts that the sink's route does not include, noted so that their end can be sent. By [`Alert::key`].
     pub noted: BTreeMap<AlertKey, Alert>,
-    /// It was begun while what the sink was told before could not be read, so it is not all of it.
+    /// The state is incomplete: it was begun while the stored state could not be read.
     pub is_part: bool,
-    /// When it was last told what a review of the accounts found.
+    /// The time of the newest review of the accounts whose findings the sink received.
     pub reviewed_at: Timestamp,
-    /// How often in a row it did not take what it was told.
+    /// How many deliveries have failed in a row.
     pub failures: u32,
-    /// It is left alone until then.
+    /// The end of the backoff: no delivery is attempted before.
     pub not_before: Timestamp,
-    /// Since when it does not take what there is to tell.
+    /// When the first of the failed deliveries was attempted; `None`: the last delivery did not fail.
     pub trying_since: Option<Timestamp>,
 }
 
-/// One thing that a sink was told, or may have been told.
+/// One alert that a sink was sent, or may have been sent.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Told {
-    /// As it was told last.
+    /// The alert, as it was last sent.
     pub alert: Alert,
-    /// When that was.
+    /// When it was last sent.
     pub at: Timestamp,
-    /// The incident that it is part of.
+    /// The incident that the alert is part of.
     pub incident: AlertKey,
-    /// The sink's last answer about it was lost, or is not here yet: it may know that this is wrong, that it is over, or neither.
+    /// The result of the last delivery about this alert was lost, or is not known yet: the sink may have the alert as
+    /// active, as resolved, or not at all.
     pub in_doubt: bool,
 }
 
 impl DeliveryState {
-    /// That of a sink which was never told anything. What happened up to this place of the history is none of its news.
+    /// The state of a sink that was never sent anything. It gets no notices of events up to this position of the
+    /// history.
     #[must_use]
     pub fn new(cursor: u64) -> DeliveryState {
         DeliveryState {
@@ -64,13 +67,14 @@ impl DeliveryState {
         }
     }
 
-    /// One that is begun while it cannot be read what the sink was told before.
+    /// An empty state for the time in which the stored one cannot be read. It is incomplete.
     #[must_use]
     pub fn part() -> DeliveryState {
         DeliveryState { is_part: true, ..DeliveryState::new(0) }
     }
 
-    /// This, and what was told after it while it could not be read or written.
+    /// This state, with what was sent after it while it could not be read or written. If `later` is complete, it
+    /// replaces this state.
     #[must_use]
     pub fn and_then(mut self, later: DeliveryState) -> DeliveryState {
         if !later.is_part {
@@ -86,7 +90,7 @@ impl DeliveryState {
         }
     }
 
-    /// Notes what this sink does not want to hear, but whose end it does.
+    /// Notes the active alerts that the sink's route does not include, if the route includes `recovered`.
     pub fn watch(&mut self, policy: &Policy, active: &ActiveAlerts) {
         if !policy.on.contains(&Condition::Recovered) {
             return;
@@ -100,7 +104,7 @@ impl DeliveryState {
         }
     }
 
-    /// The sink took it.
+    /// Records that the sink accepted the notification.
     pub fn took(&mut self, style: Style, notification: &Notification, now: Timestamp) {
         (self.failures, self.not_before, self.trying_since) = (0, Timestamp::EPOCH, None);
         for item in &notification.items {
@@ -108,7 +112,8 @@ impl DeliveryState {
                 Item::Firing { alert, .. } => self.note(style, notification, alert, (now, false)),
                 Item::Over { alert, .. } => {
                     let slot = style.slot(alert);
-                    // Who reads messages may have been told in the same one what it is instead.
+                    // For a sink of messages, the same notification may have replaced this alert with another one of
+                    // its topic.
                     if self.told.get(&slot).is_some_and(|told| told.alert.condition == alert.condition) {
                         self.told.remove(&slot);
                     }
@@ -120,8 +125,8 @@ impl DeliveryState {
         }
     }
 
-    /// The sink may hear it from now on, and nobody knows whether it does. Whatever is in doubt is told again: that it is
-    /// wrong, while it is, and else that it is over.
+    /// Records that a delivery is attempted and that its result is not known yet. Whatever is in doubt is sent again:
+    /// the alert, while it is active, and otherwise its resolution.
     pub fn is_being_told(&mut self, style: Style, notification: &Notification, now: Timestamp) {
         for item in &notification.items {
             match item {
@@ -132,13 +137,14 @@ impl DeliveryState {
                         told.in_doubt = true;
                     }
                 }
-                // It knows of the alert already, and the rest is simply told again.
+                // The sink has a repeated alert already, and the other items stay due until a delivery of them is
+                // accepted.
                 Item::Firing { again: true, .. } | Item::Recovered { .. } | Item::News(_) | Item::Test => {}
             }
         }
     }
 
-    /// The sink may have taken it or not, and is left alone for a while.
+    /// Records that the result of a delivery is unknown, and begins a backoff.
     pub fn lost(
         &mut self,
         style: Style,
@@ -150,7 +156,7 @@ impl DeliveryState {
         self.refused(notification, retry_after, now);
     }
 
-    /// The sink did not take it, and is left alone for a while.
+    /// Records that the sink did not accept the notification, and begins a backoff.
     pub fn refused(&mut self, notification: &Notification, retry_after: Option<Duration>, now: Timestamp) {
         self.failures = self.failures.saturating_add(1);
         self.trying_since.get_or_insert(notification.at);
@@ -158,8 +164,8 @@ impl DeliveryState {
         self.not_before = now + wait.min(SINK_WAIT_MAX);
     }
 
-    /// Whether it is too early to try it again. No wait is longer than the longest: who said so had a clock that was
-    /// ahead, and was set right since.
+    /// Whether the sink is in its backoff. A backoff that ends later than the longest one allows was set by a clock
+    /// that was ahead and has been set right since; it does not count.
     pub(super) fn is_left_alone(&self, now: Timestamp) -> bool {
         now < self.not_before && self.not_before <= now + SINK_WAIT_MAX
     }
@@ -179,12 +185,12 @@ impl DeliveryState {
 }
 
 impl Told {
-    /// Whether it is time to tell it again, or was told by a clock that was far ahead.
+    /// Whether a repeat is due, or the alert was sent by a clock that was far ahead.
     pub(super) fn is_long_ago(&self, every: Duration, now: Timestamp) -> bool {
         now.since(self.at) >= every || self.at > now + every
     }
 
-    /// Whether the sink certainly knows that this is wrong.
+    /// Whether the sink certainly has the alert as active, under this condition.
     pub(super) fn is_known(&self, alert: &Alert) -> bool {
         !self.in_doubt && self.alert.condition == alert.condition
     }

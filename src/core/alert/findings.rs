@@ -5,8 +5,8 @@ use crate::core::alert::active::Alert;
 /// The findings of one review of all accounts, for the alert sinks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Findings {
-    /// One for root's keys, and one for each vendor with a grave finding.
+    /// One alert for the root user's keys, and one for each vendor with a grave finding.
     pub alerts: Vec<Alert>,
-    /// Everything could be read, so a finding that is not in here does not exist any more.
+    /// Whether everything could be read, so that a finding that is not in here does not exist any more.
     pub is_whole: bool,
 }

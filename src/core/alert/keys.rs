@@ -1,4 +1,4 @@
-//! A user without an Active access key, and a rotation that is on hold for long, as alerts.
+//! The alerts about a user without an Active access key and about a rotation that is on hold for long.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
 use crate::core::schedule::{State, old_key_counts, status_word};
 use crate::core::time::Timestamp;
 
-/// A hold that has lasted this long is an alert, even if it has an end.
+/// A hold that has lasted this long raises an alert, even if it has an end.
 const HELD_MIN: Duration = Duration::from_hours(24);
 
-/// Whether the vendor's user has an Active key, as far as that was seen.
+/// Whether the vendor's user has an Active key, as far as that was checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Working {
     Yes,
@@ -19,13 +19,14 @@ pub(super) enum Working {
     NotChecked,
 }
 
-/// The keys that this visit listed, and when; `None`: it did not, or the rotation has changed a key since.
+/// The keys that this reconcile listed, and when; `None`: it listed none, or the rotation has changed a key since.
 fn listed<'a>(seen: &Seen<'a>) -> Option<(&'a [KeyMetadata], Timestamp)> {
     let at = seen.keys_listed_at?;
     seen.rotation.is_none_or(|rotation| rotation.is_shown_by(at)).then_some((seen.keys, at))
 }
 
-/// From the newest listing: that of this visit, or what the journal of the rotation knows.
+/// Whether the user has an Active key, from the newest listing: that of this reconcile, or the one that the rotation's
+/// journal recorded.
 pub(super) fn working(seen: &Seen<'_>) -> Working {
     if let Some((keys, _)) = listed(seen) {
         return match keys.iter().any(|key| key.status == KeyStatus::Active) {
@@ -33,11 +34,13 @@ pub(super) fn working(seen: &Seen<'_>) -> Working {
             false => Working::No,
         };
     }
-    // What the journal knows is older than the last listing that was not written down: it neither begins nor ends an alert.
+    // If this reconcile asked for the keys and got no answer, the journal's listing is too old to begin or end an
+    // alert.
     let Some(rotation) = seen.rotation.filter(|_| !seen.keys_unanswered) else { return Working::NotChecked };
     let states = rotation.known_keys().values().map(|known| known.state);
     if states.clone().any(|state| state == KeyState::Is(KeyStatus::Active)) {
-        // A vendor that is switched off is not looked at: the last listing before that may have shown otherwise.
+        // A vendor that is switched off is not listed any more. The last listing before that, which the journal need
+        // not contain, may have shown no Active key.
         return if has_key(seen.verdict.state) { Working::Yes } else { Working::NotChecked };
     }
     match rotation.keys_listed_at() {
@@ -46,7 +49,8 @@ pub(super) fn working(seen: &Seen<'_>) -> Working {
     }
 }
 
-/// Critical: with no Active key a vendor cannot work, whatever a rotation waits for.
+/// The alert about a user without an Active key. It is critical, because the vendor cannot work, whatever its rotation
+/// waits for.
 pub(super) fn of_keys(seen: &Seen<'_>) -> Option<Alert> {
     if working(seen) != Working::No {
         return None;
@@ -74,7 +78,7 @@ pub(super) fn of_keys(seen: &Seen<'_>) -> Option<Alert> {
     Some(Alert { sentence, reason: "no_working_key".to_owned(), ..alert })
 }
 
-/// When the last key stopped working, as far as that was seen.
+/// When the last key stopped working, as far as that is known.
 fn since(seen: &Seen<'_>) -> Timestamp {
     let known = seen.rotation.iter().flat_map(|rotation| rotation.known_keys().values());
     known.map(|known| known.at).max().map_or(seen.since, |at| at.min(seen.since))
@@ -90,8 +94,9 @@ fn known(rotation: &Rotation) -> Vec<String> {
     sentence.collect()
 }
 
-/// A hold by a person, or a vendor that is switched off over a rotation, after a day. Where the old key was set
-/// Inactive and nobody asks the vendor any more, at once.
+/// The alert about a hold by an operator, or about a vendor that was switched off during a rotation, after a day. If
+/// the old key was set Inactive before the vendor was switched off, the alert comes at once, because keyround does not
+/// check that vendor any more.
 pub(super) fn of_hold(seen: &Seen<'_>, now: Timestamp) -> Option<Alert> {
     let rotation = seen.rotation?;
     let long_ago = |since: &Timestamp| now.since(*since) >= HELD_MIN;

@@ -1,23 +1,23 @@
-//! Alerts: who is told what, when, and that it is over.
+//! Alerts: which sink gets which notification, when, and when an alert is resolved.
 //!
-//! [`picture`] says what is wrong now, from the verdicts that `status` shows too. [`decide`] sets
-//! that against what a sink was last told, and says what to tell it. What came of the telling goes
-//! into the sink's [`DeliveryState`], which is kept beside the journal, so that a restart tells nothing twice
-//! and forgets nobody.
+//! [`active()`] derives the active alerts from the verdicts that `status` shows too. [`decide()`] compares them with
+//! what a sink was last sent, and returns the notifications to send now. The result of each delivery goes into the
+//! sink's [`DeliveryState`], which is stored with the journal, so that a restart repeats no notification and forgets no
+//! sink.
 //!
-//! **Invariant:** pure. Time is an argument; nothing here sends, sleeps or reads a clock.
+//! **Invariant:** this module is pure. Time is an argument; nothing here sends, sleeps or reads a clock.
 //!
-//! **Invariant:** what a sink was not told is told at the next decision, however long ago it began: a
-//! sink that was down misses nothing that is still wrong.
+//! **Invariant:** an alert that a sink has not received is sent at the next decision, however long ago it began: a sink
+//! that was down misses nothing that is still wrong.
 //!
-//! **Invariant:** what a sink was told is told to be over, once, when that is *known*. A user that could not be
-//! looked at is not over.
+//! **Invariant:** an alert that a sink received is reported as resolved, once, when its end is *known*. An alert about
+//! a user whose reconcile got no answer is not resolved.
 //!
-//! **Invariant:** a sink whose answer was lost may believe either. It is told again: what is wrong, while it is, and
-//! else that it is resolved, so that no incident stays open.
+//! **Invariant:** if the result of a delivery was lost, the sink may or may not have the notification. It is sent
+//! again: the alert, while it is active, and otherwise its resolution, so that no incident stays open.
 //!
-//! **Invariant:** an alert carries the code and the sentence of `status` and `explain`, and no secret: there is
-//! none in a verdict.
+//! **Invariant:** an alert carries the reason code and the sentence of `status` and `explain`, or a sentence of its own
+//! about keys, and no secret: neither a verdict nor the state of a key contains one.
 
 mod active;
 mod clock;

@@ -1,6 +1,6 @@
-//! A telling in words, for those who read: a headline, and a line for each thing.
+//! A notification in words: a headline, and a line for each item.
 //!
-//! **Invariant:** bounded. Two hundred vendors in trouble are one message that can be read on a telephone.
+//! **Invariant:** the text is bounded. A notification about two hundred vendors can be read on a telephone.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use crate::core::alert::active::Alert;
 use crate::core::alert::condition::Condition;
 use crate::core::alert::decide::{Item, Notification};
 
-/// More than this are counted, and looked up in `keyround status`.
+/// Items beyond this number are only counted; `keyround status` shows them.
 const LINES_MAX: usize = 30;
-/// The longest sentence that is passed on whole, in characters.
+/// The longest sentence that is sent whole, in characters.
 const SENTENCE_CHARS_MAX: usize = 1000;
 
-/// One line that says it all, in at most a hundred characters or so.
+/// One line that sums up the notification, in about a hundred characters at most.
 #[must_use]
 pub fn headline(notification: &Notification) -> String {
     match &notification.items[..] {
@@ -90,7 +90,7 @@ fn whose(alert: &Alert) -> String {
     }
 }
 
-/// A line for each thing, worst first, and how many more there are.
+/// One line for each item, the most severe first, and a last line that counts the items left out.
 #[must_use]
 pub fn lines(notification: &Notification) -> Vec<String> {
     let mut items: Vec<&Item> = notification.items.iter().collect();

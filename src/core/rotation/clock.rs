@@ -1,14 +1,14 @@
-//! Whether this machine's clock can be believed.
+//! Whether this machine's clock can be trusted.
 //!
-//! Every wait of a rotation is measured by this machine's clock. Where it is wrong, or was set while a wait was under
-//! way, the wait may not have passed, and no key is taken away on it.
+//! Every wait of a rotation is measured by this machine's clock. If the clock is wrong, or was set during a wait, the
+//! wait may not have passed, and then keyround takes no key away.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::core::time::{Timestamp, in_words};
 
-/// How far this machine's clock may be from AWS's. AWS itself refuses a request that is dated five minutes off.
+/// How far this machine's clock may differ from AWS's. AWS itself refuses a request whose date is five minutes off.
 pub const CLOCK_OFF_MAX: Duration = Duration::from_mins(2);
 
 /// What is wrong with this machine's clock.
@@ -16,26 +16,26 @@ pub const CLOCK_OFF_MAX: Duration = Duration::from_mins(2);
 pub enum ClockDoubt {
     /// It differs from AWS's by more than [`CLOCK_OFF_MAX`].
     Off {
-        /// By how many seconds it is ahead; negative: behind.
+        /// By how many seconds it is ahead; negative if it is behind.
         ahead_secs: i64,
     },
-    /// It was set forward during a wait, which is therefore not over yet.
+    /// It was set forward during a wait, so the wait has not really passed yet.
     SetForward {
-        /// How far.
+        /// How far it was set forward.
         by: Duration,
     },
     /// AWS has not answered in this process, so the clock was not compared with AWS's.
     NotCompared,
 }
 
-/// By how many seconds our clock is ahead of AWS's; negative: behind.
+/// By how many seconds our clock is ahead of AWS's; negative if it is behind.
 #[must_use]
 pub fn ahead_secs(ours: Timestamp, aws: Timestamp) -> i64 {
     ours.unix_seconds() - aws.unix_seconds()
 }
 
 impl ClockDoubt {
-    /// The doubt that follows from these two times, if any.
+    /// The doubt that follows from these two times; `None`: there is none. `aws` is `None` if AWS has not answered.
     #[must_use]
     pub fn of(ours: Timestamp, aws: Option<Timestamp>) -> Option<ClockDoubt> {
         let Some(aws) = aws else { return Some(ClockDoubt::NotCompared) };
@@ -43,7 +43,7 @@ impl ClockDoubt {
         (ahead_secs.unsigned_abs() > CLOCK_OFF_MAX.as_secs()).then_some(ClockDoubt::Off { ahead_secs })
     }
 
-    /// Whether somebody must set the clock, or mend the way to AWS.
+    /// Whether a person must set the clock, or repair the connection to AWS.
     #[must_use]
     pub fn needs_repair(self) -> bool {
         match self {
@@ -53,7 +53,7 @@ impl ClockDoubt {
     }
 }
 
-/// Such as `8d ahead of AWS's`.
+/// The difference in words, such as `8d ahead of AWS's`.
 #[must_use]
 pub fn off_in_words(ahead_secs: i64) -> String {
     let side = if ahead_secs < 0 { "behind" } else { "ahead of" };

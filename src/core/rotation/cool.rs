@@ -1,10 +1,11 @@
 //! The cooling time: the old key is Inactive, and can be set Active again until it is deleted.
 //!
-//! A vendor that breaks does so mostly right after its old key was set Inactive, so the questions come soon at first and
-//! then seldom. Each ends with a listing, so that a new key that somebody switched off is seen with the next question.
+//! A vendor that breaks usually breaks right after its old key was set Inactive, so keyround asks often at first and
+//! rarely later. Each of these questions ends with a listing, so that it also finds a new key that somebody set
+//! Inactive.
 //!
-//! **Invariant:** the old key is deleted only after AWS was asked, at the end of the cooling time, for the last use of both
-//! keys and for their state, and after the vendor was asked where it can be.
+//! **Invariant:** the old key is deleted only after keyround has asked AWS, at the end of the cooling time, for the
+//! last use and the status of both keys, and has asked the vendor, if it can be asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,19 +20,22 @@ use crate::core::rotation::next::{Blocker, Next, Waiting};
 use crate::core::rotation::stage::{Stage, stuck};
 use crate::core::time::{Timestamp, in_words};
 
-/// The first questions, counted from when the old key was set Inactive.
+/// When the first questions are due, counted from when the old key was set Inactive.
 const FIRST_QUESTIONS: [Duration; 4] =
     [Duration::from_mins(5), Duration::from_mins(15), Duration::from_hours(1), Duration::from_hours(3)];
-/// How many questions the cooling time has beside the first ones.
+/// How many questions the cooling time has besides the first ones.
 const COOLING_QUESTIONS: u32 = 8;
 const COOLING_QUESTION_EVERY_MIN: Duration = Duration::from_hours(1);
-/// A use of the old key this soon after it was set Inactive can be one of before, by the clocks of AWS and of this machine.
+/// A use of the old key this soon after it was set Inactive may have happened before, because the clocks of AWS and of
+/// this machine differ.
 const USE_AFTER_RETIREMENT_MIN: Duration = Duration::from_mins(1);
-/// AWS may publish a last use hours late. A shorter cooling time cannot show whether the new key is in use.
+/// AWS may publish a last use hours late. A cooling time that is shorter than this cannot show whether the new key is
+/// in use.
 const USE_PUBLISHED_WITHIN: Duration = Duration::from_hours(4);
-/// A vendor that cannot be asked, and that used the new key regularly, may be silent for a night.
+/// A vendor that cannot be asked, and that used the new key regularly, may leave it unused for a night.
 const SILENCE_MIN: Duration = Duration::from_hours(20);
-/// And for this many times as long as it had not used the new key when the old one was set Inactive.
+/// Such a vendor may also leave the new key unused for this many times as long as the key had been unused when the old
+/// one was set Inactive.
 const SILENCE_FACTOR: u32 = 4;
 
 /// The last reading of last-used, and when it was taken.
@@ -42,7 +46,7 @@ impl Rotation {
         let Stage::Cool { new, accepted_at, asked_at, listed_at, usage, .. } = &self.stage else {
             return self.next_in_stage(now);
         };
-        // A clock that was ahead wrote these times; the listing's own time takes their place.
+        // A clock that was ahead wrote these times. The time of the listing replaces them.
         let newest = [Some(self.since), Some(*accepted_at), *listed_at].into_iter().flatten().max();
         if newest > Some(now) {
             return Next::Perform(Effect::ListKeys);
@@ -73,8 +77,8 @@ impl Rotation {
         Next::Perform(Effect::Delete { key: self.old.clone(), evidence: superseded(new, *asked_at) })
     }
 
-    /// The next of what a question consists of: the vendor's answer where it has one, the last use where only that can
-    /// tell, and a listing.
+    /// The next effect of a question. A question asks the vendor if it can be asked, reads last-used if only that can
+    /// tell, and then lists the keys.
     fn question(&self, due: Timestamp, now: Timestamp) -> Effect {
         let Stage::Cool { new, asked_at, usage, .. } = &self.stage else { return Effect::ListKeys };
         if self.plan.can_ask_vendor && (*asked_at < due || *asked_at > now) {
@@ -88,7 +92,7 @@ impl Rotation {
         Effect::ListKeys
     }
 
-    /// When the next question is due, after one at `last`.
+    /// When the next question is due, if the last one was at `last`.
     fn next_question(&self, last: Timestamp) -> Timestamp {
         let every = (self.plan.cool / COOLING_QUESTIONS).max(COOLING_QUESTION_EVERY_MIN);
         let early = FIRST_QUESTIONS.into_iter().map(|span| self.since + span).find(|at| *at > last);
@@ -96,13 +100,14 @@ impl Rotation {
         self.silent_until().filter(|until| *until > last).map_or(regular, |until| until.min(regular))
     }
 
-    /// How long a vendor that cannot be asked may leave the new key unused; `None` where last-used cannot tell.
+    /// How long a vendor that cannot be asked may leave the new key unused; `None`: last-used cannot tell.
     fn silence_allowed(&self) -> Option<Duration> {
         let Stage::Cool { unused_for, .. } = &self.stage else { return None };
         unused_for.map(|span| (span * SILENCE_FACTOR).max(SILENCE_MIN))
     }
 
-    /// Until when a vendor that cannot be asked may leave the new key unused, by the last reading.
+    /// Until when the vendor may leave the new key unused, by the last reading; `None`: the vendor can be asked, or
+    /// last-used cannot tell.
     fn silent_until(&self) -> Option<Timestamp> {
         let Stage::Cool { new, usage, .. } = &self.stage else { return None };
         let allowed = self.silence_allowed().filter(|_| !self.plan.can_ask_vendor)?;
@@ -110,7 +115,7 @@ impl Rotation {
         Some(used_at.map_or(self.since, |at| at.max(self.since)) + allowed)
     }
 
-    /// The wait for a use of the new key, where the plan requires one and none is recorded since the old key was set
+    /// The wait for a use of the new key, if the plan requires one and AWS has recorded none since the old key was set
     /// Inactive. AWS is asked again as often as a question is due.
     fn unused_since_retirement(
         &self,
@@ -135,20 +140,20 @@ impl Rotation {
         (now < until).then_some(Next::Wait { until, why })
     }
 
-    /// The cooling that begins when the old key was set Inactive.
+    /// The cool stage that begins when the old key was set Inactive.
     pub(super) fn begin_cooling(&self, soak: Stage, at: Timestamp) -> Option<Stage> {
         let Stage::Soak { new, accepted_at, asked_at, usage, .. } = soak else { return None };
         let unused_for = usage.as_ref().filter(|_| self.plan.requires_use()).and_then(|(usage, read_at)| {
             let used_at = self.used_by_vendor_at(usage.get(&new), usage.get(&self.old))?;
             Some(read_at.since(used_at))
         });
-        // After an incident the vendor may not have been asked since it was offered the key.
+        // In an incident, the vendor may not have been asked since it was offered the key.
         let unasked = if self.old_is_exposed() { accepted_at } else { at };
         let asked_at = asked_at.unwrap_or(unasked);
         Some(Stage::Cool { new, accepted_at, asked_at, listed_at: None, usage: None, unused_for })
     }
 
-    /// What a reading of last-used means while the old key cools. `None`: it is counted as trouble.
+    /// The stage after a reading of last-used while the old key cools. `None`: the reading is counted as trouble.
     pub(super) fn read_while_cooling(
         &mut self,
         seen: &BTreeMap<AccessKeyId, KeyUsage>,
@@ -162,7 +167,8 @@ impl Rotation {
         if let Some(KeyUsage::Used { last_used_at, .. }) = seen.get(&self.old)
             && *last_used_at > self.since + USE_AFTER_RETIREMENT_MIN
         {
-            // Somebody set it Active, used it, and set it Inactive again: it was needed after all.
+            // Somebody set the key Active, used it, and set it Inactive again. The vendor needed it after all, so it
+            // cools anew.
             self.begin_span(at);
             self.cooled_anew = Some(*last_used_at);
             if let Stage::Cool { listed_at, .. } = &mut cool {
@@ -186,7 +192,7 @@ impl Rotation {
         None
     }
 
-    /// What a listing means while the old key cools. `None`: it is counted as a failure or as trouble.
+    /// The stage after a listing while the old key cools. `None`: the listing is counted as a failure or as trouble.
     pub(super) fn looked_while_cooling(
         &mut self,
         stage: Stage,
@@ -205,18 +211,20 @@ impl Rotation {
             unused_for,
         };
         Some(match (old, new) {
-            // An earlier request of ours was done, or somebody was faster: the vendor works with the new key.
+            // An earlier request of ours deleted the old key, or somebody else did. The vendor works with the new key.
             (None, Some(KeyStatus::Active)) => Stage::Done { new: key },
-            // Both are gone, or the user is: renamed, made anew, or in another account.
+            // The old key is gone and the new one is gone or not Active, or the user was renamed, made anew, or is in
+            // another account.
             (None, new) => {
                 let blocker =
                     Blocker::NoKeyLeft { old: self.old.clone(), new: key.clone(), exists: new.is_some() };
                 stuck(blocker, cool(None))
             }
             (Some(KeyStatus::Active), _) if at < self.since + LISTING_SETTLES || self.old_is_exposed() => {
-                // A listing may lag behind our own request; one after LISTING_SETTLES is believed. Of the new key it
-                // tells the truth, which is all that a question wants; a deletion waits for one that shows both. An exposed
-                // key that is Active is set Inactive again, and cools anew (`incident.rs`).
+                // A listing may lag behind our own request; one that was taken after LISTING_SETTLES is believed. What
+                // it shows of the new key is true, and that is all that a question needs; a deletion waits for a
+                // listing that shows the expected status of both. An exposed key that is Active is set Inactive again,
+                // and cools anew (`incident.rs`).
                 if new != Some(KeyStatus::Active) {
                     self.new_key_taken_away(key, accepted_at, at);
                     return None;
@@ -228,7 +236,7 @@ impl Rotation {
                 return None;
             }
             (Some(KeyStatus::Active), _) => {
-                // Somebody set it Active, and will have had a reason.
+                // Somebody set the old key Active and will have had a reason, so the soak begins anew.
                 self.reactivations += 1;
                 self.in_doubt = None;
                 soak_anew(key, accepted_at)
@@ -241,7 +249,7 @@ impl Rotation {
         })
     }
 
-    /// When the old key was last used although it had been set Inactive, which made it cool anew.
+    /// When the old key was used although it had been set Inactive, which made it cool anew; `None`: it was not.
     #[must_use]
     pub fn cooled_anew(&self) -> Option<Timestamp> {
         self.cooled_anew

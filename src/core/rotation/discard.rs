@@ -1,10 +1,11 @@
-//! Taking back a key of ours that no vendor was offered.
+//! Discarding a key of ours that no vendor was offered: it is set Inactive, and then deleted.
 //!
-//! The journal says that no vendor was offered it, and a journal that was restored from a backup says so of a key that a
-//! vendor works with. So AWS is asked first, and once more while the key is Inactive.
+//! The journal says that no vendor was offered the key. A journal that was restored from a backup says the same of a
+//! key that a vendor works with. So keyround asks AWS for the last use before it sets the key Inactive, and once more
+//! while the key is Inactive.
 //!
-//! **Invariant:** a key is discarded only while the old key is Active or exposed, and only if AWS has recorded no use of it but our
-//! own probe.
+//! **Invariant:** a key is discarded only while the old key is Active or exposed, and only if AWS has recorded no use
+//! of it except our own probe.
 
 use std::time::Duration;
 
@@ -17,20 +18,20 @@ use crate::core::rotation::next::{Blocker, Next, Waiting};
 use crate::core::rotation::stage::{Stage, stuck};
 use crate::core::time::Timestamp;
 
-/// A key that is discarded stays Inactive this long, or for the plan's cooling time where that is shorter: a use that AWS
-/// had not published yet shows in this time, and the vendor's failures do.
+/// A discarded key stays Inactive this long, or for the plan's cooling time if that is shorter. In this time a use can
+/// show that AWS had not published yet, and so can failures of the vendor.
 const DISCARD_COOL: Duration = Duration::from_hours(1);
 
 /// What is known of a key that is being discarded.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Discarding {
-    /// When a listing last showed the old key Active.
+    /// When a listing last showed the old key Active. If the old key is exposed, any listing counts.
     pub listed_at: Option<Timestamp>,
-    /// When AWS last said that nobody but our own probe used it.
+    /// When AWS last reported no use of the key except our own probe.
     pub read_at: Option<Timestamp>,
-    /// It was set Inactive, when the rotation's `since` says.
+    /// The key was set Inactive, at the time of the rotation's `since`.
     pub is_inactive: bool,
-    /// Somebody used it, and it is to be set Active again.
+    /// A use of the key was found while it was Inactive, so it is to be set Active again.
     pub in_use: bool,
 }
 
@@ -64,7 +65,7 @@ impl Rotation {
         Next::Perform(Effect::Delete { key: key.clone(), evidence })
     }
 
-    /// What comes of an event while a key is discarded; `None` when it cannot follow.
+    /// The stage after an event while a key is discarded; `None`: the event cannot follow.
     pub(super) fn after_discard_event(
         &mut self,
         key: AccessKeyId,
@@ -113,7 +114,8 @@ impl Rotation {
         })
     }
 
-    /// A use that is not our own probe's. Nobody but us was told the secret, unless the journal is older than the world.
+    /// Whether this is a use other than our own probe. Only keyround had the secret, unless the journal was restored
+    /// from a backup.
     fn is_used(&self, usage: &KeyUsage) -> bool {
         self.used_by_vendor_at(Some(usage), None).is_some()
     }
@@ -123,7 +125,8 @@ impl Rotation {
         if self.abandoning { Stage::Abandoned } else { Stage::Survey }
     }
 
-    /// What turned up in doubt is ours when nobody ever used it.
+    /// The stage after a reading of last-used for a key that appeared while a CreateAccessKey was unanswered. A key
+    /// without any use is ours. One in use may be somebody else's, so a person decides.
     pub(super) fn after_suspicion(&mut self, usage: &KeyUsage, key: AccessKeyId, at: Timestamp) -> Stage {
         match usage {
             KeyUsage::Never => {
@@ -139,7 +142,7 @@ pub(super) fn discard(key: AccessKeyId) -> Stage {
     Stage::Discard { key, known: Discarding::default() }
 }
 
-/// A key that may be the one that the vendor works with is kept, and a person decides.
+/// The key may be the one that the vendor works with. So it is kept, and a person decides.
 fn kept(key: AccessKeyId) -> Stage {
     stuck(Blocker::NotDiscarded { key: key.clone() }, discard(key))
 }

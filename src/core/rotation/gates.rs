@@ -1,6 +1,6 @@
-//! The soak: both keys are Active until the plan's gates are passed, and the old key is set Inactive.
+//! The soak: both keys are Active until the plan's gates are passed. Then the old key is set Inactive.
 //!
-//! In an incident there are no gates (`incident.rs`).
+//! An incident has no gates (`incident.rs`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::core::rotation::next::{Next, Waiting};
 use crate::core::rotation::stage::Stage;
 use crate::core::time::Timestamp;
 
-/// Of several uses within this span AWS records only the first (IAM User Guide, GetAccessKeyLastUsed).
+/// AWS records only the first of several uses within this span (IAM User Guide, GetAccessKeyLastUsed).
 pub(super) const USE_RECORD_GRAIN: Duration = Duration::from_mins(15);
-/// Last-used is read soon at first, and few times in all.
+/// The shortest and the longest wait between two readings of last-used: it is read soon at first, and few times in all.
 const USAGE_READ_EVERY_MIN: Duration = Duration::from_secs(5);
 const USAGE_READ_EVERY_MAX: Duration = Duration::from_hours(1);
 
@@ -25,20 +25,20 @@ impl Rotation {
         let Stage::Soak { new, accepted_at, asked_at, listed_at, usage } = &self.stage else {
             return self.next_in_stage(now);
         };
-        // A clock that was ahead wrote these times; the listing's own time takes their place.
+        // A clock that was ahead wrote these times. The time of the listing replaces them.
         if self.since.max(*accepted_at) > now {
             return Next::Perform(Effect::ListKeys);
         }
         if self.reactivations > 0 && listed_at.is_none() && self.incident.is_none() {
-            // A request to set it Inactive may still have been under way when it was set Active.
+            // An earlier request to set the old key Inactive may still have been under way when the key was set Active.
             let settled = self.since + LISTING_SETTLES;
             return match now < settled {
                 true => Next::Wait { until: settled, why: Waiting::Soak },
                 false => Next::Perform(Effect::ListKeys),
             };
         }
-        // In doubt, the gates were passed when the end of the old key was intended, and it may be Inactive already:
-        // a listing says when it is not, and ends the doubt. In an incident there are no gates.
+        // While a request to set the old key Inactive is pending, its gates were passed and the key may be Inactive
+        // already. A listing that shows it Active ends the doubt. An incident has no gates.
         if self.incident.is_none()
             && !self.is_in_doubt_of(EffectKind::Deactivate)
             && let Some(next) = self.next_at_gates(new, *accepted_at, usage.as_ref(), now)
@@ -52,7 +52,8 @@ impl Rotation {
         Next::Perform(Effect::Deactivate { key: self.old.clone(), evidence })
     }
 
-    /// `None`: soaked, in a window, the new key in use and the old one quiet.
+    /// What the gates still wait for. `None`: the soak time has passed, a window is open, the new key is in use and the
+    /// old one is quiet.
     fn next_at_gates(
         &self,
         new: &AccessKeyId,
@@ -71,7 +72,7 @@ impl Rotation {
         self.next_at_usage_gate(new, usage, now)
     }
 
-    /// Before this, no reading of last-used can open the gates, so none is taken.
+    /// The earliest time at which a reading of last-used can pass the gates. None is taken before.
     fn soaked_at(&self, accepted_at: Timestamp) -> Timestamp {
         let soaked = self.since + self.plan.soak;
         match self.plan.quiet_for.is_zero() {
@@ -80,7 +81,7 @@ impl Rotation {
         }
     }
 
-    /// `None`: the gate is passed, on a reading that is fresh.
+    /// What the gate on last-used still waits for. `None`: a fresh reading passes it.
     fn next_at_usage_gate(
         &self,
         new: &AccessKeyId,
@@ -98,7 +99,8 @@ impl Rotation {
         Some(if now < again_at { Next::Wait { until: again_at, why } } else { read })
     }
 
-    /// Why a reading keeps the old key Active, and when another reading could say otherwise.
+    /// Why a reading keeps the old key Active, and when another reading may say otherwise. `None`: the reading passes
+    /// the gate.
     fn gate_closed(
         &self,
         new: &AccessKeyId,
@@ -120,7 +122,7 @@ impl Rotation {
         };
         let quiet_since =
             last_use.as_ref().map_or(*accepted_at, |(last_used_at, _)| *last_used_at.max(accepted_at));
-        // A recorded use may hide later ones of the same quarter of an hour.
+        // The recorded use may hide later ones within the same 15 minutes.
         let quiet_at = quiet_since + USE_RECORD_GRAIN + self.plan.quiet_for;
         if read_at >= quiet_at {
             return None;
@@ -130,8 +132,9 @@ impl Rotation {
         Some((quiet_at, why))
     }
 
-    /// The newest use must be the new key's. A vendor that took it, used it, and works with the old one since, or
-    /// with neither, as halves of two pairs, may still name the new one when it is asked.
+    /// The reason to wait if the newest use is not the new key's. A vendor that used the new key may since work with
+    /// the old one again, or with neither because it holds the halves of two pairs, and may still name the new key when
+    /// it is asked.
     fn use_missed(&self, of_new: Option<&KeyUsage>, of_old: Option<&KeyUsage>) -> Option<Waiting> {
         if !self.plan.requires_use() {
             return None;
@@ -147,7 +150,8 @@ impl Rotation {
         }
     }
 
-    /// While nothing tells when a key will be used, last-used is read again after half as long as was waited already.
+    /// When to read last-used again. Nothing tells when a key will be used, so the next wait is half of the time waited
+    /// so far, within bounds.
     pub(super) fn read_again_at(waiting_since: Timestamp, read_at: Timestamp) -> Timestamp {
         read_at + (read_at.since(waiting_since) / 2).clamp(USAGE_READ_EVERY_MIN, USAGE_READ_EVERY_MAX)
     }

@@ -1,6 +1,7 @@
-//! A hold: what a person stopped, and what goes on all the same.
+//! A hold: what an operator stopped, and what continues all the same.
 //!
-//! **Invariant:** a hold stops what takes a key away, and never what gives one back.
+//! **Invariant:** a hold stops effects that take a key away, except the cut of an exposed key, and never one that gives
+//! a key back.
 
 use crate::core::rotation::machine::{EVIDENCE_FRESH, Rotation};
 use crate::core::rotation::next::{Next, Waiting};
@@ -16,7 +17,7 @@ pub(super) struct Hold {
 }
 
 impl Rotation {
-    /// The hold that is in force.
+    /// The hold that is in force; `None`: there is none, or it has ended.
     pub(super) fn held(&self, now: Timestamp) -> Option<&Hold> {
         self.hold.as_ref().filter(|hold| hold.until.is_none_or(|until| now < until))
     }
@@ -27,7 +28,7 @@ impl Rotation {
             Next::Wait { until: until.min(hold.until.unwrap_or(Timestamp::NEVER)), why }
         };
         match next {
-            // The vendor is asked again as soon as what was seen is too old.
+            // The vendor is asked again as soon as its last answer is too old.
             Next::Perform(effect) if effect.is_held_back() => wait(now + EVIDENCE_FRESH),
             Next::Wait { until, .. } => wait(until),
             next @ (Next::Perform(_) | Next::Stuck(_) | Next::Ended(_)) => next,

@@ -1,4 +1,4 @@
-//! What the journal of a rotation says about the state of each key, and since when.
+//! What the journal of a rotation says about the state of each key, and when that state was seen.
 //!
 //! A sentence that names a key's status takes it from here or from a listing, together with its time.
 
@@ -11,14 +11,14 @@ use crate::core::rotation::machine::Rotation;
 use crate::core::rotation::stage::Stage;
 use crate::core::time::Timestamp;
 
-/// The state of one key, as a listing or the answer to a change last said.
+/// The state of one key, according to the last listing or the answer to the last change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyState {
     /// It had this status.
     Is(KeyStatus),
     /// It did not exist.
     Gone,
-    /// A change of it was sent and may or may not have been made.
+    /// A request to change it was sent, and may or may not have been done.
     PendingEffect,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct KnownKeys {
     pub(super) listed_at: Option<Timestamp>,
     /// When a key was last made or changed, or a change of it was sent.
     pub(super) changed_at: Timestamp,
-    /// The key that the last change was sent for.
+    /// The key for which the last change was requested.
     changing: Option<AccessKeyId>,
 }
 
@@ -50,7 +50,7 @@ impl Default for KnownKeys {
 }
 
 impl KnownKeys {
-    /// Takes in one event. `stage`: the one before it; `old`: the key to be replaced.
+    /// Takes in one event. `stage` is the stage before the event, and `old` is the key to be replaced.
     pub(super) fn take(&mut self, event: &Event, stage: &Stage, old: &AccessKeyId) {
         let taken_away = match stage {
             Stage::Discard { key, .. } => key,
@@ -60,7 +60,7 @@ impl KnownKeys {
         match event {
             Event::Listed { keys, at } => {
                 self.listed_at = Some(*at);
-                // A listing may not show yet what was made a moment before it.
+                // A listing may not show yet what was done a moment before it.
                 let settled = |known: &KnownKey| known.at + LISTING_SETTLES <= *at;
                 for known in self.keys.values_mut().filter(|known| settled(known)) {
                     *known = KnownKey { state: KeyState::Gone, at: *at };
@@ -97,31 +97,32 @@ impl KnownKeys {
 }
 
 impl Rotation {
-    /// The state of each key that this rotation has seen, as a listing or the answer to a change last said.
+    /// The state of each key that this rotation has seen, according to the last listing or the answer to the last
+    /// change.
     #[must_use]
     pub fn known_keys(&self) -> &BTreeMap<AccessKeyId, KnownKey> {
         &self.known_keys.keys
     }
 
-    /// When its journal last recorded a listing of the user's keys.
+    /// When the journal last recorded a listing of the user's keys.
     #[must_use]
     pub fn keys_listed_at(&self) -> Option<Timestamp> {
         self.known_keys.listed_at
     }
 
-    /// Whether a listing of that time shows all that this rotation did to keys.
+    /// Whether a listing that was taken at that time shows every change that this rotation made to keys.
     #[must_use]
     pub fn is_shown_by(&self, listed_at: Timestamp) -> bool {
         self.known_keys.changed_at <= listed_at
     }
 
-    /// When its last event happened.
+    /// When the last event of the rotation happened.
     #[must_use]
     pub fn last_event_at(&self) -> Timestamp {
         self.last_event_at
     }
 
-    /// When the first failure of the row happened that [`Rotation::failures`] counts; `None`: nothing fails.
+    /// When the first of the failures happened that [`Rotation::failures`] counts; `None`: nothing fails.
     #[must_use]
     pub fn failing_since(&self) -> Option<Timestamp> {
         match self.failing_cut() {

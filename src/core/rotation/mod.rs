@@ -1,8 +1,8 @@
 //! The rotation of one access key, as a pure function of its journal.
 //!
-//! The driver replays the journal into a [`Rotation`], asks [`Rotation::next`] what to do, writes
-//! the intent down, does it, and appends what happened. A restart does exactly the same, so there
-//! is no recovery path to get wrong.
+//! The engine replays the journal into a [`Rotation`] and asks [`Rotation::next`] what to do. It appends the intent to
+//! the journal, performs the effect, and appends the outcome. A restart does exactly the same, so there is no separate
+//! recovery path that could be wrong.
 //!
 //! ```text
 //!  survey ─► create ─► prove ─► deliver ─► verify ─► soak ─► (retire) ─► cool ─► (delete) ─► done
@@ -11,19 +11,20 @@
 //!                         └ abandon discards; from the first delivery on, never
 //! ```
 //!
-//! **Invariant:** nothing in this folder reads a clock, sleeps, rolls dice or touches the network.
+//! **Invariant:** nothing in this folder reads a clock, sleeps, uses random numbers or touches the network.
 //!
-//! **Invariant:** an effect that changes the world is intended in the journal before it is performed.
+//! **Invariant:** the intent of an effect that changes the world is in the journal before the effect is performed.
 //!
-//! **Invariant:** taking a key away needs [`Evidence`], and only this folder can make it.
+//! **Invariant:** an effect that takes a key away needs [`Evidence`], and only this folder can create it.
 //!
-//! Where a person hands the key over, `deliver` is a wait: for somebody to be shown the key, and for word, or a use,
-//! that says that the vendor has it (`hand_over.rs`).
+//! If a person hands the key over, `deliver` is a wait: first until the key is shown to a person, and then until a
+//! person confirms, or a recorded use shows, that the vendor has it (`manual.rs`).
 //!
-//! **Invariant:** from the first intent to deliver on, the new key is never taken back; that somebody is shown it is
-//! such an intent.
+//! **Invariant:** from the first intent to deliver on, the new key is never discarded, unless that delivery certainly
+//! sent nothing. Showing the key to a person counts as such an intent.
 //!
-//! **Invariant:** a key that a person declared exposed is never set Active again by the program (`incident.rs`).
+//! **Invariant:** keyround never sets a key Active again that a person declared exposed, unless a person asks for it
+//! (`incident.rs`).
 
 mod apply;
 mod blocker;

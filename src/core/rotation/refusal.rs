@@ -1,5 +1,5 @@
-//! The two failures of a call: a refusal, which is certain, and a doubt. Both are stored, as events are, and keep
-//! their form.
+//! The two ways in which a call can fail: a refusal, whose outcome is certain, and a doubt, whose outcome is unknown.
+//! Both are stored in events, so their stored form does not change.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::rotation::pair::Halves;
 
-/// A no: AWS or the vendor certainly did nothing.
+/// A refusal: AWS or the vendor certainly did nothing, except what `pairs` says of a delivery in two requests.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// What kind of no.
+    /// The kind of refusal.
     pub code: RefusalCode,
-    /// A sentence for people, without any secret and without the body of an answer; that stands in `said`.
+    /// A sentence for people. It contains no secret and no response body; the body is in `said`.
     pub sentence: String,
-    /// How long the other side asked to be left alone, from Retry-After.
+    /// How long the other side asked to wait, from its `Retry-After` header.
     #[serde(
         rename = "retry_after_secs",
         default,
@@ -23,45 +23,45 @@ pub struct Refusal {
         with = "optional_secs"
     )]
     pub retry_after: Option<Duration>,
-    /// Of a delivery: nothing that could carry the new key left this program in this attempt. `false` where that is
-    /// not certain, and in refusals of the first versions.
+    /// For a delivery: nothing that could contain the new key left this program in this attempt. `false` if that is not
+    /// certain, and in refusals of the first versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nothing_sent: bool,
-    /// Of a delivery that writes id and secret in two requests: what the vendor holds after it, pair by pair.
+    /// For a delivery that writes id and secret in two requests: what the vendor holds after it, pair by pair.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Halves>,
-    /// What the vendor answered, where it did.
+    /// The vendor's response, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<Box<Said>>,
 }
 
-/// The kinds of no that the machine tells apart.
+/// The kinds of refusal that the machine tells apart.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
-    /// The rotator's own rights are missing.
+    /// The rotator lacks a permission.
     AccessDenied,
     /// There is no such IAM user.
     NoSuchUser,
     /// There is no such key.
     NoSuchKey,
-    /// The user has two keys already.
+    /// The user already has two keys.
     LimitExceeded,
-    /// Too many calls.
+    /// There were too many requests.
     Throttled,
-    /// The request never left: no connection, no credentials, a name that does not resolve.
+    /// The request was never sent: no connection, no credentials, or a name that does not resolve.
     NotSent,
-    /// The new key does not sign yet (or not any more).
+    /// AWS does not accept the new key yet, or not any more.
     NotUsable,
-    /// The new key signs as somebody else.
+    /// AWS says that the new key belongs to another identity than expected.
     WrongIdentity,
-    /// The vendor answered, and not with acceptance.
+    /// The vendor answered, and did not accept.
     VendorRefused,
-    /// The vendor said that this address is gone for good (410).
+    /// The vendor answered that this address is gone for good (HTTP 410).
     VendorGone,
-    /// The vendor was asked, and holds another key.
+    /// The vendor was asked which key is in force, and named another one.
     NotInForce,
-    /// This program could not build the request: a template, a secret reference, a setting.
+    /// keyround could not build the request: a template, a secret reference or a setting is wrong.
     Misconfigured,
     /// The credentials lead to another AWS account than the one in which the rotation began. Nothing was sent.
     OtherAccount,
@@ -72,7 +72,7 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    /// Each of them.
+    /// All codes.
     pub const ALL: [RefusalCode; 15] = [
         RefusalCode::AccessDenied,
         RefusalCode::NoSuchUser,
@@ -114,12 +114,12 @@ impl RefusalCode {
     }
 }
 
-/// Neither yes nor no: a time-out, a broken connection, an answer that cannot be believed.
+/// An unknown outcome: a time-out, a broken connection, or a response that cannot be believed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Doubt {
-    /// A sentence for people, without any secret and without the body of an answer; that stands in `said`.
+    /// A sentence for people. It contains no secret and no response body; the body is in `said`.
     pub sentence: String,
-    /// How long the other side asked to be left alone, from Retry-After.
+    /// How long the other side asked to wait, from its `Retry-After` header.
     #[serde(
         rename = "retry_after_secs",
         default,
@@ -127,16 +127,16 @@ pub struct Doubt {
         with = "optional_secs"
     )]
     pub retry_after: Option<Duration>,
-    /// Of a delivery that writes id and secret in two requests: what the vendor holds after it, pair by pair.
+    /// For a delivery that writes id and secret in two requests: what the vendor holds after it, pair by pair.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Halves>,
-    /// What the vendor answered, where it did.
+    /// The vendor's response, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<Box<Said>>,
 }
 
 impl Refusal {
-    /// The sentence, and what the vendor said.
+    /// The sentence, followed by the vendor's response.
     #[must_use]
     pub fn in_words(&self) -> String {
         in_words(&self.sentence, self.said.as_deref())
@@ -144,7 +144,7 @@ impl Refusal {
 }
 
 impl Doubt {
-    /// The sentence, and what the vendor said.
+    /// The sentence, followed by the vendor's response.
     #[must_use]
     pub fn in_words(&self) -> String {
         in_words(&self.sentence, self.said.as_deref())
@@ -153,13 +153,13 @@ impl Doubt {
 
 fn in_words(sentence: &str, said: Option<&Said>) -> String {
     match said {
-        // The status stands in the sentence.
+        // The sentence contains the status already.
         Some(Said { path: None, words: None, .. }) | None => sentence.to_owned(),
         Some(said) => format!("{sentence} ({said})"),
     }
 }
 
-/// A vendor's answer that was no acceptance, without any secret of the request.
+/// A vendor's response that is not an acceptance. It contains no secret of the request.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Said {
     /// The method of the request, such as `PUT`.
@@ -167,10 +167,11 @@ pub struct Said {
     /// The path of the request, without its query. `None` for a webhook, whose address may be a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The status of the answer.
+    /// The HTTP status of the response.
     pub status: u16,
-    /// The beginning of the body, at most 300 printable characters on one line. `None` where there is none, where the
-    /// status is a success, for a question, and where the secrets of the request could not be cut out of it.
+    /// The beginning of the body, at most 300 printable characters on one line. `None` if there is no body, if the
+    /// status is a success, if the request was a question, or if the secrets of the request could not be cut out of the
+    /// body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! One rotation of one vendor, for the tests of whoever has to do with rotations.
+//! A rotation of one vendor, as a sample for tests.
 
 use crate::core::ids::{AccessKeyId, RotationId, Subject};
 use crate::core::rotation::{
@@ -20,12 +20,12 @@ pub(crate) fn subject() -> Subject {
     }
 }
 
-/// 2027-01-15T08:00:00Z, and so many seconds.
+/// 2027-01-15T08:00:00Z, plus this many seconds.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix(1_800_000_000 + seconds)
 }
 
-/// `A` is the old one, `B` the new one, `X` a stranger's.
+/// The id of a key: `A` is the old one, `B` the new one, and `X` belongs to somebody else.
 pub(crate) fn key(last: char) -> AccessKeyId {
     format!("AKIAIOSFODNN7EXAMPL{last}").parse().expect("a key id")
 }
@@ -54,8 +54,8 @@ pub(crate) fn created(seconds: i64) -> Event {
     Event::Created { key: key('B'), at: at(seconds), request_id: None }
 }
 
-/// The rotation after these events. What must be intended before an event is intended in the same second, where the events
-/// do not say so themselves.
+/// The rotation after these events. If an event needs an intent that `events` does not contain, the intent is applied
+/// before it, with the same time.
 pub(crate) fn rotation(plan: Plan, events: &[Event]) -> Rotation {
     let mut rotation = Rotation::replay(id(), [&started(plan)]).expect("a beginning");
     for event in events {
@@ -64,7 +64,7 @@ pub(crate) fn rotation(plan: Plan, events: &[Event]) -> Rotation {
     rotation
 }
 
-/// Applies an event, and before it the intent that it needs.
+/// Applies an event, after the intent that it needs.
 pub(crate) fn happen(rotation: &mut Rotation, event: &Event) -> Result<(), IllegalEvent> {
     if let Some(intent) = intent_of(rotation, event) {
         rotation.apply(&Event::Intended { intent, at: event.at() })?;

@@ -1,4 +1,4 @@
-//! Windows: the hours of the week in which a rotation may start and may retire a key.
+//! Windows: the hours of the week in which a rotation may start and may set the old key Inactive.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,12 +18,12 @@ const WEEKDAYS: [(&str, Weekday); 7] = [
     ("Sun", Weekday::Sun),
 ];
 const MINUTES_A_DAY: u32 = 24 * 60;
-/// Two weeks, because a window that lies in the hour that spring leaves out does not open that week.
+/// Two weeks, because a window that lies in the hour that daylight saving time skips does not open in that week.
 const MINUTES_OF_SEARCH: u32 = 14 * MINUTES_A_DAY;
 
 /// One window of the week, written `Mon-Fri 09:00-17:00`, `Sat,Sun 22:00-06:00` or `00:00-24:00`.
 ///
-/// A window that ends before it starts goes on past midnight and belongs to the day it starts on.
+/// A window that ends before it starts continues past midnight, and belongs to the day on which it starts.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Window {
@@ -47,7 +47,7 @@ impl Window {
     }
 }
 
-/// A text that is no window of the week.
+/// A text that is not a window of the week.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0:?} is not a window such as \"Mon-Fri 09:00-17:00\"")]
 pub struct BadWindow(String);
@@ -79,7 +79,7 @@ fn parse_days(text: &str) -> Option<[bool; 7]> {
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (day(first)?, day(last)?);
-        // Fri-Mon goes round the end of the week.
+        // Fri-Mon wraps around the end of the week.
         let length = (last + 7 - first) % 7;
         (0..=length).for_each(|offset| days[(first + offset) % 7] = true);
     }
@@ -108,7 +108,7 @@ impl From<Window> for String {
     }
 }
 
-/// The windows of one vendor, in one time zone. None at all means any time.
+/// The windows of one vendor, in one time zone. Without any window, every time is allowed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Windows {
     zone: chrono_tz::Tz,
@@ -122,19 +122,19 @@ impl Default for Windows {
 }
 
 impl Windows {
-    /// These windows, in this zone.
+    /// Makes the windows of one vendor, in this time zone.
     #[must_use]
     pub fn new(zone: chrono_tz::Tz, windows: Vec<Window>) -> Windows {
         Windows { zone, windows }
     }
 
-    /// Always open.
+    /// No restriction: every time is allowed.
     #[must_use]
     pub fn any_time() -> Windows {
         Windows { zone: chrono_tz::UTC, windows: Vec::new() }
     }
 
-    /// When the windows are open next: `now` itself if they are open.
+    /// When a window opens: `now` itself if one is open, and [`Timestamp::NEVER`] if none opens within two weeks.
     #[must_use]
     pub fn opening(&self, now: Timestamp) -> Timestamp {
         if self.is_open(now) {
@@ -144,13 +144,15 @@ impl Windows {
         let before = now.minus(Duration::from_secs(now.unix_seconds().unsigned_abs() % step.as_secs()));
         (1..=MINUTES_OF_SEARCH / self.minutes_apart())
             .map(|steps| before + step * steps)
-            // Whether a rotation is over is asked at the end of time, at each append, and nothing is behind that.
+            // Each append to the journal asks whether the rotation has finished, with `now` at the end of time. Nothing
+            // comes after that.
             .take_while(|at| *at < Timestamp::NEVER)
             .find(|at| self.is_open(*at))
             .unwrap_or(Timestamp::NEVER)
     }
 
-    /// Each opening lies on a multiple of this many minutes, in UTC too: zones are whole quarters of an hour apart.
+    /// Each opening lies on a multiple of this many minutes, in UTC too, because time zones are whole quarters of an
+    /// hour apart.
     fn minutes_apart(&self) -> u32 {
         self.windows.iter().fold(15, |apart, window| gcd(apart, window.from_minute))
     }
