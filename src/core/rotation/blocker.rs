@@ -1,11 +1,11 @@
-//! What stops a rotation until a person has looked: each blocker has a code and a sentence.
+//! Blockers: what stops a rotation until a person has acted. Each has a code and a sentence.
 
 use std::fmt;
 
 use crate::core::ids::AccessKeyId;
 use crate::core::rotation::event::EffectKind;
 
-/// What only a person can resolve. Nothing is taken away while it lasts.
+/// A problem that only a person can resolve. While it lasts, no key is taken away, except an exposed one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Blocker {
     /// The key to be replaced does not exist any more.
@@ -18,34 +18,34 @@ pub enum Blocker {
         /// The old key.
         key: AccessKeyId,
     },
-    /// The user has a second key that is not ours.
+    /// The user has a second key that this rotation did not create, so there is no free slot.
     NoFreeSlot {
-        /// That key.
+        /// The second key.
         other: AccessKeyId,
     },
-    /// In an incident, the vendor's key before the exposed one fills the slot that a new key needs.
+    /// In an incident, the key that the rotation was replacing before fills the slot that a new key needs.
     SlotFilledInIncident {
         /// That key.
         other: AccessKeyId,
     },
-    /// The vendor is in trouble with the new key, and the old one is exposed.
+    /// The vendor has trouble with the new key, and the old one is exposed, so it is not set Active again.
     ExposedKeyNeeded {
         /// The old key.
         key: AccessKeyId,
-        /// What is wrong.
+        /// What the trouble is.
         sentence: String,
     },
-    /// A key turned up where ours may have been made, and somebody uses it.
+    /// A key appeared that an unanswered CreateAccessKey of ours may have created, and it is in use.
     UnknownKey {
         /// That key.
         key: AccessKeyId,
     },
-    /// The old key was deleted by a request of ours that arrived after the old key had been set Active again.
+    /// A request of ours to delete the old key arrived after the key had been set Active again, and deleted it.
     OldKeyDeletedLate {
         /// The old key.
         key: AccessKeyId,
     },
-    /// While the old key cooled, it was deleted, and the new key cannot be used.
+    /// The old key was deleted while it cooled, and the new key cannot be used.
     NoKeyLeft {
         /// The old key.
         old: AccessKeyId,
@@ -54,7 +54,7 @@ pub enum Blocker {
         /// Whether the new key is still listed, and not Active.
         exists: bool,
     },
-    /// A key of ours that no vendor was offered may be the one that the vendor works with.
+    /// A key of ours is not discarded: no vendor was offered it, but it may be the one that the vendor works with.
     NotDiscarded {
         /// That key.
         key: AccessKeyId,
@@ -74,34 +74,35 @@ pub enum Blocker {
         /// The new key.
         key: AccessKeyId,
     },
-    /// The new key signs as somebody else.
+    /// The new key belongs to another identity than expected.
     WrongIdentity {
-        /// What was expected and seen.
+        /// The identity that was expected and the one that AWS named.
         sentence: String,
     },
     /// The credentials lead to another AWS account than the one in which the rotation began.
     OtherAccount {
-        /// Both accounts.
+        /// A sentence that names both accounts.
         sentence: String,
     },
-    /// The vendor's address is gone for good (410).
+    /// The vendor answered that its address is gone for good (HTTP 410).
     VendorGone {
-        /// What was said.
+        /// What the vendor answered.
         sentence: String,
     },
-    /// The vendor accepts deliveries and goes on with the old key.
+    /// The vendor accepts deliveries, and still names another key as the one in force.
     VendorKeepsOldKey {
         /// How many deliveries it accepted.
         deliveries: u32,
     },
-    /// The vendor had the new key, and went back or fell silent each time the old one was taken away.
+    /// The vendor had the new key, but went back to the old one or stopped answering each time the old one was set
+    /// Inactive.
     VendorWentBack {
-        /// What it said.
+        /// The vendor's last trouble.
         sentence: String,
     },
-    /// The same thing failed for days.
+    /// The same step has failed for days.
     Exhausted {
-        /// What was tried.
+        /// The step that failed.
         doing: EffectKind,
         /// The last failure.
         sentence: String,
@@ -136,7 +137,7 @@ impl Blocker {
 }
 
 impl Blocker {
-    /// Writes the sentences of the blockers that concern the account, the vendor or a step, and not one key.
+    /// Writes the sentences of the blockers that concern an incident, the account, the vendor or a step.
     fn fmt_beside_keys(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Blocker::SlotFilledInIncident { other } => write!(
@@ -252,7 +253,7 @@ impl fmt::Display for Blocker {
     }
 }
 
-/// What can be relied on when this failed for days.
+/// What is safe after this step has failed for days.
 fn safe_after(doing: EffectKind) -> &'static str {
     match doing {
         EffectKind::Create | EffectKind::Probe | EffectKind::Deliver | EffectKind::ReadUsage => {

@@ -1,32 +1,32 @@
-//! Times that were written by a clock that was wrong.
+//! Dates that a wrong clock wrote.
 //!
-//! An event that is dated before what the journal holds already was written by a clock that is behind, or the earlier ones
-//! by a clock that was ahead: the journal cannot tell which. From then on a wait counts from the date of the newest event,
-//! so that no wait lasts for the months that a clock was ahead, and what was seen at such a time is seen anew. If a later
-//! event is dated after the first date again, the wait counts from that first date: a clock that was behind for an hour and
-//! was set right has not waited for days.
+//! An event may be dated before what the journal holds already. Then the clock was behind when it wrote this event, or
+//! it was ahead when it wrote the earlier ones: the journal cannot tell which. From then on a wait counts from the date
+//! of the newest event, so that no wait lasts for the months that a clock was ahead, and evidence with a later date is
+//! gathered anew. If a later event is dated after the first date again, the wait counts from that first date: when a
+//! clock was behind for an hour and is set right, no days of waiting have passed.
 //!
-//! **Invariant:** however the clock steps, a wait that takes a key away lasts at least its own span by a clock that is
-//! right at its beginning or at its end, and at most twice its span.
+//! **Invariant:** however the clock steps, a wait before a key is taken away lasts at least its own span, measured by a
+//! clock that is right at its beginning or at its end, and at most twice its span.
 
 use crate::core::rotation::machine::Rotation;
 use crate::core::rotation::stage::Stage;
 use crate::core::time::Timestamp;
 
-/// A date that this program gave to something that AWS dates too.
+/// A date that keyround gave to something that AWS dates too.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct OwnDate {
-    /// What a wait counts from. A clock that steps back lowers it.
+    /// The time from which a wait counts. A clock that steps back lowers it.
     pub(super) counts_from: Timestamp,
-    /// As it was written down. AWS's dates are compared with it: a clock of ours that steps back changes none of those.
+    /// The date as it was recorded. It is compared with AWS's dates, which do not change when our clock steps back.
     pub(super) written: Timestamp,
 }
 
 impl OwnDate {
-    /// Before everything.
+    /// A date before all others: it never happened.
     pub(super) const NEVER: OwnDate = OwnDate::new(Timestamp::EPOCH);
 
-    /// A date that is written down now.
+    /// A date that is recorded now.
     pub(super) const fn new(at: Timestamp) -> OwnDate {
         OwnDate { counts_from: at, written: at }
     }
@@ -37,7 +37,7 @@ impl OwnDate {
 }
 
 impl Rotation {
-    /// Takes the time of the newest event for every time that lies after it.
+    /// Replaces every time that lies after the newest event by the time of that event.
     pub(super) fn clock_was_ahead_until(&mut self, at: Timestamp) {
         let earliest = |time: &mut Timestamp| *time = (*time).min(at);
         if self.wait_set_at > at {
@@ -59,7 +59,7 @@ impl Rotation {
         self.stage.clock_was_ahead_until(at);
     }
 
-    /// Lowers `since` to `at` where it lies after it, and takes the first date back once an event is dated after it.
+    /// Lowers `since` to `at` if it lies after `at`. Restores the first date once an event is dated after it.
     fn since_is_doubted_until(&mut self, at: Timestamp) {
         if self.since > at {
             self.since_first = self.since_first.max(Some(self.since));
@@ -69,14 +69,15 @@ impl Rotation {
         }
     }
 
-    /// A new span begins, of which no date is in doubt.
+    /// Begins a new span. Its date is not in doubt.
     pub(super) fn begin_span(&mut self, at: Timestamp) {
         (self.since, self.since_first) = (at, None);
     }
 }
 
 impl Stage {
-    /// What a wait is measured from counts as of `at`. What was seen at an unknown time is no evidence any more.
+    /// Lowers to `at` the times from which waits count, and drops what was seen at a later time: evidence of unknown
+    /// age does not count.
     fn clock_was_ahead_until(&mut self, at: Timestamp) {
         let forget = |seen_at: &mut Option<Timestamp>| {
             seen_at.take_if(|seen_at| *seen_at > at);
@@ -123,7 +124,7 @@ mod tests {
     use crate::core::rotation::samples::{DAY, at, created, happen, key, listed, metadata, rotation};
     use crate::core::rotation::{EffectKind, Event, Intent, KeyUsage, Plan, Refusal, RefusalCode};
 
-    /// A failure that a clock which is so many days behind dates.
+    /// A failure, dated by a clock that is this many days behind.
     fn failed(doing: EffectKind, days_behind: i64) -> Event {
         let refusal = Refusal {
             code: RefusalCode::Other,

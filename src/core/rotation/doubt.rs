@@ -1,7 +1,7 @@
-//! What was intended, and is not known to have happened or not.
+//! Pending effects: intended, and not known to have happened or not.
 //!
-//! **Invariant:** an answer tells of the try that it answers. What became of one before it, only a listing tells that
-//! was taken when that one must have arrived.
+//! **Invariant:** a response settles only its own attempt. An earlier attempt is settled by a listing, taken when that
+//! attempt must have arrived.
 
 use crate::core::rotation::apply::CLOCK_SKEW_MAX;
 use crate::core::rotation::dates::OwnDate;
@@ -11,39 +11,40 @@ use crate::core::rotation::machine::Rotation;
 use crate::core::rotation::stage::Stage;
 use crate::core::time::Timestamp;
 
-/// An effect that was intended and is not known to have happened or not.
+/// An effect that was intended, and that is not known to have happened or not.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct PendingEffect {
     pub(super) intent: Intent,
     /// When it was last known to be under way.
     pub(super) sent: OwnDate,
-    /// A try of it got no answer, or none that was written down.
+    /// An attempt of it got no answer, or its answer was not written down.
     is_unanswered: bool,
 }
 
-/// When an unanswered CreateAccessKey of ours may have made a key.
+/// When an unanswered CreateAccessKey of ours may have created a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct PendingSpan {
-    /// The earliest date of a try, also when a clock that stepped back wrote it. No key was there at the listing before the
-    /// first try, so that an earlier date takes in no other key.
+    /// The earliest date of an attempt, even if a clock that stepped back wrote it. The listing before the first
+    /// attempt showed no other key, so an earlier date cannot include one that was there before.
     pub(super) from: Timestamp,
-    /// The latest date under which a try was written down.
+    /// The latest date under which an attempt was recorded.
     pub(super) to: Timestamp,
-    /// What a wait for the last try counts from. A clock that steps back lowers it.
+    /// The time from which the wait for the last attempt counts. A clock that steps back lowers it.
     pub(super) settles_from: Timestamp,
 }
 
 impl PendingSpan {
-    /// From when on a listing shows what the tries made.
+    /// The time from which on a listing shows what the attempts created.
     pub(super) fn settles_at(span: Option<PendingSpan>) -> Timestamp {
         span.map_or(Timestamp::EPOCH, |span| span.settles_from + CLOCK_SKEW_MAX)
     }
 }
 
 impl PendingEffect {
-    /// Whether this try is written down already. A request to take a key away is dated at each try, because a
-    /// listing can tell what came of it only so long after the last one. Each try of a delivery is written down, because
-    /// a refusal that says that nothing was sent must not speak for a try that was cut short.
+    /// Whether the journal already has the intent of this attempt. Each attempt to take a key away is recorded with its
+    /// date, because a listing shows the result only a certain time after the last attempt. Each attempt of a delivery
+    /// is recorded, because a refusal which says that nothing was sent must not count for an earlier attempt that was
+    /// cut short.
     pub(super) fn is_of(&self, intent: &Intent, now: Timestamp) -> bool {
         self.intent == *intent
             && match intent {
@@ -53,8 +54,8 @@ impl PendingEffect {
             }
     }
 
-    /// Whether a listing with this of the old key shows that no try was done: then what let the key be taken away may
-    /// have changed meanwhile, and is asked again.
+    /// Whether a listing that shows the old key in this state proves that no attempt was done. Then the conditions for
+    /// taking the key away may have changed meanwhile, and they are checked again.
     pub(super) fn is_refuted_by(&self, old: Option<KeyStatus>, listed_at: Timestamp) -> bool {
         let is_undone = match self.intent {
             Intent::Deactivate { .. } => old == Some(KeyStatus::Active),
@@ -86,12 +87,12 @@ impl Rotation {
         {
             self.deletion_intended = true;
         }
-        // Else what came of the last try would be written down, and nothing would be in doubt.
+        // Without this, the outcome of the earlier attempt would have been recorded and nothing would be pending.
         let is_unanswered = self.is_in_doubt_of(intent.doing());
         self.in_doubt = Some(PendingEffect { intent: intent.clone(), sent: OwnDate::new(at), is_unanswered });
     }
 
-    /// It may have been under way from the intent until now.
+    /// Records that an attempt got no answer. It may have been under way from its intent until `at`.
     pub(super) fn intent_unanswered(&mut self, doing: EffectKind, at: Timestamp) {
         if let Some(before) = self.in_doubt.clone().filter(|before| before.intent.doing() == doing) {
             self.remember_doubt();
@@ -100,12 +101,13 @@ impl Rotation {
         }
     }
 
-    /// A refusal settles what was intended, if that was its only try; a refused look at it does not.
+    /// Records a refusal. It settles the pending effect if that was its only attempt. A refusal of another kind of
+    /// effect, such as a listing, settles nothing.
     pub(super) fn intent_refused(&mut self, doing: EffectKind) {
         self.in_doubt.take_if(|doubt| doubt.intent.doing() == doing && !doubt.is_unanswered);
     }
 
-    /// Keeps the time in which an unanswered CreateAccessKey may make a key, when the intent is forgotten.
+    /// Keeps the time in which an unanswered CreateAccessKey may create a key, before the pending effect is dropped.
     pub(super) fn remember_doubt(&mut self) {
         let Some(doubt) = self.in_doubt.as_ref().filter(|doubt| doubt.intent == Intent::Create) else {
             return;
@@ -120,14 +122,15 @@ impl Rotation {
         });
     }
 
-    /// A first delivery that certainly sent nothing offered the key to nobody.
+    /// Takes the offer of the key back after its first delivery certainly sent nothing, because then nobody was offered
+    /// the key.
     pub(super) fn take_offer_back(&mut self) {
         if std::mem::take(&mut self.is_first_offer) {
             self.offered_at = None;
         }
     }
 
-    /// Whether such an effect was intended, and is not settled.
+    /// Whether an effect of this kind was intended and is not settled.
     #[cfg(test)]
     pub(crate) fn is_intended(&self, doing: EffectKind) -> bool {
         self.is_in_doubt_of(doing)
@@ -151,7 +154,7 @@ impl Rotation {
     }
 }
 
-/// What must have been intended before this can have happened by our doing.
+/// The kind of intent that must come before this event, as keyround caused it; `None`: the event needs none.
 pub(super) fn requires_intent(event: &Event) -> Option<EffectKind> {
     match event {
         Event::Created { .. } => Some(EffectKind::Create),

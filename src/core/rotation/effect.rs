@@ -1,57 +1,57 @@
-//! What to do: the machine's orders to the world. Names are imperative.
+//! Effects: what the machine tells the engine to do. Names are imperative.
 //!
-//! **Invariant:** a key is taken away only by an effect that carries [`Evidence`], and only the
-//! machine, in this folder, can make evidence: it is not read from files and has no constructor
-//! outside.
+//! **Invariant:** a key is taken away only by an effect that carries [`Evidence`], and only the machine, in this
+//! folder, can create evidence: it is not read from files and has no constructor outside.
 
 use crate::core::ids::AccessKeyId;
 use crate::core::rotation::event::{Because, EffectKind, Event, Intent};
 use crate::core::rotation::refusal::{Doubt, Refusal};
 
-/// Something to do in the world.
+/// One call to AWS or to the vendor.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Effect {
-    /// List the user's keys, every page.
+    /// List the user's keys, every page of the listing.
     ListKeys,
-    /// Make a new key. Sent once, never retried.
+    /// Create a new key. The request is sent once and never retried.
     CreateKey,
-    /// Sign one GetCallerIdentity with the new pair and compare who answers.
+    /// Sign one GetCallerIdentity with the new pair, and compare the identity in the answer with the expected one.
     Probe {
         /// The new key.
         key: AccessKeyId,
     },
-    /// Give the pair to the vendor: all steps in order, each safe to repeat.
+    /// Deliver the pair to the vendor: all steps in order, each of them safe to repeat.
     Deliver {
         /// The new key.
         key: AccessKeyId,
-        /// Repeats of one delivery have its number; a fresh delivery has the next.
+        /// The number of the delivery. A repeat of a delivery has the same number, and a fresh delivery has the next
+        /// one.
         round: u32,
     },
     /// Ask the vendor which key is in force.
     Verify {
-        /// The key that should be.
+        /// The key that the vendor should name.
         key: AccessKeyId,
     },
     /// Ask AWS when these keys were last used.
     ReadUsage {
-        /// The keys.
+        /// The keys to ask about.
         keys: Vec<AccessKeyId>,
     },
     /// Set a key Inactive.
     Deactivate {
-        /// The key.
+        /// The key to set Inactive.
         key: AccessKeyId,
         /// Why that is safe.
         evidence: Evidence,
     },
-    /// Set the old key Active again.
+    /// Set a key Active again: the old key, or a key that was being discarded and is in use.
     Reactivate {
-        /// The old key.
+        /// The key to set Active.
         key: AccessKeyId,
     },
     /// Delete a key that is Inactive.
     Delete {
-        /// The key.
+        /// The key to delete.
         key: AccessKeyId,
         /// Why that is safe.
         evidence: Evidence,
@@ -59,7 +59,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// What must be in the journal before this may be performed. `None`: it only reads.
+    /// The intent that must be in the journal before this effect is performed. `None`: the effect changes nothing.
     #[must_use]
     pub fn intent(&self) -> Option<Intent> {
         match self {
@@ -78,7 +78,7 @@ impl Effect {
         }
     }
 
-    /// What kind of effect it is.
+    /// The kind of this effect.
     #[must_use]
     pub fn doing(&self) -> EffectKind {
         match self {
@@ -94,7 +94,8 @@ impl Effect {
         }
     }
 
-    /// Whether a hold stops it: it makes, hands out or takes away a key. What only looks, and what gives a key back, goes on.
+    /// Whether a hold stops this effect. It stops effects that create, prove, deliver or take away a key; effects that
+    /// only read, or that give a key back, continue.
     #[must_use]
     pub fn is_held_back(&self) -> bool {
         match self {
@@ -110,7 +111,7 @@ impl Effect {
         }
     }
 
-    /// Its name in logs and timelines: the AWS call where it is one.
+    /// The name in logs and timelines: that of the AWS call, if the effect is one.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -127,7 +128,7 @@ impl Effect {
     }
 }
 
-/// That it is safe to take a key away. Only the machine makes one.
+/// The proof that it is safe to take a key away. Only the machine creates one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Evidence(Because);
 
@@ -136,20 +137,20 @@ impl Evidence {
         Evidence(because)
     }
 
-    /// The reason, as it goes into the journal.
+    /// The reason, as it is stored in the journal.
     #[must_use]
     pub fn because(&self) -> &Because {
         &self.0
     }
 }
 
-/// What came of an effect: three answers, not two.
+/// The outcome of an effect. There are three, and not two: an unknown outcome is neither a success nor a refusal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// It happened, and this is the event that says so.
+    /// The effect happened, and this event records it.
     Happened(Event),
-    /// It certainly did not happen.
+    /// The effect certainly did not happen.
     Refused(Refusal),
-    /// It may have happened, or not, or may happen yet.
+    /// The effect may have happened, or not, or may still happen.
     Unknown(Doubt),
 }

@@ -1,7 +1,9 @@
-//! What a listing of the user's keys means: at the start, in doubt, and before a key is taken away.
+//! What a listing of the user's keys means: at the start, while a CreateAccessKey is unanswered, and before a key is
+//! taken away.
 //!
-//! **Invariant:** the journal knows what this program did; only a listing knows what others did. So nothing is
-//! created, set Inactive or deleted for a vendor that holds a key without a listing that fits.
+//! **Invariant:** the journal knows what keyround did, and only a listing knows what others did. So no key is created,
+//! set Inactive or deleted for a vendor that holds a key without a listing that allows it; only the cut of an exposed
+//! key needs none.
 
 use std::time::Duration;
 
@@ -15,15 +17,15 @@ use crate::core::rotation::next::{Blocker, Next};
 use crate::core::rotation::stage::{Stage, stuck};
 use crate::core::time::Timestamp;
 
-/// A listing is believed to show what was done to a key this long ago.
+/// A listing is believed to show what was done to a key at least this long before it.
 pub(super) const LISTING_SETTLES: Duration = CLOCK_SKEW_MAX;
 
-/// A listing older than this does not take a key away: anybody can change a key at any time.
+/// A listing that is older than this does not allow taking a key away, because anybody can change a key at any time.
 pub(super) const LISTING_FRESH: Duration = Duration::from_mins(1);
 
 impl Rotation {
-    /// Before a key is taken away the vendor is asked, where it can be, and the keys are listed last.
-    /// `None`: both were done, and what was seen still counts.
+    /// The last checks before a key is taken away: the vendor is asked, if it can be, and then the keys are listed.
+    /// `None`: both were done, and their results still count.
     pub(super) fn last_look(
         &self,
         new: &AccessKeyId,
@@ -37,7 +39,7 @@ impl Rotation {
         (!is_good(listed_at, LISTING_FRESH, now)).then_some(Next::Perform(Effect::ListKeys))
     }
 
-    /// What a complete listing means, at the start and after an unanswered CreateAccessKey.
+    /// The stage after a complete listing, at the start and after an unanswered CreateAccessKey.
     pub(super) fn after_listing(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Stage {
         self.remember_doubt();
         // A listing may lag behind our own deletion.
@@ -46,12 +48,12 @@ impl Rotation {
         let (other, third) = (others.next(), others.next());
         let settles = PendingSpan::settles_at(self.doubt_span);
         if self.abandoning && at < settles {
-            // The clock was set back since the wait for this listing began.
+            // The clock was set back since the wait for this listing began, so the listing is too early.
             self.wait_until(settles, at);
             return Stage::Survey;
         }
         if self.abandoning {
-            // Whatever became of the old key: only what may be ours is still to be cleared away.
+            // An abandoned rotation only clears away a key that may be ours, whatever happened to the old key.
             return match other.filter(|other| third.is_none() && self.may_be_ours(other)) {
                 Some(other) => Stage::Suspect { key: other.id.clone() },
                 None => Stage::Abandoned,
@@ -59,7 +61,7 @@ impl Rotation {
         }
         let key = self.old.clone();
         match keys.iter().find(|key| key.id == self.old).map(|key| key.status) {
-            // Whatever became of an exposed key, the vendor needs another one.
+            // Whatever happened to an exposed key, the vendor needs another one.
             _ if self.old_is_exposed() => {}
             None => return stuck(Blocker::OldKeyGone { key }, Stage::Survey),
             Some(KeyStatus::Active) => {}
@@ -77,7 +79,7 @@ impl Rotation {
         }
     }
 
-    /// Whether this rotation set out to replace that key, before an incident made another one the key to be replaced.
+    /// Whether this rotation began by replacing this key, before an incident made another key the one to be replaced.
     fn was_the_old_one(&self, key: &AccessKeyId) -> bool {
         self.began_with.as_ref() == Some(key)
     }
@@ -86,26 +88,27 @@ impl Rotation {
         self.discarded.get(key).is_some_and(|discarded_at| at < *discarded_at + LISTING_SETTLES)
     }
 
-    /// Why the old key is not there any more, as far as that is known.
+    /// Why the old key does not exist any more, as far as that is known.
     pub(super) fn old_key_gone(&self) -> Blocker {
         let key = self.old.clone();
         if self.deletion_intended { Blocker::OldKeyDeletedLate { key } } else { Blocker::OldKeyGone { key } }
     }
 
-    /// Whether a CreateAccessKey of ours that got no answer can have made this key.
+    /// Whether an unanswered CreateAccessKey of ours can have created this key.
     ///
-    /// IAM does not say who made a key. A stranger who makes one for this very user within these
-    /// minutes, and whose first use AWS has not published yet, cannot be told from us.
+    /// IAM does not say who created a key. If somebody else creates one for this very user within these minutes, and
+    /// AWS has not published its first use yet, keyround cannot tell it from its own.
     fn may_be_ours(&self, key: &KeyMetadata) -> bool {
         self.doubt_span.is_some_and(|span| {
-            // A plan comes from the journal: two of its spans may have no sum, two steps from a time do.
+            // The plan comes from the journal, so the sum of two of its spans may overflow. Adding each of them to a
+            // time does not.
             let latest = span.to + CLOCK_SKEW_MAX + self.plan.doubt_window;
             key.created_at + CLOCK_SKEW_MAX >= span.from && key.created_at <= latest
         })
     }
 
-    /// A look at the keys before one is taken away for good or for now: the journal does not know what
-    /// others did to them meanwhile. `None`: what it means is counted already, as a failure or as trouble.
+    /// The stage after a listing before a key is set Inactive or deleted: the journal does not know what others did to
+    /// the keys meanwhile. `None`: the listing is counted already, as a failure or as trouble.
     pub(super) fn after_another_look(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Option<Stage> {
         let status = |id: &AccessKeyId| keys.iter().find(|key| key.id == *id).map(|key| key.status);
         let (old, stage) = (status(&self.old), self.stage.clone());
@@ -134,7 +137,7 @@ impl Rotation {
                 self.fail(EffectKind::List, "the listing does not show the new key yet", None, at);
                 return None;
             }
-            // The old one may be Inactive, or become so: the vendor may have no key that works.
+            // The old key may be Inactive, or become so, and then the vendor has no working key.
             (Some(_), None | Some(KeyStatus::Inactive | KeyStatus::Expired)) if in_doubt => {
                 self.new_key_taken_away(key, accepted_at, at);
                 return None;
@@ -143,7 +146,7 @@ impl Rotation {
             (Some(_), Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
                 stuck(Blocker::NewKeyNotActive { key: key.clone() }, soak(None))
             }
-            // It was set Active, and a request to set it Inactive came after that.
+            // The old key was set Active again, and an earlier request to set it Inactive arrived after that.
             (Some(KeyStatus::Inactive), Some(KeyStatus::Active))
                 if self.reactivations > 0 && !in_doubt && !self.old_is_exposed() =>
             {
@@ -153,7 +156,7 @@ impl Rotation {
         })
     }
 
-    /// And the old one may be Inactive: the vendor gets it back.
+    /// Somebody took the new key away, and the old one may be Inactive. So the vendor gets the old key back.
     pub(super) fn new_key_taken_away(&mut self, new: AccessKeyId, accepted_at: Timestamp, at: Timestamp) {
         let sentence = format!("the new key {new} was deleted outside keyround");
         self.trouble(Stage::Restore { new, accepted_at }, &sentence, at);

@@ -1,9 +1,10 @@
-//! The hand-over by a person: what is waited for while nobody, or somebody, was shown the new key.
+//! The delivery by a person: the wait until a person is shown the new key, and then until the vendor has it.
 //!
-//! **Invariant:** that somebody is shown the key is written down before it is shown. From then on the key counts as
-//! offered: it is never taken back, whether it was seen on the screen or not.
+//! **Invariant:** the journal records that a person is shown the key before it is shown. From then on the key counts as
+//! offered: it is never discarded, whether or not the person saw it on the screen.
 //!
-//! **Invariant:** a person's word ends the hand-over and never the old key; for that, a use must be seen.
+//! **Invariant:** a person's confirmation ends the hand-over. It does not end the use of the old key; for that, a use
+//! of the new key must be recorded.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::core::rotation::next::{Blocker, Next, Waiting};
 use crate::core::rotation::stage::{Stage, stuck};
 use crate::core::time::Timestamp;
 
-/// Whoever is waited for is reminded this often.
+/// The person who must fetch the new key is reminded this often.
 const REMIND_EVERY: Duration = Duration::from_hours(24);
 
 impl Rotation {
@@ -44,13 +45,14 @@ impl Rotation {
         }
     }
 
-    /// What is waited for while a person hands the key over; also when a look at its use is due.
+    /// What a hand-over by a person waits for, even if a reading of last-used is due; `None`: the rotation is in
+    /// another stage.
     #[must_use]
     pub fn hand_over(&self, now: Timestamp) -> Option<Waiting> {
         matches!(self.stage, Stage::HandOver { .. }).then(|| self.waiting_for_person(now))
     }
 
-    /// What comes of an event while the key is handed over; `None` when it cannot follow.
+    /// The stage after an event during the hand-over; `None`: the event cannot follow.
     pub(super) fn after_hand_over(&mut self, new: AccessKeyId, round: u32, event: &Event) -> Option<Stage> {
         let accepted = |rotation: &mut Rotation, new, at| {
             rotation.vendor_holds_new();
@@ -63,7 +65,7 @@ impl Rotation {
                 self.revealed_at = Some(*at);
                 Some(Stage::HandOver { new, round, read_at: None })
             }
-            // What nobody was shown cannot be at the vendor.
+            // The vendor cannot have a key that nobody was shown.
             Event::Acknowledged { at, .. } => self.revealed_at.map(|_| accepted(self, new, *at)),
             Event::UsageRead { usage, at } => Some(match usage.get(&new)? {
                 KeyUsage::Gone => {
@@ -92,7 +94,7 @@ impl Rotation {
         }
     }
 
-    /// Where the new key goes when it is proved, or is to be delivered afresh.
+    /// The stage for a new key that was proved, or that is to be delivered afresh.
     pub(super) fn to_be_delivered(&self, new: AccessKeyId, round: u32) -> Stage {
         match self.plan.by_hand {
             true => Stage::HandOver { new, round, read_at: None },
@@ -100,14 +102,14 @@ impl Rotation {
         }
     }
 
-    /// Whether a use of STS can be that of whoever was shown the key: people like to ask AWS whose a key is. A vendor
-    /// that works through STS is known by what it did with the old key.
+    /// Whether a use of STS may come from the person who was shown the key: people often ask AWS whose key it is. A
+    /// vendor that works through STS is recognized by the last use of the old key.
     pub(super) fn may_be_a_try(&self, of_old: Option<&KeyUsage>) -> bool {
         let vendor_uses_sts = matches!(of_old, Some(KeyUsage::Used { service, .. }) if service == "sts");
         self.plan.by_hand && !vendor_uses_sts
     }
 
-    /// When somebody was last shown the new key; `None` while nobody was.
+    /// When the new key was last shown to a person; `None`: it was not shown yet.
     #[must_use]
     pub fn revealed_at(&self) -> Option<Timestamp> {
         self.revealed_at

@@ -1,4 +1,4 @@
-//! What the vendor holds, as far as the outcomes of the deliveries tell.
+//! What the vendor holds, as far as the outcomes of the deliveries show.
 //!
 //! Many vendors store the access key id and the secret access key as two values, each written by a request of its own.
 //! Between the two writes the vendor holds the new id and the old secret, and no request that it signs is accepted.
@@ -12,15 +12,15 @@ use crate::core::rotation::machine::Rotation;
 use crate::core::rotation::refusal::{Refusal, RefusalCode};
 use crate::core::rotation::stage::Stage;
 
-/// One of the two values that a vendor stores: whose it is.
+/// The key to which one of the two values that a vendor stores belongs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Half {
-    /// The old key's.
+    /// The old key.
     Old,
-    /// The new key's.
+    /// The new key.
     New,
-    /// A write of it got no answer, so it may be either, and may change yet.
+    /// A write of the value got no answer, so it may belong to either key, and may still change.
     Unknown,
 }
 
@@ -47,14 +47,15 @@ impl Halves {
         matches!((self.id, self.secret), (Half::New, Half::Old) | (Half::Old, Half::New))
     }
 
-    /// In words, the first of these pairs whose values do not belong together, or else the first whose values may not.
+    /// A sentence about the first of these pairs whose values do not belong together, or else the first whose values
+    /// may not; `None`: there is no such pair.
     #[must_use]
     pub fn worst_in_words(pairs: &[Halves]) -> Option<&'static str> {
         let known = pairs.iter().find(|pair| pair.is_half());
         known.and_then(|pair| pair.in_words()).or_else(|| pairs.iter().find_map(|pair| pair.in_words()))
     }
 
-    /// In words, where the values may not belong together.
+    /// A sentence, if the values do not belong together or may not.
     fn in_words(self) -> Option<&'static str> {
         match (self.id, self.secret) {
             (Half::New, Half::Old) => {
@@ -71,25 +72,25 @@ impl Halves {
     }
 }
 
-/// What the vendor holds, each of its pairs by itself.
+/// What the vendor holds, separately for each of its pairs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AtVendor {
-    /// What is known of everything that `pairs` does not name.
+    /// What is known of everything that `pairs` does not list.
     rest: Halves,
     /// The pairs that are written in two requests, in the order of the recipe.
     pairs: Vec<Halves>,
-    /// A try of a delivery was begun and is not settled; the rest is what was known before it.
+    /// An attempt of a delivery has begun and is not settled. The other fields say what was known before it.
     is_being_written: bool,
 }
 
 impl AtVendor {
-    /// The vendor has not been offered a new key.
+    /// The state before the vendor is offered a new key: it holds the old pair.
     #[must_use]
     pub fn old() -> AtVendor {
         AtVendor { rest: Halves::OLD, pairs: Vec::new(), is_being_written: false }
     }
 
-    /// What is known of one pair, counted from 0.
+    /// What is known of one pair; the first has the number 0.
     #[must_use]
     pub fn pair(&self, number: usize) -> Halves {
         self.pairs.get(number).copied().unwrap_or(self.rest)
@@ -100,21 +101,21 @@ impl AtVendor {
     }
 }
 
-/// What the vendor holds, in a word: `rotation.vendor_holds` of `status --format json`.
+/// What the vendor holds, in one word: `rotation.vendor_holds` of `status --format json`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum VendorHolds {
     /// The old pair.
     Old,
     /// The new pair.
     New,
-    /// The id of one and the secret of the other.
+    /// The id of one key and the secret of the other.
     Half,
-    /// Not known: a delivery is under way, was cut short, or got no answer.
+    /// It is not known: a delivery is under way, was cut short, or got no answer.
     Unknown,
 }
 
 impl VendorHolds {
-    /// The word.
+    /// The word, as in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -127,13 +128,13 @@ impl VendorHolds {
 }
 
 impl Rotation {
-    /// What was known of the vendor before the delivery that is under way, or is known now.
+    /// What the vendor holds, as far as that is known. While a delivery is under way: what it held before.
     #[must_use]
     pub fn at_vendor(&self) -> &AtVendor {
         &self.at_vendor
     }
 
-    /// What the vendor holds, in a word.
+    /// What the vendor holds, in one word.
     #[must_use]
     pub fn vendor_holds(&self) -> VendorHolds {
         if self.at_vendor.pairs.iter().any(|pair| pair.is_half()) {
@@ -150,21 +151,21 @@ impl Rotation {
         }
     }
 
-    /// The sentence about a vendor whose id and secret do not belong together, or may not: then it cannot work, and
+    /// A sentence, if the vendor's id and secret do not belong together or may not. Such a vendor cannot work, and
     /// nothing is more urgent.
     #[must_use]
     pub fn half_written(&self) -> Option<&'static str> {
         Halves::worst_in_words(&self.at_vendor.pairs)
     }
 
-    /// Whether the next step gives the vendor a pair that works, where it may have none: the old key is brought back, or the
-    /// second of two values is written.
+    /// Whether the next step gives a vendor a working pair that it may lack now: the old key is set Active again, or
+    /// the second of two values is written.
     #[must_use]
     pub fn gives_back(&self) -> bool {
         matches!(self.stage(), Stage::Restore { .. }) || self.half_written().is_some()
     }
 
-    /// A delivery is tried. One before it that was never settled may have come to anything.
+    /// An attempt of a delivery begins. An earlier attempt that was never settled may have had any effect.
     pub(super) fn delivery_begins(&mut self) {
         if self.at_vendor.is_being_written {
             self.vendor_holds_anything();
@@ -172,17 +173,19 @@ impl Rotation {
         self.at_vendor.is_being_written = true;
     }
 
-    /// The vendor was shown the key by somebody, or a try was cut short.
+    /// The vendor may hold anything, because a person was shown the key or an attempt was cut short.
     pub(super) fn vendor_holds_anything(&mut self) {
         self.at_vendor = AtVendor { rest: Halves::UNKNOWN, ..AtVendor::old() };
     }
 
-    /// Every write of a delivery was accepted.
+    /// The vendor holds the new pair, because every write of a delivery was accepted or the hand-over by a person
+    /// succeeded.
     pub(super) fn vendor_holds_new(&mut self) {
         self.at_vendor = AtVendor { rest: Halves::NEW, ..AtVendor::old() };
     }
 
-    /// A delivery certainly did nothing, but for what it says of the pairs; or the vendor names another key.
+    /// A refused delivery certainly did nothing, except what the refusal says of the pairs. A refused verification can
+    /// say that the vendor names another key.
     pub(super) fn learn_of_refusal(&mut self, doing: EffectKind, refusal: &Refusal) {
         if doing == EffectKind::Deliver {
             self.at_vendor.is_being_written = false;
@@ -195,7 +198,7 @@ impl Rotation {
         }
     }
 
-    /// What an acceptance, or an answer, says of what the vendor holds.
+    /// Records what an accepted delivery, or the answer to a verification, says of what the vendor holds.
     pub(super) fn learn_of_vendor(&mut self, event: &Event) {
         match event {
             Event::Delivered { .. } => self.vendor_holds_new(),
@@ -204,12 +207,12 @@ impl Rotation {
         }
     }
 
-    /// A delivery may have done anything, but for what it says of the pairs.
+    /// A delivery without an answer may have had any effect, except for what it says of the pairs.
     pub(super) fn delivery_unanswered(&mut self, pairs: &[Halves]) {
         self.at_vendor = AtVendor { rest: Halves::UNKNOWN, pairs: pairs.to_vec(), ..AtVendor::old() };
     }
 
-    /// The vendor was asked, and its answer is about the id alone.
+    /// The vendor was asked which key is in force. Its answer is about the id alone.
     fn vendor_names(&mut self, id: Half) {
         self.at_vendor.rest.id = id;
         self.at_vendor.pairs.iter_mut().for_each(|pair| pair.id = id);
@@ -232,7 +235,7 @@ mod tests {
         samples::rotation(plan, &[listed(1), created(2), Event::Probed { at: at(10) }])
     }
 
-    /// A delivery was tried, and left the vendor with this.
+    /// A delivery was attempted, after which the vendor holds these pairs.
     fn tried(rotation: &mut Rotation, pairs: &[Halves], seconds: i64) {
         let doubt = Doubt { sentence: "no".to_owned(), retry_after: None, pairs: pairs.to_vec(), said: None };
         let intent = Intent::Deliver { key: samples::key('B'), round: 1 };

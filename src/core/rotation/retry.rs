@@ -1,4 +1,4 @@
-//! When to try again: arithmetic, never a sleep.
+//! When to try again. This is arithmetic, and never a sleep.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::core::rotation::next::Blocker;
 use crate::core::rotation::stage::{Stage, stuck};
 use crate::core::time::Timestamp;
 
-/// The waits between attempts: the schedule that Standard Webhooks 1.0 suggests, about three days
-/// in all. One list for AWS and vendors alike: whoever is down, both keys work meanwhile.
+/// The waits between attempts: the schedule that Standard Webhooks 1.0 suggests, about three days in all. AWS and
+/// vendors share one list, because both keys work whichever of them is down.
 const WAITS: [Duration; 10] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
@@ -24,10 +24,12 @@ const WAITS: [Duration; 10] = [
     Duration::from_hours(24),
 ];
 
-/// A Retry-After that asks for more than this is cut: a typing error must not stop a vendor for a year.
+/// A Retry-After that asks for more than this is cut: a typing error must not stop the rotation of a vendor's key for a
+/// year.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
-/// How long to wait after the `failures`-th failure in a row; `None` when a person should look.
+/// How long to wait after the `failures`-th failure in a row, counted from 1; `None`: all attempts are used up, and a
+/// person should look.
 #[must_use]
 pub fn wait_after(failures: u32, retry_after: Option<Duration>) -> Option<Duration> {
     let index = usize::try_from(failures.checked_sub(1)?).ok()?;
@@ -35,30 +37,30 @@ pub fn wait_after(failures: u32, retry_after: Option<Duration>) -> Option<Durati
     Some(wait.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX)))
 }
 
-/// How long to wait after the `failures`-th failure in a row to set a vendor's key Active again, or an exposed key Inactive:
-/// a minute at most, however long the other side asks to be left alone.
+/// How long to wait after the `failures`-th failure in a row to set a vendor's key Active again, or an exposed key
+/// Inactive: at most a minute, even if the other side asks for a longer wait.
 pub(super) fn wait_for_one_key(failures: u32, retry_after: Option<Duration>) -> Duration {
     const WAIT_MAX: Duration = Duration::from_mins(1);
     wait_after(failures, retry_after).unwrap_or(WAIT_MAX).min(WAIT_MAX)
 }
 
-/// How long to wait after the `failures`-th failure in a row to complete a pair that the vendor holds by half: five minutes at
-/// most.
+/// How long to wait after the `failures`-th failure in a row to complete a pair of which the vendor holds one half: at
+/// most five minutes.
 fn wait_to_complete_pair(failures: u32, retry_after: Option<Duration>) -> Duration {
     const WAIT_MAX: Duration = Duration::from_mins(5);
     wait_after(failures, retry_after).unwrap_or(WAIT_MAX).min(WAIT_MAX)
 }
 
-/// How many failures in a row are answered with another attempt.
+/// How many failures in a row lead to another attempt.
 pub const ATTEMPTS_MAX: u32 = 10;
 const _: () = assert!(ATTEMPTS_MAX as usize == WAITS.len(), "one wait after each attempt");
-/// While the old key cools, this many questions in a row without a good answer are trouble: with the waits
-/// between them six minutes. What is wrong cannot be known, and both keys Active is always safe.
+/// While the old key cools, this many verifications in a row without a good answer count as trouble; with the waits
+/// between them that takes six minutes. The cause is not known, and it is always safe to have both keys Active.
 pub(super) const UNANSWERED_WHILE_COOLING_MAX: u32 = 4;
 
 impl Rotation {
-    /// How often in a row the step that comes next failed, whether or not it is time to try it again. A delivery that
-    /// the vendor accepted, and named another key after, counts until the vendor names the new one.
+    /// How often in a row the next step has failed, whether or not it is time to try it again. If the vendor accepted a
+    /// delivery and then named another key, the delivery counts as failed until the vendor names the new key.
     #[must_use]
     pub fn failures(&self) -> u32 {
         if let Some((failures, ..)) = self.failing_cut() {
@@ -72,12 +74,13 @@ impl Rotation {
         }
     }
 
-    /// Which delivery of the present new key this one is, from 1.
+    /// The number of this delivery among those of the present new key, counted from 1.
     pub(super) fn times_delivered(&self, round: u32) -> u32 {
         round.saturating_sub(self.rounds_before).max(1)
     }
 
-    /// Failures are counted in a row: in a stage that lasts for weeks, a success ends those of its own kind.
+    /// Ends the row of failures if the event is a success of the same kind. Without this, failures that lie weeks apart
+    /// would add up in a long stage.
     pub(super) fn end_row_of_failures(&mut self, event: &Event) {
         let ended = match self.failing {
             Some(EffectKind::Verify) => matches!(event, Event::Verified { .. }),
@@ -98,7 +101,7 @@ impl Rotation {
         }
     }
 
-    /// Counts a failure: another attempt later, or a person.
+    /// Counts a failure. It leads to another attempt, or to a blocker when all attempts are used up.
     pub(super) fn fail(
         &mut self,
         doing: EffectKind,
@@ -120,12 +123,13 @@ impl Rotation {
         self.failing = Some(doing);
         self.last_fault = Some(sentence.to_owned());
         let wait = match doing {
-            // A vendor may be without a key that works: this is tried again and again, without end.
+            // The vendor may have no working key, so this is tried again without end.
             EffectKind::Reactivate => Some(wait_for_one_key(self.failures, retry_after)),
             EffectKind::Deliver if self.half_written().is_some() => {
                 Some(wait_to_complete_pair(self.failures, retry_after))
             }
-            // In an incident the vendor may be without a key, and an exposed key may be in use.
+            // In an incident the vendor may have no key, and an exposed key may be in use. So it is tried again soon,
+            // and without end.
             _ if self.is_hurried() => {
                 let wait = wait_after(self.failures, retry_after).unwrap_or(HURRIED_WAIT_MAX);
                 Some(wait.min(HURRIED_WAIT_MAX))

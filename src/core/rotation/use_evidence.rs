@@ -1,6 +1,7 @@
-//! Whose use of a key it was: what IAM's record of the last use cannot tell, and CloudTrail can.
+//! Who used a key. IAM records only the last use of a key, and not who made it; CloudTrail has both.
 //!
-//! **Invariant:** a witness makes a key look as lately used as IAM says, or later. It never makes one look quieter.
+//! **Invariant:** with evidence from CloudTrail, the last use of a key is as late as IAM says, or later. It is never
+//! earlier.
 
 use std::fmt;
 
@@ -13,34 +14,35 @@ use crate::core::time::Timestamp;
 
 /// The newest use of a key that CloudTrail has on record and that is not our own.
 ///
-/// Its words are those of whoever sent the call, so they are bounded and plain: see [`UseEvidence::plain`].
+/// Its texts come from whoever sent the call, so they are bounded and plain: see [`UseEvidence::plain`].
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct UseEvidence {
     /// CloudTrail's id of the event.
     pub event_id: String,
-    /// When.
+    /// When the call was made.
     pub at: Timestamp,
     /// The AWS service that was called, such as `ec2`.
     pub service: String,
     /// The call, such as `DescribeInstances`.
     pub call: String,
-    /// The ARN of whoever signed it.
+    /// The ARN of the identity that signed the call.
     pub by: String,
-    /// The address it came from, or the service of AWS that sent it.
+    /// The IP address from which the call came, or the AWS service that sent it.
     pub address: String,
-    /// The program that sent it, as it calls itself.
+    /// The user agent: the program that sent the call, as it calls itself.
     pub agent: String,
 }
 
 impl UseEvidence {
-    /// A text from outside as it may stand in a journal, a log and a sentence: one line of ASCII, of bounded length.
+    /// Makes a text from outside safe for a journal, a log and a sentence: one line of printable ASCII, at most 160
+    /// characters.
     #[must_use]
     pub fn plain(text: &str) -> String {
         text.chars().filter(|letter| matches!(letter, ' '..='~')).take(160).collect()
     }
 }
 
-/// As it follows "used at … for …".
+/// The text that follows "used at … for …".
 impl fmt::Display for UseEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let UseEvidence { event_id, call, by, address, agent, .. } = self;
@@ -49,7 +51,7 @@ impl fmt::Display for UseEvidence {
 }
 
 impl KeyUsage {
-    /// The same, and what CloudTrail saw: the last use is the later of the two.
+    /// This usage, combined with what CloudTrail saw: the last use is the later of the two.
     #[must_use]
     pub fn witnessed(self, witness: UseEvidence) -> KeyUsage {
         let (last_used_at, service) = match self {
@@ -62,7 +64,7 @@ impl KeyUsage {
         KeyUsage::Used { last_used_at, service, witness: Some(Box::new(witness)) }
     }
 
-    /// In words, as they follow the name of the key.
+    /// The usage in words, as they follow the key id in a sentence.
     #[must_use]
     pub fn in_words(&self) -> String {
         let (last_used_at, service, witness) = match self {
@@ -80,11 +82,11 @@ impl KeyUsage {
 }
 
 impl Rotation {
-    /// When the vendor is known to have used a key last; `None`: that it did is not known.
+    /// When the vendor is known to have used a key last; `None`: no use by the vendor is known.
     ///
-    /// Our own probe is a use too, of `sts`, and hides what follows within the grain of IAM's record: there only a
-    /// witness can tell. The try of a person who was shown the key is no use by the vendor, and after a reactivation a
-    /// use from before it proves nothing, whoever says so.
+    /// Our own probe is a use of `sts` too, and within 15 minutes of it IAM records no other use: in that time only
+    /// CloudTrail can show a use by the vendor. A use of STS by the person who was shown the key is no use by the
+    /// vendor. After a reactivation, an earlier use proves nothing, whether IAM or CloudTrail reports it.
     pub(super) fn used_by_vendor_at(
         &self,
         usage: Option<&KeyUsage>,

@@ -1,9 +1,9 @@
-//! Events in words, for those who read a history.
+//! Events in words, for readers of a history.
 
 use crate::core::rotation::event::{Because, Event, Intent, Verification};
 
 impl Event {
-    /// What it says, beyond its name. The same in a history, a log and a page.
+    /// What the event says beyond its name. The text is the same in a history, in a log and on the page.
     #[must_use]
     pub fn in_words(&self) -> String {
         in_words(self)
