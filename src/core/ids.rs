@@ -1,7 +1,7 @@
-//! The names of things, one type each, so that no function can be given the wrong one.
+//! The names of things. Each kind of name has a type of its own, so that no function can be given the wrong one.
 //!
-//! **Invariant:** a value of these types has passed the check that its type documents; code that
-//! holds one never checks again.
+//! **Invariant:** a value of one of these types has passed the check that the type documents. Code that holds one never
+//! checks it again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::Timestamp;
 
-/// A name that does not have the shape its kind demands.
+/// A text that does not have the form that its kind of name requires.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{text:?} is not {kind}: {demand}")]
 pub struct BadName {
@@ -80,7 +80,7 @@ macro_rules! name {
 name! {
     /// The public half of an access key (`AKIA…`). Not a secret: it may be logged and shown.
     ///
-    /// IAM's model: 16 to 128 word characters.
+    /// IAM's service model allows 16 to 128 word characters.
     AccessKeyId, "an access key id", "16 to 128 letters, digits or underscores",
     |text| (16..=128).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -89,14 +89,14 @@ name! {
 name! {
     /// The name of an IAM user, without its path.
     ///
-    /// IAM's model: 1 to 64 of word characters and `+=,.@-`.
+    /// IAM's service model allows 1 to 64 word characters and `+=,.@-`.
     IamUserName, "an IAM user name", "1 to 64 letters, digits or any of _+=,.@-",
     |text| (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
 }
 
 name! {
-    /// The name of a vendor, as in `[vendor.NAME]`. It becomes a metric label and a part of sentences.
+    /// The name of a vendor, as in `[vendor.NAME]`. It becomes a metric label, and it appears in sentences.
     VendorName, "a vendor name", "1 to 64 letters, digits, - or _",
     is_word
 }
@@ -108,13 +108,13 @@ name! {
 }
 
 name! {
-    /// The name of somebody who is told, as in `[alert.NAME]`.
+    /// The name of an alert sink, as in `[alert.NAME]`.
     SinkName, "an alert name", "1 to 64 letters, digits, - or _",
     is_word
 }
 
 name! {
-    /// The twelve digits of an AWS account.
+    /// The id of an AWS account: twelve digits.
     AccountId, "an AWS account id", "exactly twelve digits",
     |text| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -131,33 +131,34 @@ fn is_word(text: &str) -> bool {
 pub struct Subject {
     /// The vendor that was given this user's key.
     pub vendor: VendorName,
-    /// `[account.NAME]`, or `None` for the account of the ambient credentials.
+    /// The account's name in the configuration, `[account.NAME]`; `None`: the account of the ambient credentials.
     pub account: Option<AccountName>,
     /// The vendor's own IAM user.
     pub iam_user: IamUserName,
 }
 
-/// An IAM user of an account, whichever vendor has it: vendors are renamed, users are not.
+/// An IAM user of an account, without its vendor: a vendor can be renamed in the configuration, and its user stays the
+/// same.
 pub type Who = (Option<AccountName>, IamUserName);
 
 impl Subject {
-    /// The user, without the vendor.
+    /// The account and the IAM user, without the vendor.
     #[must_use]
     pub fn who(&self) -> Who {
         (self.account.clone(), self.iam_user.clone())
     }
 }
 
-/// One rotation of one key. Sorts by the time it began.
+/// The id of one rotation of one key. Ids sort by the time at which the rotations began.
 ///
-/// The id is a function of what is rotated and when that began, not of dice: a start that is
-/// written twice is the same rotation, and a simulation has the same ids each time.
+/// The id is computed from what is rotated and when that began, without random numbers: a start that is recorded twice
+/// is the same rotation, and a simulation has the same ids each time.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RotationId(uuid::Uuid);
 
 impl RotationId {
-    /// The id of the rotation of `old` that `subject` begins at `at`.
+    /// The id of the rotation of the key `old` that begins at `at`.
     #[must_use]
     pub fn new(subject: &Subject, old: &AccessKeyId, at: Timestamp) -> RotationId {
         let account = subject.account.as_ref().map_or("", AccountName::as_str);

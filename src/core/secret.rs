@@ -1,18 +1,18 @@
-//! Secrets: in zeroized memory, and never in anything that is shown.
+//! Secrets, which stay in zeroized memory and never appear in any output.
 //!
-//! **Invariant:** no type here implements `Display` or `Serialize`, and `Debug` shows nothing of
-//! the value. The only way to the bytes is [`Secret::expose`], which is easy to search for.
+//! **Invariant:** no type here implements `Display` or `Serialize`, and `Debug` shows nothing of the value. The only
+//! access to the bytes is [`Secret::expose`], which is easy to search for.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret text: the second half of an access key, a token, a signing secret, a rendered request.
+/// A secret text: a secret access key, a token, a signing secret, a rendered request.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text over. Its memory is wiped when the secret is dropped.
+    /// Takes ownership of the text. Its memory is wiped when the secret is dropped.
     #[must_use]
     pub fn new(text: String) -> Secret {
         Secret(Zeroizing::new(text))

@@ -1,11 +1,11 @@
-//! Points in time, and the only place that reads the system's clock.
+//! Points in time. This is the only file that reads the system's clock.
 //!
-//! The system's clock can be set while keyround works, and then a wait that is measured by it alone ends too early.
-//! So each reading of it is compared with the monotonic clock, which nobody can set, and
-//! [`SystemClock::set_forward_since`] says by how much it was set.
+//! The system's clock can be set while keyround runs, and then a wait that is measured by it alone ends too early. So
+//! each reading of it is compared with the monotonic clock, which nobody can set, and
+//! [`SystemClock::set_forward_since`] returns by how much it was set.
 //!
-//! Whole seconds: IAM's own dates have no finer grain, and equal times compare equal after a trip
-//! through JSON. **Invariant:** nothing outside this file asks the system what time it is.
+//! Times have whole seconds, because IAM's own dates have no finer resolution, and because equal times then stay equal
+//! after a round trip through JSON. **Invariant:** no code outside this file asks the system what time it is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,44 +23,45 @@ pub struct Timestamp(i64);
 const DAY_SECS: u64 = 86_400;
 
 impl Timestamp {
-    /// Later than anything that can happen: waiting for it is waiting for a person.
+    /// A time after everything that can happen. A wait until then can be ended only by a person.
     pub const NEVER: Timestamp = Timestamp(253_402_300_799); // 9999-12-31T23:59:59Z
-    /// 1970.
+    /// 1970-01-01T00:00:00Z, the earliest time that this type can hold.
     pub const EPOCH: Timestamp = Timestamp(0);
 
-    /// The point that many seconds after 1970; held to the years that RFC 3339 can write.
+    /// The time this many seconds after 1970. It is limited to the range from 1970 to [`Timestamp::NEVER`], so that RFC
+    /// 3339 can write it.
     #[must_use]
     pub const fn from_unix(seconds: i64) -> Timestamp {
         let seconds = if seconds < 0 { 0 } else { seconds };
         if seconds > Self::NEVER.0 { Self::NEVER } else { Timestamp(seconds) }
     }
 
-    /// Seconds since 1970.
+    /// The number of seconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn unix_seconds(self) -> i64 {
         self.0
     }
 
-    /// How long after `earlier` this is; zero if it is not after it, so that ages are never negative.
+    /// How long after `earlier` this time is; zero if it is not after `earlier`, so that an age is never negative.
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_secs(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
 
-    /// Whole days since `earlier`; zero if this is not after it.
+    /// The number of whole days since `earlier`; zero if this time is not after it.
     #[must_use]
     pub fn days_since(self, earlier: Timestamp) -> u64 {
         self.since(earlier).as_secs() / DAY_SECS
     }
 
-    /// The point `span` before this one, at the earliest 1970.
+    /// The time that lies `span` before this one; 1970 at the earliest.
     #[must_use]
     pub fn minus(self, span: Duration) -> Timestamp {
         let span = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
         Timestamp::from_unix(self.0.saturating_sub(span))
     }
 
-    /// As `chrono` knows it, for calendars and zones.
+    /// The same time as a `chrono` type, for calendars and time zones.
     #[must_use]
     pub fn to_chrono(self) -> DateTime<chrono::Utc> {
         DateTime::from_timestamp(self.0, 0).unwrap_or(DateTime::UNIX_EPOCH)
@@ -94,7 +95,7 @@ impl From<Timestamp> for String {
     }
 }
 
-/// A text that is no RFC 3339 time.
+/// A text that is not an RFC 3339 time.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0:?} is not a time such as 2026-11-23T03:00:00Z")]
 pub struct BadTimestamp(String);
@@ -117,13 +118,13 @@ impl TryFrom<String> for Timestamp {
     }
 }
 
-/// An age in whole days, as it stands in a sentence.
+/// An age in whole days, for a sentence: `1 day` or `30 days`.
 #[must_use]
 pub fn days_in_words(days: u64) -> String {
     if days == 1 { "1 day".to_owned() } else { format!("{days} days") }
 }
 
-/// A span in words a person would use: `90d`, `1d 12h`, `15m`, `0s`. At most two units.
+/// A span in words, such as `90d`, `1d 12h`, `15m` or `0s`. It has at most two units.
 #[must_use]
 pub fn in_words(span: Duration) -> String {
     let mut rest = span.as_secs();
@@ -145,12 +146,12 @@ pub fn in_words(span: Duration) -> String {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-/// What became of the system's clock since this process read it first. One for the whole process, because a
-/// configuration that is read again must not forget it.
+/// When and how the system's clock was set since this process first read it. The whole process has one history, because
+/// a reload of the configuration must not lose it.
 static HISTORY: Mutex<ClockHistory> = Mutex::new(ClockHistory { segments: Vec::new() });
 
 impl SystemClock {
-    /// What time it is.
+    /// The present time. Each reading also becomes part of the clock's history.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn now(self) -> Timestamp {
@@ -161,8 +162,8 @@ impl SystemClock {
         now
     }
 
-    /// How far the clock was set forward in this process since it showed `at`; zero where `at` was before this process
-    /// read the clock for the first time.
+    /// How far the clock was set forward in this process since it showed `at`; zero if `at` is before the first reading
+    /// of the clock by this process.
     #[must_use]
     pub fn set_forward_since(self, at: Timestamp) -> Duration {
         HISTORY.lock().unwrap_or_else(PoisonError::into_inner).set_forward_since(at)
@@ -174,38 +175,39 @@ impl SystemClock {
 pub struct Steady(Instant);
 
 impl Steady {
-    /// Now.
+    /// The present point on the monotonic clock.
     #[must_use]
     pub fn now() -> Steady {
         Steady(Instant::now())
     }
 
-    /// What passed since then.
+    /// The time that has passed since this point.
     #[must_use]
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
 }
 
-/// A smaller difference between the two clocks comes from their whole seconds, and from a time service that slews.
+/// A smaller difference between the two clocks comes from whole seconds, or from a time service that slews the clock.
 const STEP_SECS_MIN: i64 = 5;
-/// A clock that is set more often than this is not worth more memory; the oldest segment goes.
+/// How many segments are kept. A clock that is set more often is not worth more memory, so the oldest segment is
+/// dropped.
 const SEGMENTS_MAX: usize = 256;
 
-/// The system's clock, as a series of segments. Within a segment it agrees with the monotonic clock.
+/// The history of the system's clock, as a series of segments. Within a segment it agrees with the monotonic clock.
 #[derive(Debug, Default)]
 struct ClockHistory {
     segments: Vec<Segment>,
 }
 
-/// From one setting of the clock to the next.
+/// The time between two settings of the clock.
 #[derive(Debug)]
 struct Segment {
-    /// What the clock showed first and last.
+    /// The first and the last time that the clock showed in this segment.
     shown: (Timestamp, Timestamp),
-    /// The monotonic time of the first reading.
+    /// The monotonic time of the segment's first reading.
     began: Steady,
-    /// By how many seconds the clock was set in all, before this segment began. Negative: back.
+    /// By how many seconds the clock was set in all before this segment began; negative if it was set back.
     drift_secs: i64,
 }
 
@@ -218,7 +220,7 @@ impl ClockHistory {
         let passed = steady.0.saturating_duration_since(last.began.0).as_secs().cast_signed();
         let step = now.unix_seconds() - last.shown.0.unix_seconds() - passed;
         if step.abs() < STEP_SECS_MIN {
-            // Two threads may note their readings in the other order.
+            // Two threads may record their readings in the wrong order.
             last.shown.1 = last.shown.1.max(now);
             return;
         }
@@ -231,29 +233,29 @@ impl ClockHistory {
 
     fn set_forward_since(&self, at: Timestamp) -> Duration {
         let Some(newest) = self.segments.last() else { return Duration::ZERO };
-        // A clock that was set back shows the same time again: then the reading that makes the wait longest counts.
+        // A clock that was set back shows the same time twice. Then the reading that makes the wait longest counts.
         let shown = self.segments.iter().filter(|segment| (segment.shown.0..=segment.shown.1).contains(&at));
         let least = shown.map(|segment| segment.drift_secs).min().unwrap_or(newest.drift_secs);
         Duration::from_secs(u64::try_from(newest.drift_secs - least).unwrap_or(0))
     }
 }
 
-/// Durations in stored events: whole seconds, under a name that ends in `_secs`.
+/// Serializes durations in stored events: as whole seconds, in a field whose name ends in `_secs`.
 pub mod secs {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    /// Writes whole seconds.
+    /// Writes the duration as whole seconds.
     ///
     /// # Errors
     ///
-    /// Only those of the serializer.
+    /// The serializer failed.
     pub fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u64(span.as_secs())
     }
 
-    /// Reads whole seconds.
+    /// Reads a duration from whole seconds.
     ///
     /// # Errors
     ///
@@ -293,7 +295,7 @@ mod tests {
         assert_eq!(words(61), "1m 1s");
     }
 
-    /// Readings of the clock, each with the seconds that really passed before it.
+    /// Readings of the clock, each with the seconds that really passed since the one before.
     fn history(readings: &[(i64, u64)]) -> ClockHistory {
         let (mut history, mut steady) = (ClockHistory::default(), Instant::now());
         for (shown, passed) in readings {

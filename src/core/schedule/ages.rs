@@ -1,4 +1,4 @@
-//! At which age a key is due, and by which age the key that it replaces is Inactive.
+//! At which age a key is due, and by which age a key that is replaced must be Inactive.
 
 use std::time::Duration;
 
@@ -6,26 +6,27 @@ use crate::core::ids::{AccountName, IamUserName};
 use crate::core::schedule::cron::jitter_for;
 use crate::core::time::Timestamp;
 
-/// When a key is due.
+/// The ages that decide when a key is due soon, due and overdue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ages {
-    /// Older than this: due. With a deadline this is computed from it, and each user adds its own place in the slack.
+    /// A key of this age is due. With a deadline this is computed from it, and a share of the slack is added for each
+    /// user.
     pub max_age: Duration,
-    /// Due this soon: a warning.
+    /// How long before a key is due it is a warning.
     pub warn_before: Duration,
-    /// Due this long and still not rotated: overdue.
+    /// How long after a key is due it is overdue, if it is not rotated.
     pub overdue_after: Duration,
-    /// `inactive_by`, where that was asked for in place of `max_age`.
+    /// The setting `inactive_by`, if it is used in place of `max_age`.
     pub deadline: Option<Deadline>,
 }
 
-/// By when a key that is replaced is Inactive.
+/// The age by which a key that is replaced must be Inactive.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Deadline {
-    /// At this age.
+    /// That age.
     pub inactive_by: Duration,
-    /// Keys of one birthday come due within three quarters of this span, each at a time of its own. The last quarter is for
-    /// passes that are apart, and for attempts that fail.
+    /// Keys of the same age come due within the first three quarters of this span, each at a time of its own. The last
+    /// quarter is for the time between passes, and for attempts that fail.
     pub slack: Duration,
 }
 
@@ -36,7 +37,7 @@ impl Ages {
         self.deadline.map_or(self.max_age, |deadline| deadline.inactive_by)
     }
 
-    /// These ages for one user. With a deadline the user has its own place in the slack, the same each time.
+    /// These ages for one user. With a deadline, each user has its own share of the slack, which is the same each time.
     #[must_use]
     pub fn of_user(self, account: Option<&AccountName>, user: &IamUserName) -> Ages {
         let Some(deadline) = self.deadline else { return self };
@@ -44,7 +45,8 @@ impl Ages {
         Ages { max_age: self.max_age + jitter_for(Timestamp::EPOCH, deadline.slack / 4 * 3, &salt), ..self }
     }
 
-    /// When a key that was created then is due, and when it is overdue: with a deadline no later than that.
+    /// When a key that was created at `created_at` is due, and when it is overdue. With a deadline, it is overdue no
+    /// later than the deadline.
     #[must_use]
     pub fn dates(self, created_at: Timestamp) -> (Timestamp, Timestamp) {
         let due_at = created_at + self.max_age;

@@ -1,16 +1,16 @@
-//! When the next pass is: a cron expression, read on the wall clock of one time zone.
+//! When the next pass is: a cron expression, evaluated on the wall clock of one time zone.
 //!
-//! The `cron` crate supplies the calendar arithmetic, and only that. It counts Sunday as 1, wants
-//! both day fields to match where every other cron wants either, accepts schedules that never
-//! fire, and stumbles over daylight saving time. So expressions are read here, the crate runs on a
-//! wall clock without zones, and the result is mapped to the zone here.
+//! The `cron` crate supplies only the calendar arithmetic. It counts Sunday as 1, wants both day fields to match where
+//! other cron programs want either, accepts schedules that never fire, and fails around changes of daylight saving
+//! time. So this file parses the expressions itself, lets the crate work on a wall clock without zones, and maps the
+//! result to the zone.
 //!
-//! **Invariant:** [`Cron::next_after`] is later than the time it was given, always: a daemon that
-//! sleeps until the next tick never spins.
+//! **Invariant:** [`Cron::next_after`] always returns a later time than it was given, so a daemon that sleeps until the
+//! next tick never spins.
 //!
-//! **Invariant:** a schedule of fixed times fires once for a wall-clock time that the zone repeats, the first time; a
-//! time that the zone skips fires when the skip is over. A schedule of intervals (`*/15 * * * *`, `0 */2 * * *`) keeps
-//! its interval: it fires each time that the wall clock shows one of its times.
+//! **Invariant:** a schedule of fixed times fires once for a wall-clock time that the zone repeats, the first time. For
+//! a time that the zone skips it fires when the skip ends. A schedule of intervals (`*/15 * * * *`, `0 */2 * * *`)
+//! keeps its interval: it fires each time the wall clock shows one of its times.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,34 +21,36 @@ use cron::Schedule;
 
 use crate::core::time::Timestamp;
 
-/// A cron expression in a time zone, known to fire.
+/// A cron expression in a time zone. It fires at least once.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Cron {
     text: String,
     zone: Tz,
-    /// Two where both day fields are restricted: either may match.
+    /// Two schedules if both day fields are restricted, because a day that matches either is enough.
     schedules: Vec<Schedule>,
     rhythm: Rhythm,
     doubts: Vec<String>,
 }
 
-/// What a change of the zone's offset does to the ticks.
+/// What a change of the zone's UTC offset does to the ticks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Rhythm {
-    /// Each wall-clock time is meant once.
+    /// Each wall-clock time is meant once, even if the zone repeats it.
     FixedTimes,
-    /// The distance between two ticks is meant; a repeated hour has its ticks again.
+    /// The distance between two ticks is meant, so a repeated hour has its ticks again.
     Intervals,
-    /// The same, all round the clock: where a repeat would stretch an interval, there is a tick at its end.
+    /// As `Intervals`, all round the clock: if a repeated hour would make an interval too long, a tick is made when the
+    /// interval has really passed.
     RoundTheClock,
-    /// The same, in every hour of the day: a skip of whole hours leaves no gap, so nothing is made up for.
+    /// As `Intervals`, in every hour of the day: a skip of whole hours leaves no gap between the ticks, so no skipped
+    /// tick is made up for.
     EveryHour,
 }
 
-/// Why a text is no schedule. A sentence for the author of the configuration.
+/// Why a text is not a schedule, as a sentence for the author of the configuration.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadCron {
-    /// Too few fields, or too many.
+    /// The expression has too few fields, or too many.
     #[error(
         "a schedule has five fields (minute, hour, day of the month, month, day of the week), six with seconds \
          first, or seven with the year last; {text:?} has {count}"
@@ -59,33 +61,33 @@ pub enum BadCron {
         /// How many fields it has.
         count: usize,
     },
-    /// A word with `@` that has no meaning here.
+    /// The word begins with `@` and is not known.
     #[error("{text:?} is not known: write @hourly, @daily, @weekly, @monthly, @yearly, or five fields")]
     Shorthand {
         /// The word.
         text: String,
     },
-    /// One field is wrong.
+    /// A field has a part that is not valid.
     #[error("{text:?} is not {kind}: {hint}")]
     Field {
-        /// What the field is for.
+        /// The kind of value that the field holds, such as `a minute`.
         kind: &'static str,
-        /// The part of it that is wrong.
+        /// The part of the field that is wrong.
         text: String,
         /// What to write instead.
         hint: String,
     },
-    /// A step so large that it is none.
+    /// A step is so large that only the first value of its range is left.
     #[error("{text:?} is not a step of {kind}: {hint}")]
     Step {
-        /// What the field is for.
+        /// The kind of value that the field holds, such as `a minute`.
         kind: &'static str,
-        /// The part of it that is wrong.
+        /// The part of the field that is wrong.
         text: String,
         /// What to write instead.
         hint: String,
     },
-    /// Each field is right and no day has them all.
+    /// Each field is valid, but no date matches all of them.
     #[error("{text:?} never fires: no date of the calendar matches it")]
     Never {
         /// The expression.
@@ -94,15 +96,15 @@ pub enum BadCron {
 }
 
 impl Cron {
-    /// Reads an expression of five fields, of six (seconds first) or of seven (and the year last),
-    /// or one of the words `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
+    /// Parses an expression of five fields, of six (seconds first) or of seven (seconds first, year last), or one of
+    /// the words `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
     ///
-    /// The five fields mean the same however many there are: Sunday is 0 or 7, and where both day
-    /// fields are restricted (neither begins with `*`) a day that matches either is enough.
+    /// The five common fields always mean the same: Sunday is 0 or 7, and where both day fields are restricted (neither
+    /// begins with `*`) a day that matches either is enough.
     ///
     /// # Errors
     ///
-    /// The text is no schedule, or one that never fires.
+    /// The text is not a schedule, or the schedule never fires.
     pub fn parse(text: &str, zone: Tz) -> Result<Cron, BadCron> {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let fields = seven_fields(&text)?;
@@ -121,7 +123,7 @@ impl Cron {
         }
     }
 
-    /// What the expression does and its author may not have meant. Sentences.
+    /// What the expression does that its author may not have meant, as sentences for a warning.
     #[must_use]
     pub fn doubts(&self) -> &[String] {
         &self.doubts
@@ -133,7 +135,7 @@ impl Cron {
         &self.text
     }
 
-    /// The first tick later than `after`. `None`: the expression names years, and they are over.
+    /// The first tick later than `after`. `None`: the expression names years, and all of them have passed.
     #[must_use]
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let local = self.zone.from_utc_datetime(&after.to_chrono().naive_utc()).naive_local();
@@ -141,7 +143,7 @@ impl Cron {
         if self.rhythm != Rhythm::RoundTheClock || next.since(after) > INTERVAL_SEARCH {
             return Some(next);
         }
-        // A repeat since `after` makes the real distance longer than the one that the wall clock shows.
+        // A repeated hour since `after` makes the real distance longer than the one that the wall clock shows.
         let shown = self.zone.from_utc_datetime(&next.to_chrono().naive_utc()).naive_local() - local;
         let repeated = i64::try_from(next.since(after).as_secs()).unwrap_or_default() - shown.num_seconds();
         let earlier = Timestamp::from_unix(next.unix_seconds() - repeated);
@@ -149,13 +151,14 @@ impl Cron {
     }
 
     fn next_of(&self, schedule: &Schedule, local: NaiveDateTime, after: Timestamp) -> Option<Timestamp> {
-        // The wall clock is typed as UTC, which has no skips and no repeats for the crate to fall over.
-        // In the repeated hour of autumn the first few ticks lie in the past: they were made already.
+        // The wall clock is passed to the crate as UTC, which skips and repeats no hour, so that the crate cannot fail
+        // there. In the repeated hour of autumn the first few ticks lie in the past, because they were made already.
         let next = schedule.after_owned(local.and_utc()).find_map(|tick| self.made(tick.naive_utc(), after));
         if self.rhythm == Rhythm::FixedTimes {
             return next;
         }
-        // The wall clock shows this hour for the first time, so its ticks up to now come again.
+        // The wall clock shows this hour for the first time, so its ticks up to now come again when the hour is
+        // repeated.
         let LocalResult::Ambiguous(first, second) = self.zone.from_local_datetime(&local) else {
             return next;
         };
@@ -168,7 +171,7 @@ impl Cron {
         [next, again].into_iter().flatten().min()
     }
 
-    /// When a tick of the wall clock is made, later than `after`.
+    /// When the tick of this wall-clock time is made, if that is later than `after`.
     fn made(&self, local: NaiveDateTime, after: Timestamp) -> Option<Timestamp> {
         let times = match self.zone.from_local_datetime(&local) {
             LocalResult::Single(at) => [Some(at), None],
@@ -186,14 +189,14 @@ impl Cron {
     }
 }
 
-/// Whether a tick was missed while nobody was there to hear it. However many were, one pass makes up for them.
+/// Whether a tick was missed while keyround was not running. However many were missed, one pass makes up for them.
 #[must_use]
 pub fn missed(cron: &Cron, last_tick: Option<Timestamp>, now: Timestamp) -> bool {
     last_tick.and_then(|last| cron.next_after(last)).is_some_and(|next| next <= now)
 }
 
-/// How much after its tick a pass starts, at most `max`: the same each time for the same tick and
-/// salt, and different enough between salts that a fleet does not knock all at once.
+/// How long after its tick a pass starts, at most `max`. The delay is the same each time for the same tick and salt,
+/// and different enough between salts that a fleet does not start all at once.
 #[must_use]
 pub fn jitter_for(tick: Timestamp, max: Duration, salt: &str) -> Duration {
     let what = format!("{salt}/{}", tick.unix_seconds());
@@ -201,7 +204,7 @@ pub fn jitter_for(tick: Timestamp, max: Duration, salt: &str) -> Duration {
     Duration::from_secs(dice % max.as_secs().saturating_add(1))
 }
 
-/// Whether the skip that ends at `end` is one of whole hours.
+/// Whether the skip that ends at `end` is a whole number of hours.
 fn is_whole_hours(zone: Tz, end: Timestamp) -> bool {
     let shown = |at: i64| {
         DateTime::from_timestamp(at, 0).map(|at| zone.from_utc_datetime(&at.naive_utc()).naive_local())
@@ -211,7 +214,8 @@ fn is_whole_hours(zone: Tz, end: Timestamp) -> bool {
     skip.is_some_and(|skip| (skip.num_seconds() - 1) % 3600 == 0)
 }
 
-/// No offset is further from UTC than this, and no skip is longer (Samoa left out 2011-12-30).
+/// How far around a skipped time its end is searched, in seconds. No offset is further from UTC than this, and no skip
+/// is longer (Samoa left out 2011-12-30).
 const SKIP_SEARCH_SECS: i64 = 172_800;
 
 fn end_of_skip(zone: Tz, local: NaiveDateTime) -> Timestamp {
@@ -230,7 +234,7 @@ fn end_of_skip(zone: Tz, local: NaiveDateTime) -> Timestamp {
     Timestamp::from_unix(after)
 }
 
-/// The fields as the crate wants them: second, minute, hour, day, month, weekday, year.
+/// The fields in the order of the crate: second, minute, hour, day, month, weekday, year.
 fn seven_fields(text: &str) -> Result<[&str; 7], BadCron> {
     let text = if text.starts_with('@') { meaning_of(text)? } else { text };
     let fields: Vec<&str> = text.split(' ').filter(|field| !field.is_empty()).collect();
@@ -260,12 +264,12 @@ const MINUTE: usize = 1;
 const HOUR: usize = 2;
 const DAY: usize = 3;
 const WEEKDAY: usize = 5;
-/// Hours that are further apart are times of the day, and not an interval.
+/// Hours that are further apart than this are times of the day, and not an interval.
 const INTERVAL_HOURS_MAX: usize = 6;
-/// No interval of hours is longer, a repeated hour included.
+/// No interval of hours is longer than this, even with a repeated hour.
 const INTERVAL_SEARCH: Duration = Duration::from_hours(13);
 
-/// Whether an interval is meant, or times of the day.
+/// Whether the expression means an interval or times of the day.
 fn rhythm(written: &[&str; 7], translated: &[String]) -> Rhythm {
     let hours: Vec<usize> = translated[HOUR].split(',').filter_map(|hour| hour.parse().ok()).collect();
     if translated[HOUR] == "*" || hours.len() == 24 {
@@ -283,7 +287,8 @@ fn rhythm(written: &[&str; 7], translated: &[String]) -> Rhythm {
     }
 }
 
-/// In Quartz, which asks for a `?`, Sunday is 1; here it is 0 and 7.
+/// Refuses a Quartz expression with numbered weekdays. Quartz, which requires a `?`, counts Sunday as 1; here Sunday is
+/// 0 and 7.
 fn not_quartz(written: &[&str; 7]) -> Result<(), BadCron> {
     let has_mark = written.contains(&"?");
     if has_mark && written[WEEKDAY].contains(|letter: char| letter.is_ascii_digit()) {
@@ -293,7 +298,7 @@ fn not_quartz(written: &[&str; 7]) -> Result<(), BadCron> {
     Ok(())
 }
 
-/// What an expression does beside what it seems to say.
+/// Sentences about what an expression does beside what it seems to say.
 fn doubts(text: &str, written: &[&str; 7], translated: &[String]) -> Vec<String> {
     let mut doubts = Vec::new();
     let text = shortened(text);
@@ -318,7 +323,8 @@ fn doubts(text: &str, written: &[&str; 7], translated: &[String]) -> Vec<String>
     doubts
 }
 
-/// The crate wants both day fields to match. Cron wants either, unless one begins with `*`.
+/// The schedules whose ticks together are those of the expression. The crate wants both day fields to match; cron wants
+/// either, unless one begins with `*`.
 fn schedules(written: &[&str; 7], translated: &[String], text: &str) -> Result<Vec<Schedule>, BadCron> {
     let restricted = |field: usize| !written[field].starts_with(['*', '?']);
     let spared: &[Option<usize>] =
@@ -332,17 +338,18 @@ fn schedules(written: &[&str; 7], translated: &[String], text: &str) -> Result<V
     spared.iter().map(schedule).collect()
 }
 
-/// What a field is for, and what may stand in it.
+/// What a field means, and which values it can have.
 struct Kind {
     name: &'static str,
     first: u32,
-    /// The last value of `*`.
+    /// The last value that `*` includes.
     last: u32,
-    /// The last value that may be written: Sunday has two numbers.
+    /// The last value that may be written, because Sunday has two numbers.
     last_written: u32,
-    /// Names of the values from `first` on.
+    /// The names of the values, starting with `first`.
     names: &'static [&'static str],
-    /// What the values fill and begin anew with; `None`: they only go on.
+    /// The unit that the values fill before they begin again, such as an hour for minutes; `None`: they do not begin
+    /// again.
     round: Option<&'static str>,
 }
 
@@ -372,7 +379,7 @@ impl Kind {
         Kind { round: Some(round), ..self }
     }
 
-    /// The field as the crate wants it: `*`, or each value by its number.
+    /// The field in the form that the crate wants: `*`, or the number of each value.
     fn translate(&self, field: &str) -> Result<String, BadCron> {
         if field == "*" || (field == "?" && self.is_of_days()) {
             return Ok("*".to_owned());
@@ -385,7 +392,7 @@ impl Kind {
         Ok(numbers.join(","))
     }
 
-    /// The values of `*`, `5`, `MON-FRI`, `*/15`, `8-18/2` or `5/20`, as the crate counts them.
+    /// The values of `*`, `5`, `MON-FRI`, `*/15`, `8-18/2` or `5/20`, in the numbers of the crate.
     fn values(&self, item: &str) -> Result<Vec<u32>, BadCron> {
         if self.is_of_days() && self.is_quartz_form(item) {
             return Err(self.bad(
@@ -412,7 +419,7 @@ impl Kind {
         Ok(values)
     }
 
-    /// `L`, `LW`, `15W`, `5L`, `fri#2`.
+    /// Whether this is a form that only Quartz has: `L`, `LW`, `15W`, `5L`, `fri#2`.
     fn is_quartz_form(&self, item: &str) -> bool {
         let is_name = self.names.iter().any(|name| name.eq_ignore_ascii_case(item));
         let letters = item.trim_start_matches(|letter: char| letter.is_ascii_digit());
@@ -420,7 +427,7 @@ impl Kind {
         !is_name && (item.contains('#') || letters.starts_with("L-") || ["L", "W", "LW"].iter().any(is_mark))
     }
 
-    /// What happens where a step does not fit into its range.
+    /// A sentence about a step that does not divide its range evenly; `None`: it does.
     fn uneven(&self, item: &str) -> Option<String> {
         let (range, step) = item.split_once('/')?;
         let step = digits(step).filter(|step| *step > 1)?;
@@ -437,7 +444,7 @@ impl Kind {
         let (first, last) = (self.value(first, item)?, self.value(last, item)?);
         match first <= last {
             true => Ok((first, last)),
-            // FRI-MON goes round the end of the week.
+            // FRI-MON wraps around the end of the week.
             false if self.is_weekday() => Ok((first, last + 7)),
             false => Err(self.bad(item, "it goes backwards; write it as two ranges with a comma between")),
         }
@@ -485,7 +492,7 @@ impl Kind {
     }
 }
 
-/// Digits only: `parse` would also take `+5`.
+/// Parses digits only, because `parse` would also accept `+5`.
 fn digits(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
@@ -789,7 +796,7 @@ mod tests {
     }
 
     proptest! {
-        /// Walks three days across a transition and compares with a clock that is looked at each minute.
+        /// Walks three days across a transition, and compares the ticks with a wall clock that is read each minute.
         #[test]
         fn ticks_are_what_the_wall_clock_shows(
             (zone, from) in select(&TRANSITIONS[..]),
@@ -872,7 +879,7 @@ mod tests {
         ("*/2", |weekday| weekday.is_multiple_of(2)),
     ];
 
-    /// What is kept where the wall clock jumps.
+    /// What a schedule keeps when the wall clock jumps.
     #[derive(Clone, Copy, PartialEq)]
     enum Keeping {
         Times,
@@ -880,8 +887,8 @@ mod tests {
         EveryHour,
     }
 
-    /// The minutes at which the zone's wall clock shows a time that matches, for the first time or whenever it does,
-    /// and those at which it has skipped one.
+    /// The minutes at which a schedule should tick: when the zone's wall clock shows a matching time (for `Times`, only
+    /// the first time), and when it has just skipped one.
     fn ticks_by_watching(
         zone: Tz,
         from: Timestamp,

@@ -1,6 +1,6 @@
-//! When: why a key is due, and when the next pass is.
+//! The schedule: why a key is due, and when the next pass is.
 //!
-//! **Invariant:** pure. Time is an argument, and every judgement carries a reason code and a sentence.
+//! **Invariant:** this module is pure. Time is an argument, and every verdict carries a reason code and a sentence.
 
 mod ages;
 mod cron;

@@ -1,13 +1,12 @@
-//! Why a key is due, or not: an ordered chain of small functions, each a reason code and a sentence.
+//! Why a key is due, or not: an ordered chain of small rules, each with a reason code and a sentence.
 //!
-//! The facts are gathered elsewhere; here they are only judged. The same verdict is shown by
-//! `status` and `explain`, labels the metric, decides the alert and starts the rotation, so that
-//! none of them can tell another story.
+//! Other modules gather the facts, and this one only judges them. The same verdict is shown by `status` and `explain`,
+//! labels the metric, decides the alert and starts the rotation, so that none of them can contradict another.
 //!
-//! **Invariant:** only one state of the world starts a rotation: exactly one Active key, and a free
-//! slot beside it. With two keys there, this never chooses between them.
+//! **Invariant:** a rotation starts only if the user has exactly one Active key, and a free slot beside it. If there
+//! are two keys, this module never chooses between them.
 //!
-//! **Invariant:** age is counted from AWS's own `CreateDate`, and is never negative.
+//! **Invariant:** the age of a key counts from AWS's own `CreateDate`, and is never negative.
 
 use crate::core::ids::AccessKeyId;
 use crate::core::rotation::{
@@ -20,20 +19,20 @@ use crate::core::time::{Timestamp, days_in_words, in_words};
 /// AWS lets an IAM user hold this many access keys, of any status, and never more.
 const SLOTS: usize = 2;
 
-/// What is known of one IAM user when it is judged.
+/// What is known about one IAM user when it is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The user's keys, every page of them.
+    /// The user's keys, from every page of the listing.
     pub keys: &'a [KeyMetadata],
-    /// When a key is due.
+    /// The ages at which a key is due soon, due and overdue.
     pub ages: Ages,
-    /// When a rotation may start.
+    /// The windows in which a rotation may start.
     pub windows: &'a Windows,
-    /// The user's rotation that is not over, if there is one.
+    /// The user's rotation that has not finished, if there is one.
     pub in_flight: Option<&'a Rotation>,
     /// The time of the judgement.
     pub now: Timestamp,
-    /// An operator asked for a rotation, due or not.
+    /// An operator asked for a rotation, whether or not the key is due.
     pub forced: bool,
     /// What the user's last rotation left behind, if it was abandoned after a new key had been created.
     pub abandoned: Option<&'a Abandoned>,
@@ -42,13 +41,13 @@ pub struct Facts<'a> {
 /// The new key of a rotation that was abandoned.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Abandoned {
-    /// That key.
+    /// The new key.
     pub new: AccessKeyId,
     /// When the rotation was abandoned.
     pub at: Timestamp,
 }
 
-/// Judges one IAM user. Pure: the same facts give the same verdict.
+/// Judges one IAM user. This function is pure: the same facts give the same verdict.
 #[must_use]
 pub fn judge(facts: &Facts<'_>) -> Verdict {
     if let Some(verdict) = facts.in_flight.and_then(|rotation| in_flight(facts, rotation)) {
@@ -59,15 +58,15 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     RULES.iter().find_map(|rule| rule(&case)).unwrap_or_else(|| fresh(&case))
 }
 
-/// The first rule that has something to say decides.
+/// The rules, in order. The first one that returns a verdict decides.
 const RULES: [fn(&Case<'_>) -> Option<Verdict>; 7] = [
-    no_free_slot,  // to be replaced, and AWS would refuse a new key
-    second_key,    // it will be to be replaced, and AWS would refuse
-    forced,        // an operator said so, whatever the age
-    overdue,       // to be replaced for too long
-    window_closed, // to be replaced, but not in these hours
-    too_old,       // to be replaced
-    due_soon,      // before long
+    no_free_slot,  // a rotation is due, and AWS would refuse a new key
+    second_key,    // a rotation will be due, and AWS would refuse a new key
+    forced,        // an operator asked for a rotation, whatever the key's age
+    overdue,       // the key has been due for too long
+    window_closed, // the key is due, and the vendor's window is closed
+    too_old,       // the key is due
+    due_soon,      // the key is due soon
 ];
 
 /// A user with at least one Active key and no rotation under way.
@@ -92,12 +91,12 @@ impl<'a> Case<'a> {
         self.facts.now >= self.due_at.minus(self.facts.ages.warn_before)
     }
 
-    /// The keys that fill the other slot.
+    /// The user's other keys, which fill the other slot.
     fn others(&self) -> Vec<&'a KeyMetadata> {
         self.facts.keys.iter().filter(|other| other.id != self.key.id).collect()
     }
 
-    /// When the vendor's windows open, if they are closed.
+    /// When a window of the vendor opens; `None`: one is open now.
     fn opening(&self) -> Option<Timestamp> {
         Some(self.facts.windows.opening(self.facts.now)).filter(|opening| *opening > self.facts.now)
     }
@@ -106,7 +105,7 @@ impl<'a> Case<'a> {
         age(self.key, self.facts.now)
     }
 
-    /// Where the keys come from, if a rotation that was abandoned left both.
+    /// Where the keys come from, if an abandoned rotation left both of them.
     fn abandoned(&self) -> Option<String> {
         let left =
             self.facts.abandoned.filter(|left| self.facts.keys.iter().any(|key| key.id == left.new))?;
@@ -116,7 +115,7 @@ impl<'a> Case<'a> {
         ))
     }
 
-    /// What follows the time at which a key is due, where a deadline was asked for.
+    /// What a sentence adds after the date at which a key is due, if there is a deadline.
     fn inactive_by(&self) -> String {
         let by = self.facts.ages.deadline.map(|deadline| self.key.created_at + deadline.inactive_by);
         by.map(|by| format!("; it is to be Inactive by {by}")).unwrap_or_default()
@@ -259,7 +258,8 @@ fn due_since(case: &Case<'_>) -> String {
     )
 }
 
-/// With two Active keys the older one decides when a person is told; neither is ever chosen.
+/// The oldest Active key. If there are two, its age decides when a person is notified; keyround never chooses one of
+/// them.
 fn oldest_active(keys: &[KeyMetadata]) -> Option<&KeyMetadata> {
     keys.iter().filter(|key| key.status == KeyStatus::Active).min_by_key(|key| (key.created_at, &key.id))
 }
@@ -279,21 +279,22 @@ fn without_active_key(keys: &[KeyMetadata], now: Timestamp) -> Verdict {
     Verdict::without_key(State::Unmanaged, "no_active_key", sentence)
 }
 
-/// The machine's own answer. `None`: the rotation is over, and the keys speak for themselves.
+/// The verdict on the rotation under way, from what its state machine answers. `None`: it has ended, and the keys alone
+/// are judged.
 fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
     let held = rotation.held_since(facts.now).is_some();
     let (state, reason, sentence, action) = match rotation.next(facts.now) {
         Next::Ended(_) => return None,
         Next::Stuck(blocker) => (State::Stuck, blocker.code(), blocker.to_string(), Action::Nothing),
         Next::Wait { until, why } => {
-            // A step that failed is tried again under a hold too, where the old key may be Inactive.
+            // A failed step is tried again even under a hold, if the old key may be Inactive.
             let is_tried = matches!(why, Waiting::Backoff { .. });
             let state = if held && !is_tried { State::Held } else { State::Rotating };
             (state, why.code(), why.until(until), Action::Wait { until })
         }
         Next::Perform(effect) => {
             if let Some(why) = rotation.hand_over(facts.now) {
-                // What is due is only a look: what is waited for is a person.
+                // The next step is only a reading of last-used. What the rotation waits for is a person.
                 (State::Rotating, why.code(), why.to_string(), Action::Continue)
             } else {
                 let (old, next) = (rotation.old(), effect.name());
@@ -319,7 +320,7 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
     };
     let verdict = overdue_in_flight(verdict, rotation, facts);
     Some(match contradiction(facts.keys, rotation) {
-        // A blocker is already about what was listed.
+        // A blocker's sentence already says what was listed.
         Some(listed) if verdict.state != State::Stuck => {
             Verdict { sentence: format!("{listed}; the journal recorded: {}", verdict.sentence), ..verdict }
         }
@@ -327,8 +328,8 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
     })
 }
 
-/// A key that AWS listed just now in another state than the rotation expects. What the journal says alone must not be
-/// shown as the present state.
+/// A sentence about a key that AWS has just listed in another state than the rotation expects. What the journal alone
+/// says must not be shown as the present state.
 fn contradiction(keys: &[KeyMetadata], rotation: &Rotation) -> Option<String> {
     let expected_active = |what: &str, id: &AccessKeyId| {
         let listed = keys.iter().find(|key| key.id == *id).map(|key| key.status);
@@ -355,7 +356,8 @@ fn contradiction(keys: &[KeyMetadata], rotation: &Rotation) -> Option<String> {
     }
 }
 
-/// A rotation under way is no excuse for a key that is overdue: it counts until the old key is set Inactive.
+/// Makes the verdict overdue if the old key is. A rotation under way does not change that: the old key's age counts
+/// until the key is set Inactive.
 fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -> Verdict {
     let overdue_at = verdict.overdue_at.filter(|overdue_at| facts.now >= *overdue_at);
     let Some(overdue_at) = overdue_at.filter(|_| verdict.state == State::Rotating) else { return verdict };
@@ -407,7 +409,7 @@ pub fn old_key_counts(stage: &Stage) -> bool {
     }
 }
 
-/// When the plan lets a soak end, if the vendor uses the new key and nobody the old one.
+/// When the plan lets the soak end, if the vendor uses the new key and nobody uses the old one.
 fn soaks_until(rotation: &Rotation) -> Timestamp {
     let plan = rotation.plan();
     rotation.since() + plan.soak.max(plan.quiet_for)
@@ -626,7 +628,7 @@ mod tests {
             );
             let verdict = check(&left, state, reason, &sentence, &Action::Nothing);
             assert!(!verdict.sentence.contains("who uses it"), "{}", verdict.sentence);
-            // The key of that rotation is gone, and this one is somebody else's.
+            // The key of that rotation is gone, and this one belongs to somebody else.
             let stranger = [active(age), key(NEW, KeyStatus::Active, 3)];
             let other = Facts { abandoned: Some(&abandoned), ..facts(&stranger) };
             check(&other, state, reason, "find out who uses it", &Action::Nothing);
@@ -676,7 +678,7 @@ mod tests {
         let sentence = "is overdue since 2026-11-16T12:00:00Z and was not set Inactive yet";
         let verdict = check(&late, State::Overdue, "soaking", sentence, &Action::Wait { until });
         assert!(!verdict.sentence.contains("ask the vendor"), "{}", verdict.sentence);
-        // After the soak that was planned, the vendor is the one to ask.
+        // After the planned soak, the sentence advises to ask the vendor.
         let too_late = at("2026-11-24T12:00:00Z") + days(3);
         let asks = |now| judge(&Facts { now, ..late }).sentence.contains("ask the vendor whether it uses");
         assert!(!asks(too_late.minus(Duration::from_secs(1))) && asks(too_late));

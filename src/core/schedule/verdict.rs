@@ -1,7 +1,7 @@
-//! Verdicts: what is judged of one IAM user, in a word, a code and a sentence.
+//! Verdicts: the judgement on one IAM user, as a state, a reason code and a sentence.
 //!
-//! The rules are in `reasons.rs`. Here are the words, and the verdicts that need no rule because
-//! there is nothing to judge.
+//! The rules are in `reasons.rs`. This file has the states, and the verdicts that need no rule because there is nothing
+//! to judge.
 
 use std::fmt;
 
@@ -9,31 +9,31 @@ use crate::core::ids::{AccessKeyId, VendorName};
 use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, RefusalCode, Rotation, Stage};
 use crate::core::time::Timestamp;
 
-/// How a user's key is, in a word.
+/// The state of a user's key, in one word.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum State {
-    /// Nothing to do.
+    /// There is nothing to do.
     Ok,
-    /// Due before long.
+    /// The key is due soon.
     Warning,
-    /// To be replaced.
+    /// The key is due for replacement.
     Due,
-    /// Due for too long and still not replaced.
+    /// The key has been due for too long, and is not replaced yet.
     Overdue,
-    /// Being replaced.
+    /// The key is being replaced.
     Rotating,
-    /// A person must look.
+    /// A person must act before keyround can go on.
     Stuck,
-    /// A person said: wait.
+    /// An operator put the rotation on hold.
     Held,
-    /// There is no key that could be replaced, or nothing is to be done for this vendor.
+    /// The user has no key that could be replaced, or keyround does nothing for this vendor.
     Unmanaged,
-    /// The vendor assumes a role: nothing to rotate.
+    /// The vendor assumes a role, so there is no key to rotate.
     Role,
 }
 
 impl State {
-    /// Each of them, in the order of the metric's label values.
+    /// All states, in the order of the metric's label values.
     pub const ALL: [State; 9] = [
         State::Ok,
         State::Warning,
@@ -46,7 +46,7 @@ impl State {
         State::Role,
     ];
 
-    /// The word, as in JSON and in metrics.
+    /// The state as a word, as in JSON and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,19 +69,19 @@ impl fmt::Display for State {
     }
 }
 
-/// What follows from a verdict.
+/// What the engine does after a verdict.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Nothing, or nothing that this program may do.
+    /// Nothing, or nothing that keyround may do.
     Nothing,
-    /// Begin to replace this key.
+    /// Start a rotation of this key.
     Start {
         /// The key to be replaced.
         old: KeyMetadata,
     },
-    /// Drive the rotation that is under way.
+    /// Continue the rotation that is under way.
     Continue,
-    /// Nothing before then.
+    /// Do nothing before this time.
     Wait {
         /// When to look again; [`Timestamp::NEVER`] when only a person can end the wait.
         until: Timestamp,
@@ -91,19 +91,19 @@ pub enum Action {
 /// The judgement on one IAM user.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Verdict {
-    /// In a word.
+    /// The state, in one word.
     pub state: State,
     /// The reason code, the same in logs, metrics, alerts and JSON.
     pub reason: &'static str,
-    /// The reason, for operators.
+    /// The reason, as a sentence for operators.
     pub sentence: String,
-    /// When the key is, or was, due.
+    /// When the key is due, or became due; `None`: no key was judged.
     pub due_at: Option<Timestamp>,
-    /// When it is, or was, overdue.
+    /// When the key is overdue, or became overdue; `None`: no key was judged.
     pub overdue_at: Option<Timestamp>,
     /// The key that was judged.
     pub old: Option<AccessKeyId>,
-    /// What follows.
+    /// What the engine does next.
     pub action: Action,
 }
 
@@ -120,21 +120,21 @@ impl Verdict {
         }
     }
 
-    /// The vendor assumes this role and has no key.
+    /// The verdict on a vendor that assumes this role and has no key.
     #[must_use]
     pub fn role(role_arn: &str) -> Verdict {
         let sentence = format!("the vendor assumes {role_arn}: there is no key to rotate");
         Verdict::without_key(State::Role, "assumes_role", sentence)
     }
 
-    /// The configuration says that nothing is done for this vendor.
+    /// The verdict on a vendor with `enabled = false`, for which keyround does nothing.
     #[must_use]
     pub fn disabled() -> Verdict {
         let sentence = "`enabled = false` in the configuration: not checked and not rotated";
         Verdict::without_key(State::Unmanaged, "disabled", sentence.to_owned())
     }
 
-    /// AWS lists no IAM user under the vendor's path.
+    /// The verdict on a vendor if AWS lists no IAM user under its path.
     #[must_use]
     pub fn without_users(path: &str) -> Verdict {
         let sentence = format!(
@@ -144,7 +144,7 @@ impl Verdict {
         Verdict::without_key(State::Unmanaged, "no_users", sentence)
     }
 
-    /// The rotation is over.
+    /// The verdict on a rotation that has ended: finished, abandoned, or ended by the cut of an exposed key.
     #[must_use]
     pub fn ended(rotation: &Rotation) -> Verdict {
         let old = rotation.old();
@@ -178,7 +178,7 @@ impl Verdict {
         Verdict::without_key(State::Ok, reason, sentence)
     }
 
-    /// A rotation of a vendor that is not in the configuration any more.
+    /// The verdict on a rotation whose vendor is not in the configuration any more.
     #[must_use]
     pub fn orphaned(rotation: &Rotation, vendor: &VendorName) -> Verdict {
         let sentence = format!(
@@ -190,7 +190,7 @@ impl Verdict {
         Verdict::without_key(State::Unmanaged, "orphaned", sentence)
     }
 
-    /// A rotation of a vendor for which nothing is to be done.
+    /// The verdict on a rotation whose vendor has `enabled = false`.
     #[must_use]
     pub fn switched_off(rotation: &Rotation) -> Verdict {
         let sentence = format!(
@@ -202,14 +202,14 @@ impl Verdict {
         Verdict::without_key(State::Unmanaged, "disabled", sentence)
     }
 
-    /// The visit itself failed, for the reason given. What is in the journal stands.
+    /// The verdict on a reconcile that failed, with the reason. What the journal holds stays valid.
     #[must_use]
     pub fn broken(reason: &'static str, sentence: String) -> Verdict {
         Verdict::without_key(State::Stuck, reason, sentence)
     }
 
-    /// The user's keys could not be listed, for the reason given; `None`: no answer that can be
-    /// believed. That is never read as "no keys".
+    /// The verdict on a user whose keys could not be listed. `code` says why; `None`: there was no answer that can be
+    /// believed. A failed listing is never read as "no keys".
     #[must_use]
     pub fn unlisted(code: Option<RefusalCode>, fault: &str) -> Verdict {
         let reason = code.map_or("unanswered", RefusalCode::as_str);
@@ -218,7 +218,7 @@ impl Verdict {
     }
 }
 
-/// The keys of a rotation as its journal last knew them, each with the time; empty where it knows none.
+/// The keys of a rotation as its journal last knew them, each with the time; empty if it knows none.
 fn last_known(rotation: &Rotation) -> String {
     let known = rotation.known_keys().iter().map(|(key, known)| match known.state {
         KeyState::Is(status) => format!("{key} was {} at {}", status_word(status), known.at),
@@ -233,7 +233,7 @@ fn last_known(rotation: &Rotation) -> String {
     }
 }
 
-/// The word for a key's state, as in IAM.
+/// The status of a key, in IAM's word.
 #[must_use]
 pub fn status_word(status: KeyStatus) -> &'static str {
     match status {
