@@ -1,4 +1,4 @@
-//! The decisions, by tables; and, in files of their own, those after lost answers and whole lives of sinks that fail.
+//! Decisions, as tables. The tests in the submodules cover lost delivery results and long series of failures.
 
 mod keys;
 mod lives;
@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const REPEAT: Duration = Duration::from_hours(24);
 const STYLES: [Style; 3] = [Style::Messages, Style::Incidents, Style::State];
 
-// What is wrong.
+// The active alerts.
 
 #[test]
 fn each_state_is_the_alert_of_its_name() {
@@ -115,7 +115,7 @@ fn a_clock_that_is_off_is_told_of_until_a_comparison_agrees() {
     assert_eq!(hears(&[reading(Some("production"), 1, true)]), ["-clock/"]);
 }
 
-// What is told of it.
+// The notifications about them.
 
 #[test]
 fn what_is_wrong_is_told_once_repeated_by_repeat_and_told_to_be_over_once() {
@@ -297,7 +297,7 @@ fn every_condition_has_a_word_of_its_own_and_is_read_back() {
     }
 }
 
-// Those who look, and those who listen.
+// The users and the routes of these tests.
 
 struct User {
     vendor: VendorName,
@@ -334,7 +334,7 @@ impl User {
         }
     }
 
-    /// A stuck one, for this reason.
+    /// A user that is stuck for this reason.
     fn stuck(vendor: &str, reason: &'static str) -> User {
         let user = User::new(vendor, State::Stuck);
         User { verdict: Verdict { reason, ..user.verdict }, ..user }
@@ -382,7 +382,7 @@ impl Route {
         }
     }
 
-    /// What it is told, in short: `+` begins, `~` again, `-` over, `*` recovered.
+    /// What the route is sent, in short: `+` begins, `~` is repeated, `-` is resolved, `*` has recovered.
     fn hears(&mut self, users: &[User], at: Timestamp) -> Vec<String> {
         let notifications = self.notifications(users, true, at);
         self.take(&notifications, at);
@@ -417,7 +417,7 @@ fn words(active: &ActiveAlerts) -> Vec<&'static str> {
     words
 }
 
-/// One whose first listing failed this often.
+/// A rotation whose first listing has failed this many times.
 fn rotation(failures: u32) -> Rotation {
     let subject = Subject { vendor: name("acme"), account: None, iam_user: user("acme") };
     let old = "AKIAOLD0000000000001".parse().expect("a key id");

@@ -1,5 +1,5 @@
-//! The machine's decisions one by one, and where each of them turns: the crash matrix goes through
-//! millions of them, and cares for what must never happen; this is about when, and why.
+//! The machine's decisions one by one, and the exact time at which each of them changes. The crash matrix runs through
+//! millions of states and checks what must never happen; these tests check when the machine does something, and why.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -147,7 +147,8 @@ fn a_second_key_is_a_suspect_only_if_it_was_made_in_the_minutes_of_an_own_doubt(
         rotation.stage().clone()
     };
     let suspect = Stage::Suspect { key: key('X') };
-    // The clocks of AWS and here may be fifteen minutes apart, and the request a minute on its way.
+    // The clocks of AWS and of this machine may differ by fifteen minutes, and the request may be under way for a
+    // minute.
     assert_eq!(found(1000 - 900), suspect);
     assert_eq!(found(1020 + 60 + 900), suspect);
     for strange in [1000 - 901, 1020 + 60 + 901] {
@@ -215,7 +216,7 @@ fn when_a_lost_key_is_discarded_the_survey_is_repeated_at_once() {
     check(&rotation, 73, &Next::Perform(Effect::ListKeys));
 }
 
-// Proving it.
+// Proving the new key.
 
 #[test]
 fn the_new_key_must_sign_in_a_row_and_at_a_distance() {
@@ -258,7 +259,7 @@ fn a_key_that_aws_does_not_know_yet_is_asked_for_a_hundred_times_and_no_faster_t
     assert_eq!(rotation.stage().name(), "prove", "it is counted anew");
 }
 
-// Delivering it.
+// Delivering the new key.
 
 #[test]
 fn a_vendor_that_names_another_key_is_asked_three_times_and_then_given_the_key_afresh() {
@@ -285,7 +286,7 @@ fn a_vendor_that_names_another_key_is_asked_three_times_and_then_given_the_key_a
         };
     };
     assert_eq!((deliveries, blocker), (10, Blocker::VendorKeepsOldKey { deliveries: 10 }));
-    // The waits of Standard Webhooks, all but the last: fifty hours.
+    // All waits of Standard Webhooks except the last one: fifty hours.
     assert!((50 * HOUR..52 * HOUR).contains(&now), "{now}");
     happen(&mut rotation, &Event::Resumed { by: "alex".to_owned(), at: at(now) }).expect("legal");
     check(&rotation, now, &Next::Perform(Effect::Deliver { key: key('B'), round: 11 }));
@@ -358,8 +359,8 @@ fn a_reading_without_a_use_is_repeated_soon_at_first_and_each_hour_at_last() {
     }
 }
 
-/// Seen in a simulation: the vendor restored a backup, and a late write made its pair of two halves, of which the one
-/// that it can be asked for is the new key's.
+/// Found in a simulation: the vendor restored a backup, and a late write left it with the halves of two pairs. The half
+/// that a verification can ask for is the new key's.
 #[test]
 fn a_use_of_the_new_key_before_the_old_one_was_used_again_proves_nothing() {
     let passed = Next::Perform(Effect::ListKeys);
@@ -379,7 +380,7 @@ fn a_use_of_the_new_key_before_the_old_one_was_used_again_proves_nothing() {
 #[test]
 fn our_own_probe_is_no_use_by_the_vendor() {
     let is_seen = |usage| after_use(KeyUsage::Never, usage) == Next::Perform(Effect::ListKeys);
-    // The last probe is at 10, and hides what follows it for a quarter of an hour.
+    // The last probe is at 10, and it hides later uses for 15 minutes.
     assert!(!is_seen(used(10, "sts")) && !is_seen(used(10 + 15 * MINUTE, "sts")));
     assert!(is_seen(used(11 + 15 * MINUTE, "sts")));
     assert!(is_seen(used(11, "s3")) && is_seen(used(-5, "s3")), "AWS's clock may be behind");
@@ -454,7 +455,7 @@ fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
     assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 35), Next::Perform(retired_by(12)));
     happen(&mut rotation, &refused(EffectKind::List, RefusalCode::Throttled, 36)).expect("legal");
     assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 80), Next::Perform(retired_by(12)));
-    // A no to this try says nothing of the one before.
+    // The refusal of this attempt says nothing about the attempt before it.
     happen(&mut rotation, &refused(EffectKind::Deactivate, RefusalCode::AccessDenied, 81)).expect("legal");
     let again_at = 81 + 5 * MINUTE;
     assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, again_at), Next::Perform(retired_by(12)));
@@ -470,7 +471,7 @@ fn a_no_settles_the_try_that_it_answers_and_no_other() {
         let intent = in_doubt_of_deactivating().intend(&retired_by(12), at(seconds));
         intent.expect("another try")
     };
-    // Whether the answer got lost, or the process ended before it could be written down.
+    // Either the answer was lost, or the process ended before the answer was recorded.
     for first in [vec![unanswered(EffectKind::Deactivate, 50), again(55)], vec![again(55)]] {
         let in_doubt = after(in_doubt_of_deactivating(), &[first, vec![refusal.clone()]].concat());
         let trouble = after(in_doubt, &[refused(EffectKind::Verify, RefusalCode::NotInForce, 70)]);
@@ -478,7 +479,7 @@ fn a_no_settles_the_try_that_it_answers_and_no_other() {
     }
 }
 
-/// It would be deleted after it was brought back.
+/// A pending deletion would delete the key after it was set Active again.
 #[test]
 fn an_old_key_whose_end_may_be_under_way_is_not_brought_back() {
     let asked = Event::ReactivationAsked {
@@ -506,7 +507,7 @@ fn an_old_key_whose_end_may_be_under_way_is_not_brought_back() {
     assert!(settled.apply(&asked).is_ok(), "it never arrived");
 }
 
-/// Whatever let it be taken away days ago may have changed while nobody looked.
+/// The conditions for taking the key away were checked days ago, and may have changed since.
 #[test]
 fn a_deactivation_that_was_never_sent_asks_the_gates_again() {
     let settled = 20 + 15 * MINUTE;
@@ -522,7 +523,7 @@ fn a_deactivation_that_was_never_sent_asks_the_gates_again() {
     assert_eq!(inactive, Next::Perform(retired_by(settled)), "it was sent");
     let active = after_a_look(&asked(settled), KeyStatus::Active, settled);
     assert_eq!(active, Next::Wait { until: soaked, why: Waiting::Soak });
-    // A try without an answer was under way until then, whenever it was intended.
+    // An attempt without an answer may have been under way until then, whenever it was intended.
     let mut tried = asked(settled);
     tried.apply(&unanswered(EffectKind::Deactivate, settled)).expect("legal");
     let later = settled + 4 * MINUTE;
@@ -534,7 +535,7 @@ fn a_deactivation_that_was_never_sent_asks_the_gates_again() {
     );
 }
 
-/// A listing tells what came of the last try only if the journal knows when that was.
+/// A listing shows the result of the last attempt only if the journal knows when that attempt was made.
 #[test]
 fn each_try_of_a_deactivation_is_dated() {
     let mut rotation = in_doubt_of_deactivating();
@@ -602,7 +603,8 @@ fn a_new_key_that_somebody_deleted_is_for_a_person() {
 
 // Cooling.
 
-/// When the next question is due after each of these, and what it begins with.
+/// The times of the first questions, in seconds after the old key was set Inactive, and the effect with which they
+/// begin.
 fn questions(plan: Plan, count: usize) -> (Vec<i64>, Option<EffectKind>) {
     let (mut rotation, mut due, mut first) = (cooling(plan), Vec::new(), None);
     for _ in 0..count {
@@ -767,7 +769,7 @@ fn a_key_that_was_used_is_not_discarded_and_a_delivery_that_sent_nothing_is_no_o
     let intended = |seconds| Event::Intended { intent: intent.clone(), at: at(seconds) };
     let once = after(rotation(asking(), &probed), &[intended(4), unsent.clone(), given_up.clone()]);
     assert!(matches!(once.stage(), Stage::Discard { .. }), "nobody was offered it");
-    // A try before it was cut short, and may have sent the key.
+    // An earlier attempt was cut short, and may have sent the key.
     let twice = after(rotation(asking(), &probed), &[intended(4), intended(5), unsent, given_up]);
     assert_eq!(twice.stage(), &Stage::Abandoned);
     let usage = |seen| Event::UsageRead { usage: BTreeMap::from([(key('B'), seen)]), at: at(1000) };
@@ -800,7 +802,7 @@ fn an_effect_that_was_never_intended_is_not_believed() {
     assert!(cooling(ungated()).apply(&forged).is_err());
 }
 
-/// What a vendor that works leaves in AWS's records.
+/// What AWS records for a vendor that works with the new key.
 fn used_lately(seconds: i64) -> (KeyUsage, KeyUsage) {
     (used(0, "s3"), used(seconds - HOUR, "s3"))
 }
@@ -819,7 +821,7 @@ fn after_a_reactivation_only_what_happened_since_counts() {
         happen(&mut rotation, &asked_for).expect("legal");
         check(&rotation, 2000, &Next::Perform(Effect::Reactivate { key: key('A') }));
         happen(&mut rotation, &Event::Reactivated { at: at(2001) }).expect("legal");
-        // A request to set it Inactive may be under way for as long.
+        // A request to set the old key Inactive may be under way for this long.
         check(&rotation, 2900, &Next::Wait { until: at(2901), why: Waiting::Soak });
         check(&rotation, 2901, &Next::Perform(Effect::ListKeys));
         let rotation = looked(&rotation, KeyStatus::Active, 2901);
@@ -874,7 +876,7 @@ fn the_new_key_is_named_from_its_creation_to_the_end() {
     assert_eq!((stuck.stage().name(), named(&stuck)), ("stuck", Some(key('B'))));
 }
 
-// Giving up.
+// Abandoning.
 
 #[test]
 fn what_is_given_up_ends_at_once_or_takes_its_own_key_along_first() {
@@ -920,7 +922,7 @@ fn whoever_gives_up_in_doubt_looks_once_when_a_listing_can_be_believed() {
     assert_eq!(found(&[]), Stage::Abandoned);
     assert_eq!(found(&[metadata('X', -DAY)]), Stage::Abandoned, "a stranger's key is nothing to wait for");
     assert_eq!(found(&[metadata('X', 10)]), Stage::Suspect { key: key('X') });
-    // A listing that was refused is repeated in its own time, whatever an impatient operator says.
+    // A listing that was refused is repeated after its own wait, even if an operator resumes the rotation before.
     doubtful.apply(&refused(EffectKind::List, RefusalCode::Throttled, believable)).expect("legal");
     doubtful.apply(&Event::Resumed { by: "alex".to_owned(), at: at(believable + 1) }).expect("legal");
     check(&doubtful, believable + 1, &Next::Wait { until: at(believable + 5), why: Waiting::Doubt });
@@ -974,7 +976,7 @@ fn the_secret_is_kept_from_the_creation_until_the_vendor_is_verified() {
     assert_eq!(needed, [false, false, true, true, true, false, false]);
 }
 
-// A person's hand-over.
+// The hand-over by a person.
 
 #[test]
 fn nobody_is_waited_for_silently_a_reminder_comes_once_a_day() {
@@ -1000,7 +1002,7 @@ fn whoever_was_shown_the_key_is_waited_for_while_its_use_is_looked_for() {
     assert_eq!(soaking(Plan::default()).hand_over(at(DAY)), None);
 }
 
-// Another look at the keys.
+// Another listing of the keys.
 
 #[test]
 fn a_new_key_that_no_listing_shows_is_gone_only_when_listings_have_settled() {
@@ -1028,7 +1030,7 @@ fn an_old_key_that_somebody_set_active_while_it_cooled_was_given_back_as_if_by_u
     assert_eq!((back.stage().name(), back.reactivations()), ("soak", 1));
     let twice = looked(&retire(back.clone(), 2 * HOUR), KeyStatus::Active, 3 * HOUR);
     assert_eq!(twice.reactivations(), 2);
-    // A use from before that proves nothing.
+    // A use before the reactivation proves nothing.
     let read_at = HOUR + 301;
     let after = |used_at| {
         let looked = looked(&back, KeyStatus::Active, read_at - 1);
@@ -1070,7 +1072,7 @@ fn an_old_key_that_is_inactive_in_the_soak_is_given_back_only_if_it_was_given_ba
     assert!(!is_wanted_back(&restored), "it is being retired again");
 }
 
-// Whose use it was.
+// Who used a key.
 
 #[test]
 fn a_witness_tells_a_use_by_the_vendor_from_our_own_probe_within_the_grain_of_the_record() {
@@ -1154,7 +1156,7 @@ fn who_used_a_key_is_told_with_the_use_that_was_seen() {
     assert_eq!(used(50, "sts").in_words(), "used at 2027-01-15T08:00:50Z for sts");
 }
 
-// What it is told with.
+// The words for events, blockers and effects.
 
 #[test]
 fn an_event_in_words_says_what_its_name_does_not() {
@@ -1228,7 +1230,7 @@ fn used(seconds: i64, service: &str) -> KeyUsage {
     KeyUsage::Used { last_used_at: at(seconds), service: service.to_owned(), witness: None }
 }
 
-/// What IAM recorded, and a call that CloudTrail saw.
+/// A use that IAM recorded, combined with a call that CloudTrail recorded.
 fn seen(recorded: KeyUsage, seconds: i64, service: &str) -> KeyUsage {
     recorded.witnessed(UseEvidence {
         event_id: "e-1".to_owned(),
@@ -1241,7 +1243,7 @@ fn seen(recorded: KeyUsage, seconds: i64, service: &str) -> KeyUsage {
     })
 }
 
-/// Nothing to wait for but the cooling.
+/// A plan whose only wait is the cooling time.
 fn ungated() -> Plan {
     Plan { soak: Duration::ZERO, require_use: false, quiet_for: Duration::ZERO, ..asking_nobody() }
 }
@@ -1258,7 +1260,7 @@ fn asking() -> Plan {
     Plan { can_ask_vendor: true, ..asking_nobody() }
 }
 
-/// Probed at 10, accepted at 11, verified at 12.
+/// A rotation in its soak: probed at 10, accepted at 11, verified at 12.
 fn soaking(plan: Plan) -> Rotation {
     let probes = (0..plan.prove_successes).map(|_| Event::Probed { at: at(10) });
     let begin = [listed(1), created(2)].into_iter().chain(probes);
@@ -1266,13 +1268,13 @@ fn soaking(plan: Plan) -> Rotation {
     rotation(plan, &events)
 }
 
-/// Made for a person to hand over, who may be shown it since 10.
+/// A rotation whose new key a person hands over. The key may be shown from 10 on.
 fn by_hand(events: &[Event]) -> Rotation {
     let begin = [listed(1), created(2), Event::Probed { at: at(10) }];
     rotation(Plan { by_hand: true, ..asking_nobody() }, &[&begin, events].concat())
 }
 
-/// And is being retired since 20, a day before its time.
+/// A soaking rotation with a pending request from 20 to set the old key Inactive, a day before the gates allow it.
 fn in_doubt_of_deactivating() -> Rotation {
     let Effect::Deactivate { key, evidence } = retired_by(12) else { panic!("it deactivates") };
     let intent = Intent::Deactivate { key, because: evidence.because().clone() };
@@ -1281,7 +1283,7 @@ fn in_doubt_of_deactivating() -> Rotation {
     rotation
 }
 
-/// Probed at 10, accepted at 11, verified at 12, retired at 100.
+/// A rotation in its cooling time: probed at 10, accepted at 11, verified at 12, the old key set Inactive at 100.
 fn cooling(plan: Plan) -> Rotation {
     retire(soaking(plan), 100)
 }
@@ -1297,7 +1299,7 @@ fn read(mut rotation: Rotation, (old, new): (KeyUsage, KeyUsage), seconds: i64) 
     rotation
 }
 
-/// What the soak comes to by itself when the new key must have been used, and the old one need not be quiet.
+/// What follows these uses in the soak, if the new key must have been used and the old one need not be quiet.
 fn after_use(of_old: KeyUsage, of_new: KeyUsage) -> Next {
     read(soaking(used_once()), (of_old, of_new), DAY + 100).next(at(DAY + 100))
 }
@@ -1317,7 +1319,7 @@ fn looked(rotation: &Rotation, old: KeyStatus, seconds: i64) -> Rotation {
     rotation
 }
 
-/// What comes next when all that is left to do is to look whether both keys are as the journal says.
+/// What follows a listing that shows the old key in this state. The listing must be the only step that is left.
 #[track_caller]
 fn after_a_look(rotation: &Rotation, old: KeyStatus, seconds: i64) -> Next {
     check(rotation, seconds, &Next::Perform(Effect::ListKeys));

@@ -15,7 +15,7 @@ fn listed(keys: &[KeyMetadata], at: Timestamp) -> Event {
     Event::Listed { keys: keys.to_vec(), at }
 }
 
-/// A rotation that began at `now()` and came to its soak.
+/// The events of a rotation that began at `now()` and has reached its soak.
 fn soaking() -> Vec<Event> {
     let (new, at): (AccessKeyId, _) = (NEW.parse().expect("a key id"), now());
     let probed = Event::Probed { at };

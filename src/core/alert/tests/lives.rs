@@ -1,4 +1,4 @@
-//! Whole lives of sinks that refuse, and whose answers are lost.
+//! Long series of notifications to sinks that refuse some of them, or whose answers are lost.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use super::*;
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever happens to eight users and to the sink: what is overdue is told as soon as the sink can be reached, and
-    /// in the end nothing is believed. But where an answer was lost, nothing is told twice within `repeat`, and what
-    /// was told is told to be over exactly once.
+    /// Whatever happens to eight users and to the sink, an overdue key is reported as soon as the sink can be reached,
+    /// and in the end no alert is left open. Except where an answer was lost, nothing is sent twice within `repeat`,
+    /// and what was sent is resolved exactly once.
     #[test]
     fn never_silent_never_twice_and_over_exactly_once(life in lives()) {
         for style in STYLES {
@@ -24,7 +24,7 @@ proptest! {
 struct Step {
     secs: u64,
     states: Vec<State>,
-    /// What becomes of each thing that is told; after these, all is heard.
+    /// How the delivery of each notification ends. All later deliveries succeed.
     hearings: Vec<Hearing>,
 }
 
@@ -32,9 +32,9 @@ struct Step {
 enum Hearing {
     Heard,
     Refused,
-    /// It is heard, and the answer does not arrive.
+    /// The sink receives the notification, and its answer is lost.
     AnswerLost,
-    /// Nothing arrives.
+    /// The notification is lost.
     Lost,
 }
 
@@ -100,13 +100,13 @@ fn live(style: Style, life: &[Step]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Somebody who believes what they heard.
+/// A reader who believes every notification.
 struct Believer {
     style: Style,
-    /// What is wrong, by what takes its place: who reads messages believes one thing of a topic, who keeps incidents
-    /// each of them until its end.
+    /// The open alerts, by slot. A reader of messages has one for each topic; one who keeps incidents has each of them
+    /// until it is closed.
     open: BTreeMap<AlertKey, Open>,
-    /// Where an answer was lost since the last one that arrived.
+    /// The slots of which an answer was lost since the last one that arrived.
     doubtful: BTreeSet<AlertKey>,
 }
 
@@ -145,7 +145,7 @@ impl Believer {
                     prop_assert!(!is_soon || self.style == Style::State, "{alert:?} is told twice");
                     self.open.insert(slot, Open { condition: alert.condition, at });
                 }
-                // The same message says what it is instead.
+                // The same notification says which condition replaces the alert.
                 _ if notification.items.iter().any(is_instead) => {}
                 before => {
                     let is_believed = before.is_some_and(|open| open.condition == alert.condition);

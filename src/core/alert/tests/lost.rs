@@ -1,4 +1,4 @@
-//! Answers that were lost, and memories that could not be read.
+//! Delivery results that were lost, and delivery states that could not be read.
 
 use super::*;
 
@@ -72,7 +72,7 @@ fn a_shared_incident_that_may_be_open_is_the_one_that_is_opened_and_closed() {
     let many: Vec<User> = (0..20).map(|n| User::new(&format!("v{n:03}"), State::Overdue)).collect();
     let mut pager = Route::new(Style::Incidents, &["overdue"]);
     let lost = pager.loses(&many, now());
-    // The first of them, after whom it was named, is over before the pager answers again.
+    // The first alert, which gave the incident its name, is resolved before the pager can be reached again.
     let again = pager.notifications(&many[1..], true, now() + HOUR);
     assert_eq!(again.len(), 1);
     assert_eq!(again[0].incident, lost.incident);
@@ -117,7 +117,8 @@ fn what_is_being_told_is_in_doubt_until_the_answer_is_there() {
     for style in STYLES {
         let mut route = Route::new(style, &["overdue"]);
         let overdue = [User::new("acme", State::Overdue)];
-        // The process ended before it knew what came of it: the sink is told again, or that it is over.
+        // The process ended before it knew the result of the delivery. So the sink is sent the alert again, or its
+        // resolution.
         let notifications = route.notifications(&overdue, true, now());
         route.memory.is_being_told(style, &notifications[0], now());
         let mut other = Route { policy: route.policy.clone(), memory: route.memory.clone() };
@@ -155,7 +156,7 @@ fn what_a_clock_that_was_far_ahead_told_is_repeated_in_time() {
 }
 
 impl Route {
-    /// Is told, hears the first of it, and the answer does not arrive.
+    /// Sends the first notification. The sink's answer is lost.
     fn loses(&mut self, users: &[User], at: Timestamp) -> Notification {
         let first = self.notifications(users, true, at).swap_remove(0);
         self.memory.lost(self.policy.style, &first, None, at);

@@ -1,4 +1,4 @@
-//! What a review found.
+//! The alerts that a review raises.
 
 use super::*;
 use crate::review::audit::rules::{ROOT_KEYS, ROOT_USED, TABLE};
