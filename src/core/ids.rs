@@ -164,6 +164,7 @@ impl RotationId {
         let account = subject.account.as_ref().map_or("", AccountName::as_str);
         let what = format!("{account}/{}/{old}/{}", subject.iam_user, at.unix_seconds());
         let mut bytes = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, what.as_bytes()).into_bytes();
+        // As in a UUIDv7, the first six bytes are the time in milliseconds, so that ids sort by time.
         let millis = at.unix_seconds().unsigned_abs() * 1000;
         bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
         RotationId(uuid::Uuid::new_v8(bytes))

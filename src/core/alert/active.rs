@@ -97,11 +97,11 @@ impl Alert {
 /// The result of one reconcile of a user, or of a vendor that has no user to reconcile.
 #[derive(Clone, Debug)]
 pub struct Seen<'a> {
-    /// The vendor.
+    /// The vendor that was reconciled.
     pub vendor: &'a VendorName,
     /// The vendor's IAM user; `None`: a role, a vendor that is switched off, or a path that could not be listed.
     pub iam_user: Option<&'a IamUserName>,
-    /// The user's account.
+    /// The user's account, by its name in the configuration; `None`: that of the ambient credentials.
     pub account: Option<&'a AccountName>,
     /// Whom to ask about the vendor, from the configuration.
     pub owner: Option<&'a str>,

@@ -17,7 +17,7 @@ pub enum Condition {
     Overdue,
     /// A step of a rotation has failed several times in a row.
     Failed,
-    /// keyround cannot go on with a user or a rotation before a person has acted.
+    /// A person must act: a rotation cannot go on, or a user could not be reconciled.
     Stuck,
     /// The vendor went back to the old key or stopped answering, and the old key is set Active again.
     Reactivated,

@@ -253,6 +253,7 @@ fn openings(memory: &DeliveryState, firing: Vec<Item>) -> Vec<Batch> {
     }
     for alerts in begun.into_values() {
         let together = alerts.len() > INCIDENTS_AT_ONCE_MAX;
+        // The shared incident is named after the first alert. Later notifications find the name in the delivery state.
         let shared = alerts.first().map(|first| AlertKey(format!("{}/and-more", first.incident().0)));
         for alert in alerts {
             let own = alert.incident();

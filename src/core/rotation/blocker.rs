@@ -25,7 +25,7 @@ pub enum Blocker {
     },
     /// In an incident, the key that the rotation was replacing before fills the slot that a new key needs.
     SlotFilledInIncident {
-        /// That key.
+        /// The key that fills the slot.
         other: AccessKeyId,
     },
     /// The vendor has trouble with the new key, and the old one is exposed, so it is not set Active again.
@@ -37,7 +37,7 @@ pub enum Blocker {
     },
     /// A key appeared that an unanswered CreateAccessKey of ours may have created, and it is in use.
     UnknownKey {
-        /// That key.
+        /// The key that appeared.
         key: AccessKeyId,
     },
     /// A request of ours to delete the old key arrived after the key had been set Active again, and deleted it.
@@ -56,7 +56,7 @@ pub enum Blocker {
     },
     /// A key of ours is not discarded: no vendor was offered it, but it may be the one that the vendor works with.
     NotDiscarded {
-        /// That key.
+        /// The key that is not discarded.
         key: AccessKeyId,
     },
     /// The new key was deleted by somebody else.
@@ -181,6 +181,7 @@ impl Blocker {
                 doing.in_words(),
                 safe_after(*doing)
             ),
+            // `fmt` passes only the variants above to this function.
             _ => Err(fmt::Error),
         }
     }

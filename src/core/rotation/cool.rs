@@ -1,8 +1,8 @@
 //! The cooling time: the old key is Inactive, and can be set Active again until it is deleted.
 //!
-//! A vendor that breaks usually breaks right after its old key was set Inactive, so keyround asks often at first and
-//! rarely later. Each of these questions ends with a listing, so that it also finds a new key that somebody set
-//! Inactive.
+//! A vendor that breaks usually breaks right after its old key was set Inactive, so keyround checks the vendor often at
+//! first and rarely later. Such a check is called a question. Each question ends with a listing, so that it also finds
+//! a new key that somebody set Inactive.
 //!
 //! **Invariant:** the old key is deleted only after keyround has asked AWS, at the end of the cooling time, for the
 //! last use and the status of both keys, and has asked the vendor, if it can be asked.

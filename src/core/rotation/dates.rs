@@ -3,8 +3,8 @@
 //! An event may be dated before what the journal holds already. Then the clock was behind when it wrote this event, or
 //! it was ahead when it wrote the earlier ones: the journal cannot tell which. From then on a wait counts from the date
 //! of the newest event, so that no wait lasts for the months that a clock was ahead, and evidence with a later date is
-//! gathered anew. If a later event is dated after the first date again, the wait counts from that first date: when a
-//! clock was behind for an hour and is set right, no days of waiting have passed.
+//! gathered anew. If a later event is dated after the first date again, the wait counts from that first date, so that
+//! it does not count as days of waiting when a clock that was days behind for an hour is set right.
 //!
 //! **Invariant:** however the clock steps, a wait before a key is taken away lasts at least its own span, measured by a
 //! clock that is right at its beginning or at its end, and at most twice its span.

@@ -18,8 +18,8 @@ use crate::core::rotation::next::{Blocker, Next, Waiting};
 use crate::core::rotation::stage::{Stage, stuck};
 use crate::core::time::Timestamp;
 
-/// A discarded key stays Inactive this long, or for the plan's cooling time if that is shorter. In this time a use can
-/// show that AWS had not published yet, and so can failures of the vendor.
+/// A discarded key stays Inactive this long, or for the plan's cooling time if that is shorter. This gives AWS time to
+/// publish a use that it had not published yet, and it gives failures of the vendor time to show.
 const DISCARD_COOL: Duration = Duration::from_hours(1);
 
 /// What is known of a key that is being discarded.

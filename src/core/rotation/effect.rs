@@ -94,8 +94,9 @@ impl Effect {
         }
     }
 
-    /// Whether a hold stops this effect. It stops effects that create, prove, deliver or take away a key; effects that
-    /// only read, or that give a key back, continue.
+    /// Whether a hold stops this effect while the old key may be Inactive. It stops effects that create, prove, deliver
+    /// or take away a key; effects that only read, or that give a key back, continue. While the old key is Active, a
+    /// hold stops every effect, except the cut of an exposed key and the completion of a half-written pair.
     #[must_use]
     pub fn is_held_back(&self) -> bool {
         match self {

@@ -1,7 +1,7 @@
 //! A hold: what an operator stopped, and what continues all the same.
 //!
 //! **Invariant:** a hold stops effects that take a key away, except the cut of an exposed key, and never one that gives
-//! a key back.
+//! the old key back.
 
 use crate::core::rotation::machine::{EVIDENCE_FRESH, Rotation};
 use crate::core::rotation::next::{Next, Waiting};
@@ -9,6 +9,7 @@ use crate::core::time::Timestamp;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Hold {
+    /// The end of the hold; `None`: it lasts until an operator resumes the rotation.
     pub(super) until: Option<Timestamp>,
     pub(super) by: String,
     pub(super) why: String,

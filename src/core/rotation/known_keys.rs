@@ -14,9 +14,9 @@ use crate::core::time::Timestamp;
 /// The state of one key, according to the last listing or the answer to the last change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyState {
-    /// It had this status.
+    /// The key had this status.
     Is(KeyStatus),
-    /// It did not exist.
+    /// The key did not exist.
     Gone,
     /// A request to change it was sent, and may or may not have been done.
     PendingEffect,
@@ -25,7 +25,7 @@ pub enum KeyState {
 /// The state of one key, and when that was seen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KnownKey {
-    /// The state.
+    /// What was last seen of the key.
     pub state: KeyState,
     /// When it was seen.
     pub at: Timestamp,

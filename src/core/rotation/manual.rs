@@ -3,8 +3,8 @@
 //! **Invariant:** the journal records that a person is shown the key before it is shown. From then on the key counts as
 //! offered: it is never discarded, whether or not the person saw it on the screen.
 //!
-//! **Invariant:** a person's confirmation ends the hand-over. It does not end the use of the old key; for that, a use
-//! of the new key must be recorded.
+//! **Invariant:** a person's confirmation ends the hand-over, and is not enough to set the old key Inactive: outside an
+//! incident, a use of the new key must be recorded for that.
 
 use std::time::Duration;
 

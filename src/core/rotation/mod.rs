@@ -8,8 +8,11 @@
 //!  survey ─► create ─► prove ─► deliver ─► verify ─► soak ─► (retire) ─► cool ─► (delete) ─► done
 //!    ▲         │ ?        │        ▲          │         ▲                  │
 //!    └─discard◄┘          │        └──forgot──┘         └───reactivate─────┘
-//!                         └ abandon discards; from the first delivery on, never
+//!                         └ abandon discards the new key, but only before its first delivery
 //! ```
+//!
+//! `?` is a CreateAccessKey without an answer. `forgot` means that the vendor accepted the new key, and then named
+//! another one each time it was asked: the new key is delivered afresh.
 //!
 //! **Invariant:** nothing in this folder reads a clock, sleeps, uses random numbers or touches the network.
 //!

@@ -1156,7 +1156,7 @@ fn who_used_a_key_is_told_with_the_use_that_was_seen() {
     assert_eq!(used(50, "sts").in_words(), "used at 2027-01-15T08:00:50Z for sts");
 }
 
-// The words for events, blockers and effects.
+// Events in words.
 
 #[test]
 fn an_event_in_words_says_what_its_name_does_not() {

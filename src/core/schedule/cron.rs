@@ -64,7 +64,7 @@ pub enum BadCron {
     /// The word begins with `@` and is not known.
     #[error("{text:?} is not known: write @hourly, @daily, @weekly, @monthly, @yearly, or five fields")]
     Shorthand {
-        /// The word.
+        /// The unknown word.
         text: String,
     },
     /// A field has a part that is not valid.
@@ -200,6 +200,7 @@ pub fn missed(cron: &Cron, last_tick: Option<Timestamp>, now: Timestamp) -> bool
 #[must_use]
 pub fn jitter_for(tick: Timestamp, max: Duration, salt: &str) -> Duration {
     let what = format!("{salt}/{}", tick.unix_seconds());
+    // A UUIDv5 is a hash of its input, and serves here as a random number that is the same each time.
     let (dice, _) = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, what.as_bytes()).as_u64_pair();
     Duration::from_secs(dice % max.as_secs().saturating_add(1))
 }
@@ -778,7 +779,7 @@ mod tests {
         assert!(missed(&hourly, Some(at("2026-10-01T02:17:00Z")), now));
         assert!(!missed(&hourly, Some(at("2026-11-23T02:17:01Z")), at("2026-11-23T03:16:59Z")));
         assert!(!missed(&hourly, Some(now), now));
-        // The clock was set back.
+        // The clock was set back, so the last tick is later than now.
         assert!(!missed(&hourly, Some(at("2027-01-01T00:00:00Z")), now));
         assert!(!missed(&hourly, None, now));
     }

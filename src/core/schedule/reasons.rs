@@ -22,7 +22,7 @@ const SLOTS: usize = 2;
 /// What is known about one IAM user when it is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The user's keys, from every page of the listing.
+    /// The user's keys, from every page of the listing; may be empty if a rotation is under way.
     pub keys: &'a [KeyMetadata],
     /// The ages at which a key is due soon, due and overdue.
     pub ages: Ages,

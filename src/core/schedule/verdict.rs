@@ -22,7 +22,7 @@ pub enum State {
     Overdue,
     /// The key is being replaced.
     Rotating,
-    /// A person must act before keyround can go on.
+    /// A person must act before keyround can go on, or the reconcile failed.
     Stuck,
     /// An operator put the rotation on hold.
     Held,
