@@ -27,7 +27,7 @@ const JOURNAL: [&str; 2] = ["journal", "journal_unavailable"];
 pub struct AlertKey(pub(super) String);
 
 impl AlertKey {
-    /// The key as sinks get it, to tell alerts apart.
+    /// The key as text. Sinks tell alerts apart by it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -74,13 +74,13 @@ impl Alert {
         }
     }
 
-    /// The key by topic. It stays the same while the alert gets worse or better.
+    /// The alert's key by topic. It stays the same while the alert gets worse or better.
     #[must_use]
     pub fn key(&self) -> AlertKey {
         AlertKey(self.path(self.condition.topic().as_str()))
     }
 
-    /// The key by condition, for sinks to which a worse condition is another alert.
+    /// The alert's key by condition, for sinks that treat a worse condition as another alert.
     #[must_use]
     pub fn incident(&self) -> AlertKey {
         AlertKey(self.path(self.condition.as_str()))

@@ -21,7 +21,7 @@ pub enum Condition {
     Stuck,
     /// The vendor went back to the old key or stopped answering, and the old key is set Active again.
     Reactivated,
-    /// A problem has ended that the sink was not sent, because its route does not include that condition.
+    /// A problem has ended whose condition the sink's route does not include, so that the sink was not sent its alert.
     Recovered,
     /// A rotation has finished: the new key replaced the old one.
     Rotated,

@@ -29,11 +29,11 @@ pub struct Policy {
 /// How a sink keeps alerts. This decides how they are grouped into notifications.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Style {
-    /// The sink passes messages on, such as e-mail or Slack: one message contains everything that there is to report.
+    /// The sink passes messages on, as e-mail and Slack do: one message contains everything that there is to report.
     Messages,
-    /// The sink keeps incidents, such as PagerDuty: each is opened and closed under its key.
+    /// The sink keeps incidents, as PagerDuty does: each is opened and closed under its key.
     Incidents,
-    /// The sink keeps the active alerts, such as Alertmanager, and drops those that are not sent again.
+    /// The sink keeps the active alerts, as Alertmanager does, and drops those that are not sent again.
     State,
 }
 
@@ -77,7 +77,7 @@ pub enum Item {
         /// A sentence about the present state.
         sentence: String,
     },
-    /// An alert is resolved that the sink was not sent, because its route does not include the condition.
+    /// An alert is resolved that the sink was never sent, because the sink's route does not include its condition.
     Recovered {
         /// The alert, as it was noted.
         alert: Alert,

@@ -9,12 +9,12 @@ use crate::core::time::Timestamp;
 /// The ages that decide when a key is due soon, due and overdue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ages {
-    /// A key of this age is due. With a deadline this is computed from it, and a share of the slack is added for each
-    /// user.
+    /// A key of this age is due. With a deadline, this is computed from the deadline, and each user's share of the
+    /// slack is added.
     pub max_age: Duration,
-    /// How long before a key is due it is a warning.
+    /// How long before its due date a key is due soon.
     pub warn_before: Duration,
-    /// How long after a key is due it is overdue, if it is not rotated.
+    /// How long after its due date a key is overdue, if it is not rotated.
     pub overdue_after: Duration,
     /// The setting `inactive_by`, if it is used in place of `max_age`.
     pub deadline: Option<Deadline>,
@@ -23,7 +23,7 @@ pub struct Ages {
 /// The age by which a key that is replaced must be Inactive.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Deadline {
-    /// That age.
+    /// The age, from the setting `inactive_by`.
     pub inactive_by: Duration,
     /// Keys of the same age come due within the first three quarters of this span, each at a time of its own. The last
     /// quarter is for the time between passes, and for attempts that fail.
