@@ -1,4 +1,4 @@
-//! The findings of a review, as alerts for the sinks that subscribed to them.
+//! Turns the findings of a review into alerts for the sinks that subscribed to them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::core::ids::VendorName;
 use crate::core::time::Timestamp;
 use crate::review::policy::Severity;
 
-/// Findings below this severity raise no alert: `keyround audit` shows them.
+/// The lowest severity that raises an alert. `keyround audit` shows the findings below it.
 const SEVERITY_MIN: Severity = Severity::High;
 
 /// The alerts of these reviews, which ended at `at`.
@@ -19,8 +19,8 @@ pub fn findings(reviews: &[AccountReview], at: Timestamp) -> Findings {
     Findings { alerts, is_whole: reviews.iter().all(|one| one.is_whole) }
 }
 
-/// The alerts of one account: one for root's keys, and one for each vendor, or for no vendor, with grave findings. A
-/// finding that was accepted raises none.
+/// The alerts of one account: one for the access keys of root, and one for each vendor with findings of high
+/// severity or above, as well as one for such findings without a vendor. A waived finding raises no alert.
 fn alerts_of(one: &AccountReview, at: Timestamp) -> Vec<Alert> {
     let findings = one.review.findings.iter();
     let grave = findings.filter(|finding| finding.waived.is_none() && finding.severity() >= SEVERITY_MIN);

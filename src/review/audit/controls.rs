@@ -1,24 +1,24 @@
-//! The controls that auditors ask about, and the rules that bear on each.
+//! The controls that auditors ask about, and the rules that belong to each.
 //!
-//! Rules cite the CIS benchmark themselves. PCI DSS and SOC 2 have no rule for access keys by name: what is here is
+//! The rules cite the CIS benchmark themselves. PCI DSS and SOC 2 name no rule for access keys: the mapping here is
 //! our reading of which findings an auditor would raise under them. PCI DSS 4.0.1 names no number of days in 8.6.3:
-//! the frequency is that of the entity's own targeted risk analysis, here the vendor's `max_age`.
+//! the frequency is that of the entity's own targeted risk analysis, which here is the vendor's `max_age`.
 
 use super::{Finding, rules};
 use crate::review::policy::{Reference, lint};
 
-/// A control and what was found that bears on it.
+/// A control, and the number of findings that belong to it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Control {
-    /// The framework.
+    /// The name and version of the framework.
     pub framework: &'static str,
-    /// Its number there.
+    /// The control's number in the framework.
     pub number: &'static str,
-    /// The codes of the rules that bear on it, in order.
+    /// The codes of the rules that belong to it, in order.
     pub codes: Vec<&'static str>,
-    /// How many findings of these rules have no waiver.
+    /// The number of findings of these rules without a waiver.
     pub open: usize,
-    /// How many findings of these rules have a waiver.
+    /// The number of findings of these rules with a waiver.
     pub waived: usize,
 }
 
@@ -44,7 +44,7 @@ const MAPPED: [(&str, &str, &[&str]); 4] = [
     ),
 ];
 
-/// The controls, with what these findings have for each.
+/// All controls, with the numbers of these findings that belong to each.
 #[must_use]
 pub fn controls(findings: &[&Finding]) -> Vec<Control> {
     let mut controls: Vec<Control> = Vec::new();
@@ -57,6 +57,7 @@ pub fn controls(findings: &[&Finding]) -> Vec<Control> {
             }
         }
     }
+    // The parts are compared as numbers, so that 2.12 comes after 2.4.
     let key =
         |number: &str| number.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>();
     controls.sort_by_key(|control| key(control.number));

@@ -1,4 +1,4 @@
-//! What the configuration says, as far as the rules need to know it.
+//! What the configuration and the journal declare, as far as the rules need it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,50 +10,50 @@ use crate::core::schedule::Ages;
 use crate::core::time::Timestamp;
 use crate::review::policy::Pattern;
 
-/// What the configuration says of one account.
+/// What the configuration and the journal say about one account.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
-    /// The vendors of that account, by name.
+    /// The vendors of the account, sorted by name.
     pub vendors: Vec<DeclaredVendor>,
-    /// The accounts that the configuration knows as its own.
+    /// The accounts that the configuration names as its own.
     pub own_accounts: BTreeSet<AccountId>,
-    /// The users of whom a rotation is under way.
+    /// The users that have a rotation in progress.
     pub rotating: BTreeSet<IamUserName>,
-    /// The keys that the journal made.
+    /// The keys that keyround created, by the journal.
     pub made: BTreeSet<AccessKeyId>,
-    /// The vendor for which each user was rotated last, by the journal.
+    /// The vendor of each user's latest rotation, by the journal.
     pub rotated_for: BTreeMap<IamUserName, VendorName>,
-    /// How many alert sinks there are; `None`: this is not judged.
+    /// The number of alert sinks; `None`: the number is not judged.
     pub alert_sinks: Option<usize>,
-    /// What is accepted.
+    /// The waivers, which accept findings.
     pub waivers: Vec<Waiver>,
 }
 
-/// A vendor.
+/// A vendor as the configuration declares it.
 #[derive(Clone, Debug)]
 pub struct DeclaredVendor {
     /// Its name.
     pub name: VendorName,
-    /// Whether its keys are rotated; `enabled = false` stops that.
+    /// Whether its keys are rotated; `enabled = false` in its section stops that.
     pub enabled: bool,
-    /// What it was given.
+    /// The kind of access that the vendor was given.
     pub given: Given,
-    /// The actions that it says it needs; empty: it does not say.
+    /// The actions that the vendor is declared to need; empty: none are declared.
     pub actions: Vec<Pattern>,
-    /// What is known of it.
+    /// The entry of this vendor among the [`known`] vendors, if there is one.
     pub known: Option<&'static KnownVendor>,
 }
 
-/// What a vendor was given.
+/// The access that a vendor was given.
 #[derive(Clone, Debug)]
 pub enum Given {
     /// Access keys.
     Keys {
-        /// The users that are named.
+        /// The IAM users that its section names.
         users: Vec<IamUserName>,
-        /// The path under which every user is meant.
+        /// The IAM path whose users are all the vendor's, if its section has one.
         path: Option<String>,
-        /// When a key is due.
+        /// The ages at which a key is due and overdue.
         ages: Ages,
         /// How its keys are rotated.
         care: Care,
@@ -62,37 +62,37 @@ pub enum Given {
     Role {
         /// Its ARN.
         role_arn: String,
-        /// The vendor's own account.
+        /// The vendor's own account, if its section names it.
         vendor_account_id: Option<AccountId>,
     },
 }
 
-/// How carefully a vendor's key is rotated.
+/// The safeguards in the rotation of a vendor's key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Care {
-    /// Both keys stay active at least this long.
+    /// The least time for which both keys stay Active.
     pub soak: Duration,
-    /// The old key stays Inactive this long.
+    /// The time for which the old key stays Inactive before it is deleted.
     pub cool: Duration,
-    /// Whether the vendor is asked which key is in force.
+    /// Whether keyround asks the vendor which key is in force.
     pub verified: bool,
 }
 
-/// A finding that is accepted. All of it is demanded.
+/// A waiver: it accepts the findings of one rule on one subject. All its fields are mandatory.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Waiver {
     /// The rule's code.
     pub rule: String,
-    /// The subject: an ARN, or the name at its end.
+    /// The subject: an ARN, or the name at the end of one.
     pub subject: String,
-    /// Why.
+    /// The reason why the findings are accepted.
     pub reason: String,
-    /// The first moment at which it is not accepted any more.
+    /// The first moment at which the waiver no longer applies.
     pub until: Timestamp,
 }
 
 impl DeclaredVendor {
-    /// Whether this user's keys are the vendor's.
+    /// Whether the keys of this user belong to the vendor.
     #[must_use]
     pub fn has(&self, user: &User) -> bool {
         match &self.given {
@@ -104,7 +104,7 @@ impl DeclaredVendor {
         }
     }
 
-    /// How its key is rotated now: a command, and what must be done before it.
+    /// The command that rotates the vendor's key, and what to change first if the vendor is disabled.
     #[must_use]
     pub fn rotate(&self, force: bool) -> String {
         let (name, force) = (&self.name, if force { " --force" } else { "" });
@@ -112,7 +112,7 @@ impl DeclaredVendor {
         format!("{first}`keyround rotate {name}{force}`")
     }
 
-    /// The services that its declared actions are of.
+    /// The services of the vendor's declared actions.
     #[must_use]
     pub fn services(&self) -> BTreeSet<String> {
         let service = |action: &Pattern| action.action().map(|(service, _)| service.to_ascii_lowercase());
@@ -121,18 +121,18 @@ impl DeclaredVendor {
 }
 
 impl Declared {
-    /// The vendors that claim this user.
+    /// The vendors that claim this user. More than one is a finding.
     pub fn claimants(&self, user: &User) -> impl Iterator<Item = &DeclaredVendor> {
         self.vendors.iter().filter(|vendor| vendor.has(user))
     }
 
-    /// The vendor whose user this is.
+    /// The first vendor that claims this user.
     #[must_use]
     pub fn vendor_of(&self, user: &User) -> Option<&DeclaredVendor> {
         self.claimants(user).next()
     }
 
-    /// The vendor whose role this is.
+    /// The vendor that this role belongs to.
     #[must_use]
     pub fn vendor_of_role(&self, role: &Role) -> Option<&DeclaredVendor> {
         self.vendors.iter().find(|vendor| match &vendor.given {
@@ -141,7 +141,7 @@ impl Declared {
         })
     }
 
-    /// The vendor with a role that had this user's keys before: by the journal, or by the user's name.
+    /// The vendor with a role that had this user's keys before: found by the journal, or else by the user's name.
     #[must_use]
     pub fn moved_from(&self, user: &User) -> Option<&DeclaredVendor> {
         let same = |name: &&IamUserName| name.as_str().eq_ignore_ascii_case(user.name.as_str());
@@ -153,7 +153,7 @@ impl Declared {
         self.vendors.iter().find(|vendor| matches!(vendor.given, Given::Role { .. }) && is_it(vendor))
     }
 
-    /// Each vendor's users that there are.
+    /// Each user of a vendor that exists in the account, with its vendor.
     pub fn vendor_users<'d>(
         &'d self,
         facts: &'d Facts,
@@ -161,7 +161,7 @@ impl Declared {
         facts.users.iter().filter_map(|user| Some((self.vendor_of(user)?, user)))
     }
 
-    /// Each vendor's roles that there are.
+    /// Each role of a vendor that exists in the account, with its vendor.
     pub fn vendor_roles<'d>(
         &'d self,
         facts: &'d Facts,

@@ -1,8 +1,8 @@
-//! A first configuration, from what is found in an account: every user with a key and every role for
-//! somebody else, each with what speaks for its being a vendor's, and against it.
+//! Drafts a first configuration from the facts of an account: one section for each user with a key and for each
+//! role that admits another account, with the reasons why it may or may not be a vendor's.
 //!
-//! **Invariant:** a draft is a configuration without mistakes, and does nothing: each of its vendors is
-//! switched off until a person has said how a key is delivered to it.
+//! **Invariant:** a draft is a valid configuration that rotates nothing: each vendor with a key is disabled until a
+//! person has configured how keys are delivered to it.
 //!
 //! **Invariant:** each guess is marked as a guess, with its reason beside it.
 
@@ -26,7 +26,7 @@ const HEAD: &str = "\
 #   3. enabled = true, then `keyround check --online`, `keyround rehearse`, `keyround rotate --dry-run`.
 ";
 
-/// The text of the configuration. A user whose name fits a preset of the catalogue gets that preset.
+/// The text of the draft. A user whose name fits a preset of the catalogue gets that preset as delivery.
 #[must_use]
 pub fn draft(facts: &Facts, region: Option<&str>, catalogue: &[Proposal]) -> String {
     let mut text = HEAD.to_owned();
@@ -77,15 +77,15 @@ fn of_user(
         user = user.name.as_str(),
         delivery = delivery(&name, presets.first().copied()),
     );
-    // A person's key is not a vendor's, however it looks, and where none works there is nothing to rotate: the
-    // section waits as a comment.
+    // A user with a console password is a person's, whatever its name, and a user without an active key has nothing
+    // to rotate: in both cases the section is written as a comment.
     let waits = user.console.password || !has_active_key(user);
     for line in body.lines() {
         put(text, &if waits { format!("# {line}\n") } else { format!("{line}\n") });
     }
 }
 
-/// How the vendor gets its key: by the preset, or else by a webhook whose address must be filled in.
+/// The delivery section: the preset, or else a webhook whose address must be filled in.
 fn delivery(name: &str, preset: Option<&Proposal>) -> String {
     match preset {
         Some(preset) => format!(
@@ -102,7 +102,7 @@ fn delivery(name: &str, preset: Option<&Proposal>) -> String {
     }
 }
 
-/// What speaks for and against its being a vendor's, and whose.
+/// The comment lines above a section: the reasons why the user may or may not be a vendor's, and which vendor's.
 fn reasons(user: &User, vendor: Option<&KnownVendor>, presets: &[&Proposal], facts: &Facts) -> Vec<String> {
     let mut lines = Vec::new();
     let name = &user.name;
@@ -208,13 +208,14 @@ fn foreign(facts: &Facts) -> impl Fn(Trusted) -> Option<String> + '_ {
     }
 }
 
-/// `svc-acme-user` is acme's.
+/// The vendor's name in the name of a user or role: `acme` for `svc-acme-user`.
 fn vendor_name(user: &str) -> String {
     let words = user.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let words: Vec<String> = words.map(str::to_ascii_lowercase).collect();
     let of_vendor: Vec<&str> =
         words.iter().map(String::as_str).filter(|word| !DECORATIONS.contains(word)).collect();
     let name = if of_vendor.is_empty() { words.join("-") } else { of_vendor.join("-") };
+    // Four letters are left for the number that `unique` may append.
     if name.is_empty() { "unnamed".to_owned() } else { name.chars().take(NAME_LETTERS_MAX - 4).collect() }
 }
 
@@ -226,7 +227,8 @@ fn unique(name: &str, names: &mut BTreeSet<String>) -> String {
     free
 }
 
-/// A comment is one line of plain letters, whatever stands in an account.
+/// Replaces control characters by blanks, because names in an account may hold them and a comment ends with its
+/// line.
 fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }

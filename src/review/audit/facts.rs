@@ -1,4 +1,4 @@
-//! What is so in an account, as far as the rules need to know it.
+//! The facts about an account that the rules need.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +7,20 @@ use crate::core::rotation::KeyStatus;
 use crate::core::time::Timestamp;
 use crate::review::policy::{Document, Mistake};
 
-/// All of it, gathered once.
+/// The facts about one account, gathered once.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// The account.
+    /// The account's id.
     pub account_id: AccountId,
-    /// Who gathered them, as an ARN.
+    /// The ARN of the identity that gathered the facts.
     pub caller: String,
-    /// When.
+    /// The time at which they were gathered.
     pub at: Timestamp,
-    /// Root.
+    /// The root user.
     pub root: Root,
-    /// The users, by name.
+    /// The users, sorted by name.
     pub users: Vec<User>,
-    /// The roles, by name; service-linked ones are AWS's own, and are left out.
+    /// The roles, sorted by name. Service-linked roles belong to AWS and are left out.
     pub roles: Vec<Role>,
     /// The trails; `None`: they could not be read.
     pub trails: Option<Vec<Trail>>,
@@ -29,41 +29,41 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// `aws`, `aws-cn`, `aws-us-gov`.
+    /// The partition of the account: `aws`, `aws-cn` or `aws-us-gov`.
     #[must_use]
     pub fn partition(&self) -> &str {
         self.caller.split(':').nth(1).unwrap_or("aws")
     }
 
-    /// The account itself, as an ARN.
+    /// The ARN of the account itself.
     #[must_use]
     pub fn account_arn(&self) -> String {
         format!("arn:{}:iam::{}:root", self.partition(), self.account_id)
     }
 
-    /// A user, by its name.
+    /// The user with this name, if there is one.
     #[must_use]
     pub fn user(&self, name: &IamUserName) -> Option<&User> {
-        // Names of users are the same in any case.
+        // IAM compares user names without case.
         self.users.iter().find(|user| user.name.as_str().eq_ignore_ascii_case(name.as_str()))
     }
 }
 
-/// Something that could not be read.
+/// Something that the review could not read.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Gap {
-    /// What, in a word or two.
+    /// The name of what is missing, in a word or two.
     pub what: String,
-    /// Why, as a sentence.
+    /// The reason, as a sentence.
     pub sentence: String,
 }
 
-/// The account's root.
+/// The account's root user.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Root {
     /// Whether it has access keys; `None`: not known.
     pub has_keys: Option<bool>,
-    /// When its password or a key of it was last used.
+    /// The last time its password or one of its keys was used; `None`: never, or not known.
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -76,83 +76,83 @@ pub struct User {
     pub arn: String,
     /// Its path, such as `/vendors/acme/`.
     pub path: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// Its console password.
+    /// Its access to the console.
     pub console: Console,
-    /// Its keys.
+    /// Its access keys.
     pub keys: Vec<Key>,
-    /// What it may do: its own policies and those of its groups.
+    /// Its own policies and those of its groups.
     pub policies: Vec<Attached>,
-    /// What limits its rights, if there is a permissions boundary.
+    /// Its permissions boundary, if it has one.
     pub boundary: Option<Attached>,
-    /// What it has used; `None`: not asked, or not answered.
+    /// The services that it may use, and their last use; `None`: not asked, or not answered.
     pub used: Option<Vec<ServiceUse>>,
 }
 
-/// A user's way into the console.
+/// A user's access to the console.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Console {
     /// Whether it has a password.
     pub password: bool,
-    /// When that was last used.
+    /// When the password was last used; `None`: never, or there is none.
     pub last_used_at: Option<Timestamp>,
-    /// Whether it has a second factor.
+    /// Whether it has an MFA device.
     pub mfa: bool,
 }
 
 /// An access key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Key {
-    /// Its public half.
+    /// The `AccessKeyId`, its public half.
     pub id: AccessKeyId,
     /// Its status.
     pub status: KeyStatus,
-    /// When it was made.
+    /// When it was created: `CreateDate`.
     pub created_at: Timestamp,
     /// Its last use; `None`: never.
     pub last_use: Option<Use>,
-    /// From where it was used lately; `None`: not asked.
+    /// Where its latest calls on record in CloudTrail came from; `None`: not asked.
     pub origins: Option<BTreeSet<Origin>>,
 }
 
 /// The last use of a key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Use {
-    /// When.
+    /// The time of the use.
     pub at: Timestamp,
-    /// Of which service, such as `s3`.
+    /// The service that was called, such as `s3`.
     pub service: Option<String>,
-    /// Where.
+    /// The region of the call.
     pub region: Option<String>,
 }
 
-/// Where a call came from.
+/// The origin of a call.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Origin {
-    /// The address that CloudTrail shows.
+    /// The source address that CloudTrail shows.
     pub address: String,
-    /// The program, as it called itself.
+    /// The user agent that the caller sent.
     pub agent: String,
 }
 
-/// A policy that somebody has.
+/// A policy that applies to a user or a role.
 #[derive(Clone, Debug)]
 pub struct Attached {
     /// Its name.
     pub name: String,
-    /// How it came to be there.
+    /// How it applies: inline, attached, or by a group.
     pub via: Via,
-    /// Its text.
+    /// Its text, as JSON.
     pub text: String,
-    /// What can be read of it.
+    /// The part of it that could be read; `None`: nothing.
     pub document: Option<Document>,
-    /// What cannot.
+    /// The mistakes in its text.
     pub mistakes: Vec<Mistake>,
 }
 
 impl Attached {
-    /// Reads the text.
+    /// Parses the text of a policy.
     #[must_use]
     pub fn new(name: &str, via: Via, text: String) -> Attached {
         let (document, mistakes) = Document::read(&text);
@@ -160,17 +160,17 @@ impl Attached {
     }
 }
 
-/// How a policy came to somebody.
+/// How a policy applies to a user or a role.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Via {
-    /// It is written into the user or the role.
+    /// It is an inline policy of the user or the role.
     Inline,
-    /// It is attached.
+    /// It is a managed policy that is attached.
     Managed {
         /// Its ARN.
         arn: String,
     },
-    /// It comes with a group.
+    /// It belongs to a group of the user.
     Group {
         /// The group's name.
         group: String,
@@ -184,40 +184,40 @@ pub struct Role {
     pub name: String,
     /// Its ARN.
     pub arn: String,
-    /// Whom it lets in, as far as that can be read.
+    /// Its trust policy, as far as it can be read.
     pub trust: Option<Document>,
-    /// What it may do.
+    /// Its own policies.
     pub policies: Vec<Attached>,
-    /// What limits its rights, if there is a permissions boundary.
+    /// Its permissions boundary, if it has one.
     pub boundary: Option<Attached>,
-    /// What it has used; `None`: not asked, or not answered.
+    /// The services that it may use, and their last use; `None`: not asked, or not answered.
     pub used: Option<Vec<ServiceUse>>,
 }
 
-/// A service that somebody may use.
+/// A service that a user or a role may use.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServiceUse {
-    /// Such as `s3`.
+    /// The service prefix, such as `s3`.
     pub service: String,
-    /// When it was last used; `None`: not within the 400 days that AWS remembers.
+    /// When it was last used; `None`: not within the 400 days that AWS keeps.
     pub last_used_at: Option<Timestamp>,
-    /// The actions that AWS keeps apart, such as `PutObjectAcl`, and when each was last used.
+    /// The actions for which AWS reports the last use separately, such as `PutObjectAcl`, each with that time.
     pub actions: Vec<(String, Option<Timestamp>)>,
 }
 
-/// A trail.
+/// A CloudTrail trail.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Trail {
     /// Its ARN.
     pub arn: String,
     /// Whether it records every region.
     pub multi_region: bool,
-    /// Whether its files can be checked for changes.
+    /// Whether log file validation is on, so that its files can be checked for changes.
     pub log_validation: bool,
-    /// Whether it is switched on; `None`: not known.
+    /// Whether it is logging; `None`: not known.
     pub logging: Option<bool>,
-    /// What kept it from writing to its bucket.
+    /// The error of its latest delivery to its bucket, if it failed.
     pub delivery_error: Option<String>,
-    /// Whether it records every management event; `None`: not known.
+    /// Whether it records all management events; `None`: not known.
     pub management_events: Option<bool>,
 }

@@ -1,27 +1,27 @@
-//! Vendors that are known to need no key, and what each takes in place of one.
+//! Vendors that are known to accept something in place of an access key, and what each accepts.
 //!
-//! Only what a vendor's own documentation or API description says is in here.
+//! Only what a vendor's own documentation or API description says is listed here.
 
-/// What a vendor takes in place of an access key.
+/// What a vendor accepts in place of an access key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Instead {
     /// A role that the vendor's account assumes.
     Role {
-        /// How the vendor is asked for the external id that it makes, where it has a way.
+        /// The API call with which the vendor generates the external id, if it has one.
         external_id: Option<&'static str>,
     },
-    /// A role that is assumed with a token of its own identity provider (`OpenID` Connect).
+    /// A role that is assumed with a token of the vendor's own identity provider (`OpenID` Connect).
     WebIdentity,
 }
 
-/// What is known of a vendor.
+/// A vendor that is known to accept something in place of an access key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KnownVendor {
-    /// The words by which its name is recognised: these, in this order, beside each other.
+    /// The words that identify the vendor in a name: these words, adjacent and in this order.
     pub words: &'static [&'static str],
-    /// Its name.
+    /// The vendor's name, for people.
     pub title: &'static str,
-    /// What it takes.
+    /// What it accepts in place of an access key.
     pub instead: Instead,
 }
 
@@ -37,7 +37,7 @@ const fn token(words: &'static [&'static str], title: &'static str) -> KnownVend
     KnownVendor { words, title, instead: Instead::WebIdentity }
 }
 
-/// All of them.
+/// All known vendors. A vendor with two spellings is listed twice.
 pub const KNOWN: [KnownVendor; 23] = [
     role(
         &["skeddly"],
@@ -72,34 +72,34 @@ pub const KNOWN: [KnownVendor; 23] = [
     token(&["azure", "devops"], "Azure DevOps"),
 ];
 
-/// What vendors' users are called, before and behind the vendor's name.
+/// Words beside the vendor's name in the name of its user, such as `svc` in `svc-acme-key`.
 pub(super) const DECORATIONS: [&str; 8] =
     ["vendor", "user", "iam", "svc", "service", "saas", "thirdparty", "key"];
-/// Words that also mean something else, or a product that many firms host themselves: `spot-instances`,
-/// `grafana-cloudwatch`. They name a vendor only when they are the whole name.
+/// Words that also have another meaning, or name a product that many firms host themselves: `spot-instances`,
+/// `grafana-cloudwatch`. They identify a vendor only when they are the whole name.
 const EVERYDAY: [&str; 5] = ["atlas", "elastic", "grafana", "segment", "spot"];
 
-/// Whether a user is called after the vendor: `vendor-acme` or `svc-acme-key` after `acme`.
+/// Whether the user's name is the vendor's, apart from decorations: `vendor-acme` and `svc-acme-key` for `acme`.
 #[must_use]
 pub(super) fn is_user_of(user: &str, vendor: &str) -> bool {
     let (user, vendor) = (words(user), words(vendor));
     !vendor.is_empty() && user == vendor
 }
 
-/// The words of a name in small letters, without those that only say that it is a vendor's user.
+/// The words of a name in lower case, without [`DECORATIONS`].
 pub(super) fn words(name: &str) -> Vec<String> {
     let lower = name.to_ascii_lowercase();
     let words = lower.split(|letter: char| !letter.is_ascii_alphanumeric());
     words.filter(|word| !DECORATIONS.contains(word) && !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// Whether these words stand in a name, in this order and beside each other.
+/// Whether the words occur in the name, adjacent and in this order.
 pub(super) fn stand_in<W: AsRef<str>>(words: &[W], name: &[String]) -> bool {
     let is_here = |part: &[String]| part.iter().zip(words).all(|(one, other)| one == other.as_ref());
     !words.is_empty() && name.windows(words.len()).any(is_here)
 }
 
-/// The vendor that one of these names is of: a name of the configuration, a preset, a user.
+/// The known vendor that one of these names belongs to. A name may be that of a vendor section, a preset or a user.
 #[must_use]
 pub fn known(names: &[&str]) -> Option<&'static KnownVendor> {
     names.iter().find_map(|name| {

@@ -1,10 +1,10 @@
-//! The review of an account: every practice for giving credentials to third parties, as a check.
+//! The review of an account: checks for each practice that is advised for credentials of third parties.
 //!
-//! [`facts`] are gathered once, by an adapter; [`rules`] are pure functions over them and over what the
-//! configuration says ([`declared`]); the [`scorecard`] says for each vendor which practices it meets.
+//! An adapter gathers the [`facts`] once; the [`rules`] are pure functions over these facts and over what the
+//! configuration declares ([`declared`]); the [`scorecard`] lists for each vendor which practices it meets.
 //!
-//! **Invariant:** a rule accuses only by evidence, and the evidence is in its finding. What could not
-//! be read is a finding of its own, never silence.
+//! **Invariant:** a rule reports only what its evidence shows, and the finding holds the evidence. What could not
+//! be read is a finding of its own and is never left out.
 //!
 //! **Invariant:** the same facts give the same findings, in the same order.
 
@@ -37,38 +37,38 @@ use crate::core::ids::VendorName;
 use crate::core::time::Timestamp;
 use crate::review::policy::{Rule, Severity};
 
-/// What a rule found.
+/// One finding of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// The rule.
+    /// The rule that reports it.
     pub rule: &'static Rule,
-    /// What it is about: an ARN, or `vendor/NAME` for what the configuration says of a vendor.
+    /// The subject: an ARN, or `vendor/NAME` if the finding is about a vendor's configuration.
     pub subject: String,
-    /// What tells two findings of one rule on one subject apart: a policy, a key. Often empty.
+    /// Distinguishes findings of one rule on one subject, for example by policy or key. Often empty.
     pub detail: String,
-    /// Whose it is.
+    /// The vendor that the finding belongs to, if there is one.
     pub vendor: Option<VendorName>,
     /// What exactly was found, as a sentence.
     pub sentence: String,
     /// What to do: a command to paste, or a sentence.
     pub fix: String,
-    /// What shows it.
+    /// The facts that show it, by name, for programs.
     pub evidence: BTreeMap<&'static str, Value>,
-    /// Why it is accepted, and until when.
+    /// The waiver that accepts it, if there is one.
     pub waived: Option<Waived>,
 }
 
-/// A finding that somebody has accepted.
+/// The waiver of an accepted finding.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Waived {
-    /// Why.
+    /// The reason why the finding is accepted.
     pub reason: String,
-    /// The first moment at which it is not accepted any more.
+    /// The first moment at which the waiver no longer applies.
     pub until: Timestamp,
 }
 
 impl Finding {
-    /// A finding whose fix is the rule's own.
+    /// A finding with the fix that its rule has.
     #[must_use]
     pub fn new(rule: &'static Rule, subject: impl Into<String>, sentence: impl Into<String>) -> Finding {
         Finding {
@@ -83,57 +83,57 @@ impl Finding {
         }
     }
 
-    /// Whose it is.
+    /// Sets the vendor that the finding belongs to.
     #[must_use]
     pub fn of(self, vendor: Option<&VendorName>) -> Finding {
         Finding { vendor: vendor.cloned(), ..self }
     }
 
-    /// A better fix than the rule's own.
+    /// Replaces the rule's fix by a more specific one.
     #[must_use]
     pub fn fix(self, fix: impl Into<String>) -> Finding {
         Finding { fix: fix.into(), ..self }
     }
 
-    /// What tells it apart.
+    /// Sets what distinguishes it from other findings of the rule on the subject.
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Finding {
         Finding { detail: detail.into(), ..self }
     }
 
-    /// One piece of evidence.
+    /// Adds one piece of evidence.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Finding {
         self.evidence.insert(name, value.into());
         self
     }
 
-    /// The same in every run, as long as it is the same finding.
+    /// Identifies the finding across runs: the code, the subject and the detail, separated by slashes.
     #[must_use]
     pub fn id(&self) -> String {
         let detail = if self.detail.is_empty() { String::new() } else { format!("/{}", self.detail) };
         format!("{}/{}{detail}", self.rule.code, self.subject)
     }
 
-    /// How bad it is.
+    /// The severity of its rule.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.rule.severity
     }
 }
 
-/// What a review gives.
+/// The result of a review.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Review {
-    /// The worst first.
+    /// The findings, the most severe first.
     pub findings: Vec<Finding>,
-    /// One for each vendor, by name.
+    /// One score for each vendor, sorted by vendor name.
     pub scorecard: Vec<Score>,
     /// The active keys, the most urgent first.
     pub ranking: Vec<Ranked>,
 }
 
-/// Judges an account.
+/// Reviews one account.
 #[must_use]
 pub fn review(facts: &Facts, declared: &Declared) -> Review {
     let mut findings: Vec<Finding> = rules::judge(facts, declared);

@@ -1,7 +1,8 @@
-//! Which keys first: the active keys of an account, the one that endangers it most at the head.
+//! Ranks the active keys of an account by urgency: the key that endangers the account most comes first.
 //!
-//! A rank is the product of four small numbers, each of which stands in it, so that a reader sees why: how old the
-//! key is for what it may be, whether it is in use, how much its user may do, and from how many places it is used.
+//! A rank is the product of four small numbers. [`Ranked`] holds each of them, so that a reader sees the reason:
+//! the key's age relative to its limit, whether it is in use, how much its user may do, and from how many places it
+//! is used.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,44 +13,48 @@ use crate::core::ids::{AccessKeyId, IamUserName, VendorName};
 use crate::core::rotation::KeyStatus;
 use crate::review::policy::{Severity, narrowing};
 
-/// A key that is not used for so long is idle.
+/// A key without a use for this many days counts as idle.
 const IDLE_DAYS: u64 = 45;
-/// For keys of which the configuration does not say how old they may grow.
+/// The age limit of keys for which the configuration sets none.
 const MAX_AGE: Duration = Duration::from_hours(90 * 24);
-/// In percent of the age that it may have: a young key counts too, and an old one without end.
+/// The bounds of the age weight, in percent of the age limit: even a new key counts, and the weight of an old key
+/// stops at ten times the limit.
 const AGE_PERCENT: (u64, u64) = (25, 1000);
 const ORIGINS_MAX: u64 = 4;
-/// Use of another's service or from another's address: somebody else may have the key.
+/// The rules about use of another vendor's service or from another vendor's address: the key may have leaked.
 const FOREIGN: [&str; 2] = ["KR102", "KR103"];
 const FOREIGN_WEIGHT: u64 = 8;
 
-/// A key and its rank.
+/// An active key and its rank.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ranked {
-    /// The product of the four weights; 100 is a key at the age that it may have, idle, harmless, from one place.
+    /// The product of the four weights. A key that has reached its age limit, is idle and harmless, and is used
+    /// from one place has 100.
     pub points: u64,
     /// The key.
     pub key: AccessKeyId,
-    /// Whose.
+    /// The user that the key belongs to.
     pub user: IamUserName,
-    /// The vendor, if the configuration has one for the user.
+    /// The configured vendor of the user, if there is one.
     pub vendor: Option<VendorName>,
-    /// Its age.
+    /// The key's age in days.
     pub age_days: u64,
-    /// Age: in percent of what it may be, 25 to 1000.
+    /// The age weight: percent of the age limit, 25 to 1000.
     pub age: u64,
-    /// Use: 2 within 45 days, otherwise 1.
+    /// The use weight: 2 if the key was used within the last 45 days, otherwise 1.
     pub used: u64,
-    /// Power: 8, 4 or 2 by the worst finding on the user's policies, otherwise 1.
+    /// The power weight: 8, 4 or 2 for a worst finding on the user's policies of critical, high or medium severity,
+    /// otherwise 1.
     pub power: u64,
-    /// Origin: the addresses that it is used from, 1 to 4; 8 when its use looks like another's; 1 when not checked.
+    /// The origin weight: the number of addresses that the key is used from, 1 to 4, or 1 if CloudTrail was not
+    /// asked; 8 if its use looks like another vendor's.
     pub origin: u64,
-    /// Whether CloudTrail was asked from where it is used.
+    /// Whether CloudTrail was asked for the origins of its calls.
     pub origin_checked: bool,
 }
 
 impl Ranked {
-    /// The four weights, in words.
+    /// The four weights as a sentence.
     #[must_use]
     pub fn why(&self) -> String {
         let Ranked { age, age_days, used, power, origin, origin_checked, .. } = self;

@@ -1,4 +1,4 @@
-//! The rules for an account, as a table, and who judges by them.
+//! The rules for an account, as a table, and the functions that apply them.
 //!
 //! | codes | about | where |
 //! |---|---|---|
@@ -28,10 +28,10 @@ use super::{Declared, Facts, Finding};
 use crate::review::policy::{Rule, lint};
 
 const DAY: Duration = Duration::from_hours(24);
-/// CIS and AWS both take 45 days without use for idleness.
+/// The time without use after which CIS and AWS both call a key idle: 45 days.
 const IDLE: Duration = Duration::from_hours(45 * 24);
 
-/// Judges everything.
+/// Applies all rules.
 pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     let judges: [fn(&Facts, &Declared) -> Vec<Finding>; 8] = [
         credentials::judge,
@@ -46,7 +46,7 @@ pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     judges.iter().flat_map(|judge| judge(facts, declared)).collect()
 }
 
-/// The rule with this code.
+/// The rule with this code, among those for accounts and those for policies.
 #[must_use]
 pub fn by_code(code: &str) -> Option<&'static Rule> {
     TABLE.into_iter().chain(lint::RULES).find(|rule| rule.code == code)
@@ -78,7 +78,7 @@ mod tests {
                 "{}",
                 rule.code
             );
-            // ASFF holds a title to 256 letters and a recommendation to 512.
+            // The AWS Security Finding Format (ASFF) limits a title to 256 characters and a recommendation to 512.
             assert!(rule.title.len() <= 200 && rule.fix.len() <= 500, "{}", rule.code);
         }
     }

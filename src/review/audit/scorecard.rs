@@ -1,22 +1,22 @@
-//! One score for each vendor: which practices it meets, so that it can be called on the others.
+//! Scores each vendor by the practices that it meets, so that the owner can ask it about the others.
 
 use super::{Declared, DeclaredVendor, Finding, Given};
 use crate::core::ids::VendorName;
 
-/// A vendor's marks.
+/// The score of one vendor.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Score {
-    /// Whose.
+    /// The vendor's name.
     pub vendor: VendorName,
     /// The share of the practices that it meets, in percent, rounded down.
     pub score: u32,
     /// The practices that it meets.
     pub passed: Vec<&'static str>,
-    /// Those that it does not.
+    /// The practices that it does not meet.
     pub failed: Vec<&'static str>,
 }
 
-/// Whom a practice is for.
+/// The kind of vendor that a practice applies to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum For {
     Everybody,
@@ -24,8 +24,8 @@ enum For {
     Roles,
 }
 
-/// A practice: its name, and the rules that say that it is not met. A waived finding is a risk that
-/// somebody has accepted, and not a practice that the vendor meets.
+/// The practices, each with the rules whose findings show that it is not met. A waived finding counts as well:
+/// somebody has accepted the risk, but the vendor does not meet the practice.
 const PRACTICES: [(&str, For, &[&str]); 10] = [
     ("unique credentials", For::Keys, &["KR101", "KR102", "KR103", "KR104", "KR105"]),
     ("a role in place of a key", For::Keys, &["KR301"]),

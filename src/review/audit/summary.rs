@@ -1,4 +1,4 @@
-//! What the reviews of all accounts came to, for those who only look.
+//! The result of the reviews of all accounts, reduced to what the status shows.
 
 use std::collections::BTreeMap;
 
@@ -10,29 +10,29 @@ use crate::review::policy::Severity;
 /// The review of one account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccountReview {
-    /// `[account.NAME]`; `None`: the account of the ambient credentials.
+    /// The account's name in `[account.NAME]`; `None`: the account of the ambient credentials.
     pub account: Option<AccountName>,
-    /// What it gives.
+    /// The result of the review.
     pub review: Review,
-    /// Everything could be read, so what was not found is not there.
+    /// Whether everything could be read. Only then does a missing finding mean that nothing is wrong there.
     pub is_whole: bool,
 }
 
-/// Each vendor's marks, and how much was found.
+/// The scores of all vendors, and the number of findings.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Summary {
-    /// When the review was over.
+    /// When the review ended.
     pub at: Timestamp,
-    /// One for each vendor.
+    /// One score for each vendor.
     pub scorecard: Vec<Score>,
-    /// How many findings of each severity nobody has accepted. What is not in it was not found.
+    /// The number of findings without a waiver, by severity. A severity without findings has no entry.
     pub open: BTreeMap<Severity, usize>,
-    /// How many somebody has.
+    /// The number of findings with a waiver.
     pub waived: usize,
 }
 
 impl Summary {
-    /// Of these reviews, which were over then.
+    /// The summary of these reviews, which ended at `at`.
     #[must_use]
     pub fn of(reviews: &[AccountReview], at: Timestamp) -> Summary {
         let scorecard = reviews.iter().flat_map(|one| one.review.scorecard.iter().cloned()).collect();

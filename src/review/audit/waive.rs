@@ -1,10 +1,10 @@
-//! What is accepted: each waiver has a reason and an end, and neither is forgotten.
+//! Applies waivers to findings, and reports the waivers that have ended or match nothing.
 
 use super::{Facts, Finding, Waived, Waiver};
 use crate::review::audit::rules;
 
-/// Marks what is accepted. Gives findings on the waivers themselves: those that have ended, and those
-/// that are of no use.
+/// Marks the findings that waivers accept. Returns findings about the waivers themselves: those that have ended and
+/// still match something, and those that match nothing.
 pub(super) fn apply(findings: &mut [Finding], waivers: &[Waiver], facts: &Facts) -> Vec<Finding> {
     let mut more = Vec::new();
     for waiver in waivers {
@@ -39,7 +39,7 @@ fn is_meant(waiver: &Waiver, finding: &Finding) -> bool {
     finding.rule.code == waiver.rule && (finding.subject == waiver.subject || name == waiver.subject)
 }
 
-/// What the waiver is about, as an ARN if it says one.
+/// The subject of a finding about a waiver: the waiver's own subject if that is an ARN, and else the account.
 fn subject(waiver: &Waiver, facts: &Facts) -> String {
     if waiver.subject.starts_with("arn:") { waiver.subject.clone() } else { facts.account_arn() }
 }

@@ -1,7 +1,7 @@
-//! What is known of AWS's actions: which there are, what kind each is, and which resources it takes.
+//! The table of AWS's actions: their names, their access levels, and the resources that they take.
 //!
-//! The table holds all services of the Service Authorization Reference of its day. Of a newer one nothing is
-//! known, and [`knows`] says so.
+//! The table holds all services that the Service Authorization Reference listed when it was made. Nothing is known
+//! of a newer service, and [`knows`] returns `false` for it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,60 +11,60 @@ use super::Pattern;
 
 const TABLE: &str = include_str!("actions.txt");
 
-/// What kind of action it is.
+/// The access level of an action, as in the Service Authorization Reference.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Level {
-    /// Names of things.
+    /// Lists the names of resources.
     List,
-    /// What is in them.
+    /// Reads the contents of resources.
     Read,
-    /// Changes.
+    /// Changes resources.
     Write,
-    /// Changes of tags.
+    /// Changes tags.
     Tag,
-    /// Changes of who may do what.
+    /// Changes permissions.
     Permissions,
 }
 
-/// One action.
+/// One action of an AWS service.
 #[derive(Clone, Copy, Debug)]
 pub struct Action {
-    /// Such as `s3`.
+    /// The service prefix, such as `s3`.
     pub service: &'static str,
-    /// Such as `GetObject`.
+    /// The name, such as `GetObject`.
     pub name: &'static str,
-    /// What kind it is.
+    /// The access level.
     pub level: Level,
-    /// The numbers of the kinds of its resources, such as `0,3`; `-` for none.
+    /// The indexes of its resource kinds in `arns`, such as `0,3`; `-`: it takes no resource.
     kinds: &'static str,
     arns: &'static Arns,
 }
 
 impl Action {
-    /// Such as `s3:GetObject`.
+    /// The service prefix and the name, such as `s3:GetObject`.
     #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}:{}", self.service, self.name)
     }
 
-    /// Whether `Resource` can be narrower than `*` for it.
+    /// Whether a policy can name a `Resource` narrower than `*` for this action.
     #[must_use]
     pub fn is_scoped(&self) -> bool {
         self.kinds != "-"
     }
 
-    /// The kinds of its resources, each as an ARN without `arn:PARTITION:`, with `*` for each variable, such as
-    /// `iam::*:role/*`. None: `Resource` can only be `*`.
+    /// The kinds of resources that it takes, each as an ARN without `arn:PARTITION:`, with `*` for each variable,
+    /// such as `iam::*:role/*`. Empty: `Resource` can only be `*`.
     pub fn kinds(&self) -> impl Iterator<Item = &'static str> + use<> {
         let arns = self.arns;
         self.kinds.split(',').filter_map(|number| arns.get(number.parse::<usize>().ok()?).copied())
     }
 }
 
-/// The ARNs of a service's kinds of resources.
+/// The ARNs of the resource kinds of one service.
 type Arns = Vec<&'static str>;
 
-/// Each service with its ARNs, sorted by name.
+/// The ARNs of each service, by service prefix.
 static SERVICES: LazyLock<BTreeMap<&'static str, Arns>> = LazyLock::new(|| {
     let mut services: BTreeMap<&'static str, Arns> = BTreeMap::new();
     for line in rows() {
@@ -96,7 +96,7 @@ static ACTIONS: LazyLock<Vec<Action>> = LazyLock::new(|| {
     actions
 });
 
-/// Where the actions of each service are in [`ACTIONS`].
+/// The range of each service's actions in [`ACTIONS`].
 static PLACES: LazyLock<BTreeMap<&'static str, Range<usize>>> = LazyLock::new(|| {
     let mut places: BTreeMap<&'static str, Range<usize>> = BTreeMap::new();
     for (number, action) in ACTIONS.iter().enumerate() {
@@ -120,33 +120,33 @@ fn level(word: &str) -> Level {
     }
 }
 
-/// All actions of the table, by service and name.
+/// All actions of the table, sorted by service and name.
 #[must_use]
 pub fn all() -> &'static [Action] {
     &ACTIONS
 }
 
-/// Whether the table has this service.
+/// Whether the table has this service. Case is ignored.
 #[must_use]
 pub fn knows(service: &str) -> bool {
     PLACES.contains_key(service.to_ascii_lowercase().as_str())
 }
 
-/// The actions of this service.
+/// The actions of this service; empty if the table lacks it. Case is ignored.
 #[must_use]
 pub fn of_service(service: &str) -> &'static [Action] {
     let place = PLACES.get(service.to_ascii_lowercase().as_str());
     place.map_or(&[], |place| &ACTIONS[place.clone()])
 }
 
-/// The action with this name, such as `s3:GetObject`, in any case.
+/// The action with this name, such as `s3:GetObject`. Case is ignored.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Action> {
     let (service, name) = name.split_once(':')?;
     of_service(service).iter().find(|action| action.name.eq_ignore_ascii_case(name))
 }
 
-/// The known actions that this pattern stands for.
+/// The known actions that match this pattern.
 #[must_use]
 pub fn matching(pattern: &Pattern) -> Vec<&'static Action> {
     if pattern.is_everything() {
@@ -159,7 +159,8 @@ pub fn matching(pattern: &Pattern) -> Vec<&'static Action> {
     actions.filter(|action| name.matches(action.name)).collect()
 }
 
-/// The services that a policy names and the table lacks, and the actions of other services that it lacks, each once.
+/// The services that a policy names and the table lacks, and the actions that the table lacks of services that it
+/// has. Sorted, each once.
 #[must_use]
 pub fn unknown(document: &super::Document) -> Vec<String> {
     let items = document.statements.iter().flat_map(|statement| &statement.actions.items);
@@ -179,7 +180,7 @@ pub fn unknown(document: &super::Document) -> Vec<String> {
     unknown
 }
 
-/// The known action that was probably meant by a name of this service that there is not.
+/// The known action of this service that a misspelt name probably means; `None`: no name is close enough.
 #[must_use]
 pub fn meant(service: &str, name: &str) -> Option<&'static Action> {
     let name = name.to_ascii_lowercase();
@@ -189,7 +190,7 @@ pub fn meant(service: &str, name: &str) -> Option<&'static Action> {
     (distance <= 1.max(name.len() / 6)).then_some(action)
 }
 
-/// The known service that was probably meant by a prefix that there is not.
+/// The known service that a misspelt prefix probably means; `None`: no prefix is close enough.
 #[must_use]
 pub fn service_meant(prefix: &str) -> Option<&'static str> {
     let prefix = prefix.to_ascii_lowercase();

@@ -1,18 +1,18 @@
-//! Addresses and networks of the internet, as conditions on `aws:SourceIp` write them. The core knows no sockets,
-//! so that their text is read here.
+//! IP addresses and networks as conditions on `aws:SourceIp` write them. They are parsed here, because the core
+//! does not import the standard library's socket types.
 
-/// `203.0.113.7`, `203.0.113.0/24` or `2001:db8::/32`.
+/// An address or a network, such as `203.0.113.7`, `203.0.113.0/24` or `2001:db8::/32`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Network {
     base: u128,
-    /// The bits of an address: 32 or 128.
+    /// The bits of an address: 32 for IPv4, 128 for IPv6.
     width: u32,
-    /// How many of the first bits an address shares with the base.
+    /// The length of the network's prefix, in bits.
     pub shared: u32,
 }
 
 impl Network {
-    /// A network from its text; a single address is the network of itself. `None`: it is neither.
+    /// Parses a network; a single address is a network of one address. `None`: the text is neither.
     #[must_use]
     pub fn parse(text: &str) -> Option<Network> {
         let (address, shared) = text.split_once('/').map_or((text, None), |(base, bits)| (base, Some(bits)));
@@ -24,7 +24,7 @@ impl Network {
         Some(Network { base, width, shared })
     }
 
-    /// Whether it is of the sixth version of the protocol.
+    /// Whether this is an IPv6 network.
     #[must_use]
     pub fn is_v6(&self) -> bool {
         self.width == 128
@@ -39,7 +39,7 @@ impl Network {
     }
 }
 
-/// Whether these networks together are every address of one version of the protocol.
+/// Whether these networks together cover every IPv4 address or every IPv6 address.
 #[must_use]
 pub fn are_everywhere(networks: &[Network]) -> bool {
     let mut open: Vec<&Network> = Vec::new();
@@ -50,8 +50,9 @@ pub fn are_everywhere(networks: &[Network]) -> bool {
             open.push(network);
         }
     }
-    // What is left has nothing in common, so that the shares of the whole can be added: 1/2, 1/4, …
+    // The remaining networks do not overlap, so their shares of the address space can be added: 1/2, 1/4, …
     [32, 128].into_iter().any(|width| {
+        // A share is counted in units of 2^-100. A network that is smaller than that is too small to matter.
         let shares = open.iter().filter(|network| network.width == width && network.shared < 100);
         shares.map(|network| 1_u128 << (100 - network.shared)).sum::<u128>() >= 1 << 100
     })
@@ -88,7 +89,7 @@ fn v6(text: &str) -> Option<u128> {
     Some(groups.into_iter().fold(0, |address, group| address << 16 | u128::from(group)))
 }
 
-/// Groups of sixteen bits. The last two of an address can be written as one of the fourth version.
+/// Parses groups of 16 bits. The last two groups of an address may be written as an IPv4 address.
 fn groups(text: &str, is_end: bool) -> Option<Vec<u32>> {
     let mut groups = Vec::new();
     let mut parts = text.split(':').filter(|_| !text.is_empty()).peekable();

@@ -1,7 +1,7 @@
-//! An IAM policy as types, each part with the bytes of the text that it was read from.
+//! An IAM policy as types, each part with the byte range of the text that it was read from.
 //!
 //! **Invariant:** every mistake of a text is reported in one run, at its place. A statement that cannot be read
-//! hides no other: [`Document::read`] gives the statements that can be read beside the mistakes.
+//! hides no other: [`Document::read`] returns the readable statements together with the mistakes.
 
 mod grammar;
 mod pattern;
@@ -12,19 +12,19 @@ pub use grammar::{MANAGED_CHARACTERS, ROLE_CHARACTERS, USER_CHARACTERS, size};
 pub use pattern::Pattern;
 pub use wrapped::{Part, parts};
 
-/// A text longer than this is no policy: IAM allows 10,240 characters, without white space.
+/// The longest text that is parsed as a policy, in bytes. IAM allows 10,240 characters, not counting white space.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of the text.
+/// A range of bytes of the text.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Span {
-    /// The first byte.
+    /// The offset of the first byte.
     pub start: usize,
-    /// The byte behind the last.
+    /// The offset after the last byte.
     pub end: usize,
 }
 
-/// A place in a text, for people: both counted from 1, the column in characters.
+/// A place in a text as people count it: both numbers start at 1, and the column counts characters.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Place {
     /// The line.
@@ -34,7 +34,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where this byte of the text is.
+    /// The line and column of a byte offset. An offset beyond the text counts as its end.
     #[must_use]
     pub fn of(text: &str, offset: usize) -> Place {
         let mut offset = offset.min(text.len());
@@ -47,31 +47,31 @@ impl Place {
     }
 }
 
-/// A value and where it stands.
+/// A value and its place in the text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// Its bytes; of a string with its quotes.
+    /// The bytes that hold the value; a string's include its quotes.
     pub span: Span,
 }
 
-/// What is wrong with a text that should be a policy.
+/// A reason why a text is not a policy that IAM accepts.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct Mistake {
-    /// Where.
+    /// The place of the mistake.
     pub span: Span,
-    /// What, as a sentence without its full stop.
+    /// What is wrong, as a sentence without its full stop.
     pub message: String,
 }
 
-/// A policy.
+/// A parsed policy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Document {
-    /// `Version`, if it is said.
+    /// `Version`, if the policy has it.
     pub version: Option<Spanned<String>>,
-    /// `Statement`; one that stands alone is a list of one.
+    /// `Statement`; a single statement outside a list is a list of one.
     pub statements: Vec<Statement>,
 }
 
@@ -88,14 +88,15 @@ impl Document {
         }
     }
 
-    /// Reads as much of a policy as can be read: the statements without the ones that are too broken to be
-    /// judged, and every mistake. `None`: there is no policy in the text.
+    /// Reads as much of a policy as can be read: the statements that are complete enough to be judged, and every
+    /// mistake. `None`: the text holds no policy.
     #[must_use]
     pub fn read(text: &str) -> (Option<Document>, Vec<Mistake>) {
         reader::read(text)
     }
 
-    /// Whether it says who may assume a role, rather than what somebody may do.
+    /// Whether this is a trust policy: each statement has principals, and at least one has an action that begins
+    /// with `sts:AssumeRole`.
     #[must_use]
     pub fn is_trust(&self) -> bool {
         !self.statements.is_empty()
@@ -107,7 +108,7 @@ impl Document {
     }
 }
 
-/// What a statement does.
+/// The effect of a statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Effect {
     /// `Allow`
@@ -119,35 +120,35 @@ pub enum Effect {
 /// One statement.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Statement {
-    /// All of it.
+    /// The bytes of the whole statement.
     pub span: Span,
     /// `Sid`
     pub sid: Option<Spanned<String>>,
     /// `Effect`
     pub effect: Effect,
-    /// `Principal` or `NotPrincipal`, in policies of resources and in trust policies.
+    /// `Principal` or `NotPrincipal`, in resource policies and trust policies.
     pub principals: Option<Principals>,
     /// `Action` or `NotAction`
     pub actions: Listed,
     /// `Resource` or `NotResource`; trust policies have none.
     pub resources: Option<Listed>,
-    /// `Condition`, one entry for each operator and key.
+    /// `Condition`, flattened: one entry for each pair of operator and key.
     pub conditions: Vec<Condition>,
 }
 
-/// A list that may be turned into its opposite.
+/// The items of `Action` or `Resource`, or of their negated forms.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Listed {
-    /// `NotAction`, `NotResource`: all but these.
+    /// Whether the list is `NotAction` or `NotResource`, so that it stands for everything except its items.
     pub negated: bool,
-    /// Where the word itself stands.
+    /// The place of the member's name.
     pub key: Span,
     /// The items; at least one.
     pub items: Vec<Spanned<Pattern>>,
 }
 
 impl Statement {
-    /// Whether it is about everything that there is.
+    /// Whether the statement applies to every resource, or to every one except some.
     #[must_use]
     pub fn is_everywhere(&self) -> bool {
         let is_all = |item: &Spanned<Pattern>| item.value.is_every_resource();
@@ -156,13 +157,13 @@ impl Statement {
 }
 
 impl Listed {
-    /// Whether this action or resource is one of those that the statement is about.
+    /// Whether the statement applies to this action or resource.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
         self.items.iter().any(|item| item.value.matches(name)) != self.negated
     }
 
-    /// The first item that is a lone `*`.
+    /// The first item that stands for everything, such as `*`; `None` for a negated list.
     #[must_use]
     pub fn everything(&self) -> Option<&Spanned<Pattern>> {
         self.items.iter().find(|item| !self.negated && item.value.is_everything())
@@ -172,20 +173,21 @@ impl Listed {
 /// `Principal` or `NotPrincipal`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Principals {
-    /// `NotPrincipal`: all but these.
+    /// Whether this is `NotPrincipal`, so that it stands for every principal except these.
     pub negated: bool,
-    /// Where the word itself stands.
+    /// The place of the member's name.
     pub key: Span,
-    /// `("AWS", "arn:aws:iam::111122223333:root")` and the like; `"*"` alone is `("*", "*")`.
+    /// Pairs of kind and principal, such as `("AWS", "arn:aws:iam::111122223333:root")`; `"*"` alone is `("*",
+    /// "*")`.
     pub items: Vec<(String, Spanned<String>)>,
 }
 
-/// One line of `Condition`.
+/// One operator and key of `Condition`, with the values.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Condition {
-    /// Such as `StringEquals`.
+    /// The operator, such as `StringEquals`.
     pub operator: Spanned<String>,
-    /// Such as `sts:ExternalId`.
+    /// The condition key, such as `sts:ExternalId`.
     pub key: Spanned<String>,
     /// The values, as text.
     pub values: Vec<Spanned<String>>,

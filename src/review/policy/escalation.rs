@@ -1,8 +1,8 @@
-//! The known ways in which a few rights become all rights.
+//! The known ways of privilege escalation: combinations of a few rights with which a principal gains all rights.
 //!
 //! The list follows "AWS IAM Privilege Escalation: Methods and Mitigation" (Spencer Gietzen, Rhino Security Labs,
 //! 2018 and later), "IAM Vulnerable" (Seth Art, Bishop Fox, 2021) and Cloudsplaining 0.9.1 (Salesforce). A way is
-//! open where [`Rights`] grants every step of it. `iam:PassRole` and `sts:AssumeRole` alone have rules of their own.
+//! open if [`Rights`] grants every step of it. `iam:PassRole` and `sts:AssumeRole` alone have rules of their own.
 
 mod ways;
 
@@ -11,7 +11,7 @@ pub use ways::WAYS;
 use super::rights::{Grant, Rights, Target};
 use super::{Condition, Pattern, Statement};
 
-/// The list that has a way.
+/// The publication that lists a way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
     /// Rhino Security Labs.
@@ -22,21 +22,22 @@ pub enum Source {
     Cloudsplaining,
 }
 
-/// A way: whoever has one action of each step has them all.
+/// A way of privilege escalation: a principal that has one action of each step can gain all rights.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Way {
-    /// What happens, in a few words.
+    /// What the principal does, in a few words, for a sentence.
     pub name: &'static str,
-    /// The list that has it.
+    /// The publication that lists this way.
     pub source: Source,
-    /// The services to one of which a role is passed, where one is.
+    /// The services, one of which gets the passed role; empty: no role is passed.
     pub services: &'static [&'static str],
-    /// The steps, each with the actions that will do.
+    /// The steps, each as its alternative actions: one of them is enough.
     pub steps: &'static [&'static [&'static str]],
 }
 
 const PASS_ROLE: &str = "iam:PassRole";
-/// What gives more rights only when it is done to another user: one's own key has one's own rights.
+/// Actions that give more rights only on another user: the keys and passwords of one's own user have one's own
+/// rights.
 const ON_OTHERS: [&str; 5] = [
     "iam:CreateAccessKey",
     "iam:CreateLoginProfile",
@@ -44,24 +45,24 @@ const ON_OTHERS: [&str; 5] = [
     "iam:CreateVirtualMFADevice",
     "iam:EnableMFADevice",
 ];
-/// What gives more rights only when the policy can be chosen.
+/// Actions that give more rights only if the caller can choose the policy.
 const WITH_A_POLICY: [&str; 3] = ["iam:AttachUserPolicy", "iam:AttachGroupPolicy", "iam:AttachRolePolicy"];
 
-/// A way that is open, and the actions that open it.
+/// A way that is open to a principal.
 #[derive(Clone, Debug)]
 pub struct Open<'d> {
-    /// Which.
+    /// The way that is open.
     pub way: Way,
-    /// One action of each step.
+    /// The granted actions: one for each step, in order.
     pub with: Vec<&'static str>,
-    /// What gives the first of them.
+    /// The statement that grants the first of these actions.
     pub by: &'d Statement,
 }
 
-/// The ways that are open to somebody with these rights.
+/// The ways that are open to a principal with these rights.
 ///
-/// A way that is open under a condition that some request meets is open, unless the condition chooses the service
-/// that a role is passed to, or the policy that is attached.
+/// A grant counts even if only some requests meet its condition, unless the condition fixes the service that a role
+/// is passed to, or the policy that is attached.
 #[must_use]
 pub fn open<'d>(rights: &Rights<'d>) -> Vec<Open<'d>> {
     let open = |way: &Way| {
@@ -81,7 +82,7 @@ pub fn open<'d>(rights: &Rights<'d>) -> Vec<Open<'d>> {
     WAYS.iter().filter_map(open).collect()
 }
 
-/// Whether the right is good for this step of the way.
+/// Whether the grant makes this step of the way possible.
 fn opens(grant: &Grant<'_>, action: &str, way: &Way) -> bool {
     let conditions = || grant.statement.conditions.iter();
     if action == PASS_ROLE {
@@ -93,7 +94,7 @@ fn opens(grant: &Grant<'_>, action: &str, way: &Way) -> bool {
     !(ON_OTHERS.contains(&action) && is_itself(grant.target))
 }
 
-/// Whether all that the right is about is whoever calls.
+/// Whether the grant applies only to the caller's own user.
 fn is_itself(target: Target<'_>) -> bool {
     match target {
         Target::Named(item) => item.value.as_str().to_ascii_lowercase().ends_with("/${aws:username}"),
@@ -101,7 +102,7 @@ fn is_itself(target: Target<'_>) -> bool {
     }
 }
 
-/// Whether roles are passed to services that are named, and to none of these.
+/// Whether the condition allows passing roles to named services only, and to none of these.
 fn passes_to_others(condition: &Condition, services: &[&str]) -> bool {
     let operator = condition.operator.value.to_ascii_lowercase();
     let is_demanded = ["stringequals", "stringlike", "stringequalsignorecase"].contains(&operator.as_str());
@@ -111,7 +112,7 @@ fn passes_to_others(condition: &Condition, services: &[&str]) -> bool {
         && !condition.values.iter().any(|value| is_here(&value.value))
 }
 
-/// Whether the policy that is attached is named, and is not one that gives everything.
+/// Whether the condition names the policies that may be attached, and none of them gives wide rights.
 fn names_a_policy(condition: &Condition) -> bool {
     let operator = condition.operator.value.to_ascii_lowercase();
     let is_demanded = ["stringequals", "arnequals", "stringlike", "arnlike"].contains(&operator.as_str());

@@ -1,8 +1,8 @@
-//! Policies as small as they can be: for the rotator, from what its configuration needs; for a vendor,
-//! from what it says it does.
+//! Generates policies that are as narrow as possible: for the rotator, from what its configuration needs; for a
+//! vendor, from the actions and resources that it declares.
 //!
-//! **Invariant:** each action of a policy is one that is called, and each resource one that it is
-//! called on.
+//! **Invariant:** each action of a generated policy is one that is called, and each resource one that it is called
+//! on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +15,17 @@ use super::{Document, Pattern};
 use crate::core::ids::AccountId;
 
 const LANGUAGE: &str = "2012-10-17";
-/// What Secrets Manager puts behind a secret's name in its ARN.
+/// The suffix that Secrets Manager appends to a secret's name in its ARN: a hyphen and six characters.
 const SECRET_SUFFIX: &str = "-??????";
 
-/// A policy that was written, in the order in which people read one.
+/// A generated policy. Its members are serialized in the usual order: version, then statements.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Written {
     version: &'static str,
     statement: Vec<Rule>,
-    /// Whether `Resource: *` is meant where it could be narrower.
+    /// Whether `Resource: *` is intended even where it could be narrower; then [`lint::ANY_RESOURCE`] is not
+    /// reported.
     #[serde(skip)]
     is_wide_on_purpose: bool,
 }
@@ -50,7 +51,8 @@ impl Written {
         Written { version: LANGUAGE, statement, is_wide_on_purpose: false }
     }
 
-    /// A trust policy: this principal, when it says this value for that key.
+    /// A trust policy that lets this principal assume the role. `demanded`: a condition key, and the value that a
+    /// request must have for it (`StringEquals`).
     pub(super) fn trust(sid: &str, principal: &str, demanded: Option<(&'static str, &str)>) -> Written {
         let equals = demanded.map(|(key, value)| ("StringEquals", BTreeMap::from([(key, value.to_owned())])));
         let rule = Rule {
@@ -64,20 +66,20 @@ impl Written {
         Written::new(vec![rule])
     }
 
-    /// The characters that IAM counts.
+    /// The number of characters that IAM counts: all except white space.
     #[must_use]
     pub fn size(&self) -> usize {
         size(&self.to_json())
     }
 
-    /// As JSON, for IAM and for people.
+    /// The policy as indented JSON.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "it cannot: it is made of texts and lists")]
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("it is made of texts and lists")
     }
 
-    /// What [`lint`] says of it.
+    /// The findings of [`lint`] on this policy.
     #[must_use]
     pub fn lint(&self, purpose: Purpose) -> Vec<Found> {
         let mut found = match Document::parse(&self.to_json()) {
@@ -106,35 +108,37 @@ impl Written {
 /// What the rotator needs in one account.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Needs {
-    /// `aws`, `aws-cn`, `aws-us-gov`.
+    /// The partition: `aws`, `aws-cn` or `aws-us-gov`.
     pub partition: String,
-    /// The account; `None`: not known, and then any, which for one's own users is the same.
+    /// The account; `None`: not known, and the ARNs then have `*` in its place. For the caller's own users both
+    /// mean the same.
     pub account: Option<AccountId>,
-    /// The region of secrets and parameters; `None`: not known, and then any.
+    /// The region of secrets and parameters; `None`: not known, and the ARNs then have `*` in its place.
     pub region: Option<String>,
-    /// The users whose keys are rotated: their paths and names, such as `vendors/vendor-acme`.
+    /// The users whose keys are rotated, each as its path and name, such as `vendors/vendor-acme`.
     pub users: BTreeSet<String>,
-    /// The paths under which every user's keys are rotated, such as `/vendors/acme/`.
+    /// The paths for which the keys of every user are rotated, such as `/vendors/acme/`.
     pub paths: BTreeSet<String>,
-    /// The roles that are assumed in other accounts.
+    /// The ARNs of the roles that the rotator assumes in other accounts.
     pub roles: BTreeSet<String>,
     /// The secrets that are read: names or ARNs.
     pub secrets: BTreeSet<String>,
     /// The parameters that are read: names or ARNs.
     pub parameters: BTreeSet<String>,
-    /// The secrets that new keys are put into: the region, if it is another, and the name or ARN.
+    /// The secrets that new keys are written to: the region, if it differs from `region`, and the name or ARN.
     pub secret_drops: BTreeSet<(Option<String>, String)>,
-    /// The parameters that new keys are put into, likewise.
+    /// The parameters that new keys are written to, in the same form.
     pub parameter_drops: BTreeSet<(Option<String>, String)>,
-    /// Whether rights are asked about before a rotation (`check --online`, `rotate --dry-run`).
+    /// Whether keyround simulates its rights before a rotation (`check --online`, `rotate --dry-run`).
     pub asks_rights: bool,
-    /// Whether CloudTrail is asked who uses a key.
+    /// Whether CloudTrail is queried for the callers that use a key.
     pub asks_cloudtrail: bool,
     /// Whether the account is reviewed with the same credentials (`audit`, `init`).
     pub reviews: bool,
 }
 
-/// What a rotation calls on its user. Reading one's own rights takes the user's ARN.
+/// The actions that a rotation calls on its user. [`rotator`] adds `iam:GetUser` where rights are simulated,
+/// because the simulation needs the ARN of the user.
 const ROTATION: [&str; 5] = [
     "iam:CreateAccessKey",
     "iam:DeleteAccessKey",
@@ -142,14 +146,14 @@ const ROTATION: [&str; 5] = [
     "iam:ListAccessKeys",
     "iam:UpdateAccessKey",
 ];
-/// How a new key is put into a secret: read, looked at, written.
+/// The actions that write a new key to a secret: keyround describes the secret, reads it, and writes it.
 const SECRET_DROP: [&str; 3] =
     ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"];
-/// How a new key is put into a parameter.
+/// The actions that write a new key to a parameter.
 const PARAMETER_DROP: [&str; 2] = ["ssm:GetParameter", "ssm:PutParameter"];
-/// What must never be done to anybody else's keys, whatever other policies say.
+/// The actions that a Deny forbids on every user that is not rotated, whatever other policies allow.
 const GUARDED: [&str; 3] = ["iam:CreateAccessKey", "iam:DeleteAccessKey", "iam:UpdateAccessKey"];
-/// What a review reads of the account as a whole.
+/// The actions with which a review reads the account as a whole.
 const REVIEW: [&str; 6] = [
     "cloudtrail:DescribeTrails",
     "iam:GenerateCredentialReport",
@@ -158,10 +162,10 @@ const REVIEW: [&str; 6] = [
     "iam:GetCredentialReport",
     "iam:GetServiceLastAccessedDetails",
 ];
-/// What a review reads of each trail.
+/// The actions with which a review reads each trail.
 const REVIEW_TRAILS: [&str; 2] = ["cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus"];
 
-/// The least that the rotator needs, and a Deny for the keys of everybody else.
+/// The least that the rotator needs, and a Deny for the keys of all other users.
 #[must_use]
 pub fn rotator(needs: &Needs) -> Written {
     let mut policy = Written::new(Vec::new());
@@ -171,7 +175,7 @@ pub fn rotator(needs: &Needs) -> Written {
     if needs.asks_rights {
         calls.push("iam:GetUser");
     }
-    // Who reviews may list everybody's keys anyway.
+    // A review has this action on every user anyway, in the statement `ReviewKeys`.
     calls.retain(|call| !(needs.reviews && *call == "iam:ListAccessKeys"));
     calls.sort_unstable();
     policy.allow("RotateKeys", &calls, users.clone());
@@ -208,17 +212,18 @@ pub fn rotator(needs: &Needs) -> Written {
     policy
 }
 
-/// A policy as several.
+/// A policy, split into several managed policies.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Split {
     /// At least one; each fits into a managed policy.
     pub policies: Vec<Written>,
-    /// How many users the Deny for everybody else's keys would name, if it does not fit and is left out. A Deny for
-    /// all but some cannot be divided: each half would deny what the other leaves.
+    /// The number of users in the Deny for all other users' keys, if that Deny does not fit into a managed policy
+    /// and is left out. A Deny with `NotResource` cannot be divided: each half would deny the users that only the
+    /// other half exempts.
     pub left_out: Option<usize>,
 }
 
-/// Divides a policy into as many managed policies as it takes, each resource with its actions.
+/// Splits a policy into as many managed policies as it needs, each resource together with its actions.
 #[must_use]
 pub fn split(whole: &Written) -> Split {
     if whole.size() <= MANAGED_CHARACTERS {
@@ -262,7 +267,8 @@ impl Needs {
         users.chain(paths).map(|user| self.identities(&user)).collect()
     }
 
-    /// Every user and role: whose rights are asked about is not for the configuration to say.
+    /// The ARN patterns of every role and every user: the configuration does not name the identities whose rights
+    /// and use are queried.
     fn everybody(&self) -> Vec<String> {
         vec![self.identities("role/*"), self.identities("user/*")]
     }
@@ -272,7 +278,8 @@ impl Needs {
         format!("arn:{}:iam::{account}:{which}", self.partition)
     }
 
-    /// Every trail: a trail of an organization is in another account.
+    /// The ARN pattern of every trail. Region and account are `*`, because a trail of an organization is in another
+    /// account.
     fn trails(&self) -> String {
         format!("arn:{}:cloudtrail:*:*:trail/*", self.partition)
     }
@@ -302,21 +309,22 @@ impl Needs {
     }
 }
 
-/// `Resource` for everything: said on purpose by a vendor that reads a whole account.
+/// `Resource` for everything. A vendor that reads a whole account lists it among its resources on purpose.
 pub const EVERYTHING: &str = "*";
 
-/// `arn:aws:s3:::bucket` of `arn:aws:s3:::bucket/*`.
+/// The bucket of an S3 object's ARN: `arn:aws:s3:::bucket` for `arn:aws:s3:::bucket/*`. `None`: it is no object of
+/// S3.
 fn bucket_of(object: &Pattern) -> Option<Pattern> {
     let is_of_s3 = object.arn().is_some_and(|fields| fields[2] == "s3" && fields[4].is_empty());
     let (bucket, _) = object.as_str().split_once('/').filter(|_| is_of_s3)?;
     Some(Pattern::new(bucket))
 }
 
-/// A policy for a vendor: these actions, on these resources where AWS lets a policy name them.
+/// Generates a policy for a vendor: these actions, on these resources where AWS lets a policy name them.
 ///
-/// A resource goes with the actions that can be about it, of whichever service: a role with `sts:AssumeRole`. An
-/// action that can be about none of the resources gets `*`. [`lint`] says so where it could be narrower, unless
-/// [`EVERYTHING`] is among the resources: then it is meant.
+/// Each action gets the resources that it can apply to, whatever their service: for example `sts:AssumeRole` gets
+/// the roles. An action that can apply to none of the resources gets `*`. [`lint`] reports where that could be
+/// narrower, unless [`EVERYTHING`] is among the resources: then it is intended.
 #[must_use]
 pub fn vendor(allowed: &[Pattern], resources: &[String]) -> Written {
     let named: Vec<Pattern> =
@@ -326,7 +334,8 @@ pub fn vendor(allowed: &[Pattern], resources: &[String]) -> Written {
         let about = named.iter().filter(|resource| rights::may_be_about(action, resource));
         let mut on: Vec<String> = about.map(ToString::to_string).collect();
         if on.is_empty() {
-            // Where only objects are named, what a vendor does with their bucket is held to that bucket.
+            // If `resources` names only objects of a bucket, an action on the bucket itself is limited to that
+            // bucket.
             let buckets = named.iter().filter_map(bucket_of);
             let buckets = buckets.filter(|bucket| rights::may_be_about(action, bucket));
             on = buckets.map(|bucket| bucket.to_string()).collect::<BTreeSet<_>>().into_iter().collect();

@@ -1,7 +1,8 @@
 //! The rules for policies that are given to third parties, as a table.
 //!
-//! They follow the advice that a vendor gave its own customers: not overly broad, never admin, few
-//! wildcards and those on reading only, nothing of IAM, nothing that was not expected.
+//! They follow the advice that a vendor gave its own customers: a policy is not overly broad, never gives
+//! administrator rights, uses few wildcards and those for reading only, permits no IAM actions, and permits nothing
+//! unexpected.
 
 mod statements;
 
@@ -18,29 +19,30 @@ use super::{Document, Effect, Mistake, Pattern, Span};
 use Reference::{Cis, Fsbp, Iam, Paper, ThirdParty};
 use Severity::{Critical, High, Low, Medium};
 
-/// Whose policy it is.
+/// Who a policy is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
-    /// A third party's: it has nothing to do with IAM.
+    /// A third party, which needs no IAM actions.
     ThirdParty,
-    /// The rotator's own: its calls on the keys of users that the policy names are what it is for.
+    /// The rotator itself: its calls on the keys of named users are allowed.
     Rotator,
 }
 
-/// What a rule found.
+/// A finding of one rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Found {
     /// The rule.
     pub rule: &'static Rule,
-    /// Where in the text.
+    /// The place in the policy's text.
     pub span: Span,
-    /// What exactly, as a sentence.
+    /// What was found, as a sentence without its full stop.
     pub sentence: String,
-    /// The words of the policy that it is about.
+    /// The parts that the finding is about, such as actions or accounts; for [`ANY_TOKEN`], the condition that is
+    /// missing.
     pub items: Vec<String>,
 }
 
-/// The rules. What the code of one means never changes.
+/// All rules. The meaning of a code never changes.
 pub const RULES: [&Rule; 18] = [
     &UNREADABLE,
     &ADMIN,
@@ -62,7 +64,7 @@ pub const RULES: [&Rule; 18] = [
     &OUTSIDE_ACCOUNT,
 ];
 
-/// A text that is no policy.
+/// KR500: a text that IAM would not accept as a policy.
 pub static UNREADABLE: Rule = Rule {
     code: "KR500",
     severity: High,
@@ -71,7 +73,7 @@ pub static UNREADABLE: Rule = Rule {
     fix: "correct it at the place that is named",
     references: &[Iam("reference_policies_grammar")],
 };
-/// Everything.
+/// KR501: every right, such as `"Action": "*"` on `"Resource": "*"`.
 pub static ADMIN: Rule = Rule {
     code: "KR501",
     severity: Critical,
@@ -84,7 +86,7 @@ pub static ADMIN: Rule = Rule {
         ThirdParty("IAM Access Policies: never give admin-level access"),
     ],
 };
-/// `ec2:*`
+/// KR502: every action of a service, such as `ec2:*`.
 pub static WHOLE_SERVICE: Rule = Rule {
     code: "KR502",
     severity: High,
@@ -93,7 +95,7 @@ pub static WHOLE_SERVICE: Rule = Rule {
     fix: "name the actions that are needed",
     references: &[Fsbp("IAM.21"), ThirdParty("IAM Access Policies: it should not be overly broad")],
 };
-/// `ec2:Start*`
+/// KR503: a wildcard that matches changing actions, such as `ec2:Start*`.
 pub static WILD_CHANGE: Rule = Rule {
     code: "KR503",
     severity: High,
@@ -104,7 +106,7 @@ pub static WILD_CHANGE: Rule = Rule {
         "IAM Access Policies: as few wildcards as possible, never for actionable commands",
     )],
 };
-/// `iam:…`
+/// KR504: an action of IAM, such as `iam:GetUser`.
 pub static IAM_ACTION: Rule = Rule {
     code: "KR504",
     severity: High,
@@ -115,7 +117,7 @@ pub static IAM_ACTION: Rule = Rule {
         "IAM Access Policies: be cautious if the policy is permitting any IAM commands",
     )],
 };
-/// `sts:AssumeRole` on `*`
+/// KR505: `sts:AssumeRole` on more than single named roles, such as `*`.
 pub static ASSUME_ANY: Rule = Rule {
     code: "KR505",
     severity: High,
@@ -127,7 +129,7 @@ pub static ASSUME_ANY: Rule = Rule {
         Paper("Prowler: iam_no_custom_policy_permissive_role_assumption"),
     ],
 };
-/// `iam:PassRole`
+/// KR506: `iam:PassRole`, unless for named roles and named services.
 pub static PASS_ROLE: Rule = Rule {
     code: "KR506",
     severity: High,
@@ -136,7 +138,7 @@ pub static PASS_ROLE: Rule = Rule {
     fix: "take iam:PassRole out, or name the one role in Resource and the one service under iam:PassedToService",
     references: &[Iam("id_roles_use_passrole")],
 };
-/// `NotAction`
+/// KR507: `NotAction` in an Allow.
 pub static NOT_ACTION: Rule = Rule {
     code: "KR507",
     severity: High,
@@ -145,7 +147,7 @@ pub static NOT_ACTION: Rule = Rule {
     fix: "name the actions that are needed in Action",
     references: &[Iam("reference_policies_elements_notaction")],
 };
-/// `NotResource`
+/// KR508: `NotResource` in an Allow.
 pub static NOT_RESOURCE: Rule = Rule {
     code: "KR508",
     severity: High,
@@ -154,7 +156,7 @@ pub static NOT_RESOURCE: Rule = Rule {
     fix: "name the resources in Resource, and what must not be touched in a statement with Deny",
     references: &[Iam("reference_policies_elements_notresource")],
 };
-/// A few rights that are all rights.
+/// KR509: a combination of actions with which the holder can gain every right.
 pub static ESCALATION: Rule = Rule {
     code: "KR509",
     severity: Critical,
@@ -166,7 +168,7 @@ pub static ESCALATION: Rule = Rule {
         Paper("IAM Vulnerable (Bishop Fox)"),
     ],
 };
-/// `"Resource": "*"`
+/// KR510: `"Resource": "*"` for actions whose resources could be named.
 pub static ANY_RESOURCE: Rule = Rule {
     code: "KR510",
     severity: Medium,
@@ -177,7 +179,7 @@ pub static ANY_RESOURCE: Rule = Rule {
         "IAM Access Policies: it should not permit more than you are expecting it to permit",
     )],
 };
-/// `s3:GetObjet`
+/// KR511: a misspelt action, such as `s3:GetObjet`.
 pub static UNKNOWN_ACTION: Rule = Rule {
     code: "KR511",
     severity: Low,
@@ -186,7 +188,7 @@ pub static UNKNOWN_ACTION: Rule = Rule {
     fix: "correct the name",
     references: &[Paper("AWS Service Authorization Reference")],
 };
-/// `"Version": "2008-10-17"`
+/// KR512: a `Version` other than `"2012-10-17"`, or none.
 pub static OLD_VERSION: Rule = Rule {
     code: "KR512",
     severity: Low,
@@ -195,7 +197,7 @@ pub static OLD_VERSION: Rule = Rule {
     fix: "write \"Version\": \"2012-10-17\"",
     references: &[Iam("reference_policies_elements_version")],
 };
-/// `"Principal": "*"`
+/// KR513: `"Principal": "*"` without a condition that narrows it.
 pub static ANYBODY: Rule = Rule {
     code: "KR513",
     severity: Critical,
@@ -204,7 +206,7 @@ pub static ANYBODY: Rule = Rule {
     fix: "name the account in Principal: \"arn:aws:iam::111122223333:root\", and the external id under StringEquals",
     references: &[Iam("reference_policies_elements_principal")],
 };
-/// `"Federated"` without a subject.
+/// KR514: a `"Federated"` principal without a condition that names one identity.
 pub static ANY_TOKEN: Rule = Rule {
     code: "KR514",
     severity: High,
@@ -214,7 +216,7 @@ pub static ANY_TOKEN: Rule = Rule {
     references: &[Iam("id_roles_providers_oidc_secure-by-default"), Iam("id_roles_create_for-idp_oidc")],
 };
 
-/// `quicksite:Describe*`
+/// KR515: a service that the table lacks, such as `quicksite:Describe*`.
 pub static UNKNOWN_SERVICE: Rule = Rule {
     code: "KR515",
     severity: Low,
@@ -223,7 +225,7 @@ pub static UNKNOWN_SERVICE: Rule = Rule {
     fix: "correct the prefix, or read what its actions do in the Service Authorization Reference",
     references: &[Paper("AWS Service Authorization Reference")],
 };
-/// More than 6,144 characters.
+/// KR516: more than 6,144 characters in a policy, or 2,048 in a trust policy.
 pub static TOO_LARGE: Rule = Rule {
     code: "KR516",
     severity: Medium,
@@ -232,7 +234,7 @@ pub static TOO_LARGE: Rule = Rule {
     fix: "split it into several managed policies",
     references: &[Iam("reference_iam-quotas")],
 };
-/// Another account without an external id.
+/// KR517: a trust policy that admits an account without an exact external id.
 pub static OUTSIDE_ACCOUNT: Rule = Rule {
     code: "KR517",
     severity: Medium,
@@ -245,13 +247,13 @@ pub static OUTSIDE_ACCOUNT: Rule = Rule {
     ],
 };
 
-/// Judges one policy by itself.
+/// Judges one policy as the only policy of its principal.
 #[must_use]
 pub fn lint(document: &Document, purpose: Purpose) -> Vec<Found> {
     lint_within(document, purpose, &Rights::of(&[document]))
 }
 
-/// Judges one policy of a principal with these rights, which all of its policies and its boundary make.
+/// Judges one policy of a principal. `rights`: the principal's rights from all of its policies and its boundary.
 #[must_use]
 pub fn lint_within<'d>(document: &'d Document, purpose: Purpose, rights: &Rights<'d>) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
@@ -271,6 +273,7 @@ pub fn lint_within<'d>(document: &'d Document, purpose: Purpose, rights: &Rights
     for statement in &document.statements {
         found.extend(statements::unknown_actions(statement));
     }
+    // With administrator rights every way is open, and one finding is enough.
     if !found.iter().any(|found| found.rule == &ADMIN) {
         found.extend(ways_out(document, purpose, rights));
     }
@@ -278,7 +281,7 @@ pub fn lint_within<'d>(document: &'d Document, purpose: Purpose, rights: &Rights
     found
 }
 
-/// The mistakes of a text that is no policy, as findings.
+/// Turns the mistakes of a text that IAM would not accept into findings.
 #[must_use]
 pub fn unreadable(mistakes: &[Mistake]) -> Vec<Found> {
     let found = |mistake: &Mistake| Found {
@@ -302,7 +305,7 @@ fn old_version(document: &Document) -> Option<Found> {
     is_old.then(|| Found { rule: &OLD_VERSION, span, sentence, items: Vec::new() })
 }
 
-/// The ways that statements of this policy open by themselves.
+/// The ways of privilege escalation that this policy opens by itself.
 fn ways_out<'d>(document: &'d Document, purpose: Purpose, rights: &Rights<'d>) -> Vec<Found> {
     let found = |open: escalation::Open<'d>| {
         let its_calling = purpose == Purpose::Rotator && statements::is_rotation(open.by);
@@ -313,7 +316,8 @@ fn ways_out<'d>(document: &'d Document, purpose: Purpose, rights: &Rights<'d>) -
     escalation::open(&rights.of_one(document)).into_iter().filter_map(found).collect()
 }
 
-/// Accounts that a trust policy lets in without an external id. Which account is whose is not in the policy.
+/// The accounts that a trust policy admits without an exact external id. The policy does not say which account is
+/// the vendor's, so every account counts.
 fn outside_accounts(document: &Document) -> Vec<Found> {
     let found = |door: trust::Door| {
         let accounts: Vec<String> = door.outside_accounts().into_iter().map(str::to_owned).collect();
@@ -333,7 +337,8 @@ fn outside_accounts(document: &Document) -> Vec<Found> {
     trust::doors(document).into_iter().filter_map(found).collect()
 }
 
-/// What does not fit: IAM counts the characters without white space.
+/// The finding for a policy that exceeds a size quota of IAM. `characters`: the number without white space, as IAM
+/// counts. `None`: it fits, has no statement, or belongs to a resource, whose service has its own quota.
 #[must_use]
 pub fn sizes(document: &Document, characters: usize) -> Option<Found> {
     let first = document.statements.first()?;
@@ -363,10 +368,11 @@ pub fn sizes(document: &Document, characters: usize) -> Option<Found> {
     Some(Found { rule, span, sentence, items: Vec::new() })
 }
 
-/// Whether a pattern with a wildcard stands for reading only, by the words that reading begins with.
+/// Whether a pattern with a wildcard matches only actions that read, judged by the first word of the name.
 fn reads_only(pattern: &Pattern) -> bool {
     const READING: [&str; 3] = ["get", "list", "describe"];
-    // Of services that the table lacks, these words speak too: those of AWS's own ReadOnlyAccess that begin no change.
+    // For services that the table lacks, these words count as reading as well. They are words of AWS's own
+    // `ReadOnlyAccess` policy with which no changing action begins.
     const ALSO_READING: [&str; 9] =
         ["batchdescribe", "batchget", "count", "lookup", "query", "read", "search", "select", "view"];
     let (service, name) = pattern.action().unwrap_or_default();

@@ -1,15 +1,15 @@
-//! IAM policies: read as types, judged by a table of rules, and written as small as they can be.
+//! IAM policies: parsed into types, judged by a table of rules, and generated as narrow as possible.
 //!
-//! [`document`] reads a policy and keeps where everything stands; [`lint`] judges it; [`generate`] and
-//! [`trust`] write policies. [`actions`] is what is known of AWS's actions, and [`escalation`] of the
-//! ways in which rights become more rights; [`rights`] says what a principal may do, and every rule asks it;
-//! [`narrowing`] knows when `*` is not everybody, and [`provider`] when
-//! an identity provider is.
+//! [`document`] parses a policy and records the byte range of each part; [`lint`] judges it; [`generate`] and
+//! [`trust`] write policies. [`actions`] is the table of AWS's actions, and [`escalation`] lists the known ways to
+//! turn a few rights into more rights. [`rights`] computes what a principal may do, and every rule uses it.
+//! [`narrowing`] decides whether a condition restricts the principal `*`, and [`provider`] whether a role admits
+//! every token of an identity provider.
 //!
 //! **Invariant:** what [`generate`] and [`trust`] write has no finding of [`lint`].
 //!
-//! **Invariant:** what is not known is said, not guessed: an action of a service that the table lacks
-//! is judged by its name alone.
+//! **Invariant:** what is not known is reported, not guessed: an action of a service that the table lacks is judged
+//! by its name alone.
 
 pub mod actions;
 pub mod address;

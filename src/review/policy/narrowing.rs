@@ -1,7 +1,7 @@
-//! `"Principal": "*"` with a condition that says who is meant after all.
+//! Decides whether a condition restricts `"Principal": "*"` to known callers.
 //!
-//! The keys and what counts as a fixed value follow "The meaning of public" in the Amazon S3 User Guide: a
-//! policy that opens for everybody in one's organization does not open for the world.
+//! The keys, and what counts as a fixed value, follow "The meaning of public" in the Amazon S3 User Guide: a policy
+//! that admits everybody in one's own organization is not public.
 //!
 //! **Invariant:** only a condition that demands a value narrows. One that passes when the key is absent
 //! (`…IfExists`, `ForAllValues:…`), that excludes, or whose value is a wildcard does not.
@@ -10,7 +10,7 @@ use super::address::Network;
 use super::trust::account_of;
 use super::{Condition, Statement};
 
-/// Who calls, by what AWS itself says of the caller.
+/// Condition keys that identify the caller and whose value AWS itself sets.
 const KEYS: [&str; 17] = [
     "aws:PrincipalAccount",
     "aws:PrincipalArn",
@@ -32,11 +32,11 @@ const KEYS: [&str; 17] = [
 ];
 const OPERATORS: [&str; 5] = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike"];
 const SOURCE_IP: &str = "aws:SourceIp";
-/// A network that is wider is the world.
+/// The shortest prefix of a network that narrows, in bits. A wider network counts as the whole internet.
 const V4_BITS_MIN: u32 = 8;
 const V6_BITS_MIN: u32 = 32;
 
-/// The condition that says who is meant, if there is one.
+/// The first condition that restricts who may call, if there is one.
 #[must_use]
 pub fn narrowed_by(statement: &Statement) -> Option<&Condition> {
     statement.conditions.iter().find(|condition| {
@@ -49,7 +49,7 @@ pub fn narrowed_by(statement: &Statement) -> Option<&Condition> {
     })
 }
 
-/// The accounts that the condition names, where it names accounts.
+/// The accounts that the condition names; empty if its key does not name accounts.
 #[must_use]
 pub fn accounts(condition: &Condition) -> Vec<String> {
     let by_account = ["aws:PrincipalAccount", "aws:PrincipalArn"];
@@ -65,7 +65,8 @@ fn demands(condition: &Condition, operators: &[&str]) -> bool {
     operators.iter().any(|other| other.eq_ignore_ascii_case(operator))
 }
 
-/// An ARN is fixed by its account; anything else by not beginning with a wildcard.
+/// Whether the value names one caller or a bounded set: an ARN has an account or no wildcard; any other value does
+/// not begin with a wildcard.
 fn is_fixed(value: &str) -> bool {
     let wild = ['*', '?'];
     !value.is_empty()
@@ -76,7 +77,7 @@ fn is_fixed(value: &str) -> bool {
         }
 }
 
-/// Whether it is an address, rather than the name of a service of AWS's.
+/// Whether this is an IP address, and not the name of an AWS service.
 #[must_use]
 pub fn is_address(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_hexdigit() || b".:".contains(&byte);

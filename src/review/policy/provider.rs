@@ -1,41 +1,43 @@
-//! Web identity: whether a role opens for one identity of a provider, or for whoever has a token of it.
+//! Web identity: decides whether a role admits one identity of an identity provider, or every token that the
+//! provider issues.
 //!
-//! Which issuers are everybody's, and that a subject must be asked for, follows "Identity-provider controls for
-//! shared OIDC providers" in the IAM User Guide. IAM demands it of new trust policies; old ones stay as they are.
+//! The list of shared issuers, and the rule that a subject must be asked for, follow "Identity-provider controls
+//! for shared OIDC providers" in the IAM User Guide. IAM demands a subject in new trust policies; older ones stay
+//! as they are.
 //!
-//! **Invariant:** accused is only what opens for others for certain: an audience that its owner alone can get a
-//! token for is enough, and so is a claim of whose meaning nothing is known.
+//! **Invariant:** a statement is reported only if it certainly admits others. A condition on an audience for which
+//! only its owner can get a token is enough to pass, and so is a condition on a claim whose meaning is not known.
 
 use super::{Condition, Document, Effect, Span, Statement};
 
 const ASSUMES: &str = "sts:AssumeRoleWithWebIdentity";
-/// Everybody's issuers, where whoever asks for a token chooses its audience; and a subject as each writes it.
+/// Shared issuers, where whoever asks for a token chooses its audience, each with an example of a subject.
 const SHARED: [(&str, &str); 4] = [
     ("token.actions.githubusercontent.com", "repo:ORG/REPO:ref:refs/heads/main"),
     ("gitlab.com", "project_path:GROUP/PROJECT:ref_type:branch:ref:main"),
     ("app.terraform.io", "organization:ORG:project:PROJECT:workspace:WORKSPACE:run_phase:apply"),
     ("agent.buildkite.com", "organization:ORG:pipeline:PIPELINE:ref:refs/heads/main:*"),
 ];
-/// What everybody can have in a token: how it was asked for, not who asked.
+/// Claims that do not identify the caller: everybody can get a token with any value of them.
 const OF_ANYBODY: [&str; 5] = ["amr", "environment", "iss", "ref", "workflow"];
-/// The audience of tokens that are for AWS: of everybody's.
+/// The usual audience of tokens for AWS. Every user of an issuer can get a token with it, so it identifies nobody.
 const FOR_AWS: &str = "sts.amazonaws.com";
-/// What the subjects of a cluster all begin with.
+/// The prefix of every subject that a Kubernetes cluster issues.
 const OF_CLUSTER: &str = "system:serviceaccount:";
 
-/// A door that every token of a provider opens.
+/// A statement that admits every token of an identity provider.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AnyToken {
-    /// Such as `token.actions.githubusercontent.com`.
+    /// The issuer, such as `token.actions.githubusercontent.com`.
     pub provider: String,
-    /// What is asked for, as it is written: no one identity.
+    /// The conditions of the statement as they are written, none of which names one identity.
     pub asked: Vec<String>,
-    /// Where the provider stands.
+    /// The place of the provider in the policy's text.
     pub span: Span,
 }
 
 impl AnyToken {
-    /// The condition that is missing.
+    /// The condition that is missing, as JSON with placeholders.
     #[must_use]
     pub fn wanted(&self) -> String {
         let subject = SHARED.iter().find(|(issuer, _)| *issuer == self.provider);
@@ -44,7 +46,7 @@ impl AnyToken {
         format!("{{\"{operator}\": {{\"{}:sub\": \"{subject}\"}}}}", self.provider)
     }
 
-    /// What is so, as a sentence.
+    /// The finding as a sentence, without its full stop.
     #[must_use]
     pub fn sentence(&self) -> String {
         let asked = match self.asked.as_slice() {
@@ -55,7 +57,7 @@ impl AnyToken {
     }
 }
 
-/// The doors that every token of their provider opens.
+/// The statements of a trust policy that admit every token of their provider.
 #[must_use]
 pub fn any_token(document: &Document) -> Vec<AnyToken> {
     let assumes = |effect: Effect| {
@@ -78,8 +80,8 @@ pub fn any_token(document: &Document) -> Vec<AnyToken> {
     found
 }
 
-/// The issuer of `arn:aws:iam::111122223333:oidc-provider/HOST/PATH`, or one that AWS knows by its name. Who comes
-/// by SAML is somebody of one's own directory.
+/// The issuer of `arn:aws:iam::111122223333:oidc-provider/HOST/PATH`, or a provider that AWS knows by its name.
+/// `None` for a SAML provider: its users belong to the account owner's own directory.
 fn issuer(principal: &str) -> Option<&str> {
     match principal.split_once(":oidc-provider/") {
         Some((_, issuer)) => Some(issuer),
@@ -87,12 +89,13 @@ fn issuer(principal: &str) -> Option<&str> {
     }
 }
 
-/// A Deny for everybody but somebody.
+/// Whether this is a Deny for every token except those of one identity.
 fn shuts_out(statement: &Statement, provider: &str) -> bool {
     matches!(statement.conditions.as_slice(), [only] if names_somebody(only, provider, true))
 }
 
-/// Whether a token meets the condition (or, turned round, does not) only if it is of somebody whom it names.
+/// Whether the condition limits tokens to identities that it names. `negated`: the condition belongs to a Deny, so
+/// every other token must meet it.
 fn names_somebody(condition: &Condition, provider: &str, negated: bool) -> bool {
     let key = condition.key.value.to_ascii_lowercase();
     let Some((issuer, claim)) = key.rsplit_once(':') else { return false };
@@ -100,7 +103,7 @@ fn names_somebody(condition: &Condition, provider: &str, negated: bool) -> bool 
     let Some(operator) = operator(condition, claim) else { return false };
     let says = |value: &str| match (claim, operator) {
         ("aud", _) => !is_shared && value != FOR_AWS && !value.starts_with(['*', '?']),
-        // The operator for equality takes a wildcard for what it is, a letter.
+        // `StringEquals` takes a wildcard literally.
         (_, "stringequals" | "stringequalsignorecase") if !negated => true,
         (_, "stringnotequals") if negated => true,
         (_, "stringlike") if !negated => names_one(value, is_shared),
@@ -113,8 +116,9 @@ fn names_somebody(condition: &Condition, provider: &str, negated: bool) -> bool 
         && condition.values.iter().all(|value| says(&value.value))
 }
 
-/// The operator without what stands around it, where that makes no difference. A token always has a subject, so one
-/// that also passes without (`…IfExists`, `ForAllValues:…`) demands it nevertheless.
+/// The operator without its set prefix and `IfExists`, where these make no difference; `None`: it is another
+/// operator. A token always has a subject, so for `sub` an operator that accepts a missing key (`…IfExists`,
+/// `ForAllValues:…`) demands it all the same.
 fn operator(condition: &Condition, claim: &str) -> Option<&'static str> {
     const KNOWN: [&str; 5] =
         ["stringequals", "stringequalsignorecase", "stringlike", "stringnotequals", "stringnotlike"];
@@ -130,8 +134,8 @@ fn operator(condition: &Condition, claim: &str) -> Option<&'static str> {
     KNOWN.into_iter().find(|known| *known == bare)
 }
 
-/// Whether a pattern says whose. `repo:*` and `repo:acme*` are others' too: the name must have ended before the
-/// first wildcard.
+/// Whether the pattern names the owner. `repo:*` and `repo:acme*` also match the repositories of others, so the
+/// owner's name must end before the first wildcard.
 fn names_one(pattern: &str, is_shared: bool) -> bool {
     let Some(wild) = pattern.find(['*', '?']) else { return true };
     let literal = &pattern[..wild];

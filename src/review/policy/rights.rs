@@ -1,10 +1,10 @@
-//! What a principal may do: which actions, on what, under which conditions, after every Deny, `NotAction`,
-//! `NotResource` and permissions boundary. Every rule that judges a policy asks here.
+//! What a principal may do: which actions, on which resources, under which conditions, after every Deny,
+//! `NotAction`, `NotResource` and permissions boundary. Every rule that judges a policy uses this module.
 //!
-//! The order follows "Policy evaluation logic" in the IAM User Guide: an explicit Deny wins; what no Allow names
-//! is denied; a boundary allows nothing and limits everything.
+//! The order follows "Policy evaluation logic" in the IAM User Guide: an explicit Deny wins; an action that no
+//! Allow names is denied; a permissions boundary grants nothing and limits everything.
 //!
-//! **Invariant:** a Deny takes away only what it denies for certain. One whose condition may not be met, or that
+//! **Invariant:** a Deny takes away only what it denies for certain. A Deny whose condition may not be met, or that
 //! covers a resource only together with another Deny, takes nothing away, so that a right is never overlooked.
 
 mod conditions;
@@ -15,49 +15,49 @@ use super::actions::{self, Action};
 use super::{Document, Effect, Pattern, Span, Spanned, Statement};
 use crate::review::policy::document::Listed;
 
-/// The rights of one principal, from all of its policies.
+/// The rights of one principal, computed from all of its policies.
 #[derive(Clone, Debug, Default)]
 pub struct Rights<'d> {
     allows: Vec<&'d Statement>,
     denies: Vec<&'d Statement>,
-    /// Each permissions boundary, as the statements that allow within it.
+    /// One entry for each permissions boundary: its Allow statements. Its Deny statements are in `denies`.
     boundaries: Vec<Vec<&'d Statement>>,
     known: Context,
 }
 
-/// A resource that a statement names: one item, everything, or everything but some.
+/// The resource of a grant: one item of `Resource`, everything except some items, or none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Target<'d> {
-    /// No resource is named: the statement is about what the policy is attached to.
+    /// The statement names no resource: it applies to the resource that the policy is attached to.
     Itself,
     /// One item of `Resource`.
     Named(&'d Spanned<Pattern>),
-    /// Everything but the items of `NotResource`.
+    /// Every resource except the items of `NotResource`.
     AllBut(&'d Listed),
 }
 
-/// A right: the statement that gives it, and on what.
+/// A right: the statement that grants it, and the resource that it is granted on.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant<'d> {
-    /// The statement.
+    /// The statement that grants the right.
     pub statement: &'d Statement,
-    /// On what.
+    /// The resource that the right applies to.
     pub target: Target<'d>,
 }
 
-/// What is answered to a request.
+/// The result of evaluating a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// It may.
+    /// A statement allows the request, every boundary permits it, and no statement denies it.
     Allowed,
-    /// No statement allows it.
+    /// No statement allows the request, or a boundary does not permit it.
     ImplicitlyDenied,
-    /// A statement denies it.
+    /// A statement denies the request.
     ExplicitlyDenied,
 }
 
 impl<'d> Rights<'d> {
-    /// The rights of somebody who has all of these policies.
+    /// The rights of a principal that has all of these policies.
     #[must_use]
     pub fn of(documents: &[&'d Document]) -> Rights<'d> {
         let mut rights = Rights::default();
@@ -74,7 +74,7 @@ impl<'d> Rights<'d> {
         }
     }
 
-    /// The same, within a permissions boundary.
+    /// The same rights, limited by a permissions boundary.
     #[must_use]
     pub fn within(mut self, boundary: &'d Document) -> Rights<'d> {
         let (allows, denies): (Vec<_>, Vec<_>) =
@@ -84,39 +84,40 @@ impl<'d> Rights<'d> {
         self
     }
 
-    /// The same, where this much is known of every request, such as `aws:PrincipalArn`.
+    /// The same rights, with condition keys whose values are known for every request, such as `aws:PrincipalArn`.
     #[must_use]
     pub fn knowing(mut self, known: Context) -> Rights<'d> {
         self.known.extend(known);
         self
     }
 
-    /// What is known of every request.
+    /// The condition keys whose values are known for every request.
     #[must_use]
     pub fn known_of_all(&self) -> Context {
         self.known.clone()
     }
 
-    /// The same, of which only the Allows of one policy count: what that policy gives, after all that is denied.
+    /// The same rights with the Allow statements of one policy only: what that policy grants after all Denies and
+    /// boundaries.
     #[must_use]
     pub fn of_one(&self, document: &'d Document) -> Rights<'d> {
         let allows = document.statements.iter().filter(|one| one.effect == Effect::Allow).collect();
         Rights { allows, ..self.clone() }
     }
 
-    /// The same without a Deny and without a boundary.
+    /// The same rights without any Deny and without any boundary.
     #[must_use]
     pub fn unlimited(&self) -> Rights<'d> {
         Rights { denies: Vec::new(), boundaries: Vec::new(), ..self.clone() }
     }
 
-    /// Whether nothing is denied and nothing is bounded.
+    /// Whether there is no Deny and no boundary.
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
         self.denies.is_empty() && self.boundaries.is_empty()
     }
 
-    /// What gives this action, such as `iam:PassRole`.
+    /// The grants of one action, such as `iam:PassRole`.
     #[must_use]
     pub fn grants(&self, action: &str) -> Vec<Grant<'d>> {
         let action = Pattern::new(action);
@@ -124,8 +125,8 @@ impl<'d> Rights<'d> {
         allowing.flat_map(|one| self.left(one, &action)).collect()
     }
 
-    /// What is left of a statement that allows this action, or these: its grants for it, without those that are
-    /// denied for certain, that no boundary permits, or that no request gets.
+    /// The grants of a statement for one action, or for a pattern of actions, that are in effect. Left out are
+    /// grants that are denied for certain, that a boundary does not permit, or whose condition no request can meet.
     #[must_use]
     pub fn left(&self, statement: &'d Statement, action: &Pattern) -> Vec<Grant<'d>> {
         if met_by(&statement.conditions, &self.known) == Met::Never {
@@ -140,7 +141,7 @@ impl<'d> Rights<'d> {
         left.map(|target| Grant { statement, target }).collect()
     }
 
-    /// The known actions that are left of those that a pattern in this statement stands for.
+    /// The known actions that match the pattern and for which this statement still grants something.
     #[must_use]
     pub fn left_of(&self, statement: &'d Statement, pattern: &Pattern) -> Vec<&'static Action> {
         let mut known = actions::matching(pattern);
@@ -179,7 +180,7 @@ impl<'d> Rights<'d> {
         pieces.iter().any(|piece| is_permitted(piece) && !is_denied(piece))
     }
 
-    /// What is answered to a request. Policy variables are not filled in.
+    /// Evaluates one request. Policy variables, such as `${aws:username}`, are not replaced.
     #[must_use]
     pub fn verdict(&self, action: &str, resource: &str, context: &Context) -> Verdict {
         let is_about = |statement: &&&Statement| {
@@ -203,8 +204,9 @@ impl<'d> Rights<'d> {
 }
 
 impl Target<'_> {
-    /// Whether it is every resource that some action of this kind can be about: `*`, every bucket, every secret of
-    /// the account. An action that nothing is known of is judged by the ARN's own last field.
+    /// Whether the target covers everything that the action can apply to: `*`, every bucket, every secret of the
+    /// account. A target that matches only some of the action's kinds of resources must cover all resources of
+    /// these kinds.
     #[must_use]
     pub fn is_every(&self, action: &Action) -> bool {
         match self {
@@ -222,7 +224,7 @@ impl Target<'_> {
         }
     }
 
-    /// Whether it is about some kind of the action's resources, and not all of that kind.
+    /// Whether the target is an item that matches resources of at least one kind that the action takes.
     #[must_use]
     pub fn is_beside(&self, action: &Action) -> bool {
         match self {
@@ -231,7 +233,7 @@ impl Target<'_> {
         }
     }
 
-    /// Whether it is all that the other is.
+    /// Whether this target covers everything that the other one covers.
     #[must_use]
     pub fn covers(&self, other: &Target<'_>) -> bool {
         match (self, other) {
@@ -240,7 +242,7 @@ impl Target<'_> {
         }
     }
 
-    /// Where it stands.
+    /// The place of the target in the policy's text; `None`: the statement has no resource element.
     #[must_use]
     pub fn span(&self) -> Option<Span> {
         match self {
@@ -250,7 +252,7 @@ impl Target<'_> {
         }
     }
 
-    /// Whether it is more than one resource.
+    /// Whether the target can match more than one resource.
     #[must_use]
     pub fn is_open(&self) -> bool {
         match self {
@@ -269,14 +271,15 @@ fn targets(statement: &Statement) -> Vec<Target<'_>> {
     }
 }
 
-/// Whether some resource of this kind is matched. A bucket is called like nothing with a slash.
+/// Whether the pattern matches some resource of this kind. A bucket's name has no slash, so a pattern with a slash
+/// matches no bucket.
 fn meets_kind(resource: &Pattern, kind: &Pattern) -> bool {
     let is_bucket = kind.arn().is_some_and(|fields| fields[2..] == ["s3", "", "", "*"]);
     let has_slash = || resource.arn().is_some_and(|fields| fields[5].contains('/'));
     resource.meets_resource(kind) && !(is_bucket && has_slash())
 }
 
-/// Whether one of the actions that a pattern stands for can be about this resource.
+/// Whether at least one of the actions that match the pattern can apply to this resource.
 #[must_use]
 pub fn may_be_about(action: &Pattern, resource: &Pattern) -> bool {
     let known = actions::matching(action);
@@ -288,23 +291,25 @@ pub fn may_be_about(action: &Pattern, resource: &Pattern) -> bool {
     }
 }
 
-/// The kinds of an action's resources; an account of `*` in them is any account but AWS's own.
+/// The kinds of resources that an action takes, each as an ARN pattern. An account of `*` in them stands for any
+/// account except AWS's own, which is named `aws`.
 fn kinds(action: &Action) -> Vec<Pattern> {
     action.kinds().map(|kind| Pattern::new(&format!("arn:*:{kind}"))).collect()
 }
 
-/// Of an action that nothing is known of: anything of its service.
+/// For an action that the table lacks: any resource of its service.
 fn unknown_kind(action: &Pattern) -> Vec<Pattern> {
     let service = action.action().map_or("*", |(service, _)| service);
     vec![Pattern::new(&format!("arn:*:{}:*:*:*", service.to_ascii_lowercase()))]
 }
 
-/// What a target is for an action with resources of these kinds: each kind that it is all of, and otherwise what
-/// it names. None: the action cannot be about it.
+/// Splits a target into the resource patterns to check for an action that takes resources of these kinds: the kind
+/// itself where the target covers all of it, and otherwise the item as it is written. Empty: the action cannot
+/// apply to the target.
 fn pieces(target: Target<'_>, kinds: &[Pattern]) -> Vec<Pattern> {
     match target {
         Target::Itself => vec![Pattern::new("*")],
-        // An action that takes no resources is asked for with `*`.
+        // IAM evaluates an action that takes no resources against `*`.
         Target::Named(item) if kinds.is_empty() => {
             if item.value.is_everything() {
                 vec![Pattern::new("*")]
@@ -338,20 +343,22 @@ fn pieces(target: Target<'_>, kinds: &[Pattern]) -> Vec<Pattern> {
     }
 }
 
-/// AWS's own policies and the like are in the account `aws`, which is nobody's to change.
+/// Whether the pattern can match a resource of this kind that an account owns. AWS's own policies and the like are
+/// in the account `aws`, and no customer can change them.
 fn may_be_own(pattern: &Pattern, kind: &Pattern) -> bool {
     let account = |pattern: &Pattern| pattern.arn().map_or("*".to_owned(), |fields| fields[4].to_owned());
     account(pattern) != "aws" || account(kind) == "aws"
 }
 
-/// Whether the ARN is of one region or one account.
+/// Whether the ARN names one region or one account.
 fn is_pinned(pattern: &Pattern) -> bool {
     pattern.arn().is_some_and(|[_, _, _, region, account, _]| {
         [region, account].iter().any(|field| !field.is_empty() && !field.contains('*'))
     })
 }
 
-/// Whether a resource is all of a kind, in its own region and account. The name of a resource is never empty.
+/// Whether the pattern covers every resource of a kind within its own region and account. `?*` stands for each name
+/// here, because the name of a resource is never empty.
 fn covers_kind(pattern: &Pattern, kind: &Pattern) -> bool {
     if pattern.is_everything() {
         return true;
@@ -375,11 +382,12 @@ fn meets_action(list: &Listed, action: &Pattern) -> bool {
     }
 }
 
-/// Whether the resources of a Deny are all that a piece of a target stands for.
+/// Whether the resources of a Deny cover everything that a piece of a target stands for.
 fn covers_resource(list: Option<&Listed>, piece: &Pattern, target: Target<'_>) -> bool {
     let Some(list) = list else { return true };
     let covers = |outer: &Pattern, inner: &Pattern| {
-        // Only one's own account is meant by a kind without account, and a Deny may name it.
+        // A piece with the account `*` means the caller's own account, so a Deny that names an account covers it as
+        // well.
         outer.covers_resource(inner) || outer.covers_resource(&with_account_of(outer, inner))
     };
     match (list.negated, target) {
@@ -392,7 +400,7 @@ fn covers_resource(list: Option<&Listed>, piece: &Pattern, target: Target<'_>) -
     }
 }
 
-/// The same resource in the account that another names, where it is of any account.
+/// The same resource, with the account of `other` in place of the account `*`.
 fn with_account_of(other: &Pattern, resource: &Pattern) -> Pattern {
     match (other.arn(), resource.arn()) {
         (Some(other), Some(mut fields)) if fields[4] == "*" => {
@@ -411,7 +419,7 @@ fn meets_resource(list: Option<&Listed>, piece: &Pattern) -> bool {
     }
 }
 
-/// Whether a Deny is for everybody for whom the other statement is.
+/// Whether the Deny applies to every principal that the other statement applies to.
 pub(super) fn is_for(deny: &Statement, allow: &Statement) -> bool {
     let Some(denied) = &deny.principals else { return true };
     let is_anybody =

@@ -1,4 +1,4 @@
-//! What a rule is, for policies and for whole accounts: a code, how bad, why, what to do, by which book.
+//! What a rule for policies or accounts consists of: a code, a severity, the reason, the fix, and its sources.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,22 +8,22 @@ use std::str::FromStr;
 pub enum Severity {
     /// Worth knowing; nothing is wrong.
     Info,
-    /// To be put in order at some time.
+    /// To be fixed at some time.
     Low,
-    /// To be put in order soon.
+    /// To be fixed soon.
     Medium,
-    /// Somebody who gets hold of the credentials can do harm that nobody meant to allow.
+    /// Whoever gets hold of the credentials can do harm that was not meant to be allowed.
     High,
-    /// Somebody who gets hold of the credentials owns the account.
+    /// Whoever gets hold of the credentials controls the account.
     Critical,
 }
 
 impl Severity {
-    /// All, the mildest first.
+    /// All severities, the mildest first.
     pub const ALL: [Severity; 5] =
         [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
 
-    /// The word.
+    /// The severity as a word in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,21 +51,21 @@ impl FromStr for Severity {
     }
 }
 
-/// Where a rule comes from. Numbers are cited, texts are ours.
+/// The source of a rule. Control numbers are cited; the wording is keyround's own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reference {
-    /// A control of the CIS AWS Foundations Benchmark: its number in 7.0.0 and in 6.0.0, where it has one.
+    /// A control of the CIS AWS Foundations Benchmark, by its number in 7.0.0 and in 6.0.0, where it has one.
     Cis {
-        /// In 7.0.0.
+        /// The number in 7.0.0.
         v7: Option<&'static str>,
-        /// In 6.0.0.
+        /// The number in 6.0.0.
         v6: Option<&'static str>,
     },
     /// A control of AWS Foundational Security Best Practices 1.0.0.
     Fsbp(&'static str),
     /// A page of the AWS documentation, by its name under `docs.aws.amazon.com/IAM/latest/UserGuide/`.
     Iam(&'static str),
-    /// "Giving AWS Credentials to Third-Party Services", Skeddly, 2016: the heading.
+    /// "Giving AWS Credentials to Third-Party Services", Skeddly, 2016, by its heading.
     ThirdParty(&'static str),
     /// Another publication.
     Paper(&'static str),
@@ -98,7 +98,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// One rule. Its code is public and never means anything else.
+/// One rule. Its code is public, and the meaning of a code never changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rule {
     /// `KR` and three digits.
@@ -109,9 +109,9 @@ pub struct Rule {
     pub title: &'static str,
     /// Why that is wrong.
     pub why: &'static str,
-    /// What to do where no finding says it better.
+    /// What to do, for findings without a more specific fix.
     pub fix: &'static str,
-    /// By which book.
+    /// The standards and publications that demand it.
     pub references: &'static [Reference],
 }
 

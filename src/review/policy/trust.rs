@@ -1,70 +1,73 @@
-//! Trust policies: whom a role lets in, on which condition; and one as it should be.
+//! Trust policies: which principals a role admits, and under which conditions; and the generation of a correct one.
 
 use super::generate::Written;
 use super::rights::{Context, Met, is_for, met_by};
 use super::{Condition, Document, Effect, Pattern, Span, Statement, narrowing};
 use crate::core::ids::AccountId;
 
-/// The condition that a third party must meet. AWS compares the keys of conditions without case.
+/// The condition key that a third party's request must match. AWS compares condition keys without case.
 pub const EXTERNAL_ID: &str = "sts:ExternalId";
 
-/// External ids that are shorter can be tried out, or are words that somebody else chose too.
+/// A shorter external id can be guessed by trying, or is a word that another customer may choose too. In
+/// characters.
 const GUESSABLE_BELOW: usize = 16;
-/// Letters of one kind, over and over, are no id.
+/// The least number of different characters: a repeated character makes no id.
 const DIFFERENT_LETTERS_MIN: usize = 8;
 
-/// Somebody who is let in.
+/// A principal that a role admits.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Trusted {
-    /// `*`: every account there is.
+    /// `*`: every AWS account.
     Anybody,
-    /// An account, by its root, its number, or a principal in it.
+    /// An account, named by its root ARN, by its number, or by a principal in it.
     Account(String),
     /// An AWS service.
     Service(String),
     /// An identity provider.
     Provider(String),
-    /// Something else, such as the id of a principal that was deleted.
+    /// Another kind of principal, such as the id of a principal that was deleted.
     Other(String),
 }
 
-/// What is asked of somebody for the external id.
+/// What a trust policy asks of callers for the external id.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ExternalIds {
-    /// Nothing.
+    /// The policy has no condition on the external id.
     Unasked,
-    /// It is compared with this operator, which does not demand one value.
+    /// A condition compares the external id with this operator, which does not demand one of the listed values.
     Loose(String),
-    /// One of these, exactly, in whichever operators.
+    /// The external id must be one of these values exactly, whichever operators say so.
     Exact(Vec<String>),
 }
 
-/// Somebody of an account who is let in.
+/// A caller from an account that a role admits.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Caller {
-    /// The account.
+    /// The account's number.
     pub account: String,
-    /// The one principal of it, as an ARN; `None`: whoever has the right in that account.
+    /// The ARN of the one principal that is admitted; `None`: every principal that has the right in that account.
     pub arn: Option<String>,
 }
 
-/// One statement that lets somebody in.
+/// One statement of a trust policy that admits callers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Door {
-    /// Whom.
+    /// The principals that the statement admits.
     pub trusted: Vec<Trusted>,
-    /// Those of them that are of an account that is known.
+    /// The admitted principals whose account is known.
     pub callers: Vec<Caller>,
-    /// On which condition.
+    /// What the statement asks for as external id.
     pub external_ids: ExternalIds,
-    /// Whether only one's own organization, or somebody with a second factor, meets its conditions: no vendor does.
+    /// Whether only the own organization, or a person with a second factor, meets the conditions. No vendor meets
+    /// them.
     pub is_for_own: bool,
-    /// Where the first of them stands.
+    /// The place of the first principal in the policy's text.
     pub span: Span,
 }
 
 impl Door {
-    /// The accounts that are let in and could be a vendor's.
+    /// The admitted accounts that could be a vendor's, sorted and without duplicates. Empty if the statement is for
+    /// the own organization.
     #[must_use]
     pub fn outside_accounts(&self) -> Vec<&str> {
         let mut accounts: Vec<&str> = self.callers.iter().map(|caller| caller.account.as_str()).collect();
@@ -77,7 +80,7 @@ impl Door {
 const ASSUMES: [&str; 3] = ["sts:AssumeRole", "sts:AssumeRoleWithSAML", "sts:AssumeRoleWithWebIdentity"];
 const PRINCIPAL_ARN: &str = "aws:PrincipalArn";
 
-/// The doors of a trust policy.
+/// The statements of a trust policy that admit callers.
 #[must_use]
 pub fn doors(document: &Document) -> Vec<Door> {
     let opens = |statement: &&Statement| {
@@ -99,7 +102,8 @@ pub fn doors(document: &Document) -> Vec<Door> {
     document.statements.iter().filter(opens).filter_map(door).collect()
 }
 
-/// What a Deny of the same policy demands of everybody for whom the statement is: its only condition.
+/// The conditions that Denies of the same policy impose on every principal of the statement. A Deny counts if
+/// exactly one of its conditions is not always met; that condition is the one returned.
 fn demanded<'d>(document: &'d Document, statement: &'d Statement) -> impl Iterator<Item = &'d Condition> {
     let denies = document.statements.iter().filter(move |deny| {
         deny.effect == Effect::Deny && deny.actions.covers("sts:AssumeRole") && is_for(deny, statement)
@@ -116,7 +120,8 @@ fn demanded<'d>(document: &'d Document, statement: &'d Statement) -> impl Iterat
     })
 }
 
-/// An operator in lower case, without what stands around it.
+/// The operator in lower case, without its set prefix and `IfExists`, and whether it is met when the key is
+/// missing.
 fn bare(condition: &Condition) -> (String, bool) {
     let written = condition.operator.value.to_ascii_lowercase();
     let passes_missing = written.starts_with("forallvalues:") || written.ends_with("ifexists");
@@ -132,7 +137,7 @@ fn values(condition: &Condition) -> Vec<String> {
     condition.values.iter().map(|value| value.value.clone()).collect()
 }
 
-/// One's own organization, or a person.
+/// Whether only the own organization, or a person with a second factor, meets the condition.
 fn is_own(condition: &Condition) -> bool {
     let (operator, passes_missing) = bare(condition);
     let is_equal = ["stringequals", "stringequalsignorecase", "stringlike"].contains(&operator.as_str());
@@ -145,7 +150,7 @@ fn is_own(condition: &Condition) -> bool {
     !passes_missing && (of_organization && is_equal && fixed || with_factor)
 }
 
-/// The principals of accounts that are let in, as narrow as the statement and the Denies of the policy say.
+/// The admitted principals with a known account, as narrow as the statement and the Denies of the policy make them.
 fn callers(document: &Document, statement: &Statement, trusted: &[Trusted]) -> Vec<Caller> {
     let allowed = statement.conditions.iter().filter(|one| {
         let (operator, passes_missing) = bare(one);
@@ -155,7 +160,7 @@ fn callers(document: &Document, statement: &Statement, trusted: &[Trusted]) -> V
         .filter(|one| is_about(one, PRINCIPAL_ARN) && bare(one).0.contains("not"));
     let narrow: Vec<String> = allowed.chain(denied).flat_map(values).collect();
     let named = statement.principals.iter().filter(|list| !list.negated).flat_map(|list| &list.items);
-    // The account of an identity provider's ARN is the role's own, and lets nobody of it in.
+    // The ARN of an identity provider holds the role's own account, but does not admit callers from it.
     let of_principals = named.filter(|(kind, _)| kind == "AWS").filter_map(|(_, who)| {
         let is_whole = !who.value.starts_with("arn:") || who.value.ends_with(":root");
         Some(Caller {
@@ -203,7 +208,7 @@ fn trusted(statement: &Statement) -> Option<Vec<Trusted>> {
     Some(items.collect())
 }
 
-/// Whom `*` means: everybody, or those whom a condition names.
+/// The principals that `*` stands for: every account, or those that a condition names.
 fn anybody(statement: &Statement) -> Vec<Trusted> {
     let Some(condition) = narrowing::narrowed_by(statement) else { return vec![Trusted::Anybody] };
     let accounts: Vec<Trusted> = narrowing::accounts(condition).into_iter().map(Trusted::Account).collect();
@@ -214,7 +219,7 @@ fn anybody(statement: &Statement) -> Vec<Trusted> {
     if accounts.len() == condition.values.len() { accounts } else { vec![others()] }
 }
 
-/// The account of `111122223333` or `arn:aws:iam::111122223333:root`.
+/// The account number in `111122223333` or `arn:aws:iam::111122223333:root`; `None`: there is none.
 pub(super) fn account_of(principal: &str) -> Option<&str> {
     let account = match principal.strip_prefix("arn:") {
         Some(arn) => arn.split(':').nth(3)?,
@@ -239,7 +244,7 @@ fn external_ids(document: &Document, statement: &Statement) -> ExternalIds {
             _ => false,
         },
     });
-    // A Deny for every other value is met where the id is missing, too.
+    // A Deny of every other value also applies to a request without an external id.
     let exact = exact.or_else(|| {
         demanded().find(|one| match bare(one).0.as_str() {
             "stringnotequals" | "stringnotequalsignorecase" => !one.operator.value.contains(':'),
@@ -254,8 +259,8 @@ fn external_ids(document: &Document, statement: &Statement) -> ExternalIds {
     }
 }
 
-/// Whether somebody who wants in could think of this external id. It is no password, but two
-/// customers of a vendor who think of the same one let each other's roles be assumed.
+/// Whether an attacker could guess this external id. It is no password, but if two customers of a vendor choose the
+/// same id, each lets the other's role be assumed.
 #[must_use]
 pub fn is_guessable(external_id: &str) -> bool {
     let mut letters: Vec<char> = external_id.chars().collect();
@@ -265,14 +270,14 @@ pub fn is_guessable(external_id: &str) -> bool {
     external_id.chars().count() < GUESSABLE_BELOW || letters.len() < DIFFERENT_LETTERS_MIN || only_digits
 }
 
-/// A trust policy that lets in this account, and in it only whoever says this external id.
+/// A trust policy that admits this account if its request has this external id.
 #[must_use]
 pub fn policy(partition: &str, vendor_account: &AccountId, external_id: &str) -> Written {
     let principal = format!("arn:{partition}:iam::{vendor_account}:root");
     Written::trust("VendorWithItsExternalId", &principal, Some((EXTERNAL_ID, external_id)))
 }
 
-/// A trust policy for the rotator's own role: it comes from this account, and says this external id if there is one.
+/// A trust policy for the rotator's own role. It admits the account `from`, with this external id if there is one.
 #[must_use]
 pub fn rotator_policy(partition: &str, from: &AccountId, external_id: Option<&str>) -> Written {
     let principal = format!("arn:{partition}:iam::{from}:root");

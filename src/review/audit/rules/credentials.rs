@@ -1,4 +1,4 @@
-//! One vendor, one user, and nobody else behind it.
+//! The rules for unique credentials: each user belongs to one vendor, and no person or other vendor uses it.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use crate::review::audit::{Declared, DeclaredVendor, Finding};
 use crate::review::policy::lint::in_words;
 use crate::review::policy::{Pattern, actions, narrowing};
 
-/// Every vendor may call these: they are how a program asks who it is.
+/// Services that every vendor may call: a program calls `sts` to learn its own identity.
 const HARMLESS: [&str; 1] = ["sts"];
-/// The names by which IAM records a use, where they are not the prefix of the actions: that of the endpoint, or the one
-/// that requests are signed with.
+/// The names under which IAM records a use, where they differ from the prefix of the actions: the name of the
+/// endpoint, or the one that requests are signed with.
 const USE_NAMES: &str = include_str!("use_names.txt");
 
 pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
@@ -27,8 +27,8 @@ pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     found
 }
 
-/// A configuration that names one user twice is refused. A user under one vendor's path that another
-/// vendor names is known only to the account.
+/// A configuration that names one user twice is refused. But only the account shows that a user under one vendor's
+/// path is a user that another vendor names.
 fn shared(user: &User, declared: &Declared) -> Option<Finding> {
     let vendors: Vec<String> = declared.claimants(user).map(|vendor| vendor.name.to_string()).collect();
     let name = &user.name;
@@ -142,7 +142,7 @@ fn foreign_place(
     )
 }
 
-/// The word with which the actions of this service begin.
+/// The prefix of the actions of this service.
 fn prefix(recorded: &str) -> String {
     let name = recorded.to_ascii_lowercase();
     let rows = USE_NAMES.lines().filter_map(|line| line.split_once(' '));
@@ -150,7 +150,7 @@ fn prefix(recorded: &str) -> String {
     other.map_or(name, |(_, prefix)| prefix.to_owned())
 }
 
-/// AWS's own services call from names, not from addresses.
+/// Whether the call came from an address. Calls by AWS's own services show a name instead.
 fn is_outside(origin: &Origin) -> bool {
     narrowing::is_address(&origin.address)
 }

@@ -1,14 +1,15 @@
-//! How keys are rotated, by what the configuration says.
+//! The rules for how keys are rotated, judged by the configuration.
 
 use super::{DAY, LONG_AGE, NO_SINKS, NOT_VERIFIED, SHORT_COOL, SHORT_SOAK};
 use crate::core::time::in_words;
 use crate::review::audit::{Declared, DeclaredVendor, Facts, Finding, Given};
 
-/// IAM is up to some hours behind in what it says of uses.
+/// The least soak, in hours: what IAM reports as last use lags by up to some hours.
 const SOAK_HOURS_MIN: u32 = 1;
-/// Somebody should have been at work in it.
+/// The least cooling time, in days: somebody should have been at work during it, to notice that the old key is
+/// missed.
 const COOL_DAYS_MIN: u32 = 1;
-/// CIS and AWS both ask for this.
+/// The longest age, in days, that CIS and AWS both allow.
 const AGE_DAYS_MAX: u32 = 90;
 
 pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {

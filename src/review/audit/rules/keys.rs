@@ -1,4 +1,4 @@
-//! Keys: young, used, one at a time, and somebody's.
+//! The rules for access keys: each is young and in use, a user has one at a time, and a vendor owns it.
 
 use super::{DAY, EXPIRED, IDLE, IDLE_KEY, LEFT_INACTIVE, NEVER_USED, NOT_CONFIGURED, TOO_OLD, TWO_ACTIVE};
 use crate::core::rotation::KeyStatus;
@@ -6,14 +6,14 @@ use crate::core::time::{Timestamp, in_words};
 use crate::review::audit::facts::{Facts, Key, User};
 use crate::review::audit::{Declared, DeclaredVendor, Finding, Given};
 
-/// For keys of which the configuration does not say how old they may grow.
+/// The age limit, in days, of keys for which the configuration sets none.
 const AGE_DAYS_MAX: u32 = 90;
 
 pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     facts.users.iter().flat_map(|user| judge_user(user, facts, declared)).collect()
 }
 
-/// A user's key, and all that is needed to speak of it.
+/// A user's key, with what the rules need to judge it.
 struct Holding<'f> {
     facts: &'f Facts,
     declared: &'f Declared,
@@ -51,9 +51,10 @@ fn two_active(user: &User, active: &[&Key], vendor: Option<&DeclaredVendor>, dec
     let ids: Vec<&str> = active.iter().map(|key| key.id.as_str()).collect();
     let finding = Finding::new(&TWO_ACTIVE, &user.arn, format!("the user {name} has two active keys"));
     let of = vendor.map(|vendor| &vendor.name);
+    // `None` is the least, so a key that was never used comes first.
     let unused = active.iter().min_by_key(|key| key.last_use.as_ref().map(|last| last.at));
     let fix = match unused {
-        // The vendor may have been offered it, whether it has used it or not.
+        // A rotation may have delivered the key to the vendor, whether the vendor has used it or not.
         _ if active.iter().any(|key| declared.made.contains(&key.id)) => {
             let whom = of.map_or("its owner".to_owned(), ToString::to_string);
             format!(
@@ -100,7 +101,8 @@ impl Holding<'_> {
         format!("aws iam update-access-key --user-name {user} --access-key-id {id} --status Inactive")
     }
 
-    /// What to do with a key that a rotation uses or that the journal made: nobody switches it off by hand.
+    /// The advice for a key that a rotation uses or that keyround created: do not deactivate it by hand. `None`: it
+    /// is neither.
     fn hands_off(&self) -> Option<String> {
         if self.is_rotating() {
             return Some(self.wait());
@@ -151,7 +153,7 @@ impl Holding<'_> {
     fn idle(&self) -> Option<Finding> {
         let since = |at| self.facts.at.since(at);
         match &self.key.last_use {
-            // A key that was just made is not idle: its vendor has not had the time to use it.
+            // A new key is not idle: its vendor has not had the time to use it.
             None if since(self.key.created_at) < IDLE => None,
             None => {
                 let what = format!("was never used in {} days", self.days_since(self.key.created_at));
@@ -165,7 +167,7 @@ impl Holding<'_> {
         }
     }
 
-    /// AWS does not say since when a key is Inactive; it is at least as long as it is unused.
+    /// AWS does not report since when a key is Inactive. The time since its last use is an upper bound.
     fn left_inactive(&self) -> Option<Finding> {
         let last = self.key.last_use.as_ref().map_or(self.key.created_at, |last| last.at);
         let idle = self.facts.at.since(last);
@@ -173,7 +175,8 @@ impl Holding<'_> {
         (idle >= IDLE).then(|| self.finding(&LEFT_INACTIVE, &what).fix(self.delete()))
     }
 
-    /// `moved`: the vendor that had this user's keys before it was given a role.
+    /// Reports an Active key of a user without a vendor. `moved`: the vendor that had this user's keys before it
+    /// was given a role.
     fn not_configured(&self, moved: Option<&DeclaredVendor>) -> Option<Finding> {
         let is_ours = self.facts.caller == self.user.arn;
         let finding = || match moved {

@@ -1,4 +1,5 @@
-//! What vendors may do: by each policy, by all of them together, and against what they declare and use.
+//! The rules for what vendors may do: by each policy, by all policies together, and compared with what they declare
+//! and use.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use crate::review::policy::lint::{self, Found, Purpose, in_words};
 use crate::review::policy::rights::Context;
 use crate::review::policy::{Document, Effect, Pattern, Place, Rights, actions, escalation};
 
-/// AWS remembers 400 days; a quarter is what it takes to have seen what is done monthly.
+/// A service without a use for this many days counts as unused. AWS keeps 400 days; a quarter of a year is enough
+/// to have seen what is done monthly.
 const USED_WITHIN_DAYS: u32 = 90;
 
 pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
@@ -29,12 +31,13 @@ pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
         policies: &role.policies,
         boundary: role.boundary.as_ref(),
         used: role.used.as_deref(),
+        // The facts do not hold when a role was created.
         is_new: false,
     });
     users.chain(roles).flat_map(|holder| holder.judge(facts)).collect()
 }
 
-/// A vendor's user or role, and what it may do.
+/// A vendor's user or role, with its policies.
 struct Holder<'f> {
     vendor: &'f DeclaredVendor,
     arn: &'f str,
@@ -55,7 +58,8 @@ impl Holder<'_> {
         found
     }
 
-    /// What all of its policies give together, within its boundary, to whoever it is.
+    /// The rights from all of its policies together, within its boundary. The ARN and the account of the caller are
+    /// known.
     fn rights(&self) -> Rights<'_> {
         let documents: Vec<&Document> =
             self.policies.iter().filter_map(|policy| policy.document.as_ref()).collect();
@@ -73,7 +77,7 @@ impl Holder<'_> {
         Finding::new(rule, self.arn, sentence).of(Some(&self.vendor.name))
     }
 
-    /// One finding for each rule and policy, with every place in its evidence.
+    /// The findings of the linter on one policy: one finding for each rule, with every place in its evidence.
     fn lint<'d>(&self, policy: &'d Attached, rights: &Rights<'d>) -> Vec<Finding> {
         let mut found = lint::unreadable(&policy.mistakes);
         if let Some(document) = &policy.document {
@@ -97,8 +101,9 @@ impl Holder<'_> {
         finding.with("policy", policy.name.clone()).with("places", places.collect::<Vec<_>>())
     }
 
-    /// Ways that no policy opens alone.
+    /// The ways of privilege escalation that all policies together open, and none of them alone.
     fn ways_together(&self, found: &[Finding], rights: &Rights<'_>) -> Option<Finding> {
+        // With administrator rights every way is open, and one finding is enough.
         if found.iter().any(|one| one.rule == &lint::ADMIN) {
             return None;
         }
@@ -129,7 +134,7 @@ impl Holder<'_> {
                 more.push("everything that NotAction does not name".to_owned());
             }
             let items = statement.actions.items.iter().filter(|_| !statement.actions.negated);
-            // What is denied all the same is not allowed.
+            // An action that a Deny forbids all the same is not allowed.
             let items = items.filter(|item| {
                 let is_known = !actions::matching(&item.value).is_empty();
                 !rights.left_of(statement, &item.value).is_empty()
@@ -159,7 +164,7 @@ impl Holder<'_> {
         let mut idle: Vec<String> =
             used.iter().filter(|one| !recent(one)).map(|one| one.service.clone()).collect();
         idle.sort_unstable();
-        // Who uses nothing at all is idle, not too widely allowed: the rules on keys say so.
+        // A vendor that uses nothing at all is idle, not too widely allowed: the rules for keys report it.
         if idle.is_empty() || idle.len() == used.len() || self.is_new {
             return None;
         }
@@ -179,7 +184,8 @@ fn via(policy: &Attached) -> String {
     }
 }
 
-/// Whether all that this pattern stands for is declared: each known action, or else the pattern itself.
+/// Whether the vendor declares everything that this pattern matches: each known action, or the pattern itself if it
+/// matches no known action.
 fn is_declared(granted: &Pattern, declared: &[Pattern]) -> bool {
     let covers = |name: &str| declared.iter().any(|pattern| pattern.matches(name));
     let known = actions::matching(granted);

@@ -1,4 +1,5 @@
-//! Roles: the vendor's own account, an external id that is nobody else's, and no key where a role would do.
+//! The rules for roles: only the vendor's own account is admitted, by an external id of its own, and no key is used
+//! where a role would do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,7 +107,8 @@ fn judge_role(role: &Role, facts: &Facts, declared: &Declared) -> Vec<Finding> {
     found
 }
 
-/// Who of this account is let in, but for the role itself: some vendors demand that a role may assume itself.
+/// The callers from this account that the role admits, except the role itself: some vendors demand that a role may
+/// assume itself.
 fn own_callers(role: &Role, door: &Door, facts: &Facts) -> Vec<String> {
     let session = format!(":assumed-role/{}/", role.name);
     let is_itself = |arn: &str| arn == role.arn || arn.contains(":sts:") && arn.contains(&session);
@@ -121,7 +123,7 @@ fn own_callers(role: &Role, door: &Door, facts: &Facts) -> Vec<String> {
     others
 }
 
-/// A door for a provider's identities, and for which of them is not said.
+/// Reports a trust that admits every token of an identity provider.
 fn any_token(role: &Role, declared: &Declared) -> Vec<Finding> {
     let doors = role.trust.as_ref().map(provider::any_token).unwrap_or_default();
     let vendor = declared.vendor_of_role(role).map(|vendor| &vendor.name);
@@ -141,7 +143,7 @@ fn any_token(role: &Role, declared: &Declared) -> Vec<Finding> {
     doors.iter().map(found).collect()
 }
 
-/// What is demanded of a door that is there for a vendor.
+/// Checks one statement of the trust policy of a vendor's role.
 fn judge_vendor_role(role: &Role, vendor: &DeclaredVendor, door: &Door, foreign: &[&String]) -> Vec<Finding> {
     let Given::Role { vendor_account_id, .. } = &vendor.given else { return Vec::new() };
     let finding = |rule, sentence: String| {
@@ -190,7 +192,7 @@ fn account(trusted: &Trusted) -> Option<&String> {
     }
 }
 
-/// The commands that give the role a trust as it should be.
+/// The commands that replace the role's trust policy by a correct one.
 fn rewrite(role: &Role, vendor: Option<&DeclaredVendor>) -> String {
     let name = vendor.map_or("NAME", |vendor| vendor.name.as_str());
     format!(
@@ -199,7 +201,7 @@ fn rewrite(role: &Role, vendor: Option<&DeclaredVendor>) -> String {
     )
 }
 
-/// One vendor may have several roles with the same id; two vendors may not.
+/// Reports external ids that the roles of two vendors accept. The roles of one vendor may share an id.
 fn reused(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     let mut users: BTreeMap<String, Vec<(&DeclaredVendor, &Role)>> = BTreeMap::new();
     for (vendor, role) in declared.vendor_roles(facts) {

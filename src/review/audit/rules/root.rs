@@ -1,10 +1,10 @@
-//! Root: it has no keys, and nobody uses it.
+//! The rules for root: it has no access keys, and it was not used recently.
 
 use super::{DAY, ROOT_KEYS, ROOT_USED};
 use crate::review::audit::facts::Facts;
 use crate::review::audit::{Declared, Finding};
 
-/// How long ago is lately, in days.
+/// A use within this many days counts as recent.
 const LATELY_DAYS: u32 = 45;
 
 pub(super) fn judge(facts: &Facts, _: &Declared) -> Vec<Finding> {

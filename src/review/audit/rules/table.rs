@@ -1,10 +1,10 @@
-//! Every rule for accounts: its code, how bad, why, what to do, by which book.
+//! All rules for accounts, each with its code, severity, reason, fix and sources.
 
 use crate::review::policy::rule::Reference::{Cis, Fsbp, Iam, Paper, ThirdParty};
 use crate::review::policy::rule::{Reference, Rule, Severity};
 use Severity::{Critical, High, Info, Low, Medium};
 
-/// The rules. What the code of one means never changes.
+/// All rules. The meaning of a code never changes.
 pub const TABLE: [&Rule; 40] = [
     &SHARED_USER,
     &FOREIGN_SERVICE,
@@ -54,7 +54,7 @@ const KEYS: Reference = ThirdParty("IAM User Access Keys");
 const CONFUSED_DEPUTY: Reference = Iam("confused-deputy");
 const UNUSED: [Reference; 3] = [Cis { v7: Some("2.11"), v6: Some("2.11") }, Fsbp("IAM.8"), Fsbp("IAM.22")];
 
-/// One user, two vendors.
+/// KR101: two vendors claim one IAM user.
 pub static SHARED_USER: Rule = Rule {
     code: "KR101",
     severity: High,
@@ -63,7 +63,7 @@ pub static SHARED_USER: Rule = Rule {
     fix: "make a user for each vendor, and name each user in one vendor's section only",
     references: &[UNIQUE],
 };
-/// Used for what its vendor does not do.
+/// KR102: a vendor's key is used for a service that the vendor does not declare.
 pub static FOREIGN_SERVICE: Rule = Rule {
     code: "KR102",
     severity: High,
@@ -72,7 +72,7 @@ pub static FOREIGN_SERVICE: Rule = Rule {
     fix: "ask the vendor; if it is not the vendor, rotate the key now: `keyround rotate VENDOR --force`",
     references: &[UNIQUE],
 };
-/// Used from where another vendor is.
+/// KR103: the keys of two vendors are used from the same address.
 pub static FOREIGN_PLACE: Rule = Rule {
     code: "KR103",
     severity: High,
@@ -81,7 +81,7 @@ pub static FOREIGN_PLACE: Rule = Rule {
     fix: "ask both vendors; if it is not theirs, rotate both keys now: `keyround rotate VENDOR --force`",
     references: &[UNIQUE],
 };
-/// A person's user.
+/// KR104: a person uses the vendor's user: its console password was used, or has a second factor.
 pub static PERSONS_USER: Rule = Rule {
     code: "KR104",
     severity: High,
@@ -90,7 +90,7 @@ pub static PERSONS_USER: Rule = Rule {
     fix: "make a user for the vendor, give it a policy from `keyround policy vendor NAME`, and rotate over to it",
     references: &[UNIQUE],
 };
-/// A password.
+/// KR105: a vendor's user has a console password that was never used.
 pub static CONSOLE_PASSWORD: Rule = Rule {
     code: "KR105",
     severity: Medium,
@@ -99,7 +99,7 @@ pub static CONSOLE_PASSWORD: Rule = Rule {
     fix: "aws iam delete-login-profile --user-name NAME",
     references: &[Fsbp("IAM.5"), UNIQUE],
 };
-/// Root has keys.
+/// KR201: root has access keys.
 pub static ROOT_KEYS: Rule = Rule {
     code: "KR201",
     severity: Critical,
@@ -112,7 +112,7 @@ pub static ROOT_KEYS: Rule = Rule {
         ThirdParty("AWS Root Account Credentials"),
     ],
 };
-/// Root is used.
+/// KR202: root was used within the last 45 days.
 pub static ROOT_USED: Rule = Rule {
     code: "KR202",
     severity: High,
@@ -121,7 +121,7 @@ pub static ROOT_USED: Rule = Rule {
     fix: "find out who it was (CloudTrail, userIdentity.type = Root), and give them a user or a role of their own",
     references: &[ThirdParty("AWS Root Account Credentials")],
 };
-/// A key where a role would do.
+/// KR301: a vendor that accepts a role has an access key.
 pub static KEY_NOT_ROLE: Rule = Rule {
     code: "KR301",
     severity: Medium,
@@ -130,7 +130,7 @@ pub static KEY_NOT_ROLE: Rule = Rule {
     fix: "move the vendor to a role",
     references: &[ROLES, Iam("id_roles_common-scenarios_third-party")],
 };
-/// No external id.
+/// KR302: a vendor's role admits accounts without an exact external id.
 pub static NO_EXTERNAL_ID: Rule = Rule {
     code: "KR302",
     severity: High,
@@ -139,7 +139,7 @@ pub static NO_EXTERNAL_ID: Rule = Rule {
     fix: "demand sts:ExternalId under StringEquals: `keyround policy trust NAME`",
     references: &[CONFUSED_DEPUTY, ROLES],
 };
-/// `*`
+/// KR303: a role admits every AWS account.
 pub static TRUSTS_ANYBODY: Rule = Rule {
     code: "KR303",
     severity: Critical,
@@ -148,7 +148,7 @@ pub static TRUSTS_ANYBODY: Rule = Rule {
     fix: "name the vendor's account in Principal: `keyround policy trust NAME`",
     references: &[ROLES, Iam("reference_policies_elements_principal")],
 };
-/// Its own account.
+/// KR304: a vendor's role admits callers from this account.
 pub static TRUSTS_ITSELF: Rule = Rule {
     code: "KR304",
     severity: Medium,
@@ -157,7 +157,7 @@ pub static TRUSTS_ITSELF: Rule = Rule {
     fix: "name the vendor's account alone in Principal: `keyround policy trust NAME`",
     references: &[ROLES],
 };
-/// The same id twice.
+/// KR305: the roles of two vendors accept the same external id.
 pub static EXTERNAL_ID_REUSED: Rule = Rule {
     code: "KR305",
     severity: High,
@@ -166,7 +166,7 @@ pub static EXTERNAL_ID_REUSED: Rule = Rule {
     fix: "have each vendor make an id of its own, and write it into that vendor's role only",
     references: &[CONFUSED_DEPUTY, ThirdParty("Third-Party IAM Roles: the external ID should be unique")],
 };
-/// `acme`
+/// KR306: an external id that can be guessed, such as `acme`.
 pub static EXTERNAL_ID_GUESSABLE: Rule = Rule {
     code: "KR306",
     severity: Medium,
@@ -178,7 +178,7 @@ pub static EXTERNAL_ID_GUESSABLE: Rule = Rule {
         ThirdParty("Third-Party IAM Roles: it should be generated for you by the vendor"),
     ],
 };
-/// Not the vendor's account.
+/// KR307: a vendor's role admits an account that is not the vendor's.
 pub static WRONG_ACCOUNT: Rule = Rule {
     code: "KR307",
     severity: Critical,
@@ -187,7 +187,7 @@ pub static WRONG_ACCOUNT: Rule = Rule {
     fix: "put the vendor's account into Principal: `keyround policy trust NAME`",
     references: &[ROLES],
 };
-/// The configuration's role is not there.
+/// KR308: the configuration names a role that the account does not have.
 pub static NO_SUCH_ROLE: Rule = Rule {
     code: "KR308",
     severity: Medium,
@@ -196,7 +196,7 @@ pub static NO_SUCH_ROLE: Rule = Rule {
     fix: "correct role_arn in the vendor's section, or take the section out",
     references: &[ROLES],
 };
-/// A role for somebody whom nobody declared.
+/// KR309: a role that belongs to no vendor admits an account that the configuration does not name.
 pub static UNKNOWN_ACCOUNT: Rule = Rule {
     code: "KR309",
     severity: Medium,
@@ -205,7 +205,7 @@ pub static UNKNOWN_ACCOUNT: Rule = Rule {
     fix: "add a [vendor.NAME] with role_arn and vendor_account_id, or an [account.NAME] with its id",
     references: &[ROLES],
 };
-/// An identity provider's every token.
+/// KR310: a role admits every token of an identity provider.
 pub static ANY_TOKEN: Rule = Rule {
     code: "KR310",
     severity: High,
@@ -214,7 +214,7 @@ pub static ANY_TOKEN: Rule = Rule {
     fix: "ask for the subject: a condition on PROVIDER:sub that names the organization and the repository",
     references: &[Iam("id_roles_providers_oidc_secure-by-default"), Iam("id_roles_create_for-idp_oidc")],
 };
-/// Older than it may be.
+/// KR401: an Active key is older than its age limit.
 pub static TOO_OLD: Rule = Rule {
     code: "KR401",
     severity: Medium,
@@ -223,7 +223,7 @@ pub static TOO_OLD: Rule = Rule {
     fix: "keyround rotate VENDOR",
     references: &[Cis { v7: Some("2.12"), v6: Some("2.13") }, Fsbp("IAM.3"), KEYS],
 };
-/// Never used.
+/// KR402: an Active key was never used since it was created, at least 45 days ago.
 pub static NEVER_USED: Rule = Rule {
     code: "KR402",
     severity: Medium,
@@ -232,7 +232,7 @@ pub static NEVER_USED: Rule = Rule {
     fix: "ask its owner, then deactivate it, and later delete it",
     references: &UNUSED,
 };
-/// Not used for long.
+/// KR403: an Active key was not used for at least 45 days.
 pub static IDLE_KEY: Rule = Rule {
     code: "KR403",
     severity: Medium,
@@ -241,7 +241,7 @@ pub static IDLE_KEY: Rule = Rule {
     fix: "ask its owner, then deactivate it, and later delete it",
     references: &UNUSED,
 };
-/// Two at once.
+/// KR404: a user has two Active keys and no rotation in progress.
 pub static TWO_ACTIVE: Rule = Rule {
     code: "KR404",
     severity: Medium,
@@ -250,7 +250,7 @@ pub static TWO_ACTIVE: Rule = Rule {
     fix: "see which one is used, and deactivate the other",
     references: &[Cis { v7: None, v6: Some("2.12") }, KEYS],
 };
-/// Inactive, and left so.
+/// KR405: an Inactive key was not used for at least 45 days, and no rotation is in progress.
 pub static LEFT_INACTIVE: Rule = Rule {
     code: "KR405",
     severity: Low,
@@ -259,7 +259,7 @@ pub static LEFT_INACTIVE: Rule = Rule {
     fix: "aws iam delete-access-key --user-name USER --access-key-id KEY",
     references: &UNUSED,
 };
-/// Nobody's.
+/// KR406: an Active key of a user that no configured vendor has.
 pub static NOT_CONFIGURED: Rule = Rule {
     code: "KR406",
     severity: Medium,
@@ -268,7 +268,7 @@ pub static NOT_CONFIGURED: Rule = Rule {
     fix: "add a [vendor.NAME] for it (`keyround init` drafts one), or give its owner a role and delete it",
     references: &[KEYS, UNIQUE],
 };
-/// Neither Active nor Inactive.
+/// KR407: a key with the status Expired.
 pub static EXPIRED: Rule = Rule {
     code: "KR407",
     severity: Medium,
@@ -277,7 +277,7 @@ pub static EXPIRED: Rule = Rule {
     fix: "aws iam delete-access-key --user-name USER --access-key-id KEY",
     references: &UNUSED,
 };
-/// More than its vendor says it needs.
+/// KR520: a policy allows actions that its vendor does not declare.
 pub static NOT_DECLARED: Rule = Rule {
     code: "KR520",
     severity: High,
@@ -288,7 +288,7 @@ pub static NOT_DECLARED: Rule = Rule {
         "IAM Access Policies: it should not permit more than you are expecting it to permit",
     )],
 };
-/// Several policies, each harmless.
+/// KR521: the policies of a vendor together open a way of privilege escalation that none of them opens alone.
 pub static WAYS_TOGETHER: Rule = Rule {
     code: "KR521",
     severity: Critical,
@@ -297,7 +297,7 @@ pub static WAYS_TOGETHER: Rule = Rule {
     fix: "take one of the actions out",
     references: &[Paper("AWS IAM Privilege Escalation: Methods and Mitigation (Rhino Security Labs)")],
 };
-/// More than its vendor uses.
+/// KR522: a vendor may use services that it has not used for 90 days.
 pub static NOT_USED: Rule = Rule {
     code: "KR522",
     severity: Low,
@@ -309,7 +309,7 @@ pub static NOT_USED: Rule = Rule {
         ThirdParty("IAM Access Policies: it should not be overly broad"),
     ],
 };
-/// Not every region.
+/// KR601: no trail records every region.
 pub static NO_TRAIL: Rule = Rule {
     code: "KR601",
     severity: High,
@@ -322,7 +322,7 @@ pub static NO_TRAIL: Rule = Rule {
         ThirdParty("Amazon CloudTrail"),
     ],
 };
-/// Switched off.
+/// KR602: a trail is switched off.
 pub static NOT_LOGGING: Rule = Rule {
     code: "KR602",
     severity: High,
@@ -331,7 +331,7 @@ pub static NOT_LOGGING: Rule = Rule {
     fix: "aws cloudtrail start-logging --name TRAIL",
     references: &[Cis { v7: Some("4.1"), v6: Some("4.1") }, ThirdParty("Amazon CloudTrail")],
 };
-/// Not every call.
+/// KR603: no trail of every region records all management events.
 pub static NO_MANAGEMENT_EVENTS: Rule = Rule {
     code: "KR603",
     severity: Medium,
@@ -340,7 +340,7 @@ pub static NO_MANAGEMENT_EVENTS: Rule = Rule {
     fix: "record management events, reads and writes, with a trail of every region",
     references: &[Cis { v7: Some("4.1"), v6: Some("4.1") }, Fsbp("CloudTrail.1")],
 };
-/// Not signed.
+/// KR604: a trail writes no digest files, so changes to its log files cannot be detected.
 pub static NO_VALIDATION: Rule = Rule {
     code: "KR604",
     severity: Low,
@@ -349,7 +349,7 @@ pub static NO_VALIDATION: Rule = Rule {
     fix: "aws cloudtrail update-trail --name TRAIL --enable-log-file-validation",
     references: &[Cis { v7: Some("4.2"), v6: Some("4.2") }, Fsbp("CloudTrail.4")],
 };
-/// Not written.
+/// KR605: a trail could not write to its bucket.
 pub static DELIVERY_FAILS: Rule = Rule {
     code: "KR605",
     severity: Medium,
@@ -358,7 +358,7 @@ pub static DELIVERY_FAILS: Rule = Rule {
     fix: "correct the bucket's policy, or the trail's bucket",
     references: &[Cis { v7: Some("4.1"), v6: Some("4.1") }],
 };
-/// Too soon.
+/// KR701: the soak of a vendor is shorter than one hour.
 pub static SHORT_SOAK: Rule = Rule {
     code: "KR701",
     severity: Medium,
@@ -367,7 +367,7 @@ pub static SHORT_SOAK: Rule = Rule {
     fix: "soak = \"24h\" in the vendor's section",
     references: &[KEYS],
 };
-/// Gone too soon.
+/// KR702: the cooling time of a vendor is shorter than one day.
 pub static SHORT_COOL: Rule = Rule {
     code: "KR702",
     severity: Medium,
@@ -376,7 +376,7 @@ pub static SHORT_COOL: Rule = Rule {
     fix: "cool = \"7d\" in the vendor's section",
     references: &[KEYS],
 };
-/// Not asked.
+/// KR703: keyround cannot ask the vendor which key is in force.
 pub static NOT_VERIFIED: Rule = Rule {
     code: "KR703",
     severity: Low,
@@ -385,7 +385,7 @@ pub static NOT_VERIFIED: Rule = Rule {
     fix: "add a [vendor.NAME.verify] if the vendor can be asked; else keep require_use = true",
     references: &[KEYS],
 };
-/// No alert sink is configured.
+/// KR704: no alert sink is configured.
 pub static NO_SINKS: Rule = Rule {
     code: "KR704",
     severity: Medium,
@@ -394,7 +394,7 @@ pub static NO_SINKS: Rule = Rule {
     fix: "add an [alert.NAME]",
     references: &[KEYS],
 };
-/// Too long.
+/// KR705: keys of a vendor may grow older than 90 days.
 pub static LONG_AGE: Rule = Rule {
     code: "KR705",
     severity: Low,
@@ -403,7 +403,7 @@ pub static LONG_AGE: Rule = Rule {
     fix: "max_age = \"90d\" in the vendor's section, or a [[waiver]] that says why not",
     references: &[Cis { v7: Some("2.12"), v6: Some("2.13") }, Fsbp("IAM.3"), KEYS],
 };
-/// Not read.
+/// KR901: something could not be read or compared.
 pub static NOT_CHECKED: Rule = Rule {
     code: "KR901",
     severity: Medium,
@@ -412,7 +412,7 @@ pub static NOT_CHECKED: Rule = Rule {
     fix: "grant what `keyround policy rotator --review` writes",
     references: &[Paper("keyround")],
 };
-/// Not accepted any more.
+/// KR902: a waiver has ended, and a finding still matches it.
 pub static WAIVER_ENDED: Rule = Rule {
     code: "KR902",
     severity: Medium,
@@ -421,7 +421,7 @@ pub static WAIVER_ENDED: Rule = Rule {
     fix: "mend the finding, or decide again: a new `until`, with a reason",
     references: &[Paper("keyround")],
 };
-/// Of no use.
+/// KR903: a waiver matches no finding.
 pub static WAIVER_UNUSED: Rule = Rule {
     code: "KR903",
     severity: Info,

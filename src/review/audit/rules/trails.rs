@@ -1,4 +1,4 @@
-//! CloudTrail: everything is on record, everywhere, and the record can be believed.
+//! The rules for CloudTrail: it records every call in every region, and the records can be verified.
 
 use super::{DELIVERY_FAILS, NO_MANAGEMENT_EVENTS, NO_TRAIL, NO_VALIDATION, NOT_LOGGING};
 use crate::review::audit::facts::{Facts, Trail};

@@ -1,5 +1,5 @@
-//! What IAM refuses in a policy that is well-formed JSON: the rules that `MalformedPolicyDocument` and
-//! `LimitExceeded` stand for.
+//! What IAM refuses in a policy that is well-formed JSON: the reasons for its errors `MalformedPolicyDocument` and
+//! `LimitExceeded`.
 //!
 //! The rules follow "Grammar of the IAM JSON policy language", "IAM and AWS STS quotas" and the checks of moto's
 //! `iam/policy_validation.py`, which repeats IAM's own messages.
@@ -8,14 +8,15 @@ use std::collections::BTreeSet;
 
 use super::{Condition, Document, Effect, Mistake, Pattern, Spanned, Statement};
 
-/// Characters of a managed policy, white space not counted.
+/// The quota of a managed policy, in characters without white space.
 pub const MANAGED_CHARACTERS: usize = 6_144;
-/// Characters of all inline policies of a role together.
+/// The quota of all inline policies of a role together, in characters without white space.
 pub const ROLE_CHARACTERS: usize = 10_240;
-/// Characters of all inline policies of a user together; also of a trust policy, unless the quota was raised.
+/// The quota of all inline policies of a user together, and the default quota of a trust policy, in characters
+/// without white space.
 pub const USER_CHARACTERS: usize = 2_048;
 
-/// The operators without their set prefix and `IfExists`.
+/// The condition operators, without set prefix and `IfExists`.
 const OPERATORS: [&str; 28] = [
     "StringEquals",
     "StringNotEquals",
@@ -47,7 +48,7 @@ const OPERATORS: [&str; 28] = [
     // Documented for KMS grants only, and accepted by IAM.
     "BinaryNotEquals",
 ];
-/// How the resources of IAM begin.
+/// The prefixes of resources in ARNs of IAM.
 const IAM_RESOURCES: [&str; 13] = [
     "user/",
     "federated-user/",
@@ -64,17 +65,18 @@ const IAM_RESOURCES: [&str; 13] = [
     "access-report/",
 ];
 
-/// The partitions, by botocore's `partitions.json`.
+/// The partitions that botocore's `partitions.json` lists.
 const PARTITIONS: [&str; 8] =
     ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
 
-/// The characters that IAM counts: all but white space.
+/// The number of characters that IAM counts: all except white space.
 #[must_use]
 pub fn size(text: &str) -> usize {
     text.chars().filter(|letter| !letter.is_whitespace()).count()
 }
 
-/// Why IAM would not take this as a resource, if it would not. An ARN of fewer than six fields is completed.
+/// The reason why IAM refuses this text as a resource; `None`: IAM accepts it. An ARN with fewer than six fields is
+/// completed.
 pub(super) fn not_a_resource(text: &str) -> Option<String> {
     let pattern = Pattern::new(text);
     if text.contains('*') && text.bytes().all(|byte| byte == b'*') {
@@ -105,7 +107,8 @@ pub(super) fn not_a_resource(text: &str) -> Option<String> {
     None
 }
 
-/// `*`, `user/…`, or something whose beginning a wildcard or a variable leaves open.
+/// Whether this is a resource of IAM: `root`, `user/…`, or a text whose beginning a wildcard or a variable leaves
+/// open, such as `*`.
 fn is_iam_resource(resource: &str) -> bool {
     let literal = &resource[..resource.find(['*', '?', '$']).unwrap_or(resource.len())];
     let is_open = literal.len() < resource.len();
@@ -115,10 +118,11 @@ fn is_iam_resource(resource: &str) -> bool {
         })
 }
 
-/// What IAM refuses in the policy as a whole and in its conditions.
+/// The mistakes that IAM reports for the policy as a whole and for its conditions.
 pub(super) fn refused(document: &Document) -> Vec<Mistake> {
     let mut refused = Vec::new();
-    // Policies of buckets, keys and queues are checked by their services, which take other names and sizes.
+    // Policies of buckets, keys and queues are checked by their services, which allow other statement ids and
+    // sizes.
     let is_of_iam = document.is_trust() || document.statements.iter().all(|one| one.principals.is_none());
     if is_of_iam {
         refused.extend(sids(document));
@@ -182,12 +186,13 @@ fn operator(condition: &Condition) -> Option<Mistake> {
     }
 }
 
-/// The values of an operator for dates that are none. A variable is filled in later.
+/// The values of date operators that are not dates. A value with a variable is accepted, because IAM fills it in
+/// later.
 fn no_dates(condition: &Condition) -> Vec<Mistake> {
     let operator = condition.operator.value.to_ascii_lowercase();
     let bare = operator.split_once(':').map_or(operator.as_str(), |(_, bare)| bare);
     let values = condition.values.iter().filter(|_| bare.starts_with("date"));
-    // IAM takes each of the forms of ISO 8601 that the W3C notes, from a year on, and seconds since 1970.
+    // IAM accepts each form of ISO 8601 in the W3C note, from a bare year on, and seconds since 1970.
     let is_date = |text: &str| {
         text.starts_with(|first: char| first.is_ascii_digit())
             && text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.+TtZz".contains(&byte))

@@ -1,11 +1,11 @@
-//! `ec2:Describe*`: what `*` and `?` stand for in actions and resources.
+//! Patterns such as `ec2:Describe*`: the meaning of `*` and `?` in actions and resources.
 
 use std::fmt;
 
-/// `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`
+/// The number of fields of `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`.
 const ARN_FIELDS: usize = 6;
 
-/// An action or a resource as it is written in a policy: `*` is any text, `?` any one letter.
+/// An action or a resource as a policy writes it: `*` stands for any text, `?` for any one character.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Pattern(String);
 
@@ -22,13 +22,13 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether it stands for everything there is. AWS reads `**` and `*:*` as `*`.
+    /// Whether the pattern stands for everything. AWS reads `**` and `*:*` as `*`.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.0.contains('*') && self.0.bytes().all(|byte| byte == b'*' || byte == b':')
     }
 
-    /// Whether it stands for more than itself. `${…}` is one name, which IAM fills in.
+    /// Whether the pattern can stand for more than one name. `${…}` is one name, which IAM fills in.
     #[must_use]
     pub fn has_wildcard(&self) -> bool {
         self.0.contains(['*', '?'])
@@ -40,28 +40,28 @@ impl Pattern {
         self.0.split_once(':')
     }
 
-    /// Whether it stands for that name. Actions are the same in any case; names of resources mostly
-    /// are, and whoever looks for too much loses nothing.
+    /// Whether the pattern matches the name, without regard to case. Actions have no case; names of resources
+    /// seldom differ by it alone, and one match too many does no harm.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let fold = |text: &str| text.to_ascii_lowercase().into_bytes();
         self.is_everything() || glob(&fold(&self.0), &fold(name))
     }
 
-    /// Whether it stands for that name, written exactly so: ARNs differ in case.
+    /// Whether the pattern matches the name with regard to case: ARNs differ by it.
     #[must_use]
     pub fn matches_exactly(&self, name: &str) -> bool {
         self.is_everything() || glob(self.0.as_bytes(), name.as_bytes())
     }
 
-    /// Whether it stands for every action for which the other does. Actions are the same in any case.
+    /// Whether the pattern matches every action that the other pattern matches, without regard to case.
     #[must_use]
     pub fn covers(&self, other: &Pattern) -> bool {
         let fold = |text: &str| text.to_ascii_lowercase().into_bytes();
         self.is_everything() || !other.is_everything() && contains(&fold(&self.0), &fold(&other.0))
     }
 
-    /// The six fields of an ARN. IAM completes one that has fewer with `*`. `None`: it is no ARN.
+    /// The six fields of an ARN. As in IAM, missing fields are taken as `*`. `None`: the pattern is no ARN.
     #[must_use]
     pub fn arn(&self) -> Option<[&str; ARN_FIELDS]> {
         let mut fields = ["*"; ARN_FIELDS];
@@ -75,7 +75,7 @@ impl Pattern {
         (fields[0] == "arn" && self.0.contains(':')).then_some(fields)
     }
 
-    /// Whether it stands for everything that has an ARN, whatever the partition and the account: `*`, `arn:aws:*`.
+    /// Whether the pattern matches every ARN, whatever its partition and account: `*`, `arn:aws:*`.
     #[must_use]
     pub fn is_every_resource(&self) -> bool {
         let is_any = |field: &str| field.contains('*') && field.bytes().all(|byte| byte == b'*');
@@ -85,8 +85,8 @@ impl Pattern {
             })
     }
 
-    /// Whether it, as a resource, stands for every resource for which the other does. The partition is not
-    /// compared: an account is in one of them.
+    /// Whether the pattern, as a resource, matches every resource that the other one matches. The partition is not
+    /// compared, because an account is in only one.
     #[must_use]
     pub fn covers_resource(&self, other: &Pattern) -> bool {
         if self.is_everything() || self.0 == other.0 {
@@ -100,7 +100,7 @@ impl Pattern {
         }
     }
 
-    /// Whether some resource is matched by both. The partition is not compared.
+    /// Whether some resource matches both patterns. The partition is not compared.
     #[must_use]
     pub fn meets_resource(&self, other: &Pattern) -> bool {
         if self.is_everything() || other.is_everything() {
@@ -114,7 +114,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it stands for the resource with this ARN, field by field.
+    /// Whether the pattern matches the resource with this ARN, compared field by field.
     #[must_use]
     pub fn matches_resource(&self, name: &str) -> bool {
         let other = Pattern::new(name);
@@ -127,7 +127,7 @@ impl Pattern {
         }
     }
 
-    /// Whether some name is matched by both.
+    /// Whether some name matches both patterns, without regard to case.
     #[must_use]
     pub fn overlaps(&self, other: &Pattern) -> bool {
         let fold = |text: &str| text.to_ascii_lowercase().into_bytes();
@@ -141,7 +141,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// The colon that ends a field; one within a variable such as `${aws:username}` does not.
+/// The offset of the colon that ends a field. A colon within a variable such as `${aws:username}` does not end it.
 fn end_of_field(text: &str) -> Option<usize> {
     let mut is_variable = false;
     for (at, byte) in text.bytes().enumerate() {
@@ -159,10 +159,11 @@ fn field_covers(own: &str, other: &str) -> bool {
     contains(own.as_bytes(), other.as_bytes())
 }
 
-/// Whether all names that match `inner` match `outer`. A wildcard of `inner` is a letter that only `*` can stand
-/// for, or, if it is `?`, also `?`. A cover that is made of several pieces is not seen as one.
+/// Whether every name that matches `inner` also matches `outer`. A `*` of `inner` is treated as a character that
+/// only `*` of `outer` matches, and a `?` of `inner` as one that `*` and `?` match. A cover that needs a different
+/// alignment for different names is not recognised.
 fn contains(outer: &[u8], inner: &[u8]) -> bool {
-    // `reach[j]`: the first letters of `outer` can stand for the first `j` of `inner`.
+    // `reach[j]`: whether the characters of `outer` so far can stand for the first `j` characters of `inner`.
     let mut reach = vec![false; inner.len() + 1];
     reach[0] = true;
     for letter in outer {
@@ -179,7 +180,8 @@ fn contains(outer: &[u8], inner: &[u8]) -> bool {
     reach[inner.len()]
 }
 
-/// In time that grows with the product of the lengths, whatever the pattern.
+/// Whether the pattern matches the name. The time is at most proportional to the product of the lengths, whatever
+/// the pattern.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut seen) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -194,6 +196,8 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
                 seen += 1;
             }
             Some(_) | None => {
+                // Only the last `*` has to take more: whatever an earlier one could take, the last one can take as
+                // well.
                 let Some((star_at, taken)) = star else { return false };
                 star = Some((star_at, taken + 1));
                 at = star_at + 1;
@@ -204,7 +208,8 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
     pattern[at..].iter().all(|letter| *letter == b'*')
 }
 
-/// Row by row: `reach[j]` says whether the first letters of one can be the first `j` of the other.
+/// Whether some name matches both patterns. Row by row, `reach[j]` says whether the characters of `one` so far and
+/// the first `j` characters of `other` can stand for the same text.
 fn overlap(one: &[u8], other: &[u8]) -> bool {
     let mut reach = vec![false; other.len() + 1];
     reach[0] = true;

@@ -1,5 +1,5 @@
-//! From text to [`Document`]. The JSON itself is read by `jsonc-parser`, held to strict JSON, which
-//! keeps offsets and bounds its own depth; what the members of a policy may be is decided here.
+//! Reads a [`Document`] from text. `jsonc-parser`, restricted to strict JSON, reads the JSON itself: it keeps
+//! offsets and bounds its own depth. This module decides which members a policy may have.
 
 use jsonc_parser::ast::{Array, Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged;
@@ -35,7 +35,7 @@ const STATEMENT_MEMBERS: [&str; 9] = [
     "Condition",
 ];
 
-/// The kinds of `Principal`.
+/// The kinds of principal that `Principal` may name.
 const PRINCIPALS: [&str; 4] = ["AWS", "Service", "Federated", "CanonicalUser"];
 
 pub(super) fn read(text: &str) -> (Option<Document>, Vec<Mistake>) {
@@ -52,14 +52,14 @@ pub(super) fn read(text: &str) -> (Option<Document>, Vec<Mistake>) {
     reader.end(document)
 }
 
-/// The policy that this object is.
+/// Reads a policy from a JSON object within a larger text.
 pub(super) fn read_object(object: &Object<'_>) -> (Option<Document>, Vec<Mistake>) {
     let mut reader = Reader::default();
     let document = reader.document(object);
     reader.end(document)
 }
 
-/// Reads the JSON, strictly. `None`: there is no value.
+/// Reads strict JSON. `None`: the text holds no value.
 pub(super) fn parse(text: &str) -> Result<Option<Value<'_>>, Vec<Mistake>> {
     let whole = Span { start: 0, end: text.len().min(1) };
     if text.len() > TEXT_BYTES_MAX {
@@ -70,14 +70,15 @@ pub(super) fn parse(text: &str) -> Result<Option<Value<'_>>, Vec<Mistake>> {
         let message = format!("this is not JSON: {}", error.kind().to_string().to_lowercase());
         vec![Mistake { span: span(&error.range()), message }]
     })?;
-    // What `jsonc-parser` lets pass even so, such as a line break within a string, IAM refuses.
+    // `jsonc-parser` accepts some texts that IAM refuses, such as a line break within a string; `serde_json`
+    // refuses them.
     if parsed.value.is_some() {
         serde_json::from_str::<serde_json::Value>(text).map_err(|error| vec![not_json(text, &error)])?;
     }
     Ok(parsed.value)
 }
 
-/// serde names the place by line and column, both counted from 1.
+/// `serde_json` reports the place as line and column, both counted from 1.
 fn not_json(text: &str, error: &serde_json::Error) -> Mistake {
     let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let start = (before + error.column().saturating_sub(1)).min(text.len());
@@ -97,7 +98,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// What was read, with what IAM refuses in what reads well.
+    /// Adds what IAM refuses in a policy that could be read, and sorts the mistakes by place.
     fn end(mut self, document: Option<Document>) -> (Option<Document>, Vec<Mistake>) {
         self.mistakes.extend(document.iter().flat_map(grammar::refused));
         self.mistakes.sort_by_key(|mistake| mistake.span);
@@ -172,7 +173,7 @@ impl Reader {
         if principals.is_none() && no_resource {
             self.add::<()>(start(object), "the statement has neither Resource nor Principal");
         }
-        // What a statement without a readable resource would allow is not known.
+        // Without a readable resource it is not known what the statement would allow, so the statement is left out.
         let is_about = resources.is_some() || no_resource && principals.is_some();
         let conditions =
             object.get("Condition").map(|member| self.conditions(&member.value)).unwrap_or_default();
@@ -274,7 +275,7 @@ impl Reader {
         }
     }
 
-    /// One text or a list of them. Values of conditions may be numbers and truths; IAM reads them as text.
+    /// One text or a list of texts. Values of conditions may be numbers and booleans, which IAM reads as text.
     fn strings(&mut self, name: &str, value: &Value<'_>) -> Vec<Spanned<String>> {
         let text = |text: &str| Spanned { value: text.to_owned(), span: span(value) };
         match value {
@@ -309,13 +310,13 @@ fn name_span(member: &ObjectProp<'_>) -> Span {
     span(&member.name)
 }
 
-/// The brace that opens it.
+/// The place of the brace that opens the object.
 fn start(object: &Object<'_>) -> Span {
     let start = object.range.start;
     Span { start, end: start + 1 }
 }
 
-/// IAM accepts wildcards in the service only as `*`.
+/// Whether the text is a service and a name. In the service, IAM accepts `*` as the only wildcard.
 fn is_action_name(text: &str) -> bool {
     text.split_once(':').is_some_and(|(service, name)| {
         let of_service = |byte: u8| byte.is_ascii_alphanumeric() || b"-*".contains(&byte);

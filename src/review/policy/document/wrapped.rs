@@ -1,30 +1,30 @@
-//! Policies within other JSON: what the AWS CLI prints, and what `CloudFormation` and Terraform are given.
+//! Policies within other JSON: the output of the AWS CLI, and the input of `CloudFormation` and Terraform.
 //!
-//! A policy is an object with `Statement`, or a text that is one, as it is or percent-encoded. A version of a
-//! policy that is not in force beside one that is, is left out.
+//! A policy is an object with `Statement`, or a string that holds such an object, plain or percent-encoded. In a
+//! list of policy versions with a default version, the other versions are left out.
 
 use jsonc_parser::ast::{Object, Value};
 use percent_encoding::percent_decode_str;
 
 use super::{Document, Mistake, Span, Spanned, reader};
 
-/// Objects within objects; what is deeper is not looked at. JSON itself is read to a depth of its own.
+/// How deeply nested objects and lists are searched for policies. The JSON parser has a depth limit of its own.
 const DEPTH_MAX: usize = 32;
 
-/// A policy of a text.
+/// One policy that was found in a text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Part {
-    /// Where in the JSON, such as `PolicyVersion.Document`; empty: the text is the policy.
+    /// The path to the policy in the JSON, such as `PolicyVersion.Document`; empty: the text itself is the policy.
     pub path: String,
-    /// As much of it as can be read.
+    /// The part of the policy that could be read.
     pub document: Option<Document>,
-    /// What is wrong with it.
+    /// The mistakes in the policy.
     pub mistakes: Vec<Mistake>,
-    /// The characters of it that IAM counts; 0: AWS manages it, and IAM does not count.
+    /// The number of its characters that IAM counts; 0: AWS manages the policy, so no quota applies.
     pub characters: usize,
 }
 
-/// The policies of a text: itself, or those that are somewhere in it.
+/// The policies in a text: the text itself, or those that are nested in it.
 #[must_use]
 pub fn parts(text: &str) -> Vec<Part> {
     let whole = |(document, mistakes)| {
@@ -48,7 +48,7 @@ pub fn parts(text: &str) -> Vec<Part> {
     }
 }
 
-/// Whether the object means to be a policy, well written or not.
+/// Whether the object is meant as a policy, even if it is written wrongly.
 fn looks_like_one(object: &Object<'_>) -> bool {
     let is_member = |name: &str| name.eq_ignore_ascii_case("Statement") || name == "Version" || name == "Id";
     let has_statement = object.properties.iter().any(|member| member.name.as_str() == "Statement");
@@ -72,7 +72,7 @@ fn search(text: &str, value: &Value<'_>, path: String, depth: usize, found: &mut
                 let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
                 search(text, &member.value, path, depth + 1, found);
             }
-            // AWS's own managed policies are larger than what IAM takes from anybody else.
+            // AWS's own managed policies may be larger than the quota for customers' policies.
             if object.get("Arn").is_some_and(|arn| is_of_aws(&arn.value)) {
                 found[before..].iter_mut().for_each(|part| part.characters = 0);
             }
@@ -94,7 +94,7 @@ fn is_of_aws(arn: &Value<'_>) -> bool {
     matches!(arn, Value::StringLit(arn) if arn.value.contains(":iam::aws:policy/"))
 }
 
-/// What a version of a policy says of itself; `None`: it is no version.
+/// The member `IsDefaultVersion` of a policy version; `None`: the value is not a policy version.
 fn is_default(value: &Value<'_>) -> Option<bool> {
     let Value::Object(object) = value else { return None };
     match &object.get("IsDefaultVersion")?.value {
@@ -103,7 +103,8 @@ fn is_default(value: &Value<'_>) -> Option<bool> {
     }
 }
 
-/// The policy that a text is; all that is found in it stands where the text stands.
+/// The policy that a JSON string holds. Each part of it gets the place of the whole string, because offsets within
+/// an encoded string do not match the text.
 fn within(text: &str, span: Span, path: String) -> Option<Part> {
     let is_object = |text: &str| text.trim_start().starts_with('{') && text.contains("\"Statement\"");
     let decoded = match is_object(text) {

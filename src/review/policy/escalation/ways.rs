@@ -1,4 +1,4 @@
-//! The table of ways, each with the list that has it.
+//! The table of the known ways of privilege escalation, each with the publication that lists it.
 
 use super::Source::{BishopFox, Cloudsplaining, Rhino};
 use super::{Source, Way};
@@ -26,7 +26,7 @@ const TASKS: &[&str] = &["ecs-tasks.amazonaws.com", "ecs.amazonaws.com"];
 const NOTEBOOKS: &[&str] = &["sagemaker.amazonaws.com"];
 const PASS: &[&str] = &["iam:PassRole"];
 
-/// The ways.
+/// All ways.
 pub const WAYS: [Way; 49] = [
     way("writes a new version of a policy that it has", Rhino, &[&["iam:CreatePolicyVersion"]]),
     way("takes an older, wider version of a policy into force", Rhino, &[&["iam:SetDefaultPolicyVersion"]]),

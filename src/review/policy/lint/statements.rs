@@ -1,4 +1,4 @@
-//! The rules that look at one statement, and at what [`Rights`] leaves of it.
+//! The rules that judge one statement, by what the principal's [`Rights`] leave of it.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use crate::review::policy::rights::{Grant, Met, Rights, met_by};
 use crate::review::policy::rule::Rule;
 use crate::review::policy::{Pattern, Spanned, Statement, narrowing};
 
-/// Names in a sentence; more than these are counted.
+/// The most names that a sentence lists. A longer list shows one name less, and the number of the others.
 const NAMED_MAX: usize = 5;
 
-/// What the rotator calls on the users that its policy names.
+/// The actions that the rotator calls on the users that its policy names.
 const ROTATION: [&str; 6] = [
     "iam:ListAccessKeys",
     "iam:CreateAccessKey",
@@ -24,7 +24,7 @@ const ROTATION: [&str; 6] = [
     "iam:GetAccessKeyLastUsed",
     "iam:GetUser",
 ];
-/// What the rotator reads without naming anybody, and what a review of the account reads.
+/// The reads of the rotator and of a review that need no named user.
 const ROTATION_READS: [&str; 9] = [
     "iam:ListUsers",
     "iam:SimulatePrincipalPolicy",
@@ -37,7 +37,7 @@ const ROTATION_READS: [&str; 9] = [
     "iam:ListAccessKeys",
 ];
 
-/// Judges a statement that allows something, by what is left of it.
+/// Judges an Allow statement by what is left of it after Denies and boundaries.
 pub(super) fn judge<'d>(statement: &'d Statement, purpose: Purpose, rights: &Rights<'d>) -> Vec<Found> {
     let mut found = Vec::new();
     let actions = &statement.actions;
@@ -75,15 +75,16 @@ pub(super) fn judge<'d>(statement: &'d Statement, purpose: Purpose, rights: &Rig
     found
 }
 
-/// What is left of one action of a statement, after what is denied and what a boundary does not permit.
+/// What one item of a statement's `Action` still allows after the Denies and the permissions boundaries.
 struct Left<'d> {
     pattern: Pattern,
-    /// The known actions that are left.
+    /// The known actions that match the pattern and are still allowed.
     actions: Vec<&'static Action>,
-    /// What gives the pattern itself: whole, or one action that nothing is known of.
+    /// The grants for the pattern as it is written, whether it is a wildcard or an action that the table lacks.
     grants: Vec<Grant<'d>>,
     is_nothing: bool,
-    /// How many known actions would be left without a Deny and a boundary.
+    /// The number of known actions that would be left without any Deny and boundary. 0 for `NotAction`, where it is
+    /// not used.
     undenied: usize,
 }
 
@@ -101,7 +102,7 @@ impl<'d> Left<'d> {
         Left { pattern, actions, grants, is_nothing, undenied }
     }
 
-    /// What is left of everything that `NotAction` does not name.
+    /// What is left of all the actions that `NotAction` does not name.
     fn of_others(statement: &'d Statement, rights: &Rights<'d>) -> Left<'d> {
         let pattern = Pattern::new("*");
         let mut actions = rights.left_of(statement, &pattern);
@@ -110,14 +111,16 @@ impl<'d> Left<'d> {
         Left { grants: Vec::new(), is_nothing, pattern, actions, undenied: 0 }
     }
 
-    /// Whether rights can be given to whomever: with that, all the rest follows.
+    /// Whether an action is left that writes or attaches policies. Its holder can give every other right to any
+    /// user or role.
     fn is_admin(&self) -> bool {
         let gives =
             ["AttachUserPolicy", "AttachRolePolicy", "PutUserPolicy", "PutRolePolicy", "CreatePolicyVersion"];
         self.actions.iter().any(|action| action.service == "iam" && gives.contains(&action.name))
     }
 
-    /// Whether a Deny leaves half or more of what the pattern stands for, and so deserves its name.
+    /// Whether Denies leave at least half of the actions that the pattern matches. If they leave less, the pattern
+    /// is judged by the remaining actions, and not as a whole service.
     fn is_most(&self) -> bool {
         self.actions.len() * 2 >= self.undenied
     }
@@ -126,7 +129,7 @@ impl<'d> Left<'d> {
         self.actions.iter().any(|action| action.full_name() == name)
     }
 
-    /// The actions that change something.
+    /// The full names of the actions that change something.
     fn changes(&self) -> Vec<String> {
         self.actions.iter().filter(|action| is_change(action)).map(|action| action.full_name()).collect()
     }
@@ -148,12 +151,13 @@ fn admin(
     Found { rule: &ADMIN, span, sentence, items: vec![pattern.to_owned()] }
 }
 
-/// Whether the statement is what a rotator is for: its calls, on users that are named.
+/// Whether the statement holds only what the rotator is for: its calls on named users, or the reads that need no
+/// named user.
 pub(super) fn is_rotation(statement: &Statement) -> bool {
     let is_call = |item: &Spanned<Pattern>| ROTATION.contains(&item.value.as_str());
     let is_user = |item: &Spanned<Pattern>| {
         let arn = item.value.as_str();
-        // Every user under one path is named by the path.
+        // A path also names users: all those under it.
         let name = arn.split_once(":user/").map(|(_, name)| name);
         arn.starts_with("arn:") && name.is_some_and(|name| !name.starts_with('*') && !name.is_empty())
     };
@@ -240,12 +244,12 @@ fn judge_action<'d>(
     found
 }
 
-/// Whether it stands for every name: `*`, `**`, `?*`.
+/// Whether the name matches every action: `*`, `**`, `?*`.
 fn is_wild(name: &str) -> bool {
     name.contains('*') && name.bytes().all(|byte| byte == b'*' || byte == b'?')
 }
 
-/// Whether all that is left of a pattern only reads, whatever word it begins with.
+/// Whether every known action that is left of the pattern only reads, whatever word its name begins with.
 fn is_known_to_read(left: &Left<'_>) -> bool {
     !left.actions.is_empty() && left.changes().is_empty()
 }
@@ -262,7 +266,8 @@ fn names_no_role(statement: &Statement) -> bool {
     statement.resources.as_ref().is_none_or(|list| list.negated || list.items.iter().any(is_open))
 }
 
-/// Roles that are named, for services that are named: what the fix of [`PASS_ROLE`] asks for.
+/// Whether the statement names its roles without wildcards and the services that they are passed to, which is what
+/// the fix of [`PASS_ROLE`] asks for.
 fn passes_one_role(statement: &Statement) -> bool {
     let names_service = statement.conditions.iter().any(|condition| {
         condition.key.value.eq_ignore_ascii_case("iam:PassedToService")
@@ -277,8 +282,8 @@ fn resources(statement: &Statement) -> String {
     if resources.negated { format!("all but {}", in_words(&names)) } else { in_words(&names) }
 }
 
-/// `Resource: *`, in whatever words, with actions for which it could be narrower. A condition that some callers do
-/// not meet may narrow it as well, so whoever wrote one knew what they did.
+/// Reports `Resource: *`, or another spelling of it, for actions whose resources could be narrower. A statement
+/// whose condition is not met by every request is not reported, because the condition may narrow it on purpose.
 fn any_resource<'d>(statement: &'d Statement, left: &[Left<'d>], rights: &Rights<'d>) -> Option<Found> {
     let resources = statement.resources.as_ref().filter(|list| !list.negated)?;
     if statement.actions.negated || met_by(&statement.conditions, &rights.known_of_all()) != Met::Always {
@@ -288,7 +293,8 @@ fn any_resource<'d>(statement: &'d Statement, left: &[Left<'d>], rights: &Rights
     let mut span = wide.map(|item| item.span);
     let mut names = BTreeSet::new();
     for left in left.iter().filter(|left| !left.pattern.is_everything() || !left.is_most()) {
-        // What only lists names is given for the whole account, as a rule: a vendor finds its way with it.
+        // Actions of the level List are left out: they are usually granted for the whole account, because vendors
+        // find their resources with them.
         let scoped = left.actions.iter().filter(|action| action.is_scoped() && action.level != Level::List);
         for action in scoped {
             let grants = rights.left(statement, &Pattern::new(&action.full_name()));
@@ -309,9 +315,9 @@ fn any_resource<'d>(statement: &'d Statement, left: &[Left<'d>], rights: &Rights
     (!names.is_empty()).then_some(Found { rule: &ANY_RESOURCE, span, sentence, items: names })
 }
 
-/// Actions of a known service that are not known, and look like a slip; and services that are not known. AWS makes
-/// new actions every day, so a name that is like no other may well be one of those: [`actions::unknown`] names it,
-/// and no finding is reported.
+/// Reports actions that a known service does not have and that look like a misspelling, and services that the table
+/// lacks. AWS adds actions every day, so a name that resembles no known action may be a new one: then there is no
+/// finding, and only [`actions::unknown`] lists it.
 pub(super) fn unknown_actions(statement: &Statement) -> Vec<Found> {
     let found = |item: &Spanned<Pattern>| {
         let (service, name) = item.value.action()?;
@@ -333,7 +339,7 @@ pub(super) fn unknown_actions(statement: &Statement) -> Vec<Found> {
     statement.actions.items.iter().filter_map(found).collect()
 }
 
-/// `a, b and c`; of many, the first few and how many more.
+/// Joins names as `a, b and c`. Of a long list it gives the first few names and the number of the others.
 #[must_use]
 pub fn in_words(names: &[String]) -> String {
     match names {

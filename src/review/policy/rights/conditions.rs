@@ -1,7 +1,7 @@
-//! Conditions: whether a request meets them, and whether every request or none does.
+//! Conditions: whether one request meets them, and whether every request or no request can.
 //!
-//! The meaning of each operator follows "IAM JSON policy elements: Condition operators": a missing key fails what
-//! demands a value, and meets what forbids one, `…IfExists` and `ForAllValues:`.
+//! The meaning of each operator follows "IAM JSON policy elements: Condition operators". A missing key does not
+//! meet an operator that demands a value; it meets an operator that forbids one, `…IfExists` and `ForAllValues:`.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use crate::core::time::Timestamp;
 use crate::review::policy::address::{Network, are_everywhere};
 use crate::review::policy::{Condition, Pattern};
 
-/// Keys of requests, in lower case, and their values. A key with no values is known to be missing.
+/// The condition keys of a request, in lower case, with their values. A key with no values is known to be missing.
 pub type Context = BTreeMap<String, Vec<String>>;
 
-/// Who meets a condition.
+/// Which requests meet a condition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Met {
     /// Every request.
     Always,
     /// No request.
     Never,
-    /// Some; or it is not known.
+    /// Some requests, or it is not known which.
     Depends,
 }
 
-/// Keys that are in every request that somebody makes with credentials.
+/// Condition keys that are present in every request made with credentials.
 const PRESENT: [&str; 9] = [
     "aws:currenttime",
     "aws:epochtime",
@@ -37,10 +37,11 @@ const PRESENT: [&str; 9] = [
 ];
 const TOKEN_ISSUED: &str = "aws:tokenissuetime";
 const NOW: &str = "aws:currenttime";
-/// A session of somebody lasts 36 hours at most: a moment before this one, when these lines were written, is over.
+/// A moment in the past, so that every date before it has passed. No token issued before it is still valid, because
+/// a session lasts 36 hours at most.
 const OVER: &str = "2025-01-01T00:00:00Z";
 
-/// An operator, taken apart.
+/// A condition operator, split into its parts.
 struct Operator {
     /// In lower case, such as `stringequals`.
     base: String,
@@ -71,7 +72,7 @@ impl Operator {
     }
 }
 
-/// Who meets all of these, where this much is known of the requests.
+/// Which requests meet all of these conditions, given the values in `known`.
 #[must_use]
 pub fn met_by(conditions: &[Condition], known: &Context) -> Met {
     let met: Vec<Met> = conditions.iter().map(|one| met(one, known)).collect();
@@ -163,7 +164,7 @@ pub fn meets(condition: &Condition, context: &Context) -> bool {
     }
 }
 
-/// One value with one value; the operator has no `not`.
+/// Compares one value of the request with one value of the condition. `operator` is in lower case and has no `not`.
 fn compares(operator: &str, found: &str, wanted: &str) -> bool {
     let number = |text: &str| text.parse::<f64>().ok();
     let numbers = || number(found).zip(number(wanted));
@@ -188,7 +189,7 @@ fn compares(operator: &str, found: &str, wanted: &str) -> bool {
     }
 }
 
-/// RFC 3339, a day, or seconds since 1970.
+/// Seconds since 1970, from a number of seconds, an RFC 3339 time, or a day (`YYYY-MM-DD`, taken as midnight UTC).
 fn moment(text: &str) -> Option<i64> {
     let seconds = |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::unix_seconds);
     text.parse::<i64>().ok().or_else(|| seconds(text)).or_else(|| seconds(&format!("{text}T00:00:00Z")))

@@ -1,4 +1,4 @@
-//! What is advised for a key at this moment, and which key comes first.
+//! The advice for a key at this moment, and the ranking of keys.
 
 use std::time::Duration;
 
@@ -75,7 +75,8 @@ fn of_keys(review: &Review) -> Vec<&Finding> {
     review.findings.iter().filter(|finding| finding.rule.code.starts_with("KR4")).collect()
 }
 
-/// An old key that nobody uses, and one that was never used: both would be switched off.
+/// An old key that is no longer used, and a key that was never used: the advice for both would be to deactivate
+/// them.
 fn idle() -> Facts {
     let keys = vec![key(OLD, 400, Some(200), KeyStatus::Active), key(NEW, 60, None, KeyStatus::Active)];
     facts(vec![user("svc", keys)])
