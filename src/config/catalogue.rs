@@ -1,21 +1,21 @@
-//! The presets that come with the program: one file of data for each, and what they say of themselves.
+//! The catalogue of presets that are part of the program: one data file for each, and its description.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::config::file;
 
-/// How much of a preset a program that is not ours has checked.
+/// How the requests of a preset were checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Evidence {
-    /// Its requests are validated against the vendor's own API description.
+    /// They are validated against the vendor's own API description.
     OpenApi,
-    /// It was written from the vendor's documentation, and is tested against that.
+    /// They were written from the vendor's documentation, and are tested against that.
     Docs,
 }
 
 impl Evidence {
-    /// As it stands in a preset.
+    /// The word that a preset's file uses.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -25,67 +25,68 @@ impl Evidence {
     }
 }
 
-/// What a preset says of itself.
+/// The description of a preset, as its file gives it.
 #[derive(Clone, Debug)]
 pub struct Preset {
-    /// Such as `fastly-s3`.
+    /// The preset's name, such as `fastly-s3`.
     pub name: String,
-    /// What it is for, in a line.
+    /// Its purpose, in one line.
     pub title: String,
-    /// How it was checked.
+    /// How its requests were checked.
     pub evidence: Evidence,
-    /// What can be read back, R1 to R5: the key id, the pair, a time or version, a masked tail, nothing.
+    /// What the vendor lets its customers read back, `R1` to `R5`: the key id, the pair, a time or version, a
+    /// masked tail, or nothing.
     pub read_back: String,
-    /// Where the vendor documents it.
+    /// The vendor's documentation.
     pub source: String,
-    /// What one has to know.
+    /// Notes for whoever uses the preset.
     pub notes: Vec<String>,
-    /// The IAM actions that the vendor publishes as those it needs.
+    /// The IAM actions that the vendor's documentation says it needs.
     pub permissions: Vec<String>,
-    /// In the order of the file.
+    /// The parameters, in the order of the file.
     pub parameters: Vec<Parameter>,
     /// Whether the vendor can be asked which key is in force.
     pub can_verify: bool,
-    /// Whether it has a harmless question.
+    /// Whether it has a request without side effects that shows whether the vendor accepts our credentials.
     pub can_probe: bool,
 }
 
-/// What a preset is to be told.
+/// A parameter of a preset.
 #[derive(Clone, Debug)]
 pub struct Parameter {
     /// Its name in `params`.
     pub name: String,
-    /// What it is, for people.
+    /// Its meaning, for people.
     pub doc: String,
-    /// Whether it is a secret, which is referred to.
+    /// Whether it is a secret; then its value is a reference.
     pub secret: bool,
-    /// What it is made of.
+    /// The type of its value.
     pub kind: ParameterKind,
     /// Whether it must be given.
     pub required: bool,
-    /// What it is when it is not given, as it would be written.
+    /// Its default value, as it would be written in the configuration.
     pub default: Option<String>,
-    /// What it may be; empty: anything.
+    /// The values that it may have; empty: any value.
     pub choices: Vec<String>,
-    /// A value for a configuration to paste, as it would be written.
+    /// An example value, as it would be written in the configuration.
     pub example: String,
 }
 
-/// What the value of a parameter is made of.
+/// The type of a parameter's value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ParameterKind {
     /// A text.
     Text,
     /// A whole number.
     Number,
-    /// Yes or no.
+    /// A boolean.
     Flag,
     /// A list of texts.
     Texts,
 }
 
 impl ParameterKind {
-    /// As it stands in a preset.
+    /// The word that a preset's file uses.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -98,7 +99,7 @@ impl ParameterKind {
 }
 
 impl Preset {
-    /// A vendor's section that uses this preset, to be pasted and filled in.
+    /// A vendor section that uses this preset, for a user to paste and fill in.
     #[must_use]
     pub fn configuration(&self) -> String {
         let name = &self.name;
@@ -108,7 +109,7 @@ impl Preset {
         )
     }
 
-    /// A line for each parameter, with an example and its meaning. Optional parameters are comments.
+    /// One line for each parameter, with an example and its meaning. Optional parameters are commented out.
     #[must_use]
     pub fn parameter_lines(&self) -> String {
         let mut text = String::new();
@@ -127,7 +128,7 @@ impl Preset {
     #[must_use]
     pub fn domains(&self) -> BTreeSet<String> {
         let text = texts().get(self.name.as_str()).copied().unwrap_or_default();
-        // The other lines are prose, and links to documentation that another firm may host.
+        // The other lines are prose, or link to documentation that another firm may host.
         let of_requests = |line: &&str| {
             ["url", "default", "example", "choices"].iter().any(|key| line.trim_start().starts_with(key))
         };
@@ -138,7 +139,7 @@ impl Preset {
     }
 }
 
-/// The last two labels of a host name; `None` for a word that is no host name, or is nobody's.
+/// The last two labels of a host name; `None`: the word is no host name, or its domain is not a vendor's.
 fn domain(word: &str) -> Option<String> {
     const TOP_LABELS: [&str; 5] = ["com", "io", "net", "app", "org"];
     const NO_VENDORS: [&str; 4] = ["example", "amazonaws", "params", "parameters"];
@@ -148,17 +149,17 @@ fn domain(word: &str) -> Option<String> {
     Some(format!("{label}.{top}"))
 }
 
-/// Every preset that comes with the program, by name.
+/// Every preset of the catalogue, sorted by name.
 ///
 /// # Panics
 ///
-/// Never: that each of them can be read is tested.
+/// Never: a test reads each preset.
 #[must_use]
 pub fn catalogue() -> Vec<Preset> {
     file::built_in_presets()
 }
 
-/// The presets' texts by name. A new file is a new line here; a test compares the two.
+/// The text of each preset, by name. Each file has a line in `TEXTS`; a test compares the two.
 pub(super) fn texts() -> BTreeMap<&'static str, &'static str> {
     BTreeMap::from(TEXTS)
 }

@@ -1,8 +1,7 @@
-//! Mistakes in the configuration, and how a person is shown them: the place, a caret, a hint.
+//! Mistakes in the configuration, and how they are shown to people: the line, a caret under the place, and a hint.
 //!
-//! **Invariant:** a diagnostic holds no secret. The line that it shows was masked before it came
-//! here (see `file::report`), and it keeps no reference to the file, so it can be logged,
-//! printed and compared freely.
+//! **Invariant:** a diagnostic holds no secret. `file::report` masks the line before it is stored here, and a
+//! diagnostic keeps no reference to the file, so it can be logged, printed and compared freely.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,29 +10,29 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-/// A place in the file, with its line as it may be shown.
+/// A place in the file, with the masked text of its line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Place {
-    /// From 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// The column, from 1, in characters.
     pub column: usize,
     /// The line, masked; `None` when it is too long to be shown.
     pub(super) source: Option<String>,
-    /// The bytes of `source` that the carets stand under.
+    /// The bytes of `source` that the carets point at.
     pub(super) caret: Range<usize>,
 }
 
-/// One mistake.
+/// One mistake in the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Diagnostic {
-    /// The file, as it was named.
+    /// The path of the file, as the user gave it.
     pub path: Arc<str>,
-    /// Where.
+    /// The place of the mistake.
     pub place: Place,
     /// What is wrong.
     pub message: String,
-    /// What would be right.
+    /// How to correct it, if there is a hint.
     pub hint: Option<String>,
     /// The other place that this one does not go with.
     pub elsewhere: Option<Elsewhere>,
@@ -63,7 +62,8 @@ impl Diagnostic {
         self.place.column
     }
 
-    /// The mistake with its line, a caret under the value, and the hint.
+    /// The mistake as text of several lines: the source line, carets under the value, and the hint. `color`: with
+    /// ANSI colors.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let title = Level::ERROR.primary_title(self.message.as_str());
@@ -77,7 +77,7 @@ impl Diagnostic {
         }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let text = renderer.render(&[group]);
-        // A masked or cut line may end in blanks, which nobody needs.
+        // A masked or shortened line may end in blanks; they are removed.
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 }
@@ -105,22 +105,22 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// All mistakes of a configuration, file by file, in the order of their places. At least one.
+/// All mistakes of a configuration: file by file, and in each file by place. At least one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Diagnostics {
     pub(super) list: Vec<Diagnostic>,
-    /// How many were found beyond those in the list.
+    /// The number of mistakes that were found but are not in the list.
     pub(super) left_out: usize,
 }
 
 impl Diagnostics {
-    /// The mistakes, by place.
+    /// The mistakes, file by file, and in each file by place.
     #[must_use]
     pub fn list(&self) -> &[Diagnostic] {
         &self.list
     }
 
-    /// Every mistake with its line, caret and hint, and a count at the end.
+    /// All mistakes with lines, carets and hints, and their number at the end.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let mut text = String::new();
@@ -131,7 +131,7 @@ impl Diagnostics {
         text + &self.count()
     }
 
-    /// Adds those of another file.
+    /// Adds the mistakes of another file.
     pub(super) fn extend(&mut self, more: Diagnostics) {
         self.left_out += more.left_out;
         self.list.extend(more.list);
@@ -151,7 +151,7 @@ impl Diagnostics {
 }
 
 impl fmt::Display for Diagnostics {
-    /// One line a mistake: `path:line:column: message`.
+    /// Writes one line for each mistake: `path:line:column: message`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for diagnostic in &self.list {
             writeln!(f, "{diagnostic}")?;

@@ -1,8 +1,9 @@
-//! The configuration: `rotation.toml` as written (`file`), and as believed (`settings`).
+//! The configuration: the module `file` reads `rotation.toml` as it is written, and [`settings`] is the checked
+//! result.
 //!
-//! **Invariant:** the rest of the program sees only [`settings`], and a value in there needs no
-//! further check. **Invariant:** no secret is in it, only [`SecretRef`]s, which are resolved where
-//! and when they are needed.
+//! **Invariant:** the rest of the program sees only [`settings`], and a value in there needs no further check.
+//! **Invariant:** the settings hold no secrets, only [`SecretRef`]s, which are resolved where and when a secret is
+//! needed.
 
 pub mod catalogue;
 mod diagnostic;
@@ -19,5 +20,5 @@ pub use recipient::{BadRecipient, Recipient};
 pub use secret_ref::SecretRef;
 pub use settings::Settings;
 
-/// The JSON Schema of `rotation.toml`, for editors. A test holds it to the keys that the reader knows.
+/// The JSON Schema of `rotation.toml`, for editors. A test compares it with the keys that the reader accepts.
 pub const SCHEMA: &str = include_str!("schema.json");

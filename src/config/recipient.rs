@@ -1,4 +1,4 @@
-//! To whom something is encrypted: an age recipient, the public half of a key pair.
+//! Age recipients, the public half of a key pair: messages and data for a vendor can be encrypted to one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,35 +6,35 @@ use std::str::FromStr;
 use bech32::Bech32;
 use bech32::primitives::decode::CheckedHrpstring;
 
-/// What a recipient's text begins with, before the 1 that ends the head of a bech32 text.
+/// The human-readable part of a recipient: bech32 separates it from the data by a `1`.
 const HEAD: &str = "age";
 
-/// `age1…`: an X25519 recipient of the age format (age-encryption.org/v1). It is public.
+/// A recipient `age1…`: an X25519 public key in the age format (age-encryption.org/v1). It is not a secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Recipient {
     text: String,
     key: [u8; 32],
 }
 
-/// A text that is no recipient. It may be an identity, which is secret, so it is not repeated here.
+/// A text that is not a recipient. It may be an identity, which is secret, so the error does not repeat it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadRecipient {
-    /// The secret half.
+    /// The text is an identity, the secret half.
     #[error("this is an age identity, which is the secret half; the recipient begins with age1")]
     Identity,
-    /// Something else.
+    /// The text is something else.
     #[error("this is not an age recipient: age1 and 58 letters and digits, as age-keygen prints it")]
     NotARecipient,
 }
 
 impl Recipient {
-    /// As it is written.
+    /// The recipient as it is written in the configuration.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The X25519 public key in it.
+    /// Its X25519 public key.
     #[must_use]
     pub fn key(&self) -> &[u8; 32] {
         &self.key

@@ -1,42 +1,42 @@
-//! References to secrets: where a secret is, never what it is.
+//! References to secrets: the configuration says where a secret is stored, and never holds the secret itself.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a secret is read from, at the moment it is needed.
+/// The place that a secret is read from when it is needed.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum SecretRef {
     /// `env:NAME`: an environment variable.
     Env(String),
     /// `file:/path`: a file that only its owner can read.
     File(PathBuf),
-    /// `credential:NAME`: a file of that name in `$CREDENTIALS_DIRECTORY` (systemd `LoadCredential`).
+    /// `credential:NAME`: the file with that name in `$CREDENTIALS_DIRECTORY` (systemd `LoadCredential`).
     Credential(String),
     /// `secretsmanager:ID` or `secretsmanager:ID#/json/pointer`: AWS Secrets Manager.
     SecretsManager {
         /// The secret's name or ARN.
         id: String,
-        /// An RFC 6901 pointer into a secret that is a JSON document.
+        /// An RFC 6901 pointer to a value, if the secret is a JSON document.
         pointer: Option<String>,
     },
-    /// `ssm:NAME`: SSM Parameter Store, decrypted.
+    /// `ssm:NAME`: SSM Parameter Store; the value is decrypted.
     Ssm(String),
 }
 
-/// The five ways, for messages.
+/// The five forms of a reference, for messages.
 pub const FIVE_WAYS: &str = "env:NAME, file:/path, credential:NAME, secretsmanager:ID or ssm:NAME";
 
-/// A text that refers to no secret. It may be a secret itself, so it is not repeated here.
+/// A text that is not a valid reference. The text may be a secret itself, so the error does not repeat it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadSecretRef {
-    /// None of the five ways: perhaps the secret itself.
+    /// The text has none of the five forms: it may be the secret itself.
     #[error("a secret is never written in this file, it is referred to: {FIVE_WAYS}")]
     Literal,
-    /// `file:` and a relative path.
+    /// `file:` with a relative path.
     #[error("file: with a relative path: the folder that keyround is started in can be any")]
     Relative,
-    /// One of the five ways with nothing, or nonsense, behind the colon.
+    /// One of the five forms without a name after the colon, or with an invalid one.
     #[error("the reference does not say which secret: {FIVE_WAYS}")]
     Incomplete,
 }

@@ -1,4 +1,4 @@
-//! The configuration as the program may rely on it.
+//! The checked configuration. The program relies on these values without further checks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,28 +19,28 @@ mod request;
 
 pub use request::{AnswerPlace, Auth, Body, Capture, Expect, HttpStep, NextPage, Pages, Param, Writes};
 
-/// Everything that `rotation.toml` says, checked.
+/// All settings of `rotation.toml`, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `[journal]`
+    /// The settings of `[journal]`.
     pub journal: JournalSettings,
-    /// `[schedule]`
+    /// The settings of `[schedule]`.
     pub schedule: ScheduleSettings,
-    /// `[defaults] concurrency`: rotations in flight at once, at least 1.
+    /// `concurrency` in `[defaults]`: how many rotations may run at the same time; at least 1.
     pub concurrency: usize,
-    /// `[aws]`
+    /// The settings of `[aws]`.
     pub aws: AwsSettings,
-    /// `[account.NAME]`
+    /// The sections `[account.NAME]`, by name.
     pub accounts: BTreeMap<AccountName, AccountSettings>,
-    /// `[vendor.NAME]`
+    /// The sections `[vendor.NAME]`, by name.
     pub vendors: BTreeMap<VendorName, VendorSettings>,
-    /// `[alert.NAME]`
+    /// The sections `[alert.NAME]`, by the sink's name.
     pub alerts: BTreeMap<SinkName, AlertSettings>,
-    /// `[heartbeat]`
+    /// The settings of `[heartbeat]`, if there is such a section.
     pub heartbeat: Option<HeartbeatSettings>,
-    /// `[serve]`
+    /// The settings of `[serve]`, if there is such a section.
     pub serve: Option<ServeSettings>,
-    /// `[[waiver]]`: findings of a review that are accepted.
+    /// The entries of `[[waiver]]`, which accept findings of a review.
     pub waivers: Vec<Waiver>,
     /// `include`: the patterns, as they were written.
     pub include: Vec<String>,
@@ -50,64 +50,65 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-/// `[journal]`
+/// `[journal]`: where the journal is stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct JournalSettings {
-    /// The SQLite file.
+    /// The path of the SQLite file.
     pub path: PathBuf,
-    /// Where the seal key is; `None`: `seal.key` beside the journal, made on first use.
+    /// The reference to the seal key; `None`: the file `seal.key` beside the journal, which is created on first
+    /// use.
     pub seal_key: Option<SecretRef>,
 }
 
-/// `[schedule]`
+/// `[schedule]`: when passes run.
 #[derive(Clone, Debug)]
 pub struct ScheduleSettings {
-    /// When a pass is due, in the zone of `timezone`; the windows are read in the same zone.
+    /// The times at which a pass is due, in the time zone of `timezone`. Windows use the same zone.
     pub cron: Cron,
-    /// A pass starts up to this much after its time.
+    /// The longest random delay of a pass after its time.
     pub jitter: Duration,
 }
 
-/// `[aws]`
+/// `[aws]`: how keyround reaches AWS.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AwsSettings {
-    /// The region, for STS.
+    /// The region for STS and for services without a region of their own in the configuration.
     pub region: Option<String>,
-    /// The account that the ambient credentials must belong to; `None`: whichever it is.
+    /// The account that the ambient credentials must belong to; `None`: any account.
     pub account_id: Option<AccountId>,
-    /// The profile of the standard AWS files.
+    /// The profile in the standard AWS configuration files.
     pub profile: Option<String>,
-    /// An emulator or a private endpoint.
+    /// The URL of an emulator or a private endpoint; `None`: AWS's own endpoints.
     pub endpoint_url: Option<String>,
-    /// Whether CloudTrail is asked who uses a key; `false` if it is not said.
+    /// Whether CloudTrail is asked which callers use a key; `false` by default.
     pub cloudtrail: bool,
 }
 
-/// `[account.NAME]`
+/// `[account.NAME]`: an account whose users' keys are rotated.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AccountSettings {
-    /// The account's twelve digits, if they are given.
+    /// The account's id of twelve digits, if it is given.
     pub id: Option<AccountId>,
-    /// The role to assume in it; `None`: the ambient credentials belong to it.
+    /// The role that keyround assumes in the account; `None`: the ambient credentials belong to the account.
     pub role_arn: Option<String>,
-    /// The external id that the role's trust asks for.
+    /// The external id that the role's trust policy asks for.
     pub external_id: Option<String>,
-    /// Whether CloudTrail is asked in it; `None`: as `[aws]` says.
+    /// Whether CloudTrail is asked in this account; `None`: as `[aws]` says.
     pub cloudtrail: Option<bool>,
 }
 
-/// `[vendor.NAME]`
+/// `[vendor.NAME]`: a vendor and its access to AWS.
 #[derive(Clone, Debug)]
 pub struct VendorSettings {
     /// The vendor's name.
     pub name: VendorName,
-    /// Whether anything is done for it.
+    /// Whether the vendor's keys are rotated.
     pub enabled: bool,
-    /// Whom to ask about it.
+    /// The person or team to ask about the vendor, for people.
     pub owner: Option<String>,
-    /// What it was given.
+    /// The access that the vendor was given.
     pub access: Access,
-    /// What it says it needs.
+    /// The actions and resources that the vendor needs.
     pub needs: VendorNeeds,
     /// Where its section stands.
     pub written: Written,
@@ -127,53 +128,54 @@ pub struct Written {
 /// `actions` and `resources` of `[vendor.NAME]`: what a vendor says it needs.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct VendorNeeds {
-    /// IAM actions, such as `s3:PutObject`; empty: it does not say.
+    /// IAM actions, such as `s3:PutObject`; empty: none are declared.
     pub actions: Vec<Pattern>,
-    /// ARNs, such as `arn:aws:s3:::logs/*`, for the actions that take some.
+    /// ARNs, such as `arn:aws:s3:::logs/*`, for the actions that take resources.
     pub resources: Vec<String>,
 }
 
-/// What a vendor was given.
+/// The access that a vendor was given.
 #[derive(Clone, Debug)]
 pub enum Access {
-    /// An access key, which is rotated.
+    /// Access keys, which are rotated.
     Key(Box<KeyAccess>),
-    /// A role, which has nothing to rotate.
+    /// A role, which needs no rotation.
     Role {
         /// The role that the vendor assumes.
         role_arn: String,
-        /// The vendor's own account.
+        /// The vendor's own account, if it is given.
         vendor_account_id: Option<AccountId>,
     },
 }
 
-/// A vendor that was given an access key.
+/// The settings of a vendor that was given access keys.
 #[derive(Clone, Debug)]
 pub struct KeyAccess {
-    /// `[account.NAME]`, or `None` for the account of the ambient credentials.
+    /// The account of the users, as in `[account.NAME]`; `None`: the account of the ambient credentials.
     pub account: Option<AccountName>,
-    /// Whose keys.
+    /// The users whose keys are rotated.
     pub users: Users,
-    /// When a key is due.
+    /// The ages at which a key is due and overdue.
     pub ages: Ages,
-    /// When a rotation may start, and may retire a key.
+    /// The windows in which a rotation may start and may retire a key.
     pub windows: Windows,
-    /// The settings that its next rotation will be frozen with.
+    /// The settings that the vendor's next rotation starts with. A rotation keeps the plan that it started with.
     pub plan: Plan,
     /// The steps of a delivery, in order; at least one.
     pub deliver: Vec<DeliverStep>,
-    /// The presets among the steps.
+    /// The names of the presets among the steps.
     pub presets: Vec<String>,
-    /// How the vendor is asked which key is in force: each of these must say so. None: it cannot be asked.
+    /// The requests that ask the vendor which key is in force; each must confirm the new key. Empty: the vendor
+    /// cannot be asked.
     pub verify: Vec<VerifyStep>,
-    /// Requests that change nothing and show whether the vendor knows us, in order.
+    /// Requests without side effects that show whether the vendor accepts our credentials, in order.
     pub probe: Vec<HttpStep>,
 }
 
-/// Whose keys are rotated.
+/// The users whose keys are rotated.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Users {
-    /// These; at least one.
+    /// The users with these names; at least one.
     Named(Vec<IamUserName>),
     /// Every user under this IAM path, such as `/vendors/acme/`.
     Path(String),
@@ -182,74 +184,75 @@ pub enum Users {
 /// One step of a delivery.
 #[derive(Clone, Debug)]
 pub enum DeliverStep {
-    /// `kind = "webhook"`
+    /// `kind = "webhook"`: a signed message to the vendor.
     Webhook(WebhookStep),
-    /// `kind = "http"`
+    /// `kind = "http"`: a request to the vendor's API.
     Http(Box<HttpStep>),
-    /// `kind = "secrets-manager"` and `kind = "ssm"`
+    /// `kind = "secrets-manager"` and `kind = "ssm"`: the pair is stored at AWS.
     DropOff(DropOffStep),
-    /// `kind = "command"`
+    /// `kind = "command"`: a program.
     Command(CommandStep),
-    /// `kind = "manual"`; then it is the only step.
+    /// `kind = "manual"`: a person; this is then the only step.
     Manual(ManualStep),
 }
 
-/// One question to a vendor.
+/// One way to ask a vendor which key is in force.
 #[derive(Clone, Debug)]
 pub enum VerifyStep {
-    /// By a request.
+    /// An HTTP request.
     Http(Box<HttpStep>),
-    /// By a program that knows how.
+    /// A program that asks the vendor.
     Command(CommandStep),
 }
 
-/// `kind = "webhook"`: Standard Webhooks 1.0.
+/// `kind = "webhook"`: a message by Standard Webhooks 1.0.
 #[derive(Clone, Debug)]
 pub struct WebhookStep {
-    /// Where to. Not a template.
+    /// The URL that the message is posted to. Not a template.
     pub url: String,
-    /// The signing secrets, newest first; at least one. Each signs, so that the vendor can change over.
+    /// The signing secrets, newest first; at least one. Each of them signs the message, so that the vendor can
+    /// change from one to the next.
     pub secrets: Vec<SecretRef>,
-    /// What of the new key is in the message.
+    /// Which part of the new key the message holds.
     pub carries: Carries,
-    /// The message's data is encrypted to this recipient.
+    /// The age recipient that the message's data is encrypted to, if there is one.
     pub encrypt_to: Option<Recipient>,
-    /// How long one attempt may take.
+    /// The time limit of one attempt.
     pub timeout: Duration,
-    /// `http://` to a host that is not loopback is allowed.
+    /// Whether `http://` is allowed to a host that is not loopback.
     pub allow_plaintext: bool,
 }
 
-/// What of a new key a message carries.
+/// The part of a new key that a message carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Carries {
-    /// Its secret half.
+    /// The secret access key.
     Secret,
-    /// Where an earlier step put it.
+    /// A reference to the place where an earlier step stored the pair.
     Reference,
 }
 
-/// `kind = "secrets-manager"` and `kind = "ssm"`: the pair is put where the vendor fetches it.
+/// `kind = "secrets-manager"` and `kind = "ssm"`: the pair is stored at AWS, where the vendor fetches it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DropOffStep {
-    /// Where.
+    /// The place where the pair is stored.
     pub place: Place,
-    /// What.
+    /// The document that is stored.
     pub content: Content,
 }
 
-/// A place at AWS that holds a secret text.
+/// A secret or parameter at AWS.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Place {
-    /// Which.
+    /// The service, and the name of the secret or parameter.
     pub vault: Vault,
-    /// `[account.NAME]`, or `None` for the account of the ambient credentials.
+    /// The account, as in `[account.NAME]`; `None`: the account of the ambient credentials.
     pub account: Option<AccountName>,
-    /// The region; `None`: that of `[aws]`.
+    /// The region; `None`: the one of `[aws]`.
     pub region: Option<String>,
 }
 
-/// As sentences name it.
+/// Writes the place as a noun for sentences: "the secret NAME" or "the parameter NAME".
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.vault {
@@ -259,7 +262,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a place is called, and by which service.
+/// The service that holds a secret text, and the text's name there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Vault {
     /// AWS Secrets Manager.
@@ -274,154 +277,157 @@ pub enum Vault {
     },
 }
 
-/// What is put there.
+/// The content that is written to a secret or parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
-    /// `fields = { … }`: these members of a JSON document, each value a template; its other members are kept.
+    /// `fields = { … }`: these members of a JSON document, each value a template; the document's other members stay
+    /// unchanged.
     Fields(BTreeMap<String, String>),
-    /// `body = "…"`: a template of all of it.
+    /// `body = "…"`: one template for the whole text.
     Text(String),
-    /// `json = { … }`: all of it; each string in it is a template.
+    /// `json = { … }`: the whole document; each string in it is a template.
     Json(serde_json::Value),
 }
 
-/// `kind = "command"`: a program, given the pair as JSON on its standard input.
+/// `kind = "command"`: a program that gets the pair as JSON on its standard input.
 #[derive(Clone, Debug)]
 pub struct CommandStep {
-    /// The program, by its absolute path, and its arguments. Not templates.
+    /// The absolute path of the program, and its arguments. Not templates.
     pub argv: Vec<String>,
-    /// What must stand in its output, beside an exit code of 0.
+    /// The output that is expected besides an exit code of 0.
     pub expect: ExpectOutput,
-    /// Values kept for later steps of the same delivery: name -> JSON pointer into its output.
+    /// Values that are captured for later steps of the same delivery: name -> JSON pointer into the output.
     pub capture: BTreeMap<String, String>,
-    /// How long it may run.
+    /// The time limit of one run.
     pub timeout: Duration,
-    /// The data is encrypted to this recipient.
+    /// The age recipient that the data is encrypted to, if there is one.
     pub encrypt_to: Option<Recipient>,
 }
 
-/// What must stand in the output of a program.
+/// The output that is expected from a program.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ExpectOutput {
-    /// At this JSON pointer…
+    /// The JSON pointer of a value that must be in the output; `None`: any output will do.
     pub pointer: Option<String>,
-    /// …this text stands; a template. Without it, something must stand there.
+    /// The text that the value must be equal to; a template. `None`: any value will do.
     pub equals: Option<String>,
 }
 
-/// `kind = "manual"`: a person takes the new key to the vendor.
+/// `kind = "manual"`: a person delivers the new key to the vendor.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ManualStep {
-    /// What that person is to do.
+    /// The instructions for that person.
     pub instructions: Option<String>,
 }
 
-/// `[alert.NAME]`
+/// `[alert.NAME]`: one sink for alerts.
 #[derive(Clone, Debug)]
 pub struct AlertSettings {
-    /// What is told, how often, in which form.
+    /// The route: which conditions are sent, how often they are repeated, and in which form.
     pub policy: Policy,
-    /// To whom.
+    /// The sink that receives the notifications.
     pub sink: SinkSettings,
-    /// How long one telling may take.
+    /// The time limit of one notification.
     pub timeout: Duration,
 }
 
-/// To whom alerts go.
+/// The kind of a sink, and its address.
 #[derive(Clone, Debug)]
 pub enum SinkSettings {
-    /// `kind = "webhook"`: Standard Webhooks 1.0, as for vendors.
+    /// `kind = "webhook"`: a message by Standard Webhooks 1.0, as for vendors.
     Webhook(WebhookStep),
-    /// `kind = "slack"`: an incoming webhook. Its address is all that one needs to write there.
+    /// `kind = "slack"`: an incoming webhook. Its URL is a secret: whoever knows it can write to the channel.
     Slack {
-        /// The address.
+        /// The URL of the webhook.
         url: SecretRef,
     },
     /// `kind = "pagerduty"`: Events API v2.
     PagerDuty {
         /// The integration key.
         routing_key: SecretRef,
-        /// Such as `https://events.pagerduty.com`.
+        /// The URL of the API, such as `https://events.pagerduty.com`.
         url: String,
     },
-    /// `kind = "alertmanager"`: the alerts of its API v2.
+    /// `kind = "alertmanager"`: its API v2 for alerts.
     Alertmanager {
-        /// Its instances, each without `/api/v2/alerts`; each is told.
+        /// The URLs of its instances, each without `/api/v2/alerts`. Each instance receives every alert.
         urls: Vec<String>,
-        /// How the request shows who sends it.
+        /// How requests authenticate, if they do.
         auth: Option<Auth>,
-        /// Labels that every alert gets.
+        /// Labels that are added to every alert.
         labels: BTreeMap<String, String>,
-        /// `http://` to a host that is not loopback is allowed.
+        /// Whether `http://` is allowed to a host that is not loopback.
         allow_plaintext: bool,
     },
-    /// `kind = "email"`
+    /// `kind = "email"`: mail by SMTP.
     Email(Box<EmailSettings>),
-    /// `kind = "sns"`
+    /// `kind = "sns"`: a topic of Amazon SNS.
     Sns {
-        /// The topic.
+        /// The ARN of the topic.
         topic_arn: String,
         /// The topic's region.
         region: String,
     },
-    /// `kind = "command"`: the alert as JSON on its standard input.
+    /// `kind = "command"`: a program that gets the alert as JSON on its standard input.
     Command {
-        /// The program, absolute, and its arguments.
+        /// The absolute path of the program, and its arguments.
         command: Vec<String>,
     },
 }
 
-/// `kind = "email"`
+/// `kind = "email"`: a sink that sends mail by SMTP.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EmailSettings {
-    /// The mail server.
+    /// The host name of the mail server.
     pub host: String,
-    /// Its port.
+    /// The port of the mail server.
     pub port: u16,
-    /// How the connection is kept from others.
+    /// How the connection to the server is encrypted.
     pub tls: MailTls,
-    /// Who it is from.
+    /// The sender's address.
     pub from: String,
-    /// To whom; at least one.
+    /// The recipients' addresses; at least one.
     pub to: Vec<String>,
-    /// The login, if the server wants one: the user in clear, and its password.
+    /// The user name and the password, if the server demands a login.
     pub login: Option<(String, SecretRef)>,
 }
 
-/// How mail is kept from others on its way to the server.
+/// How the connection to a mail server is encrypted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MailTls {
     /// TLS from the first byte, usually on port 465.
     Tls,
-    /// TLS before anything that matters, usually on port 587; a server without it is refused.
+    /// STARTTLS, usually on port 587: the connection changes to TLS before the login. A server without it is
+    /// refused.
     StartTls,
-    /// None: to this machine, or where `allow_plaintext` allows it.
+    /// No encryption: allowed to this machine, or where `allow_plaintext` is set.
     None,
 }
 
-/// `[heartbeat]`: who raises the alarm when passes stop.
+/// `[heartbeat]`: a monitor outside keyround that raises an alarm when passes stop.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HeartbeatSettings {
-    /// Where a full pass is reported.
+    /// The URL to which each full pass is reported.
     pub url: HeartbeatUrl,
-    /// How long that may take.
+    /// The time limit of one report.
     pub timeout: Duration,
 }
 
-/// The address of a heartbeat. Who knows it can only pretend that all is well, so it may stand in the file.
+/// The URL of a heartbeat. It may be written in the file, because whoever knows it can only report passes that did
+/// not happen.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum HeartbeatUrl {
-    /// In the file.
+    /// The URL as it is written in the file.
     Plain(String),
-    /// Elsewhere.
+    /// A reference to the URL.
     Secret(SecretRef),
 }
 
-/// `[serve]`
+/// `[serve]`: the server of the status page and the metrics.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServeSettings {
-    /// Where.
+    /// The address and port to listen on.
     pub listen: SocketAddr,
-    /// What a reader must show; there is one wherever `listen` can be reached from another machine.
+    /// The token that a client must send. It is present whenever `listen` can be reached from another machine.
     pub token: Option<SecretRef>,
 }

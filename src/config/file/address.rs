@@ -1,6 +1,6 @@
-//! Addresses that are templates: where a request goes is the configuration's choice, and no answer's.
+//! Judges URLs that are templates: the configuration decides where a request goes, and no response does.
 //!
-//! **Invariant:** scheme, host and port are literal, or come from parameters of a preset that are no secrets.
+//! **Invariant:** scheme, host and port are literal, or come from parameters of a preset that are not secret.
 
 use super::literal;
 use super::reader::Text;
@@ -8,7 +8,7 @@ use super::report::{Mistake, Report};
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
 
-/// Judges the address of a request, or of the server that gives a token for one.
+/// Judges the URL of a request, or of the server that issues a token for one.
 pub(super) fn check(report: &Report<'_>, text: Text<'_>, plaintext: Plaintext, scope: &Scope) {
     template::check(report, text, scope);
     literal::judge_text(report, text, scope);
@@ -37,8 +37,7 @@ pub(super) fn check(report: &Report<'_>, text: Text<'_>, plaintext: Plaintext, s
     }
 }
 
-/// The template up to the end of host and port, and what follows: a slash, a question mark or a hash in an expression
-/// ends nothing.
+/// Splits a URL after host and port. A slash, a question mark or a hash within an expression does not end the host.
 fn split(template: &str) -> (&str, &str) {
     let masked = template::with_expressions_replaced(template, |bytes| "x".repeat(bytes));
     let scheme = masked.find("://").filter(|at| !masked[..*at].contains(['/', '?', '#', '\\']));
@@ -47,7 +46,7 @@ fn split(template: &str) -> (&str, &str) {
     template.split_at(end)
 }
 
-/// What an expression in the origin speaks of, where that may not choose a host.
+/// The variable, or the kind of expression, on which the host depends although it may not; `None`: there is none.
 fn moving(report: &Report<'_>, origin: &str) -> Option<String> {
     for expression in template::expressions(origin) {
         let Some(names) = template::names_in(expression) else {
@@ -61,7 +60,7 @@ fn moving(report: &Report<'_>, origin: &str) -> Option<String> {
     None
 }
 
-/// Why the literal text of an origin does not say clearly which host is meant.
+/// The reason why the literal text before the path does not clearly name one host; `None`: it does.
 fn unclear(origin: &str) -> Option<&'static str> {
     let host = origin.split_once("://").map_or(origin, |(_, host)| host);
     if host.is_empty() {
@@ -76,7 +75,7 @@ fn unclear(origin: &str) -> Option<&'static str> {
         .then_some("the URL contains white space or control characters")
 }
 
-/// The first word of an answer, or of a secret, that stands in the address without `urlencode`.
+/// The first variable after the host that holds a captured value or a secret and is not encoded with `urlencode`.
 fn unencoded(rest: &str) -> Option<String> {
     for expression in template::expressions(rest) {
         let names = template::names_in(expression).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `[alert.NAME]`: who is told what, and how.
+//! Reads the sections `[alert.NAME]`: the sinks and their routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::core::time::in_words;
 const KINDS: [&str; 7] = ["webhook", "slack", "pagerduty", "alertmanager", "email", "sns", "command"];
 const KINDS_HINT: &str = "one of webhook, slack, pagerduty, alertmanager, email, sns and command";
 const REPEAT_DEFAULT: Duration = Duration::from_hours(24);
-/// More often than this nobody reads.
+/// The shortest interval of repetitions; more frequent ones would not be read.
 const REPEAT_MIN: Duration = Duration::from_mins(1);
 const PAGERDUTY: &str = "https://events.pagerduty.com";
 
@@ -50,7 +50,7 @@ fn alert(mut section: Section<'_>) -> Option<AlertSettings> {
     }
     let kind = section.required("kind", KINDS_HINT)?;
     let kind = reader::string(section.report, "kind", kind.value)?;
-    // A misspelt kind is read as the one that is meant, so that the other mistakes are found in the same run.
+    // A misspelt kind is read as the kind that it resembles, so that the other mistakes are found in the same run.
     let meant = if KINDS.contains(&kind.text) { None } else { values::nearest(kind.text, KINDS.into_iter()) };
     if let Some(meant) = meant {
         let mistake = Mistake::new(kind.span, format!("unknown kind {}", quoted(kind.text)));
@@ -97,7 +97,7 @@ fn conditions(section: &mut Section<'_>) -> BTreeSet<Condition> {
     on
 }
 
-/// As a vendor's, but for what only a new key needs.
+/// Reads a webhook as for a vendor, but refuses the keys that only a new key needs.
 fn webhook(section: Section<'_>) -> Option<WebhookStep> {
     for key in ["encrypt_to", "carries"] {
         if let Some(place) = section.place_of(key) {
@@ -220,7 +220,8 @@ fn mail_tls(section: &mut Section<'_>, host: Option<&str>, allow_plaintext: bool
     MailTls::None
 }
 
-/// The parts of an address that a mail server could mistake for something else are refused; the rest is its business.
+/// Judges a mail address. It refuses only what a mail server could take for something else, and leaves the rest to
+/// the server.
 fn mailbox(report: &Report<'_>, text: Text<'_>) -> Option<String> {
     let address = text.text.rsplit_once('<').map_or(text.text, |(_, rest)| rest.trim_end_matches('>'));
     let is_plain = !text.text.contains(['\r', '\n', '\0', ',']) && !address.contains(char::is_whitespace);
@@ -237,7 +238,7 @@ fn mailbox(report: &Report<'_>, text: Text<'_>) -> Option<String> {
     None
 }
 
-/// A mistake that was reported.
+/// The error of a function that has already reported the mistake.
 struct Reported;
 
 fn login(section: &mut Section<'_>) -> Result<Option<(String, SecretRef)>, Reported> {

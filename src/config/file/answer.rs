@@ -1,4 +1,4 @@
-//! What of an answer is expected, what of it is kept, and where its further pages are.
+//! Reads what a recipe says about a response: what is expected, what is captured, and how further pages are read.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use super::template::{self, Scope};
 use super::values;
 use crate::config::settings::{AnswerPlace, Capture, Expect, ExpectOutput, NextPage, Pages};
 
-/// A list that is longer than this many pages is not what a recipe should look through.
+/// The most pages that a recipe may read. It should not search a longer list.
 const PAGES_MAX: u32 = 100;
 const DEFAULT_PAGES_MAX: u32 = 20;
 const PLACES: &str =
     "\"/json/pointer\", { pointer, default }, { document }, { header } or { in, where, take }";
 
-/// `expect = { … }`
+/// Reads `expect = { … }` of a request.
 pub(super) fn expect(section: &mut Section<'_>, scope: &Scope) -> Expect {
     let Some(mut section) = section.section("expect", "expect".to_owned()) else { return Expect::default() };
     let status = statuses(&mut section);
@@ -44,7 +44,7 @@ fn absent(section: &mut Section<'_>) -> Vec<String> {
     pointers(section.report, &entry, "leave it out when nothing is amiss")
 }
 
-/// One pointer, or several.
+/// Reads one JSON pointer or a list of them.
 pub(super) fn pointers(report: &Report<'_>, entry: &Entry<'_>, hint_when_empty: &str) -> Vec<String> {
     let values = match entry.value.get_ref().as_array() {
         Some(_) => reader::list(report, entry.key, entry.value, hint_when_empty),
@@ -66,7 +66,7 @@ fn statuses(section: &mut Section<'_>) -> Vec<u16> {
     statuses.filter_map(|status| u16::try_from(status).ok()).collect()
 }
 
-/// `capture = { … }`
+/// Reads `capture = { … }` of a request.
 pub(super) fn capture(section: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, Capture> {
     let mut captures = BTreeMap::new();
     for entry in section.named("capture", "capture") {
@@ -78,7 +78,7 @@ pub(super) fn capture(section: &mut Section<'_>, scope: &Scope) -> BTreeMap<Stri
     captures
 }
 
-/// `capture = { … }` of a program: each a pointer into its output.
+/// Reads `capture = { … }` of a program: each value is a pointer into its output.
 pub(super) fn capture_output(section: &mut Section<'_>) -> BTreeMap<String, String> {
     let mut captures = BTreeMap::new();
     for entry in section.named("capture", "capture") {
@@ -91,7 +91,7 @@ pub(super) fn capture_output(section: &mut Section<'_>) -> BTreeMap<String, Stri
     captures
 }
 
-/// `expect = { … }` of a program.
+/// Reads `expect = { … }` of a program.
 pub(super) fn expect_output(section: &mut Section<'_>, scope: &Scope) -> ExpectOutput {
     let whole = section.place_of("expect");
     let Some(mut section) = section.section("expect", "expect".to_owned()) else {
@@ -128,7 +128,7 @@ fn check_name(report: &Report<'_>, entry: &Entry<'_>) {
     }
 }
 
-/// A value of the answer: `"/pointer"`, or a table that says where it is.
+/// Reads the place of a value in the response: `"/pointer"`, or a table that describes it.
 fn capture_of<'a>(report: &'a Report<'a>, entry: &Entry<'a>, scope: &Scope) -> Option<Capture> {
     if !entry.value.get_ref().is_table() {
         let text = reader::string(report, entry.key, entry.value);
@@ -168,7 +168,7 @@ fn place(section: &mut Section<'_>, scope: &Scope) -> Option<AnswerPlace> {
     }
 }
 
-/// `""` is the whole document, RFC 6901 section 5.
+/// Reads a JSON pointer, or `""` for the whole document (RFC 6901, section 5).
 fn whole_or_pointer(report: &Report<'_>, text: reader::Text<'_>) -> Option<String> {
     if text.text.is_empty() { Some(String::new()) } else { values::pointer(report, text) }
 }
@@ -190,7 +190,7 @@ fn search(section: &mut Section<'_>, list: String, scope: &Scope) -> Option<Answ
     Some(AnswerPlace::Search { list, matching, take: take? })
 }
 
-/// `pages = { … }`
+/// Reads `pages = { … }`.
 pub(super) fn pages(section: &mut Section<'_>) -> Option<Pages> {
     let entry = section.entry("pages")?;
     let mut section = reader::section(section.report, "pages", "pages".to_owned(), entry.value)?;

@@ -1,4 +1,4 @@
-//! `auth = { … }`: exactly one way for a request to show who sends it.
+//! Reads `auth = { … }`: exactly one way in which a request authenticates.
 
 use super::address;
 use super::reader::{self, Section, Text};
@@ -11,11 +11,11 @@ use crate::config::settings::Auth;
 
 const WAYS: [&str; 5] = ["bearer", "basic", "header", "oauth2", "jwt"];
 
-/// The way that is said; `None` when there is none, or a mistake was reported.
+/// The way that is configured; `None`: there is none, or a mistake was reported.
 pub(super) fn read(step: &mut Section<'_>, plaintext: Plaintext, scope: &Scope) -> Option<Auth> {
     let entry = step.entry("auth")?;
     if !entry.value.get_ref().is_table() {
-        // Perhaps it is the token itself, so it is not shown.
+        // The value may be the token itself, so reports do not show it.
         let mistake = Mistake::new(entry.span(), "auth says how a secret is sent, and refers to it");
         step.report.add(mistake.hint("such as auth = { bearer = \"credential:acme-token\" }"));
         return None;
@@ -32,7 +32,7 @@ pub(super) fn read(step: &mut Section<'_>, plaintext: Plaintext, scope: &Scope) 
         let mistake = Mistake::new(*span, format!("{way} does not go with {}", said[0].1));
         section.report.add(mistake.hint("auth has one of bearer, basic, header, oauth2 and jwt"));
     }
-    // Each way that is said is read, so that a literal secret is found in any of them.
+    // Every way that is written is read, so that a literal secret is found in any of them.
     let auths: Vec<_> = said.iter().map(|(_, way)| way_of(&mut section, way, plaintext, scope)).collect();
     section.finish();
     auths.into_iter().next().flatten()

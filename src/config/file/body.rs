@@ -1,4 +1,5 @@
-//! `body`, `json`, `form` and their kin: what a request carries, at most one of them.
+//! Reads the body of a request: at most one of `body`, `json`, `form`, `json_patch`, `merge_patch`, `graphql` and
+//! `edit`.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +15,14 @@ use super::template::{self, Scope};
 use super::values;
 use crate::config::settings::Body;
 
-/// A body, where it is said, and what comes with its kind.
+/// The body of a request, the place of its key, and what its kind implies.
 #[derive(Default)]
 pub(super) struct Said {
     pub(super) place: Option<Span>,
     pub(super) value: Option<Body>,
-    /// Its type, where that is not the usual one.
+    /// The content type, if it is not the usual one of the body.
     pub(super) content_type: Option<&'static str>,
-    /// What an answer to such a request must not have.
+    /// A JSON pointer at which the response to such a request must have nothing.
     pub(super) absent: Option<&'static str>,
 }
 
@@ -37,7 +38,7 @@ pub(super) fn read(step: &mut Section<'_>, scope: &Scope) -> Said {
     let bodies: Vec<_> = said.iter().map(|entry| body(step, entry, scope)).collect();
     let Some(first) = said.first() else { return Said::default() };
     let (content_type, absent) = match first.key {
-        // RFC 6902, RFC 7396, and the errors of a GraphQL answer, which comes with a 200.
+        // The content types of RFC 6902 and RFC 7396. GraphQL reports errors in a response with status 200.
         "json_patch" => (Some("application/json-patch+json"), None),
         "merge_patch" => (Some("application/merge-patch+json"), None),
         "graphql" => (None, Some("/errors")),
@@ -71,7 +72,7 @@ fn body(step: &mut Section<'_>, entry: &Entry<'_>, scope: &Scope) -> Option<Body
 
 fn graphql(step: &mut Section<'_>, scope: &Scope) -> Option<Body> {
     let mut section = step.section("graphql", "graphql".to_owned())?;
-    // A query is full of braces, and none of them is an expression: what changes goes into the variables.
+    // The braces of a GraphQL query do not begin expressions: values that change belong into the variables.
     let query = section.required("query", "the GraphQL text, with $variables");
     let query = query.and_then(|entry| reader::string(section.report, "query", entry.value));
     if let Some(text) = query {
@@ -134,7 +135,7 @@ pub(super) fn template_of(
     Some(text.text.to_owned())
 }
 
-/// The document as it will be sent. Depth is bounded by the TOML parser.
+/// Reads the JSON document to be sent; its strings are templates. The TOML parser bounds its depth.
 pub(super) fn json(report: &Report<'_>, value: &Spanned<DeValue<'_>>, scope: &Scope) -> Option<Value> {
     match value.get_ref() {
         DeValue::String(_) => template_of(report, "json", value, scope).map(Value::String),

@@ -1,5 +1,5 @@
-//! Who was given which IAM user. Credentials are unique per vendor: when two vendors hold one
-//! user's key, rotating it for the one cuts off the other.
+//! Checks that each IAM user belongs to one vendor. Credentials are unique per vendor: if two vendors hold the key
+//! of one user, rotating it for one cuts off the other.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ pub(super) struct Claim<'a> {
     /// Of the file that it stands in.
     pub(super) report: &'a Report<'a>,
     pub(super) vendor: String,
-    /// The account's id where it is known, else the name it has in the file.
+    /// The account's id if it is known, or else its name in the file.
     pub(super) account: String,
     pub(super) what: Claimed,
     pub(super) at: At,
@@ -22,7 +22,7 @@ pub(super) struct Claim<'a> {
 /// A user, or all users under an IAM path.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Claimed {
-    /// In lower case: IAM keeps two users apart by more than the case of their names.
+    /// The name in lower case, because IAM does not allow two users whose names differ only in case.
     User(String),
     Path(String),
 }
@@ -46,7 +46,7 @@ pub(super) fn check(mut claims: Vec<Claim<'_>>) {
     }
 }
 
-/// `/a/b/` lies in `/a/`.
+/// The paths that contain this one: `/a/` for `/a/b/`. None for a user.
 fn outer_paths(what: &Claimed) -> Vec<Claimed> {
     let Claimed::Path(path) = what else { return Vec::new() };
     let ends = path.match_indices('/').map(|(at, _)| at + 1).filter(|end| *end < path.len());

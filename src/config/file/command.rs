@@ -1,4 +1,4 @@
-//! `kind = "command"`: a program that is given the pair on its standard input.
+//! Reads `kind = "command"`: a program that gets the pair on its standard input.
 
 use super::answer;
 use super::literal;
@@ -10,7 +10,7 @@ use crate::config::settings::CommandStep;
 
 const ARGV_HINT: &str = "such as argv = [\"/usr/local/bin/hand-over\", \"acme\"]";
 
-/// The program, and how its output is read.
+/// Reads the program, and what is expected and captured from its output. Only a delivery can encrypt its data.
 pub(super) fn command(mut section: Section<'_>, scope: &Scope) -> Option<CommandStep> {
     let argv = argv(&mut section);
     let timeout = steps::timeout(&mut section);

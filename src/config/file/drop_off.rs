@@ -1,4 +1,4 @@
-//! `kind = "secrets-manager"` and `kind = "ssm"`: a place at AWS, and what is put there.
+//! Reads `kind = "secrets-manager"` and `kind = "ssm"`: the place at AWS, and the content that is written there.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::template::{self, Scope};
 use super::vendor;
 use crate::config::settings::{Content, DropOffStep, Place, Vault};
 
-/// What the pair is called where the file says nothing: AWS's own words.
+/// The default of `fields`: the names that AWS itself uses for the two halves of the pair.
 const FIELDS: [(&str, &str); 2] =
     [("access_key_id", "{{ access_key_id }}"), ("secret_access_key", "{{ secret_access_key }}")];
 
@@ -56,14 +56,15 @@ fn finish(
     Some(DropOffStep { place: Place { vault: vault(name), account, region }, content: content? })
 }
 
-/// `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acme`: where else could it be?
+/// The region in an ARN such as `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acme`; `None`: it is no ARN
+/// or has no region.
 fn region_of_arn(name: &str) -> Option<String> {
     let mut parts = name.split(':');
     let is_arn = parts.next() == Some("arn");
     parts.nth(2).filter(|region| is_arn && !region.is_empty()).map(str::to_owned)
 }
 
-/// At most one of `fields`, `json` and `body`.
+/// Reads the content: at most one of `fields`, `json` and `body`. Without any of them, it is [`FIELDS`].
 fn content(step: &mut Section<'_>, scope: &Scope) -> Option<Content> {
     let ways = ["fields", "json", "body"];
     let mut said: Vec<_> = ways.into_iter().filter_map(|way| step.entry(way)).collect();

@@ -1,4 +1,5 @@
-//! Secrets that somebody wrote into the configuration: by the name of the field that holds one, and by its look.
+//! Finds secrets that were written into the configuration: by the name of the field that holds one, and by their
+//! format.
 //!
 //! **Invariant:** a value that is refused here is hidden from every report.
 
@@ -10,7 +11,7 @@ use super::reader::{Text, quoted};
 use super::report::{Mistake, Report, Span};
 use super::template::{self, Scope};
 
-/// A name that ends with one of these, whatever separates its words, belongs to a secret.
+/// Endings of names of secrets. A name is compared in lower case, without separators and without a plural `s`.
 const SECRET_ENDS: [&str; 22] = [
     "accesskey",
     "apikey",
@@ -35,14 +36,15 @@ const SECRET_ENDS: [&str; 22] = [
     "signingkey",
     "token",
 ];
-/// These end like secrets and are none.
+/// Endings of names that are not secret, although they match [`SECRET_ENDS`].
 const HARMLESS_ENDS: [&str; 5] = ["continuationtoken", "maxtoken", "nexttoken", "pagetoken", "setcookie"];
-/// As [`SECRET_ENDS`], for a header: vendors name the header of their keys after themselves.
+/// More endings for names of headers: vendors name the header for their keys after themselves, such as
+/// `Fastly-Key`.
 const SECRET_HEADER_ENDS: [&str; 5] = ["auth", "authentication", "credential", "key", "session"];
 const HARMLESS_HEADER_ENDS: [&str; 2] = ["idempotencykey", "websocketkey"];
-/// What a field that is named like a secret may hold all the same.
+/// Values that are accepted in a field with the name of a secret.
 const HARMLESS_VALUES: [&str; 8] = ["", "true", "false", "yes", "no", "null", "none", "undefined"];
-/// A template that speaks of one of these brings the value from somewhere else.
+/// Variables whose values come from elsewhere: a template that uses one holds no literal secret.
 const SOURCES: [&str; 9] = [
     "secrets",
     "params",
@@ -54,11 +56,12 @@ const SOURCES: [&str; 9] = [
     "old_access_key_id",
     "public_key_sha256",
 ];
-/// A literal beside an expression that is this long is more than the name of a scheme, such as `Bearer`.
+/// The longest literal word beside an expression that counts as the name of a scheme, such as `Bearer`. A longer
+/// word counts as a secret.
 const SCHEME_CHARS_MAX: usize = 20;
-/// A value in a longer text that is shorter than this is taken for a word.
+/// The shortest value in a longer text that may be a secret. A shorter one is taken for a word.
 const VALUE_CHARS_MIN: usize = 4;
-/// How tokens of well-known services begin, how long they are at least, and whose they are.
+/// The tokens of well-known services: prefix, least length, and what messages call it.
 const KNOWN_TOKENS: [(&str, usize, &str); 30] = [
     ("AGE-SECRET-KEY-", 50, "an age identity"),
     ("AIza", 35, "a Google API key"),
@@ -93,7 +96,7 @@ const KNOWN_TOKENS: [(&str, usize, &str); 30] = [
 ];
 const AWS_SECRET_CHARS: usize = 40;
 
-/// Whether a field of this name holds a secret.
+/// Whether a field with this name holds a secret.
 fn is_secret_name(name: &str, is_header: bool) -> bool {
     let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());
     let joined: String = letters.collect();
@@ -105,7 +108,7 @@ fn is_secret_name(name: &str, is_header: bool) -> bool {
     ends(&SECRET_ENDS) || (is_header && ends(&SECRET_HEADER_ENDS))
 }
 
-/// The template without its expressions, and whether one of them brings a value from somewhere else.
+/// The template without its expressions, and whether one of them uses a value from elsewhere.
 fn without_expressions(template: &str) -> (String, bool) {
     let literal = template::with_expressions_replaced(template, |_| " ".to_owned());
     let names =
@@ -114,7 +117,7 @@ fn without_expressions(template: &str) -> (String, bool) {
     (literal, brings)
 }
 
-/// Whether a field that is named like a secret has the secret itself for a value.
+/// Whether the value of a field with the name of a secret is a literal secret.
 fn is_literal(template: &str) -> bool {
     let (literal, brings) = without_expressions(template);
     if !brings {
@@ -128,7 +131,7 @@ fn is_literal(template: &str) -> bool {
     words.into_iter().any(is_long)
 }
 
-/// Whose token stands in the text, if it looks like one.
+/// The kind of token that the text holds, if it looks like a known one.
 fn known_token(text: &str) -> Option<&'static str> {
     if text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----") {
         return Some("a private key");
@@ -141,7 +144,7 @@ fn known_token(text: &str) -> Option<&'static str> {
     });
     of_service.or_else(|| {
         let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"/+".contains(letter));
-        // In an address, a secret without a slash is one part of the path.
+        // In a URL, a secret without a slash is one segment of the path.
         let is_secret = |word: &str| is_aws_secret(word) || word.split('/').any(is_aws_secret);
         words.any(is_secret).then_some("an AWS secret access key")
     })
@@ -153,7 +156,7 @@ fn is_aws_secret(word: &str) -> bool {
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)
         && has(u8::is_ascii_digit)
-        // A path has many short parts.
+        // A path has many short segments; a secret has few slashes.
         && word.matches('/').count() <= 3
 }
 
@@ -176,29 +179,30 @@ fn refuse(report: &Report<'_>, span: Span, name: &str, scope: &Scope) {
     report.add(Mistake::new(span, message).hint(hint));
 }
 
-/// Judges a header, or a field of a form: whether its name says that the value is a secret.
+/// Refuses a literal secret in a header or form field, recognised by the field's name.
 pub(super) fn judge_field(report: &Report<'_>, name: &str, text: Text<'_>, scope: &Scope, is_header: bool) {
     if is_secret_name(name, is_header) && is_literal(text.text) {
         refuse(report, text.span, name, scope);
     }
 }
 
-/// Judges a text that may have names and values in it: a body, a query, the query of an address, an argument.
+/// Refuses a literal secret in a text that may hold pairs of name and value: a body, a query, a URL's query, an
+/// argument.
 pub(super) fn judge_text(report: &Report<'_>, text: Text<'_>, scope: &Scope) {
     if let Some(name) = pasted_pair(text.text, false) {
         refuse(report, text.span, name, scope);
     }
 }
 
-/// As [`judge_text`], for a language in which `name: Name` is a type: only a quoted value is a value.
+/// As [`judge_text`], for GraphQL, where `name: Name` declares a type: only a quoted value counts as a value.
 pub(super) fn judge_query(report: &Report<'_>, text: Text<'_>, scope: &Scope) {
     if let Some(name) = pasted_pair(text.text, true) {
         refuse(report, text.span, name, scope);
     }
 }
 
-/// The name of the first pair in a text, such as `token=…`, `"token": "…"` or `<token>…`, whose value is a literal
-/// secret.
+/// The name of the first pair in a text whose value is a literal secret, such as `token=…`, `"token": "…"` or
+/// `<token>…`.
 fn pasted_pair(text: &str, is_quoted: bool) -> Option<&str> {
     let marks = text.match_indices([':', '=', '>']);
     marks.into_iter().find_map(|(at, _)| {
@@ -216,7 +220,7 @@ fn pasted_pair(text: &str, is_quoted: bool) -> Option<&str> {
     })
 }
 
-/// The value at the start of a text: up to what ends one, with each expression whole.
+/// The value at the start of a text, up to the character that ends it. Expressions are kept whole.
 fn value_of(text: &str, is_quoted: bool) -> &str {
     let ends = |letter: char| match is_quoted {
         true => "\"'\\".contains(letter),
@@ -235,7 +239,8 @@ fn value_of(text: &str, is_quoted: bool) -> &str {
     &text[..end]
 }
 
-/// Judges a document by the names in it. In a list of pairs the name stands beside the value.
+/// Refuses literal secrets in a JSON document, recognised by the names in it. In a list of pairs, the name is a
+/// member beside the value.
 pub(super) fn judge_json(report: &Report<'_>, name: &str, value: &Spanned<DeValue<'_>>, scope: &Scope) {
     match value.get_ref() {
         DeValue::String(text) => {
@@ -263,7 +268,7 @@ pub(super) fn judge_json(report: &Report<'_>, name: &str, value: &Spanned<DeValu
     }
 }
 
-/// Judges each argument of a program: everybody on the machine can read them.
+/// Refuses literal secrets in the arguments of a program, which everybody on the machine can read.
 pub(super) fn judge_argv(report: &Report<'_>, texts: &[Text<'_>]) {
     let pasted = |span: Span| {
         report.hide(span);
@@ -283,7 +288,7 @@ pub(super) fn judge_argv(report: &Report<'_>, texts: &[Text<'_>]) {
     }
 }
 
-/// Looks through the whole file for what is known by its look, wherever it stands.
+/// Refuses every value in the file that has the format of a known token, whatever its field is called.
 pub(super) fn judge_file(report: &Report<'_>, document: &DeTable<'_>) {
     for (_, value) in document {
         judge_value(report, value);
@@ -315,7 +320,7 @@ mod tests {
 
     const CANARY: &str = "c4n4ry-hunter2";
 
-    /// The mistakes that are reported of a step that has these lines.
+    /// Parses a step with these lines; an error holds the mistakes as text.
     fn judged(lines: &str) -> Result<(), String> {
         let text = format!(
             "[vendor.acme]\niam_user = \"acme\"\n[[vendor.acme.deliver]]\nkind = \"http\"\nmethod = \"POST\"\n{lines}"

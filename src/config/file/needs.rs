@@ -1,4 +1,4 @@
-//! `actions` and `resources` of a vendor: what it says it needs of AWS.
+//! Reads `actions` and `resources` of a vendor: what it is declared to need at AWS.
 
 use super::reader::{Section, Text, quoted};
 use super::report::{Mistake, Report};
@@ -34,7 +34,7 @@ fn action(report: &Report<'_>, text: Text<'_>) -> Option<Pattern> {
 }
 
 fn resource(report: &Report<'_>, text: Text<'_>) -> Option<String> {
-    // `*` says on purpose that the vendor reads the whole account.
+    // With `*` the configuration states that the vendor reads the whole account.
     let is_arn =
         text.text.starts_with("arn:") && text.text.split(':').count() >= 6 || text.text == EVERYTHING;
     if !is_arn {

@@ -1,11 +1,11 @@
-//! Recipes that write the id and the secret of a pair in two requests.
+//! Judges recipes that write the id and the secret of a pair in two requests.
 
 use super::reader::Section;
 use super::report::Mistake;
 use super::template::SECRET_VARIABLES;
 use crate::config::settings::{DeliverStep, HttpStep, Writes};
 
-/// Which halves of a pair a request carries.
+/// The half of a pair that a request carries.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Carries {
     Id,
@@ -13,7 +13,8 @@ enum Carries {
     Other,
 }
 
-/// Finds the step that writes the id, where only the one that writes the secret is marked, and says what is missing.
+/// Checks that each step that writes the id is followed by one that writes the secret. If only the latter is marked
+/// with `writes`, the step that writes the id is found and marked.
 pub(super) fn judge(vendor: &Section<'_>, name: &str, steps: &mut [DeliverStep]) {
     let mut ids: Vec<usize> = Vec::new();
     for index in 0..steps.len() {
@@ -50,7 +51,7 @@ fn writes(step: &DeliverStep) -> Option<Writes> {
     }
 }
 
-/// The nearest step before the one that writes the secret, where it carries the id alone.
+/// Marks the nearest changing step before the one that writes the secret, if it carries the id alone.
 fn mark_id_before(steps: &mut [DeliverStep]) {
     let nearest = steps.iter_mut().rev().find_map(|step| match step {
         DeliverStep::Http(step) if step.changes => Some(step),
@@ -61,7 +62,7 @@ fn mark_id_before(steps: &mut [DeliverStep]) {
     }
 }
 
-/// What a request that changes something carries, where it is not marked.
+/// What a request carries that changes something and is not marked with `writes`.
 fn unmarked(step: &DeliverStep) -> Option<Carries> {
     match step {
         DeliverStep::Http(step) if step.changes && step.writes.is_none() => Some(carries(step)),
@@ -86,7 +87,7 @@ fn carries_secret(step: &HttpStep) -> bool {
     SECRET_VARIABLES.into_iter().any(|name| speaks_of(step, name))
 }
 
-/// Whether what is sent depends on that variable.
+/// Whether the sent request depends on this variable.
 fn speaks_of(step: &HttpStep, name: &str) -> bool {
     let sent = format!("{} {:?} {:?}", step.url, step.headers, step.body);
     let is_name = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

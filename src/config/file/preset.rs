@@ -1,7 +1,7 @@
-//! `kind = "preset"`: steps that somebody has written down before, filled in with `params`.
+//! `kind = "preset"`: steps from the catalogue or a folder of presets, filled in with `params`.
 //!
-//! A preset is a file of data in the grammar of `kind = "http"`. It is read anew for each vendor that uses it, so that
-//! whatever is wrong with it there is found there.
+//! A preset is a data file in the grammar of `kind = "http"`. It is read anew for each vendor that uses it, so that
+//! mistakes that depend on the vendor's parameters are found as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -25,27 +25,27 @@ use crate::files::trust;
 const READ_BACK: [&str; 5] = ["R1", "R2", "R3", "R4", "R5"];
 const EVIDENCE: [&str; 2] = ["openapi", "docs"];
 const KINDS: [&str; 4] = ["text", "number", "flag", "texts"];
-/// A preset of the catalogue is a tenth of this.
+/// The largest file that is read as a preset, in bytes. The largest one of the catalogue has less than a fifth of this.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 const LIST_HINT: &str = "keyround vendors lists the presets that there are";
 
-/// The presets that a configuration may use.
+/// The presets that a configuration may use, by name.
 pub(super) struct Presets {
-    /// Name -> what mistakes call it, and its text.
+    /// By name: what messages call the preset, and its text.
     texts: BTreeMap<String, (String, String)>,
-    /// Mistakes in presets, found while they were used.
+    /// The mistakes that were found in presets while reading them.
     mistakes: std::cell::RefCell<Vec<Diagnostics>>,
 }
 
 impl Presets {
-    /// Those that come with the program.
+    /// The presets of the catalogue.
     pub(super) fn built_in() -> Presets {
         let texts = catalogue::texts().into_iter();
         let texts = texts.map(|(name, text)| (name.to_owned(), (format!("preset {name}"), text.to_owned())));
         Presets { texts: texts.collect(), mistakes: std::cell::RefCell::default() }
     }
 
-    /// Adds those of a folder; gives the names of those that stand in for one of the program's.
+    /// Adds the presets of a folder. Returns the names of those that replace a preset of the catalogue.
     pub(super) fn add_folder(&mut self, folder: &Path) -> Result<Vec<String>, String> {
         let unreadable = |path: &Path| format!("{} cannot be read", path.display());
         let mut replaced = Vec::new();
@@ -66,7 +66,7 @@ impl Presets {
         Ok(replaced)
     }
 
-    /// What a preset says of itself; `None` when it has mistakes, which are kept.
+    /// The description of a preset. If the preset has mistakes, they are stored and the result is `None`.
     fn read_alone(&self, name: &str) -> Option<Preset> {
         let (path, text) = self.texts.get(name)?;
         let described =
@@ -74,13 +74,14 @@ impl Presets {
         described.ok()
     }
 
-    /// The mistakes that were found in presets.
+    /// The mistakes that were found in presets while reading them.
     pub(super) fn into_mistakes(self) -> Vec<Diagnostics> {
         self.mistakes.into_inner()
     }
 }
 
-/// The text of a preset: a regular file that no other user could have written, and no larger than a preset is.
+/// The text of a preset. The file must be a regular one that no other user can write, and at most `FILE_BYTES_MAX`
+/// long.
 fn text_of(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| match error.kind() {
@@ -90,7 +91,7 @@ fn text_of(path: &Path) -> Result<String, String> {
     let file = trust::open_regular(path).map_err(unreadable)?;
     trust::judge(&file, path).map_err(|untrusted| untrusted.to_string())?;
     let mut text = String::new();
-    // One byte more than is allowed tells too large from just large enough.
+    // Reading one byte more than allowed shows whether the file is too large.
     file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("{shown} is larger than 64 KiB: that is not a preset"));
@@ -98,7 +99,7 @@ fn text_of(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Every preset that comes with the program.
+/// The descriptions of all presets of the catalogue.
 pub(super) fn built_in() -> Vec<Preset> {
     let presets = Presets::built_in();
     let read = |name: &String| {
@@ -109,7 +110,8 @@ pub(super) fn built_in() -> Vec<Preset> {
     presets.texts.keys().map(read).collect()
 }
 
-/// Reads a preset with its own examples in place of what it would be given.
+/// Reads a preset without values for its parameters, and with a placeholder for each secret: its steps are checked
+/// before a vendor uses it.
 fn describe(path: &str, name: &str, text: &str) -> Result<Preset, Diagnostics> {
     let (report, document) = open(path, text, BTreeMap::new());
     let (_, known, _) = head(&report, &document, name);
@@ -136,14 +138,14 @@ fn open<'a>(
     (report, document)
 }
 
-/// What a preset was given.
+/// The values for a preset's parameters.
 struct Given {
     secrets: BTreeMap<String, SecretRef>,
     values: BTreeMap<String, Param>,
     defaults: Vec<Parameter>,
 }
 
-/// Reads a preset that was given this.
+/// Reads a preset with these values for its parameters.
 fn read(path: &str, name: &str, text: &str, given: &Given) -> Result<(Preset, Ways), Diagnostics> {
     let (report, document) = open(path, text, given.secrets.clone());
     let (preset, _, section) = head(&report, &document, name);
@@ -152,7 +154,8 @@ fn read(path: &str, name: &str, text: &str, given: &Given) -> Result<(Preset, Wa
     Ok(preset.zip(ways).expect("a preset that cannot be read has mistakes"))
 }
 
-/// What stands above the steps, and the parameters that could be read.
+/// Reads the part of a preset above its steps. The list holds the parameters that could be read, even if the
+/// description is `None`.
 fn head<'a>(
     report: &'a Report<'a>,
     document: &'a Spanned<DeTable<'a>>,
@@ -244,7 +247,7 @@ fn parameter<'a>(report: &'a Report<'a>, entry: &Entry<'a>) -> Option<Parameter>
     Some(Parameter { name, doc, secret, kind, required, default, choices, example })
 }
 
-/// The value of a parameter that is no secret.
+/// The value of a parameter that is not a secret.
 fn value_of(
     report: &Report<'_>,
     key: &str,
@@ -282,7 +285,7 @@ fn value_of(
     }
 }
 
-/// The steps, with what was given.
+/// Reads the steps of a preset, and gives them the values of its parameters.
 fn ways(mut section: Section<'_>, given: &Given) -> Option<Ways> {
     let names: BTreeSet<String> = given.defaults.iter().map(|parameter| parameter.name.clone()).collect();
     let scope = |has_secret| Scope { has_secret, params: Some(names.clone()), ..Scope::default() };
@@ -326,8 +329,10 @@ fn ways(mut section: Section<'_>, given: &Given) -> Option<Ways> {
     })
 }
 
-/// The step with its params: all that are no secret, and the secrets that its templates speak of.
+/// Gives a step the values that its templates read as `params`: all that are not secret, and the secrets that the
+/// step uses.
 fn filled(mut step: HttpStep, given: &Given) -> HttpStep {
+    // The debug output holds every template of the step.
     let spoken_of = format!("{step:?}");
     let secrets = given.secrets.iter().filter(|(name, _)| speaks_of(&spoken_of, name));
     let secrets = secrets.map(|(name, reference)| (name.clone(), Param::Secret(reference.clone())));
@@ -341,14 +346,14 @@ fn speaks_of(text: &str, name: &str) -> bool {
     text.match_indices(&word).any(|(at, _)| ends(&text[at + word.len()..]))
 }
 
-/// `kind = "preset"`
+/// Reads a step with `kind = "preset"`: the steps of the preset, with `timeout` and `allow_plaintext` of this step.
 pub(super) fn expand(mut section: Section<'_>, presets: &Presets) -> Option<Ways> {
     let report = section.report;
     let name = section.required("preset", LIST_HINT);
     let name = name.and_then(|entry| reader::string(report, "preset", entry.value));
     let timeout = section.entry("timeout").is_some().then(|| steps::timeout(&mut section));
     let allow_plaintext = section.flag("allow_plaintext");
-    // Asked for here, so that it is a known key even where the preset is not.
+    // Asking makes `params` a known key, even if the preset itself is not known.
     let _known = section.entry("params");
     let preset = name.and_then(|name| known(report, name, presets));
     let given = preset.as_ref().and_then(|(preset, _)| given(&mut section, preset));
@@ -385,7 +390,7 @@ fn known<'p>(report: &Report<'_>, name: Text<'_>, presets: &'p Presets) -> Optio
     Some((presets.read_alone(name.text)?, text))
 }
 
-/// What `params` says, held against what the preset asks for.
+/// Reads `params`, and compares it with the parameters that the preset has.
 fn given(section: &mut Section<'_>, preset: &Preset) -> Option<Given> {
     let report = section.report;
     let place = section.place_of("params").unwrap_or(section.span);
@@ -434,7 +439,8 @@ fn unknown_parameter(entry: &Entry<'_>, preset: &Preset) -> Mistake {
     }
 }
 
-/// What a parameter is when it is not given. Its text was read once, so it can be read again.
+/// The default value of a parameter, or an empty text if it has none. Its text was read before, so it can be read
+/// again.
 fn default_of(parameter: &Parameter) -> Param {
     let text = format!("default = {}", parameter.default.as_deref().unwrap_or("\"\""));
     let (report, document) = open("a preset", &text, BTreeMap::new());

@@ -1,8 +1,8 @@
-//! Reading one table of the file: each key is asked for once, and what was never asked for is unknown.
+//! Reads one table of the file: the reader asks for each known key once, and reports every key that it did not ask
+//! for as unknown.
 //!
-//! Every question reports its own mistakes and answers `None`, so that reading goes on to the next
-//! key. That is why one run finds them all, and why the file is not deserialised by serde, which
-//! stops at the first.
+//! Each method reports its own mistakes and returns `None`, so that reading goes on with the next key. So one run
+//! finds all mistakes. That is also why serde does not deserialise the file: it stops at the first.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use super::values;
 use crate::config::SecretRef;
 use crate::config::secret_ref::BadSecretRef;
 
-/// A string and where it stands.
+/// A string and its place in the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
     pub(super) text: &'a str,
@@ -47,12 +47,12 @@ impl Entry<'_> {
     }
 }
 
-/// One table of the file.
+/// One table of the file, and the keys that were asked for.
 pub(super) struct Section<'a> {
     pub(super) report: &'a Report<'a>,
-    /// Such as `[vendor.acme]`.
+    /// The section's head, such as `[vendor.acme]`, for messages.
     pub(super) title: String,
-    /// Where to point when something is missing.
+    /// The place that a message about a missing key points at.
     pub(super) span: Span,
     table: &'a DeTable<'a>,
     asked: BTreeSet<&'static str>,
@@ -65,14 +65,14 @@ impl<'a> Section<'a> {
         span: Span,
         table: &'a DeTable<'a>,
     ) -> Section<'a> {
-        // The head of a section consists of names. An inline table may hold anything.
+        // The head of a section consists of names, so it may be shown. An inline table may hold anything.
         if report.raw(span).starts_with('[') {
             report.clear(span);
         }
         Section { report, title, span, table, asked: BTreeSet::new() }
     }
 
-    /// The key's value, as it is. From here on the key is a known one.
+    /// The value of a key, not judged. Asking makes the key a known one.
     pub(super) fn entry(&mut self, key: &'static str) -> Option<Entry<'a>> {
         let is_word = super::VOCABULARY.contains(&key) || super::PRESET_WORDS.contains(&key);
         debug_assert!(is_word, "{key} is missing from the vocabulary");
@@ -81,7 +81,7 @@ impl<'a> Section<'a> {
         Some(Entry { report: self.report, key: name.get_ref(), key_span: name.span().into(), value })
     }
 
-    /// As [`Section::entry`], and it is a mistake when there is none.
+    /// As [`Section::entry`], but a missing key is a mistake.
     pub(super) fn required(&mut self, key: &'static str, hint: &str) -> Option<Entry<'a>> {
         let entry = self.entry(key);
         if entry.is_none() {
@@ -91,13 +91,13 @@ impl<'a> Section<'a> {
         entry
     }
 
-    /// A string that is no secret.
+    /// A string that is not a secret, so that reports may show it.
     pub(super) fn string(&mut self, key: &'static str) -> Option<Text<'a>> {
         let entry = self.entry(key)?;
         string(self.report, key, entry.value)
     }
 
-    /// A string that stands for something else, and is no secret.
+    /// A string that is not a secret, parsed into a value.
     pub(super) fn parsed<T>(&mut self, key: &'static str) -> Option<T>
     where
         T: FromStr,
@@ -117,7 +117,7 @@ impl<'a> Section<'a> {
         flag
     }
 
-    /// A whole number within bounds.
+    /// A whole number within these bounds.
     pub(super) fn number(&mut self, key: &'static str, bounds: RangeInclusive<u32>) -> Option<u32> {
         let entry = self.entry(key)?;
         number(self.report, key, entry.value, bounds)
@@ -142,25 +142,25 @@ impl<'a> Section<'a> {
         secret(self.report, entry.value)
     }
 
-    /// A list of strings, none of them secret; an empty list is a mistake.
+    /// A list of strings that are not secrets. An empty list is a mistake.
     pub(super) fn strings(&mut self, key: &'static str, hint_when_empty: &str) -> Option<Vec<Text<'a>>> {
         let entry = self.entry(key)?;
         let list = list(self.report, key, entry.value, hint_when_empty)?;
         Some(list.iter().filter_map(|value| string(self.report, key, value)).collect())
     }
 
-    /// A table in this one.
+    /// A table within this one.
     pub(super) fn section(&mut self, key: &'static str, title: String) -> Option<Section<'a>> {
         let entry = self.entry(key)?;
         section(self.report, key, title, entry.value)
     }
 
-    /// The entries of a table whose keys are names.
+    /// The entries of a table whose keys are names that the user chooses.
     pub(super) fn named(&mut self, key: &'static str, title: &str) -> Vec<Entry<'a>> {
         self.section(key, title.to_owned()).map(Section::entries).unwrap_or_default()
     }
 
-    /// All entries of a table whose keys are names, in the order of the file.
+    /// All entries of this table, whose keys are names that the user chooses, in the order of the file.
     pub(super) fn entries(self) -> Vec<Entry<'a>> {
         let entries = self.table.iter().map(|(name, value)| Entry {
             report: self.report,
@@ -176,12 +176,12 @@ impl<'a> Section<'a> {
         entries
     }
 
-    /// Where a key stands, if it does. The key is not thereby a known one.
+    /// The place of a key, if it is in the table. This does not make the key a known one.
     pub(super) fn place_of(&self, key: &str) -> Option<Span> {
         self.table.get_key_value(key).map(|(name, _)| name.span().into())
     }
 
-    /// Reports what was never asked for.
+    /// Reports the keys that were never asked for.
     pub(super) fn finish(self) {
         for name in self.unasked() {
             self.report.add(self.unknown(name));
@@ -210,23 +210,23 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A text of the file in a sentence: in quotes, without control characters, and of bounded length.
+/// A text of the file, quoted for a message: without control characters, and at most 80 characters long.
 pub(super) fn quoted(text: &str) -> String {
     let start: String = text.chars().take(80).collect();
     format!("{start:?}")
 }
 
-/// The head of a section that bears a name of the user's.
+/// The head of a section with a name that the user chose, such as `[vendor.acme]`.
 pub(super) fn title(kind: &str, name: &str) -> String {
     format!("[{kind}.{}]", unquoted(name))
 }
 
-/// As [`quoted`], where the text stands in other marks.
+/// As [`quoted`], without the quotes, for a text within other marks.
 pub(super) fn unquoted(text: &str) -> String {
     quoted(text).trim_matches('"').to_owned()
 }
 
-/// A string that is no secret.
+/// A string that is not a secret, so that reports may show it.
 pub(super) fn string<'a>(
     report: &Report<'_>,
     key: &str,
@@ -236,7 +236,7 @@ pub(super) fn string<'a>(
     unseen_string(report, key, value)
 }
 
-/// A string that is not to be shown.
+/// A string that reports do not show, unless the caller clears it.
 pub(super) fn unseen_string<'a>(
     report: &Report<'_>,
     key: &str,
@@ -278,7 +278,8 @@ pub(super) fn number(
     number
 }
 
-/// A reference to a secret. What is none is never shown: it may be the secret itself.
+/// A reference to a secret. A value that is no reference is hidden from reports, because it may be the secret
+/// itself.
 pub(super) fn secret(report: &Report<'_>, value: &Spanned<DeValue<'_>>) -> Option<SecretRef> {
     let span = value.span().into();
     if let Some(given) = value.get_ref().as_str().and_then(|text| report.secret_param(text)) {
@@ -301,7 +302,7 @@ pub(super) fn secret(report: &Report<'_>, value: &Spanned<DeValue<'_>>) -> Optio
     reference.ok()
 }
 
-/// A list that is not empty.
+/// A list with at least one item.
 pub(super) fn list<'a>(
     report: &Report<'_>,
     key: &str,
@@ -349,12 +350,13 @@ pub(super) fn wrong_type(report: &Report<'_>, key: &str, value: &Spanned<DeValue
     report.add(if wanted == "a string" && is_single { mistake.hint("put it in quotes") } else { mistake });
 }
 
-/// Our own keys are words; a header's or a form field's name is whatever was written.
+/// Keys of the vocabulary are plain words. The name of a header or form field may be any text, so it is quoted.
 fn quoted_key(key: &str) -> String {
     if super::VOCABULARY.contains(&key) { key.to_owned() } else { quoted(key) }
 }
 
-/// A list or a table may hold anything; a single value that is asked for as no secret is none.
+/// Lets reports show a single value that is not asked for as a secret. A list or a table may hold anything, so it
+/// stays masked.
 fn clear_scalar(report: &Report<'_>, value: &Spanned<DeValue<'_>>) {
     if !value.get_ref().is_array() && !value.get_ref().is_table() {
         report.clear(value.span().into());

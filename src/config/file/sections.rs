@@ -1,4 +1,4 @@
-//! `[journal]`, `[schedule]`, `[aws]`, `[account.NAME]`.
+//! Reads `[journal]`, `[schedule]`, `[aws]` and `[account.NAME]`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,7 +30,8 @@ pub(super) fn journal(section: Option<Section<'_>>, default: PathBuf) -> Journal
     JournalSettings { path, seal_key }
 }
 
-/// The address may hold a password, so it is shown only when it is a SQLite one.
+/// Reads the path of the journal. Reports show its URL only if it is one of SQLite, because another may hold a
+/// password.
 fn journal_path(section: &mut Section<'_>) -> Option<PathBuf> {
     let url = section.entry("url")?;
     let text = reader::unseen_string(section.report, "url", url.value)?;
@@ -50,7 +51,7 @@ fn journal_path(section: &mut Section<'_>) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
-/// The schedule, and the zone that the windows are read in too.
+/// Reads the schedule and its time zone, which also applies to the windows.
 pub(super) fn schedule(section: Option<Section<'_>>) -> (ScheduleSettings, Tz) {
     let default = |zone| Cron::parse(DEFAULT_CRON, zone).expect("the default expression is a schedule");
     let Some(mut section) = section else {

@@ -1,4 +1,4 @@
-//! `[[vendor.NAME.deliver]]` and `[vendor.NAME.verify]`.
+//! Reads the steps of a vendor: `[[vendor.NAME.deliver]]` and `[vendor.NAME.verify]`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,11 +27,11 @@ use crate::config::{BadRecipient, Recipient, SecretRef};
 use crate::core::ids::AccountName;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
-/// A vendor that takes longer than this has not answered.
+/// The longest time limit that a step may have.
 const TIMEOUT_MAX: Duration = Duration::from_mins(5);
 const METHODS: [&str; 5] = ["GET", "PUT", "POST", "PATCH", "DELETE"];
 const BUILT: [&str; 7] = ["webhook", "http", "preset", "secrets-manager", "ssm", "command", "manual"];
-/// These frame the message, so they are ours.
+/// Headers that frame the message, so that keyround sets them itself.
 const OUR_HEADERS: [&str; 9] = [
     "host",
     "content-length",
@@ -49,7 +49,7 @@ fn title(vendor: &str, part: &str) -> String {
     reader::title("vendor", &format!("{vendor}.{part}"))
 }
 
-/// How a vendor is given a key, and asked about it.
+/// The steps with which a vendor gets a key and is asked about it.
 #[derive(Default)]
 pub(super) struct Ways {
     pub(super) deliver: Vec<DeliverStep>,
@@ -58,7 +58,7 @@ pub(super) struct Ways {
     pub(super) probe: Vec<HttpStep>,
 }
 
-/// What the steps of one vendor refer to.
+/// The parts of the configuration that the steps of one vendor refer to.
 pub(super) struct Recipe<'r> {
     /// The vendor's name.
     pub(super) name: &'r str,
@@ -68,7 +68,7 @@ pub(super) struct Recipe<'r> {
     pub(super) presets: &'r Presets,
 }
 
-/// The steps of one delivery, in order, and what the presets among them bring.
+/// Reads the steps of a delivery, in order. The requests for verify and probe come from the presets among them.
 pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<Ways> {
     let name = recipe.name;
     let hint =
@@ -84,7 +84,7 @@ pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<W
     let mut ways = Some(Ways::default());
     for value in list {
         let step = deliver_step(vendor, recipe, value, &mut earlier, list.len());
-        // Each step is read, so that the mistakes of all are found.
+        // Every step is read, even after one with mistakes, so that all mistakes are found.
         ways = ways.zip(step).map(|(mut ways, step)| {
             ways.deliver.extend(step.deliver);
             ways.presets.extend(step.presets);
@@ -96,7 +96,7 @@ pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<W
     ways
 }
 
-/// Whether a person takes the key to the vendor, whatever else is wrong with the steps.
+/// Whether a person delivers the key, even if the steps have other mistakes.
 pub(super) fn is_by_hand(vendor: &mut Section<'_>) -> bool {
     let steps = vendor.entry("deliver").and_then(|entry| entry.value.get_ref().as_array());
     let kind = |step: &Spanned<DeValue<'_>>| -> bool {
@@ -106,7 +106,7 @@ pub(super) fn is_by_hand(vendor: &mut Section<'_>) -> bool {
     steps.is_some_and(|steps| steps.iter().any(kind))
 }
 
-/// What the steps before this one have left for it.
+/// What the steps before the current one provide.
 struct Earlier {
     scope: Scope,
     dropped_off: bool,
@@ -139,6 +139,7 @@ fn deliver_step<'a>(
         }
         "preset" => preset::expand(section, recipe.presets),
         "secrets-manager" => {
+            // Also if the step has mistakes, so that a later `carries = "reference"` is not reported in addition.
             earlier.dropped_off = true;
             drop_off::secrets_manager(section, recipe, &earlier.scope).map(DeliverStep::DropOff).map(one)
         }
@@ -156,8 +157,8 @@ fn deliver_step<'a>(
     }
 }
 
-/// The kind of a step. One that is missing or misspelt is reported, and the step is read as what it seems to be, so that
-/// its other mistakes are found in the same run.
+/// The kind of a step. A kind that is missing or misspelt is reported, and the step is read as the kind that it
+/// resembles, so that its other mistakes are found in the same run.
 fn kind_of<'a>(section: &mut Section<'a>) -> Option<Text<'a>> {
     let guessed = || {
         let has = |key| section.place_of(key).is_some();
@@ -190,7 +191,8 @@ fn kind_of<'a>(section: &mut Section<'a>) -> Option<Text<'a>> {
     near.or(guessed).map(|text| Text { text, span: kind.span })
 }
 
-/// A person does the whole of it: before or after a step of ours, nobody could say how far a delivery has come.
+/// Reads a delivery by hand. It must be the only step: with other steps around it, keyround could not tell how far
+/// a delivery has come.
 fn manual(mut section: Section<'_>, kind: Span, steps: usize) -> ManualStep {
     if steps > 1 {
         let mistake = Mistake::new(kind, "a delivery by hand has no other steps");
@@ -215,7 +217,8 @@ pub(super) fn webhook(mut section: Section<'_>, dropped_off: bool) -> Option<Web
     Some(WebhookStep { url: url?, secrets: secrets?, carries, encrypt_to, timeout, allow_plaintext })
 }
 
-/// To whom a message is encrypted. What is no recipient may be an identity, which is secret, and is not shown.
+/// The recipient that a message is encrypted to. A value that is no recipient is hidden from reports, because it
+/// may be an identity, which is secret.
 pub(super) fn encrypt_to(section: &mut Section<'_>) -> Option<Recipient> {
     let entry = section.entry("encrypt_to")?;
     let text = reader::unseen_string(section.report, "encrypt_to", entry.value)?;
@@ -265,7 +268,7 @@ fn webhook_secrets(section: &mut Section<'_>) -> Option<Vec<SecretRef>> {
     secrets.into_iter().collect()
 }
 
-/// How the vendor is asked which key is in force: one question, or several in order.
+/// Reads how the vendor is asked which key is in force: one request or program, or several in order.
 pub(super) fn verify(vendor: &mut Section<'_>, name: &str) -> Option<Vec<VerifyStep>> {
     let entry = vendor.entry("verify")?;
     let values = match entry.value.get_ref().as_array() {
@@ -306,7 +309,7 @@ fn question(mut section: Section<'_>, scope: &mut Scope) -> Option<VerifyStep> {
     }
 }
 
-/// Requests in order, none of which may speak of the new key's secret half.
+/// Reads requests in order. `scope` has no secret half of the new key, so none of them can send it.
 pub(super) fn questions(sections: Vec<Option<Section<'_>>>, mut scope: Scope) -> Option<Vec<HttpStep>> {
     let steps: Vec<Option<HttpStep>> =
         sections.into_iter().map(|section| request(section?, &mut scope)).collect();
@@ -319,7 +322,7 @@ fn request(section: Section<'_>, scope: &mut Scope) -> Option<HttpStep> {
     Some(step)
 }
 
-/// One request from templates, which may speak of what earlier steps have captured.
+/// Reads one request. Its templates may use values that earlier steps captured.
 pub(super) fn http(mut section: Section<'_>, default_method: &str, scope: &Scope) -> Option<HttpStep> {
     let secrets = secrets(&mut section);
     let scope = &Scope { secrets: secrets.keys().cloned().collect(), ..scope.clone() };
@@ -368,7 +371,7 @@ pub(super) fn http(mut section: Section<'_>, default_method: &str, scope: &Scope
     })
 }
 
-/// `writes = "id"` or `"secret"`; `completes_pair = true` is the older word for the second.
+/// Reads `writes = "id"` or `"secret"`. `completes_pair = true` is the older name of `writes = "secret"`.
 fn writes(section: &mut Section<'_>) -> Option<Writes> {
     let completes_pair = section.flag("completes_pair").unwrap_or(false);
     match section.string("writes") {
@@ -385,7 +388,7 @@ fn writes(section: &mut Section<'_>) -> Option<Writes> {
     }
 }
 
-/// `secrets = { NAME = REF }`: what the templates of the step call `secrets.NAME`.
+/// Reads `secrets = { NAME = REF }`: the secrets that templates of the step use as `secrets.NAME`.
 fn secrets(section: &mut Section<'_>) -> BTreeMap<String, SecretRef> {
     let mut secrets = BTreeMap::new();
     for entry in section.named("secrets", "secrets") {
@@ -473,7 +476,7 @@ fn headers(section: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, String>
     headers
 }
 
-/// Whether the name of a header is one that a recipe may set.
+/// The mistake, if a recipe may not set a header with this name.
 pub(super) fn judge_header(name: &str, span: Span) -> Option<Mistake> {
     let lower = name.to_ascii_lowercase();
     let mistake = |message: &str, hint: &str| {

@@ -1,5 +1,5 @@
-//! Templates are compiled when the configuration is read: a mistake in one must not wait for the
-//! night of the first rotation.
+//! Compiles templates when the configuration is read, so that a mistake in one shows then and not at the first
+//! rotation.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use super::reader::{Text, quoted};
 use super::report::{Mistake, Report, Span};
 use super::values::nearest;
 
-/// What a template may speak of.
+/// The variables that a template may use.
 const VARIABLES: [&str; 13] = [
     "access_key_id",
     "secret_access_key",
@@ -27,30 +27,31 @@ const VARIABLES: [&str; 13] = [
     "captured",
     "secrets",
 ];
-/// These hold the new key's secret half.
+/// The variables that hold the new key's secret half.
 pub(super) const SECRET_VARIABLES: [&str; 3] = ["secret_access_key", "credentials_file", "credentials_json"];
-/// What we bring; `tojson` is the template language's own.
+/// The filters that messages recommend: keyround's own, and `tojson`, which is part of the template language.
 const FILTERS: [&str; 6] =
     ["tojson", "urlencode", "b64encode", "b64decode", "sealed_box", "ses_smtp_password"];
-/// No honest template of a request takes more steps.
+/// The limit of steps for rendering a template; no honest template of a request needs more.
 const FUEL: u64 = 20_000;
-/// What the template language itself brings.
+/// The functions of the template language.
 const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
 
-/// What is there to speak of when a template is rendered.
+/// The variables that exist when a template is rendered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
-    /// The values that earlier steps of the delivery have kept.
+    /// The names of the values that earlier steps of the delivery capture.
     pub(super) captured: BTreeSet<String>,
-    /// The new key's secret half: a vendor is given it once, and asked without it.
+    /// Whether the new key's secret half exists: it does for deliveries, and does not for requests that verify
+    /// or probe.
     pub(super) has_secret: bool,
-    /// The parameters of the preset that it stands in; `None`: it stands in no preset.
+    /// The parameters of the preset that the template belongs to; `None`: it belongs to no preset.
     pub(super) params: Option<BTreeSet<String>>,
-    /// The names under which the step refers to secrets of its own.
+    /// The names of the secrets that the step itself refers to.
     pub(super) secrets: BTreeSet<String>,
-    /// The answer is there, to be judged.
+    /// Whether the response exists, to be judged as `answer`.
     pub(super) has_answer: bool,
-    /// The fingerprint of a signing key is there.
+    /// Whether the fingerprint of a signing key exists, as `public_key_sha256`.
     pub(super) has_fingerprint: bool,
 }
 
@@ -63,7 +64,7 @@ impl Scope {
     }
 }
 
-/// Compiles a template and looks at what it speaks of.
+/// Compiles a template, and reports the variables and filters that do not exist.
 pub(super) fn check(report: &Report<'_>, text: Text<'_>, scope: &Scope) {
     clear_expressions(report, text.span);
     let environment = environment();
@@ -86,7 +87,7 @@ pub(super) fn check(report: &Report<'_>, text: Text<'_>, scope: &Scope) {
     }
 }
 
-/// An engine that knows our filters by name, and what they do not at all.
+/// A template engine that knows keyround's filters by name. They return an empty text here.
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
@@ -97,8 +98,8 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-/// A filter or a test that nobody knows. The engine only finds it on the way, so it is sent there
-/// with nothing in its hands, and whatever else it stumbles over is not looked at.
+/// An unknown filter or test in the template. The engine reports these only while it renders, so the template is
+/// rendered without values; other errors of that run are ignored.
 fn unknown_filter(template: &Template<'_, '_>) -> Option<(String, Option<Range<usize>>)> {
     let error = template.render(Value::UNDEFINED).err()?;
     let is_unknown = matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest);
@@ -162,14 +163,14 @@ fn unknown_param(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
     })
 }
 
-/// Splits a template at its first expression, block or comment: what stands before it, itself with its marks, and what
-/// stands behind it. One that is not closed is empty, and nothing stands behind it.
+/// Splits a template at its first expression, block or comment: the text before it, the expression with its marks,
+/// and the text after it. An expression that is not closed is returned empty, and the text after it too.
 pub(super) fn next_expression(template: &str) -> Option<(&str, &str, &str)> {
     let marks = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")];
     let begun = marks.into_iter().filter_map(|(open, close)| Some((template.find(open)?, close)));
     let (start, close) = begun.min()?;
     let (before, rest) = template.split_at(start);
-    // A mark in a string of the expression does not end it.
+    // A closing mark within a string of the expression does not end the expression.
     let mut quote = None;
     for (at, letter) in rest.char_indices() {
         match quote {
@@ -185,7 +186,8 @@ pub(super) fn next_expression(template: &str) -> Option<(&str, &str, &str)> {
     Some((before, "", ""))
 }
 
-/// The expressions, blocks and comments of a template, each with its marks; one that is not closed is empty.
+/// The expressions, blocks and comments of a template, each with its marks. One that is not closed is returned
+/// empty.
 pub(super) fn expressions(template: &str) -> impl Iterator<Item = &str> {
     let mut rest = template;
     std::iter::from_fn(move || {
@@ -195,8 +197,8 @@ pub(super) fn expressions(template: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The template in which `instead` takes the place of each expression; it is called with the length of that expression
-/// in bytes.
+/// Replaces each expression of a template by the result of `instead`, which gets the length of the expression in
+/// bytes.
 pub(super) fn with_expressions_replaced(template: &str, instead: impl Fn(usize) -> String) -> String {
     let (mut replaced, mut rest) = (String::new(), template);
     while let Some((before, _, after)) = next_expression(rest) {
@@ -207,8 +209,8 @@ pub(super) fn with_expressions_replaced(template: &str, instead: impl Fn(usize) 
     replaced + rest
 }
 
-/// The names that an expression, given with its marks, speaks of, such as `params.region`. `None` where it is a block
-/// or cannot be read.
+/// The variables that an expression, given with its marks, uses, such as `params.region`. `None`: it is a block, or
+/// it cannot be parsed.
 pub(super) fn names_in(expression: &str) -> Option<BTreeSet<String>> {
     if !expression.starts_with("{{") {
         return None;
@@ -218,7 +220,7 @@ pub(super) fn names_in(expression: &str) -> Option<BTreeSet<String>> {
     Some(template.undeclared_variables(true).into_iter().collect())
 }
 
-/// The range in the file, when the string was written without escapes; else the whole value.
+/// The range in the file if the string was written without escapes, and otherwise the place of the whole value.
 fn place_in(report: &Report<'_>, text: Text<'_>, range: Option<Range<usize>>) -> Span {
     let start = report.raw(text.span).find(text.text).filter(|_| !text.text.is_empty());
     let (Some(start), Some(range)) = (start, range) else { return text.span };
@@ -227,7 +229,8 @@ fn place_in(report: &Report<'_>, text: Text<'_>, range: Option<Range<usize>>) ->
     if place.end <= text.span.end { place } else { text.span }
 }
 
-/// Expressions are ours and may be shown; the text around them is the vendor's and may be anything.
+/// Lets reports show the expressions of a template, which consist of keyround's own words. The text around them may
+/// be anything, so it stays masked.
 fn clear_expressions(report: &Report<'_>, span: Span) {
     let raw = report.raw(span);
     for (start, _) in raw.match_indices("{{").chain(raw.match_indices("{%")) {

@@ -1,5 +1,5 @@
-//! When a key is due and what its rotation waits for: the keys of `[defaults]`, each of which may
-//! also stand in a `[vendor.NAME]`.
+//! When a key is due, and how long its rotation waits: the keys of `[defaults]` that a `[vendor.NAME]` can
+//! override.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,11 +17,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const WARN_BEFORE: Duration = Duration::from_hours(14 * 24);
 const PROVE_SUCCESSES: RangeInclusive<u32> = 1..=100;
 const CONCURRENCY: RangeInclusive<u32> = 1..=256;
-/// Keys of one birthday come due within this span.
+/// The default of `slack`. Keys of the same age come due spread over this time.
 const SLACK: Duration = Duration::from_hours(3 * 24);
 const DEFAULT_CONCURRENCY: u32 = 8;
 
-/// What a vendor that says nothing gets.
+/// The terms of rotation: those of `[defaults]`, or of one vendor.
 #[derive(Clone)]
 pub(super) struct Terms {
     pub(super) ages: Ages,
@@ -50,7 +50,7 @@ impl Default for Terms {
     }
 }
 
-/// `[defaults]`: the terms, and how many rotations may be in flight at once.
+/// Reads `[defaults]`: the terms, and how many rotations may run at the same time.
 pub(super) fn defaults(section: Option<Section<'_>>, zone: chrono_tz::Tz) -> (Terms, usize) {
     let Some(mut section) = section else { return (Terms::default(), DEFAULT_CONCURRENCY as usize) };
     let terms = read(&mut section, &Terms::default(), zone);
@@ -59,16 +59,16 @@ pub(super) fn defaults(section: Option<Section<'_>>, zone: chrono_tz::Tz) -> (Te
     (terms, concurrency as usize)
 }
 
-/// What this section says, and `base` where it says nothing.
+/// The terms that this section sets; what it does not set comes from `base`.
 pub(super) fn read(section: &mut Section<'_>, base: &Terms, zone: chrono_tz::Tz) -> Terms {
     let plan = plan(section, &base.plan, zone);
     let opening = if plan.windows == base.plan.windows { base.opening } else { Opening::of(&plan.windows) };
     ages(section, base, plan, opening)
 }
 
-/// `inactive_by` and `slack`; a `max_age` of this section takes the place of a deadline of `[defaults]`.
+/// Reads `inactive_by` and `slack`. A `max_age` in this section replaces a deadline of `[defaults]`.
 ///
-/// `max_age` and `here`: where this section says `max_age` and `inactive_by`.
+/// `max_age` and `here`: the places of `max_age` and `inactive_by` in this section.
 fn deadline(
     section: &mut Section<'_>,
     base: &Terms,
@@ -95,7 +95,8 @@ fn ages(section: &mut Section<'_>, base: &Terms, plan: Plan, opening: Opening) -
     let overdue_after = section.duration("overdue_after", Duration::ZERO).unwrap_or(base.ages.overdue_after);
     let warn_before_here = section.entry("warn_before").map(|entry| entry.at());
     let said = section.duration("warn_before", Duration::ZERO).zip(warn_before_here).or(base.warn_before);
-    // What is left of a deadline that cannot be kept is judged together with the rest of the vendor's settings.
+    // If the deadline cannot be kept, `together` reports it with the rest of the vendor's settings; here the age is
+    // only kept positive.
     let max_age = match deadline {
         Some(Deadline { inactive_by, slack }) => {
             inactive_by.saturating_sub(lead(&plan, opening) + slack).max(SECOND)
@@ -104,7 +105,8 @@ fn ages(section: &mut Section<'_>, base: &Terms, plan: Plan, opening: Opening) -
     };
     let warn_before = match said {
         Some((warn_before, _)) => warn_before,
-        // Nobody who asks for short-lived keys should have to know about warnings.
+        // The default is shortened, so that a configuration with short-lived keys does not have to set
+        // `warn_before`.
         None if WARN_BEFORE >= max_age => max_age / 6,
         None => WARN_BEFORE,
     };

@@ -1,5 +1,5 @@
-//! Settings that are right each for itself and do not go together: what can never work is a mistake, what is
-//! dangerous is a warning. Each sentence shows the arithmetic.
+//! Judges combinations of settings that are valid by themselves. One that can never work is a mistake; one that is
+//! dangerous is a warning. Each message shows the arithmetic.
 
 use std::time::Duration;
 
@@ -13,17 +13,18 @@ use crate::core::time::{Timestamp, in_words};
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-/// AWS reports the use of a key with a delay of this order.
+/// The approximate delay with which AWS reports the use of a key.
 const REPORT_DELAY: Duration = Duration::from_mins(15);
-/// Windows are looked at in steps of this length.
+/// The step in which windows are sampled.
 const STEP: Duration = Duration::from_mins(5);
-/// Whoever is called to bring an old key back needs this long.
+/// The shortest cooling time without a warning: an operator who is called to restore an old key needs this long.
 const COOL_MIN: Duration = HOUR;
-/// 2026-01-01, a Thursday: windows and schedules are looked at from here on, so that a file means the same every day.
+/// 2026-01-01, a Thursday, in seconds since 1970. Windows and schedules are sampled from this day on, so that a
+/// file means the same every day.
 const EXAMPLE_DAY: i64 = 1_767_225_600;
-/// As many ticks of a schedule are looked at.
+/// The number of ticks of a schedule that are sampled.
 const TICKS: usize = 100;
-/// The settings of a vendor that decide what is judged here.
+/// The keys of a vendor that the checks here depend on.
 const KEYS: [&str; 13] = [
     "max_age",
     "inactive_by",
@@ -40,7 +41,7 @@ const KEYS: [&str; 13] = [
     "doubt_window",
 ];
 
-/// How long windows are open and closed in a week.
+/// How long windows are open and closed in one week.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Opening {
     open: Duration,
@@ -54,7 +55,7 @@ impl Opening {
         }
         let start = Timestamp::from_unix(EXAMPLE_DAY);
         let (mut at, mut open, mut longest_closed) = (start, Duration::ZERO, Duration::ZERO);
-        // Two weeks, because a window may be open over the end of the first.
+        // Two weeks are sampled, because a window may still be open at the end of the first.
         while at < start + 14 * DAY {
             let opening = windows.opening(at);
             if opening > at {
@@ -69,7 +70,7 @@ impl Opening {
     }
 }
 
-/// Judges what a vendor is rotated with: its own settings, and those of `[defaults]` where it says nothing.
+/// Judges the terms of a vendor: its own settings, and those of `[defaults]` for what it does not set.
 pub(super) fn judge(section: &Section<'_>, terms: &Terms) {
     let said = KEYS.into_iter().find_map(|key| section.place_of(key));
     let here = section.place_of("max_age").or(section.place_of("inactive_by")).or(said);
@@ -100,7 +101,8 @@ pub(super) fn judge(section: &Section<'_>, terms: &Terms) {
     }
 }
 
-/// How long before a deadline a rotation begins, besides the slack: from CreateAccessKey until the old key is Inactive.
+/// How long before a deadline a rotation must begin, without the slack: the time from CreateAccessKey until the old
+/// key is Inactive.
 pub(super) fn lead(plan: &Plan, opening: Opening) -> Duration {
     prove(plan) + plan.soak + REPORT_DELAY + plan.quiet_for + opening.longest_closed
 }
@@ -247,7 +249,7 @@ fn doubted_briefly(plan: &Plan) -> Option<String> {
     })
 }
 
-/// Judges when passes are made.
+/// Judges the times of the passes.
 pub(super) fn judge_schedule(report: &Report<'_>, schedule: &ScheduleSettings, ages: &Ages) {
     for doubt in schedule.cron.doubts() {
         report.warn(format!("[schedule]: {doubt}"));
@@ -281,7 +283,7 @@ mod tests {
     use crate::config::settings::Access;
     use crate::config::{Environment, Settings, parse};
 
-    /// A configuration with these lines in `[defaults]`: its settings, or its mistakes as a person sees them.
+    /// Parses a configuration with these lines in `[defaults]`; an error holds the mistakes as text.
     fn read(defaults: &str) -> Result<Settings, String> {
         let text = format!(
             "[defaults]\n{defaults}\n[vendor.acme]\niam_user = \"acme\"\n\
@@ -318,7 +320,8 @@ mod tests {
             Access::Role { .. } => panic!("acme has a key"),
         };
         let day = Duration::from_hours(24);
-        // Two days of soak and quiet_for, a quarter of an hour for AWS, twelve seconds of proofs, and the slack.
+        // Two days for soak and `quiet_for`, 15 minutes for AWS's report delay, twelve seconds for proofs, and the
+        // slack.
         let spent = 2 * day + Duration::from_mins(15) + Duration::from_secs(12);
         assert_eq!(start("inactive_by = \"90d\""), ((87 * day).saturating_sub(spent), 90 * day));
         assert_eq!(
@@ -367,7 +370,8 @@ mod tests {
 
     #[test]
     fn a_sum_that_only_the_report_delay_exceeds_is_a_warning() {
-        // The waits alone are shorter than max_age; with AWS's delay and both waits in a row they are not.
+        // The waits alone are shorter than `max_age`. With AWS's delay, and both waits one after the other, they
+        // are longer.
         warned_of("max_age = \"8d12h\"", "may be shorter than a rotation takes");
     }
 

@@ -1,4 +1,4 @@
-//! What single values mean: durations, addresses, pointers, zones, names.
+//! Parses and judges single values: durations, URLs, JSON pointers, time zones, names.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use super::report::{Mistake, Report, Span};
 use super::zones;
 use crate::core::time::in_words;
 
-/// Ten years. Whoever means longer means never, and sums of two such are still dates.
+/// The longest duration: ten years. Whoever writes a longer one means never, and the sum of two such durations is
+/// still a valid date.
 const DURATION_MAX: Duration = Duration::from_hours(3650 * 24);
-/// Names longer than this are not compared with others.
+/// The longest name that is compared with known names for a hint, in characters.
 const COMPARED_CHARS_MAX: usize = 64;
 
-/// What is wrong with a value, and what would be right.
+/// What is wrong with a value, and a hint for what would be right.
 pub(super) type Wrong = (String, String);
 
 pub(super) fn duration(text: &str, least: Duration) -> Result<Duration, Wrong> {
@@ -36,7 +37,7 @@ pub(super) fn duration(text: &str, least: Duration) -> Result<Duration, Wrong> {
     Ok(span)
 }
 
-/// The name that was probably meant.
+/// The known name that a misspelt one probably means; `None`: no name is close enough.
 pub(super) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     if wrong.chars().count() > COMPARED_CHARS_MAX {
         return None;
@@ -63,7 +64,8 @@ pub(super) fn timezone(report: &Report<'_>, text: Text<'_>) -> Option<Tz> {
     }
 }
 
-/// `arn:aws:iam::111122223333:role/name`: the account in it.
+/// The account in the ARN of a role, such as `arn:aws:iam::111122223333:role/name`. An ARN of anything else is a
+/// mistake.
 pub(super) fn role_account(report: &Report<'_>, arn: Text<'_>) -> Option<String> {
     let parts: Vec<&str> = arn.text.splitn(6, ':').collect();
     let account = match parts.as_slice() {
@@ -83,7 +85,7 @@ pub(super) fn role_account(report: &Report<'_>, arn: Text<'_>) -> Option<String>
     account
 }
 
-/// An RFC 6901 pointer to something in a document.
+/// An RFC 6901 pointer to a part of a document. The pointer to the whole document, `""`, is a mistake here.
 pub(super) fn pointer(report: &Report<'_>, text: Text<'_>) -> Option<String> {
     let tail_of_each_tilde = text.text.split('~').skip(1);
     let escaped = tail_of_each_tilde.into_iter().all(|tail| tail.starts_with(['0', '1']));
@@ -98,7 +100,7 @@ pub(super) fn pointer(report: &Report<'_>, text: Text<'_>) -> Option<String> {
     None
 }
 
-/// The characters of an HTTP field name, RFC 9110 5.6.2.
+/// Whether the name is an HTTP field name (RFC 9110, section 5.6.2) of at most 128 characters.
 pub(super) fn is_header_name(name: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.len() <= 128 && name.bytes().all(token)
@@ -116,7 +118,7 @@ pub(super) enum Plaintext {
     Refused { hint: &'static str },
 }
 
-/// Refuses in the file, and not at the first rotation, what would be refused then.
+/// Judges a URL when the file is read, so that it is not refused at the first rotation only.
 pub(super) fn address(report: &Report<'_>, text: Text<'_>, plaintext: Plaintext) -> Option<String> {
     clear_address(report, text.span);
     match judge_address(text.text, plaintext) {
@@ -128,7 +130,8 @@ pub(super) fn address(report: &Report<'_>, text: Text<'_>, plaintext: Plaintext)
     }
 }
 
-/// A user in front of the host, and what is behind a question mark, is not shown.
+/// Lets reports show a URL up to its question mark. One with an `@` is hidden, because a user and password may
+/// stand before it.
 pub(super) fn clear_address(report: &Report<'_>, span: Span) {
     let raw = report.raw(span);
     if raw.contains('@') {
@@ -168,10 +171,10 @@ fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
-/// Judges the literal text before the first expression of an address.
+/// Judges the literal text before the first expression of a URL.
 pub(super) fn judge_prefix(literal: &str, plaintext: Plaintext) -> Result<(), Wrong> {
     let Some((scheme, rest)) = literal.split_once("://") else {
-        // Where the scheme is a part of the expression, only the sender can judge it.
+        // The scheme is a part of the expression, so it can be judged only when the request is sent.
         let begun = ["", "http", "https"].contains(&literal);
         let hint = "it begins with https://, or with an expression".to_owned();
         return if begun { Ok(()) } else { Err(("this is not the start of a URL".to_owned(), hint)) };
@@ -179,7 +182,7 @@ pub(super) fn judge_prefix(literal: &str, plaintext: Plaintext) -> Result<(), Wr
     if rest.contains(['/', '?', '#']) {
         return judge_address(literal, plaintext);
     }
-    // The expression is in the host or the port: any host may come out of it.
+    // The expression is in the host or the port, so the host can be any.
     let user = rest.rfind('@').map_or("", |at| &rest[..=at]);
     judge_address(&format!("{scheme}://{user}unknown.invalid"), plaintext)
 }

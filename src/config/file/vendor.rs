@@ -1,4 +1,4 @@
-//! `[vendor.NAME]`.
+//! Reads the sections `[vendor.NAME]`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::config::settings::{
 };
 use crate::core::ids::{AccountId, AccountName, IamUserName, VendorName};
 
-/// The ways to say what a vendor was given; a vendor says exactly one.
+/// The keys that say which access a vendor was given; a vendor has exactly one of them.
 const GIVEN: [&str; 4] = ["iam_user", "iam_users", "path", "role_arn"];
-/// What has a meaning only where there is a key to rotate.
+/// The keys that apply only to vendors with access keys.
 const FOR_KEYS: [&str; 16] = [
     "account",
     "deliver",
@@ -57,7 +57,7 @@ pub(super) struct Context<'c> {
 }
 
 impl Context<'_> {
-    /// What tells accounts apart: the id where it is known. A section without a role speaks of the
+    /// Identifies the account: by its id if that is known, or else by its name. A section without a role means the
     /// account of the ambient credentials.
     fn account_identity(&self, name: Option<&AccountName>) -> String {
         let settings = name.and_then(|name| self.accounts.by_name.get(name));
@@ -73,7 +73,7 @@ impl Context<'_> {
     }
 }
 
-/// The vendors, by name, and what they claim.
+/// Reads the vendors, by name, and the users and paths that they claim.
 pub(super) fn vendors<'a>(
     entries: &[Entry<'a>],
     context: &Context<'_>,
@@ -100,7 +100,7 @@ pub(super) fn vendors<'a>(
     (vendors, claims)
 }
 
-/// What one vendor's section says, but for its name.
+/// The settings of one vendor's section, without its name.
 struct Read {
     enabled: bool,
     owner: Option<String>,
@@ -108,7 +108,7 @@ struct Read {
     needs: VendorNeeds,
 }
 
-/// One vendor's section.
+/// One vendor's section while it is read.
 struct Vendor<'v, 'a> {
     name: &'a str,
     section: Section<'a>,
@@ -128,14 +128,14 @@ impl<'a> Vendor<'_, 'a> {
         let access = match self.given() {
             Some("role_arn") => self.role(),
             Some(_) => self.key(),
-            // Whatever else is wrong with it should be said now, not on the next run.
+            // The section is read as one with a key, so that its other mistakes are reported in the same run.
             None => self.key().and(None),
         };
         self.section.finish();
         access.map(|access| Read { enabled, owner, access, needs })
     }
 
-    /// The one way in which the vendor says what it was given.
+    /// The one key of [`GIVEN`] that the vendor's section has. None, or more than one, is a mistake.
     fn given(&mut self) -> Option<&'static str> {
         let mut said: Vec<(Span, &'static str)> =
             GIVEN.into_iter().filter_map(|key| Some((self.section.entry(key)?.key_span, key))).collect();
@@ -198,7 +198,7 @@ impl<'a> Vendor<'_, 'a> {
         plan.by_hand = by_hand;
         let windows = plan.windows.clone();
         let (users, ways) = (users?, ways?);
-        // What the vendor's own section says goes before what a preset brings.
+        // The vendor's own `verify` takes precedence over that of a preset.
         let of_preset = |step| VerifyStep::Http(Box::new(step));
         let verify = verify.unwrap_or_else(|| ways.verify.into_iter().map(of_preset).collect());
         let (deliver, presets, probe) = (ways.deliver, ways.presets, ways.probe);
@@ -207,7 +207,8 @@ impl<'a> Vendor<'_, 'a> {
         Some(Access::Key(Box::new(access)))
     }
 
-    /// Whoever hands a key over may be mistaken, or interrupted: only a use shows that the vendor has it.
+    /// Refuses `require_use = false`: the person who hands the key over may be mistaken or interrupted, so only a
+    /// use shows that the vendor has the key.
     fn demand_use(&mut self) {
         let said_no =
             self.section.entry("require_use").filter(|said| said.value.get_ref().as_bool() == Some(false));
@@ -278,7 +279,8 @@ pub(super) fn account(section: &mut Section<'_>, accounts: &Accounts) -> Option<
     name
 }
 
-/// IAM's model: `/`, or printable ASCII between two slashes, 512 in all.
+/// Judges an IAM path. IAM's model allows `/`, or printable ASCII between two slashes, at most 512 characters in
+/// all. The path `/` is refused, because it covers every user.
 fn judge_path(path: &str) -> Result<(), (String, &'static str)> {
     let printable = path.bytes().all(|byte| byte.is_ascii_graphic());
     if path == "/" {

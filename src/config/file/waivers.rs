@@ -1,4 +1,4 @@
-//! `[[waiver]]`: findings of a review that somebody has accepted, each with a reason and an end.
+//! Reads `[[waiver]]`: findings of a review that are accepted, each with a reason and an end.
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -47,7 +47,7 @@ fn required<'a>(section: &mut Section<'a>, key: &'static str, hint: &str) -> Opt
     reader::string(section.report, key, entry.value)
 }
 
-/// The end of that day.
+/// The end of a day that is written as `YYYY-MM-DD`, in UTC.
 fn day(report: &Report<'_>, text: Text<'_>) -> Option<Timestamp> {
     let midnight = format!("{}T00:00:00Z", text.text).parse::<Timestamp>();
     let end = midnight.map(|midnight| midnight + std::time::Duration::from_secs(SECS_PER_DAY));

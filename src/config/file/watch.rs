@@ -1,4 +1,4 @@
-//! `[heartbeat]` and `[serve]`: how others notice that all is well, and that it is not.
+//! Reads `[heartbeat]` and `[serve]`, with which other systems observe keyround.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub(super) fn heartbeat(mut section: Section<'_>) -> Option<HeartbeatSettings> {
         let text = reader::unseen_string(section.report, "url", entry.value)?;
         if text.text.starts_with("https:") || text.text.starts_with("http:") {
             let address = values::address(section.report, text, Plaintext::Refused { hint: PLAIN_HINT });
-            // Who has it can report passes that never were.
+            // Whoever knows the URL can report passes that did not happen, so reports do not show it.
             section.report.hide(text.span);
             return address.map(HeartbeatUrl::Plain);
         }

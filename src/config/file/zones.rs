@@ -1,13 +1,13 @@
-//! Time zones: what a name means, and what an abbreviation may mean.
+//! Time zones: the meaning of a name, and hints for abbreviations.
 //!
-//! An abbreviation names an offset and no place, and several of them stand for more than one. A hint never leads to a
-//! zone with another meaning.
+//! An abbreviation stands for an offset and not for a place, and several of them have more than one meaning. A hint
+//! never suggests a zone with another meaning.
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 const SUCH_AS: &str = "an IANA name such as UTC or Europe/Berlin";
 
-/// Abbreviations, and the places that may be meant.
+/// Abbreviations that are not zone names, each with the places that may be meant.
 const ABBREVIATIONS: [(&str, &str); 38] = [
     ("PST", "America/Los_Angeles"),
     ("PDT", "America/Los_Angeles"),
@@ -49,7 +49,7 @@ const ABBREVIATIONS: [(&str, &str); 38] = [
     ("NZST", "Pacific/Auckland"),
 ];
 
-/// Abbreviations that the time-zone database knows as zones, and the place that may be meant.
+/// Abbreviations that the time-zone database has as zone names, each with a place that may be meant.
 const KNOWN_ABBREVIATIONS: [(&str, &str); 7] = [
     ("EST", "America/New_York"),
     ("MST", "America/Denver"),
@@ -60,11 +60,11 @@ const KNOWN_ABBREVIATIONS: [(&str, &str); 7] = [
     ("WET", "Europe/Lisbon"),
 ];
 
-/// The zone of a name, and a warning where the name does not mean what many expect of it.
+/// The zone with this name, and a warning if the name has another meaning than many people expect.
 ///
 /// # Errors
 ///
-/// A hint: what to write instead.
+/// A hint for what to write instead.
 pub(super) fn zone(name: &str) -> Result<(Tz, Option<String>), String> {
     let zone: Option<Tz> = name.parse().ok();
     zone.map(|zone| (zone, doubt(name))).ok_or_else(|| hint(name))
@@ -102,7 +102,8 @@ fn hint(name: &str) -> String {
     let names = || TZ_VARIANTS.iter().map(|zone| zone.name());
     let same = names().find(|known| known.to_lowercase() == lower);
     let city = || names().find(|known| known.to_lowercase().rsplit('/').next() == Some(lower.as_str()));
-    // One letter is a slip in a long name; in an abbreviation it is another zone, and so are two letters in a city.
+    // A difference of one letter counts as a typing error only in a long name with a slash. In an abbreviation one
+    // letter makes another zone, and in the name of a city two letters do.
     let slip = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &lower) == 1;
     let is_place = lower.contains('/') && lower.len() < 64;
     let near = || names().filter(|known| is_place && known.len() > 8).find(|known| slip(known));

@@ -1,4 +1,4 @@
-//! One request to a vendor, as its recipe describes it, and what is made of the answer.
+//! One request to a vendor as its recipe describes it, and how the response is judged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,45 +6,46 @@ use std::time::Duration;
 
 use crate::config::SecretRef;
 
-/// `kind = "http"`, `[vendor.NAME.verify]`, and the steps of a preset: one request, from templates.
+/// One request from templates: `kind = "http"`, `[vendor.NAME.verify]`, or a step of a preset.
 #[derive(Clone, Debug)]
 pub struct HttpStep {
-    /// `GET`, `PUT`, `POST`, `PATCH`, `DELETE`.
+    /// The method: `GET`, `PUT`, `POST`, `PATCH` or `DELETE`.
     pub method: String,
-    /// A template.
+    /// The URL, as a template.
     pub url: String,
-    /// Values are templates.
+    /// The headers; each value is a template.
     pub headers: BTreeMap<String, String>,
-    /// How the request shows who sends it.
+    /// How the request authenticates, if it does.
     pub auth: Option<Auth>,
-    /// What is sent.
+    /// The body of the request.
     pub body: Body,
-    /// What counts as a yes.
+    /// What a response must be like to count as success.
     pub expect: Expect,
-    /// Values kept for later steps of the same delivery, by name.
+    /// Values that are captured from the response for later steps of the same delivery, by name.
     pub capture: BTreeMap<String, Capture>,
-    /// Where the rest of a long answer is.
+    /// How the further pages of a response are read, if it has some.
     pub pages: Option<Pages>,
-    /// A template: the step is left out when it comes out empty or as `false`.
+    /// A template. If it renders to an empty text or `false`, the step is skipped.
     pub when: Option<String>,
-    /// Whether it may change what the vendor holds. `changes = false` says so of a `POST` that only reads.
+    /// Whether the request may change what the vendor stores. `changes = false` marks a `POST` that only reads.
     pub changes: bool,
-    /// The vendor stores the pair as two values, and this request writes one of them.
+    /// Which value of the pair the request writes, if the vendor stores the pair as two values.
     pub writes: Option<Writes>,
-    /// An answer as the vendor documents it, for those who stand in for the vendor. Strings are templates.
+    /// A response as the vendor documents it, which the rehearsal's substitute for the vendor sends. Strings in it
+    /// are templates.
     pub sample: Option<serde_json::Value>,
-    /// What the templates call `params`.
+    /// The values that templates read as `params.NAME`.
     pub params: Arc<BTreeMap<String, Param>>,
-    /// What the templates call `secrets`: references, which are read when the request is made.
+    /// The secrets that templates read as `secrets.NAME`: references, which are resolved when the request is sent.
     pub secrets: Arc<BTreeMap<String, SecretRef>>,
-    /// How long one attempt may take.
+    /// The time limit of one attempt.
     pub timeout: Duration,
-    /// `http://` to a host that is not loopback is allowed.
+    /// Whether `http://` is allowed to a host that is not loopback.
     pub allow_plaintext: bool,
 }
 
 impl HttpStep {
-    /// A request without anything.
+    /// A request with this method, URL and time limit, and defaults for everything else.
     #[must_use]
     pub fn new(method: &str, url: &str, timeout: Duration) -> HttpStep {
         HttpStep {
@@ -68,80 +69,80 @@ impl HttpStep {
     }
 }
 
-/// Which value of a pair a request writes.
+/// The value of a pair that a request writes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Writes {
-    /// `writes = "id"`: the access key id, and nothing else. The same request with the old id takes that back.
+    /// `writes = "id"`: the `AccessKeyId` and nothing else. The same request with the old id undoes the change.
     Id,
     /// `writes = "secret"`, or `completes_pair = true`: the secret access key.
     Secret,
 }
 
-/// A value that a preset was given.
+/// The value of a preset's parameter.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Param {
     /// A text.
     Text(String),
     /// A whole number.
     Number(u32),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
     /// A list of texts.
     Texts(Vec<String>),
-    /// A secret, which is read when it is needed.
+    /// A reference to a secret, which is resolved when it is needed.
     Secret(SecretRef),
 }
 
-/// A value of an answer that is kept.
+/// A value that is captured from a response.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Capture {
-    /// Where it stands.
+    /// The place of the value in the response.
     pub place: AnswerPlace,
-    /// What is kept when nothing stands there; without it, that is a refusal.
+    /// The value that is captured if there is none at the place; `None`: its absence fails the step.
     pub default: Option<String>,
 }
 
-/// Where in an answer a value stands.
+/// The place of a value in a response.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AnswerPlace {
-    /// A text, a number or a flag, at an RFC 6901 pointer; `""` is the whole document.
+    /// A text, number or boolean at an RFC 6901 pointer; `""` is the whole document.
     Pointer(String),
-    /// A whole part of the document.
+    /// A whole part of the document, at an RFC 6901 pointer.
     Document(String),
-    /// A header, in lower case.
+    /// A header, by its name in lower case.
     Header(String),
-    /// In one item of a list: the only one that matches.
+    /// A value in the one item of a list that matches.
     Search {
         /// The pointer to the list.
         list: String,
-        /// What the item says: pointer in the item -> template.
+        /// The values that the item must have: pointer within the item -> template.
         matching: BTreeMap<String, String>,
-        /// The pointer, in the item, to the value.
+        /// The pointer to the value, within the item.
         take: String,
     },
 }
 
-/// Where the rest of a long answer is.
+/// How the further pages of a long response are read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pages {
-    /// How the next page is named.
+    /// How a response names its next page.
     pub next: NextPage,
-    /// At most so many pages are read.
+    /// The most pages that are read.
     pub max: u32,
 }
 
-/// How an answer names its next page.
+/// How a response names its next page.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NextPage {
-    /// An address at this pointer.
+    /// The URL of the next page, at this pointer.
     Address(String),
-    /// An address in the `Link` header, RFC 8288, with `rel="next"`.
+    /// The URL in the header `Link` (RFC 8288) with `rel="next"`.
     LinkHeader,
-    /// A token at this pointer, which is sent as this parameter of the query.
+    /// A token in the response, which the next request sends as a query parameter.
     Token {
-        /// Where it stands.
+        /// The pointer to the token.
         pointer: String,
-        /// What it is called in the query.
+        /// The name of the query parameter.
         parameter: String,
     },
 }
@@ -149,84 +150,86 @@ pub enum NextPage {
 /// The body of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
-    /// None.
+    /// No body.
     Empty,
-    /// `body = "…"`: a template, sent as it comes out.
+    /// `body = "…"`: a template, whose result is sent unchanged.
     Text(String),
-    /// `json = { … }`: each string in it is a template, and `{ "$json" = "…" }` is what its template comes out as.
+    /// `json = { … }`: each string in it is a template, and `{ "$json" = "…" }` is replaced by the JSON that its
+    /// template renders to.
     Json(serde_json::Value),
     /// `form = { … }`: each value is a template.
     Form(BTreeMap<String, String>),
-    /// `edit = { … }`: a document that an earlier step has captured, with some of it replaced.
+    /// `edit = { … }`: a document that an earlier step captured, with some parts replaced.
     Edit {
-        /// The name that it was captured under.
+        /// The name under which the document was captured.
         document: String,
-        /// Pointer -> value, as in `json`.
+        /// The replaced parts: pointer -> value, as in `json`.
         set: BTreeMap<String, serde_json::Value>,
-        /// Pointers to what is left out.
+        /// The pointers to the parts that are removed.
         remove: Vec<String>,
     },
 }
 
-/// How a request shows who sends it.
+/// How a request authenticates.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Auth {
-    /// `{ bearer = REF }`
+    /// `{ bearer = REF }`: a bearer token.
     Bearer(SecretRef),
-    /// `{ basic = { user = "…", password = REF } }`
+    /// `{ basic = { user = "…", password = REF } }`: basic authentication.
     Basic {
-        /// The user, in clear; a template over `params`.
+        /// The user name, which is not a secret; a template over `params`.
         user: String,
         /// The password.
         password: SecretRef,
     },
-    /// `{ header = { name = "…", value = REF } }`
+    /// `{ header = { name = "…", value = REF } }`: a header with this name.
     Header {
         /// The header's name.
         name: String,
         /// Its whole value.
         value: SecretRef,
     },
-    /// `{ oauth2 = { token_url, client_id, client_secret, scope, audience, credentials_in } }`: client credentials,
-    /// RFC 6749 4.4.
+    /// `{ oauth2 = { token_url, client_id, client_secret, scope, audience, credentials_in } }`: the client
+    /// credentials grant of RFC 6749, section 4.4.
     OAuth2 {
-        /// Where tokens are had; a template over `params`.
+        /// The URL of the token endpoint; a template over `params`.
         token_url: String,
-        /// The client, in clear; a template over `params`.
+        /// The client id, which is not a secret; a template over `params`.
         client_id: String,
-        /// Its secret.
+        /// The client secret.
         client_secret: SecretRef,
-        /// The scope asked for.
+        /// The scope that is requested.
         scope: Option<String>,
-        /// Whom the token is for; a template over `params`. Auth0 asks for it.
+        /// The audience of the token; a template over `params`. Auth0 demands it.
         audience: Option<String>,
-        /// Whether the client shows itself in the form, and not in a header.
+        /// Whether the client credentials are sent in the form body, and not in a header.
         in_body: bool,
     },
-    /// `{ jwt = { private_key = REF, issuer, subject } }`: a token that is signed here (RS256) and sent as a bearer.
+    /// `{ jwt = { private_key = REF, issuer, subject } }`: a token that keyround signs (RS256) and sends as a
+    /// bearer token.
     Jwt {
         /// An RSA key in PEM, PKCS #8, not encrypted.
         private_key: SecretRef,
-        /// A template over `params` and `public_key_sha256`.
+        /// The issuer; a template over `params` and `public_key_sha256`.
         issuer: String,
-        /// A template over `params`.
+        /// The subject; a template over `params`.
         subject: String,
     },
 }
 
-/// What counts as a yes.
+/// What a response must be like to count as success. All conditions must hold.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Expect {
-    /// These statuses; empty: any 2xx.
+    /// The accepted status codes; empty: any 2xx.
     pub status: Vec<u16>,
-    /// And here in the answer…
+    /// The place of a value that must be in the response; `None`: no value is demanded.
     pub place: Option<AnswerPlace>,
-    /// …this text stands; a template. Without it, something must stand there.
+    /// The text that the value at `place` must be equal to; a template. `None`: any value will do.
     pub equals: Option<String>,
-    /// And nothing stands at these JSON pointers, or null, or an empty list.
+    /// JSON pointers at which the response must have nothing, null or an empty list.
     pub absent: Vec<String>,
-    /// And this template, which may speak of `answer`, comes out as `true`.
+    /// A template that may use `answer`, the response, and must render to `true`.
     pub that: Option<String>,
-    /// What it means when it is not so. A sentence of the recipe, for people.
+    /// What it means if the response is different: a sentence of the recipe, for people.
     pub refusal: Option<String>,
 }
