@@ -34,18 +34,18 @@ pub struct Diagnostic {
     pub message: String,
     /// How to correct it, if there is a hint.
     pub hint: Option<String>,
-    /// The other place that this one does not go with.
+    /// Another place in the configuration that the mistake is about as well.
     pub elsewhere: Option<Elsewhere>,
 }
 
-/// A place that a mistake elsewhere does not go with.
+/// A second place that a mistake is about, such as that of a setting that contradicts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Elsewhere {
-    /// The file, as it was named: that of the mistake, or another one.
+    /// The path of the file, as the user gave it: that of the mistake, or another one.
     pub path: Arc<str>,
-    /// Where in it.
+    /// The place in that file.
     pub place: Place,
-    /// What stands there.
+    /// What is at that place, for a label.
     pub label: String,
 }
 

@@ -1,4 +1,4 @@
-//! Finding the file and reading it.
+//! Finds the configuration file and reads it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use crate::config::settings::Settings;
 use crate::config::text::{self, NoText};
 use crate::files::trust::{self, Untrusted};
 
-/// The name of the journal where neither the configuration nor the service manager names one.
+/// The name of the journal's file if neither the configuration nor the service manager gives one.
 pub const JOURNAL_NAME: &str = "keyround.db";
 const LAST_PLACE: &str = "/etc/keyround/rotation.toml";
 
-/// What the configuration takes from around it when it does not say.
+/// Values from the process environment that replace missing settings.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Environment {
-    /// `$STATE_DIRECTORY`, as systemd sets it: where a service keeps its files.
+    /// The first folder of `$STATE_DIRECTORY`, which systemd sets for the files of a service.
     pub state_directory: Option<PathBuf>,
 }
 
@@ -30,7 +30,7 @@ impl Environment {
         Environment { state_directory }
     }
 
-    /// Where the journal is when the configuration does not say; a relative path is beside the configuration.
+    /// The path of the journal if the configuration gives none. A relative path starts from the configuration's folder.
     fn journal(&self) -> PathBuf {
         match &self.state_directory {
             Some(directory) => directory.join("journal.db"),
@@ -39,10 +39,10 @@ impl Environment {
     }
 }
 
-/// Why there is no configuration.
+/// The reason why a configuration could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// No file of that name.
+    /// There is no file with that path.
     #[error(
         "there is no configuration {path}; it is looked for at --config, $KEYROUND_CONFIG, ./rotation.toml and {LAST_PLACE}"
     )]
@@ -50,15 +50,15 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     #[error("the configuration {path} cannot be read")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Another user could have written it.
+    /// Another user could have written the file.
     #[error("the configuration is not read: {0}")]
     Untrusted(#[from] Untrusted),
     /// The file is not a text.
@@ -66,7 +66,7 @@ pub enum ConfigError {
     NotText {
         /// The file.
         path: PathBuf,
-        /// The first such line, from 1.
+        /// The number of the first line that is not UTF-8, from 1.
         line: usize,
     },
     /// The file is larger than any configuration.
@@ -80,7 +80,7 @@ pub enum ConfigError {
     Mistakes(#[from] Diagnostics),
 }
 
-/// Where the configuration is.
+/// The path of a configuration, and how it was found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Found {
     /// The file.
@@ -90,8 +90,8 @@ pub struct Found {
     pub is_named: bool,
 }
 
-/// Where the configuration is: what was said on the command line, `$KEYROUND_CONFIG`,
-/// `./rotation.toml` if there is one, or the system's place.
+/// Finds the configuration: the path on the command line, else `$KEYROUND_CONFIG`, else `./rotation.toml` if it
+/// exists, else `/etc/keyround/rotation.toml`.
 #[must_use]
 pub fn find(explicit: Option<&Path>) -> Found {
     let named = |path: PathBuf| Found { path, is_named: true };
@@ -106,7 +106,7 @@ pub fn find(explicit: Option<&Path>) -> Found {
     Found { path: path.to_owned(), is_named: false }
 }
 
-/// Reads the configuration at this path, which somebody named.
+/// Reads the configuration at a path that a person named.
 ///
 /// # Errors
 ///
@@ -115,12 +115,12 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     load_found(&Found { path: path.to_owned(), is_named: true })
 }
 
-/// Reads the configuration that was found. A file that another user could have written is refused where nobody named
-/// it, and is a warning where somebody did.
+/// Reads the configuration that was found. A file that another user could have written is refused, unless a person
+/// named it: then it gives a warning.
 ///
 /// # Errors
 ///
-/// There is none, it cannot be read or believed, or it has mistakes.
+/// There is none, it cannot be read, another user could have written it, or it has mistakes.
 pub fn load_found(found: &Found) -> Result<Settings, ConfigError> {
     let path = &found.path;
     let (text, untrusted) = read(path)?;
@@ -134,7 +134,7 @@ pub fn load_found(found: &Found) -> Result<Settings, ConfigError> {
     Ok(settings)
 }
 
-/// Reads a configuration that is in memory; `name` is what the mistakes call it. What it includes is read from the disk.
+/// Parses a configuration from memory. Mistakes name it by `name`; files that it includes are read from the disk.
 ///
 /// # Errors
 ///
@@ -143,7 +143,7 @@ pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Settin
     file::parse(name, text, environment.journal())
 }
 
-/// The text, and why it should not be believed, if so.
+/// The text of the file, and the reason not to trust it, if another user could have written it.
 fn read(path: &Path) -> Result<(String, Option<Untrusted>), ConfigError> {
     let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },

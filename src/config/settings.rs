@@ -46,7 +46,7 @@ pub struct Settings {
     pub include: Vec<String>,
     /// The fragments that were read, in that order, as mistakes name them.
     pub included: Vec<String>,
-    /// What is allowed, and an operator should know all the same. Sentences.
+    /// Warnings about settings that are allowed but may not be intended, as sentences for the operator.
     pub warnings: Vec<String>,
 }
 
@@ -110,11 +110,11 @@ pub struct VendorSettings {
     pub access: Access,
     /// The actions and resources that the vendor needs.
     pub needs: VendorNeeds,
-    /// Where its section stands.
+    /// The place of its section in the configuration.
     pub written: Written,
 }
 
-/// Where something stands in the configuration.
+/// A place in the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Written {
     /// The file, as it was named: the configuration, or a fragment that it includes.
@@ -125,7 +125,7 @@ pub struct Written {
     pub columns: usize,
 }
 
-/// `actions` and `resources` of `[vendor.NAME]`: what a vendor says it needs.
+/// `actions` and `resources` of `[vendor.NAME]`: what the vendor is declared to need.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct VendorNeeds {
     /// IAM actions, such as `s3:PutObject`; empty: none are declared.

@@ -1,30 +1,30 @@
-//! Reading a file of the configuration as text, of bounded length.
+//! Reads a file of the configuration as text, up to a maximal length.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 
-/// The largest configuration, all its files together: 10,000 vendors are a third of this.
+/// The largest configuration, in bytes, with all its files. One with 10,000 vendors has a third of this.
 pub(super) const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Why a file is no text.
+/// The reason why a file could not be read as text.
 #[derive(Debug)]
 pub(super) enum NoText {
-    /// What the system says.
+    /// The operating system reported this error.
     Unreadable(io::Error),
-    /// It is longer than was allowed.
+    /// The file is longer than allowed.
     TooLarge,
-    /// It is not UTF-8; the first such line, from 1.
+    /// The file is not UTF-8. `line`: the first line that is not, from 1.
     NotText { line: usize },
 }
 
-/// The text of a file that is no longer than this many bytes.
+/// Reads the text of a file of at most `bytes_max` bytes.
 ///
 /// # Errors
 ///
-/// It cannot be read, or is no such text.
+/// The file cannot be read, is longer, or is not UTF-8.
 pub(super) fn read(file: File, bytes_max: u64) -> Result<String, NoText> {
     let mut bytes = Vec::new();
-    // One byte more than is allowed tells too large from just large enough.
+    // Reading one byte more than allowed shows whether the file is too large.
     file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(NoText::Unreadable)?;
     if bytes.len() as u64 > bytes_max {
         return Err(NoText::TooLarge);

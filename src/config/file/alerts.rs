@@ -22,7 +22,7 @@ const REPEAT_DEFAULT: Duration = Duration::from_hours(24);
 const REPEAT_MIN: Duration = Duration::from_mins(1);
 const PAGERDUTY: &str = "https://events.pagerduty.com";
 
-/// The sinks, by name.
+/// Reads the sinks, by name.
 pub(super) fn alerts(entries: &[Entry<'_>]) -> BTreeMap<SinkName, AlertSettings> {
     let mut alerts = BTreeMap::new();
     for entry in entries {

@@ -8,9 +8,9 @@ use super::report::{At, Mistake, Report};
 
 const UNIQUE: &str = "credentials are unique per vendor: give each its own IAM user";
 
-/// What one vendor says is its own.
+/// A user or path that one vendor's section names as its own.
 pub(super) struct Claim<'a> {
-    /// Of the file that it stands in.
+    /// The report of the file that the claim is in.
     pub(super) report: &'a Report<'a>,
     pub(super) vendor: String,
     /// The account's id if it is known, or else its name in the file.
@@ -27,7 +27,7 @@ pub(super) enum Claimed {
     Path(String),
 }
 
-/// Reports every claim that somebody else made before, or that lies in a path that somebody claims.
+/// Reports every claim that another one repeats, and every path that lies within a claimed path.
 pub(super) fn check(mut claims: Vec<Claim<'_>>) {
     claims.sort_by_key(|claim| claim.at);
     let mut first: HashMap<(&str, &Claimed), &Claim<'_>> = HashMap::new();

@@ -1,7 +1,7 @@
-//! `include`: the fragments beside the configuration, found by patterns and read.
+//! `include`: finds the fragments of a configuration by patterns, and reads them.
 //!
-//! **Invariant:** a fragment is read only if no other user could have written it, whoever named the configuration: a
-//! pattern takes whatever is there.
+//! **Invariant:** a fragment is read only if no other user could have written it, even if a person named the
+//! configuration: a pattern matches every file that is there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,28 +20,29 @@ use crate::files::trust;
 pub(super) const LIST_HINT: &str = "such as include = [\"rotation.d/*.toml\"], or leave it out";
 const FOLDER_HINT: &str =
     "fragments are files: write \"rotation.d/*.toml\" for those in the folder rotation.d";
-/// A fragment for each of ten thousand vendors, and as many again.
+/// The most files that a pattern may match: twice as many as one fragment for each of ten thousand vendors.
 const FILES_MAX: usize = 20_000;
 
-/// One file that is included.
+/// One included file.
 pub(super) struct Fragment {
-    /// As mistakes name it.
+    /// The path, as mistakes name it.
     pub(super) path: String,
     pub(super) text: String,
 }
 
-/// What was found.
+/// The fragments that were found.
 pub(super) struct Included {
-    /// By pattern, and in the order of their paths.
+    /// The fragments in the order of the patterns, and for each pattern in the order of their paths.
     pub(super) fragments: Vec<Fragment>,
-    /// Whether every file that is meant could be read.
+    /// Whether every file that the patterns name could be read.
     pub(super) is_whole: bool,
 }
 
-/// What is wrong with a pattern or with a file, and a hint.
+/// The message about a pattern or a file, and a hint.
 type Wrong = (String, Option<&'static str>);
 
-/// Reads the fragments of the configuration at this path, whose own text counts as a part of the whole.
+/// Reads the fragments of the configuration at this path. The size limit covers the configuration and all fragments
+/// together.
 pub(super) fn read(report: &Report<'_>, document: &Spanned<DeTable<'_>>, main: &Path) -> Included {
     let start = Span { start: 0, end: 0 };
     let patterns = Section::new(report, "the file".to_owned(), start, document.get_ref())
@@ -56,7 +57,7 @@ pub(super) fn read(report: &Report<'_>, document: &Spanned<DeTable<'_>>, main: &
         main: identity(main),
         seen: BTreeSet::new(),
         left,
-        // What is no list of texts means files that are not read.
+        // An entry that is not a text may name files, which are then not read.
         included: Included { fragments: Vec::new(), is_whole: said == Some(patterns.len()) },
     };
     for pattern in patterns {
@@ -65,7 +66,7 @@ pub(super) fn read(report: &Report<'_>, document: &Spanned<DeTable<'_>>, main: &
     reading.included
 }
 
-/// What tells a file from all others, whatever path leads to it.
+/// Identifies a file whatever its path: the device and the inode.
 type Identity = (u64, u64);
 
 fn identity(path: &Path) -> Option<Identity> {
@@ -77,9 +78,9 @@ struct Reading<'r, 'a> {
     /// The folder of the configuration.
     beside: &'r Path,
     main: Option<Identity>,
-    /// Two patterns may match one file, which is read once.
+    /// The files that were read: a file that two patterns match is read once.
     seen: BTreeSet<Identity>,
-    /// How many bytes may still be read.
+    /// The number of bytes that may still be read.
     left: u64,
     included: Included,
 }
@@ -110,7 +111,8 @@ impl Reading<'_, '_> {
         });
     }
 
-    /// The paths that a pattern matches, sorted. One without `*` and `?` is a path, whether there is a file or not.
+    /// The paths that a pattern matches, sorted. A pattern without `*` and `?` is a path, even if there
+    /// is no such file.
     fn matches(&self, pattern: &str) -> Result<Vec<PathBuf>, Wrong> {
         judge(pattern)?;
         let mut paths =
@@ -127,7 +129,7 @@ impl Reading<'_, '_> {
             for path in paths {
                 match entries(&path, part) {
                     Ok(found) => next.extend(found),
-                    // Behind another pattern, what is matched need not be a folder that has such files.
+                    // A path that an earlier part of the pattern matched need not be a folder.
                     Err(_) if !is_sure => {}
                     Err(error) => return Err(no_folder(&path, &error)),
                 }
@@ -175,12 +177,12 @@ impl Reading<'_, '_> {
     }
 }
 
-/// A path in a sentence.
+/// A path as text for a message.
 fn shown(path: &Path) -> String {
     plain(&path.to_string_lossy())
 }
 
-/// Without the control characters that the name of a file may have.
+/// Replaces control characters, which the name of a file may hold.
 fn plain(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
@@ -228,8 +230,8 @@ fn unreadable(path: &Path, error: &io::Error) -> Wrong {
     }
 }
 
-/// The entries of a folder whose names match. As in a shell, a name that begins with a dot is matched by such a pattern
-/// only.
+/// The entries of a folder whose names match. As in a shell, only a pattern that begins with a dot matches a name that
+/// begins with one.
 fn entries(folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut found = Vec::new();
@@ -243,11 +245,11 @@ fn entries(folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Whether a name fits a pattern of letters, `*` and `?`.
+/// Whether a name matches a pattern, in which `*` stands for any text and `?` for one character.
 fn fits(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
-    // Where the last `*` stands, and where the letters that it stands for end.
+    // The position of the last `*` in the pattern, and the end of the text that it stands for.
     let mut star: Option<(usize, usize)> = None;
     while n < name.len() {
         match pattern.get(p) {

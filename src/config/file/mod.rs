@@ -1,8 +1,8 @@
-//! The file, as written: TOML in, [`Settings`] or every mistake out.
+//! Reads the configuration's files: from TOML to [`Settings`], or to all mistakes.
 //!
 //! **Invariant:** every mistake of a file is reported in one run, at its place.
 //!
-//! **Invariant:** what may be a secret is not in a report (see [`report`]).
+//! **Invariant:** a report shows nothing that may be a secret (see [`report`]).
 
 mod address;
 mod alerts;
@@ -45,7 +45,7 @@ use crate::config::catalogue::Preset;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
-/// Every key that a section knows. These words are never secret, so they are shown wherever they stand.
+/// Every key that a section may have. These words are never secret, so reports show them at any place.
 const VOCABULARY: [&str; 133] = [
     "absent",
     "account",
@@ -182,7 +182,7 @@ const VOCABULARY: [&str; 133] = [
     "writes",
 ];
 
-/// What only a preset knows, in which nothing is secret.
+/// The keys that only presets may have. A preset holds no secrets.
 const PRESET_WORDS: [&str; 13] = [
     "choices",
     "doc",
@@ -199,7 +199,7 @@ const PRESET_WORDS: [&str; 13] = [
     "type",
 ];
 
-/// Reads a configuration and what it includes; `name` is what the mistakes call the file.
+/// Reads a configuration and the files that it includes. Mistakes name the file by `name`.
 ///
 /// # Errors
 ///
@@ -243,7 +243,7 @@ fn beside(name: &str) -> &Path {
 /// The text of a file as TOML.
 struct Document<'a> {
     toml: Spanned<DeTable<'a>>,
-    /// Whether it stands as it was meant; if not, only its syntax is judged.
+    /// Whether its sections and keys can be read; if not, only its syntax is judged.
     is_readable: bool,
 }
 
@@ -253,12 +253,12 @@ fn open<'a>(report: &Report<'a>, text: &'a str) -> Document<'a> {
     Document { toml, is_readable }
 }
 
-/// The presets that come with the program.
+/// The presets of the catalogue.
 pub(super) fn built_in_presets() -> Vec<Preset> {
     preset::built_in()
 }
 
-/// `[presets] folder`: presets of one's own, beside the configuration or anywhere. Gives warnings.
+/// Reads `folder` in `[presets]`, a folder with the user's own presets. Returns warnings.
 fn own_presets(section: Option<Section<'_>>, presets: &mut Presets, beside: &Path) -> Vec<String> {
     let Some(mut section) = section else { return Vec::new() };
     let folder = section.required("folder", "the folder that holds presets: NAME.toml is the preset NAME");
@@ -278,7 +278,7 @@ fn own_presets(section: Option<Section<'_>>, presets: &mut Presets, beside: &Pat
     replaced.unwrap_or_default().into_iter().map(warning).collect()
 }
 
-/// Reports what the parser found. Whether the rest of the document stands as it was meant.
+/// Reports a syntax error. Returns whether the rest of the document can be read all the same.
 fn syntax(report: &Report<'_>, error: &toml::de::Error) -> bool {
     let end = report.end();
     let span: Span = error.span().map_or(Span { start: end, end }, Span::from);
@@ -292,7 +292,7 @@ fn syntax(report: &Report<'_>, error: &toml::de::Error) -> bool {
         report.add(mistake("a string stands in quotes").hint("put \" before and behind it"));
         return true;
     }
-    // These end with their line, so the lines behind them are read as they were meant.
+    // These errors end with their line, so the parser reads the next lines correctly.
     let of_one_line =
         ["string values must be quoted", "invalid basic string", "invalid literal string", "invalid boolean"];
     report.add(mistake(message).syntax());
@@ -303,7 +303,7 @@ fn read(mut whole: Whole<'_>, default_journal: PathBuf, presets: &mut Presets, b
     let report = whole.main().report;
     let mut section = |key: &'static str| whole.main().section(key, format!("[{key}]"));
     let mut journal = sections::journal(section("journal"), default_journal);
-    // The same configuration means the same journal, whatever folder keyround is started in.
+    // So a configuration always has the same journal, whichever folder keyround is started in.
     journal.path = beside.join(&journal.path);
     let (schedule, zone) = sections::schedule(section("schedule"));
     let aws = sections::aws(section("aws"));

@@ -26,10 +26,10 @@ pub(super) struct Text<'a> {
     pub(super) span: Span,
 }
 
-/// A value that has not been looked at, and its key.
+/// A key and its value, which is not judged yet.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
-    /// Of the file that it stands in.
+    /// The report of the file that the entry is in.
     pub(super) report: &'a Report<'a>,
     pub(super) key: &'a str,
     pub(super) key_span: Span,
@@ -41,7 +41,7 @@ impl Entry<'_> {
         self.value.span().into()
     }
 
-    /// Where the value stands, for whoever reads another file.
+    /// The place of the value, together with its file, for a mistake that is reported on another file.
     pub(super) fn at(&self) -> At {
         self.report.at(self.span())
     }

@@ -1,9 +1,9 @@
-//! What was found wrong so far, and what of the file may be shown.
+//! Collects the mistakes of a file, and decides which parts of the file they may show.
 //!
-//! A configuration is full of places where somebody may have pasted a secret: under a misspelled
-//! key, in a section that this version does not know, behind a missing quote. So nothing of a line
-//! is shown by default but its blanks, its punctuation and the words of our own vocabulary. What
-//! else may be shown is said, span by span, by whoever has read a value and knows that it is none.
+//! A user may have pasted a secret at many places of a configuration: under a misspelled key, in a section that this
+//! version does not know, after a missing quote. So a report shows only the blanks and punctuation of a line, and the
+//! words of keyround's own vocabulary. The function that reads a value and knows that it is no secret clears its span,
+//! so that it is shown as well.
 //!
 //! **Invariant:** a value that was refused as a literal secret is not in any [`Diagnostic`].
 
@@ -15,18 +15,18 @@ use std::sync::Arc;
 use crate::config::SecretRef;
 use crate::config::diagnostic::{Diagnostic, Diagnostics, Elsewhere, Place};
 
-/// A file of nothing but mistakes should not fill the disk that its log is on.
+/// The most mistakes that are reported: a file full of mistakes must not fill the disk that holds the log.
 const MISTAKES_SHOWN_MAX: usize = 200;
-/// A caret further right than this is not shown, only named.
+/// The last column for which the line and a caret are shown; further right, only the place is named.
 const COLUMN_SHOWN_MAX: usize = 2000;
-/// A shown line goes on this far behind the start of its caret.
+/// The number of bytes of a line that are shown after the start of its caret.
 const BEHIND_CARET_MAX: usize = 200;
-/// What of a secret is shown: where it begins and ends.
+/// Characters that are shown even of a secret, so that its start and end can be seen.
 const BLANKS_AND_QUOTES: &str = " \t\"'";
-/// What gives a line its shape.
+/// Characters that are shown unless they are part of a hidden span, so that a line keeps its shape.
 const PUNCTUATION: &str = "[]{}=,.#";
 
-/// Bytes of the file.
+/// A range of bytes of the file.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Span {
     pub(super) start: usize,
@@ -45,7 +45,7 @@ impl Span {
     }
 }
 
-/// Bytes of one of the files of a configuration.
+/// A range of bytes in one of the files of a configuration.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct At {
     /// The number of the file's [`Report`].
@@ -53,15 +53,15 @@ pub(super) struct At {
     span: Span,
 }
 
-/// A mistake, before it is known how its line may be shown.
+/// A mistake, before its line is masked for display.
 #[derive(Debug)]
 pub(super) struct Mistake {
-    /// The file; `None`: that of the report which it is added to.
+    /// The number of its file; `None`: the file of the report that it is added to.
     file: Option<usize>,
     span: Span,
     message: String,
     hint: Option<String>,
-    /// The file (`None`: that of the mistake), the place in it, and what stands there.
+    /// A second place: the number of its file (`None`: that of the mistake), the span, and a label.
     elsewhere: Option<(Option<usize>, Span, String)>,
     syntax: bool,
 }
@@ -71,7 +71,7 @@ impl Mistake {
         Mistake { file: None, span, message: message.into(), hint: None, elsewhere: None, syntax: false }
     }
 
-    /// A mistake that may stand in another file than the one that is being read.
+    /// A mistake that may be in another file than the one that is being read.
     pub(super) fn at(at: At, message: impl Into<String>) -> Mistake {
         Mistake { file: Some(at.file), ..Mistake::new(at.span, message) }
     }
@@ -99,19 +99,19 @@ impl Mistake {
 
 /// Collects the mistakes of one file.
 pub(super) struct Report<'a> {
-    /// Its place among the files of the configuration: 0 for the one that includes the others.
+    /// The number of the file among those of the configuration: 0 for the one that includes the others.
     number: usize,
-    /// The file, as it was named.
+    /// The path of the file, as the user gave it.
     path: Arc<str>,
     text: &'a str,
     line_starts: Vec<usize>,
     mistakes: RefCell<Vec<Mistake>>,
-    /// The start and the end of each mistake in this file.
+    /// The span of each mistake in this file, as start and end.
     wrong: RefCell<BTreeSet<(usize, usize)>>,
     clear: RefCell<Vec<Span>>,
     hidden: RefCell<Vec<Span>>,
     warnings: RefCell<Vec<String>>,
-    /// In a preset: what its secret parameters were given.
+    /// For a preset: the references that were given for its secret parameters.
     secret_params: BTreeMap<String, SecretRef>,
 }
 
@@ -120,7 +120,7 @@ impl<'a> Report<'a> {
         Report::numbered(0, path, text)
     }
 
-    /// For the file that is included as the one with this number, from 1.
+    /// A report for an included file. `number` counts these files from 1.
     pub(super) fn numbered(number: usize, path: &str, text: &'a str) -> Report<'a> {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let (mistakes, clear, hidden) = (RefCell::default(), RefCell::default(), RefCell::default());
@@ -129,7 +129,8 @@ impl<'a> Report<'a> {
         Report { number, path, text, line_starts, mistakes, wrong, clear, hidden, warnings, secret_params }
     }
 
-    /// For a preset whose secret parameters were given these.
+    /// A report for a preset with these references for its secret parameters. A preset holds no secrets, so all of it
+    /// may be shown.
     pub(super) fn of_preset(
         path: &str,
         text: &'a str,
@@ -140,7 +141,7 @@ impl<'a> Report<'a> {
         report
     }
 
-    /// What `params.NAME` stands for where a secret is referred to.
+    /// The reference that was given for the secret parameter `params.NAME`.
     pub(super) fn secret_param(&self, text: &str) -> Option<SecretRef> {
         self.secret_params.get(text.strip_prefix("params.")?).cloned()
     }
@@ -152,22 +153,22 @@ impl<'a> Report<'a> {
         self.mistakes.borrow_mut().push(mistake);
     }
 
-    /// Whether the value there was found wrong already.
+    /// Whether a mistake was already reported for exactly this span.
     pub(super) fn has_mistake_at(&self, span: Span) -> bool {
         self.wrong.borrow().contains(&(span.start, span.end))
     }
 
-    /// The same bytes, for whoever reads another file.
+    /// The span together with its file, for a mistake that is reported on another file.
     pub(super) fn at(&self, span: Span) -> At {
         At { file: self.number, span }
     }
 
-    /// The file, as it was named.
+    /// The path of the file, as the user gave it.
     pub(super) fn path(&self) -> &Arc<str> {
         &self.path
     }
 
-    /// What is allowed and may not be meant: a sentence without secrets.
+    /// Adds a warning about something that is allowed but may not be intended: a sentence without secrets.
     pub(super) fn warn(&self, sentence: String) {
         let mut warnings = self.warnings.borrow_mut();
         if !warnings.contains(&sentence) {
@@ -175,47 +176,47 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The warnings so far, which are given once.
+    /// Takes the warnings that were added since the last call.
     pub(super) fn take_warnings(&self) -> Vec<String> {
         self.warnings.take()
     }
 
-    /// These bytes hold no secret and may be shown.
+    /// Marks bytes that hold no secret, so that they may be shown.
     pub(super) fn clear(&self, span: Span) {
         self.clear.borrow_mut().push(span);
     }
 
-    /// These bytes may hold a secret, whoever has cleared them.
+    /// Marks bytes that may hold a secret. This takes precedence over [`Report::clear`].
     pub(super) fn hide(&self, span: Span) {
         self.hidden.borrow_mut().push(span);
     }
 
-    /// The bytes as they were written, quotes and all.
+    /// The text of a span as it is written, with its quotes.
     pub(super) fn raw(&self, span: Span) -> &'a str {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
 
-    /// Where the file ends.
+    /// The length of the file in bytes.
     pub(super) fn end(&self) -> usize {
         self.text.len()
     }
 
-    /// The number of the line, from 1.
+    /// The number of the line that the span starts on, from 1.
     pub(super) fn line_of(&self, span: Span) -> usize {
         self.line_starts.partition_point(|start| *start <= span.start)
     }
 
-    /// The number of characters on the line that the bytes start on.
+    /// The number of characters on the line that the span starts on.
     pub(super) fn columns_of(&self, span: Span) -> usize {
         self.raw(self.line(self.line_of(span))).chars().count()
     }
 
-    /// `Ok` when nothing was found.
+    /// The mistakes of this file; `Ok` if there is none.
     pub(super) fn into_diagnostics(self) -> Result<(), Diagnostics> {
         diagnostics(&[self])
     }
 
-    /// By place, and each once.
+    /// The mistakes sorted by place, without duplicates.
     fn in_order(&self, mut mistakes: Vec<Mistake>) -> Vec<Mistake> {
         self.forget_followers(&mut mistakes);
         mistakes.sort_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
@@ -223,7 +224,7 @@ impl<'a> Report<'a> {
         mistakes
     }
 
-    /// What is on the line of a broken value was guessed by the parser: judging it would mislead.
+    /// Removes other mistakes on a line with a syntax error: the parser guessed its values, so they would mislead.
     fn forget_followers(&self, mistakes: &mut Vec<Mistake>) {
         let broken = self.syntax_lines(mistakes);
         mistakes.retain(|mistake| mistake.syntax || !broken.contains(&self.line_of(mistake.span)));
@@ -242,7 +243,8 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The mistakes of all files of a configuration, which stand in the order of their numbers. `Ok` when nothing was found.
+/// The mistakes of all files of a configuration. The reports must be in the order of their numbers. `Ok` if there is
+/// no mistake.
 pub(super) fn diagnostics(reports: &[Report<'_>]) -> Result<(), Diagnostics> {
     let mut by_file: Vec<Vec<Mistake>> = reports.iter().map(|_| Vec::new()).collect();
     for report in reports {
@@ -266,7 +268,7 @@ pub(super) fn diagnostics(reports: &[Report<'_>]) -> Result<(), Diagnostics> {
     Err(Diagnostics { list, left_out })
 }
 
-/// The mistake as it may be shown; it stands in the file with this number.
+/// Turns a mistake in the file with this number into a diagnostic, with its line masked.
 fn diagnostic(shown: &[Shown<'_, '_>], file: usize, mistake: Mistake) -> Diagnostic {
     let path = |file: usize| Arc::clone(&shown[file].report.path);
     let elsewhere = mistake.elsewhere.map(|(other, span, label)| {
@@ -277,7 +279,7 @@ fn diagnostic(shown: &[Shown<'_, '_>], file: usize, mistake: Mistake) -> Diagnos
     Diagnostic { path: path(file), place: shown[file].place(span), message, hint, elsewhere }
 }
 
-/// The file as it may be shown.
+/// A file with the spans that may and may not be shown.
 struct Shown<'r, 'a> {
     report: &'r Report<'a>,
     clear: Vec<Span>,
@@ -287,7 +289,7 @@ struct Shown<'r, 'a> {
 impl<'r, 'a> Shown<'r, 'a> {
     fn new(report: &'r Report<'a>, mistakes: &[Mistake]) -> Shown<'r, 'a> {
         let mut clear = report.clear.take();
-        // Where quotes do not pair, what looks like a harmless value may be half of a secret one.
+        // On a line with unbalanced quotes, a value that looks harmless may be a part of a secret.
         let broken = report.syntax_lines(mistakes);
         clear.retain(|span| !broken.contains(&report.line_of(*span)));
         Shown { report, clear, hidden: report.hidden.take() }
@@ -306,7 +308,7 @@ impl<'r, 'a> Shown<'r, 'a> {
         Place { line: number, column, source: Some(source), caret }
     }
 
-    /// The line with all that is not known to be harmless replaced, and where `caret` is in it.
+    /// The line with each character that may not be shown replaced by `*`, and the range of `caret` in it.
     fn masked(&self, line: Span, caret: Span) -> (String, Range<usize>) {
         let shown = ShownOnLine::new(self, line);
         let mut masked = String::new();
@@ -326,7 +328,7 @@ impl<'r, 'a> Shown<'r, 'a> {
     }
 }
 
-/// What of one line may be shown.
+/// The spans of one line that may and may not be shown.
 struct ShownOnLine {
     clear: Vec<Span>,
     hidden: Vec<Span>,
@@ -348,7 +350,7 @@ impl ShownOnLine {
     }
 }
 
-/// Where the words of our own vocabulary stand in a line.
+/// The ranges of the words of [`super::VOCABULARY`] in a line.
 fn vocabulary_words(line: &str) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut start = 0;

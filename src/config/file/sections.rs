@@ -102,7 +102,7 @@ pub(super) fn not_empty(report: &Report<'_>, text: Text<'_>) -> Option<String> {
     Some(text.text.to_owned())
 }
 
-/// The accounts, by name. A name that was written is there, even when its section has mistakes.
+/// Reads the accounts, by name. An account whose section has mistakes is included, so that its name is known.
 pub(super) fn accounts(entries: &[Entry<'_>]) -> BTreeMap<AccountName, AccountSettings> {
     let mut accounts = BTreeMap::new();
     for entry in entries {

@@ -63,7 +63,7 @@ pub(super) struct Recipe<'r> {
     /// The vendor's name.
     pub(super) name: &'r str,
     pub(super) accounts: &'r Accounts,
-    /// The vendor's own.
+    /// The account of the vendor's users.
     pub(super) account: Option<&'r AccountName>,
     pub(super) presets: &'r Presets,
 }

@@ -26,11 +26,11 @@ const DEFAULT_CONCURRENCY: u32 = 8;
 pub(super) struct Terms {
     pub(super) ages: Ages,
     pub(super) plan: Plan,
-    /// The `warn_before` that was written, and where.
+    /// The `warn_before` that was written, and its place.
     warn_before: Option<(Duration, At)>,
-    /// The `slack` that was written.
+    /// The `slack` that was written, if any.
     slack: Option<Duration>,
-    /// Where `max_age` or `inactive_by` was written.
+    /// The place of the `max_age` or `inactive_by` that was written.
     pub(super) max_age_at: Option<At>,
     pub(super) opening: Opening,
 }

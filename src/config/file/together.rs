@@ -107,7 +107,7 @@ pub(super) fn lead(plan: &Plan, opening: Opening) -> Duration {
     prove(plan) + plan.soak + REPORT_DELAY + plan.quiet_for + opening.longest_closed
 }
 
-/// A deadline that a rotation cannot keep, and one that leaves no time between two rotations.
+/// Refuses a deadline that a rotation cannot keep, and one that leaves no time between two rotations.
 fn judge_deadline(report: &Report<'_>, place: At, terms: &Terms, deadline: Deadline) {
     let (plan, Deadline { inactive_by, slack }) = (&terms.plan, deadline);
     let lead = lead(plan, terms.opening) + slack;
@@ -141,7 +141,8 @@ fn prove(plan: &Plan) -> Duration {
     plan.prove_every * plan.prove_successes.saturating_sub(1)
 }
 
-/// A key that is due before its rotation has ended is rotated again at once, without end.
+/// Refuses a `max_age` that is shorter than a rotation takes: the key would be due again before its rotation has
+/// ended, and be rotated without end.
 fn judge_max_age(report: &Report<'_>, place: At, who: &str, terms: &Terms) {
     let (plan, max_age, closed) = (&terms.plan, terms.ages.max_age, terms.opening.longest_closed);
     let least = plan.soak.max(plan.quiet_for) + plan.cool + prove(plan);

@@ -41,14 +41,14 @@ const FOR_KEYS: [&str; 16] = [
     "doubt_window",
 ];
 
-/// `[account.NAME]` of all files.
+/// The sections `[account.NAME]` of all files.
 pub(super) struct Accounts {
     pub(super) by_name: BTreeMap<AccountName, AccountSettings>,
-    /// Whether every file could be read. If not, a name may stand in one that could not.
+    /// Whether every file could be read. If not, an unknown name may be in a file that could not be read.
     pub(super) is_whole: bool,
 }
 
-/// What the rest of the configuration says that vendors refer to.
+/// The parts of the configuration that vendors refer to.
 pub(super) struct Context<'c> {
     pub(super) zone: chrono_tz::Tz,
     pub(super) terms: &'c Terms,
@@ -92,7 +92,7 @@ pub(super) fn vendors<'a>(
             let written = Written { file: Arc::clone(report.path()), line, columns };
             vendors.insert(name.clone(), VendorSettings { name, enabled, owner, access, needs, written });
         }
-        // A copy of a vendor in another file is a mistake that was reported, and its users are the same once more.
+        // A copy of a vendor in another file was reported as a mistake already, so its users are not claimed again.
         if names.insert(entry.key) {
             claims.append(&mut claimed);
         }
@@ -258,7 +258,7 @@ impl<'a> Vendor<'_, 'a> {
     }
 }
 
-/// The account that a section names.
+/// Reads `account`. A name without a section `[account.NAME]` is a mistake.
 pub(super) fn account(section: &mut Section<'_>, accounts: &Accounts) -> Option<AccountName> {
     let known = &accounts.by_name;
     let text = section.string("account")?;

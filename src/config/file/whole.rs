@@ -1,6 +1,6 @@
-//! The files of a configuration as one: the one that was named, and the fragments that it includes.
+//! All files of a configuration together: the main file, and the fragments that it includes.
 //!
-//! **Invariant:** a name stands in one file only, so no fragment changes what another one says.
+//! **Invariant:** a name has a section in one file only, so no fragment changes the settings of another.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,25 +9,25 @@ use super::report::{Mistake, Report, Span};
 use super::{Document, include, literal, values, waivers};
 use crate::review::audit::Waiver;
 
-/// What a fragment may hold.
+/// The sections that a fragment may have.
 const OF_FRAGMENTS: [&str; 4] = ["vendor", "account", "alert", "waiver"];
-/// What there is once, and only in the file that includes the others.
+/// The keys and sections that only the main file may have.
 const OF_MAIN: [&str; 8] =
     ["include", "journal", "schedule", "defaults", "aws", "presets", "heartbeat", "serve"];
 
-/// All files that could be read.
+/// The files of a configuration that could be read.
 pub(super) struct Whole<'a> {
     main: Section<'a>,
     fragments: Vec<Section<'a>>,
     documents: Vec<(&'a Report<'a>, &'a Document<'a>)>,
-    /// The patterns that led to the fragments.
+    /// The patterns of `include`, as they are written.
     pub(super) include: Vec<String>,
     /// Whether every file could be read.
     pub(super) all_read: bool,
 }
 
 impl<'a> Whole<'a> {
-    /// The first is the file that includes the others; it can be read.
+    /// Joins the files. The first one must be the main file, and must be readable.
     pub(super) fn new(
         files: impl Iterator<Item = (&'a Report<'a>, &'a Document<'a>)>,
         all_read: bool,
@@ -38,19 +38,19 @@ impl<'a> Whole<'a> {
             Section::new(report, title.to_owned(), start, document.toml.get_ref())
         };
         let mut main = root(&documents[0], "the file");
-        // These were read before: a mistake among them is one that was reported.
+        // The patterns were read before, so their mistakes are reported already.
         let include = main.strings("include", include::LIST_HINT).unwrap_or_default();
         let include = include.iter().map(|text| text.text.to_owned()).collect();
         let fragments = documents[1..].iter().map(|file| root(file, "the fragment")).collect();
         Whole { main, fragments, documents, include, all_read }
     }
 
-    /// The file that includes the others.
+    /// The main file, which includes the others.
     pub(super) fn main(&mut self) -> &mut Section<'a> {
         &mut self.main
     }
 
-    /// `[kind.NAME]` of all files, by file and place. A name that an earlier file has is reported.
+    /// The sections `[kind.NAME]` of all files, by file and place. A name that an earlier file has is a mistake.
     pub(super) fn named(&mut self, kind: &'static str) -> Vec<Entry<'a>> {
         let title = format!("[{kind}.NAME]");
         let mut entries = self.main.named(kind, &title);
@@ -65,19 +65,19 @@ impl<'a> Whole<'a> {
         entries
     }
 
-    /// `[[waiver]]` of all files.
+    /// The entries of `[[waiver]]` in all files.
     pub(super) fn waivers(&mut self) -> Vec<Waiver> {
         let mut found = waivers::read(&mut self.main);
         found.extend(self.fragments.iter_mut().flat_map(waivers::read));
         found
     }
 
-    /// The fragments, as they were named.
+    /// The paths of the fragments, as mistakes name them.
     pub(super) fn included(&self) -> Vec<String> {
         self.fragments.iter().map(|fragment| fragment.report.path().to_string()).collect()
     }
 
-    /// Reports what does not belong where it stands. Gives the warnings of all files.
+    /// Reports unknown and misplaced keys, and returns the warnings of all files.
     pub(super) fn finish(self) -> Vec<String> {
         let main = self.main.report.path();
         for fragment in &self.fragments {
@@ -107,7 +107,7 @@ fn twice(kind: &str, earlier: &Entry<'_>, entry: &Entry<'_>) -> Mistake {
         .hint("a name stands in one file only: take one of the two out, or give it another name")
 }
 
-/// A key at the top of a fragment that is not for fragments.
+/// The mistake for a key at the top of a fragment that a fragment may not have.
 fn misplaced(name: &str, span: Span, main: &str) -> Mistake {
     if name == "include" {
         return Mistake::new(span, "a fragment includes no other files")
