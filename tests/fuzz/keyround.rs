@@ -1,7 +1,7 @@
-//! keyround without the modules that call AWS, from the same files, and what is fuzzed.
+//! keyround without the modules that call AWS, built from the same files, and the fuzz targets.
 //!
-//! The layers make that possible: what is below the adapters knows nothing of them, and they do not know each other.
-//! `tests/it/fuzzing.rs` says when a module is missing here that another one has begun to use.
+//! The layers make that possible: the modules below the adapters do not import them, and the adapters do not import
+//! each other. `tests/it/fuzzing.rs` fails when another module has begun to use one that is missing here.
 
 extern crate self as keyround;
 

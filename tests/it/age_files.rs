@@ -1,5 +1,5 @@
-//! What is encrypted to a vendor opens with implementations of age that are not ours, and the samples of `tests/samples/`
-//! take a new pair out of a message.
+//! Secrets that are encrypted to a vendor open with independent implementations of age, and the samples of
+//! `tests/samples/` extract a new pair from a real message.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::support::python;
 use crate::support::recipe::{NEW_KEY, SECRET, SIGNING_SECRET, deliver, vendor};
 
-/// An identity of age, and who may encrypt to it.
+/// Generates an age identity, and the recipient that belongs to it.
 fn identity() -> (String, Recipient) {
     let made =
         python::ask("open_age.py", &json!({ "do": "generate" })).unwrap_or_else(|error| panic!("{error}"));
@@ -82,7 +82,7 @@ async fn the_sample_for_the_shell_takes_the_pair_out_of_a_message() {
     check(Path::new("bash"), &[&sample("receive.sh")], None).await;
 }
 
-/// A sample takes the pair out of a message in clear and out of one that is encrypted, and not out of a forged one.
+/// Asserts that a sample extracts the pair from a plain and from an encrypted message, and not from a forged one.
 async fn check(program: &Path, arguments: &[&PathBuf], folder: Option<&PathBuf>) {
     let (identity, recipient) = identity();
     for encrypt_to in [None, Some(&recipient)] {
@@ -115,7 +115,7 @@ fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(name)
 }
 
-/// The request that a vendor would get.
+/// The request that a vendor would receive.
 async fn sent(encrypt_to: Option<&Recipient>) -> Value {
     let encrypt = encrypt_to.map(|recipient| format!("encrypt_to = \"{recipient}\"\n")).unwrap_or_default();
     let steps = format!(

@@ -1,7 +1,7 @@
-//! Alerts as operators have them: the real program, and those whom it tells.
+//! Alerts as operators get them: the real program with each kind of sink, and the notifications that the sinks receive.
 //!
-//! Slack and PagerDuty are played by an HTTP server that is held to what they document; Standard Webhooks, mail, SNS
-//! and Alertmanager are the real thing (`alerts/receivers.rs`).
+//! An HTTP server stands in for Slack and PagerDuty, and each request is compared with their documentation.
+//! Standard Webhooks, mail, SNS and Alertmanager are checked with real implementations (`alerts/receivers.rs`).
 
 mod receivers;
 
@@ -18,10 +18,10 @@ use crate::support::vendor::{Answer, Pair, Received, Vendor};
 
 const SIGNING: &str = "whsec_YWxlcnQtc2lnbmluZy1zZWNyZXQtOWM0MWQ3";
 const EVERY_FEW_SECONDS: &str = "[schedule]\ncron = \"*/5 * * * * *\"\njitter = \"0s\"\n";
-/// Longer than a retry takes on a busy machine.
+/// The longest time that a retry takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A vendor, and its configuration.
+/// A vendor, and its section of the configuration.
 struct Customer {
     vendor: Vendor,
     section: String,
@@ -45,7 +45,7 @@ impl Customer {
     }
 }
 
-/// Every kind of sink that speaks HTTP, at one receiver, and a command.
+/// The configuration of each kind of sink that speaks HTTP, all at one receiver, and of a command sink.
 fn sinks(program: &Program, receiver: &Vendor) -> String {
     program.credential("hook", SIGNING);
     program.credential("slack", &receiver.url("/slack/T0/B0/token-5f1c8a"));
@@ -121,7 +121,7 @@ fn what_is_stuck_is_told_once_to_each_kind_of_sink_and_told_to_be_over_once() {
             assert!(!request.body.contains(&secret), "a secret was told to {}", request.path);
         }
     }
-    // What the command wrote is no output of the program, but there must be no secret in it either.
+    // The command wrote to a file, which is not output of the program, but it must not contain a secret either.
     program.assert_no_secret_was_seen(&emulator);
 }
 
@@ -207,7 +207,7 @@ fn a_sink_that_hangs_delays_no_rotation_and_is_told_the_same_message_later() {
     let ids: Vec<String> =
         receiver.requests().iter().map(|request| request.headers["webhook-id"].clone()).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "one message has one id: {ids:?}");
-    // The answer to the third message has arrived when another pass is over.
+    // The answer to the third notification has arrived once another pass has ended.
     let beats = at(&other.requests(), "/beat").len();
     wait_until(|| at(&other.requests(), "/beat").len() > beats);
     assert_eq!(at(&other.requests(), "/hook").len(), 1, "the other sink was told once, at once");
@@ -215,7 +215,7 @@ fn a_sink_that_hangs_delays_no_rotation_and_is_told_the_same_message_later() {
     let ran = service.wait();
     assert_eq!(ran.code, Some(0), "{ran}");
     assert!(ran.stderr.contains("the alert sink hook may not have received an alert"), "{ran}");
-    // As a word: a time or an id may hold the digits too.
+    // The status is searched as a word, because a time or an id may contain its digits too.
     let words = ran.stderr.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.');
     assert_eq!(
         words.filter(|word| *word == "503").count(),
@@ -268,7 +268,7 @@ fn a_journal_that_cannot_be_believed_is_told_once_and_told_to_be_well_again() {
     program.assert_no_secret_was_seen(&emulator);
 }
 
-/// The journal as one file: a program that ends may leave the newest of it in the write-ahead log.
+/// The journal as one file. A program that ends may leave the newest part of it in the write-ahead log.
 fn all_of(journal: &Path) -> Vec<u8> {
     use sqlx::{ConnectOptions as _, Connection as _};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

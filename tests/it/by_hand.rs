@@ -1,4 +1,5 @@
-//! A vendor without an API: the new key is shown to a person, once, and the old one stays until the new one is used.
+//! A vendor without an API (`kind = "manual"`), with the real program: the new key is revealed to a person once,
+//! and the old key stays Active until the new one is used.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use std::fs;
@@ -13,7 +14,7 @@ use crate::support::program::{Program, Ran};
 use crate::support::python;
 use crate::support::vendor::Pair;
 
-/// Nobody waits for anything but people. That no use is required is said here, and must not count by hand.
+/// No wait, except for people. It sets `require_use = false`, which must not apply to a delivery by hand.
 const HASTE: &str = r#"
 [defaults]
 soak = "0s"
@@ -39,7 +40,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A key that is due.
+    /// A scene whose key is due.
     fn new() -> Scene {
         let emulator = Emulator::start();
         let (old, _) = emulator.seed_user("vendor-acme", 120.0);
@@ -47,7 +48,7 @@ impl Scene {
         Scene { emulator, program, old }
     }
 
-    /// A new key that waits to be shown.
+    /// A scene whose new key waits to be revealed.
     fn waiting() -> Scene {
         let scene = Scene::new();
         let shown = scene.program.json(0, &["rotate"]);
@@ -99,7 +100,7 @@ fn the_documentation_leads_from_due_to_done() {
     for command in &commands {
         let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
         if command.contains("--wait") {
-            // The vendor's part, between the word and the end.
+            // The vendor uses the new key after the acknowledgement, so that the rotation can finish.
             let keys = emulator.keys("vendor-acme");
             let new = keys.iter().find(|key| key.access_key_id != old).expect("a new key");
             emulator.set_used(&new.access_key_id, "s3", 0.0);
@@ -136,7 +137,7 @@ fn a_key_is_shown_once_and_again_only_with_a_reason() {
     scene.program.assert_no_secret_was_seen(&scene.emulator);
 }
 
-/// Each of two users of one vendor has a new key that waits.
+/// Each of the vendor's two users has a new key that waits.
 #[test]
 fn of_a_vendor_with_two_users_the_one_that_is_named_is_shown_and_acknowledged() {
     let emulator = Emulator::start();
@@ -199,7 +200,7 @@ fn a_key_that_could_not_be_shown_counts_as_shown() {
         "{said}"
     );
     assert_eq!(scene.count("revealed"), 1);
-    // Somebody may have seen it, so giving up takes nothing away.
+    // The key may have been seen, so an abandon deletes nothing.
     assert_eq!(scene.program.run(&["abandon", "acme", "--why", "a test"]).code, Some(0));
     assert_eq!(scene.program.run(&["rotate"]).code.map(|code| code < 2), Some(true));
     assert_eq!(scene.statuses(), ["Active", "Active"]);
@@ -231,7 +232,7 @@ fn a_word_ends_the_hand_over_and_never_the_old_key() {
         assert_eq!(shown["vendors"][0]["reason"], "awaiting_use", "pass {pass}");
         assert_eq!(scene.statuses(), ["Active", "Active"], "pass {pass}");
     }
-    // Somebody tries it at STS: that is not the vendor.
+    // A person tries the key at STS, which does not count as a use by the vendor.
     scene.emulator.set_used(&pair.access_key_id, "sts", 0.0);
     let shown = scene.program.json(0, &["rotate"]);
     assert_eq!(shown["vendors"][0]["reason"], "awaiting_use");

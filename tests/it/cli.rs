@@ -1,6 +1,7 @@
-//! What people and programs see of the command line: words, JSON, exit codes, levers, log lines.
+//! The output of the command line for people and for programs: sentences, JSON, exit codes, operator commands, log
+//! lines.
 //!
-//! Times, keys and ids are masked, and the rest is compared whole: a change of an output is seen here.
+//! Times, keys and ids are masked, and the rest is compared completely, so that any change of an output fails a test.
 
 use std::process::Command;
 
@@ -10,10 +11,10 @@ use crate::support::moto::{Emulator, Release, Rule};
 use crate::support::program::{HASTE, Program, Ran};
 use crate::support::vendor::{Answer, Pair, Vendor};
 
-/// Signs webhooks. Its key is text, so that it can be found where it must not be.
+/// The secret that signs webhooks. Its decoded key is text, so that a search can find it where it must not be.
 const WEBHOOK_SECRET: &str = "whsec_YS1zaWduaW5nLXNlY3JldC1vZi10aGUtY29tbWFuZC1saW5l";
 
-// What it says.
+// The output of the commands.
 
 #[test]
 fn status_says_what_the_contract_says_that_it_says() {
@@ -211,7 +212,7 @@ fn every_command_explains_itself_within_a_hundred_columns() {
     house.ends();
 }
 
-// How it ends.
+// Errors and exit codes.
 
 #[test]
 fn a_vendor_that_does_not_exist_is_a_usage_error_that_names_the_nearest() {
@@ -320,7 +321,7 @@ fn a_stuck_rotation_says_how_to_go_on_and_goes_on() {
     house.ends();
 }
 
-// The levers.
+// The operator commands.
 
 #[test]
 fn the_levers_work_through_a_whole_life() {
@@ -398,7 +399,7 @@ fn whoever_gives_up_while_the_old_key_cools_is_told_that_nobody_brings_it_back()
     house.ends();
 }
 
-/// What pulling a lever comes to.
+/// Asserts what the answer to an operator command says.
 #[track_caller]
 fn says(pulled: &Value, what: &str) {
     let sentence = pulled[0]["sentence"].as_str().expect("a sentence");
@@ -409,7 +410,7 @@ fn says(pulled: &Value, what: &str) {
 fn a_key_that_nobody_was_offered_is_discarded_when_its_rotation_is_abandoned() {
     let house = House::new("discard", 97.0);
     let name = house.name.as_str();
-    // Proofs are never given, so the vendor is never offered the key.
+    // The proofs are never completed, so the vendor is never offered the key.
     house.program.configure(&house.toml("prove_every = \"1h\"\n"));
     house.program.json(0, &["rotate"]);
     assert_eq!(house.state().1, "propagation");
@@ -476,7 +477,7 @@ fn a_rotate_that_is_told_to_stop_finishes_its_effect_and_one_that_is_told_twice_
     house.ends();
 }
 
-// Whose rotation it is.
+// Rotations whose vendor changed in the configuration, and paths.
 
 #[test]
 fn a_vendor_that_left_is_reported_and_can_be_abandoned_by_name() {
@@ -632,7 +633,7 @@ fn a_backup_that_was_made_beside_the_scheduler_goes_on_from_there() {
     house.ends();
 }
 
-// What it logs.
+// The log.
 
 #[test]
 fn a_failure_is_logged_once_and_each_stage_reads_alone() {
@@ -644,7 +645,7 @@ fn a_failure_is_logged_once_and_each_stage_reads_alone() {
     let lines: Vec<String> = masked(&ran.stderr)
         .lines()
         .map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
-        // The waits of seconds that make the test quick are warned about.
+        // The program warns about the waits of seconds that make the test quick.
         .filter(|line| !line.starts_with("WARN [defaults]"))
         .collect();
     let of_level =
@@ -665,7 +666,7 @@ fn a_failure_is_logged_once_and_each_stage_reads_alone() {
     house.ends();
 }
 
-// The house that all this happens in.
+// The house: the environment of these tests.
 
 struct House {
     name: String,
@@ -698,7 +699,7 @@ impl House {
         )
     }
 
-    /// Its state and reason in `status`.
+    /// The vendor's state and reason in `status`.
     #[track_caller]
     fn state(&self) -> (String, String) {
         let seen = self.program.run(&["status", &self.name, "--format", "json"]).json();
@@ -706,7 +707,7 @@ impl House {
         (text("state"), text("reason"))
     }
 
-    /// Of the user's keys, oldest first.
+    /// The statuses of the user's keys, oldest first.
     fn statuses(&self) -> Vec<String> {
         self.emulator.keys(&self.user).into_iter().map(|key| key.status).collect()
     }
@@ -731,7 +732,7 @@ fn masked_json(document: &Value) -> Value {
     serde_json::from_str(&masked(&document.to_string())).expect("masks are words")
 }
 
-/// With a mask for each time, key and id.
+/// Replaces each time, key and id by a mask.
 fn masked(text: &str) -> String {
     let mut masked = String::new();
     let mut rest = text;
@@ -758,7 +759,7 @@ fn is_time(word: &str) -> bool {
     shape == "9999-99-99T99:99:99Z"
 }
 
-/// A UUID, or one of AWS's request ids.
+/// Whether the word is a UUID, or a request id of AWS.
 fn is_id(word: &str) -> bool {
     let long = word.len() >= 30 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     long || (word.len() > 40 && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))

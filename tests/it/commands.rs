@@ -1,4 +1,5 @@
-//! Programs as the way to a vendor: what they are given, what they can say, and that nothing of them stays.
+//! Commands as a way to a vendor: the environment that they get, what their results mean, and that no process of
+//! theirs remains.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -34,7 +35,7 @@ async fn a_program_finds_its_input_and_an_environment_with_nothing_in_it() {
     assert_eq!(lines[0], "canary-input");
     let variables: Vec<&str> = lines[1..].iter().copied().take_while(|line| line.contains('=')).collect();
     let names: Vec<&str> = variables.iter().filter_map(|line| line.split('=').next()).collect();
-    // The shell itself makes PWD, and some make OLDPWD, SHLVL and _.
+    // The shell itself sets PWD, and some shells set OLDPWD, SHLVL and _.
     assert!(
         names.iter().all(|name| ["LANG", "OLDPWD", "PATH", "PWD", "SHLVL", "_"].contains(name)),
         "{names:?}"
@@ -101,7 +102,7 @@ async fn output_without_end_is_bounded_and_a_signal_is_no_exit_code() {
     assert_eq!((code, output.expose().len(), complaint.expose().len()), (Some(0), 64 * 1024, 64 * 1024));
     let dies = script(&folder, "dies", "kill -SEGV $$");
     assert_eq!(run(&[&dies], "x", 60).await.expect("it ends").code, None);
-    // Input that nobody reads is no trouble.
+    // A command that does not read its input is no error.
     let deaf = script(&folder, "deaf", "exec 0<&-; exit 3");
     assert_eq!(run(&[&deaf], &"x".repeat(60_000), 60).await.expect("it ends").code, Some(3));
 }
@@ -125,7 +126,7 @@ async fn what_is_not_there_or_is_everybodys_is_given_no_secret() {
     }
 }
 
-/// A vendor that is reached by two programs: one hands the key over and keeps it in a file, one is asked.
+/// A vendor that is reached by two commands: one delivers the key and keeps it in a file, the other answers checks.
 const BY_PROGRAMS: &str = r#"
 [vendor.acme]
 iam_user = "vendor-acme"
@@ -143,7 +144,7 @@ argv = ["FOLDER/ask"]
 expect = { pointer = "/in_force", equals = "{{ access_key_id }}" }
 "#;
 
-/// Complains of nothing but a part of the secret, as `set -x` would.
+/// A command that writes a part of the secret to its standard error, as `set -x` would.
 const HAND_OVER: &str = r#"cat >FOLDER/held
 id=$(sed 's/.*"access_key_id":"\([A-Z0-9]*\)".*/\1/' FOLDER/held)
 sed 's/.*"secret_access_key":"\([^"]*\)".*/+ curl -d \1/' FOLDER/held >&2
@@ -310,7 +311,7 @@ fn purpose() -> Purpose {
     Purpose { subject, part: RecipePart::Deliver { step: 0 } }
 }
 
-/// None of these processes runs any more. One that was just killed may still be waiting to be buried.
+/// Asserts that none of these processes runs any more. A process that was just killed may still be a zombie.
 #[track_caller]
 fn assert_gone(pids: &Path) {
     let pids = fs::read_to_string(pids).expect("they were written down");

@@ -1,7 +1,7 @@
-//! `keyround schema`: what editors are told of rotation.toml is what the program reads.
+//! `keyround schema`: the schema for editors describes exactly the rotation.toml that the program reads.
 //!
-//! The schema is a file of its own. That it does not fall behind is shown section by section: the program itself says
-//! which keys it knows, in the hint about one that it does not.
+//! The schema is a separate file. To prove that it does not fall behind, the tests compare it section by section
+//! with the keys that the program itself names, in its hint about an unknown key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{papers, python};
 
-/// A key that no section knows, and that is like none of theirs.
+/// A key that no section has, and that resembles no key of any section.
 const UNKNOWN: &str = "zzzzzzzz = 1";
 const STEP: &str = "[vendor.a]\niam_user = \"a\"\n[[vendor.a.deliver]]\n";
 
@@ -67,7 +67,7 @@ fn whatever_is_misspelt_or_out_of_place_is_a_mistake() {
     for entry in fs::read_dir(root().join("tests/config")).expect("the fixtures") {
         let path = entry.expect("an entry").path();
         let told = fs::read_to_string(path.with_extension("txt")).expect("what is said about it");
-        // No other reader goes on behind a mistake of syntax.
+        // After a syntax mistake, other parsers do not continue.
         if told.contains("unknown key") && path.file_stem() != Some("syntax".as_ref()) {
             documents.insert(
                 path.display().to_string(),
@@ -138,7 +138,7 @@ fn the_schema_has_the_kinds_that_the_program_has() {
     );
 }
 
-/// The schema has, at this place, the keys that the program names when it meets an unknown one.
+/// Asserts that the schema has, at this place, the keys that the program names when it meets an unknown one.
 #[track_caller]
 fn check(pointer: &str, text: &str) {
     let schema = schema();
@@ -149,7 +149,7 @@ fn check(pointer: &str, text: &str) {
     let hints = mistakes(text);
     let told = hints.iter().find_map(|hint| hint.strip_prefix("the keys here are "));
     let told = told.unwrap_or_else(|| panic!("{pointer}: {hints:#?}"));
-    // Each is looked for, to say that it does not go there.
+    // The program knows these keys only to reject them here with an explanation.
     let refused: &[&str] = match pointer {
         "/properties/vendor/additionalProperties" => &["concurrency"],
         "/$defs/expect_output" => &["status"],
@@ -164,7 +164,7 @@ fn check(pointer: &str, text: &str) {
     }
 }
 
-/// In the order of the schema.
+/// The kinds of this part, in the order of the schema.
 fn kinds(part: &str) -> Vec<String> {
     let schema = schema();
     let steps = schema["$defs"][part]["oneOf"].as_array().expect("kinds").iter();
@@ -183,7 +183,7 @@ fn schema() -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// What the reference implementation of JSON Schema says about each of them: places, and what is wrong there.
+/// The errors that the reference implementation of JSON Schema finds in each document: the place, and the problem.
 fn judge(documents: &BTreeMap<String, String>) -> BTreeMap<String, Vec<(String, String)>> {
     let asked = json!({ "schema": schema(), "documents": documents });
     let told = python::ask("check_schema.py", &asked).expect("a schema");
@@ -194,7 +194,8 @@ fn example() -> String {
     fs::read_to_string(root().join("rotation.toml.example")).expect("the example")
 }
 
-/// The configurations of the documentation, by page and place. A block that begins with a delivery step gets a vendor.
+/// The configurations of the documentation, by page and position. A block that begins with a delivery step gets a
+/// vendor.
 fn blocks_of_papers() -> BTreeMap<String, String> {
     let mut blocks = BTreeMap::new();
     for paper in papers::all() {

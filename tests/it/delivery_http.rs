@@ -1,4 +1,5 @@
-//! Deliveries to vendors over real sockets.
+//! Deliveries to vendors over real sockets, against the scripted vendor of `tests/it/support/vendor.rs`. Proves
+//! promise 5 of `src/lib.rs` for HTTP: each answer is accepted, refused or unknown.
 
 mod canary;
 mod judging;
@@ -32,12 +33,12 @@ const OLD_KEY: &str = "AKIAOLD0000000000001";
 const NEW_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const SIGNING_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-/// Long enough for this machine on a bad day.
+/// A timeout that is long enough for a busy machine.
 const PATIENT: Duration = Duration::from_secs(20);
-/// For answers that never come.
+/// A timeout for answers that never come.
 const IMPATIENT: Duration = Duration::from_millis(300);
 
-/// Secrets by the text of their reference.
+/// The secrets, by the text of their reference.
 #[derive(Default)]
 struct Secrets(BTreeMap<String, String>);
 
@@ -59,7 +60,7 @@ fn reference(text: &str) -> SecretRef {
     text.parse().expect("a reference")
 }
 
-/// The vendor `acme` with this recipe, which trusts `roots`.
+/// The delivery to the vendor `acme` with this recipe, by a client that trusts `roots`.
 fn delivery_trusting(
     roots: RootCertStore,
     deliver: Vec<DeliverStep>,
@@ -122,7 +123,7 @@ fn webhook_step(url: &str) -> WebhookStep {
     }
 }
 
-/// A request without anything.
+/// A request without headers, authentication or body.
 fn http_step(method: &str, url: &str) -> HttpStep {
     HttpStep::new(method, url, PATIENT)
 }
@@ -144,13 +145,13 @@ fn captures<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, Captur
         .collect()
 }
 
-/// What the answer must have at this pointer.
+/// Expects a value at this pointer of the answer, and optionally which one.
 fn expecting(pointer: &str, equals: Option<&str>) -> Expect {
     let place = Some(AnswerPlace::Pointer(pointer.to_owned()));
     Expect { place, equals: equals.map(str::to_owned), ..Expect::default() }
 }
 
-/// An offer that is made now: the reference implementation reads the real clock.
+/// An offer that is made now, because the reference implementation reads the real clock.
 fn offer() -> Offer {
     let now = SystemClock.now();
     let subject = Subject {

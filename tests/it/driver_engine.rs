@@ -1,7 +1,8 @@
-//! The engine: who is visited when, side by side, and what becomes of the others when one goes wrong.
+//! The engine: which users it reconciles when, how many in parallel, and that a failure of one vendor does not
+//! affect the others. Proves promise 8 of `src/lib.rs` ("What may never happen").
 //!
-//! The far ends are the rehearsal's stand-ins, and the deliveries are as bad as each test wants them.
-//! Time is tokio's, paused, or the rehearsal's, which jumps: nothing here takes any.
+//! The far ends are the stand-ins of the rehearsal, and each test makes the deliveries succeed or fail as it needs.
+//! Time is tokio's paused clock, or the rehearsal's clock, which jumps, so no test waits in real time.
 
 mod ailing;
 mod alarms;
@@ -36,7 +37,7 @@ const DAY: Duration = Duration::from_hours(24);
 const HASTE: &str = "soak = \"0s\"\nquiet_for = \"0s\"\ncool = \"0s\"\nrequire_use = false\nprove_every = \"0s\"\n\
                      prove_successes = 1\n";
 
-// One vendor's trouble is its own.
+// A vendor in trouble affects no other vendor.
 
 #[tokio::test(start_paused = true)]
 async fn no_more_visits_are_made_at_once_than_the_configuration_allows() {
@@ -129,7 +130,7 @@ async fn a_visit_that_begins_a_rotation_shows_the_keys_that_it_was_judged_by() {
     assert_eq!(listed, [old]);
 }
 
-// When.
+// When passes run, and which waits they leave to the next pass.
 
 #[tokio::test]
 async fn a_stop_lets_an_effect_finish_and_begins_no_other() {
@@ -237,7 +238,7 @@ async fn what_is_under_way_is_carried_on_at_the_start_and_not_at_the_next_tick()
     assert_eq!(house.events("acme").await.last().map(Event::name), Some("deleted"));
 }
 
-// Whose.
+// What happens to a rotation whose vendor is renamed, switched off or removed in the configuration.
 
 #[tokio::test]
 async fn a_rotation_whose_vendor_left_the_configuration_is_reported_and_left_alone() {
@@ -304,7 +305,7 @@ async fn a_vendor_that_was_renamed_is_delivered_to_by_the_recipe_of_its_new_name
 #[tokio::test(start_paused = true)]
 async fn a_rotation_under_way_is_woken_under_the_name_that_its_vendor_has_by_then() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"10m\""), &["before", "stays"]);
-    // The next pass is on the hour: what is done until then is done by waking.
+    // The next pass is on the hour, so what happens before that happens because the engine woke for the rotation.
     let clock = Arc::new(house.clock(half_past() + Duration::from_mins(25)));
     let world = World { clock, ..house.world() };
     let toml = toml(HASTE, &["before", "stays"]).replace("vendor.before", "vendor.after");
@@ -318,9 +319,9 @@ async fn a_rotation_under_way_is_woken_under_the_name_that_its_vendor_has_by_the
     assert_eq!(house.watcher.reasons("stays").last(), Some(&"rotated"));
 }
 
-// The house that all this happens in.
+// The house: the simulated environment of these tests.
 
-/// How a vendor takes a key.
+/// How a vendor reacts to a delivery.
 #[derive(Clone)]
 enum How {
     Accepts,
@@ -405,7 +406,7 @@ impl Delivery for One {
 struct Visits(Mutex<Vec<(String, &'static str)>>);
 
 impl Visits {
-    /// What each visit to that vendor came to.
+    /// The verdict of each reconcile of that vendor.
     fn reasons(&self, vendor: &str) -> Vec<&'static str> {
         let visits = self.0.lock().expect("the visits");
         visits.iter().filter(|(name, _)| name == vendor).map(|(_, reason)| *reason).collect()
@@ -420,7 +421,7 @@ impl Watcher for Visits {
     }
 }
 
-/// Tokio's clock, paused: it goes on by itself when everybody sleeps, and takes the stage along.
+/// A paused tokio clock. It advances by itself when every task sleeps, and moves the rehearsal's clock with it.
 #[derive(Clone)]
 struct PausedClock {
     stage: JumpingClock,
@@ -451,12 +452,12 @@ struct House {
 }
 
 impl House {
-    /// With a key for each vendor that is due, and overdue.
+    /// Gives each vendor a key that is due and overdue.
     fn new(defaults: &str, vendors: &[&str]) -> House {
         House::with_keys_of(120 * DAY, defaults, vendors)
     }
 
-    /// With a key for each vendor that is not due.
+    /// Gives each vendor a key that is not due.
     fn young(defaults: &str, vendors: &[&str]) -> House {
         House::with_keys_of(DAY, defaults, vendors)
     }
@@ -538,7 +539,7 @@ impl House {
         engine.work(&Cadence::Once(Ask::default(), patience)).await
     }
 
-    /// By schedule until that time, where the clock stands still.
+    /// Runs by schedule until that time, at which the clock stops.
     async fn scheduled(&self, end: Timestamp) {
         let (_newest, worlds) = watch::channel(World { clock: Arc::new(self.clock(end)), ..self.world() });
         let mut engine = Engine::new(worlds, self.stop.clone(), Arc::clone(&self.watcher) as _);
@@ -546,7 +547,7 @@ impl House {
         assert!(worked.is_err(), "it works until it is stopped");
     }
 
-    /// A rotation of which the journal has these events.
+    /// Writes these events to the journal as one rotation.
     async fn has_written(&self, rotation: RotationId, events: &[Event]) {
         for (number, event) in (1..).zip(events) {
             let entry = Entry { rotation, number, event, secret: SecretChange::Keep, ends: false };

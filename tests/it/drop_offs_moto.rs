@@ -1,5 +1,5 @@
-//! Secrets Manager and the Parameter Store as places where vendors fetch their pairs, at an AWS that misbehaves on
-//! order. Each test has its own places.
+//! Secrets Manager and the Parameter Store as targets from which vendors fetch their pairs, against moto, which
+//! fails on order. Each test has its own secrets and parameters.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -54,7 +54,7 @@ async fn a_repeat_makes_no_new_version() {
     assert_eq!(versions("drop/repeat").await, 2, "the first value, and ours");
     assert_eq!(versions("drop/whole").await, 2, "the first value, and ours");
     assert_eq!(parameter("/drop/repeat").await.version, 2);
-    // All of a secret is written without the right to read it.
+    // When the whole secret is written, the permission to read it is not needed.
     assert!(!actions("drop/whole").contains(&"GetSecretValue".to_owned()));
 }
 
@@ -254,7 +254,7 @@ fn emulator() -> &'static Emulator {
     &OWN
 }
 
-/// What was done about a place, in order.
+/// The actions that were called about a secret or parameter, in order.
 fn actions(place: &str) -> Vec<String> {
     let action = |call: Call| call.action.split(':').nth(1).unwrap_or_default().to_owned();
     emulator().calls_about(place).into_iter().map(action).collect()
@@ -275,7 +275,7 @@ fn session() -> Arc<AwsSession> {
         ..AwsSettings::default()
     };
     let rotator = Credentials::new("testing", "testing", None, None, "test");
-    // The emulator's first answer of a service takes long on a machine that is busy.
+    // The emulator's first answer of a service takes long on a busy machine.
     let minute = Duration::from_mins(1);
     let deadlines = Deadlines { connect: minute, attempt: minute, call: 2 * minute };
     Arc::new(AwsSession::new(&settings).with_credentials(rotator).with_deadlines(deadlines))

@@ -1,5 +1,5 @@
-//! Stored events stay readable: `tests/events/v1.jsonl` holds a line of each kind as the first
-//! version wrote it. Lines are added to it, never changed.
+//! Stored events stay readable: `tests/events/v1.jsonl` holds a line of each kind as the first version of the
+//! format wrote it. Lines are added to it, and never changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -113,7 +113,7 @@ fn a_field_that_a_later_version_added_does_not_stop_this_one_from_reading() {
     assert_eq!(decode(line), Ok(Event::Probed { at }));
 }
 
-/// A new kind of event does not compile here until somebody has thought of its line.
+/// A number for each kind of event. A new kind does not compile here until a developer has added its line.
 fn kind(event: &Event) -> usize {
     match event {
         Event::Started { .. } => 0,
@@ -139,7 +139,7 @@ fn kind(event: &Event) -> usize {
     }
 }
 
-/// Each variant, each variant of what it holds, and each optional field with and without a value.
+/// Each variant, each variant of the values in it, and each optional field with and without a value.
 fn one_of_each() -> Vec<Event> {
     let mut events = vec![
         started(None, Plan::default()),
@@ -179,7 +179,7 @@ fn one_of_each() -> Vec<Event> {
     events
 }
 
-/// What came later than the rest.
+/// The events that were added for deliveries by hand, after the others.
 fn of_a_hand_over() -> [Event; 4] {
     let recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj".to_owned();
     let why = "the terminal was closed".to_owned();

@@ -1,8 +1,9 @@
-//! What is fuzzed, in the everyday suite: the corpus, everything that was ever found, and some thousands of mutations.
+//! The fuzz targets in the everyday test suite: the corpus, every input that ever failed, and some thousands of
+//! mutations.
 //!
-//! `tests/fuzz/run` looks further, for as long as it is told to, steered by what each input reaches. Here nothing is
-//! compiled for it, and the mutations are the same ones each time. What is found there is put into
-//! `tests/fuzz/corpus/`, and is played here for ever.
+//! `tests/fuzz/run` searches for as long as it is told to, guided by code coverage. Here nothing is compiled for
+//! fuzzing, and the mutations are the same ones each time. An input that fuzzing finds is added to
+//! `tests/fuzz/corpus/`, and these tests play it from then on.
 
 #[path = "../fuzz/targets/mod.rs"]
 #[expect(unreachable_pub, reason = "the library of the fuzzers is compiled from the same files")]
@@ -78,7 +79,8 @@ fn every_target_has_a_binary_and_a_corpus() {
     }
 }
 
-/// The library of the fuzzers leaves out the rooms that call AWS. It must have whatever the others use.
+/// The library of the fuzz targets leaves out the modules that call AWS. It must contain every module that the rest
+/// uses.
 #[test]
 fn the_fuzzers_have_every_module_that_they_use() {
     let library = read("tests/fuzz/keyround.rs");
@@ -128,7 +130,7 @@ fn the_fuzzers_link_the_versions_that_are_shipped() {
     );
 }
 
-/// Plays all seeds of a target and so many mutations of them.
+/// Plays all seeds of a target, and this many mutations of them.
 fn play(name: &str, mutations: u32) {
     let target = TARGETS.into_iter().find(|target| target.name == name).expect("a target");
     let seeds = seeds(name);
@@ -151,7 +153,7 @@ fn keep_promises(target: Target, input: &[u8]) {
     );
 }
 
-/// The corpus, and what other tests have of the same kind.
+/// The corpus of a target, and the fixtures of other tests of the same kind.
 fn seeds(name: &str) -> Vec<Vec<u8>> {
     let corpus = root().join("tests/fuzz/corpus").join(name);
     let mut files: Vec<PathBuf> = names_in(&corpus).iter().map(|name| corpus.join(name)).collect();
@@ -173,7 +175,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).expect("a seed")).collect()
 }
 
-/// Some seed with some changes: what a careless or a malicious hand makes of it.
+/// A seed with some changes, as a careless or a malicious person might make them.
 fn mutated(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     let mut input = seeds[dice.below(seeds.len())].clone();
     for _ in 0..=dice.below(6) {
@@ -197,7 +199,7 @@ fn mutated(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     input
 }
 
-/// The same throws each time: xorshift, from the name of the target.
+/// A generator (xorshift) seeded with the name of the target, so that it gives the same numbers each time.
 struct Dice(u64);
 
 impl Dice {
@@ -231,7 +233,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect("a file of the repository")
 }
 
-/// The names of what is in a folder, in order.
+/// The names of a folder's entries, sorted.
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut names: Vec<String> =

@@ -1,6 +1,7 @@
-//! The calls to AWS, each against an emulator that is as strict as AWS and misbehaves on order.
+//! The calls to AWS, against moto, which is as strict as AWS and fails on order. Proves promises 5, 6 and 9 of
+//! `src/lib.rs` at the adapter.
 //!
-//! The tests share one emulator. Each has its own users, and its rules are narrowed to them.
+//! The tests share one emulator. Each test has its own users, and its rules apply only to those.
 
 mod emulator;
 mod identity;
@@ -346,7 +347,7 @@ fn session(settings: &AwsSettings) -> Arc<AwsSession> {
     Arc::new(AwsSession::new(settings).with_credentials(rotator()))
 }
 
-/// Gives up after a second rather than after six.
+/// A session that gives up after a second instead of six.
 fn hasty(settings: &AwsSettings) -> Arc<AwsSession> {
     let second = Duration::from_secs(1);
     let deadlines = Deadlines { connect: second, attempt: second, call: second * 4 };

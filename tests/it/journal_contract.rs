@@ -1,6 +1,8 @@
-//! What every journal promises, asked of each of them; then the two are set side by side.
+//! The promises of every journal, checked with the in-memory and the SQLite journal, and a comparison of the two on
+//! random appends. Proves the storage side of promises 4 and 7 of `src/lib.rs`.
 //!
-//! What only a file can promise or suffer is in `journal_contract/file.rs`, and what others do to the file in `foreign.rs` and `forged.rs`.
+//! What only a journal in a file can promise or suffer is in `journal_contract/file.rs`; changes of the file by
+//! other programs are in `foreign.rs` and `forged.rs`.
 
 mod file;
 mod foreign;
@@ -21,7 +23,7 @@ use keyround::ports::{Entry, Journal, JournalError, Known, SecretChange};
 
 const WRITER: &str = "host:1";
 
-/// Runs each rule over each journal.
+/// Runs each rule with each journal.
 macro_rules! contract {
     ($($rule:ident)*) => {
         mod memory {
@@ -201,7 +203,7 @@ async fn the_history_is_cut_by_vendor_and_by_time(journal: &dyn Journal) {
 async fn the_chain_ends_with_the_hash_of_the_last_event(journal: &dyn Journal) {
     let begun = start("acme", "user-a", None, 0);
     keep(journal, begun.id, 1, &begun.event).await;
-    // More than are held in memory at once while a file is verified.
+    // More events than are held in memory at once while a file is verified.
     for number in 2..=300 {
         keep(journal, begun.id, number, &probed(number)).await;
     }
@@ -318,7 +320,7 @@ async fn agree(one: &dyn Journal, other: &dyn Journal, ids: &[RotationId], seed:
     }
 }
 
-/// `SplitMix64`: the same numbers for the same seed, on every machine.
+/// A generator (`SplitMix64`) that gives the same numbers for the same seed, on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -335,7 +337,7 @@ impl Dice {
     }
 }
 
-/// One append, more often right than wrong.
+/// One random append, more often valid than not.
 #[derive(Debug)]
 struct Drawn {
     rotation: RotationId,
@@ -377,7 +379,7 @@ impl Drawn {
     }
 }
 
-/// A rotation that begins.
+/// A rotation that begins, with its first event.
 struct Begun {
     id: RotationId,
     subject: Subject,

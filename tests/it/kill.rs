@@ -1,11 +1,11 @@
-//! SIGKILL of the real program before and after each call of a rotation, and at moments that nobody chose; then a
-//! restart.
+//! SIGKILL of the real program before and after each call of a rotation, and at random moments, followed by a
+//! restart. Proves that promises 1, 4, 6 and 7 of `src/lib.rs` hold for the real program over a crash.
 //!
-//! Whatever the moment: the rotation completes, the vendor had a key that works all the time, no key is left that
-//! nobody knows of, the history fits together, and no secret is found in any file or output.
+//! Whatever the moment: the rotation completes, the vendor has a key that works all the time, no key is left that
+//! the journal does not name, the history is consistent, and no secret is found in any file or output.
 //!
-//! A call that is killed before it took effect has two continuations, and both are played: it never happens, or it
-//! happens all the same, after the process that sent it is dead.
+//! A call whose sender is killed before the call took effect can go on in two ways, and both are played: it never
+//! happens, or it happens after the process that sent it has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::support::process::{Corner, Place, VENDOR_REGION};
 use crate::support::vendor::Moment;
 
 const ROTATE: [&str; 2] = ["rotate", "--wait"];
-/// More than cores: most of the time is spent waiting for the emulator.
+/// More workers than cores, because most of the time is spent waiting for the emulator.
 const WORKERS: usize = 4;
 
 #[test]
@@ -43,7 +43,8 @@ fn a_kill_of_the_restart_costs_the_vendor_nothing_either() {
     let kills = every_kill();
     let mut dice = Dice(0x6b65_7972);
     let mut pairs: Vec<Pair> = (0..12).map(|_| Pair::any(&mut dice, &kills)).collect();
-    // After a creation in doubt, the restart lists, looks, takes the lost key away, and makes another.
+    // After an unanswered CreateAccessKey, the restart lists the keys, reads last-used, discards the unknown key,
+    // and creates another one.
     for first in kills.iter().filter(|kill| kill.call == "CreateAccessKey") {
         pairs.extend((0..5).map(|skip| Pair::at(first.clone(), skip, dice.one_of(&How::ALL))));
     }
@@ -104,11 +105,11 @@ fn a_creation_that_happens_long_after_its_sender_died_leaves_no_key_behind() {
     let mut process = corner.spawn(&ROTATE);
     assert!(process.lives_until(|_| emulator().has_arrived(zombie)));
     process.kill();
-    // The next one waits out its doubt, finds no key, and is about to make one …
+    // The next process waits until the doubt ends, finds no key, and is about to create one …
     let second = emulator().order(&creation);
     let mut process = corner.spawn(&ROTATE);
     assert!(process.lives_until(|_| emulator().has_arrived(second)));
-    // … when the first request arrives at last, and takes the slot.
+    // … when the first request arrives after all, and takes the slot.
     emulator().release(zombie, Release::Proceed);
     process.lives_until(|_| corner.living_keys().len() == 2);
     emulator().release(second, Release::Proceed);
@@ -162,7 +163,7 @@ fn a_process_that_is_told_to_stop_finishes_what_is_under_way_and_no_more() {
     assert_eq!(corner.emulator.keys(&corner.user).len(), 2, "the key was made once");
 }
 
-/// A call at which the program is killed.
+/// A call at which the program is killed, and how.
 #[derive(Clone, Debug)]
 struct Kill {
     call: String,
@@ -174,9 +175,9 @@ struct Kill {
 enum How {
     /// The call never takes effect.
     BeforeAndNever,
-    /// The call takes effect when its sender is dead.
+    /// The call takes effect after its sender has ended.
     BeforeAndLater,
-    /// The call took effect, and its sender never knew.
+    /// The call took effect, and its sender never got the answer.
     After,
 }
 
@@ -201,21 +202,21 @@ impl fmt::Display for Kill {
     }
 }
 
-/// A kill at a call of a clean rotation, and one at a call that is left for the restart.
+/// A kill at a call of an undisturbed rotation, and a kill of the restart at one of its calls.
 struct Pair(Kill, Kill);
 
 impl Pair {
     fn any(dice: &mut Dice, kills: &[Kill]) -> Pair {
         let first = dice.one_of(kills);
         let index = kills.iter().position(|kill| kill.place == first.place).expect("it is one of them");
-        // The call that was killed is repeated, or what can be done without it comes next.
+        // The restart repeats the call at which it was killed, or continues with the calls after it.
         let left = kills[index..].iter().filter(|kill| kill.is_to_aws() == first.is_to_aws());
         let ways = How::ALL.len() as u64;
         let skip = u32::try_from(dice.below(left.count() as u64 / ways)).expect("it is small");
         Pair::at(first, skip, dice.one_of(&How::ALL))
     }
 
-    /// The second kill comes after so many calls of the restart to the same side.
+    /// The second kill comes after this many calls of the restart to the same side.
     fn at(first: Kill, skip: u32, how: How) -> Pair {
         let place = if first.is_to_aws() { Place::Aws(skip) } else { Place::Vendor(skip) };
         let side = if first.is_to_aws() { "AWS" } else { "the vendor" };
@@ -238,7 +239,7 @@ impl fmt::Display for Moments {
     }
 }
 
-/// Each call of a rotation that nobody disturbs, killed in each way.
+/// Each call of an undisturbed rotation, killed in each way.
 fn every_kill() -> Vec<Kill> {
     static CALLS: LazyLock<Vec<(Place, String)>> = LazyLock::new(calls_of_clean_rotation);
     CALLS
@@ -262,7 +263,7 @@ fn calls_of_clean_rotation() -> Vec<(Place, String)> {
     places
 }
 
-/// What the program asked of both sides so far: when, where, and its name.
+/// The calls of the program so far: the time, the place, and the name.
 fn calls(corner: &Corner) -> Vec<(f64, Place, String)> {
     let ours = corner.emulator.calls_about(&corner.user).into_iter();
     let ours = ours.filter(|call| call.region.as_deref() != Some(VENDOR_REGION));
@@ -300,7 +301,7 @@ fn keys_made(corner: &Corner) -> String {
     format!("{made} new key{}", if made == 1 { "" } else { "s, of which one is left" })
 }
 
-/// Kills the program at a call. False when it ended before the call came.
+/// Kills the program at a call. Returns false if the program ended before that call.
 #[track_caller]
 fn kill_at(corner: &Corner, kill: &Kill) -> bool {
     let moment = if kill.how == How::After { Moment::After } else { Moment::Before };
@@ -320,7 +321,7 @@ fn kill_after(corner: &Corner, millis: u64) {
     assert_safe_while_dead(corner);
 }
 
-/// What must hold although nobody is there to mend anything.
+/// What must hold while the program is not running.
 #[track_caller]
 fn assert_safe_while_dead(corner: &Corner) {
     corner.assert_vendor_works();

@@ -1,5 +1,5 @@
-//! Log lines: for people, for machines, and for a journal that reads lines. What they say of a rotation can be found by
-//! its id, and what ends the program is said once.
+//! The log in each format: for people, for machines, and for the systemd journal. Each line about a rotation has
+//! its id, and an error that ends the program is logged once.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -32,7 +32,7 @@ fn each_json_line_is_an_object_and_each_line_of_a_rotation_has_its_id() {
     for line in of_rotation {
         assert_eq!((&line["rotation.id"], &line["vendor.name"]), (&id, &"acme".into()), "{line}");
     }
-    // Those who are called on behalf of the rotation know nothing of it; their lines do.
+    // The adapters know no rotation ids, but their lines get the id from the surrounding span.
     let adapters: Vec<&Value> = lines
         .iter()
         .filter(|line| {
@@ -86,7 +86,7 @@ fn what_ends_the_program_is_one_json_line_too() {
         lines[0]["level"] == "ERROR"
             && lines[0]["message"].as_str().is_some_and(|text| text.contains("shoe_size"))
     );
-    // Also where the log is off: the program does not end without a word.
+    // This holds with the log off too, because the program must not end without a message.
     corner.set_env("KEYROUND_LOG", "off");
     let ran = corner.run(&["check", "--log-format", "json"]);
     assert!(ran.err.contains("shoe_size"), "{ran:?}");

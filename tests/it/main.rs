@@ -1,4 +1,4 @@
-//! The tests that need more than one module, in one binary: each further one would link the SDK again.
+//! The integration tests, in one binary, because each further binary would link the SDK again.
 
 #![expect(clippy::print_stdout, reason = "what a campaign counted is shown with --nocapture")]
 

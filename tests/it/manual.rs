@@ -1,8 +1,9 @@
-//! What packages ship beside the program: the manual pages and the completion scripts, made by the program itself.
+//! The files that packages ship beside the program: the manual pages and the completion scripts, which the program
+//! writes.
 
 use std::process::{Command, Output, Stdio};
 
-/// As `--help` lists them, but for `help` itself.
+/// The commands that `--help` lists, except `help` itself.
 fn commands() -> Vec<String> {
     let help = text(&keyround(&["--help"]));
     let listed =
@@ -62,7 +63,7 @@ fn each_shell_gets_a_script_that_knows_the_commands() {
     assert_eq!(keyround(&["completions", "cobol"]).status.code(), Some(64));
 }
 
-/// As a reader sees the page; groff must have nothing to complain about.
+/// The page as a reader sees it; groff must not report a warning.
 fn set(page: &str) -> String {
     use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! What `keyround run` tells whoever supervises it, read from a socket of the test's own: the protocol of `sd_notify(3)`.
+//! The messages of `keyround run` to its supervisor, by the protocol of `sd_notify(3)`, read from a socket of the test.
 
 use std::os::unix::net::UnixDatagram;
 use std::sync::LazyLock;
@@ -70,7 +70,7 @@ fn the_watchdog_is_fed_well_within_its_limit_and_not_by_a_frozen_process() {
     let mut service = corner.spawn(&["run"]);
     assert!(service.lives_until(|_| gate.has_arrived()));
     supervisor.hear_until("WATCHDOG=1");
-    // The machine that runs the tests is busy, so only the average is held to the limit.
+    // The machine that runs the tests is busy, so only the average interval must keep the limit.
     let begun = Instant::now();
     for _ in 0..8 {
         supervisor.hear_until("WATCHDOG=1");
@@ -112,7 +112,7 @@ fn nobody_waits_for_a_supervisor_that_does_not_read() {
     let mut service = corner.spawn(&["run"]);
     let is_done = || emulator().keys(&corner.user).iter().any(|key| key.status == "Deleted");
     assert!(service.lives_until(|_| is_done()));
-    // The kernel keeps some messages; what came after them is said when there is room.
+    // The kernel queues some messages; the later ones are sent when there is room again.
     supervisor.hear_until("READY=1");
     supervisor.hear_until("rotating (acme: cool)");
     supervisor.hear_until_end_of_status(" UTC");
@@ -129,7 +129,7 @@ fn whoever_does_not_listen_is_not_told() {
     end(service);
 }
 
-/// Whoever started the program and listens to it.
+/// A supervisor that listens on the notification socket of the program.
 struct Supervisor {
     socket: UnixDatagram,
 }
@@ -143,7 +143,7 @@ impl Supervisor {
         Supervisor { socket }
     }
 
-    /// The next message, if one comes within that time.
+    /// The next message, if one arrives within that time.
     fn hears(&self, within: Duration) -> Option<String> {
         let mut bytes = [0; 4096];
         self.socket.set_read_timeout(Some(within)).expect("it is not zero");
@@ -151,7 +151,7 @@ impl Supervisor {
         Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
     }
 
-    /// All messages up to one with these words.
+    /// All messages up to the first one that contains these words.
     #[track_caller]
     fn hear_until(&self, words: &str) -> Vec<String> {
         self.hear_until_one(words, |said| said.contains(words))
@@ -162,7 +162,7 @@ impl Supervisor {
         self.hear_until_one(end, |said| said.starts_with("STATUS=") && said.trim_end().ends_with(end))
     }
 
-    /// All messages up to a status that speaks of nobody.
+    /// All messages up to a status that names no vendor.
     #[track_caller]
     fn hear_until_end_of_status(&self, end: &str) -> Vec<String> {
         self.hear_until_one(end, |said| {

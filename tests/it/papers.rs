@@ -1,4 +1,4 @@
-//! The documentation: every command in it exists, every link leads somewhere, and the README stays short.
+//! The documentation: every command in it exists, every link in it has a target, and the README stays short.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::papers::{self, Paper};
 
 const README_LINES_MAX: usize = 150;
-/// Pages that a reader of the README must find.
+/// The pages that the README must link to.
 const PAGES: [&str; 12] = [
     "getting-started",
     "configuration",
@@ -72,7 +72,7 @@ fn a_link_that_leads_nowhere_would_be_noticed() {
     assert_eq!(broken, ["y.md", "#no-head", "z.png"]);
 }
 
-/// The help texts of the program, read once each.
+/// The help texts of the program, each read once.
 #[derive(Default)]
 struct Program {
     helps: BTreeMap<Vec<String>, String>,
@@ -87,7 +87,7 @@ impl Program {
         })
     }
 
-    /// The commands that this command has.
+    /// The subcommands of this command.
     fn commands(&mut self, command: &[String]) -> BTreeSet<String> {
         let lines = self.help(command).lines().skip_while(|line| *line != "Commands:").skip(1);
         let listed = lines.take_while(|line| !line.is_empty());
@@ -105,7 +105,7 @@ fn wrong_commands(paper: &Paper, program: &mut Program) -> Vec<String> {
     wrong
 }
 
-/// What follows `keyround` on the lines of fenced blocks and in code spans, without comments.
+/// The calls of `keyround` in fenced blocks and in code spans: what follows the program's name, without comments.
 fn calls(text: &str) -> Vec<String> {
     let mut calls = Vec::new();
     let mut fenced = false;
@@ -149,7 +149,7 @@ fn wrong_in(call: &str, program: &mut Program) -> Option<String> {
     None
 }
 
-/// Whether a command does nothing without one of its own commands.
+/// Whether this command needs one of its subcommands.
 fn is_command_due(command: &[String], program: &mut Program) -> bool {
     let help = program.help(command);
     help.lines().any(|line| line.starts_with("Usage: ") && line.ends_with(" <COMMAND>"))
@@ -173,7 +173,7 @@ fn broken_links(paper: &Paper, papers: &[Paper]) -> Vec<String> {
     broken
 }
 
-/// `docs/../src` is `src`.
+/// Removes `..` from a path: `docs/../src` becomes `src`.
 fn plain(path: &Path) -> String {
     let mut parts: Vec<String> = Vec::new();
     for part in path.components() {
@@ -192,7 +192,7 @@ fn links(text: &str) -> Vec<String> {
     targets.filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect()
 }
 
-/// The anchors that GitHub gives the headings of a page.
+/// The anchors that GitHub gives to the headings of a page.
 fn headings(text: &str) -> BTreeSet<String> {
     let titles =
         text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());

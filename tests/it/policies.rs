@@ -1,5 +1,5 @@
-//! Policies: what is written is enough, minimal and tight, by an engine that is not ours; what is
-//! judged is judged like another lint judges it, or differently for a reason.
+//! Policies. An independent engine shows that generated policies are sufficient, minimal and tight; another lint
+//! shows that policies are judged as it judges them, or differently for a stated reason.
 
 mod agreement;
 mod corpus;
@@ -15,14 +15,14 @@ use serde_json::Value;
 use crate::support::moto::Emulator;
 use crate::support::program::Program;
 
-/// The account of the tests' configurations.
+/// The account in the configurations of these tests.
 const ACCOUNT: &str = "111122223333";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs `keyround policy …` with this configuration, and demands that exit code. No AWS is asked.
+/// Runs `keyround policy …` with this configuration, and requires that exit code. It makes no call to AWS.
 #[track_caller]
 fn policy(rotation_toml: &str, code: i32, arguments: &[&str]) -> (String, String) {
     let program = Program::new(Emulator::shared(), rotation_toml);

@@ -1,4 +1,5 @@
-//! Each preset of the catalogue, in conversation with its vendor: `tests/presets/NAME.json`.
+//! Each preset of the catalogue, run against a simulated vendor that follows the conversation in
+//! `tests/presets/NAME.json`.
 
 mod conversation;
 mod described;
@@ -36,7 +37,7 @@ use conversation::{BOX_KEY, Conversation, Message};
 const NEW_KEY: &str = "AKIANEW0000000000001";
 const OLD_KEY: &str = "AKIAOLD0000000000001";
 const NEW_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-/// In every secret of a recipe, and in what a vendor says when it refuses.
+/// A word in every secret of a recipe, and in what a vendor answers when it refuses.
 const CANARY: &str = "CANARY";
 
 #[test]
@@ -67,7 +68,7 @@ fn every_preset_says_what_a_person_has_to_know() {
         assert!(conversation.no.iter().any(is_2xx), "{}: every 2xx is taken for a yes", preset.name);
         let described = !conversation.openapi.is_empty();
         assert_eq!(preset.evidence == Evidence::OpenApi, described, "{}", preset.name);
-        // What shows neither id nor pair cannot say which key is in force; but for a masked tail.
+        // A vendor that shows neither id nor pair cannot tell which key is in force, except by a masked tail.
         if preset.can_verify {
             assert_ne!(preset.read_back, "R5", "{} asks for what is not shown", preset.name);
         }
@@ -81,7 +82,7 @@ fn the_configuration_to_paste_passes_check() {
         if let Err(mistakes) = parse("paste.toml", &text, &Environment::default()) {
             panic!("{text}\n{}", mistakes.render(false));
         }
-        // And so it does with every parameter that is commented out.
+        // The configuration is valid too with every commented-out parameter in it.
         let all =
             text.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
         if let Err(mistakes) = parse("paste.toml", &all, &Environment::default()) {
@@ -144,8 +145,8 @@ async fn every_preset_has_a_probe_that_its_vendor_answers_and_that_changes_nothi
     .await;
 }
 
-/// A parameter that names a field, a variable or a client must not make the sample of a step wrong: the check of samples
-/// keeps a key from being made.
+/// A parameter that names a field, a variable or a client must not make the sample of a step wrong, because a wrong
+/// sample fails the check that precedes the creation of a key.
 #[tokio::test]
 async fn the_samples_of_every_preset_fit_whatever_its_parameters_are() {
     for_each(async |preset, conversation| {
@@ -211,7 +212,7 @@ fn note(seen: &Arc<Mutex<String>>, fault: &Fault) {
     writeln!(seen.lock().expect("the notes"), "{fault:?}").expect("a string takes it");
 }
 
-/// The program itself, with a vendor for each preset.
+/// The real program, with a vendor for each preset.
 #[test]
 fn every_preset_can_be_rehearsed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -279,7 +280,7 @@ fn a_new_preset_passes_check_and_a_rehearsal_and_overwrites_nothing() {
         assert_eq!(code, Some(0), "{said}");
     }
     let preset = folder.path().join("acme-logs.toml");
-    // A sample that the step itself would refuse is found without asking anybody.
+    // A sample that the step itself would reject is found without a request to a vendor.
     let text = fs::read_to_string(&preset).expect("the preset");
     fs::write(&preset, text.replace("answer.access_key_id ==", "answer.acess_key_id ==")).expect("written");
     let (code, said) = keyround(&["check", "-c", "configuration/rotation.toml"]);
@@ -317,7 +318,7 @@ async fn what_github_is_sent_opens_with_libsodium() {
     }
 }
 
-/// Goes through every preset and each variant of its conversation; the failures of all of them are told.
+/// Runs the check for every preset and each variant of its conversation, and reports all that failed.
 async fn for_each(mut check: impl AsyncFnMut(&Preset, &Conversation)) {
     let mut failed = Vec::new();
     for preset in catalogue() {
@@ -339,12 +340,12 @@ fn conversation(name: &str) -> Conversation {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The vendor `acme`, which uses the preset, and its far end.
+/// The vendor `acme`, which uses the preset, and the simulated vendor behind it.
 fn set_up(preset: &Preset, conversation: &Conversation) -> (Far, Arc<dyn Delivery>) {
     let settings = settings(preset, conversation);
     let far = Far::new(conversation.clone());
     let secrets = Arc::new(Canaries(conversation.secrets.clone()));
-    // No preset has a drop-off or a program.
+    // No preset has a secret store as its target, or a command.
     let nobody = StandInVendors::new(RehearsalWorld::new(offer(0).now, BTreeMap::new()), &BTreeMap::new());
     let ways = Ways {
         egress: Arc::new(far.clone()),
@@ -380,7 +381,7 @@ fn settings(preset: &Preset, conversation: &Conversation) -> Settings {
         .unwrap_or_else(|mistakes| panic!("{text}\n{}", mistakes.render(false)))
 }
 
-/// Each secret is a canary, unless it must have a form.
+/// A secret source in which each secret is a canary, unless it must have a certain format.
 struct Canaries(BTreeMap<String, String>);
 
 #[async_trait]
@@ -395,7 +396,7 @@ impl SecretSource for Canaries {
     }
 }
 
-/// A private key as a person makes one with `openssl genpkey -algorithm RSA`.
+/// A private key in the format that `openssl genpkey -algorithm RSA` writes.
 fn rsa_key() -> &'static str {
     use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
     use base64::Engine as _;
@@ -409,7 +410,7 @@ fn rsa_key() -> &'static str {
     &KEY
 }
 
-/// The far end of the conversation.
+/// The simulated vendor at the other end of the conversation.
 #[derive(Clone)]
 struct Far(Arc<Mutex<FarState>>);
 
@@ -419,9 +420,9 @@ struct FarState {
     routes_taken: Vec<String>,
     strays: Vec<String>,
     remembered: Value,
-    /// Names of values that the vendor does not have.
+    /// The names of values that the vendor does not have.
     hidden: Vec<String>,
-    /// Which writes are refused, counted from 0, and with what.
+    /// The numbers of the writes that are refused, counted from 0, and the status of each refusal.
     refused: BTreeMap<usize, u16>,
     writes: usize,
 }
@@ -450,17 +451,17 @@ impl Far {
         self.lock().messages.clone()
     }
 
-    /// The kinds of requests that came, each once.
+    /// The routes of the requests that arrived, each once.
     fn routes_taken(&self) -> Vec<String> {
         self.lock().routes_taken.clone()
     }
 
-    /// Requests for something that the vendor does not have.
+    /// The requests for something that the vendor does not have.
     fn strays(&self) -> Vec<String> {
         self.lock().strays.clone()
     }
 
-    /// Where the configuration says the API's address, nothing is asked at another one.
+    /// Asserts that every request went to the API's configured address, if there is one.
     fn was_asked_at(&self, conversation: &Conversation) {
         let Some(api) = conversation.params.get("api").and_then(Value::as_str) else { return };
         for message in self.messages() {
@@ -468,17 +469,17 @@ impl Far {
         }
     }
 
-    /// The vendor has no value of this name.
+    /// Makes the vendor have no value of this name.
     fn hide(&self, name: &str) {
         self.lock().hidden.push(name.to_owned());
     }
 
-    /// The write of this number does nothing and is answered with this.
+    /// Makes the write of this number have no effect, with this status as its answer.
     fn refuse_write(&self, number: usize, status: u16) {
         self.lock().refused.insert(number, status);
     }
 
-    /// The requests that change something, as the key whose id or secret they carry, as far as that can be read.
+    /// For each request that changes something, the pair whose id or secret its body carries, as far as it can be read.
     fn ids_written(&self) -> Vec<Half> {
         let writes = self.messages().into_iter().filter(|message| message.method != "GET");
         let whose = |body: &str| match () {
@@ -498,7 +499,7 @@ impl Far {
         self.lock().remembered.clone()
     }
 
-    /// The state without what a repeat may move.
+    /// The vendor's state, without the parts that a repeat may change.
     fn state_that_stays(&self) -> Value {
         let inner = self.lock();
         let mut state = inner.conversation.state.clone();
@@ -528,7 +529,7 @@ impl Far {
                     );
                     lines == ["[default]", &id, &secret]
                 }
-                // What is made of the pair, as another program made it.
+                // A value derived from the pair, compared with the value that another program derived.
                 made => found == made,
             };
             assert!(as_expected, "{when}: {pointer} has {found:?}, which is not the {what}");
@@ -551,7 +552,7 @@ impl Egress for Far {
         };
         let mut inner = self.lock();
         if message.method != "GET" {
-            // What is written is there.
+            // A value that is written exists from then on.
             let says = |name: &String| message.url.path().contains(name) || message.body.contains(name);
             inner.hidden.retain(|name| !says(name));
             let number = inner.writes;
@@ -587,7 +588,7 @@ impl Egress for Far {
     }
 }
 
-/// A listing without the items that say one of these names.
+/// A listing without the items that contain one of these names.
 fn without(body: &str, names: &[String]) -> String {
     fn says(value: &Value, names: &[String]) -> bool {
         match value {
@@ -609,7 +610,7 @@ fn without(body: &str, names: &[String]) -> String {
     serde_json::from_str(body).map_or_else(|_| body.to_owned(), |value| cut(value, names).to_string())
 }
 
-/// An offer, so many minutes after it was made first.
+/// An offer, this many minutes after it was first made.
 fn offer(minutes: u64) -> Offer {
     let offered_at: Timestamp = "2026-11-23T03:00:00Z".parse().expect("a time");
     let subject = Subject {
@@ -632,7 +633,7 @@ fn offer(minutes: u64) -> Offer {
     }
 }
 
-/// The requests of a vendor's ways.
+/// The key access of the vendor `acme`, with the requests of its recipe.
 fn key_access(settings: &Settings) -> &KeyAccess {
     match &settings.vendors[&"acme".parse().expect("a vendor")].access {
         Access::Key(access) => access,

@@ -1,4 +1,5 @@
-//! What a vendor said when it refused: people read it, and no secret of the request is in it, however the vendor writes it.
+//! The words of a vendor that refused a request: people can read them, and they never contain a secret of the
+//! request, in whatever encoding the vendor repeats it.
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use serde_json::Value;
@@ -9,7 +10,7 @@ use crate::support::vendor::{Answer, Received, Vendor};
 
 const TOKEN: &str = "tok/EN+0123456789abcdef";
 
-/// The secret half of the pair that came.
+/// The secret of the pair that the request delivered.
 fn secret(request: &Received) -> String {
     request.json()["secret"].as_str().expect("the secret").to_owned()
 }
@@ -18,7 +19,7 @@ fn each(text: &str, write: fn(u8) -> String) -> String {
     text.bytes().map(write).collect()
 }
 
-/// Each way in which a vendor repeats what it was sent, and words of it that are no secret.
+/// A way in which a vendor repeats what it received, and the words in it that are not secret.
 type Echo = (fn(&Received) -> String, Option<&'static str>);
 
 fn echoes() -> Vec<Echo> {
@@ -27,7 +28,7 @@ fn echoes() -> Vec<Echo> {
         (|request| format!("quota exceeded for {}", request.body), shown),
         (|request| format!("quota exceeded \u{1b}[2J{}", request.headers["authorization"]), shown),
         (|request| format!("quota exceeded {}", secret(request).to_lowercase()), shown),
-        // Broken off by the vendor, and at the bound of what is kept.
+        // The secret is cut off by the vendor, or at the limit of what is kept.
         (|request| format!("quota exceeded {}…", &secret(request)[..15]), shown),
         (|request| format!("quota exceeded {}{}", ".".repeat(270), secret(request)), shown),
         (|request| format!("quota exceeded {}{}", " ".repeat(4000), secret(request)), shown),
@@ -64,7 +65,7 @@ fn a_vendor_that_repeats_the_secret_shows_it_to_nobody() {
     )];
     for (number, (vendor, (echo, _))) in vendors.iter().zip(&echoes).enumerate() {
         emulator.seed_user(&format!("echo-{number}"), 120.0);
-        // 410 is refused for good, so each rotation is stuck at once, and told.
+        // A 410 is a permanent refusal, so each rotation is stuck at once, and an alert is sent.
         vendor.script([Answer::Echoes(410, *echo)]);
         config.push(format!(
             "[vendor.echo-{number}]\niam_user = \"echo-{number}\"\n[[vendor.echo-{number}.deliver]]\nkind = \"http\"\n\
@@ -88,7 +89,8 @@ fn a_vendor_that_repeats_the_secret_shows_it_to_nobody() {
         let method_and_status = (said["method"].as_str(), said["path"].as_str(), said["status"].as_u64());
         assert_eq!(method_and_status, (Some("PUT"), Some("/v1/keys"), Some(410)), "{name}");
         match words {
-            // Where only a plus or a slash is escaped, the rest can be cut as it stands.
+            // Where only a plus or a slash is escaped, the secret can be cut out of the text, so nothing is
+            // asserted about the rest.
             Some("") => {}
             Some(words) => {
                 assert!(said["words"].as_str().is_some_and(|said| said.starts_with(words)), "{said}");
@@ -109,7 +111,7 @@ fn a_vendor_that_repeats_the_secret_shows_it_to_nobody() {
     let explained = outputs[1].split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(explained.contains("quota exceeded for"), "{explained}");
     outputs.extend(alerts);
-    // Not even a part of one.
+    // Not even a part of a secret may be shown.
     let secrets = emulator.all_keys().into_iter().map(|key| key.secret).chain([TOKEN.to_owned()]);
     let lower: Vec<String> = outputs.iter().map(|text| text.to_lowercase()).collect();
     for secret in secrets.map(|secret| secret.to_lowercase()) {

@@ -1,4 +1,4 @@
-//! The scheduler as `run` runs it, for months, in the world of the rehearsal: under a clock that jumps.
+//! The scheduler as `run` uses it, for months, in the simulated world of the rehearsal, under a clock that jumps.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,7 +37,7 @@ async fn five_months_of_a_pass_a_minute_leave_no_vendor_without_a_key_and_no_key
     five_months("* * * * *", 60 * 24 * 150).await;
 }
 
-/// Twenty vendors, with keys between 0 and 83 days old at the start.
+/// Plays twenty vendors, with keys between 0 and 83 days old at the start.
 async fn five_months(cron: &str, passes: u64) {
     let begin: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
     let play = play(&configuration(cron), begin, begin + MONTHS_5).await;
@@ -117,7 +117,7 @@ impl Play {
     }
 }
 
-/// Plays the vendors' part, and keeps watch.
+/// A watcher that plays the vendors' part, and records what it sees.
 struct Trace {
     stage: RehearsalWorld,
     oldest_secs: AtomicU64,
@@ -180,7 +180,7 @@ fn configuration(cron: &str) -> Settings {
     configured(cron, "")
 }
 
-/// With these lines in `[defaults]`.
+/// The configuration, with these lines in `[defaults]`.
 fn configured(cron: &str, defaults: &str) -> Settings {
     let mut text = format!("[schedule]\ncron = \"{cron}\"\njitter = \"0s\"\n[defaults]\n{defaults}\n");
     for number in 0..VENDORS {

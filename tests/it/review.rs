@@ -1,6 +1,6 @@
-//! The review of an account: every fault planted once and, beside each, its innocent twin.
+//! The review of an account: every fault is planted once, with a similar but harmless resource beside it.
 //!
-//! **Invariant:** the real binary over HTTP; what the emulator cannot be told is not tested here.
+//! **Invariant:** these tests run the real binary over HTTP; what the emulator cannot represent is not tested here.
 
 mod account;
 mod asked;
@@ -192,12 +192,12 @@ fn codes_about<'r>(report: &'r Value, name: &str) -> BTreeSet<&'r str> {
     about.filter_map(|one| one["code"].as_str()).collect()
 }
 
-/// `arn:aws:iam::123456789012:user/vendors/acme` is about `acme`.
+/// The name at the end of an ARN: `acme` for `arn:aws:iam::123456789012:user/vendors/acme`.
 fn name_of(subject: &str) -> &str {
     subject.rsplit(['/', ':']).next().unwrap_or_default()
 }
 
-/// An emulator of its own: an account is judged as a whole.
+/// A separate emulator, because a review judges the account as a whole.
 fn emulator() -> Emulator {
     Emulator::start()
 }

@@ -1,8 +1,8 @@
-//! The real binary against an AWS as strict as AWS, and against real vendors: what it does, what it
-//! costs, what it says.
+//! The real binary against moto, which is as strict as AWS, and real vendor endpoints: the calls that it makes,
+//! their number, and its output. Proves promises 1, 6, 7 and 8 of `src/lib.rs` for the binary.
 //!
-//! **Invariant:** each test ends with a search for every secret of it, in everything that the program
-//! showed or left.
+//! **Invariant:** each test ends with a search for every secret of the test, in everything that the program showed
+//! or left.
 
 mod costs;
 mod doubts;
@@ -21,26 +21,26 @@ use crate::support::program::{HASTE, Program};
 use crate::support::vendor::{Answer, Pair, Received, Vendor};
 use crate::support::{python, webhook_reference};
 
-/// A key of this age is due, and overdue.
+/// The age of a key that is due and overdue.
 const OLD_DAYS: f64 = 120.0;
 const YOUNG_DAYS: f64 = 5.0;
 
-/// How a vendor takes keys.
+/// How a vendor receives keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     /// By a signed webhook.
     Webhook,
-    /// As JSON, under a token; and it can be asked.
+    /// As JSON, with a bearer token; the vendor can be asked.
     Asked,
     /// As a form.
     Form,
-    /// In two requests, the second of which needs the answer to the first.
+    /// In two requests, the second of which needs a value from the first one's answer.
     TwoSteps,
 }
 
 const KINDS: [Kind; 4] = [Kind::Webhook, Kind::Asked, Kind::Form, Kind::TwoSteps];
 
-/// A vendor, its user at AWS, and the key that it was given before all this.
+/// A vendor, its IAM user, and its initial key.
 struct Member {
     name: String,
     user: String,
@@ -61,7 +61,7 @@ impl Member {
         Member { name, user, kind, vendor, old }
     }
 
-    /// What stands in `rotation.toml`; `more` are settings of its own.
+    /// Its section of `rotation.toml`; `more` are further settings of the vendor.
     fn toml(&self, more: &str) -> String {
         let Member { name, user, vendor, .. } = self;
         let url = vendor.url("/aws");
@@ -99,7 +99,7 @@ impl Member {
         }
     }
 
-    /// What the emulator says of its user's keys, but for those that are deleted.
+    /// Its user's keys at the emulator, except deleted ones.
     fn living_keys(&self, emulator: &Emulator) -> Vec<Key> {
         let keys = emulator.keys(&self.user).into_iter();
         keys.filter(|key| key.status != "Deleted").collect()
@@ -109,7 +109,7 @@ impl Member {
         self.vendor.held().expect("the vendor holds a pair")
     }
 
-    /// The vendor has a new key, it is the only one, and each request was authentic.
+    /// Asserts that the vendor has a new key, that no other key is left, and that each request was authentic.
     #[track_caller]
     fn assert_rotated(&self, emulator: &Emulator) {
         let (name, keys, held) = (&self.name, self.living_keys(emulator), self.held());
@@ -124,7 +124,7 @@ impl Member {
         self.vendor.requests().iter().for_each(|request| self.assert_authentic(request));
     }
 
-    /// Two keys, both Active; one of them is the old one.
+    /// Asserts that there are two keys, both Active, and that one of them is the old one.
     #[track_caller]
     fn assert_both_keys_work(&self, emulator: &Emulator) {
         let (name, keys) = (&self.name, self.living_keys(emulator));
@@ -133,7 +133,7 @@ impl Member {
         assert!(keys.iter().any(|key| key.access_key_id == self.old.access_key_id), "{name}");
     }
 
-    /// Nothing was done to its user.
+    /// Asserts that nothing of its user was changed.
     #[track_caller]
     fn assert_untouched(&self, emulator: &Emulator) {
         let calls = emulator.calls_about(&self.user);
@@ -156,12 +156,12 @@ impl Member {
     }
 }
 
-/// A program with a configuration for these vendors, without delay, and with their credentials.
+/// A program with a configuration for these vendors, no waits, and their credentials.
 fn program(emulator: &Emulator, members: &[&Member]) -> Program {
     program_with(emulator, HASTE, members.iter().map(|member| (*member, "")))
 }
 
-/// The same with other defaults, and with settings of each vendor's own.
+/// Like [`program`], with other defaults, and with settings for each vendor.
 fn program_with<'a>(
     emulator: &Emulator,
     defaults: &str,
@@ -179,13 +179,13 @@ fn program_with<'a>(
     program
 }
 
-/// A secret of 32 bytes that is not like another vendor's.
+/// A secret of 32 bytes that differs from the other vendors' secrets.
 fn webhook_secret(name: &str) -> String {
     use base64::prelude::{BASE64_STANDARD, Engine};
     format!("whsec_{}", BASE64_STANDARD.encode(format!("{:.<32}", format!("signed by {name} "))))
 }
 
-/// What AWS says to whoever signs with these pairs: an ARN, or the code of a refusal.
+/// What AWS answers to a call that is signed with each of these pairs: an ARN, or the code of a refusal.
 fn who_signs(emulator: &Emulator, pairs: &[Pair]) -> Vec<String> {
     let pairs: Vec<[&str; 2]> =
         pairs.iter().map(|pair| [pair.access_key_id.as_str(), pair.secret_access_key.as_str()]).collect();
@@ -209,7 +209,7 @@ fn sentence<'a>(result: &'a Value, vendor: &str) -> &'a str {
     row(result, vendor)["sentence"].as_str().expect("a sentence")
 }
 
-/// The vendors whose row says so.
+/// The vendors whose row has this value in this field.
 fn vendors_with<'a>(result: &'a Value, field: &str, value: &str) -> BTreeSet<&'a str> {
     let rows = result["vendors"].as_array().expect("rows").iter().filter(|row| row[field] == value);
     rows.map(|row| row["vendor"].as_str().expect("a name")).collect()

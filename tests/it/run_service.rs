@@ -1,5 +1,5 @@
-//! `keyround run` as an operator meets it: it begins at once, lets others look, refuses a second one, reads its
-//! configuration again when asked to, and stops when told.
+//! `keyround run` as an operator uses it: it begins at once, lets other commands read, refuses a second driver,
+//! reloads its configuration on request, and stops on request.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::vendor::{Moment, Vendor};
 
 const EVERY_MINUTE: &str = "[schedule]\ncron = \"* * * * *\"\njitter = \"0s\"\n";
 const EVERY_OTHER_SECOND: &str = "[schedule]\ncron = \"*/2 * * * * *\"\njitter = \"0s\"\n";
-/// systemd's patience is longer; an operator's is not.
+/// How soon a stop must end. systemd would wait longer, but an operator should not have to.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
 #[test]
@@ -194,7 +194,7 @@ fn is_held(corner: &Corner) -> bool {
     corner.status()["state"] == "held"
 }
 
-/// The user is listed again, pass after pass.
+/// Asserts that the user is listed again, pass after pass.
 #[track_caller]
 fn assert_passes_go_on(corner: &Corner, service: &mut Process) {
     let listed = || {
@@ -205,7 +205,7 @@ fn assert_passes_go_on(corner: &Corner, service: &mut Process) {
     assert!(service.lives_until(|_| listed() >= before + 2));
 }
 
-/// Told to stop, it stops soon and says that all is well.
+/// Stops the service, and asserts that it ends soon and with exit code 0.
 #[track_caller]
 fn stop(service: Process) {
     let told = Instant::now();

@@ -1,6 +1,6 @@
-//! What `run` serves, what `report` writes, and what goes with the metrics.
+//! What `run` serves, what `report` writes, and the alerting rules and the dashboard for the metrics.
 //!
-//! The page is looked at in a real browser, the metrics by the real promtool.
+//! A real browser checks the page, and the real promtool checks the metrics.
 
 mod browser;
 
@@ -22,10 +22,10 @@ use crate::support::vendor::{Answer, Pair, Vendor};
 
 const SIGNING: &str = "whsec_YWxlcnQtc2lnbmluZy1zZWNyZXQtOWM0MWQ3";
 const HOURLY: &str = "[schedule]\ncron = \"17 * * * *\"\njitter = \"0s\"\n";
-/// Longer than a first pass takes on a busy machine.
+/// The longest time that a first pass takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The program, serving a stuck vendor, a rotated one and one with a role.
+/// A running program that serves a stuck vendor, a rotated one and one with a role.
 struct Service {
     emulator: Emulator,
     program: Program,
@@ -94,12 +94,12 @@ impl Service {
 
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// In lower case.
+    /// The status line and the headers, in lower case.
     head: String,
     pub(crate) body: String,
 }
 
-/// What is answered at this port; `None`: nothing yet.
+/// The answer at this port; `None` if there is none yet.
 pub(crate) fn ask(port: u16, request: &str) -> Option<Reply> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
@@ -237,14 +237,14 @@ fn who_can_be_reached_from_elsewhere_asks_for_a_token() {
     service.stop();
 }
 
-/// Each idle connection would hold a place for as long as it likes.
+/// Each idle connection would otherwise hold a slot for as long as it likes.
 #[test]
 fn a_thousand_idle_connections_do_not_keep_health_from_answering() {
     let service = Service::start("[serve]\nlisten = \"127.0.0.1:PORT\"\n");
     service.wait_until_ready();
     let open = |begun: &[u8]| {
         let mut stream = TcpStream::connect(("127.0.0.1", service.port)).expect("a connection");
-        // One that was closed for another takes no more.
+        // A connection that the server closed in favour of another accepts no more data.
         let _refused = stream.write_all(begun);
         stream
     };
@@ -259,7 +259,7 @@ fn a_thousand_idle_connections_do_not_keep_health_from_answering() {
     }
     println!("/healthz under 1000 idle connections: at most {longest:?}");
     assert!(longest < Duration::from_secs(2), "{longest:?}");
-    // No connection stays without a whole request.
+    // No connection may stay open without a complete request.
     let began = Instant::now();
     for mut stream in silent.into_iter().chain(slow) {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");

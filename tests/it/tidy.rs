@@ -1,18 +1,19 @@
-//! The rules of the house, as a test: what would otherwise live in the memory of reviewers.
+//! The rules of the repository as a test, so that reviewers need not remember them.
 //!
-//! Each rule reads text, not syntax trees: simple enough to be trusted, and every rule carries a
-//! piece of bad code that it must complain about, so that none can fall silent unnoticed.
+//! Each rule reads text instead of syntax trees, so that it is simple enough to be trusted. Every rule also has a
+//! piece of bad code that it must report, so that a rule that no longer works is noticed.
 //!
-//! **Invariant:** a rule has no list of exceptions by file name, other than the places where the
-//! thing it forbids belongs.
+//! **Invariant:** a rule has no list of exceptions by file name, except the places where the thing that it forbids
+//! belongs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms, each with its layer. A room imports from the layers below its own. The table of `src/lib.rs`.
+/// The modules ("rooms"), each with its layer, as in the table of `src/lib.rs`. A room may import from the layers
+/// below its own.
 ///
-/// 1 values and the pure core, 2 the pure review, 3 configuration, 4 ports, 5 adapters and the engine, 6 status,
-/// 7 alerting, 8 the command line.
+/// 1 values and the pure core, 2 the pure review, 3 configuration, 4 ports, 5 adapters and the engine, 6 status, 7
+/// alerting, 8 the command line.
 const LAYERS: [(&str, u8); 16] = [
     ("core", 1),
     ("files", 1),
@@ -31,7 +32,8 @@ const LAYERS: [(&str, u8); 16] = [
     ("alerting", 7),
     ("cli", 8),
 ];
-/// Adapters to the same service share how it is reached. No other two rooms of one layer know each other.
+/// Pairs of a room and one that it may import although both are in one layer: adapters to the same service share
+/// how they reach it.
 const SHARED: [(&str, &str); 5] = [
     ("adapters::aws", "adapters::net"),
     ("adapters::delivery", "adapters::net"),
@@ -39,7 +41,7 @@ const SHARED: [(&str, &str); 5] = [
     ("adapters::notify", "adapters::net"),
     ("adapters::secrets", "adapters::aws"),
 ];
-/// Only the command line, which wires them to the ports, knows the adapters.
+/// The only module that may import the adapters: the command line, which wires them to the ports.
 const KNOWS_ADAPTERS: &str = "cli";
 
 const FILE_LINES_MAX: usize = 500;
@@ -48,9 +50,9 @@ const FUNCTION_LINES_MAX: usize = 70;
 struct Rule {
     name: &'static str,
     complaints: fn(&Source) -> Vec<String>,
-    /// Where and what this rule must complain about.
+    /// The path of a file, and text in it that this rule must report.
     bad: (&'static str, &'static str),
-    /// The same place, and nothing to complain about.
+    /// Text for the same path that this rule must accept.
     good: &'static str,
 }
 
@@ -221,7 +223,8 @@ fn may_import(from: &str, to: &str) -> bool {
     from == to || is_below || SHARED.contains(&(from, to))
 }
 
-/// The rooms after `crate::` or `keyround::`, also inside `{ … }`. A room of `adapters` is named with it.
+/// The rooms that are named after `crate::` or `keyround::`, also inside `{ … }`. A room of `adapters` is named
+/// with its parent.
 fn imports(code: &str) -> Vec<String> {
     let mut rooms = Vec::new();
     for root in ["crate::", "keyround::"] {
@@ -269,7 +272,7 @@ fn at_depth_one(block: &str) -> impl Iterator<Item = &str> {
 fn impurities(source: &Source) -> Vec<String> {
     const IMPURE: [&str; 10] =
         ["async", "await", "tokio", "rand", "fs", "net", "env", "thread", "process", "SystemTime"];
-    // `core::secret` and `core::time` are the wrappers of what the others are not to touch.
+    // These three files wrap what the other files of the core must not use directly.
     let wraps = ["src/core/secret.rs", "src/core/time.rs", "src/core/ids.rs"].contains(&source.path.as_str());
     if wraps || !matches!(source.module(), Some("core" | "review")) {
         return vec![];
@@ -288,8 +291,8 @@ fn clock_readers(source: &Source) -> Vec<String> {
 fn sleepers(source: &Source) -> Vec<String> {
     const SLEEPS: [&str; 5] =
         ["time::sleep", "time::interval", "thread::sleep", "time::Instant", "Instant::now"];
-    // `core::time` alone compares the system's clock with the monotonic one. The buckets of an account's API are counted in
-    // real time, whatever time the rotations live in.
+    // Only `core::time` may compare the system clock with the monotonic one. The rate limits for an account's API
+    // are counted in real time, whatever clock the rotations use.
     if source.path == "src/core/time.rs" || source.path.starts_with("src/adapters/aws/iam/") {
         return vec![];
     }
@@ -354,7 +357,7 @@ const RIDDLES: [&str; 9] = [
     "for ever",
 ];
 
-/// The phrases in what a reader of the program or of its documentation sees.
+/// The banned phrases in texts that a reader of the program or of its documentation sees.
 fn riddles(source: &Source) -> Vec<String> {
     let is_read = source.path.starts_with("src/")
         || source.path.starts_with("docs/") && source.path != "docs/style.md"
@@ -392,16 +395,16 @@ fn in_text(source: &Source, forbidden: &[&str]) -> Vec<String> {
     forbidden.iter().filter(|text| source.text.contains(**text)).map(|text| format!("`{text}`")).collect()
 }
 
-// The reading.
+// Reading the repository and its Rust code.
 
 /// A file of the repository.
 struct Source {
-    /// From the root, with `/`.
+    /// The path from the root, with `/` as separator.
     path: String,
     text: String,
-    /// Comments and literals blanked. For Rust files.
+    /// The text with comments and literals blanked; empty for other than Rust files.
     scrubbed: String,
-    /// And without what is `#[cfg(test)]`.
+    /// `scrubbed` without the items that are `#[cfg(test)]`.
     code: String,
 }
 
@@ -412,14 +415,14 @@ impl Source {
         Source { path: path.to_owned(), text: text.to_owned(), scrubbed, code }
     }
 
-    /// `core` for `src/core/schedule/cron.rs`. None: not of the program, or its root.
+    /// The top module: `core` for `src/core/schedule/cron.rs`. `None` for `src/lib.rs` and files outside `src/`.
     fn module(&self) -> Option<&str> {
         let inside = self.path.strip_prefix("src/")?;
         let top = inside.split('/').next()?;
         Some(top.strip_suffix(".rs").unwrap_or(top)).filter(|module| *module != "lib")
     }
 
-    /// The same, with the adapter: `adapters::journal`. None also for what only declares rooms.
+    /// The top module, or for an adapter its path: `adapters::journal`. `None` also for `src/adapters/mod.rs`.
     fn room(&self) -> Option<String> {
         match self.module()? {
             "main" => Some(KNOWS_ADAPTERS.to_owned()),
@@ -436,7 +439,7 @@ impl Source {
     }
 }
 
-/// A rule is asked about the kind of file that its bad example is.
+/// A rule applies to files of the same kind as its bad example.
 fn applies(rule: &Rule, source: &Source) -> bool {
     let (path, _) = rule.bad;
     match path {
@@ -450,7 +453,7 @@ fn is_rust(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|extension| extension == "rs")
 }
 
-/// Tests of a module that are too long for its file stand beside it, as `tests.rs`, or below it, in `tests/`.
+/// Tests that are too long for their module's file are beside it, as `tests.rs`, or below it, in `tests/`.
 fn is_test_file(path: &str) -> bool {
     path.ends_with("/tests.rs")
         || path.ends_with("_tests.rs")
@@ -484,7 +487,7 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// Blanks comments and literals, and keeps the lines.
+/// Replaces comments and literals by spaces, and keeps the line breaks.
 fn scrubbed(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -500,7 +503,7 @@ fn scrubbed(text: &str) -> String {
     code
 }
 
-/// The length of the comment or literal that begins here.
+/// The length of the comment or literal that begins here; `None` if neither begins here.
 fn prose_length(rest: &str, in_word: bool) -> Option<usize> {
     let until = |from: usize, end: &str| {
         let length = rest.get(from..).and_then(|body| body.find(end));

@@ -1,5 +1,5 @@
-//! The unit files as text: systemd takes them without a complaint, its review finds little to say, and each line of the
-//! sandbox has a reason.
+//! The unit files as text: `systemd-analyze` accepts them without a warning and rates their exposure as low, and
+//! each group of sandbox lines has a comment with its reason.
 
 mod needs_root;
 
@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use crate::support::systemd::shipped;
 
 const SERVICES: [&str; 2] = ["keyround.service", "keyround-rotate.service"];
-/// In tenths. A service that speaks with the whole internet cannot get much below 10.
+/// The bound on the exposure level, in tenths. A service that connects to the whole internet cannot get much below 10.
 const EXPOSURE_MAX: &str = "15";
 
 #[test]
@@ -75,7 +75,7 @@ fn every_group_of_lines_has_a_reason() {
     }
 }
 
-/// The units, with the program that was just built in the place of the installed one.
+/// The units, with the path of the program that was just built in place of the installed one.
 fn installed() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for unit in ["keyround.service", "keyround-rotate.service", "keyround-rotate.timer"] {

@@ -1,4 +1,5 @@
-//! The way to AWS, as the AWS tools go it: profiles, proxies, certificate authorities, endpoints, and which account it is.
+//! The connection to AWS, configured as in the AWS tools: profiles, proxies, certificate authorities, endpoints,
+//! and the check of the account.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,7 +14,7 @@ use crate::support::program::{Program, Ran};
 
 const OTHER_ACCOUNT: &str = "111122223333";
 
-/// One vendor with a webhook that this test never sends to, and these lines of `[aws]`.
+/// One vendor with a webhook that this test never calls, and these lines in `[aws]`.
 fn program(emulator: &Emulator, aws: &str, profiles: &str) -> Program {
     let toml = format!(
         "[aws]\n{aws}\n[vendor.acme]\niam_user = \"vendor-acme\"\n[[vendor.acme.deliver]]\nkind = \"webhook\"\n\
@@ -27,7 +28,7 @@ fn program(emulator: &Emulator, aws: &str, profiles: &str) -> Program {
     program
 }
 
-/// Everything that it said, in one line.
+/// The complete output, in one line.
 fn said(ran: &Ran) -> String {
     format!("{} {}", ran.stdout, ran.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -41,7 +42,7 @@ fn the_profile_of_the_file_wins_over_credentials_of_the_environment() {
         "[profile p]\nregion = us-east-1\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n"
     );
     let program = program(&emulator, "profile = \"p\"", &profile);
-    // That user may not list keys: what matters is in which account it was asked.
+    // That user may not list keys; the test is about the account in which it tried.
     let shown = program.json(1, &["status"]);
     let row = &shown["vendors"][0];
     assert_eq!(
@@ -119,7 +120,7 @@ fn aws_is_asked_through_the_proxy_of_the_environment() {
     assert_eq!(program.run(&["status"]).code, Some(0), "NO_PROXY is honoured");
 }
 
-/// A proxy that refuses every tunnel, and the first lines of what it was asked.
+/// A proxy that refuses every tunnel, and the first lines of the requests that it got.
 fn proxy() -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

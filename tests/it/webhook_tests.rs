@@ -1,4 +1,4 @@
-//! `webhook send-test`: a message without a key, taken by the sample receiver in Python, which stores nothing.
+//! `webhook send-test`: the sample receiver in Python accepts the message, which carries no key, and stores nothing.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::support::program::Program;
 use crate::support::python;
 use crate::support::vendor::{Answer, Received, Vendor};
 
-/// Of text, so that the tests can search for it.
+/// It decodes to a text, so that the tests can search for that form too.
 const SIGNING_SECRET: &str = "whsec_c2lnbmluZyBzZWNyZXQgb2YgdGhlIHRlc3QgbWVzc2FnZQ==";
 
 fn scene(emulator: &Emulator, vendor: &Vendor) -> Program {
@@ -29,7 +29,7 @@ fn scene(emulator: &Emulator, vendor: &Vendor) -> Program {
     program
 }
 
-/// What the sample receiver prints for this request; `Err`: it refuses it.
+/// What the sample receiver prints for this request; `Err` if it refuses the request.
 fn received(request: &Received) -> Result<String, String> {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/receive.py");
     let mut command = Command::new(python::interpreter());

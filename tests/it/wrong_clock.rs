@@ -1,4 +1,5 @@
-//! The real binary on a machine whose clock is wrong: libfaketime sets the clock of the program, and of nothing else.
+//! The real binary on a machine whose clock is wrong: libfaketime sets the clock of the program, and of no other
+//! process.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What vendors answer. See `tests/fuzz/targets/`.
+//! The answers of vendors. See `tests/fuzz/targets/`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| keyround::targets::answers(data));

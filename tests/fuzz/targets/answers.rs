@@ -1,4 +1,4 @@
-//! What vendors answer: a status, a Retry-After and a body, from an endpoint that may be anybody's by now.
+//! The answers of vendors: a status, a Retry-After and a body, from an endpoint that anybody may control by now.
 
 use std::time::Duration;
 
@@ -10,28 +10,29 @@ use toml::Value as Toml;
 use super::bytes::Bytes;
 use super::recipe::{Errand, NEW_KEY, NEW_SECRET, Recipe, Said, check_fault};
 
-/// In a body it stands for what a vendor sent, in the header for what it asked for.
+/// A word in the body and in the Retry-After header that must not be quoted in a sentence.
 const CANARY: &str = "Xq7canaryZ9";
 const POINTER_CHARS_MAX: usize = 60;
 
-/// How the recipe asks.
+/// The request of the recipe, and how it judges the answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Question {
-    /// A delivery that looks at nothing but the status.
+    /// A delivery that judges only the status.
     Status,
-    /// A delivery after which a certain value must stand somewhere.
+    /// A delivery after which a certain value must be at a place in the answer.
     Equals,
-    /// A delivery whose answer is kept for the next step.
+    /// A delivery whose answer is captured for the next step.
     Capture,
-    /// The question which key is in force.
+    /// The check that tells which key is in force.
     InForce,
 }
 
 const QUESTIONS: [Question; 4] = [Question::Status, Question::Equals, Question::Capture, Question::InForce];
 
-/// The verdict on an answer is the one that HTTP and the recipe give it, the same each time, and quotes nothing.
+/// The outcome of an answer is the one that HTTP and the recipe define, it is the same each time, and it quotes
+/// nothing.
 ///
-/// The bytes: a choice of question and expected statuses, the status, a line for Retry-After, a line for the JSON
+/// The bytes: a choice of request and expected statuses, the status, a line for Retry-After, a line for the JSON
 /// pointer, and the body.
 pub fn answers(data: &[u8]) {
     let mut bytes = Bytes::new(data);
@@ -75,7 +76,7 @@ fn recipe(question: Question, only_200: bool, pointer: &str) -> String {
     }
 }
 
-/// Only a status that says so in HTTP's own words is a no.
+/// Only a status that means a refusal in HTTP counts as a refusal.
 fn check_status(status: u16, answer: &Answer<Option<Verification>>) {
     let is_no = matches!(status, 300..=499) && status != 408;
     match answer {
@@ -88,7 +89,7 @@ fn check_status(status: u16, answer: &Answer<Option<Verification>>) {
     }
 }
 
-/// The status was a yes; what the recipe looks for must stand in the body.
+/// The status was a success, so the value that the recipe looks for must be in the body.
 fn check_body(question: Question, answer: &Answer<Option<Verification>>, pointer: &str, body: &str) {
     let body = &body[..body.floor_char_boundary(super::recipe::ANSWER_BYTES_MAX)];
     let document: Option<Value> = serde_json::from_str(body).ok();
@@ -114,7 +115,7 @@ fn check_body(question: Question, answer: &Answer<Option<Verification>>, pointer
     }
 }
 
-/// Seconds are seconds. A date may be any; what cannot be read asks for nothing.
+/// A number is a number of seconds. A date may give any wait; a text that cannot be read gives none.
 fn check_retry_after(fault: &Fault, text: &str) {
     let asked = match fault {
         Fault::Refused(refusal) => refusal.retry_after,

@@ -1,6 +1,6 @@
-//! Bytes as choices, and texts out of bytes.
+//! Reads choices and texts from bytes.
 
-/// Takes choices from the front. Past the end every choice is the first one.
+/// Takes choices from the front. Past the end, every choice is the first one.
 pub(super) struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -30,12 +30,12 @@ impl<'a> Bytes<'a> {
         u32::from_be_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
     }
 
-    /// One of these.
+    /// One of these, chosen by the next byte.
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::from(self.byte()) % from.len()]
     }
 
-    /// Up to the next line break, which is dropped.
+    /// The text up to the next line break, which is dropped.
     pub(super) fn line(&mut self) -> String {
         let end = self.0.iter().position(|byte| *byte == b'\n').unwrap_or(self.0.len());
         let (line, rest) = self.0.split_at(end);
@@ -43,7 +43,7 @@ impl<'a> Bytes<'a> {
         String::from_utf8_lossy(line).into_owned()
     }
 
-    /// All that is left.
+    /// The rest, as text.
     pub(super) fn text(&mut self) -> String {
         String::from_utf8_lossy(std::mem::take(&mut self.0)).into_owned()
     }

@@ -1,4 +1,4 @@
-//! `rotation.toml`, as an operator writes it, with all mistakes there are.
+//! `rotation.toml`, as an operator writes it, with any mistakes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,16 +10,17 @@ use keyround::core::rotation::Event;
 use keyround::core::time::Timestamp;
 
 const NAME: &str = "rotation.toml";
-/// Behind such a line, a fragment begins: rotation.d/0.toml and so on.
+/// A fragment begins after such a line: rotation.d/0.toml and so on.
 const CUT: &str = "\n#fragment\n";
-/// Ten years, beyond which the configuration takes no span.
+/// The longest span that the configuration accepts: ten years.
 const SPAN_SECS_MAX: u64 = 3650 * 86_400;
-/// What a literal secret looks like here, in the place of one.
+/// Stands for a literal secret in the file.
 const CANARY: &str = "Xq7canaryZ9";
-/// The keys whose value is a reference to a secret, wherever they stand.
+/// The keys whose value is a reference to a secret, in any section.
 const OF_SECRETS: [&str; 5] = ["secret", "bearer", "password", "client_secret", "seal_key"];
 
-/// A configuration that is accepted can be relied on; one that is refused is pointed at, and gives no secret away.
+/// A configuration that is accepted can be relied on; for one that is refused, each mistake has its place and shows
+/// no secret.
 pub fn configuration(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if text.contains(CUT) {
@@ -103,7 +104,7 @@ fn can_be_relied_on(access: &KeyAccess) {
     assert_eq!(plan.can_ask_vendor, !access.verify.is_empty());
 }
 
-/// The plan goes into the journal with the rotation's first event, and comes out as it went in.
+/// The plan is stored in the journal with the rotation's first event, and is read back unchanged.
 fn frozen_plan_survives(access: &KeyAccess, vendor: &str) {
     let started = Event::Started {
         subject: Subject {
@@ -131,7 +132,7 @@ fn refused(text: &str, diagnostics: &Diagnostics) {
         assert!((1..=pointed_at.chars().count() + 1).contains(&column), "column {column} of {pointed_at:?}");
         assert_eq!(&*diagnostic.path, NAME);
     }
-    // Who reads a log line by line, or a terminal that obeys control characters, is not led astray by a file.
+    // A file must not be able to insert lines into a log, or control characters into a terminal.
     let shown = diagnostics.to_string();
     assert_eq!(shown.lines().count(), diagnostics.list().len() + 1, "{shown:?}");
     let rendered = diagnostics.render(false);
@@ -142,10 +143,11 @@ fn refused(text: &str, diagnostics: &Diagnostics) {
     drop(diagnostics.render(true));
 }
 
-/// Puts a secret where a reference to one belongs. Whatever else is wrong with the file, the
-/// secret is not repeated. That it is refused is for the target `secret_references`: this may be another's table.
+/// Puts a secret where a reference to one belongs. Whatever else is wrong with the file, the secret is not
+/// repeated. Whether it is refused is tested by the target `secret_references`, because here the key may belong to
+/// another table.
 fn keeps_literal_secrets(text: &str) {
-    // A text of several lines can hold what only looks like a key, and a captured value may have any name.
+    // A multi-line text can contain what only looks like a key, and a captured value may have any name.
     let is_unclear = ["\"\"\"", "'''", "capture", CANARY].iter().any(|mark| text.contains(mark));
     if is_unclear {
         return;
@@ -154,7 +156,7 @@ fn keeps_literal_secrets(text: &str) {
     let starts = lines.clone().scan(0, |start, line| Some(std::mem::replace(start, *start + line.len())));
     let values = starts.zip(lines).filter_map(|(start, line)| Some((start, value_of_secret(line)?)));
     let values: Vec<_> = values.collect();
-    // One place for each text: another text has another length.
+    // One place for each text; another text has another length, and so another place.
     let Some((start, value)) = values.get(text.len() % values.len().max(1)) else { return };
     let (before, after) = (&text[..start + value.start], &text[start + value.end..]);
     let diagnostics = read(&format!("{before}{CANARY}{after}")).err();
@@ -162,7 +164,7 @@ fn keeps_literal_secrets(text: &str) {
     assert!(!shown.as_ref().is_some_and(|shown| shown.contains(CANARY)), "{shown:?}");
 }
 
-/// Where the value stands on a line such as `secret = "…"`.
+/// The place of the value on a line such as `secret = "…"`.
 fn value_of_secret(line: &str) -> Option<std::ops::Range<usize>> {
     let (key, value) = line.split_once('=')?;
     let is_secret = OF_SECRETS.contains(&key.trim_matches([' ', '\t']));

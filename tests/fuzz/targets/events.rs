@@ -1,4 +1,4 @@
-//! Stored events: what a journal holds, whoever wrote it, and whatever became of it since.
+//! Stored events: any content that a journal may hold, whoever wrote it and however it was damaged.
 
 use keyround::adapters::journal::{Unreadable, decode, encode};
 use keyround::core::ids::RotationId;
@@ -7,17 +7,17 @@ use keyround::core::time::Timestamp;
 
 use super::rotations::{follow, look_at};
 
-/// What a newer version calls an event is named up to here.
+/// How much of the name of an unknown kind of event is repeated.
 const KIND_CHARS_MAX: usize = 40;
 
-/// A line is an event that is written back as it was understood, or it is refused; a sequence of them is a
-/// rotation that can be asked anything, or it is refused.
+/// A line is an event that is written back as it was understood, or it is refused. A sequence of events is a
+/// rotation whose methods all answer, or it is refused.
 pub fn events(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let events: Vec<Event> = text.lines().filter_map(event).collect();
     let id: RotationId = "01a34c24-fb08-8c11-9188-d17c45fbb284".parse().expect("a rotation id");
     let replayed = Rotation::replay(id, &events);
-    // What cannot follow is left out here, so that the events behind it are tried too.
+    // An event that cannot follow is skipped here, so that the events after it are tried too.
     let Some(Ok(mut rotation)) = events.first().map(|first| Rotation::replay(id, [first])) else { return };
     for event in &events[1..] {
         rotation = follow(&rotation, event).unwrap_or(rotation);

@@ -1,4 +1,4 @@
-//! Journal files: what a disk, a backup or a stranger may have made of one.
+//! Journal files, as a disk, a backup or a stranger may have changed them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::bytes::Bytes;
 
 const CHANGES_MAX: usize = 64;
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-/// The life of one rotation, up to the first try to take the old key away.
+/// The events of one rotation, up to a hold before the old key is set Inactive.
 const EVENTS: [&str; 9] = [
     r#"{"v":1,"event":"started","subject":{"vendor":"acme","account":null,"iam_user":"vendor-acme"},"old":"AKIAOLD0000000000001","old_created_at":"2026-08-23T03:00:00Z","reason":"too_old","plan":{"soak_secs":0,"require_use":false,"quiet_for_secs":0,"cool_secs":604800,"prove_successes":1,"prove_every_secs":6,"doubt_window_secs":60,"can_ask_vendor":false,"windows":{"zone":"UTC","windows":[]}},"at":"2026-11-23T03:00:00Z"}"#,
     r#"{"v":1,"event":"listed","keys":[{"id":"AKIAOLD0000000000001","status":"Active","created_at":"2026-08-23T03:00:00Z"}],"at":"2026-11-23T03:00:01Z"}"#,
@@ -30,10 +30,10 @@ const EVENTS: [&str; 9] = [
     r#"{"v":1,"event":"held","until":null,"by":"alex@ops-1","why":"a freeze","at":"2026-11-23T03:00:19Z"}"#,
 ];
 
-/// A journal that was changed on the disk is refused in a sentence, or read; and what verifies under the old hash is
-/// the old history. Reading it changes nothing, and its secrets stay shut.
+/// A journal that was changed on the disk is refused with a sentence, or read; a history that verifies under the
+/// old hash is the old history. Reading changes nothing, and no secret can be read.
 ///
-/// The bytes: what the file is cut to (none: not at all), then places and what is written there.
+/// The bytes: the length to which the file is cut (none: it is not cut), then places and the bytes to write there.
 pub fn journals(data: &[u8]) {
     let whole = Whole::journal();
     let mut file = whole.file.clone();
@@ -93,7 +93,7 @@ async fn check(path: &Path, whole: &Whole) {
     journal.close().await.err().iter().for_each(check_refusal);
 }
 
-/// It says which, and is not about another process: there is none.
+/// The refusal says what is wrong, and is not about another process, because there is none.
 fn check_refusal(refusal: &JournalError) {
     assert!(
         matches!(
@@ -106,7 +106,7 @@ fn check_refusal(refusal: &JournalError) {
     assert!(sentence.len() > 10 && !sentence.contains(SECRET), "{sentence}");
 }
 
-/// A journal as it should be.
+/// An intact journal.
 struct Whole {
     folder: TempDir,
     file: Vec<u8>,

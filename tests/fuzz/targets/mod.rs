@@ -1,16 +1,16 @@
-//! What is fuzzed: for each kind of input that somebody else writes, one function that takes any bytes and
-//! panics when the program breaks a promise about them.
+//! The fuzz targets: for each kind of input that comes from outside, one function that takes any bytes and panics
+//! when the program breaks a promise about them.
 //!
-//! The functions are compiled twice. `tests/fuzz/` links each to libFuzzer, which looks for inputs that reach new
-//! code (`tests/fuzz/run`). `tests/it/fuzzing.rs` plays the corpus, everything that was ever found, and some
-//! thousands of mutations from a seed, in the everyday suite.
+//! The functions are compiled twice. `tests/fuzz/` links each to libFuzzer, which searches for inputs that reach
+//! new code (`tests/fuzz/run`). `tests/it/fuzzing.rs` plays the corpus, every input that ever failed, and some
+//! thousands of mutations from a seed, in the everyday test suite.
 //!
-//! **Invariant:** a target asserts what is promised, and not only that nothing panics.
+//! **Invariant:** a target asserts the promises, and not only that nothing panics.
 //!
-//! **Invariant:** a target is a function of its bytes: no clock, no dice, no network. What was found once is found
-//! again.
+//! **Invariant:** a target is a function of its bytes: no clock, no random numbers, no network, so that a failure
+//! can be reproduced.
 //!
-//! **Invariant:** only the public face of the crate is used, so a target stands as long as the promise does.
+//! **Invariant:** only the public API of the crate is used, so a target stays valid as long as the promise does.
 
 mod answers;
 mod bytes;
@@ -36,16 +36,16 @@ pub use secret_references::secret_references;
 pub use templates::templates;
 pub use webhook_secrets::webhook_secrets;
 
-/// One kind of input.
+/// A fuzz target for one kind of input.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// Its name: that of its binary, and of its folder in the corpus.
+    /// The name of the target, of its binary, and of its folder in the corpus.
     pub name: &'static str,
-    /// Panics when a promise is broken.
+    /// The function, which panics when a promise is broken.
     pub run: fn(&[u8]),
 }
 
-/// All of them.
+/// All fuzz targets.
 pub const TARGETS: [Target; 10] = [
     Target { name: "answers", run: answers },
     Target { name: "configuration", run: configuration },

@@ -1,4 +1,4 @@
-//! IAM policies: texts that other people and other programs wrote, and the account has.
+//! IAM policies: texts that other people and other programs wrote, as an account contains them.
 
 use keyround::review::policy::lint::RULES;
 use keyround::review::policy::{
@@ -6,13 +6,15 @@ use keyround::review::policy::{
 };
 use serde_json::{Value, json};
 
-/// Pairs of patterns are compared, so only so many.
+/// Patterns are compared pairwise, so only this many are used.
 const PATTERNS: usize = 8;
-/// What can be said of a statement that denies: that it names an action or a service which there is not, in an old language.
+/// The codes that a Deny statement can have: it names an action or a service that does not exist, or has an old
+/// version.
 const OF_DENIALS: [&str; 3] = ["KR511", "KR512", "KR515"];
 
-/// A text is a policy or has mistakes, each at a place in it. What is accepted is JSON for everybody else too. A
-/// policy is judged the same each time, worse when it gives everything, and by its names alone when it only denies.
+/// A text is a policy or has mistakes, each at a place in it. A text that is accepted is JSON for other parsers
+/// too. The findings in a policy are the same each time, are worse when it allows everything, and are only about
+/// names when it only denies.
 pub fn policies(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let document = match Document::parse(text) {
@@ -65,7 +67,7 @@ fn check_patterns(document: &Document) {
     }
 }
 
-/// The same policy with more in it, or turned round.
+/// Checks the same policy with further statements, or in reverse order.
 fn check_changed(value: &Value, document: &Document) {
     let with = |statement: Value| {
         let mut changed = value.clone();

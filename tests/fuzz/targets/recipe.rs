@@ -1,4 +1,4 @@
-//! One vendor's recipe, made from a configuration, and performed against a vendor that answers whatever it is told to.
+//! One vendor's recipe, parsed from a configuration, and performed against a vendor that answers as it is told.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -21,15 +21,15 @@ use keyround::ports::{
 pub(super) const HOST: &str = "api.acme.example";
 pub(super) const NEW_KEY: &str = "AKIANEW0000000000001";
 pub(super) const NEW_SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-/// The longest text that is made.
+/// The longest text that a request may contain.
 pub(super) const TEXT_BYTES_MAX: usize = 64 * 1024;
-/// As much of an answer as the way out reads.
+/// The number of bytes of an answer that the egress reads.
 pub(super) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The vendors of a configuration: read once, and used as often as wanted.
+/// The vendors of a configuration, which is parsed once and can be used repeatedly.
 pub(super) struct Recipe(BTreeMap<VendorName, VendorSettings>);
 
-/// What a vendor says to one request.
+/// A vendor's answer to one request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Said {
     pub(super) status: u16,
@@ -37,7 +37,7 @@ pub(super) struct Said {
     pub(super) body: String,
 }
 
-/// A request as it left.
+/// A request as it was sent.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Sent {
     pub(super) method: String,
@@ -46,7 +46,7 @@ pub(super) struct Sent {
     pub(super) body: Option<String>,
 }
 
-/// What is done with the recipe.
+/// What a target does with the recipe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Errand {
     Deliver,
@@ -54,14 +54,14 @@ pub(super) enum Errand {
 }
 
 impl Recipe {
-    /// The vendor `acme`, with `steps` behind its `iam_user`.
+    /// The vendor `acme`, with `steps` after its `iam_user`.
     pub(super) fn new(steps: &str) -> Result<Recipe, Diagnostics> {
         let text = format!("[vendor.acme]\niam_user = \"vendor-acme\"\n{steps}");
         parse("rotation.toml", &text, &Environment::default()).map(|settings| Recipe(settings.vendors))
     }
 
-    /// Performs the errand with this new secret, where every reference leads to `token` and the vendor's answers
-    /// are `said`, one after another, and the last one for ever.
+    /// Performs the errand with this new secret. Every reference leads to `token`, and the vendor gives the answers
+    /// `said`, one after another, and repeats the last one.
     pub(super) fn perform(
         &self,
         part: Errand,
@@ -89,7 +89,7 @@ impl Recipe {
     }
 }
 
-/// No place at AWS, and no program: whatever a recipe names, nothing of this machine is run.
+/// A port without AWS targets and without commands: whatever a recipe names, nothing on this machine is run.
 struct Nowhere;
 
 fn nowhere() -> Fault {
@@ -124,7 +124,7 @@ impl Programs for Nowhere {
     }
 }
 
-/// What is promised of every answer that is not a yes.
+/// Checks the promises about every answer that is not an acceptance.
 pub(super) fn check_fault(fault: &Fault, canary: &str) {
     let sentence = fault.sentence();
     assert!(!sentence.contains(canary), "{sentence}");
@@ -135,7 +135,7 @@ pub(super) fn check_fault(fault: &Fault, canary: &str) {
         Fault::Refused(refusal) => refusal.retry_after,
         Fault::Unknown(doubt) => doubt.retry_after,
     };
-    // Whatever the vendor asks for, the next attempt is soon enough for a person to notice that none helps.
+    // Whatever wait the vendor asks for, the next attempt comes soon enough for a person to notice repeated failures.
     let wait = retry::wait_after(1, retry_after).expect("there is a second attempt");
     assert!((Duration::from_secs(5)..=Duration::from_hours(24)).contains(&wait), "{wait:?}");
     let at = Timestamp::EPOCH;
@@ -181,7 +181,7 @@ impl SecretSource for OneSecret {
     }
 }
 
-/// Answers at once, and remembers what it was sent.
+/// A vendor that answers at once, and records the requests.
 struct Vendor {
     said: Mutex<VecDeque<Said>>,
     sent: Mutex<Vec<Sent>>,

@@ -1,8 +1,8 @@
-//! Rotations: the machine under any events, and under any world.
+//! The rotation machine under any events, and in any world.
 //!
-//! Two ways. *Told*: events in any order, most of them illegal, as a damaged or forged journal has them. *Driven*: the
-//! machine's own orders are carried out by a world that answers what it likes, whenever it likes, with crashes, a
-//! clock that goes back, and operators who pull levers.
+//! There are two modes. *Told*: events in any order, most of them illegal, as a damaged or forged journal contains
+//! them. *Driven*: a world performs the machine's own effects and answers anything at any time, with crashes, a
+//! clock that goes back, and operator commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,15 +23,15 @@ const STEPS_MAX: usize = 120;
 const START_UNIX_SECS: i64 = 1_800_000_000;
 const HOUR_SECS: i64 = 3600;
 
-/// How far the clock moves. It may be set back.
+/// The steps of the clock, which may be set back.
 const CLOCK_STEPS_SECS: [i64; 8] =
     [0, 1, 6, 60, HOUR_SECS, 24 * HOUR_SECS, 8 * 24 * HOUR_SECS, -2 * HOUR_SECS];
-/// Spans that a plan may have, and spans that only a forged journal has.
+/// Spans that a plan may have, and below them spans that only a forged journal has.
 const SPANS_SECS: [u64; 7] = [0, 1, 60, 3600, 86_400, 7 * 86_400, 3650 * 86_400];
 const FORGED_SPANS_SECS: [u64; 4] = [0, 86_400, u64::MAX, i64::MAX as u64];
-/// A request cannot arrive later than this after it was signed, so a listing after it tells what came of it.
+/// A request cannot arrive later than this after it was signed, so a listing after that shows its result.
 const LATEST_ARRIVAL: Duration = Duration::from_mins(15);
-/// What was seen longer ago than this takes no key away.
+/// Evidence that is older than this must not lead to a key being deactivated or deleted.
 const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
 const DOINGS: [EffectKind; 9] = [
     EffectKind::List,
@@ -47,8 +47,8 @@ const DOINGS: [EffectKind; 9] = [
 const KEYS: [&str; 4] =
     ["AKIAOLD0000000000001", "AKIANEW0000000000001", "AKIANEW0000000000002", "AKIAOTHER00000000001"];
 
-/// Whatever a journal tells and whatever the world does: nothing panics, every wait ends later, no key is taken away
-/// that may not be, and what is over stays over.
+/// Whatever a journal contains and whatever the world does: nothing panics, every wait ends later than now, no key
+/// is deactivated or deleted that must not be, and an ended rotation stays ended.
 pub fn rotations(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     match bytes.flag() {
@@ -57,7 +57,7 @@ pub fn rotations(data: &[u8]) {
     }
 }
 
-/// Asks a rotation everything there is to ask.
+/// Calls every query of a rotation.
 pub(super) fn look_at(rotation: &Rotation, now: Timestamp) {
     let next = rotation.next(now);
     assert_eq!(next, rotation.next(now), "the same rotation and time give the same answer");
@@ -70,7 +70,7 @@ pub(super) fn look_at(rotation: &Rotation, now: Timestamp) {
             let mut ahead = rotation.clone();
             if let Some(intent) = rotation.intend(effect, now) {
                 ahead.apply(&intent).expect("an intent of the machine's own can be written down");
-                // But for a delivery: each try of one is written down.
+                // A delivery is the exception: each attempt of one is recorded.
                 let is_delivery = matches!(effect, Effect::Deliver { .. });
                 assert!(is_delivery || ahead.intend(effect, now).is_none(), "an intent is written down once");
             }
@@ -99,7 +99,7 @@ fn told(bytes: &mut Bytes<'_>) {
     check_journal(&journal, &rotation);
 }
 
-/// The rotation after the event; `None` when it cannot follow. The driver and the fold are of one mind.
+/// The rotation after the event; `None` when the event cannot follow. The engine and the replay must agree on that.
 pub(super) fn follow(before: &Rotation, event: &Event) -> Option<Rotation> {
     let mut after = before.clone();
     let applied = after.apply(event);
@@ -131,7 +131,7 @@ pub(super) fn follow(before: &Rotation, event: &Event) -> Option<Rotation> {
     Some(after)
 }
 
-/// What was written down is the rotation, on this day and in ten years.
+/// Asserts that a replay of the journal gives the rotation, and that each event is stored without a loss.
 fn check_journal(journal: &[Event], rotation: &Rotation) {
     assert_eq!(Rotation::replay(id(), journal).as_ref(), Ok(rotation));
     for event in journal {
@@ -139,30 +139,30 @@ fn check_journal(journal: &[Event], rotation: &Rotation) {
     }
 }
 
-/// The last try to set the old key Inactive.
+/// The last attempt to set the old key Inactive.
 #[derive(Clone, Copy)]
 struct Tried {
     at: Timestamp,
-    /// A try got no answer, so that a no to the next one does not settle it.
+    /// Whether an attempt got no answer, in which case a refusal of the next one does not settle it.
     is_unanswered: bool,
 }
 
-/// A world that does what it likes, and what is remembered of it.
+/// A world that answers anything, and what the checks need to remember of it.
 struct Drive<'b, 'a> {
     bytes: &'b mut Bytes<'a>,
     now: Timestamp,
     rotation: Rotation,
     journal: Vec<Event>,
     offered: BTreeSet<AccessKeyId>,
-    /// How often the delivery of a key was begun since one that certainly sent nothing.
+    /// How often the delivery of a key was begun since the last one that certainly sent nothing.
     deliveries: usize,
-    /// Made, or found where an unanswered request may have made it.
+    /// The keys that the rotation created, or found where an unanswered CreateAccessKey may have created them.
     ours: BTreeSet<AccessKeyId>,
-    /// Since when the old key is known to be Inactive.
+    /// The time since which the old key is known to be Inactive.
     inactive_since: Option<Timestamp>,
-    /// Until it is known what came of it: what may be Inactive already is not judged again.
+    /// The attempt whose result is not known yet. As the key may already be Inactive, a repeat is not judged again.
     tried: Option<Tried>,
-    /// How many keys were made.
+    /// The number of keys that were created.
     made: usize,
 }
 
@@ -241,7 +241,7 @@ impl<'b, 'a> Drive<'b, 'a> {
         self.append(event);
     }
 
-    /// Taking a key away is what must never be wrong.
+    /// Checks that an effect that deactivates or deletes a key is allowed now.
     fn check_may_begin(&mut self, effect: &Effect) {
         let (rotation, now) = (&self.rotation, self.now);
         let gone_by = |span: Duration| now >= rotation.since() + span;
@@ -445,7 +445,7 @@ fn any_intent(bytes: &mut Bytes<'_>, at: Timestamp) -> Intent {
     }
 }
 
-/// The old key and another one or not, as AWS may list them.
+/// The old key and perhaps others, as AWS may list them.
 fn listing(bytes: &mut Bytes<'_>, at: Timestamp) -> Vec<KeyMetadata> {
     const STATUSES: [KeyStatus; 4] =
         [KeyStatus::Active, KeyStatus::Active, KeyStatus::Inactive, KeyStatus::Expired];

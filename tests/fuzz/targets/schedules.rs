@@ -1,4 +1,4 @@
-//! When: cron expressions, windows, spans and times, in every zone there is.
+//! Cron expressions, windows, spans and times, in every time zone.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use toml::Value;
 use super::bytes::Bytes;
 
 const TIMES: u32 = 4;
-/// Until then every expression that names no year has a next time.
+/// Until then, every expression that names no year has a next time.
 const FAR_SECS: u32 = 4_000_000_000;
-/// The year 2024. No rotation is older, and in earlier years some zones were not whole quarters of an hour apart, or changed
-/// their clocks a minute after midnight.
+/// The beginning of 2024. No rotation is older. In earlier years some zones had offsets that were not whole
+/// quarters of an hour, or changed their clocks a minute after midnight.
 const FIRST_ROTATION_SECS: i64 = 1_704_067_200;
 const SPAN_MAX: Duration = Duration::from_hours(3650 * 24);
 
-/// A schedule that is read always has a later time to offer, or none; windows open when they say; spans and times
-/// are written back as they were read.
+/// A schedule that is accepted has a later next time, or none; windows are open when they say; spans and times are
+/// written back as they were read.
 ///
 /// The bytes: four times, then lines: a zone, a cron expression, a window, a span, a time.
 pub fn schedules(data: &[u8]) {
@@ -51,11 +51,11 @@ pub fn schedules(data: &[u8]) {
 fn check_cron(cron: &Cron, zone: Tz, now: Timestamp) {
     let Some(next) = cron.next_after(now) else { return };
     assert!(next > now, "{} goes back from {now} to {next}", cron.text());
-    // What the wall clock shows twice is meant the first time.
+    // A local time that occurs twice means the first occurrence.
     let shown = zone.from_utc_datetime(&next.to_chrono().naive_utc()).naive_local();
     let first = zone.from_local_datetime(&shown).earliest().map(|first| first.timestamp());
     assert_eq!(first, Some(next.unix_seconds()), "{} fires in a repeated hour", cron.text());
-    // Nothing lies between: whoever asks later, and not too late, is told the same.
+    // No time of the schedule lies between, so a later query before that time gives the same answer.
     for later in [next.minus(Duration::from_secs(1)), halfway(now, next)] {
         assert_eq!(cron.next_after(later), Some(next), "{} at {later}, after {now}", cron.text());
     }
@@ -97,7 +97,7 @@ fn check_span(text: &str) {
     };
     let Some(span) = soak(text) else { return };
     assert!(span <= SPAN_MAX && span.subsec_nanos() == 0, "{text:?} is {span:?}");
-    // Words leave out what is small, and nothing else.
+    // The words leave out only the small units.
     let words = in_words(span);
     let said = soak(&words).unwrap_or_else(|| panic!("{words:?} is not read back"));
     assert!(

@@ -1,11 +1,12 @@
-//! Where a secret is: the texts of references, and what was written instead of one.
+//! The texts of references to secrets, and texts that were written in place of one.
 
 use keyround::config::{Environment, SecretRef, parse};
 use toml::Value;
 
 const CANARY: &str = "Xq7canaryZ9";
 
-/// A reference is read and written back. What is none is refused, and never repeated: it may be the secret.
+/// A reference is parsed and written back. A text that is not a reference is refused and never repeated, because it
+/// may be the secret itself.
 pub fn secret_references(data: &[u8]) {
     let text = String::from_utf8_lossy(data).into_owned();
     if let Ok(reference) = text.parse::<SecretRef>() {

@@ -1,4 +1,4 @@
-//! Templates of requests, as an operator writes them, over values that AWS and vendors choose.
+//! Templates of requests, as an operator writes them, with values that AWS and vendors choose.
 
 use keyround::ports::Fault;
 use serde_json::Value;
@@ -8,11 +8,11 @@ use url::Url;
 use super::bytes::Bytes;
 use super::recipe::{Errand, HOST, NEW_SECRET, Recipe, Said, Sent, TEXT_BYTES_MAX, check_fault};
 
-/// Another secret of the same shape.
+/// Another secret of the same format.
 const OTHER_SECRET: &str = "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY";
 const CANARY: &str = "Xq7canaryZ9";
 
-/// Where in a step a template may stand. `@` is the template, as a TOML string.
+/// The places in a step at which a template may stand. `@` is the template, as a TOML string.
 const PLACES: [&str; 7] = [
     "url = @",
     "url = \"https://api.acme.example/v1\"\nheaders = { X-Key = @ }",
@@ -25,10 +25,10 @@ const PLACES: [&str; 7] = [
 const JSON: usize = 3;
 const FORM: usize = 4;
 
-/// A template that the configuration accepts makes the same bounded request each time, to a host that no secret
-/// and no answer has a say in; what goes wrong is told without a value.
+/// A template that the configuration accepts makes the same bounded request each time, to a host that neither a
+/// secret nor an answer can change; a failure is reported without a value.
 ///
-/// The bytes: a place, a line that an earlier step's answer held, and the template.
+/// The bytes: a place, a line that an earlier step's answer contained, and the template.
 pub fn templates(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let place = usize::from(bytes.byte()) % PLACES.len();
@@ -41,7 +41,7 @@ pub fn templates(data: &[u8]) {
     let deliver = |secret, captured: &str| recipe.perform(Errand::Deliver, secret, "token", &said(captured));
     let (answer, sent) = deliver(NEW_SECRET, &captured);
     if let Err(fault) = &answer {
-        // A word of the template may be told, a value may not.
+        // A word of the template may appear in the sentence, a value must not.
         let is_value = captured.contains(CANARY) && !template.contains(CANARY);
         check_fault(fault, if is_value { CANARY } else { "\0" });
         let is_syntax = matches!(fault, Fault::Refused(_)) && fault.sentence().contains("syntax error");

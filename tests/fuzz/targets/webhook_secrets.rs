@@ -14,10 +14,10 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 const RECIPE: &str = "[[vendor.acme.deliver]]\nkind = \"webhook\"\nurl = \"https://api.acme.example/aws\"\nsecret = \"env:SIGNING\"\n";
-/// A text that is this long and stands in a sentence has been repeated there.
+/// A text that is at least this long and appears in a sentence was repeated there.
 const REPEATED_CHARS_MIN: usize = 12;
 
-/// A secret signs, so that whoever has it can check; or it is refused, and not repeated.
+/// A secret signs, so that a receiver with the secret can verify the signature; or it is refused, and not repeated.
 pub fn webhook_secrets(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let recipe = Recipe::new(RECIPE).expect("a recipe");

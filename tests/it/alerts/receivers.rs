@@ -1,4 +1,4 @@
-//! Alerts against what really receives them: a mail server, SNS, Alertmanager.
+//! Alerts at real receivers: a mail server, SNS (moto), and Alertmanager.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,7 +17,7 @@ use crate::support::vendor::Answer;
 
 const PASSWORD: &str = "smtp-password-3e91";
 
-/// A mail server that insists on TLS and a login.
+/// A mail server that requires TLS and a login.
 struct MailServer {
     process: Child,
     said: BufReader<ChildStdout>,
@@ -48,7 +48,7 @@ impl MailServer {
         MailServer { process, said, port }
     }
 
-    /// The next mail that it took.
+    /// The next mail that it accepted.
     fn mail(&mut self) -> Value {
         let mut line = String::new();
         self.said.read_line(&mut line).expect("a mail");
@@ -100,7 +100,7 @@ fn a_mail_goes_over_tls_after_a_login_and_can_be_read() {
         assert!(data.contains("Auto-Submitted: auto-generated") && data.contains("Date: "), "{data}");
         assert!(data.replace("=\r\n", "").contains("no key was taken away"), "{data}");
 
-        // Whoever is not trusted is told nothing.
+        // A server whose certificate is not trusted gets nothing.
         program.set_env("SSL_CERT_FILE", "/dev/null");
         let shown = program.json(1, &["alert", "test"]);
         assert_eq!(shown["sinks"][0]["ok"], false, "{shown}");
@@ -129,7 +129,7 @@ fn a_topic_gets_a_message_with_a_subject_and_an_attribute_to_filter_by() {
     program.assert_no_secret_was_seen(&emulator);
 }
 
-/// The real Alertmanager.
+/// A running process of the real Alertmanager.
 struct Alertmanager {
     process: Child,
     port: u16,
@@ -165,11 +165,11 @@ impl Alertmanager {
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        // HTTP/1.0 was asked for, so there are no chunks.
+        // The request was HTTP/1.0, so the answer has no chunks.
         Some(answer.replacen("HTTP/1.0", "HTTP/1.1", 1))
     }
 
-    /// The alerts that are active.
+    /// The alerts that are active in Alertmanager.
     fn alerts(&self) -> Vec<Value> {
         let answer = self.get("/api/v2/alerts").expect("an answer");
         let (_, body) = answer.split_once("\r\n\r\n").expect("a body");

@@ -1,17 +1,19 @@
-//! A delivery by hand in every schedule of a few faults: somebody is shown the key, or nearly; takes it to the vendor, or
-//! later; says so, or too early, or never; and an operator gives the rotation up at the worst time.
+//! A delivery by hand in every schedule of a few faults: the key is revealed to a person, or the command is killed
+//! during that; the person takes the key to the vendor at once or much later; acknowledges it, acknowledges it too
+//! early, or never; and an operator abandons the rotation at the worst time. Proves promises 1, 2 and 7 of
+//! `src/lib.rs` for `kind = "manual"`.
 //!
-//! [`Slip`] seeds the mistakes that look right, and each must be seen.
+//! [`Slip`] seeds plausible mistakes, and the checker must catch each of them.
 
 use super::*;
 use keyround::core::ids::AccessKeyId;
 use keyround::core::rotation::Waiting;
 
-/// Reading last-used while nobody speaks takes more steps than any other wait.
+/// Reading last-used while there is no acknowledgement takes more steps than any other wait.
 const STEPS_BY_HAND_MAX: u32 = 600;
 /// How many readings of last-used may fail in one schedule.
 const READS_WITH_FAULTS: u32 = 2;
-/// Longer than soak and silence together.
+/// Longer than the soak and the quiet time together.
 const MUCH_LATER: Duration = Duration::from_hours(30);
 
 #[test]
@@ -49,7 +51,7 @@ fn each_slip_in_a_hand_over_is_caught() {
         });
         let caught = scenes.find_map(|scene| {
             let broken = enumerate(&scene, 1).broken.into_iter().next();
-            // A vendor that can be asked gives some of them away before they do harm.
+            // The checks of a vendor that can be asked prevent the harm of some slips, so other scenes must show it.
             broken.filter(|(why, _)| *why == slip.harm()).map(|(why, choices)| (why, choices, scene.person))
         });
         let (why, choices, person) = caught.unwrap_or_else(|| panic!("{slip:?} is not caught"));
@@ -57,19 +59,19 @@ fn each_slip_in_a_hand_over_is_caught() {
     }
 }
 
-/// Mistakes that a hand-over could make, and that look right.
+/// Mistakes that an implementation of the delivery by hand could plausibly make.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Slip {
     None,
-    /// The key is shown, and then that is written down.
+    /// The key is shown before the journal records that.
     ShowFirst,
-    /// The secret is erased as soon as it was shown.
+    /// The secret is erased as soon as the key was shown.
     EraseWhenShown,
-    /// That somebody says so is taken for a use.
+    /// An acknowledgement is treated as a use of the new key.
     WordIsUse,
-    /// Whoever tries the key at STS is taken for the vendor.
+    /// A call to STS with the new key is treated as the vendor's use.
     TryIsUse,
-    /// The secret is kept for ever, in case somebody asks again.
+    /// The secret is kept after the delivery, in case a person asks for it again.
     KeepSecret,
 }
 
@@ -77,7 +79,7 @@ impl Slip {
     const ALL: [Slip; 5] =
         [Slip::ShowFirst, Slip::EraseWhenShown, Slip::WordIsUse, Slip::TryIsUse, Slip::KeepSecret];
 
-    /// What it leads to.
+    /// The violation that the checker must report for this slip.
     fn harm(self) -> &'static str {
         match self {
             Slip::None => "nothing",
@@ -88,18 +90,18 @@ impl Slip {
     }
 }
 
-/// Who takes the key to the vendor.
+/// The person who takes the key to the vendor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Person {
-    /// At once, and says so.
+    /// Takes the key at once, and acknowledges it.
     Prompt,
-    /// At once, and says nothing.
+    /// Takes the key at once, and acknowledges nothing.
     Silent,
-    /// Says so at once, and does it much later.
+    /// Acknowledges at once, and takes the key much later.
     Hasty,
-    /// Tries the key at STS, again after twenty minutes, and does it much later, in silence.
+    /// Tries the key at STS, again after twenty minutes, takes it much later, and acknowledges nothing.
     Curious,
-    /// Tries the key, says so, and does it much later.
+    /// Tries the key, acknowledges it, and takes it much later.
     CuriousAndHasty,
 }
 
@@ -133,14 +135,15 @@ fn scenes() -> impl Iterator<Item = Scene> {
             given_up_before: None,
         })
     };
-    // What a vendor has lost, nobody sees who does not speak, or ask: that waits, safely, for ever.
+    // A lost delivery is noticed only if the person acknowledges it and the vendor can be asked. Otherwise the
+    // rotation waits, safely and without end, so no schedule of it would finish.
     worlds().flat_map(of_world).filter(|scene| {
         scene.climate.habit != Habit::Forgets || (scene.plan.can_ask_vendor && scene.person.speaks())
     })
 }
 
 fn worlds() -> impl Iterator<Item = (Plan, Climate)> {
-    // require_use is false: a plan by hand must require it all the same.
+    // `require_use` is false here, to prove that a plan for a delivery by hand requires a use all the same.
     let asked = Plan { by_hand: true, ..plans()[0].clone() };
     let unasked = Plan { can_ask_vendor: false, ..asked.clone() };
     let quiet = Plan { quiet_for: HOUR, ..unasked.clone() };
@@ -159,14 +162,14 @@ fn worlds() -> impl Iterator<Item = (Plan, Climate)> {
     })
 }
 
-/// What is played.
+/// One combination of a plan, a world and the behaviour of people.
 #[derive(Clone, Debug)]
 struct Scene {
     plan: Plan,
     climate: Climate,
     person: Person,
     slip: Slip,
-    /// An operator gives the rotation up before this act of the person.
+    /// An operator abandons the rotation in place of this act of the person.
     given_up_before: Option<u32>,
 }
 
@@ -206,11 +209,11 @@ struct Play<'s> {
     acts: u32,
     reads: u32,
     faults_left: u32,
-    /// Whether the person has seen the key.
+    /// Whether the key was revealed to the person.
     seen: bool,
-    /// Whether the secret is gone, by mistake.
+    /// Whether the secret was erased by mistake.
     erased: bool,
-    /// The last delivery that the person has taken to the vendor, or will.
+    /// The round of the last delivery that the person has taken to the vendor, or will take.
     handed: u32,
 }
 
@@ -241,7 +244,7 @@ impl Play<'_> {
         End::Done
     }
 
-    /// While somebody may have to be shown the key it is there, and then it is not.
+    /// The secret is kept as long as the key may have to be revealed, and is erased after that.
     fn check_secret(&mut self) {
         let (stage, kept) = (self.run.rotation.stage(), self.run.rotation.needs_secret());
         let is_needed = matches!(stage, Stage::HandOver { .. } | Stage::Verify { .. });
@@ -258,7 +261,7 @@ impl Play<'_> {
         let reads = matches!(effect, Effect::ReadUsage { .. });
         self.reads += u32::from(reads);
         if !(reads && matches!(self.scene.slip, Slip::WordIsUse | Slip::TryIsUse)) {
-            // One reading is like the next one.
+            // Readings resemble one another, so only the first few meet faults.
             let spared = &mut 0;
             let faults_left = if self.reads > READS_WITH_FAULTS { spared } else { &mut self.faults_left };
             return self.run.perform(effect, odometer, faults_left);
@@ -284,7 +287,7 @@ impl Play<'_> {
         Outcome::Happened(Event::UsageRead { usage, at })
     }
 
-    /// The next thing that the person, or an operator, does. Whether there was one.
+    /// Performs the next act of the person, or of the operator. Returns whether there was one.
     fn act(&mut self, odometer: &mut Odometer) -> bool {
         let Stage::HandOver { new, round, .. } = self.run.rotation.stage().clone() else { return false };
         self.acts += 1;
@@ -310,7 +313,7 @@ impl Play<'_> {
         true
     }
 
-    /// Whoever was sent back looks again some hours later.
+    /// A person who acknowledged a delivery that the vendor does not confirm acknowledges again some hours later.
     fn has_something_to_say(&self) -> bool {
         let mut said =
             self.run.journal.iter().rev().filter(|event| matches!(event, Event::Acknowledged { .. }));
@@ -358,6 +361,7 @@ impl Play<'_> {
     }
 }
 
+/// One of the two steps of `keyround reveal`.
 enum Half {
     Record(Box<Event>),
     Show,

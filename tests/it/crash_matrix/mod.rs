@@ -1,12 +1,14 @@
-//! The machine in every schedule of a few faults, over a model of the world.
+//! Proves promises 1 to 4, 6 and 7 of `src/lib.rs` ("What may never happen"): the rotation machine runs through
+//! every schedule of a few faults, over a model of AWS and the vendor.
 //!
-//! Faults: the process is killed before or after an effect, the effect is refused, its answer is
-//! lost, or it is performed late by a process that was paused. Worlds: listing, usability and
-//! last-used lag, the vendor's habits, and a stranger who makes a key. `faults <= 2` runs in every
-//! world with the tests; `faults <= 3` in each twelfth world is a campaign, and in every world one of hours:
+//! A fault is one of these: the process is killed before or after an effect, the effect is refused, its answer is
+//! lost, or a process that was paused performs it late. The worlds differ in how late listings, usability and
+//! last-used dates appear, in the vendor's habits, and in whether another person creates a key. The tests run
+//! `faults <= 2` in every world. The campaign runs `faults <= 3` in every twelfth world and takes minutes; in every
+//! world it takes hours:
 //! `KEYROUND_WORLDS=all cargo test --release --test it crash_matrix -- --ignored`.
 //!
-//! A checker is worth what it catches: [`Mistake`] seeds the mistakes that look right, and each must be seen.
+//! [`Mistake`] seeds plausible mistakes, to prove that the checker works: it must catch each of them.
 
 mod by_hand;
 mod incident;
@@ -30,7 +32,8 @@ use world::{Climate, Habit, WITNESSED, World, no, no_answer};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
-/// More than any rotation with a few faults needs; one that needs more runs in circles.
+/// The bound on the steps of one schedule, above what any rotation with a few faults needs. A schedule that reaches
+/// it counts as an endless loop.
 const STEPS_MAX: u32 = 150;
 
 #[test]
@@ -72,7 +75,7 @@ fn no_schedule_of_three_faults_breaks_a_vendor() {
     total.expect_sound();
 }
 
-/// An operator pulls a lever at the worst time.
+/// An operator command, which the schedule issues before one of the effects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Lever {
     HoldAndResume,
@@ -107,37 +110,37 @@ fn each_seeded_mistake_is_caught() {
     }
 }
 
-/// Mistakes that a driver or a machine could make, and that look right.
+/// Mistakes that an engine or a rotation machine could plausibly make.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Mistake {
     None,
-    /// Effects are performed without being written down first.
+    /// Effects are performed without a journal entry before them.
     ForgetIntent,
-    /// A lost answer is taken for a refusal.
+    /// A lost answer is treated as a refusal.
     TimeoutIsRefusal,
     /// The SDK's own retry is left on for CreateAccessKey.
     RetryCreate,
-    /// The new key is delivered without a proof that AWS knows it.
+    /// The new key is delivered before a probe proved that AWS knows it.
     DeliverUnproved,
-    /// Acceptance is taken for adoption, and the gates are skipped.
+    /// A vendor that accepted the delivery is treated as one that uses the new key, and the gates are skipped.
     BelieveAcceptance,
-    /// The gates of the soak are taken for passed.
+    /// The gates of the soak are treated as passed.
     SkipGates,
-    /// Our own probe is taken for the vendor's use.
+    /// Our own probe is treated as the vendor's use.
     ProbeIsUse,
-    /// CloudTrail's event of our own probe is taken for a witness of the vendor's use.
+    /// CloudTrail's event of our own probe is treated as a witness of the vendor's use.
     ProbeIsWitness,
-    /// The new key is taken back when its delivery fails.
+    /// The new key is deleted when its delivery fails.
     TakeBackOnFailure,
     /// At the quota the other key is deleted to make room.
     DeleteOtherAtQuota,
-    /// A key that turned up in doubt is discarded, used or not.
+    /// A key that turned up after an unanswered CreateAccessKey is deleted even if it was used.
     DiscardUsedKey,
     /// The old key is deleted as soon as it is Inactive.
     DeleteWithoutCooling,
-    /// A fresh delivery has the webhook id of the one that the vendor lost.
+    /// A new delivery round has the webhook id of the delivery that the vendor lost.
     ReuseWebhookId,
-    /// While the old key cools, a vendor that does not answer is taken for one that is content.
+    /// While the old key cools, a vendor that does not answer is treated as one that confirmed the new key.
     SilenceIsConsent,
 }
 
@@ -159,7 +162,7 @@ impl Mistake {
         Mistake::SilenceIsConsent,
     ];
 
-    /// What the mistaken program is configured with, where that is the mistake.
+    /// The plan of the mistaken program, for a mistake that is one of configuration.
     fn plan(self, plan: &Plan) -> Plan {
         let mut plan = plan.clone();
         match self {
@@ -170,7 +173,7 @@ impl Mistake {
         plan
     }
 
-    /// What the mistaken program makes the world do.
+    /// What the mistaken program does in the world.
     fn perform(self, world: &mut World, effect: &Effect) -> Outcome {
         let at = world.now;
         match (self, effect) {
@@ -185,7 +188,7 @@ impl Mistake {
         }
     }
 
-    /// What the mistaken program believes it saw.
+    /// The outcome as the mistaken program interprets it.
     fn believe(self, effect: &Effect, seen: Outcome, at: Timestamp) -> Outcome {
         match (self, effect, seen) {
             (Mistake::SilenceIsConsent, Effect::Verify { .. }, Outcome::Unknown(_)) => {
@@ -219,13 +222,14 @@ impl Mistake {
     }
 }
 
-/// Plans that differ in what they have to go by.
+/// Plans that differ in the evidence that they require before the old key is retired.
 fn plans() -> Vec<Plan> {
     let asked = Plan {
         soak: HOUR,
         require_use: false,
         quiet_for: Duration::ZERO,
-        // Long enough for the questions at 5 minutes, 15 minutes and an hour, and for a vendor that goes back among them.
+        // Long enough for the vendor checks at 5 minutes, 15 minutes and an hour, and for a vendor that goes back
+        // to the old key between them.
         cool: 2 * HOUR,
         prove_successes: 1,
         can_ask_vendor: true,
@@ -234,7 +238,7 @@ fn plans() -> Vec<Plan> {
     let seen_in_use = Plan { require_use: true, quiet_for: HOUR, can_ask_vendor: false, ..asked.clone() };
     let both = Plan { require_use: true, quiet_for: HOUR, prove_successes: 2, ..asked.clone() };
     let seen_only = Plan { quiet_for: Duration::ZERO, ..seen_in_use.clone() };
-    // A minute of the week, which ends as the first tries to retire the key do.
+    // A window of one minute a week, which ends just as the first attempts to retire the key are made.
     let minute = vec!["Fri 09:00-09:01".parse().expect("a window")];
     let in_window = Plan {
         soak: HOUR + Duration::from_secs(45),
@@ -287,25 +291,27 @@ fn all_worlds() -> impl Iterator<Item = (Plan, Climate)> {
                 })
             })
         })
-        // A stranger's key made in the minutes of a doubt, whose use is not published yet, cannot be told
-        // from ours: the documented limit.
+        // The program cannot tell its own key from one that another person creates while a CreateAccessKey is
+        // unanswered and whose use is not published yet. That is a documented limit, so these worlds publish use at
+        // once.
         .map(|(plan, climate)| match climate.stranger_before_effect {
             Some(_) => (plan, Climate { usage_lag: Duration::ZERO, ..climate }),
             None => (plan, climate),
         })
-        // A vendor that cannot be asked and is only seen in use cannot be seen to have forgotten: it
-        // waits, safely, for ever.
+        // A vendor that has no check and is only seen through last-used dates cannot be seen to have lost the key.
+        // Its rotation waits safely and without end, so no schedule of it would finish.
         .filter(|(plan, climate)| plan.can_ask_vendor || climate.habit != Habit::Forgets)
-        // Where the week has a minute for it, time is what matters, and who else makes keys is not.
+        // The plan with the window tests timing, so it does not need the worlds in which another person creates a key.
         .filter(|(plan, climate)| {
             plan.windows == Windows::any_time() || climate.stranger_before_effect.is_none()
         })
-        // Nobody would ask the silent one.
+        // A vendor's silence matters only where the plan has a vendor check.
         .filter(|(plan, climate)| {
             plan.can_ask_vendor || !matches!(climate.habit, Habit::GoesBackInSilence(_))
         })
 }
 
+/// The counts of many schedules, and the choices of those that broke an invariant.
 #[derive(Default)]
 struct Report {
     schedules: u64,
@@ -347,6 +353,8 @@ fn enumerate(plan: &Plan, climate: Climate, mistake: Mistake, faults_max: u32) -
     enumerate_pulled(plan, climate, mistake, faults_max, None)
 }
 
+/// Runs every schedule of at most `faults_max` faults in one world, optionally with an operator command before one
+/// effect. With a seeded mistake it stops at the first schedule that breaks, because one shows that it is caught.
 fn enumerate_pulled(
     plan: &Plan,
     climate: Climate,
@@ -373,12 +381,13 @@ fn enumerate_pulled(
     report
 }
 
+/// How a schedule ended. `Stuck` carries the code of its cause.
 enum End {
     Done,
     Stuck(&'static str),
 }
 
-/// One schedule: a driver in a dozen lines, whose process dies when the odometer says so.
+/// One schedule: a minimal driver, whose process dies when the odometer says so.
 struct Run {
     world: World,
     journal: Vec<Event>,
@@ -427,7 +436,8 @@ impl Run {
                 Next::Stuck(blocker) => return self.stuck(&blocker),
                 Next::Perform(effect) => {
                     self.perform(&effect, odometer, &mut faults_left);
-                    // A wait ends on the second, an effect takes some time: both must be right.
+                    // A wait ends exactly on the second, and an effect takes some time. The machine must be right
+                    // in both cases.
                     self.world.pass_until(self.world.now + Duration::from_secs(1));
                 }
             }
@@ -461,6 +471,7 @@ impl Run {
         End::Stuck(blocker.code())
     }
 
+    /// For [`Mistake::DeleteOtherAtQuota`]: deletes the other key and resumes the rotation.
     fn make_room(&mut self, blocker: &Blocker) {
         if let Blocker::NoFreeSlot { other } = blocker {
             drop(self.world.delete(other));
@@ -510,7 +521,7 @@ impl Run {
         }
     }
 
-    /// Whether the lever moved the machine, so that it must be asked again.
+    /// Whether the machine accepted the operator command, so that its next effect must be computed again.
     fn pull(&mut self, lever: Lever) -> bool {
         let (at, by, why) = (self.world.now, "an operator".to_owned(), "to see".to_owned());
         let event = match lever {
@@ -533,6 +544,7 @@ impl Run {
         false
     }
 
+    /// Performs the effect without returning its answer. [`Mistake::RetryCreate`] then sends CreateAccessKey once more.
     fn lose_answer(&mut self, effect: &Effect) -> Outcome {
         drop(self.mistake.perform(&mut self.world, effect));
         if self.mistake == Mistake::RetryCreate && *effect == Effect::CreateKey {
@@ -545,6 +557,7 @@ impl Run {
         no_answer()
     }
 
+    /// For [`Mistake::TakeBackOnFailure`]: deletes the new key after a failed delivery.
     fn take_back(&mut self) {
         if let Stage::Deliver { new, .. } = self.rotation.stage().clone()
             && self.rotation.last_fault().is_some()
@@ -557,7 +570,7 @@ impl Run {
         if faults_left == 0 {
             return Fault::None;
         }
-        // What only reads is the same before and after, and late.
+        // An effect that only reads has the same result before a kill, after it, and late.
         let reads = [Fault::None, Fault::KilledBefore, Fault::Refused, Fault::AnswerLost];
         let changes = [
             Fault::None,
@@ -586,6 +599,7 @@ impl Run {
     }
 }
 
+/// What happens to one effect and to its answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fault {
     None,

@@ -1,7 +1,7 @@
-//! Every sequence of choices, one after the other: `while odometer.more() { … odometer.pick(3) … }`.
+//! Enumerates every sequence of choices: `while odometer.more() { … odometer.pick(3) … }`.
 //!
-//! The idea is `TigerBeetle`'s exhaustigen: the program under test asks for choices, and the odometer
-//! turns over until each combination of answers was given once.
+//! The idea comes from `TigerBeetle`'s exhaustigen: the program under test asks for choices, and the odometer
+//! advances until it has given every combination of answers once.
 
 #[derive(Default)]
 pub(crate) struct Odometer {
@@ -11,7 +11,7 @@ pub(crate) struct Odometer {
 }
 
 impl Odometer {
-    /// Turns to the next combination; false when there is none.
+    /// Advances to the next combination; false when there is none.
     pub(crate) fn more(&mut self) -> bool {
         self.at = 0;
         if !std::mem::replace(&mut self.started, true) {
@@ -37,7 +37,7 @@ impl Odometer {
         value
     }
 
-    /// The choices of this combination, to name it by.
+    /// The choices of this combination so far, which identify it in a report.
     pub(crate) fn choices(&self) -> Vec<usize> {
         self.digits[..self.at].iter().map(|(value, _)| *value).collect()
     }

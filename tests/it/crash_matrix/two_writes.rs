@@ -1,7 +1,8 @@
-//! A vendor that stores the pair as two values, in every schedule of a few faults of its requests: the machine and the
-//! delivery are the program's own, the vendor is two cells.
+//! A vendor that stores the pair as two separate values, in every schedule of a few faults of its requests. The
+//! rotation machine and the delivery are the program's own; the vendor is a model of two cells. Proves promises 1
+//! and 5 of `src/lib.rs` for such a vendor: keyround never claims that the vendor holds a whole pair when it does not.
 //!
-//! The checker knows the cells, and nothing of how the program decides.
+//! The checker reads the cells directly, and uses none of the program's own decisions about them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -30,10 +31,10 @@ use crate::support::recipe::OneSecret;
 const OLD: &str = "AKIAOLD0000000000001";
 const NEW: &str = "AKIANEW0000000000001";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-/// A request that is late arrives this much later.
+/// How much later a late request arrives.
 const LATE: Duration = Duration::from_secs(45);
-/// How long a vendor may stay half-written, and for each fault that it met once more: a wait between attempts, and a late
-/// request.
+/// How long a vendor may stay half-written: once for the delivery, and once more for each fault that it met. It
+/// covers one wait between attempts and one late request.
 const HALF_MAX: Duration = Duration::from_mins(6);
 const ATTEMPTS_MAX: u32 = 12;
 
@@ -41,13 +42,13 @@ const ATTEMPTS_MAX: u32 = 12;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fault {
     None,
-    /// A clear no, and nothing is done.
+    /// The vendor refuses with this status, and nothing is written.
     Refused(u16),
-    /// The vendor is away for this request and its two repeats, and nothing is done.
+    /// The vendor answers 503 to this request and its two repeats, and nothing is written.
     Away,
-    /// It is done, and neither it nor its two repeats are answered.
+    /// The value is written, and neither this request nor its two repeats get an answer.
     Lost,
-    /// It is not answered, nor are its repeats; it arrives later.
+    /// Neither this request nor its two repeats get an answer; the value is written later.
     Late,
     KilledBefore,
     KilledAfter,
@@ -70,17 +71,17 @@ enum Cell {
     Secret,
 }
 
-/// The vendor, as the checker sees it.
+/// The vendor's state, as the checker sees it.
 struct Cells {
     now: Timestamp,
     id: String,
     secret: &'static str,
-    /// The name of the secret's variable is misspelt in the configuration.
+    /// Whether the configuration misspells the name of the secret's variable.
     is_misspelt: bool,
     later: Vec<(Timestamp, Cell, String)>,
     odometer: Odometer,
     faults_left: u32,
-    /// The fault that the next requests for this value meet, too.
+    /// A fault that also applies to the next requests for this value, and how many of them it still affects.
     streak: Option<(Cell, Fault, u32)>,
     met: Vec<Fault>,
     writes: u32,
@@ -108,7 +109,7 @@ impl Cells {
             Cell::Secret if value == SECRET => self.secret = "new",
             Cell::Secret => self.break_with("a secret that is not the new one was written"),
         }
-        // An old secret cannot be written again, so this state has no way back.
+        // AWS does not return an old secret again, so keyround could not restore the old pair from this state.
         if self.id == OLD && self.secret == "new" && !self.had_late {
             self.break_with("the vendor has the old id and the new secret");
         }
@@ -132,6 +133,7 @@ impl Cells {
     }
 
     fn pick(&mut self, cell: Cell) -> Fault {
+        // The delivery repeats an unanswered request at once, and such a fault also covers these repeats.
         if let Some((of, fault, left)) = self.streak
             && of == cell
             && left > 0
@@ -154,6 +156,7 @@ impl Cells {
     }
 }
 
+/// The vendor's endpoint, as the delivery reaches it.
 #[derive(Clone)]
 struct Far(Arc<Mutex<Cells>>);
 
@@ -205,6 +208,7 @@ impl Egress for Far {
                 cells.later.push((at, cell, value));
                 Err(Failed::unknown("no answer"))
             }
+            // A future that never completes stands for a process that was killed at this point.
             Fault::KilledBefore => std::future::pending().await,
             Fault::KilledAfter => {
                 apply();
@@ -232,7 +236,7 @@ fn key(text: &str) -> AccessKeyId {
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
 
-/// The program's own recipe for GitLab, at this vendor.
+/// The delivery of the program's own GitLab preset, sent to this vendor.
 fn delivery(far: &Far) -> Arc<dyn Delivery> {
     let text = "[vendor.acme]\niam_user = \"vendor-acme\"\n[[vendor.acme.deliver]]\nkind = \"preset\"\n\
                 preset = \"gitlab-ci\"\nparams = { project = \"acme/website\", token = \"env:TOKEN\", hidden = true }\n";
@@ -254,7 +258,7 @@ fn begin() -> Timestamp {
     Timestamp::from_unix(1_800_000_000)
 }
 
-/// A rotation whose new key was proved.
+/// The journal of a rotation whose new key was proved.
 fn proved() -> Vec<Event> {
     let at = begin();
     let old = KeyMetadata { id: key(OLD), status: KeyStatus::Active, created_at: Timestamp::EPOCH };
@@ -331,7 +335,7 @@ impl Run {
         }
     }
 
-    /// Drives the rotation until the delivery is accepted, or `attempts` were made.
+    /// Drives the rotation until the delivery is accepted, or until `attempts` deliveries were made.
     fn finish(&mut self, attempts: u32) {
         let mut made = 0;
         while made < attempts && self.far.lock().broken.is_none() {
@@ -376,7 +380,7 @@ impl Run {
         self.check();
     }
 
-    /// What the program says of the vendor, held against the vendor.
+    /// Compares what the program says about the vendor with the vendor's cells.
     fn check(&mut self) {
         let mut cells = self.far.lock();
         let (holds, words) = (self.rotation.vendor_holds(), self.rotation.half_written());
@@ -415,7 +419,8 @@ impl Run {
         let mut cells = self.far.lock();
         let later = cells.now + 2 * LATE;
         cells.pass_until(later);
-        // An old id that was written back and arrives late is what a verification is for.
+        // An old id that was written back and arrives late can undo a delivery. The later verification finds that,
+        // so this check excludes it.
         if (cells.is_half() || cells.id == OLD) && !cells.had_late {
             cells.break_with("it counts as delivered, and the vendor does not have the new pair");
         }
@@ -427,7 +432,7 @@ impl Run {
     }
 }
 
-/// How many schedules there were, and those that broke something.
+/// The number of schedules, and a sentence for each schedule that broke an invariant.
 fn enumerate(faults_max: u32) -> (u32, Vec<String>) {
     let (mut schedules, mut broken) = (0, Vec::new());
     let mut odometer = Odometer::default();

@@ -1,5 +1,5 @@
-//! A model of the world outside: IAM with its quota and its lags, one vendor with its habits, a
-//! stranger, and requests that arrive late. It checks each change as it happens.
+//! A model of the world outside the program: IAM with its quota and its lags, one vendor with its habits, another
+//! person who creates a key, and requests that arrive late. It checks each change as it happens.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,46 +15,46 @@ use crate::support::trail;
 
 /// Access keys per user, inactive ones included (IAM quotas).
 const QUOTA: usize = 2;
-/// A request of a paused process arrives this much later.
+/// How much later a request of a paused process arrives.
 const LATE: Duration = Duration::from_secs(45);
-/// A vendor that can be asked has the old key back after this long at the latest, when it needs it: an interval of
-/// questions, and half an hour of questions without an answer.
+/// How long a vendor that went back may be without a working key, where the vendor can be asked: one interval
+/// between vendor checks, and half an hour of checks without an answer.
 const WITHOUT_KEY_MAX: Duration = Duration::from_hours(2);
-/// An exposed key is set Inactive this soon after the vendor has another one, failed tries included.
+/// How soon an exposed key must be Inactive after the vendor has another one, failed attempts included.
 const EXPOSED_MAX: Duration = Duration::from_mins(30);
 /// Of several uses within this span IAM records the first.
 const USE_GRAIN_SECS: i64 = 15 * 60;
 
-/// The service of the vendor's calls that CloudTrail sees: the one that our own probe calls.
+/// The AWS service of those vendor calls that CloudTrail records. It is the one that our own probe calls.
 pub(crate) const WITNESSED: &str = "sts";
 
-/// What the vendor does with a delivery that it accepts.
+/// What the vendor does with a delivery that it accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Habit {
-    /// Uses the key from then on.
+    /// The vendor uses the key at once.
     Prompt,
-    /// Uses it after this long.
+    /// The vendor uses the key after this long.
     Slow(Duration),
-    /// The same, and has not used the old one since before the rotation.
+    /// Like `Slow`, and the vendor stopped using the old key before the rotation began.
     Seldom(Duration),
-    /// Loses the first delivery, and takes repeats of it for duplicates.
+    /// The vendor loses the first delivery, and treats repeats of it as duplicates.
     Forgets,
-    /// Restores a backup with the old key this long after it took the new one.
+    /// The vendor restores a backup with the old key this long after it took the new one.
     GoesBack(Duration),
-    /// The same, and answers no question until it has put that right.
+    /// Like `GoesBack`, and the vendor answers no check until it uses the new key again.
     GoesBackInSilence(Duration),
 }
 
-/// How this world differs from the next one.
+/// The conditions that distinguish one world from another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Climate {
     pub(crate) listing_lag: Duration,
     pub(crate) usable_lag: Duration,
     pub(crate) usage_lag: Duration,
-    /// CloudTrail is asked, and tells the vendor's uses from our own.
+    /// Whether the program asks CloudTrail, which distinguishes the vendor's uses from our own.
     pub(crate) cloudtrail: bool,
     pub(crate) habit: Habit,
-    /// A stranger makes a key before this effect, and uses it at once.
+    /// Another person creates a key before the effect of this number, and uses it at once.
     pub(crate) stranger_before_effect: Option<u32>,
 }
 
@@ -66,10 +66,11 @@ struct Key {
     strange: bool,
     offered: bool,
     probed_at: Option<Timestamp>,
-    /// The vendor's use of it, from and until; `None` until: it uses it now.
+    /// The span in which the vendor used the key; an end of `None` means that it still uses it.
     used: Option<(Timestamp, Option<Timestamp>)>,
 }
 
+/// A change of the world that is due at a later time.
 #[derive(Clone, Debug)]
 enum Later {
     Perform(Effect),
@@ -91,14 +92,14 @@ pub(crate) struct World {
     made: u32,
     held: AccessKeyId,
     deliveries: Vec<u32>,
-    /// The key that was delivered last, which a vendor that puts things right takes.
+    /// The key that was delivered last. A vendor that corrects its mistake takes this one.
     latest: AccessKeyId,
-    /// Since when a person has asked to wait with an exposed key.
+    /// Since when an operator has asked to wait before an exposed key is set Inactive.
     pub(crate) waived_since: Option<Timestamp>,
     went_back: bool,
     is_silent: bool,
     without_key_since: Option<Timestamp>,
-    /// The keys that were declared exposed, as the checker knows them.
+    /// The keys that an operator declared exposed, recorded independently of the program.
     exposed: BTreeMap<AccessKeyId, IncidentMode>,
     replaced_since: Option<Timestamp>,
     later: Vec<(Timestamp, Later)>,
@@ -165,15 +166,16 @@ impl World {
         }
     }
 
-    /// Lets time pass, with all that happens in it.
+    /// Advances the time, and applies everything that is due by then.
     pub(crate) fn pass_until(&mut self, until: Timestamp) {
         while let Some(index) = self.earliest_before(until) {
             let (at, what) = self.later.remove(index);
             self.now = self.now.max(at);
-            // What was wrong until now, though this may put it right.
+            // Checks the state before the change too, because the change may repair what was wrong until now.
             self.watch_over();
             match what {
-                // It was sent before the key was declared exposed, or the machine would not have sent it.
+                // This request was sent before the key was declared exposed: `perform_late` breaks the run for any
+                // other. It is therefore applied without that check.
                 Later::Perform(Effect::Reactivate { key }) => drop(self.reactivate(&key)),
                 Later::Perform(effect) => drop(self.perform(&effect)),
                 Later::Adopt(key) => self.adopt(key),
@@ -188,10 +190,10 @@ impl World {
         self.watch_over();
     }
 
-    /// A vendor that went back needs the old key, and nobody can prevent that: but it must get it back.
+    /// keyround cannot prevent a vendor from going back to the old key, but it must make that key Active again.
     fn watch_over(&mut self) {
         self.watch_over_exposed();
-        // An exposed key is given back to nobody.
+        // An exposed key is never made Active again, so no bound applies to it.
         if self.works(&self.held) || !self.can_ask_vendor || self.exposed.contains_key(&self.held) {
             self.without_key_since = None;
             return;
@@ -202,7 +204,7 @@ impl World {
         }
     }
 
-    /// In replace-first, an exposed key is needed until the vendor has another one, and no longer.
+    /// In replace-first mode an exposed key may stay Active only until the vendor has another one.
     fn watch_over_exposed(&mut self) {
         let is_replaced = |(id, mode): (&AccessKeyId, &IncidentMode)| {
             *mode == IncidentMode::ReplaceFirst && self.is_active(id) && self.has_another(id)
@@ -221,14 +223,14 @@ impl World {
         }
     }
 
-    /// The vendor was offered another key that works, and names it where it can be asked.
+    /// Whether the vendor was offered another key that works and, where it can be asked, names that key.
     fn has_another(&self, id: &AccessKeyId) -> bool {
         self.keys.iter().any(|(other, key)| {
             other != id && key.offered && self.works(other) && (!self.can_ask_vendor || self.held == *other)
         })
     }
 
-    /// A person declares this key exposed.
+    /// An operator declares this key exposed.
     pub(crate) fn declare(&mut self, id: &AccessKeyId, mode: IncidentMode) {
         self.exposed.insert(id.clone(), mode);
         self.replaced_since = None;
@@ -242,12 +244,12 @@ impl World {
         self.keys.get(id).is_some_and(|key| key.status == KeyStatus::Active)
     }
 
-    /// The keys that the vendor was given.
+    /// The keys that were delivered to the vendor.
     pub(crate) fn offered(&self) -> Vec<AccessKeyId> {
         self.keys.iter().filter(|(_, key)| key.offered).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Whether a request is still under way.
+    /// Whether a late request has not arrived yet.
     pub(crate) fn is_something_late(&self) -> bool {
         self.later.iter().any(|(_, later)| matches!(later, Later::Perform(_)))
     }
@@ -256,12 +258,12 @@ impl World {
         self.held == *id
     }
 
-    /// How many keys of ours there are, and how many deliveries arrived.
+    /// How many keys exist that no stranger made, and how many deliveries arrived.
     pub(crate) fn given_out(&self) -> (usize, usize) {
         (self.count_ours(), self.deliveries.len())
     }
 
-    /// A person deletes a key at AWS.
+    /// An operator deletes a key at AWS.
     pub(crate) fn delete_by_hand(&mut self, id: &AccessKeyId) {
         self.keys.remove(id);
     }
@@ -288,7 +290,7 @@ impl World {
         self.later.push((self.now + LATE, Later::Perform(effect.clone())));
     }
 
-    /// What the world makes of an effect, and answers.
+    /// Applies an effect to the world, and returns the answer.
     pub(crate) fn perform(&mut self, effect: &Effect) -> Outcome {
         self.calls += 1;
         let at = self.now;
@@ -349,12 +351,12 @@ impl World {
         Outcome::Happened(Event::Probed { at: now })
     }
 
-    /// A person takes the key to the vendor, after this long.
+    /// An operator takes the key to the vendor after this long.
     pub(crate) fn hand_over_after(&mut self, wait: Duration, id: &AccessKeyId, round: u32) {
         self.later.push((self.now + wait, Later::HandOver(id.clone(), round)));
     }
 
-    /// A person asks AWS whose the key is, after this long.
+    /// An operator tries the key at STS after this long.
     pub(crate) fn try_after(&mut self, wait: Duration, id: &AccessKeyId) {
         self.later.push((self.now + wait, Later::Try(id.clone())));
     }
@@ -384,7 +386,7 @@ impl World {
                         self.later.push((self.now + lag, Later::FallSilent));
                     }
                     self.later.push((self.now + lag, Later::Adopt(key_id(1))));
-                    // And notices, and puts it right, in its own time.
+                    // The vendor notices its mistake after the same time again, and takes the latest key.
                     self.later.push((self.now + 2 * lag, Later::PutRight));
                 }
             }
@@ -392,7 +394,8 @@ impl World {
     }
 
     fn adopt(&mut self, id: AccessKeyId) {
-        // Who goes back falls silent in the same moment, and speaks again once that is put right.
+        // A `GoesBackInSilence` vendor is silent while it uses the old key, and answers again with the next key it
+        // takes.
         self.is_silent &= id == key_id(1);
         if self.held == id || !self.keys.contains_key(&id) {
             return;
@@ -407,7 +410,7 @@ impl World {
         self.held = id;
     }
 
-    /// As GetAccessKeyLastUsed says it: late, and only the first use of each quarter of an hour.
+    /// What GetAccessKeyLastUsed answers: late, and only the first use of each quarter of an hour.
     fn usage(&self, id: &AccessKeyId) -> KeyUsage {
         let Some(key) = self.keys.get(id) else { return KeyUsage::Gone };
         let published = self.now.minus(self.climate.usage_lag);
@@ -419,7 +422,7 @@ impl World {
         let by_probe = key.probed_at.filter(|at| *at <= published);
         let recorded = match (by_vendor, by_probe) {
             (None, None) => KeyUsage::Never,
-            // A use within a quarter of an hour of the probe is hidden behind it.
+            // IAM does not show a use within a quarter of an hour after the probe, because it records only the probe.
             (Some(used), Some(probed)) if used.since(probed).as_secs().cast_signed() > USE_GRAIN_SECS => {
                 used_at(used, "s3")
             }
@@ -483,7 +486,7 @@ impl World {
         self.broken.get_or_insert(why);
     }
 
-    /// At rest: the vendor holds the one key of ours that is left, and it works.
+    /// At the end: the vendor holds the one key of ours that is left, and that key works.
     pub(crate) fn check_at_rest(&mut self) {
         self.pass_until(self.now + Duration::from_hours(24));
         if !self.works(&self.held) {
@@ -494,9 +497,10 @@ impl World {
         }
     }
 
-    /// Given up: the vendor works, and a key that nobody was offered is not left behind.
+    /// After an abandon: the vendor's key works, and a key that was never offered is not left behind.
     pub(crate) fn check_abandoned(&mut self, offered: bool) {
-        // Nobody asks the vendor any more, as whoever gives up while the old key cools is told.
+        // keyround stops asking the vendor after an abandon. Its answer to an abandon during the cooling says that
+        // it will not set the old key Active again.
         self.can_ask_vendor = false;
         self.pass_until(self.now + Duration::from_hours(24));
         if !self.works(&self.held) {
@@ -508,7 +512,7 @@ impl World {
         }
     }
 
-    /// Stuck: the vendor must still work.
+    /// While stuck, the vendor's key must still work.
     pub(crate) fn check_stuck(&mut self) {
         if !self.works(&self.held) {
             self.break_with("stuck, and the vendor has no key that works");

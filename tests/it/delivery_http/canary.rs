@@ -1,4 +1,5 @@
-//! A canary goes down every path that can fail, and is looked for in everything that people can read.
+//! Secrets are canaries on every path that can fail, and the test searches for them in everything that people can
+//! read. Proves promise 7 of `src/lib.rs` for deliveries over HTTP.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::support::authority::{Authority, Validity, self_signed_server};
 use crate::support::log::Log;
 use crate::support::vendor::{Answer, Vendor};
 
-/// In every secret and in everything that a vendor says.
+/// A word in every secret and in everything that a vendor answers.
 const CANARY: &str = "CANARY";
 
 #[tokio::test]
@@ -109,7 +110,7 @@ async fn every_host_that_is_not_trusted(seen: &mut Vec<String>) {
     }
 }
 
-/// Delivers, verifies and preflights, and keeps what people would read of it.
+/// Delivers, verifies and preflights, and keeps what a person would read of that.
 async fn attempt(acme: &Arc<dyn keyround::ports::Delivery>, seen: &mut Vec<String>) {
     let offer: Offer = offer();
     let secret = Secret::from("CANARY-secret/of+the+new+key");
@@ -130,10 +131,11 @@ fn secrets() -> Secrets {
     ])
 }
 
-/// A delivery and a question of each kind, all at one vendor.
+/// A delivery and a check of each kind, all at one vendor.
 fn recipes(base: &str) -> Vec<(DeliverStep, HttpStep)> {
     let webhook = WebhookStep { timeout: IMPATIENT, ..webhook_step(&format!("{base}/CANARY-path")) };
-    // Of a webhook, the address may be a secret. The path of a request from templates is shown, without its secrets.
+    // The URL of a webhook may be a secret, so it is never shown. The path of a templated request is shown, without
+    // its secrets.
     let mut step =
         http_step("PUT", &format!("{base}/keys/{{{{ secret_access_key | urlencode }}}}?key=CANARY"));
     step.timeout = IMPATIENT;
@@ -167,9 +169,10 @@ fn recipes(base: &str) -> Vec<(DeliverStep, HttpStep)> {
     ]
 }
 
-/// Every way of not accepting, each with a canary where it can carry one.
+/// Every answer that is not an acceptance, each with a canary where it can carry one.
 fn answers() -> Vec<Answer> {
-    // A success may hold what the vendor stores, and is never shown. A refusal is, without the secrets of the request.
+    // A successful answer may contain what the vendor stores, and is never shown. A refusal is shown, without the
+    // secrets of the request.
     let stored = json!({"it": "CANARY-body", "error": "CANARY-body", "access_token": "CANARY", "token_type": "CANARY"});
     let echo = json!({"error": "no CANARY-secret/of+the+new+key"});
     let says = |status| {

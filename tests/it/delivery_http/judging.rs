@@ -1,4 +1,5 @@
-//! Templates that fail on an answer, samples that are no acceptance, and masked values that would go back.
+//! `expect` templates that fail on an answer, samples that `expect` does not accept, and masked values that must
+//! not be sent back.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,8 @@ async fn a_template_that_fails_on_an_answer_is_a_mistake_of_the_configuration() 
         let asking = HttpStep { expect: judging(that), ..http_step("GET", &vendor.url("/which")) };
         let put = HttpStep { expect: judging(that), ..http_step("PUT", &vendor.url("/keys")) };
         let acme = delivery(vec![http(asking.clone()), http(put.clone())], Some(asking), Secrets::default());
-        // A question that cannot be judged is no word of the vendor, neither to the delivery nor to the verification.
+        // An answer that `expect` cannot judge says nothing about the vendor, neither for the delivery nor for the
+        // verification.
         vendor.script([answer()]);
         let refusal = refused(acme.deliver(&offer(), &new_secret()).await, RefusalCode::Misconfigured);
         assert!(refusal.nothing_sent && refusal.sentence.contains(missing), "{that}: {refusal:?}");
@@ -36,7 +38,7 @@ async fn a_template_that_fails_on_an_answer_is_a_mistake_of_the_configuration() 
         let fault = acme.verify(&offer()).await.expect_err("it cannot be judged");
         let is_ours = matches!(&fault, Fault::Refused(no) if no.code == RefusalCode::Misconfigured);
         assert!(is_ours && fault.sentence().contains("expect.that"), "{that}: {fault:?}");
-        // What may have been changed is not called refused.
+        // A request that may have changed something is not called refused.
         vendor.script([answer()]);
         let acme = delivery(vec![http(put)], None, Secrets::default());
         let sentence = unknown(acme.deliver(&offer(), &new_secret()).await);

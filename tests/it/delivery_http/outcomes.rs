@@ -1,4 +1,4 @@
-//! What a vendor can answer, and what is made of it.
+//! Each answer that a vendor can give, and the outcome that follows from it.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -100,7 +100,7 @@ async fn a_body_of_a_gigabyte_is_not_read() {
     let vendor = Vendor::start();
     vendor.script([Answer::Floods]);
     assert_eq!(webhook(&vendor.url("/")).deliver(&offer(), &new_secret()).await, Ok(()));
-    // What was written and not read sits in the buffers of the two sockets.
+    // The bytes that were written and not read are in the buffers of the two sockets.
     assert!(vendor.flooded_bytes() < 64 << 20, "{}", vendor.flooded_bytes());
 }
 

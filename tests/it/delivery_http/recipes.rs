@@ -1,4 +1,4 @@
-//! HTTP steps: what is sent is what the templates say, and the answer must be as expected.
+//! HTTP steps: the request is what the templates produce, and the answer must meet `expect`.
 
 use std::collections::BTreeMap;
 
@@ -350,7 +350,7 @@ async fn a_step_sends_the_secrets_that_it_refers_to() {
     assert_eq!(message.path, "/orgs/a%2Fb");
     assert_eq!(message.headers["dd-application-key"], "app-key-1");
     assert_eq!(message.json(), json!({ "key": "app-key-1", "pair": NEW_SECRET }));
-    // One that cannot be read is found before anything is sent.
+    // A secret that cannot be read is found before anything is sent.
     let refusal = refused(deliver(vec![http(step)], &known[..1]).await, RefusalCode::Misconfigured);
     assert!(refusal.sentence.contains("env:ORG") && refusal.nothing_sent, "{}", refusal.sentence);
     assert_eq!(vendor.requests().len(), 1);

@@ -1,4 +1,4 @@
-//! Asking a vendor which key is in force, and finding out beforehand whether all would go well.
+//! The check of a vendor that tells which key is in force, and the preflight that finds mistakes before a delivery.
 
 use keyround::config::settings::{Auth, DeliverStep, Expect, HttpStep};
 use keyround::core::rotation::{RefusalCode, Verification};
@@ -169,7 +169,7 @@ async fn a_preflight_tells_every_mistake_and_not_only_the_first() {
     assert_eq!(vendor.connections(), 0);
 }
 
-/// The question of the contract.
+/// A check that compares the key that the vendor names with the new key.
 fn question(vendor: &Vendor) -> HttpStep {
     HttpStep {
         auth: Some(Auth::Bearer(reference("env:TOKEN"))),

@@ -1,4 +1,4 @@
-//! Webhooks, checked by implementations that are not ours.
+//! Webhooks, verified by independent implementations.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
 use crate::support::vendor::{Answer, Pair, Vendor};
 use crate::support::webhook_reference;
 
-/// RFC 8032, 7.1, test 1.
+/// The key pair of RFC 8032, 7.1, test 1.
 const SEED: &str = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
 const PUBLIC_KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 

@@ -1,4 +1,4 @@
-//! A journal that is not well.
+//! A journal that fails in ways that a test selects.
 
 use std::sync::atomic::AtomicBool;
 
@@ -8,14 +8,14 @@ use keyround::ports::{JournalError, Recorded};
 
 use super::*;
 
-/// A journal that never comes back from remembering a pass, once it hangs, may not say what sinks were told, and may
-/// need a minute to say where it ends.
+/// A journal that can hang when a pass is recorded, fail to read what the sinks received, and need a minute to
+/// return its head.
 pub(super) struct Ailing {
     journal: Arc<MemoryJournal>,
     pub(super) hangs: AtomicBool,
     pub(super) is_forgetful: AtomicBool,
     pub(super) is_slow: AtomicBool,
-    /// How often its end was asked for, and how often that was answered.
+    /// How often its head was requested, and how often it was returned.
     pub(super) heads: (AtomicUsize, AtomicUsize),
 }
 

@@ -1,4 +1,4 @@
-//! The alerts beside the engine: what is told together, when nothing is told, and the last word.
+//! The alerts beside the engine: what one notification combines, when none is sent, and what is sent at the end.
 
 use std::sync::atomic::AtomicBool;
 
@@ -180,7 +180,7 @@ async fn the_accounts_are_reviewed_once_a_day_and_only_for_who_wants_to_hear_of_
         for hours in [1, 22, 2] {
             tokio::time::sleep(Duration::from_hours(hours)).await;
             counted.push(reviewer.0.load(Ordering::SeqCst));
-            // What was refused is refused tomorrow: it counts as made, also for the next process.
+            // A review that is refused today is refused tomorrow too, so it counts as made, also for the next process.
             let memory =
                 house.journal.sink_memory(&"mail".parse().expect("a name")).await.expect("a journal");
             let is_remembered = memory.expect("it is there").reviewed_at > Timestamp::EPOCH;
@@ -191,7 +191,7 @@ async fn the_accounts_are_reviewed_once_a_day_and_only_for_who_wants_to_hear_of_
     }
 }
 
-/// The alerts of a house, who is told, and what they look at.
+/// The alerts of a house, with the sink and the heartbeat that record what they get.
 struct Crew {
     alerts: Alerts,
     status_store: Arc<StatusStore>,
@@ -239,7 +239,7 @@ impl Crew {
     }
 }
 
-/// The alerts at work, until they are stopped.
+/// The alerts while they work, until they are stopped.
 struct AtWork {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -258,7 +258,7 @@ impl AtWork {
     }
 }
 
-/// One message: what is said to be wrong, or over.
+/// One notification: its alerts, and whether each one is firing or resolved.
 type Heard = Vec<(&'static str, Alert)>;
 
 #[derive(Default)]
@@ -295,7 +295,7 @@ impl Sink for Ear {
 #[derive(Default)]
 struct Heart {
     beats: AtomicUsize,
-    /// The next beat is not taken.
+    /// Whether the next heartbeat fails.
     is_out: AtomicBool,
 }
 
@@ -316,7 +316,7 @@ impl Heartbeat for Heart {
     }
 }
 
-/// Has no right to review anything.
+/// A reviewer without the permission to review anything.
 #[derive(Default)]
 struct Refused(AtomicUsize);
 

@@ -1,4 +1,4 @@
-//! What is looked at before a key is made, and how soon a lever acts while the engine works.
+//! What is checked before a key is created, and how soon an operator command takes effect while the engine works.
 
 use super::*;
 

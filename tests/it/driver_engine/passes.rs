@@ -1,4 +1,4 @@
-//! Who is visited in a pass, once each, and what is said of the others.
+//! Which users a pass reconciles, each once, and what it reports of the others.
 
 use keyround::core::rotation::{Doubt, EffectKind, Refusal};
 use keyround::engine::{Pass, entry_after};
@@ -88,7 +88,7 @@ async fn a_pass_is_over_when_everybody_was_visited_also_who_is_known_to_aws_alon
     assert_eq!(told, [all, asked].concat());
 }
 
-/// What is told of passes; those who are visited side by side in their order.
+/// What a watcher gets about passes. Reports of users that are reconciled in parallel are sorted.
 #[derive(Default)]
 struct Passes(Mutex<Vec<String>>);
 
@@ -288,7 +288,7 @@ impl House {
             .expect("a journal")
     }
 
-    /// Appends to the vendor's rotation, as an operator or another process would.
+    /// Appends an event to the vendor's rotation, as an operator command or another process would.
     pub(super) async fn pull(&self, vendor: &str, event: Event) {
         let id = self.rotation(vendor).await.rotation;
         let events = self.journal.read(id).await.expect("a journal");

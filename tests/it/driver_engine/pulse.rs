@@ -1,4 +1,4 @@
-//! That the engine's loop is alive can be noticed, and also that it is not.
+//! The engine's loop reports that it is alive, and a loop that hangs stops reporting.
 
 use keyround::engine::{LoopStatus, Pass, Watchers};
 
@@ -27,7 +27,7 @@ async fn the_loop_comes_by_while_a_vendor_is_slow_and_while_nothing_is_due() {
 #[tokio::test(start_paused = true)]
 async fn a_loop_that_hangs_comes_by_no_more_whatever_else_is_alive() {
     let house = House::new(HASTE, &["slow"]);
-    // The next pass is due within the jitter of the full hour, while this visit is under way.
+    // The next pass is due within the jitter after the full hour, while this reconcile is under way.
     house.is("slow", How::TakesSecs(290));
     let journal = Arc::new(Ailing::beside(&house));
     let pulses = Arc::new(Pulses::default());
@@ -45,7 +45,7 @@ async fn a_loop_that_hangs_comes_by_no_more_whatever_else_is_alive() {
     assert!(events.iter().any(|event| event.name() == "delivered"), "the visit went on: {events:?}");
 }
 
-/// A rotation that is under way when the engine begins.
+/// Starts a rotation, so that it is under way when the engine begins.
 async fn start_by_hand(house: &House) -> RotationId {
     let subject = subject("slow");
     let event = started(&subject, house);
@@ -93,7 +93,7 @@ async fn each_of_several_watchers_is_told_of_everything() {
     }
 }
 
-/// Hears what it is told of.
+/// A watcher that records which of its methods were called.
 #[derive(Default)]
 struct Ear(Mutex<Vec<&'static str>>);
 

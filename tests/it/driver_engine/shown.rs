@@ -1,4 +1,4 @@
-//! What there is to show of a user and of the history, without asking AWS.
+//! What `status` and the status page show of a user and of the history, without asking AWS.
 
 use keyround::core::ids::AccessKeyId;
 use keyround::core::rotation::{Because, Intent, KeyMetadata, KeyStatus, Verification};
@@ -20,7 +20,7 @@ async fn the_keys_of_a_user_are_those_of_its_rotation_and_the_others_that_were_s
         let house = House::new(&HASTE.replace("soak = \"0s\"", &format!("soak = \"{soak}\"")), &["acme"]);
         let old = house.old_key("acme");
         let mut found = house.once(Patience::Short).await;
-        // A listing of before: of its own two, the rotation knows better.
+        // A listing from an earlier time: the rotation knows the state of its own two keys better.
         let listed = [old, OTHER.parse().expect("a key"), house.old_key("acme")];
         let of_before = |id| KeyMetadata { id, status: KeyStatus::Expired, created_at: house.stage.now() };
         found[0].keys = listed.map(of_before).into();
@@ -82,7 +82,7 @@ async fn a_rotation_is_counted_when_it_is_over_whoever_ended_it() {
         deactivated(house.old_key("acme")).to_vec(),
         vec![Event::Listed { keys: vec![active(new.clone())], at }],
     ];
-    // Its own key is discarded first.
+    // An abandoned rotation has not finished while it still discards its own new key.
     let giving_up = [&[abandoned][..], &deactivated(new.clone())].concat();
     let delete = intended(Intent::Delete { key: new.clone(), because: because() });
     let given_up = [&giving_up[..], &[delete, Event::Deleted { at, request_id: None }]].concat();
@@ -152,7 +152,7 @@ async fn who_is_waited_for_by_hand_is_told_what_to_type() {
     assert!(found[0].sentence().ends_with("; to go on: `keyround ack acme`"), "{}", found[0].sentence());
 }
 
-/// What is shown after a full pass that found these.
+/// The overview after a full pass that found these users.
 async fn shown(house: &House, found: &[UserReport]) -> Overview {
     let status_store = Arc::new(StatusStore::default());
     status_store.pass_ended(&Pass::of_a_moment(house.stage.now(), true, found.to_vec()));

@@ -1,8 +1,9 @@
-//! A secret sent down every path of every adapter that can fail, and looked for in all that people can read of it:
-//! sentences, `Debug`, and each line that any library of the program logs at its loudest.
+//! A secret on every path of every adapter that can fail. The test searches for it in everything that people can
+//! read: sentences, `Debug` output, and each line that any library of the program logs at its most detailed level.
+//! Proves promise 7 of `src/lib.rs` for the adapters.
 //!
-//! `delivery_http/canary.rs` does the same to every answer of a vendor; here are the other adapters, and the places
-//! where two of them meet.
+//! `delivery_http/canary.rs` does the same with every answer of a vendor; here are the other adapters, and the
+//! places where two of them meet.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -36,14 +37,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::support::log::Log;
 use crate::support::moto::{Emulator, Rule};
 
-/// In every secret of this test. In lower case it may stand in a host name, so it is looked for in any case.
+/// A word in every secret of this test. A host name may show it in lower case, so the search ignores case.
 const CANARY: &str = "c4n4ryPl7";
-/// As AWS makes them: 40 characters, some of which break careless templates and URLs.
+/// A secret like those of AWS: 40 characters, some of which break careless templates and URLs.
 const SECRET: &str = "c4n4ryPl7/UtnFEMI+K7MDENG/bPxRfiCYEXAMP0";
 
 type Trial = fn(&mut Seen) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 
-/// Each adapter, its paths that fail, and how many of them there are at least.
+/// Each adapter, the least number of failing paths that it has, and the function that plays them.
 const TRIALS: [(&str, usize, Trial); 8] = [
     ("iam: answers to the rotator", 60, |seen| Box::pin(every_answer_to_the_rotator(seen))),
     ("iam: answers to the new key", 10, |seen| Box::pin(every_answer_to_the_new_key(seen))),
@@ -59,7 +60,7 @@ const TRIALS: [(&str, usize, Trial); 8] = [
 async fn a_canary_is_found_in_no_sentence_no_debug_and_no_log_line_of_any_adapter() {
     let log = Log::default();
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(log.clone());
-    // As the program itself listens when it is told to say all.
+    // The same filter as in the program when it logs everything.
     let listening = registry().with(lines.with_filter(log_filter("trace", "trace"))).set_default();
     let mut rows = Vec::new();
     for (name, at_least, trial) in TRIALS {
@@ -90,7 +91,7 @@ fn the_search_finds_a_canary_however_it_is_written() {
     assert!(!holds_canary("Secret(…)"));
 }
 
-/// As text in any case, as base64, or as a list of bytes.
+/// Whether the text contains the canary: in any case, in base64, or as a list of bytes.
 fn holds_canary(text: &str) -> bool {
     let bytes = format!("{:?}", CANARY.as_bytes());
     let base64 = ["YzRuNHJ5UGw3", "M0bjRyeVBsN", "NG40cnlQbD"];
@@ -99,12 +100,12 @@ fn holds_canary(text: &str) -> bool {
         || base64.iter().any(|form| text.contains(form))
 }
 
-/// What people would read.
+/// The texts that the program or its log would show to people.
 #[derive(Default)]
 struct Seen(Vec<String>);
 
 impl Seen {
-    /// A failure, in words and in full. A success is no path that fails.
+    /// Records a failure, as a sentence and in full. Panics on a success, because only failing paths are played.
     #[track_caller]
     fn fails<T: std::fmt::Debug, E: std::fmt::Debug>(&mut self, what: &str, result: Result<T, E>) {
         match result {
@@ -113,13 +114,13 @@ impl Seen {
         }
     }
 
-    /// Whether it failed or not, this is what is shown of it.
+    /// Records what is shown of a result, whether it failed or not.
     fn shows(&mut self, shown: &impl std::fmt::Debug) {
         self.0.push(format!("{shown:?}"));
     }
 }
 
-/// Answers that are no good, each with the canary in it wherever it can stand.
+/// Invalid answers, each with the canary in it wherever it fits.
 fn bad_answers(action: &str) -> Vec<Rule> {
     let created = format!(
         "<CreateAccessKeyResponse><CreateAccessKeyResult><AccessKey><UserName>u</UserName>\
@@ -160,13 +161,13 @@ async fn every_answer_to_the_rotator(seen: &mut Seen) {
         "iam:GetAccessKeyLastUsed",
     ] {
         for rule in bad_answers(action) {
-            // What only reads is asked up to three times.
+            // A call that only reads is tried up to three times.
             emulator().order(&rule.times(3));
             let iam = iam(&session(SECRET), None);
             match action {
                 "iam:ListAccessKeys" => seen.fails(action, iam.list_keys(&user).await),
                 "iam:CreateAccessKey" => seen.fails(action, iam.create_key(&user).await),
-                // Of these, nothing but the answer's head is read, and that is AWS's here.
+                // For these two, the program reads only the head of an answer, and here the head is valid.
                 "iam:UpdateAccessKey" => {
                     seen.shows(&iam.set_status(&user, &key, KeyStatus::Inactive).await);
                 }
@@ -182,7 +183,7 @@ async fn every_answer_to_the_new_key(seen: &mut Seen) {
     let (id, _) = emulator().seed_user("canary-new", 10.0);
     let (id, secret) = (id.parse().expect("a key id"), Secret::from(SECRET));
     let iam = iam(&session("testing"), None);
-    // The secret is not the key's own, so AWS refuses it by itself.
+    // This is not the key's own secret, so AWS refuses the probe without an order.
     seen.fails("a wrong secret", iam.identify(&id, &secret).await);
     for rule in bad_answers("sts:GetCallerIdentity") {
         emulator().order(&rule);
@@ -270,7 +271,7 @@ async fn every_journal(seen: &mut Seen) {
     let journal = SqliteJournal::open(&path, None, Mode::Drive).await.expect("a journal");
     append(&journal, entry.0, 1, &entry.1, SecretChange::Keep).await.expect("it is appended");
     let created = created();
-    // Out of turn, and then in turn.
+    // First with a wrong event number, and then with the right one.
     let seal = || SecretChange::Seal(Secret::from(SECRET));
     seen.fails("out of turn", append(&journal, entry.0, 7, &created, seal()).await);
     let probed = Event::Probed { at: Timestamp::from_unix(3) };
@@ -352,7 +353,7 @@ async fn every_bad_configuration(seen: &mut Seen) {
     }
 }
 
-/// One of its own, so that each order is forgotten before the next one is given.
+/// A separate emulator, so that each order can be removed before the next one is given.
 fn emulator() -> &'static Emulator {
     static EMULATOR: LazyLock<Emulator> = LazyLock::new(Emulator::start);
     &EMULATOR
@@ -369,7 +370,7 @@ fn session(rotators_secret: &str) -> Arc<AwsSession> {
         attempt: Duration::from_millis(300),
         call: Duration::from_millis(600),
     };
-    // With a secret that is not its own, the rotator is refused even where nothing was ordered.
+    // With a secret that is not its own, the rotator is refused even without an order.
     let pair = Credentials::new("testing", rotators_secret, None, None, "test");
     Arc::new(AwsSession::new(&settings).with_deadlines(deadlines).with_credentials(pair))
 }
@@ -420,7 +421,7 @@ async fn append(
     journal.append(Entry { rotation, number, event, secret, ends: false }).await
 }
 
-/// Puts other bytes in the place of the sealed secret.
+/// Replaces the sealed secret by other bytes.
 async fn spoil_box(path: &Path) {
     use sqlx::{ConnectOptions as _, Connection as _};
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);

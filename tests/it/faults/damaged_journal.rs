@@ -1,7 +1,7 @@
-//! A journal that is not what it was when it was closed, and a seal key that is not its own.
+//! A journal that was changed after it was closed, and a seal key that does not belong to it.
 //!
-//! **Invariant:** the program refuses to start, says which it is, exits with 78, and touches nothing: not the files, not
-//! AWS, not the vendor. When the journal is as it was, the rotation carries on.
+//! **Invariant:** the program refuses to start, says which of the two it is, exits with 78, and touches nothing:
+//! not the files, not AWS, not the vendor. When the journal is restored, the rotation carries on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ const ALL: [&[&str]; 4] = [&["rotate"], &["run"], &["hold", "acme", "--why", "an
 struct Damage {
     what: &'static str,
     inflict: fn(&Wreck),
-    /// Who refuses it, and in which words.
+    /// The commands that refuse it. The words of the refusal are in `words`.
     refused_by: &'static [&'static [&'static str]],
     words: &'static str,
 }
@@ -224,15 +224,15 @@ fn one_bit_changed_in_a_thousand_places_is_refused_or_changes_nothing() {
     flip_bits("wreck-many-bits", 0x6d61_6e79, 1_000);
 }
 
-/// Each process gets the journal with one bit changed. On a held rotation nobody has anything to do, so that one who
-/// believes the journal shows it by doing nothing.
+/// Gives each process the journal with one bit changed. The rotation is on hold, so that a process that accepts the
+/// journal does nothing.
 fn flip_bits(user: &str, seed: u64, flips: u32) {
     let wreck = Wreck::new(user);
     wreck.corner.run_well(&["hold", "acme", "--why", "bits are flipped"]);
     wreck.close_tidily();
     let whole = wreck.files();
     let (head, mut dice) = (wreck.head(), Dice(seed));
-    // Much of the file is pages that were never written to.
+    // Many pages of the file were never written to, so only bytes that are not zero are changed.
     let bytes = whole["journal.db"].iter().enumerate();
     let written: Vec<usize> = bytes.filter(|(_, byte)| **byte != 0).map(|(place, _)| place).collect();
     let mut refusals = BTreeMap::<String, u32>::new();
@@ -262,7 +262,7 @@ fn flip_bits(user: &str, seed: u64, flips: u32) {
     wreck.mend_and_carry_on();
 }
 
-/// What a refusal says, without what differs from one to the next.
+/// The kind of a refusal, without the details that differ from one to the next.
 fn kind_of(sentence: &str) -> String {
     let known = [
         "is not a keyround journal",
@@ -287,7 +287,7 @@ fn kind_of(sentence: &str) -> String {
 fn a_log_that_lost_its_end_costs_the_vendor_nothing() {
     let mut dice = Dice(0x0077_616c);
     let mut lose = || {
-        // Later, the secret is erased, and the log with it.
+        // Later calls are left out, because there the secret, and the log with it, is erased.
         let (call, place) = dice.one_of(&super::full_disk::CALLS[..7]);
         Loss { call, place, percent: dice.below(100), truncated: dice.below(2) == 0 }
     };
@@ -307,7 +307,7 @@ fn a_log_that_lost_its_end_costs_the_vendor_nothing() {
         let finished = corner.run(&ROTATE);
         assert_no_harm(&corner);
         match finished.code {
-            // What was lost is done again; the same message may then carry another time.
+            // What was lost is done again; the repeated message may then carry another time.
             Some(0) if corner.living_keys().len() == 1 => corner.assert_rotated_from(&old),
             Some(1) => {
                 let told = sentence(&finished);
@@ -322,7 +322,7 @@ fn a_log_that_lost_its_end_costs_the_vendor_nothing() {
 struct Loss {
     call: &'static str,
     place: Place,
-    /// Where in the log.
+    /// The place in the log, in percent of its length.
     percent: u64,
     truncated: bool,
 }
@@ -357,7 +357,7 @@ impl Wreck {
         wreck
     }
 
-    /// Moves all of the log into the file.
+    /// Moves the whole log into the journal file.
     fn close_tidily(&self) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
@@ -366,13 +366,14 @@ impl Wreck {
         });
     }
 
-    /// What `history verify` shows: the count, and the last hash.
+    /// What `history verify` shows: the number of events, and the last hash.
     fn head(&self) -> (u64, String) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let journal = SqliteJournal::open(&self.journal(), None, Mode::Read).await.expect("it opens");
             let head = journal.verify_history().await.expect("it fits together");
-            // Left to be dropped, it is closed by a thread of its own, which takes its files away at any time.
+            // Closed explicitly, because a dropped journal is closed by another thread, which removes its files at
+            // any time.
             journal.close().await.expect("it can be closed");
             head
         })
@@ -386,7 +387,7 @@ impl Wreck {
         self.file("journal.db")
     }
 
-    /// What matters: the lock is a process's, and SQLite's own files are there while it looks.
+    /// The files that matter, without the lock, which exists while a process runs, and SQLite's shared-memory file.
     fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let names = self.corner.files_of_journal().into_iter();
         let names = names.filter(|name| !name.ends_with("db.lock") && !name.ends_with("-shm"));
@@ -414,7 +415,7 @@ impl Wreck {
         self.change(|bytes| bytes.truncate(to(bytes.len())));
     }
 
-    /// Writes one word in place of another one of the same length, once.
+    /// Replaces the first occurrence of one word by another of the same length.
     fn swap(&self, word: &str, other: &str) {
         self.change(|bytes| {
             let at = bytes.windows(word.len()).position(|window| window == word.as_bytes());
@@ -444,7 +445,7 @@ impl Wreck {
         assert!(self.files() == *files, "the files were touched: {case}");
     }
 
-    /// The journal is as it was.
+    /// Restores the journal, and asserts that the rotation carries on.
     #[track_caller]
     fn mend_and_carry_on(&self) {
         assert_no_harm(&self.corner);
@@ -455,13 +456,13 @@ impl Wreck {
         assert_well_ended(&self.corner, &self.old);
     }
 
-    /// For the table: the folder of the test has another name each time.
+    /// The sentence without the folder of the test, which has another name each time.
     fn without_paths(&self, told: &str) -> String {
         told.replace(&format!("{}/", self.corner.path("journal").display()), "")
     }
 }
 
-/// Kills the program at that call, which then never happens, or was done and not heard of.
+/// Kills the program at that call, which then never happens (before), or took effect without an answer (after).
 #[track_caller]
 fn kill_at(corner: &Corner, place: Place, moment: Moment) {
     let gate = corner.gate(place, moment);

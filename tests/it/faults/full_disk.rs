@@ -1,8 +1,7 @@
 //! A disk on which the journal cannot grow any more, at each point of a rotation.
 //!
-//! Here the kernel refuses to let the files of the running program grow (`RLIMIT_FSIZE`, set from outside at the chosen
-//! call), which needs no rights; `needs_root/small_disks.rs` fills real file
-//! systems.
+//! Here the kernel refuses to let the files of the running program grow (`RLIMIT_FSIZE`, set from outside at the
+//! chosen call), which needs no rights; `needs_root/small_disks.rs` fills real file systems.
 
 use std::fmt;
 use std::fs;
@@ -13,7 +12,7 @@ use crate::support::moto::Release;
 use crate::support::process::{Corner, Place, Process};
 use crate::support::vendor::Moment;
 
-/// The calls of a rotation, and where they are in it.
+/// The calls of a rotation, and the place of each one.
 pub(in crate::faults) const CALLS: [(&str, Place); 11] = [
     ("ListAccessKeys", Place::Aws(0)),
     ("CreateAccessKey", Place::Aws(1)),
@@ -27,11 +26,11 @@ pub(in crate::faults) const CALLS: [(&str, Place); 11] = [
     ("UpdateAccessKey", Place::Aws(7)),
     ("DeleteAccessKey", Place::Aws(8)),
 ];
-/// A page of the journal and its header, in the write-ahead log.
+/// The size of a page of the journal with its header, in the write-ahead log.
 const FRAME_BYTES: u64 = 4096 + 24;
 const WORKERS: usize = 4;
 
-/// The journal cannot grow by more than this from that call on.
+/// From that call on, the journal cannot grow by more than this many frames.
 struct Limit {
     call: &'static str,
     place: Place,
@@ -75,7 +74,7 @@ fn play_limit(corner: &Corner, limit: &Limit, codes: &[i32]) -> String {
     play(corner, limit.place, codes, fill, || {})
 }
 
-/// At that call the disk is filled; then there is room again, and the next run does the rest.
+/// Fills the disk at that call; then makes room again, and lets the next run complete the rotation.
 #[track_caller]
 pub(in crate::faults) fn play(
     corner: &Corner,

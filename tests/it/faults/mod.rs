@@ -1,8 +1,9 @@
-//! Real faults on the real program: a process that is stopped in mid-call, a disk that fills, a journal that was
-//! damaged, a bad line to AWS, vendors that cannot be trusted, and secrets down every path that fails.
+//! Real faults of the real program: a process that is stopped in the middle of a call, a disk that fills, a journal
+//! that was damaged, a bad connection to AWS, vendors that cannot be trusted, and secrets on every path that fails.
 //!
-//! **Invariant:** each fault ends in a sentence that names it, with no harm to the vendor; and when it is mended, the
-//! same rotation carries on. Every test prints one line a fault: what it was, and what was said of it.
+//! **Invariant:** each fault ends in a sentence that names it, with no harm to the vendor; and when the fault is
+//! repaired, the same rotation carries on. Every test prints one line for each fault: the fault, and the program's
+//! sentence about it.
 
 mod canary;
 mod damaged_journal;
@@ -20,10 +21,10 @@ use serde_json::Value;
 use crate::support::moto::Emulator;
 use crate::support::process::{Corner, Finished};
 
-/// As far as time alone can take it.
+/// A rotation as far as the passing of time alone can take it.
 const ROTATE: [&str; 4] = ["rotate", "--wait", "--format", "json"];
 
-/// One emulator for all of these; each test has its own users.
+/// The emulator that all of these tests share; each test has its own users.
 fn emulator() -> &'static Emulator {
     Emulator::shared()
 }
@@ -34,7 +35,7 @@ fn said(finished: &Finished) -> String {
     format!("{code}: {}", sentence(finished))
 }
 
-/// What ended the command; or else what the result says of the first vendor.
+/// The error that ended the command, or else the sentence about the first vendor in the result.
 fn sentence(finished: &Finished) -> String {
     let ending = finished.err.lines().rev().find_map(|line| line.strip_prefix("error: "));
     if let Some(ending) = ending {
@@ -44,7 +45,7 @@ fn sentence(finished: &Finished) -> String {
     result["vendors"][0]["sentence"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The failures that a rotation wrote into its history, in words.
+/// The sentences of the failures in a rotation's history.
 fn complaints(corner: &Corner) -> Vec<String> {
     let told = |event: &Value| {
         let sentence = match event["event"].as_str()? {
@@ -63,7 +64,7 @@ fn history(corner: &Corner) -> Vec<Value> {
     rows.as_array().expect("rows").iter().map(|row| row["event"].clone()).collect()
 }
 
-/// A key was asked for as often as that was intended, and of the keys that were made one is left.
+/// Asserts that CreateAccessKey was sent exactly once for each intent in the history.
 #[track_caller]
 fn assert_no_key_was_made_twice(corner: &Corner) {
     let creates = corner.emulator.calls_about(&corner.user);
@@ -72,7 +73,7 @@ fn assert_no_key_was_made_twice(corner: &Corner) {
     assert_eq!(sent, intended, "CreateAccessKey is sent once for each intent");
 }
 
-/// A message that was repeated was the same message.
+/// Asserts that each repeated message had the same body.
 #[track_caller]
 fn assert_repeats_are_the_same(corner: &Corner) {
     let mut bodies = BTreeMap::new();
@@ -83,7 +84,7 @@ fn assert_repeats_are_the_same(corner: &Corner) {
     }
 }
 
-/// The rotation is over, all is well, and it was done without doing anything twice that must be done once.
+/// Asserts that the rotation has finished, and that nothing that must happen once happened twice.
 #[track_caller]
 fn assert_well_ended(corner: &Corner, old: &str) {
     corner.assert_rotated_from(old);
@@ -91,7 +92,7 @@ fn assert_well_ended(corner: &Corner, old: &str) {
     assert_repeats_are_the_same(corner);
 }
 
-/// What must hold although nothing was mended yet.
+/// What must hold before the fault is repaired.
 #[track_caller]
 fn assert_no_harm(corner: &Corner) {
     corner.assert_vendor_works();

@@ -1,4 +1,4 @@
-//! Many vendors in one configuration: what befalls one of them must not matter to the others.
+//! Many vendors in one configuration, to prove promise 8 of `src/lib.rs`: a fault of one does not affect the others.
 
 use serde_json::Value;
 
@@ -7,10 +7,10 @@ use crate::support::moto::{Call, Key};
 use crate::support::program::{Program, Ran};
 use crate::support::vendor::{Pair, Vendor};
 
-/// Standing for a text, so that this can be looked for too.
+/// The signing secret. It decodes to a text, so that a search can find that form too.
 const WEBHOOK_SECRET: &str = "whsec_c2lnbmluZyBzZWNyZXQgb2YgYWxsIHBhcnRpZXM=";
 
-/// A vendor, its user at AWS, and the key that it was given before all this, which is due.
+/// A vendor, its IAM user, and its initial key, which is due.
 pub(super) struct Party {
     pub(super) name: String,
     pub(super) user: String,
@@ -28,7 +28,7 @@ impl Party {
         Party { name, user, vendor, old }
     }
 
-    /// Its part of `rotation.toml`: a webhook to this address, and a question to the vendor itself.
+    /// Its section of `rotation.toml`: a webhook to this address, and a check at the vendor itself.
     pub(super) fn toml(&self, url: &str, more: &str) -> String {
         let Party { name, user, vendor, .. } = self;
         let ask = vendor.url("/which");
@@ -44,7 +44,7 @@ impl Party {
         emulator().keys(&self.user).into_iter().filter(|key| key.status != "Deleted").collect()
     }
 
-    /// The key that it holds is Active.
+    /// Asserts that the key that it holds is Active.
     #[track_caller]
     pub(super) fn assert_works(&self) {
         let held = self.vendor.held().expect("it was given one at the start");
@@ -54,7 +54,7 @@ impl Party {
         assert_eq!((key.status.as_str(), &key.secret), ("Active", &held.secret_access_key), "{}", self.name);
     }
 
-    /// Each key that AWS deleted, it had set Inactive before.
+    /// Asserts that each deleted key had been set Inactive before.
     #[track_caller]
     pub(super) fn assert_nothing_was_deleted_that_was_active(&self) {
         let calls = emulator().calls_about(&self.user);
@@ -70,14 +70,14 @@ impl Party {
         }
     }
 
-    /// It still has the old key, and that is Active.
+    /// Asserts that it still has the old key, and that this key is Active.
     #[track_caller]
     pub(super) fn assert_keeps_old(&self) {
         self.assert_works();
         assert_eq!(self.vendor.held().as_ref(), Some(&self.old), "{}", self.name);
     }
 
-    /// It works with a new key, and no other is left.
+    /// Asserts that it works with a new key, and that no other key is left.
     #[track_caller]
     pub(super) fn assert_rotated(&self) {
         self.assert_works();
@@ -86,7 +86,7 @@ impl Party {
     }
 }
 
-/// A configuration of these parts, without waits, and all secrets in their places.
+/// A program with these vendor sections, no waits, and every secret that they refer to.
 pub(super) fn program(parts: &str) -> Program {
     let program = Program::new(emulator(), &settings(parts));
     program.credential("signing", WEBHOOK_SECRET);
@@ -106,7 +106,7 @@ pub(super) fn row<'a>(shown: &'a Value, name: &str) -> &'a Value {
     rows.iter().find(|row| row["vendor"] == name).unwrap_or_else(|| panic!("no {name}: {shown:#}"))
 }
 
-/// One pass with `--wait`, as JSON and as loud as can be.
+/// One pass with `--wait` and JSON output.
 #[track_caller]
 pub(super) fn rotate(program: &Program) -> (Ran, Value) {
     let ran = program.run(&["rotate", "--wait", "--format", "json"]);
@@ -114,7 +114,7 @@ pub(super) fn rotate(program: &Program) -> (Ran, Value) {
     (ran, shown)
 }
 
-/// The sentences of what failed in that vendor's rotations, as its history has them.
+/// The sentences of the failures of that vendor's rotations, from its history.
 #[track_caller]
 pub(super) fn complaints(program: &Program, name: &str) -> Vec<String> {
     let rows = program.json(0, &["history", name]);

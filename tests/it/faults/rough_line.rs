@@ -1,6 +1,7 @@
-//! A bad line to AWS: answers that are late, lost, cut off or replaced, calls that are late, lost or refused.
+//! A bad connection to AWS: answers that are late, lost, cut off or replaced, calls that are late, lost or refused.
 //!
-//! Every vendor of one configuration has a mishap of its own, so that each also shows that it is nobody else's.
+//! Every vendor of one configuration has a mishap of its own, so each test also shows that a mishap affects no
+//! other vendor.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -11,10 +12,10 @@ use crate::support::campaign::Dice;
 use crate::support::program::Program;
 use crate::support::proxy::{Mishap, Order, Passed, Proxy};
 
-/// One attempt may take 6 s.
+/// Longer than one attempt, which may take 6 s.
 const TOO_LATE: Duration = Duration::from_millis(6500);
 
-/// Each operation that a rotation calls, and how often.
+/// Each operation that a rotation calls, and how often it does.
 const OPERATIONS: [(&str, u32); 6] = [
     ("ListAccessKeys", 1),
     ("CreateAccessKey", 1),
@@ -35,8 +36,8 @@ const MISHAPS: [Mishap; 10] = [
     Mishap::LoginPage,
     Mishap::BadGateway,
 ];
-/// A rotation without mishaps has 11 calls. Three CreateAccessKey without an answer may leave three keys, and each takes
-/// eight or nine calls to be found and discarded.
+/// A rotation without mishaps has 11 calls. Three CreateAccessKey without an answer may leave three keys, and it
+/// takes eight or nine calls to find and discard each of them.
 const CALLS_MAX: usize = 11 + 3 * 9;
 const PASSES_MAX: u32 = 4;
 
@@ -85,7 +86,7 @@ fn three_mishaps_at_any_calls_cost_nobody_anything() {
     }
 }
 
-/// One thing that goes wrong.
+/// One mishap, and the calls that it affects.
 #[derive(Clone, Debug)]
 struct Hit {
     operation: &'static str,
@@ -102,7 +103,7 @@ impl Hit {
     }
 }
 
-/// All that goes wrong for one vendor.
+/// All mishaps of one vendor.
 #[derive(Clone, Debug)]
 struct Fate(Vec<Hit>);
 
@@ -173,7 +174,7 @@ fn calls_of<'a>(passed: &'a [Passed], party: &Party) -> Vec<&'a Passed> {
     passed.iter().filter(|call| call.user.as_deref() == Some(&party.user)).collect()
 }
 
-/// CreateAccessKey came by once for each intent in the history.
+/// Asserts that CreateAccessKey passed the proxy once for each intent in the history.
 #[track_caller]
 fn assert_no_key_was_made_twice(program: &Program, passed: &[Passed], party: &party::Party) {
     let sent = calls_of(passed, party).iter().filter(|call| call.operation == "CreateAccessKey").count();

@@ -1,9 +1,10 @@
 //! SIGSTOP in the middle of a call, for longer than the call may take, then SIGCONT.
 //!
-//! What it shows: a process that slept through its own deadline does nothing twice, whether the answer was waiting for
-//! it, came after it had given up, or the call itself took effect only then; nobody else drives meanwhile; and what an
-//! operator said meanwhile counts. What it does not show: the driver's own deadline for an effect (minutes), and a
-//! lease, which the journal of one machine does not have: its lock is held by a stopped process too.
+//! Proved here: a process that slept through its own deadline does nothing twice, whether the answer was waiting
+//! for it, came after it had given up, or the call itself took effect only then; no other process drives meanwhile;
+//! and an operator command that was given meanwhile counts. Not proved here: the driver's own deadline for an
+//! effect (minutes), and a lease, which the journal of one machine does not have, because a stopped process keeps
+//! its lock.
 
 use std::fmt;
 use std::thread;
@@ -15,11 +16,11 @@ use crate::support::moto::Release;
 use crate::support::process::{Corner, NO_WAITS, Place, Process};
 use crate::support::vendor::Moment;
 
-/// One attempt at AWS may take 6 s, and here one at the vendor 1 s.
+/// Longer than an attempt at AWS, which may take 6 s, and one at this vendor, which may take 1 s.
 const LONGER_THAN_A_CALL: Duration = Duration::from_millis(6500);
 const VENDOR_TIMEOUT: &str = "timeout = \"1s\"\n";
 
-/// The calls of a rotation that change something, and where they are in it.
+/// The calls of a rotation that change something, and the place of each one.
 const CALLS: [(&str, Place); 4] = [
     ("CreateAccessKey", Place::Aws(1)),
     ("the delivery", Place::Vendor(0)),
@@ -27,14 +28,14 @@ const CALLS: [(&str, Place); 4] = [
     ("DeleteAccessKey", Place::Aws(8)),
 ];
 
-/// When the call and its answer come through.
+/// When the call takes effect, and when its answer arrives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum When {
-    /// It is done and answered while the process is stopped.
+    /// The call takes effect and is answered while the process is stopped.
     Meanwhile,
-    /// It is done meanwhile, and answered when the process has given up.
+    /// The call takes effect while the process is stopped, and is answered when the process has given up.
     AnsweredLate,
-    /// It is done and answered when the process has given up.
+    /// The call takes effect and is answered when the process has given up.
     DoneLate,
 }
 
@@ -76,7 +77,7 @@ fn a_process_that_sleeps_through_its_deadline_does_nothing_twice() {
         assert_no_harm(&corner);
         process.signal("CONT");
         if stop.when != When::Meanwhile {
-            // The process has noticed by then that its time is over.
+            // By then, the process has noticed that its deadline has passed.
             thread::sleep(Duration::from_millis(300));
             gate.release(Release::Proceed);
         }
@@ -100,7 +101,7 @@ fn a_process_that_is_stopped_at_no_chosen_moment_carries_on() {
         for millis in millis {
             thread::sleep(Duration::from_millis(*millis));
             stop_it(&process);
-            // If the first one does not have the journal yet, or any more, this one does the work.
+            // If the first process does not have the journal yet, or has it no longer, this one does the work.
             tried.push(corner.spawn(&ROTATE));
             thread::sleep(Duration::from_millis(300));
             process.signal("CONT");
@@ -115,8 +116,8 @@ fn a_process_that_is_stopped_at_no_chosen_moment_carries_on() {
     });
 }
 
-/// The process is stopped in CreateAccessKey, which is done; the rotation is abandoned; the process goes on. That the key
-/// is looked for and discarded an hour and more later is for the simulation and the crash matrix to show.
+/// The process is stopped in CreateAccessKey, which took effect; the rotation is abandoned; the process continues.
+/// The simulation and the crash matrix prove that the key is found and discarded more than an hour later.
 #[test]
 fn what_an_operator_says_while_the_process_is_stopped_counts() {
     let corner = corner("stop-abandon");
@@ -146,7 +147,7 @@ impl fmt::Display for Naps {
     }
 }
 
-/// A vendor that is not waited for longer than a second.
+/// The environment of a vendor to which a request may take no longer than a second.
 fn corner(user: &str) -> Corner {
     let corner = Corner::new(emulator(), user);
     let vendor = corner.vendor_section("acme", user, &["/keys"]);
@@ -156,7 +157,7 @@ fn corner(user: &str) -> Corner {
     corner
 }
 
-/// SIGSTOP, and until it has stopped.
+/// Sends SIGSTOP, and waits until the process has stopped.
 #[track_caller]
 fn stop_it(process: &Process) {
     process.signal("STOP");
@@ -170,7 +171,7 @@ fn stop_it(process: &Process) {
     }
 }
 
-/// A second one is told who has the journal; whoever only looks may look.
+/// Asserts that a second driver is refused and told which process has the journal, and that a reader is not.
 #[track_caller]
 fn assert_nobody_else_drives(corner: &Corner, stopped: &Process) {
     let second = corner.run(&["rotate"]);

@@ -1,9 +1,9 @@
-//! Vendors that are not who they should be, or not there: certificates that are not good, no TLS at all, a handshake
+//! Vendors that are not who they should be, or cannot be reached: invalid certificates, no TLS at all, a handshake
 //! that hangs, a name that does not resolve.
 //!
-//! All of them stand in one configuration, beside a good one. Each is refused with a sentence that says what is wrong
-//! and what to do before a key is made; none is sent a single request; the good one is rotated; and when a recipe is
-//! mended, the next pass rotates it.
+//! All of them are in one configuration, beside a good one. Each is refused before a key is created, with a
+//! sentence that says what is wrong and what to do; none receives a single request; the good one is rotated; and
+//! when a recipe is corrected, the next pass rotates its vendor.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -19,7 +19,7 @@ use super::party::{Party, program, rotate, row, settings};
 use crate::support::authority::{Authority, Validity, self_signed_server};
 use crate::support::vendor::Vendor;
 
-/// What stands where the vendor should.
+/// What answers in place of the vendor.
 enum Impostor {
     Server(Vendor),
     Blunt(Blunt),
@@ -30,13 +30,13 @@ struct Case {
     name: &'static str,
     impostor: Impostor,
     url: String,
-    /// In this vendor's step.
+    /// Further lines of this vendor's delivery step.
     more: &'static str,
-    /// What is wrong, and what to do.
+    /// Words of the sentence: what is wrong, and what to do.
     words: [&'static str; 2],
 }
 
-/// Those of whom it is known within seconds.
+/// The cases that are refused within seconds.
 fn quick_cases(authority: &Authority) -> Vec<Case> {
     let tls = |name, config, words| {
         let vendor = Vendor::start_tls(config);
@@ -158,7 +158,7 @@ fn assert_refused(party: &Party, case: &Case, row: &Value) {
     }
 }
 
-/// A vendor under TLS with whom all is well.
+/// A trustworthy vendor with TLS.
 struct Good {
     party: Party,
     tls: Vendor,
@@ -185,13 +185,13 @@ impl Good {
     }
 }
 
-/// An address at which nobody listens.
+/// An address at which no program listens.
 fn refusing_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("https://localhost:{}/keys", listener.local_addr().expect("an address").port())
 }
 
-/// A server that does not speak TLS. It reads what it is sent; and says nothing, or this, and hangs up.
+/// A server that does not speak TLS. It reads what it receives, and answers nothing, or answers this text and closes.
 struct Blunt {
     address: SocketAddr,
     heard: Arc<AtomicUsize>,
@@ -202,7 +202,7 @@ impl Blunt {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let (address, heard) = (listener.local_addr().expect("an address"), Arc::new(AtomicUsize::new(0)));
         let counter = Arc::clone(&heard);
-        // It ends with the test's process: a blocked accept cannot be called back.
+        // The thread ends with the test's process, because a blocked `accept` cannot be interrupted.
         thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 let counter = Arc::clone(&counter);
@@ -224,7 +224,7 @@ impl Blunt {
         format!("https://localhost:{}/keys", self.address.port())
     }
 
-    /// It heard the beginning of handshakes, which have no secret in them.
+    /// Whether it received only the beginnings of handshakes, which contain no secret.
     fn is_ignorant(&self) -> bool {
         let heard = self.heard.load(Ordering::SeqCst);
         (1..16 * 1024).contains(&heard)

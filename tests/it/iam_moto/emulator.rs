@@ -1,4 +1,4 @@
-//! The emulator itself: one that does not do what it is told would let every other test pass.
+//! Tests of the emulator itself, because an emulator that does not fail on order would let every other test pass.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who the rotator is: the standard chain, a role, or nobody.
+//! The credentials of the rotator: from the standard chain, from an assumed role, or none.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -86,7 +86,7 @@ fn the_standard_chain_finds_credentials_and_the_configured_endpoint_wins() {
     assert_eq!(listed_by_the_program_with(&environment, "profile = \"it\""), Ok(1));
 }
 
-/// How many keys the program sees in that environment and no other; else what it says.
+/// The number of keys that the program lists in that environment and no other, or else its error message.
 fn listed_by_the_program_with(
     environment: &BTreeMap<&'static str, String>,
     in_aws: &str,
@@ -115,7 +115,7 @@ fn listed_by_the_program_with(
     }
 }
 
-/// What the standard chain says when it finds nothing.
+/// A standard chain that finds no credentials.
 #[derive(Debug)]
 struct Nothing;
 

@@ -1,4 +1,4 @@
-//! Secrets that AWS keeps: Secrets Manager and the Parameter Store.
+//! Secrets that AWS stores: Secrets Manager and the Parameter Store.
 
 use keyround::adapters::secrets::Secrets;
 use keyround::core::secret::Secret;

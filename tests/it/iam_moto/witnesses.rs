@@ -1,4 +1,4 @@
-//! Whose use of a key it was, by CloudTrail.
+//! CloudTrail evidence that tells the vendor's use of a key from our own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ async fn a_look_up_that_is_refused_fails_nothing_and_is_told_once() {
     let iam = asking();
     iam.identify(&key, &secret).await.expect("it signs");
     emulator().prepare("review_origin", &seen(&key, "sqs:ListQueues", 0.0));
-    // What may pass is asked three times, and a refusal once.
+    // An error that may pass is tried three times, and a refusal once.
     for (status, code, times) in
         [(403, "AccessDenied", 1), (400, "Throttling", 3), (500, "InternalFailure", 3)]
     {

@@ -1,4 +1,4 @@
-//! What only a journal in a file can promise, and what can befall it.
+//! What only a journal in a file can promise, and what can happen to the file.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -38,7 +38,7 @@ async fn what_a_killed_process_leaves_on_the_disk_is_a_whole_journal() {
     keep(&journal, begun.id, 1, &begun.event).await;
     for number in 2..=9 {
         keep(&journal, begun.id, number, &probed(number)).await;
-        // The files as they are in this moment, while the first process still has them open.
+        // Copies the files as they are at this moment, while the first process still has them open.
         for name in ["journal.db", "journal.db-wal", "seal.key"] {
             fs::copy(place.file(name), copy.file(name)).expect("copied");
         }
@@ -146,7 +146,8 @@ async fn to_a_reader_a_missing_journal_is_an_empty_one_and_stays_missing() {
 #[tokio::test]
 async fn where_nothing_can_be_written_the_file_is_read_as_it_stands() {
     let place = Place::with_history().await;
-    // As on a read-only medium, the files that SQLite shares between processes cannot be made.
+    // On a read-only medium, the files that SQLite shares between processes cannot be created; the folder prevents
+    // it here.
     fs::create_dir(place.file("journal.db-wal")).expect("a folder in the way");
     let reader = SqliteJournal::open(&place.journal(), None, Mode::Read).await.expect("a reader");
     assert_eq!(reader.verify_history().await.expect("a whole history").0, 3);
@@ -265,7 +266,7 @@ async fn a_damaged_journal_is_refused() {
 #[tokio::test]
 async fn a_journal_whose_index_leads_elsewhere_is_not_driven() {
     let place = Place::with_history().await;
-    // By it, the vendor has no rotations.
+    // With this index, the vendor would seem to have no rotations.
     let other = "UPDATE sqlite_schema SET sql = replace(sql, '(vendor', '(iam_user') WHERE name = 'rotation_by_vendor'";
     place.tell(&format!("PRAGMA writable_schema = ON; {other}")).await;
     place.untouched(&refusal(&place, Mode::Drive).await, "is damaged");

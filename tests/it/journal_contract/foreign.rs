@@ -5,7 +5,7 @@ use keyround::ports::Journal as _;
 
 use super::place::Place;
 
-/// What was changed, and the words of the refusal.
+/// Each change of the schema, and the words of the refusal.
 const CHANGES: [(&str, &str); 12] = [
     (
         "CREATE TRIGGER keeper BEFORE DELETE ON sealed_secret BEGIN SELECT raise(IGNORE); END",

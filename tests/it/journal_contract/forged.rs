@@ -1,4 +1,4 @@
-//! A history that somebody wrote who does not hold the seal key, and what is left on the disk behind readers.
+//! A history that was written without the seal key, and the sealed secrets that concurrent readers leave on the disk.
 
 use std::fs;
 use std::process::Command;
@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, query, query_scalar, raw_sql};
 use super::place::{Place, options, refusal};
 use super::{append, at, erase, keep, open, probed, start};
 
-/// Writes a rotation whose spans are all zero, with every hash computed anew.
+/// Appends the beginning of a rotation whose plan has only spans of zero, with every hash recomputed.
 const FORGE: &str = r#"
 import hashlib, json, sqlite3, struct, sys
 db = sqlite3.connect(sys.argv[1])
@@ -51,7 +51,7 @@ async fn a_forged_beginning_with_all_its_hashes_is_not_driven() {
         place.untouched(&refusal(&place, mode).await, words);
     }
     place.found(words).await;
-    // Without the key nothing but the chain can be checked, and it fits.
+    // Without the key only the hash chain can be checked, and the forged chain is consistent.
     fs::remove_file(place.file("seal.key")).expect("removed");
     let reader = SqliteJournal::open(&place.journal(), None, Mode::Read).await.expect("a reader");
     assert!(!reader.checks_seal());
@@ -191,6 +191,6 @@ async fn after_it_was_closed_there_is_one_file_and_nothing_more_is_done() {
     journal.history(None, Timestamp::EPOCH).await.expect_err("closed");
     journal.tend().await;
     journal.close().await.expect("it is closed already");
-    // The lock is free although the value lives on.
+    // The lock is released although the value still exists.
     assert_eq!(open(&place.journal()).await.read(begun.id).await.expect("events").len(), 1);
 }

@@ -1,4 +1,4 @@
-//! A folder for one journal, and what a test does to the journal in it.
+//! A folder for one journal, and the operations of the tests on that journal.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +19,7 @@ pub(super) const CANARY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYCANARY";
 /// A folder for one journal.
 pub(super) struct Place {
     folder: TempDir,
-    /// The journal's bytes as they were when it was last known to be at rest.
+    /// The bytes of the journal when it was last known to be at rest.
     at_rest: std::cell::RefCell<Vec<u8>>,
 }
 
@@ -28,7 +28,7 @@ impl Place {
         Place { folder: tempfile::tempdir().expect("a folder"), at_rest: Vec::new().into() }
     }
 
-    /// With a journal in it, closed: started, created with a sealed secret, probed.
+    /// A place with a closed journal in it: started, created with a sealed secret, probed.
     pub(super) async fn with_history() -> Place {
         let (place, journal, id, _) = Place::with_box().await;
         keep(&journal, id, 3, &probed(3)).await;
@@ -37,7 +37,8 @@ impl Place {
         place
     }
 
-    /// With an open journal in it: started, created with a sealed secret. Gives the rotation and the sealed box, too.
+    /// A place with an open journal in it: started, created with a sealed secret. Also returns the rotation and the
+    /// sealed box.
     pub(super) async fn with_box() -> (Place, SqliteJournal, RotationId, Vec<u8>) {
         let place = Place::new();
         let begun = start("acme", "user-a", None, 0);
@@ -45,11 +46,11 @@ impl Place {
         keep(&journal, begun.id, 1, &begun.event).await;
         seal(&journal, begun.id, 2, "AKIANEW0000000000001", CANARY).await;
         let sealed: Vec<u8> = place.ask("SELECT box FROM sealed_secret").await;
-        // Behind its header: one byte, a salt of 32 and a nonce of 12.
+        // The box without its header: one byte, a salt of 32 bytes and a nonce of 12.
         (place, journal, begun.id, sealed[45..].to_vec())
     }
 
-    /// Another process that reads the journal, and keeps the past that it sees from being wiped until it commits.
+    /// A reader like another process: its open transaction keeps the old pages from being wiped until it ends.
     pub(super) async fn reader_in_the_way(&self) -> SqliteConnection {
         let mut reader = options(&self.journal()).connect().await.expect("a reader");
         query("BEGIN").execute(&mut reader).await.expect("a snapshot");
@@ -89,7 +90,7 @@ impl Place {
         self.names().iter().any(holds)
     }
 
-    /// The refusal says this, that nothing was touched, nothing of a secret, and it is true.
+    /// Asserts that the refusal contains these words, says that nothing was touched, has no secret in it, and is true.
     #[track_caller]
     pub(super) fn untouched(&self, refused: &JournalError, words: &str) {
         let told = refused.to_string();
@@ -114,7 +115,7 @@ impl Place {
         self.at_rest.replace(self.bytes());
     }
 
-    /// As somebody would who can write the file, and who puts the guards back.
+    /// Changes the journal as a person with write access to the file might, who also restores the triggers.
     pub(super) async fn tamper(&self, sql: &str) {
         let mut connection = options(&self.journal()).connect().await.expect("a connection");
         let guards: Vec<(String, String)> =

@@ -1,4 +1,4 @@
-//! Another seal key for a journal that has a history and a sealed secret.
+//! A new seal key for a journal that has a history and a sealed secret.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ async fn a_new_key_opens_what_was_sealed_and_the_old_one_does_not() {
     assert!(fs::read_to_string(place.file("seal.key")).expect("a key") != before);
     assert_eq!(mode_of(&place.file("seal.key")), 0o600);
     assert!(!place.file("seal.key.next").exists());
-    // What was sealed with the old key has left the disk.
+    // The box that was sealed with the old key must be gone from the disk.
     let is_there = |bytes: &[u8]| bytes.windows(sealed.len()).any(|part| part == sealed);
     for name in ["journal.db", "journal.db-wal"] {
         assert!(!is_there(&fs::read(place.file(name)).unwrap_or_default()), "{name}");
@@ -51,7 +51,7 @@ async fn a_file_becomes_a_credential_in_one_step() {
     assert!(matches!(wrong, JournalError::SealKey(_)), "{wrong}");
     let done = rekeyed(OldKey::Beside).await.expect("sealed anew");
     assert_eq!((done.resealed, done.key_file), (1, None));
-    // Once more: it has that key already.
+    // The second time, the journal already has that key.
     let done = rekeyed(OldKey::Given(SealKey::random())).await.expect("nothing to do");
     assert_eq!((done.events, done.resealed), (2, 0));
     let journal =

@@ -1,7 +1,7 @@
-//! The lint against parliament, another lint, on the corpus and on policies of AWS's own.
+//! Compares keyround's policy lint with another lint, parliament, on the corpus and on policies of AWS's own.
 //!
-//! `tests/policies/agreement.txt` has each difference and who is right. A difference that nobody has
-//! explained fails the test.
+//! `tests/policies/agreement.txt` lists each difference and which lint is right. A difference without an
+//! explanation fails the test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::corpus::{check_golden, findings, policies};
 use crate::support::python;
 
-/// What both can find: our codes, their issues.
+/// The topics that both can find: our codes, and their issues.
 const TOPICS: [(&str, &[&str], &[&str]); 9] = [
     ("no policy", &["KR500"], &["MALFORMED", "MALFORMED_JSON", "INVALID_ARN", "EXCEPTION"]),
     ("privilege escalation", &["KR501", "KR509"], &["PRIVILEGE_ESCALATION"]),
@@ -28,7 +28,7 @@ const TOPICS: [(&str, &[&str], &[&str]); 9] = [
     ("resource of another kind", &[], &["RESOURCE_MISMATCH"]),
 ];
 
-/// Who is right where only one of the two finds something, and why.
+/// For each kind of difference: which lint finds something, and why it is or is not right.
 const EXPLAINED: [(&str, Side, &str); 14] = [
     (
         "no policy",
@@ -96,7 +96,7 @@ enum Side {
     Theirs,
 }
 
-/// Policies of AWS's own, as it has them for people: read from moto, which carries them.
+/// Some of AWS's own managed policies, read from moto, which contains them.
 const MANAGED: [&str; 40] = [
     "SecurityAudit",
     "ViewOnlyAccess",

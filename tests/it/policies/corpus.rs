@@ -1,6 +1,6 @@
-//! The policies of `tests/policies/`, and what is found in each: `expected.txt`, one line a finding.
+//! The policies of `tests/policies/`, and the findings in each: `expected.txt`, one line for each finding.
 //!
-//! `KEYROUND_BLESS=1` writes it anew, for reading in the diff.
+//! `KEYROUND_BLESS=1` rewrites that file, so that its diff can be reviewed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{policy, root};
 
-/// The texts, by name.
+/// The texts of the policies, by name.
 pub(super) fn policies() -> BTreeMap<String, String> {
     let mut policies = BTreeMap::new();
     for entry in fs::read_dir(root().join("tests/policies")).expect("the policies") {
@@ -23,7 +23,8 @@ pub(super) fn policies() -> BTreeMap<String, String> {
     policies
 }
 
-/// What `policy lint` finds in these texts, by name. The program reads them from files, as people have them.
+/// The findings of `policy lint` in these texts, by name. The program reads them from files, as a person would give
+/// them.
 #[track_caller]
 pub(super) fn findings(policies: &BTreeMap<String, String>) -> BTreeMap<String, Vec<Value>> {
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -66,8 +67,8 @@ fn each_policy_of_the_corpus_is_judged_as_expected_at_its_line_and_column() {
     check_golden("tests/policies/expected.txt", &text);
 }
 
-/// The faults have the names of their files: a good policy has no finding that is worse than low, a
-/// broken one is said to be no policy, and all others have a finding.
+/// The names of the files tell their faults: a good policy has no finding that is worse than low, a broken one is
+/// reported as not being a policy, and all others have a finding.
 #[test]
 fn no_good_policy_is_accused_and_no_fault_is_missed() {
     const FAULTS: [&str; 17] = [
@@ -89,7 +90,7 @@ fn no_good_policy_is_accused_and_no_fault_is_missed() {
         "trust-everybody",
         "advice-",
     ];
-    // A Deny closes the way, and a condition narrows the resources.
+    // In the first a Deny prevents the escalation, and in the second a condition narrows the resources.
     const NO_FAULTS: [&str; 2] = ["escalate-denied", "any-instance-by-tag"];
     for (name, findings) in findings(&policies()) {
         let codes: Vec<&str> = findings.iter().filter_map(|finding| finding["code"].as_str()).collect();
@@ -130,7 +131,7 @@ fn what_is_not_known_is_said() {
     assert!(text.contains("orbitworks: not in the list of known services"), "{text}");
 }
 
-/// Demands that this file says so; `KEYROUND_BLESS=1` makes it.
+/// Asserts that this file has this text; with `KEYROUND_BLESS=1` it writes the file.
 #[track_caller]
 pub(super) fn check_golden(path: &str, text: &str) {
     let file = root().join(path);

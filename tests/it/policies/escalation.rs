@@ -1,5 +1,5 @@
-//! The ways of escalation against the lists that they are from: each policy of IAM Vulnerable with a way is accused, and
-//! none of its policies without one.
+//! The privilege escalation paths, compared with the lists that they come from: each policy of IAM Vulnerable with
+//! such a path has a finding, and none of its policies without one has.
 //!
 //! The names are those of the files of BishopFox/iam-vulnerable (MIT licence, Copyright 2021 Bishop Fox), and the
 //! actions and resources are those of its policies.
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::corpus::findings;
 
-/// The policies with a way: the file, and the actions, all on `*`.
+/// The policies with an escalation path: the file, and the actions, all on `*`.
 const OPEN: [(&str, &[&str]); 30] = [
     ("privesc1-CreateNewPolicyVersion", &["iam:CreatePolicyVersion"]),
     ("privesc2-SetExistingDefaultPolicyVersion", &["iam:SetDefaultPolicyVersion"]),

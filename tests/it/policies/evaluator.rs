@@ -1,7 +1,7 @@
-//! The evaluator against a policy engine that is not ours, on generated policies and requests.
+//! The policy evaluator, compared with an independent policy engine on generated policies and requests.
 //!
 //! `KEYROUND_POLICY_CASES=5000` makes the campaign longer: each case is a principal with one or two policies and
-//! perhaps a boundary, and ten requests. The dice have a seed, so that a case is the same each time.
+//! perhaps a boundary, and ten requests. The generator has a fixed seed, so that a case is the same each time.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::support::policy_engine::verdicts;
 const CASES: usize = 1000;
 const REQUESTS: usize = 10;
 
-/// Actions, each with resources that it can be asked for with.
+/// Actions, each with resources on which it can be requested.
 const ACTIONS: [(&str, &[&str]); 8] = [
     ("s3:GetObject", &["arn:aws:s3:::logs/a/b", "arn:aws:s3:::Logs/a", "arn:aws:s3:::other/x"]),
     ("s3:PutObject", &["arn:aws:s3:::logs/a/b", "arn:aws:s3:::other/x"]),
@@ -142,7 +142,7 @@ fn case(dice: &mut Dice) -> Value {
     json!({ "policies": policies, "boundary": boundary, "requests": requests })
 }
 
-/// What our evaluator answers to the requests of a case.
+/// The answers of our evaluator to the requests of a case.
 fn ours(case: &Value) -> Vec<&'static str> {
     let read = |policy: &Value| {
         Document::parse(&policy.to_string()).unwrap_or_else(|why| panic!("{why:?}: {policy:#}"))

@@ -1,4 +1,5 @@
-//! Each needed call is allowed, each other one denied, and nothing of a policy could be left out.
+//! Generated policies: each needed call is allowed, each other one is denied, and no part of a policy could be left
+//! out.
 
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ fn arn(resource: &str) -> String {
     format!("arn:aws:iam::{ACCOUNT}:{resource}")
 }
 
-/// What the rotator calls with this configuration, by the code that calls it.
+/// The calls that the rotator makes with this configuration, according to the code that makes them.
 fn needed() -> Vec<Request> {
     let mut needed = Vec::new();
     let users =
@@ -94,7 +95,7 @@ fn secret(name: &str) -> String {
     format!("arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:{name}")
 }
 
-/// What a review calls besides.
+/// The further calls that a review makes.
 fn reviewed() -> Vec<Request> {
     let trail = format!("arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/all");
     let mut needed = vec![
@@ -220,7 +221,8 @@ fn a_trust_policy_demands_the_external_id() {
     assert!(why.contains("the account of acme is not known"), "{why}");
 }
 
-/// Enough, tight, and nothing to spare: without any action, resource or Allow, a needed call is denied.
+/// Asserts that the policy is sufficient, tight and minimal: without any action, resource or Allow, a needed call
+/// is denied.
 #[track_caller]
 fn check_exact(policy: &Value, needed: &[Request], forbidden: &[Request]) {
     let may = |policy: &Value, requests: &[Request]| allows(ACCOUNT, std::slice::from_ref(policy), requests);
@@ -242,8 +244,8 @@ fn check_exact(policy: &Value, needed: &[Request], forbidden: &[Request]) {
     );
 }
 
-/// Each policy that has one action or one whole statement less. What enters other accounts is another
-/// account's to judge, and has a test of its own; resources in lists for several actions are the vendor's.
+/// Each policy with one action or one whole statement less. `EnterAccounts` is left out, because another account
+/// decides about it and it has a test of its own; resources in lists for several actions are the vendor's.
 fn without_a_piece(policy: &Value) -> Vec<(String, Value)> {
     let mut smaller = Vec::new();
     for (number, statement) in statements(policy).iter().enumerate() {
@@ -270,7 +272,7 @@ fn statements(policy: &Value) -> Vec<Value> {
     policy["Statement"].as_array().expect("statements").clone()
 }
 
-/// What only a rotator that reviews may do.
+/// The calls that only a rotator with the review permissions may make.
 fn reviewed_only() -> Vec<Request> {
     let mut requests = reviewed();
     requests.retain(|request| !request.resource.contains("user/vendor-acme"));

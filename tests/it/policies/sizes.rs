@@ -1,5 +1,5 @@
-//! The rotator's policies for few and for many users, in four partitions: each fits where it goes, another lint has
-//! nothing against it but what a rotator is for, and another engine denies a needed call without each statement.
+//! The rotator's policies for few and for many users, in four partitions: each fits where it is attached, another
+//! lint finds nothing but what a rotator needs, and an independent engine denies a needed call without each statement.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,10 @@ const PARTITIONS: [(&str, &str); 4] = [
 ];
 const USERS: [usize; 4] = [1, 50, 150, 300];
 const MANAGED_CHARACTERS: usize = 6144;
-/// Of many users, one in so many is asked about, and the last one.
+/// Of many users, every twelfth one and the last one are checked.
 const SAMPLE: usize = 12;
-/// What parliament says of whoever may make keys for the users that are named, which is what a rotator does.
+/// The issues that parliament reports for a principal that may create keys for named users, which is a rotator's
+/// purpose.
 const OF_ITS_CALLING: [&str; 3] =
     ["CREDENTIALS_EXPOSURE", "PERMISSIONS_MANAGEMENT_ACTIONS", "PRIVILEGE_ESCALATION"];
 const CALLS: [&str; 6] = [
@@ -41,7 +42,7 @@ fn configuration(region: &str, users: usize) -> String {
     format!("[aws]\nregion = \"{region}\"\n[account.own]\nid = \"{ACCOUNT}\"\n{vendors}")
 }
 
-/// The policies for each partition and number of users, by a name for both.
+/// The policies for each partition and number of users, by a name that contains both.
 fn generated() -> BTreeMap<String, (String, usize, Vec<Value>)> {
     let mut all = BTreeMap::new();
     for (partition, region) in PARTITIONS {

@@ -1,24 +1,27 @@
-//! A vendor's API as data: a state, and what each request does to it. `tests/presets/NAME.json`, written from the
-//! vendor's documentation, is what the preset NAME talks to.
+//! A simulated vendor API as data: a state, and what each request does to it. `tests/presets/NAME.json`, written
+//! from the vendor's documentation, is the API that the preset NAME is run against.
 //!
-//! | key | says |
+//! | key | meaning |
 //! |---|---|
-//! | `params` | what the preset is given; what is not said is the catalogue's example, and each secret is a canary |
-//! | `secrets` | the values of secrets that must have a form |
-//! | `auth` | headers that every request must have, or it is answered with 401 |
+//! | `params` | the parameters of the preset; the others have the catalogue's examples, and each secret is a canary |
+//! | `secrets` | the values of secrets that must have a certain format |
+//! | `auth` | headers that every request must have; without them the answer is 401 |
 //! | `state` | what the vendor holds |
-//! | `routes` | `METHOD URL`, or `METHOD URL WORDS` where the body must contain these words: `when` (pairs that must be equal, or it is answered with `otherwise`), `set`, `drop`, `bump`, and the answer |
-//! | `holds` | where in the state the pair is in the end: `id`, `secret`, `file`, `json`, or what is made of it |
-//! | `moves` | what of the state a repeated delivery may change |
-//! | `stays` | what of the state no delivery may change |
+//! | `routes` | what each request does and what is answered, as described below |
+//! | `holds` | where the pair is in the final state: `id`, `secret`, `file`, `json`, or a value derived from it |
+//! | `moves` | the parts of the state that a repeated delivery may change |
+//! | `stays` | the parts of the state that no delivery may change |
 //! | `variants` | the same with other `params`, `state` and `holds` |
-//! | `no` | answers that are 2xx and no acceptance, and words of what is said about them |
+//! | `no` | answers that are 2xx but no acceptance, and words of the resulting sentence |
 //! | `openapi` | the vendor's descriptions: the package that has one, the file, and the server that its paths begin at |
 //!
-//! In `set` and in answers, a string that begins with `$` stands for something: `$body/pointer`, `$form.name`,
-//! `$path.name`, `$query.name`, `$header.name`, `$state/pointer`, `$values/pointer` (an object's values, as a list),
-//! `$opened/pointer` (a sealed box of the body), `$xml.name` (the text of an element of the body), `$pair.id`, `$pair.secret` (of a body `id:secret`). Names in braces are
-//! parts of the address.
+//! The name of a route is `METHOD URL`, or `METHOD URL WORDS` where the body must contain these words. Its value has
+//! `when` (pairs that must be equal; else the answer is `otherwise`), `set`, `drop`, `bump`, and the answer.
+//!
+//! In `set` and in answers, a string that begins with `$` is replaced: `$body/pointer`, `$form.name`, `$path.name`,
+//! `$query.name`, `$header.name`, `$state/pointer`, `$values/pointer` (an object's values, as a list),
+//! `$opened/pointer` (a sealed box of the body), `$xml.name` (the text of an element of the body), `$pair.id`,
+//! `$pair.secret` (of a body `id:secret`). Names in braces are parts of the URL.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +30,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// The key that vendors' public keys belong to.
+/// The private key of sealed boxes. Each vendor's public key belongs to it.
 pub(super) const BOX_KEY: [u8; 32] = [7; 32];
 
 #[derive(Clone, Deserialize)]
@@ -69,7 +72,7 @@ pub(super) struct No {
     route: String,
     pub(super) status: u16,
     body: Value,
-    /// What somebody else changes at the vendor at that moment.
+    /// The changes that another person makes at the vendor at that moment.
     #[serde(default)]
     set: BTreeMap<String, Value>,
     pub(super) says: String,
@@ -98,7 +101,7 @@ struct Route {
     body: Value,
 }
 
-/// A request as it came.
+/// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     pub(super) method: String,
@@ -107,7 +110,7 @@ pub(super) struct Message {
     pub(super) body: String,
 }
 
-/// An answer as it goes.
+/// An answer as it is sent.
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: BTreeMap<String, String>,
@@ -115,7 +118,7 @@ pub(super) struct Reply {
 }
 
 impl Conversation {
-    /// The same conversation with what a variant says otherwise.
+    /// The same conversation with the differences of a variant.
     pub(super) fn with(&self, variant: &Variant) -> Conversation {
         let mut other = self.clone();
         other.params.extend(variant.params.clone());
@@ -128,7 +131,7 @@ impl Conversation {
         other
     }
 
-    /// The same, and this route answers so, and does nothing.
+    /// The same conversation, in which this route gives this answer and makes only the changes of `no.set`.
     pub(super) fn refusing(&self, no: &No) -> Conversation {
         let mut other = self.clone();
         let route = other.routes.get_mut(&no.route).unwrap_or_else(|| panic!("there is no {}", no.route));
@@ -137,14 +140,14 @@ impl Conversation {
         other
     }
 
-    /// The same, and every request of this kind is answered with this status.
+    /// The same conversation, in which every request to this route is answered with this status.
     pub(super) fn failing(&self, route: &str, status: u16) -> Conversation {
         let body = json!({"message": "what the vendor says", "id": "1"});
         let (route, set) = (route.to_owned(), BTreeMap::new());
         self.refusing(&No { route, status, body, set, says: String::new() })
     }
 
-    /// What happens when this request comes: the name of the route, and the answer.
+    /// Applies a request. Returns the name of its route, if there is one, and the answer.
     pub(super) fn answer(&mut self, message: &Message) -> (Option<String>, Reply) {
         let address = message.url.as_str().split('?').next().unwrap_or_default();
         let found = self.routes.iter().find_map(|(name, route)| {
@@ -199,7 +202,7 @@ fn reply(status: u16, body: &Value) -> Reply {
     Reply { status, headers: BTreeMap::new(), body }
 }
 
-/// The named parts of an address, if it is one of this form.
+/// The named parts of a URL, if it matches this pattern.
 fn parts(pattern: &str, address: &str) -> Option<BTreeMap<String, String>> {
     let (pattern, address) = (pattern.split('/'), address.split('/'));
     let pattern: Vec<&str> = pattern.collect();

@@ -1,4 +1,5 @@
-//! The requests of presets, held against their vendors' own API descriptions by `openapi-core`, which is not ours.
+//! The requests of presets, validated against their vendors' own API descriptions by `openapi-core`, which is
+//! independent of keyround.
 
 use keyround::config::catalogue::catalogue;
 use keyround::core::secret::Secret;
@@ -39,7 +40,7 @@ async fn requests_are_as_the_vendors_descriptions_say() {
     println!("{all} of {all} requests of {presets} presets are as their vendors' descriptions say");
 }
 
-/// What a description says against these requests, and its version.
+/// The requests that contradict the description, and the description's version.
 fn bad(described: &Description, requests: &[Message]) -> (Vec<Value>, Value) {
     let path = description::provide(&described.package, &described.file, &described.sha256);
     let question = json!({
@@ -50,7 +51,7 @@ fn bad(described: &Description, requests: &[Message]) -> (Vec<Value>, Value) {
     (answer["bad"].as_array().cloned().expect("a list"), answer["version"].take())
 }
 
-/// A description that is never contradicted proves nothing.
+/// Proves that the validation can fail, because a validation that never fails proves nothing.
 #[tokio::test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
 async fn a_request_that_is_not_as_described_is_noticed() {

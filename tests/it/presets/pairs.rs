@@ -1,5 +1,5 @@
-//! Presets that write the id and the secret in two requests, with each write refused, unanswered, or to a name that is not
-//! there.
+//! Presets that write the id and the secret in two requests, with each write refused, unanswered, or to a name that
+//! does not exist.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::conversation::Conversation;
 use super::{NEW_SECRET, conversation, key_access, offer, set_up, settings};
 
-/// Those of the catalogue, as their conversations use them.
+/// The presets of this kind in the catalogue, with their conversations.
 fn pairs() -> Vec<(Preset, Conversation)> {
     let has_pair = |preset: &Preset| {
         let settings = settings(preset, &conversation(&preset.name));
@@ -27,7 +27,7 @@ fn pairs() -> Vec<(Preset, Conversation)> {
     pairs.map(|preset| (preset.clone(), conversation(&preset.name))).collect()
 }
 
-/// What the preset calls this value at the vendor.
+/// The name of this value at the vendor, by the parameter of the preset.
 fn named(preset: &Preset, conversation: &Conversation, parameter: &str) -> String {
     let said = conversation.params.get(parameter).and_then(Value::as_str).map(str::to_owned);
     let default = || {
@@ -87,7 +87,7 @@ async fn names_that_are_not_there_are_created_where_the_configuration_says_so() 
     assert_eq!(names, expected);
 }
 
-/// What was written, in order: the kind of value, and whether it was accepted.
+/// The writes that were made, in order: whose half each one carried, and the result of the delivery.
 async fn writes_with(
     (preset, conversation): &(Preset, Conversation),
     at_vendor: AtVendor,
@@ -138,7 +138,7 @@ async fn a_secret_that_got_no_answer_is_repeated_at_once_and_nothing_is_taken_ba
     }
 }
 
-/// What is known of a vendor whose one pair was left with the new id and the old secret.
+/// The state of a vendor whose one pair was left with the new id and the old secret.
 fn half_written() -> AtVendor {
     let offer = offer(0);
     let at = |seconds: u64| offer.offered_at + Duration::from_secs(seconds);
@@ -168,7 +168,7 @@ fn half_written() -> AtVendor {
     rotation.at_vendor().clone()
 }
 
-/// The secret is written before every other change, but not after a question about what it has changed.
+/// The secret is written before every other change, but a request that reads what that write changed still follows it.
 #[tokio::test]
 async fn a_vendor_that_is_half_written_is_made_whole_by_the_next_attempt() {
     for pair in pairs() {

@@ -1,4 +1,4 @@
-//! The program itself asks a preset's harmless question, and shows what came of it.
+//! The real program makes a preset's harmless request, and shows the result.
 
 use serde_json::{Value, json};
 

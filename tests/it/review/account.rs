@@ -1,4 +1,4 @@
-//! An account on the emulator, prepared user by user, and the configuration that goes with it.
+//! An account in the emulator, prepared user by user, and the configuration that belongs to it.
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,11 @@ use crate::support::moto::Emulator;
 
 /// The emulator's account.
 pub(super) const ACCOUNT: &str = "123456789012";
-/// A vendor's account, and an external id that nobody would think of.
+/// A vendor's account, and below it an external id that cannot be guessed.
 pub(super) const VENDOR: &str = "444455556666";
 pub(super) const STRONG_ID: &str = "7d1b9c1e-0a35-4a5b-9a93-2f5c7e1f9d20";
 
-/// The head of a configuration whose vendors have nothing wrong with them.
+/// The beginning of a configuration whose vendors cause no finding.
 pub(super) const INNOCENT: &str = "[alert.team]\nkind = \"command\"\ncommand = [\"/bin/true\"]\n[aws]\nregion = \"us-east-1\"\n[account.partner]\nid = \"555566667777\"\nrole_arn = \"arn:aws:iam::555566667777:role/keyround\"\n";
 
 pub(super) struct Account {
@@ -19,7 +19,7 @@ pub(super) struct Account {
     users: std::cell::Cell<usize>,
 }
 
-/// A key's life, in days before today.
+/// The age and last use of a key, in days before today.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
     pub(super) age: f64,
@@ -28,7 +28,7 @@ pub(super) struct Life {
     pub(super) service: &'static str,
 }
 
-/// Young, and in use.
+/// A young key that is in use.
 pub(super) const WELL: Life = Life { age: 20.0, used: Some(1.0), status: "Active", service: "s3" };
 
 impl Account {
@@ -37,12 +37,12 @@ impl Account {
         Account { emulator: super::emulator(), configuration, users: std::cell::Cell::default() }
     }
 
-    /// How many users with keys there are.
+    /// The number of users with keys.
     pub(super) fn users(&self) -> usize {
         self.users.get()
     }
 
-    /// A user with a key that lives so. Gives the key's id.
+    /// Creates a user with a key of this life. Returns the key's id.
     pub(super) fn user(&self, name: &str, path: &str, life: Life) -> String {
         self.users.set(self.users.get() + 1);
         let Life { age, used, status, service } = life;
@@ -55,7 +55,7 @@ impl Account {
         id
     }
 
-    /// More about a user: see `post_review_user`.
+    /// Adds properties to a user: see `post_review_user`.
     pub(super) fn adorn(&self, user: &str, mut more: Value) {
         more["user"] = json!(user);
         self.emulator.prepare("review_user", &more);
@@ -69,12 +69,12 @@ impl Account {
         self.emulator.prepare("review_trail", trail);
     }
 
-    /// Adds this to the configuration.
+    /// Appends this section to the configuration.
     pub(super) fn configure(&mut self, section: &str) {
         self.configuration.push_str(section);
     }
 
-    /// A vendor that is asked which key it has, and this more.
+    /// Configures a vendor with a check, and these further settings.
     pub(super) fn vendor(&mut self, name: &str, given: &str, more: &str) {
         self.unverified_vendor(name, given, more);
         self.configure(&format!(
@@ -88,13 +88,13 @@ impl Account {
         ));
     }
 
-    /// A vendor with a user of its name.
+    /// Configures a vendor with a user of its name.
     pub(super) fn vendor_with_user(&mut self, name: &str, life: Life, more: &str) -> String {
         self.vendor(name, &format!("iam_user = \"{name}\""), more);
         self.user(name, "/vendors/", life)
     }
 
-    /// A vendor with a role of its name, and this trust.
+    /// Configures a vendor with a role of its name and this trust policy.
     pub(super) fn vendor_with_role(&mut self, name: &str, trust: &Value) {
         self.role_vendor(name);
         self.role(name, trust);
@@ -106,7 +106,7 @@ impl Account {
         ));
     }
 
-    /// What is in order: one of each kind.
+    /// Adds one resource of each kind that has no fault.
     pub(super) fn innocent(&mut self) {
         self.vendor_with_user("steady", WELL, "");
         self.adorn(
@@ -120,12 +120,12 @@ impl Account {
     }
 }
 
-/// A statement that allows.
+/// A policy with one statement that allows these actions.
 pub(super) fn allow(actions: &[&str], resources: &[&str]) -> Value {
     json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": resources }] })
 }
 
-/// A trust in this principal, with this external id under `StringEquals`.
+/// A trust policy for this principal, with this external id under `StringEquals`.
 pub(super) fn trust(principal: &Value, external_id: Option<&str>) -> Value {
     let mut statement = json!({ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" });
     if let Some(id) = external_id {
@@ -134,7 +134,7 @@ pub(super) fn trust(principal: &Value, external_id: Option<&str>) -> Value {
     json!({ "Version": "2012-10-17", "Statement": [statement] })
 }
 
-/// The vendor's account.
+/// The principal of the vendor's account.
 pub(super) fn of_vendor() -> Value {
     json!({ "AWS": format!("arn:aws:iam::{VENDOR}:root") })
 }

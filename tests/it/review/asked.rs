@@ -1,11 +1,11 @@
-//! What of a review is shown: of some vendors, from some severity on, since the last time.
+//! The findings that a review shows: those of some vendors, from some severity on, or new since the last review.
 
 use serde_json::{Value, json};
 
 use super::told::careless;
 use crate::support::program::Program;
 
-/// The findings, by what stays the same from one review to the next.
+/// The fields of each finding that stay the same from one review to the next.
 fn findings(report: &Value) -> Vec<Value> {
     let list = report["findings"].as_array().expect("findings");
     list.iter()

@@ -1,4 +1,4 @@
-//! `init`: a configuration drafted from what is found in an account.
+//! `init`: a configuration that is drafted from the users and keys of an account.
 
 use super::account::{Account, INNOCENT, Life, WELL};
 use crate::support::program::Program;
@@ -16,7 +16,7 @@ fn a_user_without_a_key_that_works_is_drafted_as_a_comment() {
     let ran = program.run(&["init", "--output", "-"]);
     assert_eq!(ran.code, Some(0), "{ran}");
     let has = |line: &str| ran.stdout.lines().any(|other| other == line);
-    // One key that works is enough, whatever lies beside it.
+    // One key that works is enough, whatever the state of the other.
     assert!(has("[vendor.works]") && has("[vendor.half]"), "{ran}");
     assert!(has("# [vendor.rests]") && has("# enabled = false") && !has("[vendor.rests]"), "{ran}");
     assert!(has("# no key of it works: there is nothing to rotate, so the section is a comment"), "{ran}");

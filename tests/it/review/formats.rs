@@ -1,4 +1,4 @@
-//! Findings for other programs, held to the schemas of those programs.
+//! Findings in the formats of other programs, validated against the schemas of those programs.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::account::{Account, INNOCENT, Life, WELL, allow};
 use crate::support::program::Program;
 use crate::support::python;
 
-/// An account with findings of every severity, one of them waived.
+/// An account with findings of every severity, one of which is waived.
 fn faulty() -> (Account, Program) {
     let mut account = Account::new(INNOCENT);
     account.vendor_with_user("acme", Life { age: 120.0, ..WELL }, "max_age = \"100d\"");
@@ -52,7 +52,7 @@ fn each_format_is_held_to_its_schema_and_says_the_same() {
     assert_eq!(codes(&held_to("ocsf", &run("ocsf")), "/metadata/event_code"), expect);
     let sarif = held_to("sarif", &run("sarif"));
     assert_eq!(codes(&sarif["runs"][0]["results"], "/ruleId"), expect);
-    // GitHub refuses the whole file where one result has no place in a file of the repository.
+    // GitHub rejects the whole file if one result has no place in a file of the repository.
     for result in sarif["runs"][0]["results"].as_array().expect("results") {
         let place = &result["locations"][0]["physicalLocation"];
         assert!(place["region"]["startLine"].as_u64() >= Some(1), "{result}");

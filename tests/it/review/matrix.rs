@@ -1,4 +1,4 @@
-//! The matrix: each rule, who is guilty of it, and who is innocent beside them.
+//! The matrix: for each rule, a resource that must have a finding, and a similar resource that must not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,19 @@ use super::name_of;
 use crate::support::program::Program;
 use crate::support::vendor::Vendor;
 
-/// Who is accused of what, and who stands beside them and must not be.
+/// The expected findings. Each row has a code, a resource that must have it, and a similar one that must not.
 #[derive(Default)]
 struct Matrix {
     rows: Vec<(&'static str, String, &'static str)>,
 }
 
 impl Matrix {
-    /// This one is guilty, and that one is not.
+    /// Adds a row: the first resource must have this finding, and the second must not.
     fn plant(&mut self, code: &'static str, guilty: &str, innocent: &'static str) {
         self.rows.push((code, guilty.to_owned(), innocent));
     }
 
-    /// Every accusation is one that was planted, and the other way round.
+    /// Asserts that every finding was planted, and that every planted fault has its finding.
     #[track_caller]
     fn check(&self, report: &Value) {
         let mut found: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
@@ -51,7 +51,7 @@ impl Matrix {
     }
 }
 
-/// The account with every fault, and what the review says of it.
+/// The account with every fault, and its review.
 pub(super) struct Reviewed {
     pub(super) account: Account,
     pub(super) report: Value,
@@ -62,7 +62,7 @@ pub(super) struct Reviewed {
 pub(super) fn reviewed() -> Reviewed {
     let mut account = Account::new(INNOCENT);
     let mut matrix = Matrix::default();
-    // In the middle of a rotation, two active keys are as they should be.
+    // In the middle of a rotation, two active keys are in order.
     let vendor = Vendor::start();
     rotating(&mut account, &vendor);
     credentials(&mut account, &mut matrix);
@@ -95,7 +95,8 @@ fn each_fault_is_found_and_no_innocent_is_accused() {
 
 #[test]
 fn a_trail_that_leaves_calls_out_is_found() {
-    // Only what CloudTrail offers to leave out for its number is no loss: keys and rights are not among it.
+    // CloudTrail offers to leave out these services because of the number of their events. That is no loss, because
+    // none of them changes keys or permissions.
     let bulk = ["kms.amazonaws.com", "rdsdata.amazonaws.com"];
     let selecting = |fields: Value| {
         let category = json!({ "Field": "eventCategory", "Equals": ["Management"] });
@@ -168,7 +169,7 @@ fn credentials(account: &mut Account, matrix: &mut Matrix) {
     account.vendor_with_user("elsewhere", ec2, "actions = [\"s3:PutObject\"]");
     account.vendor_with_user("at-home", ec2, "actions = [\"ec2:DescribeInstances\"]");
     matrix.plant("KR102", "elsewhere", "at-home");
-    // IAM writes down uses of CloudWatch by another name than policies have.
+    // IAM records uses of CloudWatch under another name than policies do.
     let monitoring = Life { service: "monitoring", ..WELL };
     account.vendor_with_user("watcher", monitoring, "actions = [\"cloudwatch:GetMetricData\"]");
     account.vendor_with_user("not-a-watcher", monitoring, "actions = [\"s3:PutObject\"]");
@@ -321,14 +322,14 @@ fn policies(account: &mut Account, matrix: &mut Matrix) {
             matrix.plant(code, name, "well-behaved");
         }
     }
-    // moto, like IAM today, takes no policy of the old language; accounts have them from long ago.
+    // moto, like IAM today, accepts no policy with the old version, but accounts have such policies from long ago.
     account.user("p-old", "/vendors/policies/", WELL);
     account.adorn("p-old", json!({ "raw": { "given": old.to_string() } }));
     matrix.plant("KR512", "p-old", "well-behaved");
     account.user("p-broken", "/vendors/policies/", WELL);
     account.adorn("p-broken", json!({ "raw": { "given": "{\"Statement\": 5}" } }));
     matrix.plant("KR500", "p-broken", "well-behaved");
-    // A policy that is attached, and one that comes with a group, are judged like one's own.
+    // An attached policy and a policy of a group are judged like the user's own.
     account.user("p-attached", "/vendors/policies/", WELL);
     account.adorn("p-attached", json!({ "managed": { "wide": allow(&["s3:Delete*"], &[bucket]) } }));
     matrix.plant("KR503", "p-attached", "well-behaved");
@@ -376,7 +377,7 @@ fn hygiene(account: &mut Account, matrix: &mut Matrix) {
     matrix.plant("KR705", "long-lived", "young");
 }
 
-/// The account's own faults stand at its ARN; an account in order has a test of its own.
+/// The account's own faults are reported for its ARN; an account without faults has a test of its own.
 fn root_and_trails(account: &Account, matrix: &mut Matrix) {
     account.emulator.prepare("review_root", &json!({ "keys": true, "used_days_ago": 3 }));
     matrix.plant("KR201", "root", "partner");

@@ -1,9 +1,10 @@
-//! The account with every fault under Prowler, another review of AWS accounts: where the two differ, who is
-//! right and why.
+//! The account with every fault, reviewed by Prowler, another review of AWS accounts: where the two differ, which
+//! one is right and why.
 //!
-//! Compared are the checks of Prowler's that ask what a rule of ours asks, or nearly. Its others are about the
-//! account's own people and services (passwords, second factors, certificates, groups, Bedrock and `SageMaker`),
-//! and ours about vendors (`KR1xx`, `KR30x`, `KR52x`, `KR7xx`) have no counterpart there.
+//! The checks that are compared are those of Prowler that examine the same as a rule of ours, or nearly the same.
+//! Its other checks are about the account's own people and services (passwords, second factors, certificates,
+//! groups, Bedrock and `SageMaker`), and our rules about vendors (`KR1xx`, `KR30x`, `KR52x`, `KR7xx`) have no
+//! counterpart in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use super::matrix::{Reviewed, reviewed};
 use super::name_of;
 use crate::support::python;
 
-/// What both can find: our codes, their checks.
+/// The topics that both can find: our codes, and their checks.
 const TOPICS: [(&str, &[&str], &[&str]); 16] = [
     ("root has keys", &["KR201"], &["iam_no_root_access_key"]),
     ("root was used", &["KR202"], &["iam_avoid_root_usage"]),
@@ -76,7 +77,7 @@ const TOPICS: [(&str, &[&str], &[&str]); 16] = [
     ("log validation", &["KR604"], &["cloudtrail_log_file_validation_enabled"]),
 ];
 
-/// Whom both accuse.
+/// The resources that both report.
 const AGREED: [(&str, &[&str]); 10] = [
     ("root has keys", &["root"]),
     ("old keys", &["old"]),
@@ -90,7 +91,7 @@ const AGREED: [(&str, &[&str]); 10] = [
     ("log validation", &["unsigned"]),
 ];
 
-/// Whom only one of the two accuses, and who is right.
+/// The resources that only one of the two reports, and which of them is right and why.
 const DIFFERENCES: [(&str, Side, &[&str], &str); 11] = [
     (
         "root was used",
@@ -174,7 +175,8 @@ enum Side {
 fn each_difference_from_prowler_is_explained() {
     let interpreter = python::provide("prowler.txt");
     let Reviewed { account, report, .. } = reviewed();
-    // Prowler ends whole checks at a text that is no policy. Ours has found it (KR500); now it is mended.
+    // Prowler aborts whole checks at a text that is not a policy. Our review has already found it (KR500), so it is
+    // repaired here.
     let good = allow(&["s3:GetObject"], &["arn:aws:s3:::example/*"]).to_string();
     account.adorn("p-broken", json!({ "raw": { "given": good } }));
     let checks: Vec<&str> = TOPICS.iter().flat_map(|(_, _, checks)| checks.iter().copied()).collect();
@@ -209,12 +211,12 @@ fn each_difference_from_prowler_is_explained() {
 
 type Accused = BTreeMap<String, BTreeSet<String>>;
 
-/// The names of those whom each code or check accuses.
+/// The names of the resources that each code or check reports.
 fn by_code<'r>(findings: impl Iterator<Item = &'r Value>, code: &str) -> Accused {
     let mut found = Accused::new();
     for finding in findings {
         let text = |name: &str| finding[name].as_str().unwrap_or_default();
-        // Prowler accuses a region of having no trail, ours the account.
+        // Prowler reports a missing trail for a region, and ours for the account.
         let name = match name_of(text("subject")) {
             "trail" => "root",
             name => name,

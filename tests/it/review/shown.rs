@@ -1,4 +1,4 @@
-//! What a review finds, shown on the page of the program that made it.
+//! The findings of the daily review, on the status page of the program that made it.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What a review finds, told to those who want to hear of it.
+//! The findings of the daily review, as alerts to the sinks that subscribe to them.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::program::Program;
 
 const AUTHORIZATIONS: &str = "iam:GetAccountAuthorizationDetails";
 
-/// A sink that keeps what it is told in a file.
+/// A sink that appends each notification to a file.
 pub(super) fn sink(on: &str) -> String {
     format!(
         "[alert.shell]\nkind = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \"cat >> told; echo >> told\"]\n{on}\n"
@@ -63,7 +63,7 @@ fn nobody_is_reviewed_for_sinks_that_do_not_ask_for_it() {
     assert!(!asked, "a review takes rights that a rotation does not take");
 }
 
-/// An account whose root has a key, with a vendor that may do everything.
+/// An account whose root user has a key, with a vendor that has every permission.
 pub(super) fn careless(configuration: &str) -> Account {
     let mut account = Account::new(configuration);
     account.vendor_with_user("lax", WELL, "");

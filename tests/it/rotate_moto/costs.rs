@@ -1,4 +1,4 @@
-//! What a pass and a rotation cost, counted where they arrive: at AWS.
+//! The calls of a pass and of a rotation, counted where they arrive, at the emulator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::*;
 /// The SDK keeps the connections it opened, and opens one more for a call that finds none idle.
 const CONNECTIONS_MAX: usize = 16;
 
-/// Of eight users. All eight, unless this machine has better things to do.
+/// How many of eight users must be reconciled at once: all eight, unless this machine is busy.
 const AT_ONCE_MIN: usize = 6;
 
 fn members(emulator: &Emulator, number: usize, age_days: f64) -> Vec<Member> {
@@ -52,7 +52,7 @@ fn a_rotation_costs_what_it_must_and_no_more() {
             ("iam:DeleteAccessKey", 1),
             // Of both keys, before the old one is deleted, whatever the configuration requires.
             ("iam:GetAccessKeyLastUsed", 2),
-            // At the start, and before the old key is set Inactive, and before it is deleted.
+            // At the start, before the old key is set Inactive, and before it is deleted.
             ("iam:ListAccessKeys", 3),
             ("iam:UpdateAccessKey", 1),
             ("sts:GetCallerIdentity", 3),

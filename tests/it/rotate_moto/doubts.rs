@@ -1,9 +1,9 @@
-//! `CreateAccessKey` was sent, a key was made, and the answer did not arrive.
+//! `CreateAccessKey` took effect, and its answer did not arrive.
 
 use super::*;
 use crate::support::moto::Rule;
 
-/// What befalls the answer to the first CreateAccessKey, of four users at once.
+/// What happens to the answer of the first CreateAccessKey, for each of four users.
 fn mishaps() -> [(&'static str, Rule); 4] {
     const CREATE: &str = "iam:CreateAccessKey";
     [
@@ -39,7 +39,7 @@ fn a_key_whose_secret_nobody_has_is_discarded_and_another_is_made() {
     program.assert_no_secret_was_seen(&emulator);
 }
 
-/// No CreateAccessKey follows another one before the keys were listed: nothing sends it twice.
+/// Asserts that the keys were listed between two CreateAccessKey, so that no component sent one of them twice.
 #[track_caller]
 fn assert_looked_between(calls: &[Call]) {
     let mut looked = false;
@@ -52,7 +52,8 @@ fn assert_looked_between(calls: &[Call]) {
     }
 }
 
-/// Three keys in all; the one that is neither old nor held was deactivated, then deleted, before the next was made.
+/// Asserts that there were three keys in all, and that the one that is neither old nor held was deactivated, then
+/// deleted, before the next one was created.
 #[track_caller]
 fn assert_orphan_was_discarded(emulator: &Emulator, member: &Member, calls: &[Call]) {
     let keys = emulator.keys(&member.user);

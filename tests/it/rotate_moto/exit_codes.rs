@@ -1,4 +1,4 @@
-//! What the caller is told by the exit code, and a person by the sentence beside it.
+//! The exit code for the caller, and the sentence beside it for a person.
 
 use std::net::TcpListener;
 
@@ -91,7 +91,7 @@ fn a_second_process_on_one_journal_is_75_and_told_who_holds_it() {
     program.assert_no_secret_was_seen(&emulator);
 }
 
-/// An address at which nobody listens.
+/// An address at which no program listens.
 fn refusing_url() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("an address"))

@@ -1,4 +1,4 @@
-//! Ten vendors, six of them with keys that are due.
+//! Ten vendors, six of which have keys that are due.
 
 use std::collections::BTreeSet;
 

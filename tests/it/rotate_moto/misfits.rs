@@ -1,11 +1,11 @@
-//! Vendors and users with which something is wrong, each beside nine with which nothing is.
+//! Vendors and users with a fault, each beside nine without one.
 
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::support::moto::Rule;
 
-/// A process that read a gigabyte would need ten times as much.
+/// The bound on resident memory. A process that read a gigabyte would need ten times as much.
 const PEAK_KIB_MAX: u64 = 100 * 1024;
 
 fn nine_good(emulator: &Emulator) -> Vec<Member> {
@@ -13,9 +13,9 @@ fn nine_good(emulator: &Emulator) -> Vec<Member> {
     kinds.map(|(index, kind)| Member::new(emulator, &format!("good-{index}"), *kind, OLD_DAYS)).collect()
 }
 
-/// The same answer to each attempt.
+/// A vendor that gives the same answer to each attempt.
 fn misbehaving(emulator: &Emulator, name: &str, answer: &Answer) -> Member {
-    // A webhook is accepted by its status alone, so what is in a body matters elsewhere.
+    // A webhook is accepted by its status alone, so a body matters only for a vendor of another kind.
     let kind = if matches!(answer, Answer::Floods) { Kind::TwoSteps } else { Kind::Webhook };
     let member = Member { kind, ..Member::new(emulator, name, Kind::Webhook, OLD_DAYS) };
     member.vendor.script(std::iter::repeat_n(answer.clone(), 20));
@@ -70,7 +70,7 @@ fn a_bad_vendor_keeps_both_keys_and_stops_nobody_else() {
     program.assert_no_secret_was_seen(&emulator);
 }
 
-/// However often it was sent, it was one delivery.
+/// However often the message was sent, it had one webhook id.
 fn assert_one_message(member: &Member) {
     let requests = member.vendor.requests();
     let ids: BTreeSet<_> = requests.iter().map(|request| request.headers.get("webhook-id")).collect();
@@ -109,7 +109,7 @@ fn a_user_with_whom_something_is_wrong_is_told_of_and_left_alone() {
     }
     for member in bad {
         member.assert_untouched(&emulator);
-        // That it can be reached is checked before CreateAccessKey is sent.
+        // Before CreateAccessKey is sent, the program only checks that the vendor can be reached, and sends no request.
         assert_eq!(member.vendor.requests().len(), 0, "{}", member.name);
     }
     for member in &good {

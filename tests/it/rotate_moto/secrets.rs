@@ -1,4 +1,4 @@
-//! Where secrets could be seen, and are not.
+//! The places in which a secret could be seen. None of them may contain one.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The old key stays until the vendor was seen to use the new one.
+//! The old key stays Active until the vendor was seen to use the new one.
 
 use super::*;
 
@@ -50,14 +50,14 @@ fn the_old_key_is_never_retired_before_the_new_one_was_used() {
         member.assert_both_keys_work(&emulator);
     }
     let pair = member.held();
-    // What our own probes did is no use by the vendor, and that the vendor asks who it is proves as little.
+    // Our own probes are not a use by the vendor, and neither is the vendor's own GetCallerIdentity.
     assert_eq!(who_signs(&emulator, std::slice::from_ref(&pair)), [arn(&member)]);
     let shown = program.json(0, &["rotate", "-vv", "--log-format", "json"]);
     assert_eq!(row(&shown, "acme")["reason"], "awaiting_use");
     member.assert_both_keys_work(&emulator);
 
     emulator.set_used(&pair.access_key_id, "s3", 0.0);
-    // Seconds after the last reading no new one is taken; this waits for it.
+    // Last-used is not read again within seconds of the last reading; `--wait` waits until then.
     let shown = program.json(0, &["rotate", "-vv", "--wait"]);
     assert_eq!(row(&shown, "acme")["reason"], "rotated", "{shown:#}");
     member.assert_rotated(&emulator);

@@ -1,4 +1,4 @@
-//! The page in Chromium. The pictures are left in `target/tmp/pictures/`, to be looked at.
+//! The page in Chromium. The screenshots are left in `target/tmp/pictures/`, for a person to look at.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,7 +37,7 @@ fn the_page_can_be_seen_on_a_desk_and_on_a_phone_by_day_and_by_night() {
         ("dark", &stuck, DESK, night),
     ] {
         let file = folder.join(format!("{name}.html"));
-        // Opened as a file, the page has its policy in itself, as a report has.
+        // Opened as a file, the page contains its content security policy, as a report does.
         let policy = format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">", policy());
         fs::write(&file, page(overview).replacen("<title>", &format!("{policy}<title>"), 1))
             .expect("written");
@@ -47,7 +47,7 @@ fn the_page_can_be_seen_on_a_desk_and_on_a_phone_by_day_and_by_night() {
         let arguments = [&[shot.as_str(), &window, "--hide-scrollbars"], more].concat();
         let seen = browse(&format!("file://{}", file.display()), &arguments);
         assert_not_blocked(&seen);
-        // A page without its style, or without anything on it, compresses to a tenth of that.
+        // A page without its style, or without content, compresses to a tenth of that.
         assert!(fs::metadata(&active).is_ok_and(|active| active.len() > 15_000), "{name} is blank");
         println!("{}", active.display());
     }
@@ -90,7 +90,7 @@ fn browse(url: &str, arguments: &[&str]) -> Output {
     seen.unwrap_or_else(|| panic!("install Debian's chromium for this test; none of {BROWSERS:?} is there"))
 }
 
-// What there is to see.
+// The pages that are shown.
 
 fn now() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().expect("a time")
@@ -244,7 +244,7 @@ fn overview(vendors: Vec<VendorStatus>) -> Overview {
     }
 }
 
-/// Nothing of this machine is in the picture's page.
+/// The page of a screenshot contains no path of this machine.
 #[test]
 fn the_pages_of_the_pictures_are_pages() {
     for overview in [overview(healthy()), overview(stuck()), overview(many()), overview(Vec::new())] {

@@ -1,4 +1,4 @@
-//! Many seeds, side by side, and what must be true of all of them together.
+//! Plays many seeds in parallel, and checks what must be true of all of them together.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,10 +9,10 @@ use super::faults::{Fault, Seen, table};
 use super::world::Story;
 use super::{Mistake, play};
 
-/// The lines that a campaign shows of a play that broke; the seed by itself shows all.
+/// The number of trace lines that a campaign prints for a broken seed. `a_seed` prints all of them.
 const STORY_LINES_SHOWN: usize = 80;
 
-/// What came of one seed.
+/// The result of one seed.
 pub(super) struct Played {
     pub(super) broken: Option<String>,
     pub(super) story: Story,
@@ -24,7 +24,7 @@ pub(super) struct Played {
     pub(super) known_limit_met: u32,
 }
 
-/// What came of many.
+/// The sum of the results of many seeds.
 #[derive(Default)]
 pub(super) struct Campaign {
     seeds: u64,
@@ -37,6 +37,7 @@ pub(super) struct Campaign {
     took: Duration,
 }
 
+/// Plays these seeds on all processors, and prints the sum of their results.
 pub(super) fn run_seeds(from: u64, count: u64) -> Campaign {
     let begun = Instant::now();
     let next = AtomicU64::new(from);
@@ -50,7 +51,7 @@ pub(super) fn run_seeds(from: u64, count: u64) -> Campaign {
                     if seed >= from + count {
                         break;
                     }
-                    // Before the lock is taken: else the workers would play one after another.
+                    // The play runs before the lock is taken; otherwise the workers would play one after another.
                     let played = play(seed, Mistake::None);
                     campaign.lock().expect("no worker panicked").add(seed, played);
                 }
@@ -71,7 +72,7 @@ impl Campaign {
         self.calls_a_day_max = self.calls_a_day_max.max(played.calls_a_day_max);
         self.seen.add(played.seen);
         if let Some(why) = played.broken {
-            // At once: the others may take an hour.
+            // Printed at once, because the other seeds may take an hour.
             println!("seed {seed}: {why}");
             self.broken.insert(seed, (why, played.story));
         }
@@ -113,7 +114,7 @@ impl Campaign {
         println!("codes: {:?}", self.seen.codes);
     }
 
-    /// Each pair of the table, and each reason that there is, was reached.
+    /// Asserts that each pair of the fault table and each reason code was reached at least once.
     pub(super) fn expect_whole_table(&self) {
         let missing: Vec<_> =
             table().into_iter().filter(|pair| !self.seen.faults.contains_key(pair)).collect();
@@ -123,7 +124,7 @@ impl Campaign {
     }
 }
 
-/// The named marks: each event, wait, blocker, ending and verdict that the program can give as a reason.
+/// The codes of each event, wait, blocker, ending and verdict that the program can give as a reason.
 const CODES: [&str; 48] = [
     // events
     "started",

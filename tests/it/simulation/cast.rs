@@ -1,4 +1,4 @@
-//! Who plays, and the configuration: drawn at the start, and changed by people while it runs.
+//! The vendors of a play and their configuration: drawn at the start, and changed by operators during the play.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,10 +15,10 @@ use super::dice::Dice;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-/// The last is the default of the program.
+/// The choices of `cool`; the last one is the default of the program.
 const COOLS: [Duration; 3] = [DAY, Duration::from_hours(48), Duration::from_hours(7 * 24)];
 
-/// What the configuration says of one vendor.
+/// The settings of one vendor.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(super) struct Part {
@@ -68,7 +68,8 @@ impl Cast {
         self.max_age
     }
 
-    /// A key that nobody rotates is no older than this, when nothing goes wrong: due, the next window, the next pass.
+    /// The greatest age of a key outside a rotation when nothing goes wrong: the wait until it is due, for the next
+    /// window, and for the next pass.
     pub(super) fn oldest_at_rest(&self) -> Duration {
         self.max_age + 4 * DAY
     }
@@ -77,7 +78,7 @@ impl Cast {
         self.parts.iter_mut().find(|part| part.user == *user).expect("the cast is fixed")
     }
 
-    /// Something in the configuration is set to another value.
+    /// Changes some settings of all vendors and of this one.
     pub(super) fn change_something(&mut self, user: &IamUserName, dice: &mut Dice) {
         self.concurrency = 1 + dice.up_to(4);
         self.max_age = dice.one_of(&[14, 18, 24]) * DAY;
@@ -86,7 +87,7 @@ impl Cast {
         part.cool = dice.one_of(&COOLS);
     }
 
-    /// As it was meant to be.
+    /// Adds back and enables every vendor, as at the start.
     pub(super) fn restore(&mut self) {
         for part in &mut self.parts {
             (part.is_there, part.is_enabled) = (true, true);
@@ -121,7 +122,8 @@ impl Part {
             is_enabled: true,
             can_be_asked,
             door,
-            // Who cannot be asked must be seen; who can, may be believed, but not about one half of a pair.
+            // A vendor that cannot be asked must be seen to use the key. An answer of one that can be asked may be
+            // enough, but not where it writes the halves of a pair separately, because its answer names only one half.
             require_use: !can_be_asked || door == Door::TwoWrites || dice.per_mille(500),
             quiet_for: dice.one_of(&if can_be_asked { [Duration::ZERO, 6 * HOUR] } else { [12 * HOUR, DAY] }),
             soak: dice.one_of(&[6 * HOUR, DAY]),
@@ -130,7 +132,7 @@ impl Part {
         }
     }
 
-    /// How often this vendor uses its key: one that can only be seen must be seen often.
+    /// How often this vendor uses its key. One that cannot be asked must use it often, or its use would not be seen.
     pub(super) fn uses_every(&self, dice: &mut Dice) -> Duration {
         let seldom: &[Duration] = &[Duration::from_mins(5), HOUR, 9 * HOUR, 3 * DAY];
         dice.one_of(if self.can_be_asked { seldom } else { &seldom[..2] })
@@ -192,7 +194,7 @@ impl Part {
     }
 }
 
-/// The vendors of a cast by user, for the world.
+/// The simulated vendors of a cast, by IAM user.
 pub(super) fn consumers(cast: &Cast, dice: &mut Dice) -> BTreeMap<IamUserName, super::consumers::Consumer> {
     let consumer = |part: &Part, dice: &mut Dice| {
         let uses_every = part.uses_every(dice);

@@ -1,4 +1,5 @@
-//! The checkers: what may never happen, looked at with each change of the world, and at the end.
+//! The checkers. They check the promises of `src/lib.rs` ("What may never happen") with each change of the world,
+//! and that all is well at the end.
 
 use std::time::Duration;
 
@@ -11,28 +12,32 @@ use super::cast::Cast;
 use super::cloud::{LATE_MAX, Maker, User};
 use super::world::State;
 
-/// Between the last question to a vendor and the end of its old key lie a quarter of an hour and the call
-/// itself, which may be late: who goes back in that time cannot be seen to.
+/// Between the last check of a vendor and the end of its old key lie a quarter of an hour and the call itself,
+/// which may be late. The program cannot notice a vendor that goes back to the old key in that time.
 const UNSEEN: Duration = Duration::from_mins(40);
-/// Between the last look at the keys and the end of one of them lie a minute and the call itself.
+/// Between the last listing of the keys and the end of one of them lie a minute and the call itself.
 const LISTING_GOOD: Duration = Duration::from_mins(2).saturating_add(LATE_MAX);
-/// Last-used is good for a quarter of an hour by a clock that can be set back ten minutes; a request without an answer is
-/// tried again on the same reading, until a listing five minutes after the last try shows that none of them was done.
+/// A last-used reading is valid for a quarter of an hour by a clock that can be set back ten minutes. A request
+/// without an answer is retried on the same reading, until a listing five minutes after the last attempt shows that
+/// none of them took effect.
 const USAGE_GOOD: Duration = Duration::from_hours(1);
-/// The program's clock may be this wrong and AWS still talks to it, at either end of a span.
+/// The error of the program's clock with which AWS still accepts its requests, at either end of a span.
 const SKEW: Duration = Duration::from_mins(11);
-/// IAM's dates and ours, and how long a listing is not believed (docs/security.md, Limits).
+/// The differences between IAM's dates and the program's clock, and the time for which the program does not trust a
+/// listing (docs/security.md, Limits).
 const DOUBT_SLACK: Duration = Duration::from_mins(6);
-/// However bad the days are, calls stay few: passes, a hundred questions for a key that AWS does not know, retries.
+/// The bound on calls for one user in a day, however many faults there are. It covers passes, a hundred probes of a
+/// key that AWS does not know yet, and retries.
 const CALLS_A_DAY_MAX: u32 = 400;
 
 impl State {
-    /// The program takes a key away: never the vendor's, never a stranger's.
+    /// The program deactivates or deletes a key. It must never be one that the vendor depends on, or another
+    /// person's key.
     pub(super) fn check_taking(&mut self, user: &IamUserName, id: &AccessKeyId, what: &str) {
         let now = self.now();
         let leans = self.leans_on(user, id);
         let went_back_at = self.user(user).consumer.went_back_at;
-        // Halves of two pairs show in the dates of last use only, which come late.
+        // A vendor that holds halves of two pairs is visible only in the last-used dates, which come late.
         let shown_from = self.user(user).usage_read_at.minus(self.user(user).usage_lag);
         let is_mixed = self.held(user).is_none();
         let was_unseen =
@@ -59,7 +64,7 @@ impl State {
         }
     }
 
-    /// A key that works is set Inactive on what was seen just now, not on what was seen before a crash.
+    /// The program must set a working key Inactive on a recent last-used reading, not on one from before a crash.
     pub(super) fn check_evidence(&mut self, user: &IamUserName, id: &AccessKeyId) {
         let read_at = self.user(user).usage_read_at;
         let Some(rotation) = self.in_flight(user).filter(|rotation| rotation.old() == id) else { return };
@@ -71,7 +76,7 @@ impl State {
         }
     }
 
-    /// Only what was Inactive for its time is deleted, but for keys of ours that nobody was offered.
+    /// Only a key that was Inactive for its cooling time is deleted, except for keys of ours that were never offered.
     pub(super) fn check_deleting(&mut self, user: &IamUserName, id: &AccessKeyId) {
         self.check_taking(user, id, "deleted");
         let cool = self.cools_begun.get(user).copied().unwrap_or_default();
@@ -80,8 +85,9 @@ impl State {
         let Some(key) = self.key(user, id) else { return };
         let cooling = if key.offered { cool } else { Duration::ZERO };
         let cooled = key.inactive_since.is_some_and(|since| since + cooling <= now + SKEW);
-        // Somebody set it Active and Inactive again, of which no listing tells; or it is a key whose secret nobody has; or
-        // it was set Active when the last look before the end had been taken.
+        // Excused, because another person changed the key: it is Inactive again, and no listing shows that it was
+        // Active; or it was never offered; or the last listing, which was recent enough to act on, may not show the
+        // change yet.
         let is_unlisted = |at| at + lag_max > listed_at && now <= listed_at + LISTING_GOOD;
         let is_unseen =
             key.meddled_at.is_some_and(|at| key.inactive_since.is_some() || !key.offered || is_unlisted(at));
@@ -91,7 +97,7 @@ impl State {
         }
     }
 
-    /// What was just written down.
+    /// Checks an event that the journal has just stored.
     pub(super) fn check_event(&mut self, rotation: &Rotation, event: &Event, secret: Option<&Secret>) {
         let user = rotation.subject().iam_user.clone();
         if secret.is_some() && !rotation.needs_secret() {
@@ -110,7 +116,7 @@ impl State {
                 self.holds.remove(&user);
                 self.undecided.remove(&user);
             }
-            // Who gives up then says that the key stays, and ends the hold.
+            // With an abandon, the operator decides that the key stays, and ends the hold.
             Event::Abandoned { .. } => {
                 self.holds.remove(&user);
                 if let Some(key) = self.undecided.remove(&user).and_then(|id| self.key(&user, &id)) {
@@ -119,7 +125,7 @@ impl State {
             }
             _ => {}
         }
-        // From here on the journal says that the vendor may have it, whatever came of the request.
+        // From this event on, the journal treats the key as offered, whatever the result of the request.
         let offered = rotation.stage().new_key().filter(|_| rotation.offered_at().is_some());
         if let Some(key) = offered.and_then(|id| self.key(&user, id)) {
             key.offered = true;
@@ -144,10 +150,11 @@ impl State {
         self.mark_code(event.name());
     }
 
-    /// A visit is over, and no rotation is under way: then no key is left that we made and offered nobody.
+    /// After a reconcile with no rotation under way, no key may be left that the program made and did not offer.
     pub(super) fn check_nothing_left_over(&mut self, user: &IamUserName) {
         let now = self.now();
-        // Of two keys that the journal does not know none is chosen, and the verdict says so.
+        // With another person's key beside it, the program does not choose between two keys that the journal does
+        // not name; its verdict reports that.
         let is_strange = |key: &super::cloud::Key| key.maker == Maker::Stranger && key.status().is_some();
         if self.place(user) != "idle" || self.user(user).keys.iter().any(is_strange) {
             return;
@@ -161,7 +168,7 @@ impl State {
         }
     }
 
-    /// After a month in which nothing went wrong, and people did what they were told.
+    /// Checks the world after a month in which nothing went wrong and operators did what the messages told them.
     pub(super) fn check_at_rest(&mut self, cast: &Cast, calm_since: Timestamp) {
         let users: Vec<IamUserName> = self.users.keys().cloned().collect();
         for user in users {
@@ -176,7 +183,7 @@ impl State {
         let now = self.now();
         let place = self.place(user);
         let begun = self.in_flight(user).map(Rotation::started_at);
-        // A rotation that began in the calm may be in the hours between two writes.
+        // A rotation that began in the calm may be in the hours between the two writes of a pair.
         let Some(held) = self.held(user) else {
             if begun.is_some_and(|begun| begun >= calm_since) {
                 return;

@@ -1,4 +1,4 @@
-//! IAM and STS: a quota of two, replicas that lag and disagree, dates of last use that come late, and
+//! Simulated IAM and STS: a quota of two keys, replicas that lag and disagree, last-used dates that come late, and
 //! answers that get lost.
 
 use std::sync::Arc;
@@ -24,24 +24,24 @@ pub(super) const REPLICAS: usize = 3;
 const USE_GRAIN: Duration = Duration::from_mins(15);
 /// AWS refuses a request whose signature is dated further away than this (SigV4).
 const SKEW_SECS_MAX: u64 = 300;
-/// A signed request that is stuck on the way arrives at most this much later.
+/// A signed request that is delayed on its way arrives at most this much later.
 pub(super) const LATE_MAX: Duration = Duration::from_mins(4);
 const NO_ANSWER_AFTER: Duration = Duration::from_secs(30);
 
-/// One change of a key, and from when each replica shows it.
+/// One change of a key, and the time from which each replica shows it.
 #[derive(Clone, Debug)]
 struct Change {
-    /// `None`: deleted.
+    /// The status after the change; `None` means that the key was deleted.
     status: Option<KeyStatus>,
-    /// When it was made.
+    /// The time of the change.
     at: Timestamp,
     shown_from: [Timestamp; REPLICAS],
 }
 
-/// Who made a key.
+/// The origin of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Maker {
-    /// Whoever set the vendor up.
+    /// The person who set the vendor up.
     First,
     /// The program.
     Program,
@@ -56,11 +56,12 @@ pub(super) struct Key {
     pub(super) created_at: Timestamp,
     pub(super) inactive_since: Option<Timestamp>,
     pub(super) offered: bool,
-    /// Somebody else switched or deleted it: what follows is not the program's doing.
+    /// When another person switched or deleted the key. The checkers do not blame the program for what follows.
     pub(super) meddled_at: Option<Timestamp>,
     pub(super) probed_at: Option<Timestamp>,
     worked_for_probe: bool,
-    /// Uses: from, until (`None`: still), and how far apart.
+    /// The spans in which the key is used: the first use, the last (`None` while it continues), and the time
+    /// between two of them.
     pub(super) uses: Vec<(Timestamp, Option<Timestamp>, Duration)>,
     changes: Vec<Change>,
 }
@@ -71,24 +72,24 @@ pub(super) struct User {
     pub(super) name: IamUserName,
     pub(super) keys: Vec<Key>,
     pub(super) consumer: Consumer,
-    /// How long replicas lag in this play, at most.
+    /// The longest lag of a replica in this play.
     pub(super) lag_max: Duration,
-    /// How long dates of last use lag.
+    /// How long it takes until a last-used date is published.
     pub(super) usage_lag: Duration,
-    /// How late CloudTrail tells of a use, where it is asked: only of a vendor that calls what it records.
+    /// How late CloudTrail shows a use. `None`: CloudTrail is not asked, or does not record this vendor's calls.
     pub(super) trail_lag: Option<Duration>,
     /// When the program last listed the keys.
     pub(super) listed_at: Timestamp,
-    /// When the program last read dates of last use.
+    /// When the program last read last-used dates.
     pub(super) usage_read_at: Timestamp,
-    /// When creations of the program may have been without an answer: from and until.
+    /// The spans, from and until, in which a CreateAccessKey of the program may have been unanswered.
     pub(super) doubts: Vec<(Timestamp, Timestamp)>,
-    /// Nothing but refusals of rights until then.
+    /// Until this time every call for this user is refused for missing permissions.
     pub(super) denied_until: Timestamp,
 }
 
 impl Key {
-    /// What is true, whatever the replicas show.
+    /// The true status, whatever the replicas show.
     pub(super) fn status(&self) -> Option<KeyStatus> {
         self.changes.last().and_then(|change| change.status)
     }
@@ -97,12 +98,12 @@ impl Key {
         self.status() == Some(KeyStatus::Active)
     }
 
-    /// When its status was changed last.
+    /// The time of the last status change.
     pub(super) fn changed_at(&self) -> Timestamp {
         self.changes.last().map_or(self.created_at, |change| change.at)
     }
 
-    /// Whether it had this status at some time between these.
+    /// Whether the key had this status at some time between these two.
     pub(super) fn had(&self, status: Option<KeyStatus>, from: Timestamp, until: Timestamp) -> bool {
         let ends = self.changes.iter().skip(1).map(|change| change.at).chain([Timestamp::NEVER]);
         let lasted = |(change, end): (&Change, Timestamp)| {
@@ -117,7 +118,7 @@ impl Key {
         known.and_then(|change| change.status)
     }
 
-    /// Whether some replica knows the key as Active.
+    /// Whether at least one replica shows the key as Active.
     pub(super) fn is_known_somewhere(&self, now: Timestamp) -> bool {
         (0..REPLICAS).any(|replica| self.shown(replica, now) == Some(KeyStatus::Active))
     }
@@ -131,7 +132,7 @@ impl Key {
         self.uses.iter().filter_map(until_published).max()
     }
 
-    /// As GetAccessKeyLastUsed says it: late, and a use soon after a recorded one is hidden behind that.
+    /// What GetAccessKeyLastUsed answers: it is late, and a use soon after a recorded one is hidden behind that one.
     pub(super) fn usage(&self, published: Timestamp) -> KeyUsage {
         let by_probe = self.probed_at.filter(|at| *at <= published);
         let (last_used_at, service) = match (self.last_use(published), by_probe) {
@@ -170,7 +171,7 @@ impl State {
         id
     }
 
-    /// Changes a key; the replicas follow in their own time, and never backwards.
+    /// Changes a key. Each replica follows after its own lag, and never shows changes out of order.
     pub(super) fn change(&mut self, user: &IamUserName, id: &AccessKeyId, status: Option<KeyStatus>) {
         let now = self.now();
         let lag_max = if self.weather.is_calm { Duration::from_secs(2) } else { self.user(user).lag_max };
@@ -189,7 +190,7 @@ impl State {
         self.note(format!("{user}: {id} is {status:?}"));
     }
 
-    /// A key that exists.
+    /// A key that exists, or that is just being created.
     pub(super) fn key(&mut self, user: &IamUserName, id: &AccessKeyId) -> Option<&mut Key> {
         self.user(user)
             .keys
@@ -213,7 +214,8 @@ impl State {
         self.user(user).keys.iter().filter_map(row).collect()
     }
 
-    /// The old key whose end was asked for: that it is still Active is what ends the doubt.
+    /// For [`Mistake::DoubtNeverEnds`]: the old key whose deactivation is unanswered. `list` shows it as Inactive,
+    /// because a listing that shows it Active would end the doubt.
     fn never_ends_doubt_of(&self, user: &IamUserName) -> Option<AccessKeyId> {
         if self.mistake != Mistake::DoubtNeverEnds {
             return None;
@@ -238,7 +240,8 @@ impl State {
         Ok(NewKey { id, secret, request_id: None })
     }
 
-    /// What a popular peer does when both slots are taken.
+    /// For [`Mistake::DeletesOtherAtQuota`]: deletes the oldest key when both slots are taken, as a popular
+    /// rotation tool does.
     fn make_room(&mut self, user: &IamUserName) {
         let oldest = self.user(user).keys.iter().find(|key| key.status().is_some()).map(|key| key.id.clone());
         let oldest = oldest.expect("both slots are taken");
@@ -278,7 +281,7 @@ impl State {
     fn last_used(&mut self, user: &IamUserName, id: &AccessKeyId) -> KeyUsage {
         let now = self.now();
         let (lag, trail_lag) = (self.user(user).usage_lag, self.user(user).trail_lag);
-        // A look-up that is throttled says nothing.
+        // A throttled CloudTrail look-up gives no witness.
         let trail_lag = trail_lag.filter(|_| self.dice.per_mille(900));
         let is_old = self.in_flight(user).is_some_and(|rotation| rotation.old() == id);
         let usage = self.key(user, id).map_or(KeyUsage::Gone, |key| {
@@ -331,7 +334,7 @@ impl Accounts for SimAccounts {
 struct SimIam(Sim);
 
 impl SimIam {
-    /// One call: how long it takes, what goes wrong with it, and what comes back.
+    /// Makes one call: draws its fault and its duration, and returns its answer.
     async fn call<T: Send>(
         &self,
         user: &IamUserName,
@@ -370,7 +373,7 @@ impl SimIam {
         if state.clock_off_secs.unsigned_abs() > SKEW_SECS_MAX {
             return Some(Fault::ClockSteps);
         }
-        // Most calls are listings of users for whom nothing is due: they get their share of faults, not all.
+        // Most calls are listings of users for whom nothing is due, so only a tenth of those meets faults.
         if what == "list" && state.place(user) == "idle" && !state.dice.per_mille(100) {
             return None;
         }
@@ -380,13 +383,13 @@ impl SimIam {
         }
         let fault = state.strike(user, &AT_AWS)?;
         match fault {
-            // Rights are missing for as long as it takes somebody to notice.
+            // The permissions are missing until an operator notices.
             Fault::Denied => {
                 let until = state.dice.span(Duration::from_secs(1), Duration::from_hours(60));
                 let until = state.now() + until;
                 state.user(user).denied_until = until;
             }
-            // What only reads is the same before and after, and late.
+            // A call that only reads has the same result before a kill, after it, and late.
             Fault::KilledInFlight | Fault::KilledAfter if !changes => return Some(Fault::KilledBefore),
             Fault::Late | Fault::AnswerLost if !changes => return Some(Fault::ServerError),
             _ => {}
@@ -444,7 +447,7 @@ impl SimIam {
             let mut state = sim.lock();
             (state.dice.span(Duration::from_secs(5), LATE_MAX), state.clock_off_secs)
         };
-        // Its signature is dated by the program's clock, and may be too old by the time it arrives.
+        // The program's clock dates the signature, so it may be too old by the time the request arrives.
         if late.as_secs().cast_signed() - clock_off_secs > SKEW_SECS_MAX.cast_signed() {
             return;
         }
@@ -523,7 +526,7 @@ impl Iam for SimIam {
 }
 
 impl SimIam {
-    /// At the worst time: while a creation of the program may be without an answer.
+    /// May let another person create a key at the worst time: while a CreateAccessKey of the program may be unanswered.
     fn tempt_a_stranger(&self, user: &IamUserName) {
         let mut state = self.0.lock();
         let State { weather, dice, .. } = &mut *state;

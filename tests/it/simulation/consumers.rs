@@ -1,5 +1,5 @@
-//! The vendors: each holds a pair and works with it, and each has its own way to be given one and to be
-//! asked for it. They err, forget, dawdle, vanish for days and restore backups.
+//! The simulated vendors: each holds a pair and works with it, and each has its own way to receive a pair and to
+//! answer a check. They fail, lose deliveries, dawdle, are away for days and restore backups.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,14 +24,14 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const NO_ANSWER_AFTER: Duration = Duration::from_secs(30);
 
-/// How a vendor is given a key.
+/// How a vendor receives a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Door {
-    /// A signed webhook; repeats of one message are duplicates.
+    /// By a signed webhook; repeats of one message are duplicates.
     Webhook,
-    /// One request that says the pair, and an answer that says which key was taken.
+    /// By one request with the whole pair, whose answer names the key that the vendor took.
     Json,
-    /// Two settings, two requests.
+    /// By two requests, one for each of two settings.
     TwoWrites,
 }
 
@@ -39,22 +39,22 @@ pub(super) enum Door {
 #[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 pub(super) struct Consumer {
     pub(super) can_be_asked: bool,
-    /// Its pair is two settings, and each is written by itself.
+    /// Whether its pair is two settings that are written separately.
     takes_halves: bool,
     pub(super) uses_every: Duration,
-    /// Accepts each delivery and keeps none, until somebody mends it.
+    /// Whether it accepts each delivery and keeps none, until an operator mends it.
     pub(super) is_deaf: bool,
-    /// Goes back each time the old key is Inactive, until somebody mends it.
+    /// Whether it goes back to the old key each time that key is Inactive, until an operator mends it.
     pub(super) clings: bool,
-    /// The pair it holds. After one of two writes the halves are of different pairs.
+    /// The access key id that it holds. After one of two writes, id and secret belong to different pairs.
     pub(super) id: String,
     secret: String,
-    /// The pair before: what a backup holds.
+    /// The previous pair, which a backup restores.
     backup: Option<(String, String)>,
     messages: BTreeSet<String>,
-    /// How many writes of its two settings were accepted.
+    /// The number of accepted writes of its two settings.
     writes_accepted: u64,
-    /// The last accepted write that was applied to the id, and to the secret.
+    /// The numbers of the last accepted writes that were applied to the id and to the secret.
     writes_applied: (u64, u64),
     pub(super) away_until: Timestamp,
     pub(super) went_back_at: Option<Timestamp>,
@@ -85,11 +85,11 @@ impl Consumer {
     }
 }
 
-/// A pair, or half of one.
+/// A pair, or one half of it.
 type Halves = (Option<String>, Option<String>);
 
 impl State {
-    /// The key that the vendor works with; `None` while its halves do not fit.
+    /// The key that the vendor works with; `None` while its id and secret do not belong together.
     pub(super) fn held(&mut self, user: &IamUserName) -> Option<AccessKeyId> {
         let user = self.user(user);
         let fits = |key: &&super::cloud::Key| {
@@ -98,14 +98,14 @@ impl State {
         user.keys.iter().find(fits).map(|key| key.id.clone())
     }
 
-    /// Whether the vendor's working depends on this key, whole or by half.
+    /// Whether the vendor holds this key's id or its secret.
     pub(super) fn leans_on(&mut self, user: &IamUserName, id: &AccessKeyId) -> bool {
         let user = self.user(user);
         let secret = user.keys.iter().find(|key| key.id == *id).map(|key| key.secret.as_str());
         user.consumer.id == id.as_str() || secret == Some(user.consumer.secret.as_str())
     }
 
-    /// The vendor takes a pair, or half of one, and works with it once it is whole.
+    /// The vendor stores a pair, or one half of it, and works with it once id and secret belong together.
     pub(super) fn take(&mut self, user: &IamUserName, (id, secret): Halves) {
         let (before, now) = (self.held(user), self.now());
         let consumer = &mut self.user(user).consumer;
@@ -125,22 +125,22 @@ impl State {
                 *until = Some(now);
             }
             if Some(&key.id) == after.as_ref() {
-                // Not in the second in which the other was used last.
+                // One second later, so that it differs from the second of the other key's last use.
                 key.uses.push((now + Duration::from_secs(1), None, every));
             }
         }
         self.note(format!("{user}: the vendor works with {after:?}"));
     }
 
-    /// The number of a write that the vendor accepts now.
+    /// Returns the number of a write that the vendor accepts now.
     fn accept_write(&mut self, user: &IamUserName) -> u64 {
         let consumer = &mut self.user(user).consumer;
         consumer.writes_accepted += 1;
         consumer.writes_accepted
     }
 
-    /// What of an accepted write is not overwritten by one that was accepted after it. A setting of two has the value
-    /// that was accepted last, however long the vendor takes to apply it.
+    /// The halves of an accepted write that no later accepted write has overwritten. A setting keeps the value that
+    /// was accepted last, however long the vendor takes to apply it.
     fn not_overwritten(&mut self, user: &IamUserName, halves: Halves, write: u64) -> Halves {
         let consumer = &mut self.user(user).consumer;
         if !consumer.takes_halves {
@@ -164,7 +164,7 @@ impl State {
         }
     }
 
-    /// A vendor that clings to the old key works with it whenever it is Inactive, and with the new one when it is not.
+    /// A vendor that clings to the old key uses it while it is Inactive, and the new key while it is not.
     fn cling(&mut self, user: &IamUserName) {
         let (place, now) = (self.place(user), self.now());
         let Some(old) = self.in_flight(user).map(|rotation| rotation.old().to_string()) else { return };
@@ -177,8 +177,9 @@ impl State {
         self.take(user, (Some(id), Some(secret)));
     }
 
-    /// A vendor that went back applies one of two writes of ours, which it had accepted and not done: now it works with
-    /// nothing, and names the new key when it is asked. What can tell is that the old key was used since the new one.
+    /// A vendor that went back applies one of two writes of ours, which it had accepted and not yet applied. It now
+    /// works with neither key, and names the new key when it is asked. Only the old key's use after the new key's
+    /// use reveals that.
     fn mix(&mut self, user: &IamUserName, new: &str) {
         let old = self.in_flight(user).filter(|rotation| rotation.stage().name() == "soak");
         let went_back = old.is_some_and(|rotation| rotation.old().as_str() == self.users[user].consumer.id);
@@ -188,7 +189,7 @@ impl State {
         }
     }
 
-    /// Somebody at the vendor puts right what is wrong with it.
+    /// An operator at the vendor repairs it: it keeps its deliveries again, and no longer goes back to the old key.
     pub(super) fn mend_vendor(&mut self, user: &IamUserName) {
         let old = self.in_flight(user).map(|rotation| rotation.old().to_string());
         let consumer = &mut self.user(user).consumer;
@@ -199,7 +200,7 @@ impl State {
         }
     }
 
-    /// The vendor is offered what is in this request, before anything else can go wrong with it.
+    /// Marks the key of this request as offered, before anything else can go wrong with the request.
     fn offer(&mut self, user: &IamUserName, halves: &Halves) {
         let now = self.now();
         let Some(id) = halves.0.clone().or_else(|| self.id_of_secret(user, halves.1.as_deref())) else {
@@ -208,7 +209,7 @@ impl State {
         let id: AccessKeyId = id.parse().expect("only access key ids are offered");
         let Some(key) = self.key(user, &id) else { return };
         key.offered = true;
-        // Deleted or switched off by somebody else since it was proved: no proof could know that.
+        // Excused if another person deleted or deactivated the key since its proof, because no proof could show that.
         if !key.is_known_somewhere(now) && key.meddled_at.is_none() {
             self.break_with(format!("{user} was offered {id}, which AWS does not know yet"));
         }
@@ -220,7 +221,7 @@ impl State {
     }
 }
 
-/// The way to the vendors, as the program goes it.
+/// The egress to the simulated vendors, as the program uses it.
 pub(super) struct SimEgress(pub(super) Sim);
 
 #[async_trait]
@@ -254,13 +255,13 @@ impl Egress for SimEgress {
     }
 }
 
-/// What goes wrong with a request. Nobody is there, or one of the faults of a request strikes.
+/// Draws the fault of a request: the vendor is away, or one of the faults of a request strikes.
 fn draw(state: &mut State, user: &IamUserName, part: RecipePart) -> Option<Fault> {
     if state.now() < state.user(user).consumer.away_until && !state.weather.is_calm {
         return Some(state.dice.one_of(&[Fault::VendorUnreachable, Fault::VendorError]));
     }
     match (state.strike(user, &AT_VENDOR)?, part) {
-        // Nothing can be forgotten or come late of a question.
+        // A check has no effect at the vendor, so it cannot be forgotten or take effect late.
         (Fault::VendorForgets, RecipePart::Verify { .. }) => None,
         (Fault::VendorLate | Fault::KilledAfter, RecipePart::Verify { .. }) => Some(Fault::VendorAnswerLost),
         (fault, _) => Some(fault),
@@ -273,7 +274,7 @@ impl SimEgress {
         let message = request.headers.iter().find(|(name, _)| name == "webhook-id");
         let message = message.map(|(_, id)| id.expose().to_owned());
         let taken = json!({ "taken": halves.0 });
-        // An id that is refused for certain is no key, and no offer of one.
+        // A request with only the id that is certainly refused does not count as an offer: the vendor got no secret.
         let is_no = matches!(
             fault,
             Some(
@@ -341,7 +342,7 @@ impl SimEgress {
         }
     }
 
-    /// Whether the message is new; a repeat is a duplicate, whatever became of the first.
+    /// Records the message. Returns whether it is new; a repeat is a duplicate, whatever happened to the first one.
     fn remember(&self, user: &IamUserName, message: Option<String>) -> bool {
         message.is_none_or(|id| self.0.lock().user(user).consumer.messages.insert(id))
     }
@@ -370,7 +371,7 @@ impl SimEgress {
         }
     }
 
-    /// What got no answer arrives late: it is accepted after what was answered meanwhile.
+    /// Delivers an unanswered request late: it is accepted after the requests that were answered in the meantime.
     fn accept_after(&self, after: Duration, user: &IamUserName, message: Option<String>, halves: Halves) {
         let (egress, user) = (SimEgress(self.0.clone()), user.clone());
         drop(tokio::spawn(async move {
@@ -394,8 +395,8 @@ impl SimEgress {
         }));
     }
 
-    /// Restores the pair before, and puts that right in its own time. A vendor that cannot be asked cannot be
-    /// seen to do so, and one that restores a key that is deleted cuts itself off.
+    /// Restores the previous pair, and corrects that some time later. The program cannot see this of a vendor that
+    /// cannot be asked, and a vendor that restores a deleted key cuts itself off, so neither happens here.
     fn go_back_after(&self, after: Duration, user: IamUserName) {
         let sim = self.0.clone();
         drop(tokio::spawn(async move {
@@ -428,7 +429,7 @@ impl SimEgress {
             }
             sim.pass(puts_right_after).await;
             let mut state = sim.lock();
-            // What it held may have been halves of two pairs, between two writes: nobody puts those back.
+            // Between two writes it may have held halves of two pairs, and those are not restored.
             let works = pair.0.parse().is_ok_and(|id: AccessKeyId| {
                 state.key(&user, &id).is_some_and(|key| key.works() && key.secret == pair.1)
             });
@@ -439,7 +440,7 @@ impl SimEgress {
     }
 }
 
-/// Answers that say no, or nothing, and have done nothing.
+/// The answers of requests that were refused or failed and had no effect.
 fn failed(fault: Option<Fault>, state: &mut State) -> Option<Answer<Response>> {
     let status = match fault? {
         Fault::VendorError => state.dice.one_of(&[500, 502, 503]),
@@ -470,7 +471,7 @@ fn response(status: u16, body: &Value) -> Response {
     Response { status, headers: BTreeMap::new(), body: Secret::new(body.to_string()) }
 }
 
-/// The secrets of the recipes.
+/// The secrets that the recipes refer to.
 pub(super) struct SimSecrets;
 
 #[async_trait]

@@ -1,8 +1,8 @@
-//! Dice: all that is left to chance in a play comes from its seed.
+//! The random numbers of a play, all of which come from its seed.
 
 use std::time::Duration;
 
-/// The dice of one play.
+/// The random number generator of one play.
 #[derive(Clone, Debug)]
 pub(super) struct Dice(fastrand::Rng);
 
@@ -11,12 +11,12 @@ impl Dice {
         Dice(fastrand::Rng::with_seed(seed))
     }
 
-    /// Other dice, which leave these as they are.
+    /// A second generator with another seed, whose use does not advance this one.
     pub(super) fn fork(&self) -> Dice {
         Dice(fastrand::Rng::with_seed(self.0.get_seed().rotate_left(17) ^ 0x5eed))
     }
 
-    /// True this often in a thousand.
+    /// Returns true with this chance, in thousandths.
     pub(super) fn per_mille(&mut self, chance: u32) -> bool {
         self.0.u32(0..1000) < chance
     }
@@ -29,7 +29,8 @@ impl Dice {
         choices[self.up_to(choices.len())]
     }
 
-    /// A span between these, in whole seconds: short ones as likely as long ones.
+    /// A span between these two, in whole seconds. Each power of two is equally likely, so short spans are as
+    /// likely as long ones.
     pub(super) fn span(&mut self, from: Duration, to: Duration) -> Duration {
         let (from, to) = (from.as_secs().max(1), to.as_secs().max(2));
         let (low, high) = (from.ilog2(), to.ilog2());

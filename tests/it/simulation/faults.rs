@@ -1,13 +1,13 @@
-//! What can go wrong, how often it does in one play, and where it has.
+//! The kinds of fault, how often each one strikes in a play, and where each one has struck.
 //!
-//! A play has some kinds of fault often, some seldom and some not at all: faults that are always all
-//! there hide one another.
+//! A play has some kinds of fault often, some seldom and some not at all, because faults that are always present
+//! hide one another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::dice::Dice;
 
-/// A kind of fault, or of interference.
+/// A kind of fault, or of interference by people.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Fault {
     // The process, at a call.
@@ -85,11 +85,11 @@ pub(super) const AT_VENDOR: [Fault; 11] = [
     Fault::VendorForgets,
 ];
 
-/// The faults that an append can meet.
+/// The faults that an append to the journal can meet.
 pub(super) const AT_JOURNAL: [Fault; 5] =
     [Fault::KilledBefore, Fault::KilledAfter, Fault::Busy, Fault::DiskFull, Fault::CommitInDoubt];
 
-/// What happens now and then by itself, or by people.
+/// What happens now and then without a call of the program: faults of the world, and acts of people.
 pub(super) const IN_THE_WORLD: [Fault; 15] = [
     Fault::VendorAway,
     Fault::DiskFull,
@@ -111,7 +111,7 @@ pub(super) const IN_THE_WORLD: [Fault; 15] = [
 const EVERY_STAGE: [&str; 8] = ["idle", "create", "prove", "deliver", "verify", "soak", "cool", "stuck"];
 const UNDER_WAY: [&str; 7] = ["create", "prove", "deliver", "verify", "soak", "cool", "stuck"];
 const DRIVEN: [&str; 6] = ["create", "prove", "deliver", "verify", "soak", "cool"];
-/// Stages with calls to AWS that change something there.
+/// The stages that make calls to AWS that change something there.
 const CHANGING: [&str; 5] = ["create", "soak", "cool", "discard", "restore"];
 
 /// Each pair of a stage and a fault that a campaign must have seen.
@@ -154,11 +154,11 @@ pub(super) fn table() -> BTreeSet<(&'static str, Fault)> {
         .collect()
 }
 
-/// How often what goes wrong in one play.
+/// How often each fault strikes in one play.
 #[derive(Clone, Debug)]
 pub(super) struct Weather {
     per_mille: BTreeMap<Fault, u32>,
-    /// Nothing goes wrong any more.
+    /// Whether nothing goes wrong any more.
     pub(super) is_calm: bool,
 }
 
@@ -179,7 +179,7 @@ impl Weather {
         Weather { per_mille, is_calm: false }
     }
 
-    /// Weather in which nothing goes wrong by itself.
+    /// Weather in which no fault strikes.
     pub(super) fn fair() -> Weather {
         Weather { per_mille: BTreeMap::new(), is_calm: true }
     }
@@ -189,7 +189,7 @@ impl Weather {
         !self.is_calm && chance > 0 && dice.per_mille(chance)
     }
 
-    /// The first of these that strikes, if one does.
+    /// The first of these faults that strikes, if one does. The search begins at a random one.
     pub(super) fn pick(&self, faults: &[Fault], dice: &mut Dice) -> Option<Fault> {
         if self.is_calm {
             return None;
@@ -200,12 +200,12 @@ impl Weather {
     }
 }
 
-/// What plays have seen.
+/// What the plays reached.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// How often each fault struck in each stage.
     pub(super) faults: BTreeMap<(&'static str, Fault), u64>,
-    /// How often each reason code was given: waits, blockers, verdicts, endings.
+    /// How often each code was given: events, waits, blockers, verdicts and endings.
     pub(super) codes: BTreeMap<String, u64>,
     /// How many claims about the status of keys were judged.
     pub(super) claims: u64,

@@ -1,6 +1,6 @@
-//! The journal of a play: the one in memory, behind a disk that is busy, full, or silent at the wrong time.
+//! The journal of a play: the in-memory journal behind a disk that can be busy, full, or fail to confirm a commit.
 //!
-//! It is what the program trusts, so it is also where the checkers look.
+//! The program trusts the journal, so the checkers look at each entry here.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::Mistake;
 use super::faults::{AT_JOURNAL, Fault};
 use super::world::Sim;
 
-/// The journal that the program sees, and the people who act beside it.
+/// The journal that the program sees, and that operators append to.
 #[derive(Clone)]
 pub(super) struct SimJournal {
     sim: Sim,
@@ -29,7 +29,7 @@ impl SimJournal {
         SimJournal { sim, inner: Arc::default() }
     }
 
-    /// Appends without anything going wrong: what people do is not the disk's affair.
+    /// Appends without a fault. Operators use it directly, because only the program's own appends meet disk faults.
     pub(super) async fn write(&self, mut entry: Entry<'_>) -> Result<(), JournalError> {
         if self.sim.lock().mistake == Mistake::SecretIsKept && entry.secret == SecretChange::Erase {
             entry.secret = SecretChange::Keep;
@@ -185,7 +185,8 @@ impl Journal for SimJournal {
     }
 }
 
-/// Whether it says of something that the sink may be hearing it just now.
+/// Whether this state records that a notification is being sent to the sink: one is in doubt, and no failure is
+/// counted.
 fn is_being_told(memory: &DeliveryState) -> bool {
     memory.failures == 0 && memory.told.values().any(|told| told.in_doubt)
 }

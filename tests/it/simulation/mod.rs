@@ -1,19 +1,20 @@
 //! The whole program in simulation: engine, machine, journal, schedule, templates and retries, for months, under
-//! every kind of fault at once, from one seed.
+//! every kind of fault at once, from one seed: such a run is a *play*. Proves the promises of `src/lib.rs` ("What
+//! may never happen") for all of these together; [`checks`] holds the checkers.
 //!
 //! Only the far ends are simulated: IAM with replicas that lag, vendors with their habits, a disk, a clock, and
-//! people. Time is tokio's, paused, so a day takes as long as its events; all chance comes from the seed, so
-//! that a seed that breaks something breaks it each time:
+//! people. Time is tokio's paused clock, so a day takes only as long as its events. All chance comes from the seed,
+//! so a seed that breaks something breaks it each time:
 //!
 //! ```text
 //! KEYROUND_SEED=4711 cargo test --locked --test it simulation::a_seed -- --ignored --nocapture
 //! KEYROUND_SEEDS=100000 cargo test --release --locked --test it simulation::a_campaign -- --ignored --nocapture
 //! ```
 //!
-//! After a storm of weeks comes a month of calm, in which people do what the program's messages tell them: then
-//! every vendor must work with the one key that is left, and no rotation may be stuck.
+//! A storm of weeks with faults is followed by a calm month, in which operators do what the program's messages tell
+//! them. After that every vendor must work with the one key that is left, and no rotation may be stuck.
 //!
-//! A checker is worth what it catches: [`Mistake`] seeds mistakes, and each must be seen.
+//! [`Mistake`] seeds plausible mistakes, to prove that the checkers work: they must catch each of them.
 
 mod campaign;
 mod cast;
@@ -60,9 +61,9 @@ use world::{Sim, SimClock};
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const CALM: Duration = Duration::from_hours(24 * 30);
-/// Seldom, because months are played; `run` looks each second.
+/// Long, because months are played; `run` looks for operator commands each second.
 const LEVERS_EVERY: Duration = Duration::from_hours(1);
-/// Everyday: enough to notice a slip. The campaign is for certainty.
+/// Enough for every test run to notice a common mistake. The campaign gives the certainty.
 const SEEDS_EVERYDAY: u64 = 60;
 const SEEDS_IN_CAMPAIGN: u64 = 2000;
 /// A seeded mistake must be seen within this many seeds.
@@ -116,45 +117,45 @@ fn each_seeded_mistake_is_seen() {
     assert!(unseen.is_empty(), "not seen: {unseen:?}");
 }
 
-/// Mistakes that a program like this could make, and that look right.
+/// Mistakes that a program like this could plausibly make.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Mistake {
     None,
     /// The SDK's own retry is left on for CreateAccessKey.
     SdkRetriesCreate,
-    /// A lost answer of AWS is taken for a no.
+    /// A lost answer of AWS is treated as a refusal.
     SilenceIsRefusal,
-    /// A listing that failed is taken for "no keys".
+    /// A listing that failed is treated as "no keys".
     NoListingIsNoKeys,
-    /// Our own probe is taken for the vendor's use.
+    /// Our own probe is treated as the vendor's use.
     ProbeIsUse,
-    /// A reading of last-used that shows a use is taken for none.
+    /// A last-used reading that shows a use is treated as no use.
     UseIsOverlooked,
     /// The old key's use is overlooked, however late it was.
     OldUseIsOverlooked,
     /// The new key is delivered without a proof that AWS knows it.
     ProofIsSkipped,
-    /// Whichever key the vendor names, it is heard as the new one.
+    /// Whichever key the vendor names, it is treated as the new one.
     YesToEverything,
-    /// The gates of the soak are left out, and nobody is asked.
+    /// The gates of the soak are left out, and the vendor is not asked.
     GatesAreSkipped,
     /// The old key is deleted as soon as it is Inactive.
     NothingCools,
     /// The call that sets a key Inactive is not made.
     InactiveIsNotSent,
-    /// With both slots taken, the older key makes room.
+    /// With both slots taken, the older key is deleted to make room.
     DeletesOtherAtQuota,
-    /// A request to set a key Inactive that got no answer is repeated, however long ago the vendor was seen to be ready.
+    /// An unanswered request to set a key Inactive is repeated, however long ago the vendor was seen to be ready.
     DoubtNeverEnds,
     /// The sealed secret stays in the journal.
     SecretIsKept,
-    /// What was told is not remembered over the end of the process.
+    /// What a sink received is not remembered after the process ends.
     NothingIsRemembered,
-    /// That a sink is about to be told something is not remembered before it is told.
+    /// That a delivery to a sink is about to be attempted is not remembered before the attempt.
     DoubtIsNotRemembered,
-    /// That an alert is over is not told.
+    /// A sink does not receive that an alert is resolved.
     EndIsNotTold,
-    /// What a visit found wrong is not seen by those who tell of it.
+    /// The alerts do not see the trouble that a reconcile found.
     TroubleIsOverlooked,
     /// An alert says that the old key is Active again while UpdateAccessKey fails.
     ActiveIsSaidTooEarly,
@@ -197,12 +198,13 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// All that one play is made of.
+/// All parts of one play.
 struct Theatre {
     sim: Sim,
     journal: SimJournal,
     cast: Mutex<Cast>,
-    /// What the program works with since the configuration was changed last, and how a running one is told.
+    /// The engine's world as of the last configuration change, and the channel by which a running engine gets a new
+    /// one.
     world: Mutex<World>,
     newest: Mutex<Option<watch::Sender<World>>>,
     stop: Mutex<CancellationToken>,
@@ -271,7 +273,7 @@ impl Theatre {
         Theatre { sim, journal, cast, world, newest: Mutex::default(), stop: Mutex::default() }
     }
 
-    /// A running program reads the configuration again, and so does the next one.
+    /// Reloads the configuration: in a running program, and for the next start.
     fn reload(&self, cast: &Cast) {
         let world = world(&self.sim, &self.journal, cast.settings());
         self.sim.lock().configure(cast.cools());
@@ -281,7 +283,7 @@ impl Theatre {
         }
     }
 
-    /// The program runs for this long, and is started again whenever it is killed, stopped, or gives up.
+    /// Runs the program for this long, and starts it again whenever it is killed, stopped, or fails.
     async fn act(&self, span: Duration) {
         let end = tokio::time::Instant::now() + span;
         let by_timer = self.sim.lock().dice.per_mille(250);
@@ -309,7 +311,7 @@ impl Theatre {
         }
     }
 
-    /// One life of the process: the engine, and the alerts beside it, as `run` and `rotate` have them.
+    /// One life of the process: the engine, and the alerts beside it, wired as in `run` and `rotate`.
     async fn run(
         &self,
         worlds: watch::Receiver<World>,
@@ -355,7 +357,7 @@ impl Theatre {
         }
     }
 
-    /// The storm is over: the configuration is as it was meant, the disk has room, the clock is right.
+    /// Ends the storm: the configuration is as at the start, the disk has room, and the clock is right.
     fn clear_up(&self) {
         let mut cast = self.cast.lock().expect("no play panicked with it");
         cast.restore();
@@ -389,7 +391,7 @@ impl Theatre {
 }
 
 fn world(sim: &Sim, journal: &SimJournal, settings: Arc<Settings>) -> World {
-    // Nobody in this cast has a drop-off or a program.
+    // No vendor of this cast has a secret store as its target, or a command.
     let nobody = StandInVendors::new(RehearsalWorld::new(sim.true_now(), BTreeMap::new()), &BTreeMap::new());
     let ways = Ways {
         egress: Arc::new(SimEgress(sim.clone())),
@@ -406,7 +408,7 @@ fn world(sim: &Sim, journal: &SimJournal, settings: Arc<Settings>) -> World {
     }
 }
 
-/// Hears what the program says of each visit.
+/// A watcher that checks what the program reports of each reconcile.
 struct Audience(Sim);
 
 impl Watcher for Audience {

@@ -1,5 +1,5 @@
-//! People: operators who pull levers and change the configuration at the worst time, strangers who meddle
-//! with keys, and those who do in the end what a message told them to.
+//! The people of a play: operators who run operator commands and change the configuration at the worst time,
+//! strangers who change keys, and operators who eventually do what a message told them to.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use super::world::State;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-/// The furthest that the program's clock is set: AWS refuses what is signed by it.
+/// The furthest that the program's clock is set wrong. AWS refuses requests that are signed so far off.
 const FAR: Duration = Duration::from_hours(24 * 100);
 const BETWEEN_ROUNDS: Duration = Duration::from_hours(12);
-/// How often a lever is tried again when the rotation has moved on meanwhile.
+/// How often an operator command is tried again when the rotation has moved on meanwhile.
 const ATTEMPTS_MAX: u32 = 20;
 
 impl Theatre {
-    /// Things happen, until the weather is calm.
+    /// Lets people and faults interfere, until the weather is calm.
     pub(super) async fn meddle(&self) {
         loop {
             let wait = self.sim.lock().dice.span(Duration::from_mins(10), 16 * HOUR);
@@ -78,7 +78,7 @@ impl Theatre {
         }
     }
 
-    /// Within what AWS accepts, or by days, and back.
+    /// Sets the clock wrong, within what AWS accepts or by days, and later back.
     fn step_clock(&self) {
         let off = {
             let mut state = self.sim.lock();
@@ -98,7 +98,7 @@ impl Theatre {
         }));
     }
 
-    /// Somebody else with rights in the account.
+    /// Acts as another person with rights in the account.
     fn strangers_hand(&self, user: &IamUserName, kind: Fault) {
         let mut state = self.sim.lock();
         let keys: Vec<AccessKeyId> = {
@@ -123,7 +123,7 @@ impl Theatre {
                 let to = if key.works() { KeyStatus::Inactive } else { KeyStatus::Active };
                 state.change(user, &id, Some(to));
             }
-            // Seldom: it leaves a vendor without any key, and then there is little left to see.
+            // Seldom, because it leaves a vendor without any key, and little of the play remains after that.
             Fault::StrangerDeletesKey if keys.len() == QUOTA && state.dice.per_mille(300) => {
                 let id = keys[state.dice.up_to(keys.len())].clone();
                 state.mark(user, kind);
@@ -175,7 +175,7 @@ impl Theatre {
         }
     }
 
-    /// As the command line does it: replay, compare, append.
+    /// Appends an event as the command line does: replay, compare, append.
     async fn pull(&self, id: RotationId, event: Event) -> bool {
         for _ in 0..ATTEMPTS_MAX {
             let Some(mut rotation) = self.sim.lock().rotations.get(&id).cloned() else { return false };
@@ -188,7 +188,7 @@ impl Theatre {
         false
     }
 
-    /// Those who mend what a message told them of, in their own time.
+    /// The operators who, after some time, mend what a message told them of.
     pub(super) async fn mend(&self) {
         loop {
             self.sim.pass(BETWEEN_ROUNDS).await;
@@ -221,16 +221,16 @@ impl Theatre {
         }
         let event = match next {
             Next::Stuck(blocker) => self.answer_to(user, &blocker, at),
-            // The alert says that it is on hold, whatever is looked at next under that hold.
+            // The alert says that the rotation is on hold, whatever keyround reads next under that hold.
             _ if is_calm && is_held => Event::Resumed { by, at },
-            // The vendor is asked, and does not know of any new key.
+            // The operator asked the vendor, which does not know of a new key.
             _ if is_overdue => Event::Abandoned { by, why: "the vendor lost it".to_owned(), at },
             _ => return,
         };
         self.pull(id, event).await;
     }
 
-    /// What the blocker's sentence says to do.
+    /// Does what the blocker's sentence says, and returns the event of the operator command that follows.
     fn answer_to(&self, user: &IamUserName, blocker: &Blocker, at: Timestamp) -> Event {
         let (by, why) = ("an operator".to_owned(), "it said so".to_owned());
         let mut state = self.sim.lock();
@@ -268,7 +268,7 @@ impl Theatre {
         }
     }
 
-    /// What is left when no rotation is under way: the vendor gets a key that works, and the other one goes.
+    /// Mends a user without a rotation under way: the vendor gets a key that works, and the other key is deleted.
     fn mend_keys(&self, user: &IamUserName) {
         let mut state = self.sim.lock();
         if state.in_flight(user).is_some() {
@@ -291,7 +291,7 @@ impl Theatre {
 }
 
 impl State {
-    /// Somebody gives the vendor a key by hand: one that is there, or a new one.
+    /// An operator gives the vendor a key by hand: an existing one that works, or a new one.
     pub(super) fn set_up_by_hand(&mut self, user: &IamUserName) {
         let there = self.user(user).keys.iter().find(|key| key.works()).map(|key| key.id.clone());
         let id = there.unwrap_or_else(|| {

@@ -1,8 +1,10 @@
-//! The people behind the sinks: a reader of messages and a holder of a pager, what they believe, and whether it is so.
+//! The alert receivers: the reader of a chat sink and the holder of a pager, what each believes, and whether it is
+//! true.
 //!
-//! The alerts run beside the engine, as in `run` and `rotate`, and tell two sinks that are down for hours and lose
-//! answers. Whoever believes what was heard must be right: what lasts was told, what was told is told to be over, and
-//! nothing is told twice, but where a lost answer or a kill left the program in doubt.
+//! The alerts run beside the engine, as in `run` and `rotate`, and send to two sinks that are down for hours and
+//! lose answers. A receiver that believes its notifications must be right: a condition that lasts is sent, a
+//! condition that was sent is later resolved, and nothing is sent twice, unless a lost answer or a kill left the
+//! program in doubt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,46 +26,48 @@ use super::dice::Dice;
 use super::world::{Sim, State};
 
 const REPEAT: Duration = Duration::from_hours(24);
-/// Passes are hours apart, and a sink that answers is told within minutes. A state that comes and goes may be seen
-/// by two passes in a row before it was told; not by three.
+/// Passes are hours apart, and a sink that answers gets its notifications within minutes. A condition that comes
+/// and goes may be seen by two passes in a row before its notification, but not by three.
 const PASSES_MAX: u32 = 3;
-/// What ended this long before the end of the play must have been told.
+/// A rotation that ended this long before the end of the play must have been sent to each sink that subscribes to it.
 const NEWS_LATE: Duration = Duration::from_hours(24 * 2);
 /// The conditions whose truth the play knows.
 const JUDGED: [Condition; 5] =
     [Condition::Overdue, Condition::Failed, Condition::Stuck, Condition::NoWorkingKey, Condition::Held];
-/// A hold is told after this long.
+/// An alert for a hold is sent after this long.
 const HELD_MIN: Duration = Duration::from_hours(24);
-/// Verdicts that say that nothing is known, and then nothing is told of the user.
+/// The verdicts that say that nothing is known. No alert about the user follows from those.
 const UNKNOWING: [&str; 4] = ["not_sent", "unanswered", "journal", "journal_unavailable"];
 
-/// A listing shows within this long what was changed, and the program lists each waiting user once an hour or pass.
+/// A listing shows a change within this long, and the program lists each waiting user at least once an hour or once
+/// a pass.
 const LISTED_LATE: Duration = Duration::from_mins(10);
 
-/// Who is told, and what they believe.
+/// The receivers of the alerts, and what they believe.
 pub(super) struct Readers {
     dice: Dice,
     by_sink: BTreeMap<SinkName, Reader>,
     spare: BTreeMap<SinkName, DeliveryState>,
-    /// What is wrong with each user, as of the last visit.
+    /// The true conditions of each user, as of the last reconcile.
     trouble: BTreeMap<IamUserName, BTreeSet<Condition>>,
 }
 
 struct Reader {
     style: Style,
     open: BTreeMap<AlertKey, Open>,
-    /// Of what is not certain for the program whether it was heard.
+    /// The alerts of which the program cannot be certain that the sink received them.
     doubtful: BTreeSet<AlertKey>,
-    /// Heard, and not yet remembered to be.
+    /// The alerts that the sink received and the program has not yet recorded as received.
     unremembered: BTreeSet<AlertKey>,
     news: BTreeSet<u64>,
     doubtful_news: bool,
     down_until: Timestamp,
-    /// For how many passes in a row somebody was believed to be well who was not (true), or not well who was.
+    /// For how many passes in a row a belief was wrong: the condition held and was not believed (true), or was
+    /// believed and did not hold (false).
     wrong: BTreeMap<(IamUserName, VendorName, Condition, bool), u32>,
 }
 
-/// What somebody believes to be wrong.
+/// An alert that a receiver believes to be open.
 struct Open {
     alert: Alert,
     at: Timestamp,
@@ -86,21 +90,22 @@ impl Readers {
         Readers { dice, by_sink: readers.into(), spare: BTreeMap::new(), trouble: BTreeMap::new() }
     }
 
-    /// The process is gone. What it did not remember, it may tell again.
+    /// The process ended. It may repeat any notification that it had not recorded as received.
     pub(super) fn process_died(&mut self) {
         for reader in self.by_sink.values_mut() {
             reader.is_in_doubt();
         }
     }
 
-    /// When the program is to tell again what it is telling now, it knows by another clock than the reader does.
+    /// Marks what is not yet recorded as doubtful: the program times its repeats by a clock that has just changed,
+    /// and the receiver by the true one.
     pub(super) fn clock_was_set(&mut self) {
         for reader in self.by_sink.values_mut() {
             reader.doubtful.extend(reader.unremembered.iter().cloned());
         }
     }
 
-    /// What this sink was told, or is about to be, is remembered, in the journal or beside it.
+    /// The program recorded, in the journal or beside it, what this sink received or is about to receive.
     pub(super) fn remembered(&mut self, sink: &SinkName, memory: &DeliveryState) {
         let Some(reader) = self.by_sink.get_mut(sink) else { return };
         reader.unremembered.clear();
@@ -116,7 +121,8 @@ impl Reader {
         self.wrong.clear();
     }
 
-    /// Believes it; gives what cannot be believed.
+    /// Applies a notification to the receiver's beliefs; returns a sentence for each item that it should not have
+    /// received.
     fn hears(&mut self, notification: &Notification, now: Timestamp) -> Vec<String> {
         let mut oddities = Vec::new();
         for item in &notification.items {
@@ -149,7 +155,7 @@ impl Reader {
 
     fn hears_the_end_of(&mut self, alert: &Alert, notification: &Notification) -> Option<String> {
         let slot = self.style.slot(alert);
-        // The same message says what it is instead.
+        // The same notification carries the condition that replaces it.
         let is_instead =
             |other: &Item| matches!(other, Item::Firing { alert, .. } if self.style.slot(alert) == slot);
         if notification.items.iter().any(is_instead) {
@@ -162,7 +168,7 @@ impl Reader {
         is_odd.then(|| format!("{} is told to be over twice", alert.incident().as_str()))
     }
 
-    /// The users who are believed to be in trouble.
+    /// The users whom this receiver believes to be in trouble, and with which condition.
     fn believed(&self) -> BTreeSet<(IamUserName, VendorName, Condition)> {
         let judged =
             self.open.values().map(|open| &open.alert).filter(|alert| JUDGED.contains(&alert.condition));
@@ -173,7 +179,7 @@ impl Reader {
 }
 
 impl State {
-    /// A pass is over: who was in trouble for some passes, and nobody heard of it?
+    /// After a pass: fails if a receiver has been wrong about a user for too many passes.
     pub(super) fn check_readers(&mut self, pass: &Pass) {
         if !pass.whole {
             return;
@@ -204,7 +210,7 @@ impl State {
                 .filter(|(user, _, condition)| !unsure.contains(&(user.clone(), *condition)))
                 .map(|what| (what.0.clone(), what.1.clone(), what.2, truth.contains(what)))
                 .collect();
-            // While keyround itself is said to be in trouble, of vendors nothing may be known.
+            // While an alert about keyround itself is open, the receiver need not know anything about the vendors.
             let is_excused = reader.open.values().any(|open| open.alert.vendor.is_none());
             reader.wrong.retain(|what, _| wrong.contains(what) && !is_excused);
             for what in wrong {
@@ -226,7 +232,7 @@ impl State {
         }
     }
 
-    /// What comes and goes between two passes has not lasted for both.
+    /// Resets the counts of conditions that changed between two passes, because those did not last through both.
     fn check_lasting(&mut self, user: &IamUserName, user_report: &UserReport) {
         let trouble: BTreeSet<Condition> = self.trouble_of(user, user_report).into_iter().collect();
         let before = self.readers.trouble.insert(user.clone(), trouble.clone()).unwrap_or_default();
@@ -249,7 +255,7 @@ impl State {
         if is_held && self.in_flight(user).is_some() {
             conditions.push(Condition::Held);
         }
-        // Whoever switches a vendor off says that nobody is to look.
+        // An operator who switches a vendor off has chosen that keyround does not judge it.
         if user_report.verdict.reason == "disabled" {
             return conditions;
         }
@@ -260,7 +266,7 @@ impl State {
         let is_tried = matches!(&user_report.rest, Some(Rest::Wait { why, .. }) if !matches!(why, Waiting::Held { .. } | Waiting::HeldWhileInactive { .. }));
         let fails = is_tried && rotation.is_some_and(|rotation| rotation.failures() >= 3);
         let is_late = user_report.verdict.overdue_at.is_some_and(|at| self.clock() >= at);
-        // What a stuck rotation goes on with: from `cool` on, the old key was set Inactive.
+        // The stage that a stuck rotation resumes in. From `cool` on, the old key was set Inactive.
         let place = rotation.and_then(|rotation| rotation.stage().resumes_in());
         let is_retired = matches!(place.unwrap_or_else(|| self.place(user)), "cool" | "restore");
         let is_overdue = match user_report.verdict.state {
@@ -277,7 +283,7 @@ impl State {
         conditions
     }
 
-    /// What a visit could not find out: keys that were not listed, an age that was not judged.
+    /// The conditions that a reconcile could not determine: keys that were not listed, or an age that was not judged.
     fn unsure_of(&self, user: &IamUserName, user_report: &UserReport) -> Vec<Condition> {
         let mut unsure = Vec::new();
         let listed_at = self.users[user].listed_at;
@@ -289,20 +295,20 @@ impl State {
             unsure.push(Condition::Overdue);
         }
         if user_report.verdict.reason == "disabled" {
-            // Told after a day without an event, or at once where the old key was set Inactive.
+            // Held is sent after a day without an event, or at once where the old key was set Inactive.
             unsure.push(Condition::Held);
         }
         unsure
     }
 
-    /// News of a rotation that is not over.
+    /// Returns a sentence if the item announces a finished rotation that is not finished.
     fn is_untrue(&self, item: &Item) -> Option<String> {
         let Item::News(notice) = item else { return None };
         let is_done = matches!(self.rotations[&notice.rotation].stage(), Stage::Done { .. });
         (!is_done).then(|| format!("{} was not rotated", notice.iam_user))
     }
 
-    /// At the end: each rotation that replaced a key was news, to everybody who wanted to hear it.
+    /// At the end: every sink that subscribes to finished rotations received each rotation that replaced a key.
     pub(super) fn check_news(&mut self) {
         let now = self.now();
         let done = |rotation: &&Rotation| {
@@ -325,7 +331,7 @@ impl State {
     }
 }
 
-/// The sinks of the play, as `[alert.NAME]` would make them.
+/// The sinks of the play, as `[alert.NAME]` would configure them.
 pub(super) fn routing(sim: &Sim) -> Routing {
     let route = |(name, reader): (&SinkName, &Reader)| Route {
         name: name.clone(),
@@ -401,7 +407,8 @@ impl Sink for SimSink {
     }
 }
 
-/// The eyes of those who tell, which can be bad.
+/// A watcher that checks the receivers and passes each report to the status store; under
+/// [`Mistake::TroubleIsOverlooked`] it hides stuck users from the store.
 pub(super) struct Glasses {
     pub(super) sim: Sim,
     pub(super) status_store: Arc<StatusStore>,
@@ -439,7 +446,7 @@ impl Watcher for Glasses {
     }
 }
 
-/// What is kept beside the journal while it cannot be written.
+/// The fallback store of the delivery states, for when the journal cannot be written.
 pub(super) struct SimSpare(pub(super) Sim);
 
 impl FallbackStore for SimSpare {

@@ -1,7 +1,8 @@
-//! Sentences, judged by the world: whatever the program says about the status of a key is compared with the simulated
-//! IAM, at the time that the sentence names, or else at the moment at which it is said.
+//! Judges sentences: whatever the program says about the status of a key is compared with the simulated IAM, at the
+//! time that the sentence names, or else at the moment at which it is given. Proves rule 5 of docs/style.md, that
+//! every sentence is true.
 //!
-//! Nothing here asks the program's own predicates: claims are read off the text, as a reader would.
+//! None of the program's own predicates is used: claims are parsed from the text, as a reader would read them.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use keyround::engine::UserReport;
 use super::Mistake;
 use super::world::State;
 
-/// A reading of AWS can be this old when it is written down, besides what its replicas lag.
+/// How old a reading of AWS can be when the sentence is written, besides the lag of its replicas.
 const READING: Duration = Duration::from_mins(2);
 /// The words of a claim, and what they claim. The longer ones come first.
 const WORDS: [(&str, Said); 17] = [
@@ -43,7 +44,7 @@ enum Said {
     Gone,
 }
 
-/// Which keys a claim is about.
+/// The keys that a claim is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Of {
     Key(AccessKeyId),
@@ -57,12 +58,12 @@ enum Of {
 struct Claim {
     of: Of,
     said: Said,
-    /// The time that it names.
+    /// The time that the claim names, if it names one.
     at: Option<Timestamp>,
     words: String,
 }
 
-/// The claims of a sentence.
+/// Parses the claims of a sentence.
 fn claims(sentence: &str) -> Vec<Claim> {
     let mut claims: Vec<Claim> = Vec::new();
     let mut read: Vec<std::ops::Range<usize>> = Vec::new();
@@ -73,12 +74,12 @@ fn claims(sentence: &str) -> Vec<Claim> {
             }
             read.push(from..from + words.len());
             let (before, after) = (&sentence[..from], &sentence[from + words.len()..]);
-            // "until", "may" and "could be" claim nothing; nor does "is Active" within "was not … Active".
+            // Clauses with these words claim nothing about now.
             let clause = before.rsplit([';', ':']).next().unwrap_or(before);
             if ["until ", "whenever ", "each time "].iter().any(|word| clause.contains(word)) {
                 continue;
             }
-            // "No key was deleted" names none.
+            // "No key was deleted" names no key.
             if clause.trim_end().ends_with("no key") {
                 continue;
             }
@@ -90,7 +91,7 @@ fn claims(sentence: &str) -> Vec<Claim> {
     claims
 }
 
-/// Whom the words before a claim are about: the nearest key that they name.
+/// The subject of a claim: the nearest key that the words before it name.
 fn subject(before: &str, words: &str) -> Option<Of> {
     if words == "works with either" || words.starts_with("keys ") {
         return Some(Of::Both);
@@ -105,7 +106,7 @@ fn subject(before: &str, words: &str) -> Option<Of> {
     [by_id, old, new].into_iter().flatten().max_by_key(|(at, _)| *at).map(|(_, of)| of)
 }
 
-/// The time right after the words: "at 2026-01-05T00:00:00Z".
+/// Parses the time right after the words, as in "at 2026-01-05T00:00:00Z".
 fn time_in(after: &str) -> Option<Timestamp> {
     let text = after.trim_start();
     let text = text.strip_prefix("at ").unwrap_or(text);
@@ -124,10 +125,10 @@ fn head(text: &str) -> &str {
 }
 
 impl State {
-    /// What `status` says after a visit.
+    /// Judges the sentence that `status` gives after a reconcile.
     pub(super) fn judge_visit(&mut self, user: &IamUserName, user_report: &UserReport) {
         let mut sentence = user_report.sentence();
-        // As the program said it before it was held to what it knows.
+        // An earlier version of the program wrote this, whatever others had done to the keys.
         if self.mistake == Mistake::BothAreSaidActive && user_report.verdict.reason == "soaking" {
             sentence.push_str("; both keys stay Active while it soaks");
         }
@@ -135,7 +136,7 @@ impl State {
         self.judge_sentence(user, rotation, &sentence, "status");
     }
 
-    /// What a sink is told.
+    /// Judges the sentences of a notification.
     pub(super) fn judge_telling(&mut self, notification: &Notification) {
         for item in &notification.items {
             let (alert, sentence) = match item {
@@ -181,7 +182,8 @@ impl State {
         }
     }
 
-    /// Whether a key had this status at that time by the program's clock, or at some time that AWS may show now.
+    /// Whether a key had this status at that time by the program's clock, or, without a time, at some moment that
+    /// AWS may show now.
     fn was_so(&self, user: &IamUserName, id: &AccessKeyId, said: Said, at: Option<Timestamp>) -> bool {
         let user = &self.users[user];
         let Some(key) = user.keys.iter().find(|key| key.id == *id) else { return true };

@@ -1,8 +1,7 @@
 //! The world of one play: true time, and everything outside the program, behind one lock.
 //!
-//! The adapters of the play ([`super::cloud`], [`super::consumers`], [`super::ledger`]) speak to the
-//! program; strangers and operators ([`super::people`]) act beside it. [`super::checks`] looks at every
-//! change.
+//! The adapters of the play ([`super::cloud`], [`super::consumers`], [`super::ledger`]) serve the program;
+//! strangers and operators ([`super::people`]) act beside it. [`super::checks`] checks every change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,32 +26,32 @@ pub(super) struct State {
     pub(super) dice: Dice,
     pub(super) weather: Weather,
     pub(super) mistake: Mistake,
-    /// How far the program's clock is from the truth, in seconds.
+    /// The error of the program's clock, in seconds.
     pub(super) clock_off_secs: i64,
-    /// From when it was that far off.
+    /// Each error of the program's clock, and the time from which it had that error.
     clock_history: Vec<(Timestamp, i64)>,
     pub(super) users: BTreeMap<IamUserName, User>,
     pub(super) keys_made: u32,
     /// Every rotation as its journal has it.
     pub(super) rotations: BTreeMap<RotationId, Rotation>,
-    /// Users whose last visit said that the vendor should be asked whether it uses the new key.
+    /// Users whose last reconcile said that the vendor should be asked whether it uses the new key.
     pub(super) told_to_ask: BTreeSet<IamUserName>,
-    /// Since when each user's rotation is held, and until when, as its journal has it.
+    /// The hold on each user's rotation, as its journal has it: its start, and its end if it has one.
     pub(super) holds: BTreeMap<IamUserName, (Timestamp, Option<Timestamp>)>,
-    /// Nothing can be written before this.
+    /// The journal cannot be written before this time.
     pub(super) disk_full_until: Timestamp,
-    /// What the configuration says now about how long each user's old key must be Inactive.
+    /// The configured cooling time of each user's old key.
     pub(super) cools: BTreeMap<IamUserName, Duration>,
-    /// What it said before, and when that changed.
+    /// The previous cooling times, and when they were replaced.
     pub(super) cools_before: (BTreeMap<IamUserName, Duration>, Timestamp),
-    /// What it said when each user's newest rotation began. No key that was offered is deleted sooner.
+    /// The cooling time when each user's newest rotation began. No key that was offered may be deleted sooner.
     pub(super) cools_begun: BTreeMap<IamUserName, Duration>,
-    /// The keys of which a person must say whether they stay: the program was not sure that nobody uses them.
+    /// The keys about which an operator must decide, because the program was not sure that they are unused.
     pub(super) undecided: BTreeMap<IamUserName, AccessKeyId>,
     pub(super) readers: Readers,
     pub(super) seen: Seen,
     pub(super) broken: Option<String>,
-    /// Keys of strangers that were taken for ours in the way that docs/security.md names as a limit.
+    /// How many keys of strangers were treated as ours, in the way that docs/security.md names as a limit.
     pub(super) known_limit_met: u32,
     pub(super) calls: BTreeMap<IamUserName, (u64, u32)>,
     pub(super) calls_a_day_max: u32,
@@ -62,7 +61,7 @@ pub(super) struct State {
     origin: Instant,
 }
 
-/// All that happened in a play.
+/// The trace of a play.
 pub(super) struct Story(Vec<(Timestamp, String)>);
 
 impl Story {
@@ -71,7 +70,7 @@ impl Story {
     }
 }
 
-/// Shared by all that play.
+/// The handle to the world, shared by everything in a play.
 #[derive(Clone)]
 pub(super) struct Sim {
     state: Arc<Mutex<State>>,
@@ -81,7 +80,7 @@ pub(super) struct Sim {
 
 impl Sim {
     pub(super) fn new(dice: Dice, weather: Weather, mistake: Mistake, epoch: Timestamp) -> Sim {
-        // Dice of their own: what is told changes nothing in the play.
+        // The receivers have a generator of their own, so that sending alerts changes nothing else in the play.
         let readers = Readers::new(dice.fork());
         let state = State {
             dice,
@@ -121,13 +120,13 @@ impl Sim {
         tokio::time::sleep(span).await;
     }
 
-    /// The process is killed here: whoever called never hears back.
+    /// The process is killed here: the call never returns.
     pub(super) async fn die<T>(&self) -> T {
         self.crashed.notify_one();
         std::future::pending().await
     }
 
-    /// The program's clock is set to another time.
+    /// Sets the program's clock to another error.
     pub(super) fn step_clock(&self, off_secs: i64) {
         let mut state = self.lock();
         state.clock_off_secs = off_secs;
@@ -145,17 +144,18 @@ impl Sim {
 }
 
 impl State {
-    /// The true time: IAM's, the vendors' and the strangers'.
+    /// The true time, which IAM, the vendors and the strangers go by.
     pub(super) fn now(&self) -> Timestamp {
         self.epoch + self.origin.elapsed()
     }
 
-    /// What the program takes for the time.
+    /// The time that the program's clock shows.
     pub(super) fn clock(&self) -> Timestamp {
         Timestamp::from_unix(self.now().unix_seconds() + self.clock_off_secs)
     }
 
-    /// When the program's clock showed this time; more than once where it was set back, never where it was set forward.
+    /// The true times at which the program's clock showed this time: several where it was set back, none where it
+    /// was set forward.
     pub(super) fn true_times(&self, shown: Timestamp) -> Vec<Timestamp> {
         let ends = self.clock_history.iter().skip(1).map(|(from, _)| *from).chain([Timestamp::NEVER]);
         let segments = self.clock_history.iter().zip(ends);
@@ -185,13 +185,13 @@ impl State {
         self.broken.get_or_insert(why);
     }
 
-    /// The configuration was read again.
+    /// The configuration was reloaded.
     pub(super) fn configure(&mut self, cools: BTreeMap<IamUserName, Duration>) {
         let before = std::mem::replace(&mut self.cools, cools);
         self.cools_before = (before, self.now());
     }
 
-    /// What the configuration says about the cooling time. Of a change that is minutes old, the shorter time counts.
+    /// The configured cooling time. For minutes after a change, the shorter of the old and the new one counts.
     pub(super) fn cool_of(&self, user: &IamUserName) -> Duration {
         let cool = self.cools.get(user).copied().unwrap_or_default();
         let (before, changed_at) = &self.cools_before;
@@ -207,7 +207,7 @@ impl State {
         self.users.get_mut(name).expect("the cast is fixed")
     }
 
-    /// The rotation of this user that is not over.
+    /// The rotation of this user that is not finished.
     pub(super) fn in_flight(&self, user: &IamUserName) -> Option<&Rotation> {
         self.rotations
             .values()
@@ -215,7 +215,7 @@ impl State {
             .find(|rotation| rotation.subject().iam_user == *user && !is_over(rotation.stage()))
     }
 
-    /// Where this user's rotation is, with the inner stages told apart.
+    /// The stage of this user's rotation, with the inner stages told apart, or `idle`.
     pub(super) fn place(&self, user: &IamUserName) -> &'static str {
         self.in_flight(user).map_or("idle", |rotation| place(rotation.stage()))
     }
@@ -233,7 +233,7 @@ impl State {
         }
     }
 
-    /// Draws a fault for a call, and marks it.
+    /// Draws a fault for a call, and records it.
     pub(super) fn strike(&mut self, user: &IamUserName, faults: &[Fault]) -> Option<Fault> {
         let State { weather, dice, .. } = self;
         let fault = weather.pick(faults, dice)?;
@@ -241,7 +241,7 @@ impl State {
         Some(fault)
     }
 
-    /// The process may be killed as it writes down what a sink was told, or is about to be.
+    /// Draws whether the process is killed as it records what a sink received, or is about to receive.
     pub(super) fn strike_at_memory(&mut self) -> Option<Fault> {
         let State { weather, dice, .. } = self;
         weather.pick(&[Fault::KilledBefore, Fault::KilledAfter], dice)
@@ -250,7 +250,8 @@ impl State {
     /// Counts a call for the bound on calls a day.
     pub(super) fn count_call(&mut self, user: &IamUserName) {
         let day = self.now().unix_seconds().unsigned_abs() / 86_400;
-        // A vendor without a working key is helped each minute, however long that takes: a listing and a try.
+        // While a vendor has no working key, each minute takes a listing and an attempt, however long that lasts,
+        // so these calls are not bounded.
         if self.place(user) == "restore" {
             return;
         }
@@ -279,7 +280,7 @@ fn place(stage: &Stage) -> &'static str {
     }
 }
 
-/// The program's clock: it can be wrong, and it can be set.
+/// The program's clock, which can be wrong and can be set.
 pub(super) struct SimClock(pub(super) Sim);
 
 #[async_trait]

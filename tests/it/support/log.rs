@@ -1,16 +1,16 @@
-//! A log that can be read afterwards, to look for what must not be in it.
+//! A log that a test reads afterwards, to check what it must not contain.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What was logged.
+/// The captured log text.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Listens to everything that this thread logs, as long as the guard lives.
+    /// Captures everything that this thread logs, as long as the guard lives.
     pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)

@@ -1,5 +1,6 @@
-//! What the tests stand on: an emulator of AWS that is as strict as AWS, a vendor that can be as bad as
-//! any, the program itself, and the Python that the emulator and the reference implementations run in. And a systemd, where the tests may boot one.
+//! What the tests are built on: an AWS emulator that is as strict as AWS, a vendor that can fail in every way, the
+//! real program as a process, and the Python environments of the emulator and of the reference implementations.
+//! Where the tests may boot one, there is also a real systemd.
 
 use std::ffi::OsString;
 
@@ -20,7 +21,8 @@ pub(crate) mod trail;
 pub(crate) mod vendor;
 pub(crate) mod webhook_reference;
 
-/// Under mutation (`tests/mutants/`) the program that a test starts is the mutant that its tests are.
+/// The variable that selects a mutant, if one is selected: under mutation (`tests/mutants/`) the processes that a
+/// test starts must run the same mutant as the test itself.
 pub(crate) fn mutant_awake() -> Option<(&'static str, OsString)> {
     const AWAKE: &str = "KEYROUND_MUTANT";
     std::env::var_os(AWAKE).map(|mutant| (AWAKE, mutant))

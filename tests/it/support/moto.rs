@@ -1,5 +1,5 @@
-//! The AWS emulator of `tests/support/aws_emulator.py`, as the tests hold it: started, asked, told
-//! to misbehave, and gone when the test is.
+//! The AWS emulator of `tests/support/aws_emulator.py`, as a test controls it: started, queried, ordered to
+//! misbehave, and ended with the test.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::python;
 
-/// The account of the ambient credentials, and of users made without naming another.
+/// The account of the ambient credentials, and of users that are created without naming another account.
 pub(crate) const ACCOUNT: &str = "123456789012";
 
 /// How long the test waits for a call to arrive at a rule before it gives up.
@@ -43,35 +43,35 @@ pub(crate) struct Key {
 /// One request that arrived.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Call {
-    /// Such as `iam:CreateAccessKey`.
+    /// The service and the operation, such as `iam:CreateAccessKey`.
     pub(crate) action: String,
-    /// The access key id that signed it.
+    /// The access key id that signed the call.
     pub(crate) signer: Option<String>,
-    /// The user (for a probe: the user who signed), path, role, secret or parameter it is about.
+    /// What the call is about: a user (for a probe: the user who signed), path, role, secret or parameter.
     pub(crate) subject: Option<String>,
-    /// The key it is about.
+    /// The access key that the call is about.
     pub(crate) access_key_id: Option<String>,
     pub(crate) mutating: bool,
     pub(crate) region: Option<String>,
     pub(crate) user_agent: String,
-    /// The status that was answered; `None`: no answer, or none yet.
+    /// The HTTP status of the answer; `None` if there was no answer, or none yet.
     pub(crate) status: Option<u16>,
-    /// Whether it took effect, whatever was answered.
+    /// Whether the call took effect, whatever was answered.
     pub(crate) done: bool,
-    /// How many calls were under way when it came, this one included.
+    /// The number of calls under way when it arrived, this one included.
     pub(crate) at_once: usize,
-    /// Which connection it came over.
+    /// The client port of its connection, which tells connections apart.
     pub(crate) connection: u16,
-    /// On the clock of this machine, in seconds.
+    /// The time of arrival on this machine's clock, in Unix seconds.
     pub(crate) arrived_at: f64,
 }
 
-/// An order to misbehave. The first rule that matches a call is applied.
+/// An order to misbehave. The emulator applies the first rule that matches a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule(Value);
 
 impl Rule {
-    /// For calls of this action (`iam:CreateAccessKey`, `*`, or `mutating`): hang up.
+    /// For calls of this action (`iam:CreateAccessKey`, `*`, or `mutating`): close the connection without an answer.
     pub(crate) fn close(action: &str) -> Rule {
         Rule(json!({ "action": action, "kind": "close" }))
     }
@@ -81,12 +81,12 @@ impl Rule {
         Rule(json!({ "action": action, "kind": "hang" }))
     }
 
-    /// Answer an error of AWS's own shape.
+    /// Answer with an error in the format of AWS.
     pub(crate) fn error(action: &str, status: u16, code: &str) -> Rule {
         Rule(json!({ "action": action, "kind": "error", "status": status, "code": code }))
     }
 
-    /// Answer this body, whatever it is.
+    /// Answer with this body, whatever it is.
     pub(crate) fn answer(action: &str, status: u16, body: &str) -> Rule {
         Rule(json!({ "action": action, "kind": "answer", "status": status, "body": body }))
     }
@@ -102,7 +102,7 @@ impl Rule {
         whole.after().times(u32::MAX)
     }
 
-    /// Do what was asked first; only the answer suffers. Without this, nothing is done.
+    /// Perform the call first, so that only its answer is affected. Without this, the call is not performed.
     pub(crate) fn after(self) -> Rule {
         self.with("when", json!("after"))
     }
@@ -132,17 +132,17 @@ impl Rule {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RuleId(u64);
 
-/// What becomes of a call that was paused.
+/// What happens to a paused call when it is released.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Release {
-    /// It goes on.
+    /// The call proceeds.
     Proceed,
-    /// Its connection is closed: a pause before the effect has then prevented it.
+    /// The connection is closed. If the pause was before the effect, this prevents the effect.
     HangUp,
 }
 
 impl Emulator {
-    /// Starts one, in a second or two.
+    /// Starts an emulator, which takes a second or two.
     pub(crate) fn start() -> Emulator {
         let (log, log_path) = log_file();
         let mut process = Command::new(python::interpreter())
@@ -163,13 +163,13 @@ impl Emulator {
         Emulator { process, port }
     }
 
-    /// One that is shared by the tests of this process: give each test its own user names.
+    /// An emulator that the tests of this process share. Each test must use user names of its own.
     pub(crate) fn shared() -> &'static Emulator {
         static SHARED: LazyLock<Emulator> = LazyLock::new(Emulator::start);
         &SHARED
     }
 
-    /// Where it listens.
+    /// The URL that it listens on.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -187,7 +187,7 @@ impl Emulator {
         ])
     }
 
-    /// Makes a user with one active key of that age. Gives the key's two halves.
+    /// Creates a user with one active key of that age. Returns the key's id and secret.
     pub(crate) fn seed_user(&self, name: &str, age_days: f64) -> (String, String) {
         let key: Key = self.ask("POST", "users", &json!({ "name": name, "age_days": age_days }));
         (key.access_key_id, key.secret)
@@ -198,24 +198,25 @@ impl Emulator {
         self.tell("POST", "keys", &json!({ "user": user, "age_days": age_days }));
     }
 
-    /// Makes a user without a key, under a path such as `/vendors/acme/`.
+    /// Creates a user without a key, under a path such as `/vendors/acme/`.
     pub(crate) fn seed_user_under(&self, path: &str, name: &str) {
         self.tell("POST", "users", &json!({ "name": name, "path": path }));
     }
 
-    /// Makes a user with one active key of that age in another account.
+    /// Creates a user with one active key of that age in another account.
     pub(crate) fn seed_user_in(&self, account: &str, name: &str, age_days: f64) -> (String, String) {
         let user = json!({ "name": name, "account": account, "age_days": age_days });
         let key: Key = self.ask("POST", "users", &user);
         (key.access_key_id, key.secret)
     }
 
-    /// Prepares what `tests/support/aws_review.py` describes, or a user or key by its side door.
+    /// Sends one of the preparations that `tests/support/aws_review.py` describes, or creates a user or key, by the
+    /// test API.
     pub(crate) fn prepare(&self, word: &str, what: &Value) -> Value {
         self.ask("POST", word, what)
     }
 
-    /// Makes a role that can be assumed with that external id; `None`: without one.
+    /// Creates a role that can be assumed with that external id, or without one (`None`).
     pub(crate) fn seed_role(&self, arn: &str, external_id: Option<&str>) {
         self.tell("POST", "roles", &json!({ "arn": arn, "external_id": external_id }));
     }
@@ -235,17 +236,17 @@ impl Emulator {
         self.tell("POST", "parameters", &json!({ "name": name, "value": value }));
     }
 
-    /// Makes an SNS topic. Gives its ARN.
+    /// Creates an SNS topic. Returns its ARN.
     pub(crate) fn seed_topic(&self, name: &str) -> String {
         self.ask("POST", "topics", &json!({ "name": name }))
     }
 
-    /// What was published to topics.
+    /// The messages that were published to topics.
     pub(crate) fn published(&self) -> Vec<Value> {
         self.ask("GET", "published", &Value::Null)
     }
 
-    /// Lets a key look as if it was made that many days ago.
+    /// Makes a key look as if it was created that many days ago.
     pub(crate) fn set_age(&self, access_key_id: &str, age_days: f64) {
         self.tell("POST", "keys", &json!({ "access_key_id": access_key_id, "age_days": age_days }));
     }
@@ -256,7 +257,7 @@ impl Emulator {
         self.tell("POST", "keys", &used);
     }
 
-    /// Sets a key's status behind everybody's back.
+    /// Sets a key's status directly, without a recorded call.
     pub(crate) fn set_status(&self, access_key_id: &str, status: &str) {
         self.tell("POST", "keys", &json!({ "access_key_id": access_key_id, "status": status }));
     }
@@ -269,29 +270,29 @@ impl Emulator {
         keys
     }
 
-    /// Everybody's keys, deleted ones included.
+    /// The keys of all users, deleted ones included.
     pub(crate) fn all_keys(&self) -> Vec<Key> {
         self.ask("GET", "keys", &Value::Null)
     }
 
-    /// Everything that arrived, in order.
+    /// Every call that arrived, in order.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.ask("GET", "calls", &Value::Null)
     }
 
-    /// What arrived about this user, path, role, secret or parameter, in order.
+    /// The calls about this user, path, role, secret or parameter, in order.
     pub(crate) fn calls_about(&self, subject: &str) -> Vec<Call> {
         let mut calls = self.calls();
         calls.retain(|call| call.subject.as_deref() == Some(subject));
         calls
     }
 
-    /// Forgets what arrived.
+    /// Forgets the recorded calls.
     pub(crate) fn clear_calls(&self) {
         self.tell("DELETE", "calls", &Value::Null);
     }
 
-    /// Orders it to misbehave.
+    /// Gives the emulator a rule by which it misbehaves.
     pub(crate) fn order(&self, rule: &Rule) -> RuleId {
         RuleId(self.ask("POST", "rules", &rule.0))
     }
@@ -309,18 +310,18 @@ impl Emulator {
         hits > 0
     }
 
-    /// Lets go what is paused at that rule.
+    /// Releases the call that is paused at that rule.
     pub(crate) fn release(&self, rule: RuleId, how: Release) {
         let proceed = json!({ "proceed": how == Release::Proceed });
         self.tell("POST", &format!("release/{}", rule.0), &proceed);
     }
 
-    /// Forgets every rule, and lets go what is paused.
+    /// Removes every rule, and releases every paused call.
     pub(crate) fn clear_rules(&self) {
         self.tell("DELETE", "rules", &Value::Null);
     }
 
-    /// Adds that much to each call.
+    /// Adds this latency to each call.
     pub(crate) fn set_latency(&self, latency: Duration) {
         self.tell("POST", "latency", &json!({ "secs": latency.as_secs_f64() }));
     }
@@ -329,7 +330,7 @@ impl Emulator {
         let _answer: Value = self.ask(method, path, body);
     }
 
-    /// One HTTP/1.0 exchange with the side door: plain enough to need no client.
+    /// One HTTP/1.0 exchange with the test API, which is simple enough to need no HTTP client.
     #[track_caller]
     fn ask<T: serde::de::DeserializeOwned>(&self, method: &str, path: &str, body: &Value) -> T {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the emulator listens");
@@ -351,7 +352,7 @@ impl Drop for Emulator {
     }
 }
 
-/// Where an emulator's complaints go, for the message when it does not start.
+/// The file that takes an emulator's standard error, for the message when it does not start.
 fn log_file() -> (File, std::path::PathBuf) {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     let number = STARTED.fetch_add(1, Ordering::Relaxed);

@@ -1,11 +1,11 @@
-//! What the documentation promises, read from it as it writes it, so that the tests run what a reader runs.
+//! Reads commands and examples from the documentation, so that the tests run exactly what a reader runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A file of the documentation.
+/// One page of the documentation.
 pub(crate) struct Paper {
-    /// From the root of the repository, with `/`.
+    /// The path from the root of the repository, with `/` as separator.
     pub(crate) path: String,
     pub(crate) text: String,
 }
@@ -19,7 +19,7 @@ impl Paper {
     }
 }
 
-/// Every page for readers: those at the root, and those in `docs/`.
+/// Every page of the documentation: the Markdown files at the root and in `docs/`.
 pub(crate) fn all() -> Vec<Paper> {
     let folders = [root(), root().join("docs")];
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("the repository is readable"));

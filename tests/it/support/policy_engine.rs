@@ -1,7 +1,7 @@
-//! A policy engine that is not ours: iam-simulate, from the npm registry, pinned and held to its hashes.
+//! An independent policy engine: iam-simulate, from the npm registry, pinned and verified by hashes.
 //!
-//! Like the tests' Python it is installed once per lock file, under `target/`, by the first test that
-//! needs it. A machine that cannot install it fails the test with a sentence.
+//! Like the Python environment of the tests, the first test that needs it installs it under `target/`, once per
+//! lock file. On a machine that cannot install it, the test fails with a sentence that says why.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ const FILES: [(&str, &str); 3] = [
 ];
 const HINT: &str = "the tests need Node.js 20 and npm (Debian: nodejs, npm), and npm must reach a registry";
 
-/// A request: an action on a resource, by somebody of that account.
+/// A request: an action on a resource, by a principal of the account of the case.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Request {
     pub(crate) action: String,
@@ -33,7 +33,7 @@ impl Request {
     }
 }
 
-/// Whether somebody with these policies may make each request.
+/// Whether a principal with these policies may make each of the requests.
 #[track_caller]
 pub(crate) fn allows(account: &str, policies: &[Value], requests: &[Request]) -> Vec<bool> {
     let requests = requests
@@ -43,7 +43,7 @@ pub(crate) fn allows(account: &str, policies: &[Value], requests: &[Request]) ->
     verdicts(&[case]).remove(0).iter().map(|answer| answer == "Allowed").collect()
 }
 
-/// The engine's answers to the requests of each case, as `evaluate.mjs` describes both.
+/// The engine's answers to the requests of each case. `evaluate.mjs` describes the format of both.
 #[track_caller]
 pub(crate) fn verdicts(cases: &[Value]) -> Vec<Vec<String>> {
     let question = json!({ "cases": cases });

@@ -1,7 +1,7 @@
-//! The real program as a process that can be stopped at any call, and one vendor's corner of the world around it.
+//! The real program as a process that can be stopped at any call, and the environment of one vendor around it.
 //!
-//! **Invariant:** all that the program leaves behind, its output included, lies in one folder, so that one search
-//! finds a secret wherever it went.
+//! **Invariant:** everything that the program leaves behind, its output included, lies in one folder, so that one
+//! search finds a secret wherever it was written.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -26,15 +26,15 @@ use tempfile::TempDir;
 use super::moto::{ACCOUNT, Emulator, Key, Release, Rule, RuleId};
 use super::vendor::{Moment, Pair, Pause, Vendor};
 
-/// The vendor's signing secret; it must be found nowhere either.
+/// The vendor's signing secret, which must not be found on disk either.
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-/// Longer than any process of these tests takes on a busy machine.
+/// Longer than any process of these tests takes on a busy machine. A process that takes longer fails the test.
 pub(crate) const PROCESS_MAX: Duration = Duration::from_secs(45);
-/// Where the vendor works, so that its calls are told from the program's.
+/// The region of the vendor's own calls, which tells them apart from the program's.
 pub(crate) const VENDOR_REGION: &str = "eu-west-1";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Waits of days become none, so that what is left of a rotation is its calls.
+/// Sets every wait of days to zero, so that a rotation consists only of its calls.
 pub(crate) const NO_WAITS: &str = r#"
 [defaults]
 soak = "0s"
@@ -46,7 +46,7 @@ prove_successes = 3
 doubt_window = "1s"
 "#;
 
-/// One vendor with an old key, its IAM user, and the folder of a keyround that watches over it.
+/// One vendor with an old key, its IAM user, and the folder of a keyround that manages it.
 pub(crate) struct Corner {
     pub(crate) emulator: &'static Emulator,
     pub(crate) vendor: Vendor,
@@ -58,12 +58,12 @@ pub(crate) struct Corner {
 }
 
 impl Corner {
-    /// A vendor that takes a webhook, can be asked, and uses each key that it is given. Its key is 91 days old.
+    /// Creates a vendor that takes a webhook, can be asked, and uses each key that it is given. Its key is 91 days old.
     pub(crate) fn new(emulator: &'static Emulator, user: &str) -> Corner {
         Corner::with_steps(emulator, user, &["/keys"])
     }
 
-    /// The same, with a webhook to each of these paths.
+    /// Like [`Corner::new`], with a webhook to each of these paths.
     pub(crate) fn with_steps(emulator: &'static Emulator, user: &str, paths: &[&str]) -> Corner {
         let (access_key_id, secret_access_key) = emulator.seed_user(user, 91.0);
         let vendor = Vendor::start();
@@ -94,7 +94,7 @@ impl Corner {
         )
     }
 
-    /// Writes rotation.toml: where the journal is, the account, and this.
+    /// Writes rotation.toml: the journal, the account, and this text.
     pub(crate) fn configure(&self, rest: &str) {
         let journal = self.path("journal/journal.db");
         let text = format!(
@@ -108,7 +108,7 @@ impl Corner {
         self.folder.path().join(name)
     }
 
-    /// Lets the program, and the libraries in it, say all that they can say.
+    /// Sets the program, and the libraries in it, to their most detailed log level.
     pub(crate) fn log_everything(&self) {
         self.log.set("trace");
     }
@@ -118,8 +118,8 @@ impl Corner {
         self.env.borrow_mut().insert(name, value.to_owned());
     }
 
-    /// Starts the program, with all of its own log. A file that may not grow any more is an error to it, and no end
-    /// of it (SIGXFSZ is ignored, as under some shells and supervisors).
+    /// Starts the program with its own log at full detail. A write beyond the file size limit returns an error to
+    /// it and does not end it, because SIGXFSZ is ignored, as under some shells and supervisors.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Process {
         self.processes.set(self.processes.get() + 1);
         let base = self.path(&format!("process-{}", self.processes.get()));
@@ -152,7 +152,7 @@ impl Corner {
         self.spawn(arguments).finish()
     }
 
-    /// Runs the program to its end, which must be a good one.
+    /// Runs the program to its end, and requires exit code 0.
     #[track_caller]
     pub(crate) fn run_well(&self, arguments: &[&str]) -> Finished {
         let finished = self.run(arguments);
@@ -160,7 +160,7 @@ impl Corner {
         finished
     }
 
-    /// The keys that AWS has.
+    /// The user's keys that exist at AWS.
     pub(crate) fn living_keys(&self) -> Vec<Key> {
         let keys = self.emulator.keys(&self.user).into_iter();
         keys.filter(|key| key.status != "Deleted").collect()
@@ -171,7 +171,7 @@ impl Corner {
         self.vendor.held().expect("it was given one at the start")
     }
 
-    /// The vendor signs a call with the key that it holds, and AWS lets it.
+    /// The vendor signs a call with the key that it holds, and AWS must accept it.
     #[track_caller]
     pub(crate) fn assert_vendor_works(&self) {
         let settings = AwsSettings {
@@ -190,7 +190,7 @@ impl Corner {
         assert!(signed.is_ok(), "the vendor's key {id} does not work: {signed:?}");
     }
 
-    /// At no call that was about to take a key away did the vendor hold that key, nor later on.
+    /// The vendor must not have held a key at the time of a call that deactivates or deletes it, or at any later time.
     #[track_caller]
     pub(crate) fn assert_no_held_key_was_touched(&self) {
         let holdings = self.vendor.holdings();
@@ -209,7 +209,7 @@ impl Corner {
         }
     }
 
-    /// No secret that ever existed is in any file: journal, configuration, or what a process said.
+    /// No secret that ever existed may be in any file: the journal, the configuration, or the output of a process.
     #[track_caller]
     pub(crate) fn assert_no_secret_on_disk(&self) {
         let keys = self.emulator.keys(&self.user);
@@ -223,7 +223,7 @@ impl Corner {
                     folders.push(path);
                     continue;
                 }
-                // It may be gone by now: a process tidies up.
+                // The file may be gone by now, because a process cleans up.
                 let bytes = fs::read(&path).unwrap_or_default();
                 for secret in &secrets {
                     let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
@@ -241,7 +241,7 @@ impl Corner {
         rows.map(|row| row["event"]["event"].as_str().expect("a name").to_owned()).collect()
     }
 
-    /// The files beside the journal, and itself.
+    /// The names of the files in the journal's folder, in order.
     pub(crate) fn files_of_journal(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path("journal")) else { return Vec::new() };
         let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
@@ -259,7 +259,7 @@ impl Corner {
         vendors.swap_remove(ours.expect("this user"))
     }
 
-    /// The rotation is over, and the world is as it should be.
+    /// Asserts that the rotation has finished and that the vendor, AWS and the files are in the expected state.
     #[track_caller]
     pub(crate) fn assert_rotated_from(&self, old: &str) {
         let (held, living) = (self.held(), self.living_keys());
@@ -275,7 +275,7 @@ impl Corner {
         self.assert_no_secret_on_disk();
     }
 
-    /// Keeps one call waiting.
+    /// Makes one call wait, before or after its effect.
     pub(crate) fn gate(&self, place: Place, moment: Moment) -> Gate {
         match place {
             Place::Aws(skip) => {
@@ -288,14 +288,14 @@ impl Corner {
     }
 }
 
-/// A call of the program: so many others to the same side come first.
+/// A call of the program, given by the number of earlier calls to the same side.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     Aws(u32),
     Vendor(u32),
 }
 
-/// Where one call is kept waiting.
+/// The place at which one call waits, until the test releases it.
 pub(crate) enum Gate {
     Aws(&'static Emulator, RuleId),
     Vendor(Arc<Pause>),
@@ -322,14 +322,15 @@ pub(crate) struct Process {
     child: Child,
     out: PathBuf,
     err: PathBuf,
-    /// Its output goes through pipes into files: a limit to its files is none to what it says.
+    /// The threads that copy its output through pipes into files, so that a limit on its files does not apply to
+    /// its output.
     copiers: Vec<JoinHandle<()>>,
 }
 
-/// A program that ended.
+/// The result of a program that ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// `None`: a signal ended it.
+    /// The exit code; `None` if a signal ended the program.
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -349,12 +350,12 @@ impl Process {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// What it has said on standard error so far.
+    /// What it has written to standard error so far.
     pub(crate) fn err(&self) -> String {
         fs::read_to_string(&self.err).expect("its output is a file")
     }
 
-    /// Waits until `arrived`; false when it ended before.
+    /// Waits until `arrived`; returns false if the process ended before that.
     #[track_caller]
     pub(crate) fn lives_until(&mut self, arrived: impl Fn(&Process) -> bool) -> bool {
         let begun = Instant::now();
@@ -372,19 +373,19 @@ impl Process {
         self.child.try_wait().expect("it is our child")
     }
 
-    /// The process's number.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// From now on no file of it can grow beyond this.
+    /// Sets a limit beyond which none of its files can grow from now on.
     pub(crate) fn limit_files(&self, bytes: u64) {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
         prlimit(pid, Resource::Fsize, limit).expect("it is our child");
     }
 
-    /// SIGKILL: it does nothing any more, and all that it said is in its files, when this returns.
+    /// Sends SIGKILL. When this returns, the process has ended, and all of its output is in its files.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is our child");
         self.child.wait().expect("it is our child");
@@ -395,13 +396,13 @@ impl Process {
         self.copiers.drain(..).for_each(|copier| copier.join().expect("output can be copied"));
     }
 
-    /// Such as `TERM`.
+    /// Sends a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
         assert!(sent.expect("a shell").success());
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Finished {
         let begun = Instant::now();
@@ -420,7 +421,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         drop(self.child.kill().and_then(|()| self.child.wait()));
     }
 }

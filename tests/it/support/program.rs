@@ -1,9 +1,9 @@
-//! The program itself, run as an operator runs it: the real binary in a folder of its own, with the
-//! emulator for AWS, and with nothing of this process's environment.
+//! The program itself, run as an operator runs it: the real binary in a folder of its own, with the emulator in
+//! place of AWS, and without any variable of this process's environment.
 //!
-//! Whatever it shows or leaves is kept: output, command line, environment, and each state that a file
-//! of its folder was seen in while it ran. [`Program::assert_no_secret_was_seen`] looks for every
-//! secret of the test in all of it.
+//! Everything that it shows or leaves is kept: output, command line, environment, and each state in which a file of
+//! its folder was seen while it ran. [`Program::assert_no_secret_was_seen`] searches all of that for every secret
+//! of the test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
@@ -23,7 +23,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::moto::Emulator;
 
-/// The settings that keep nobody waiting: no soak, no silence, no cooling, no pause between proofs.
+/// The settings without any waiting: no soak, no quiet time, no cooling, no pause between proofs.
 pub(crate) const HASTE: &str = r#"
 [defaults]
 soak = "0s"
@@ -35,42 +35,42 @@ prove_successes = 3
 doubt_window = "1s"
 "#;
 
-/// A program that runs for longer is taken to be lost.
+/// A program that runs longer than this fails the test.
 const RUN_MAX: Duration = Duration::from_mins(3);
-/// How often a running program is looked at.
+/// How often the files and the process of a running program are inspected.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A folder with a configuration, in which the program is run.
 pub(crate) struct Program {
     folder: TempDir,
-    /// Elsewhere, so that the folder has no reason to hold a secret.
+    /// The credentials are in another folder, so that the program's own folder has no reason to hold a secret.
     credentials: TempDir,
     env: BTreeMap<String, String>,
     canaries: Mutex<BTreeSet<String>>,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What was seen, and where: pieces of files, so that what stays the same is kept once.
+/// What was seen, and where. Files are kept in pieces, so that a part that does not change is stored once.
 type Seen = BTreeSet<(String, Vec<u8>)>;
 
-/// The size of a piece, and how far it goes into the next: further than any secret is long.
+/// The size of a piece, and how far each one overlaps the next: by more than the length of any secret.
 const PIECE: usize = 4096;
 const OVERLAP: usize = 256;
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
-    /// `None`: a signal ended it.
+    /// The exit code; `None` if a signal ended the program.
     pub(crate) code: Option<i32>,
     pub(crate) signal: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// The most memory that was seen resident.
+    /// The highest resident memory that was seen, in KiB.
     pub(crate) peak_kib: u64,
 }
 
 impl Program {
-    /// With this `rotation.toml`. The journal is `keyround.db` beside it, unless the text says otherwise.
+    /// Creates one with this `rotation.toml`. The journal is `keyround.db` beside it, unless the text names another.
     pub(crate) fn new(emulator: &Emulator, rotation_toml: &str) -> Program {
         let (folder, credentials) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
         let mut env: BTreeMap<String, String> =
@@ -88,7 +88,7 @@ impl Program {
         fs::write(self.path("rotation.toml"), rotation_toml).expect("the folder can be written");
     }
 
-    /// Provides `credential:NAME`. The value must not be seen anywhere.
+    /// Provides `credential:NAME`. The value must not be seen in anything that the program shows or leaves.
     pub(crate) fn credential(&self, name: &str, value: &str) {
         let path = self.credentials.path().join(name);
         fs::write(&path, value).expect("the folder can be written");
@@ -96,7 +96,7 @@ impl Program {
         self.canary(value);
     }
 
-    /// This must not be seen anywhere, either.
+    /// Adds a value that must not be seen either.
     pub(crate) fn canary(&self, secret: &str) {
         self.canaries.lock().expect("the canaries").insert(secret.to_owned());
     }
@@ -106,28 +106,28 @@ impl Program {
         self.env.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Takes a variable out of the program's environment.
+    /// Removes a variable from the program's environment.
     pub(crate) fn unset_env(&mut self, name: &str) {
         self.env.remove(name);
     }
 
-    /// A file of its folder.
+    /// The path of a file in the program's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The names of the files of its folder.
+    /// The names of the files in the program's folder.
     pub(crate) fn files(&self) -> BTreeSet<String> {
         contents(self.folder.path()).into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.start(arguments).wait()
     }
 
-    /// Runs it to its end with `--format json`, and demands that exit code.
+    /// Runs the program to its end with `--format json`, and requires that exit code.
     #[track_caller]
     pub(crate) fn json(&self, code: i32, arguments: &[&str]) -> Value {
         let arguments = [arguments, &["--format", "json"]].concat();
@@ -136,7 +136,8 @@ impl Program {
         ran.json()
     }
 
-    /// Runs it to its end for a person who may see the key that it shows on its standard output: that is not searched.
+    /// Runs the program to its end for a person who may see the key that it prints. Its standard output is therefore
+    /// not searched.
     #[track_caller]
     pub(crate) fn run_for_eyes(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
@@ -145,7 +146,7 @@ impl Program {
         ran
     }
 
-    /// Starts it.
+    /// Starts the program without waiting for its end.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_keyround"))
             .args(arguments)
@@ -166,13 +167,13 @@ impl Program {
         running
     }
 
-    /// Whether a file of this name was looked into.
+    /// Whether something was seen at this place: a file name, `stdout`, `stderr`, `argv` or `environ`.
     pub(crate) fn has_seen(&self, place: &str) -> bool {
         self.seen.lock().expect("what was seen").iter().any(|(other, _)| other == place)
     }
 
-    /// Looks for each secret of this test (those of the emulator's users, and the credentials) in
-    /// everything that was seen, as it is and as it may be written. Every test ends with this.
+    /// Searches everything that was seen for each secret of this test (those of the emulator's users, and the
+    /// credentials), as it is and in each encoding in which it may be written. Every test ends with this.
     #[track_caller]
     pub(crate) fn assert_no_secret_was_seen(&self, emulator: &Emulator) {
         for place in ["argv", "environ", "stdout", "stderr"] {
@@ -193,7 +194,7 @@ impl Program {
     }
 }
 
-/// A program that runs. It does not outlive this.
+/// A running program, which is ended when this is dropped.
 pub(crate) struct Running {
     child: Tethered,
     stdout: JoinHandle<Vec<u8>>,
@@ -212,18 +213,18 @@ impl Drop for Tethered {
 }
 
 impl Running {
-    /// The process's number.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.0.id()
     }
 
-    /// Sends it a signal, such as `TERM`.
+    /// Sends the process a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.0.id().to_string()]).status();
         assert!(sent.expect("there is a kill").success(), "SIG{name} could not be sent");
     }
 
-    /// Waits for its end.
+    /// Waits until the program ends.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Ran {
         let started = Instant::now();
@@ -254,7 +255,7 @@ impl Running {
         Ran { code: status.code(), signal: status.signal(), stdout, stderr, peak_kib: self.peak_kib }
     }
 
-    /// Keeps what can be seen of the process now. It may be gone already, and then shows nothing.
+    /// Records what can be seen of the process now. It may have ended already, and then shows nothing.
     fn look(&mut self) {
         let process = PathBuf::from(format!("/proc/{}", self.pid()));
         let mut seen = self.seen.lock().expect("what was seen");
@@ -271,7 +272,7 @@ impl Running {
 }
 
 impl Ran {
-    /// Its result.
+    /// Its standard output, parsed as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
@@ -293,7 +294,7 @@ fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// The files of a folder, in pieces. One that comes and goes meanwhile is passed over.
+/// The files of a folder, in pieces. A file that disappears meanwhile is skipped.
 fn contents(folder: &Path) -> Seen {
     let mut seen = Seen::new();
     for entry in fs::read_dir(folder).expect("the folder exists").flatten() {
@@ -307,7 +308,7 @@ fn contents(folder: &Path) -> Seen {
     seen
 }
 
-/// How a secret may be written. What `whsec_…` stands for is a secret too.
+/// The encodings in which a secret may be written. The decoded bytes of a `whsec_…` secret are a secret too.
 fn forms(secret: &str) -> Vec<String> {
     let key = secret.split_once('_').map_or(secret, |(_, key)| key);
     let mut forms = vec![

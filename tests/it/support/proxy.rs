@@ -1,8 +1,8 @@
-//! A bad line to AWS: a proxy that delays, loses, cuts and replaces what passes through it, on order.
+//! A bad connection to AWS: a proxy that delays, loses, cuts and replaces what passes through it, on order.
 //!
-//! Requests are passed on as they came, byte for byte, so that their signatures stay good; each goes over a connection
-//! of its own. A call belongs to the user it names, or to the user of the key that it is about or signed with, which
-//! the proxy learns from the answers that it has seen.
+//! Requests are passed on byte for byte, so that their signatures stay valid; each goes over a connection of its
+//! own. A call belongs to the user that it names, or to the user of the key that it is about or signed with. The
+//! proxy learns whose a key is from the answers that pass through it.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -14,55 +14,55 @@ use std::time::Duration;
 
 use url::form_urlencoded;
 
-/// A proxy, as long as it lives.
+/// A running proxy, which stops when this is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
-/// What befalls a call.
+/// What happens to a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mishap {
-    /// The call is performed, and its answer is kept back this long.
+    /// The call is performed, and its answer is delayed by this long.
     AnsweredLate(Duration),
-    /// The call is kept back this long, and performed then.
+    /// The call is delayed by this long, and performed then.
     PerformedLate(Duration),
     /// The call is performed, and the connection is closed without an answer.
     AnswerLost,
     /// The connection is closed, and nothing is performed.
     CallLost,
-    /// The call is performed, and half of its answer comes through.
+    /// The call is performed, and the connection closes after half of the answer's body.
     AnswerCut,
-    /// Nothing is performed: AWS asks to be called more slowly.
+    /// Nothing is performed, and AWS answers that it throttles the caller.
     Throttled,
-    /// Nothing is performed: somebody on the way asks for the same, in no words of AWS's.
+    /// Nothing is performed, and an intermediary answers 429 in a format that is not AWS's.
     TooManyRequests,
-    /// The call is performed, and AWS says that something went wrong.
+    /// The call is performed, and AWS answers with an error.
     Failed,
-    /// Nothing is performed: AWS is busy.
+    /// Nothing is performed, and AWS answers that it is unavailable.
     Unavailable,
-    /// The call is performed, and a page for people is answered.
+    /// The call is performed, and the answer is an HTML page.
     PageInstead,
-    /// Nothing is performed, and a page for people is answered as if all were well.
+    /// Nothing is performed, and the answer is an HTML page with a status of success.
     LoginPage,
-    /// Nothing is performed: a gateway answers with a page for people.
+    /// Nothing is performed, and a gateway answers with an error and an HTML page.
     BadGateway,
 }
 
-/// An order: what befalls which calls.
+/// An order that says what happens to which calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) user: String,
-    /// Such as `CreateAccessKey`.
+    /// The name of the operation, such as `CreateAccessKey`.
     pub(crate) operation: String,
     /// This many matching calls pass first.
     pub(crate) skip: u32,
-    /// So many calls are hit.
+    /// This many calls are affected.
     pub(crate) count: u32,
     pub(crate) mishap: Mishap,
 }
 
-/// A call that came by.
+/// A call that passed through the proxy.
 #[derive(Clone, Debug)]
 pub(crate) struct Passed {
     pub(crate) user: Option<String>,
@@ -79,14 +79,14 @@ struct Shared {
     stopped: AtomicBool,
 }
 
-/// One HTTP message, as it came.
+/// One HTTP message, as it arrived.
 struct Message {
     bytes: Vec<u8>,
     body_at: usize,
 }
 
 impl Proxy {
-    /// In front of the server at this address, such as `http://127.0.0.1:5000`.
+    /// Starts a proxy in front of the server at this address, such as `http://127.0.0.1:5000`.
     pub(crate) fn start(upstream: &str) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -99,7 +99,7 @@ impl Proxy {
                     return;
                 }
                 let (Ok(stream), shared) = (stream, Arc::clone(&accepting)) else { continue };
-                // A client that goes away ends its thread with an error, which is its own affair.
+                // A client that goes away ends its own thread with an error, which no other call depends on.
                 thread::spawn(move || drop(shared.serve(stream)));
             }
         });
@@ -110,12 +110,12 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// The first order that fits a call is applied to it.
+    /// Adds an order. The first order that matches a call is applied to it.
     pub(crate) fn order(&self, order: Order) {
         self.shared.orders.lock().expect("the orders").push(order);
     }
 
-    /// What came by, in order.
+    /// The calls that passed, in order.
     pub(crate) fn passed(&self) -> Vec<Passed> {
         self.shared.passed.lock().expect("what passed").clone()
     }
@@ -124,7 +124,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts; it may be gone already.
+        // This wakes the thread that accepts connections, which may have ended already.
         drop(TcpStream::connect(self.address));
     }
 }
@@ -209,11 +209,11 @@ impl Shared {
     }
 }
 
-/// What is asked, and of whom.
+/// A call as its request describes it.
 struct Call {
     operation: String,
     user: Option<String>,
-    /// The key that it is about, or else the one that signed it.
+    /// The key that the call is about, or else the one that signed it.
     key: Option<String>,
 }
 
@@ -231,7 +231,7 @@ impl Call {
     }
 }
 
-/// The next message of a connection whose messages all say how long they are; `None` at its end.
+/// Reads the next message of a connection; `None` at its end. Every message must state its length.
 fn read_message(from: &mut impl BufRead) -> io::Result<Option<Message>> {
     let (mut bytes, mut body_bytes) = (Vec::new(), 0);
     loop {
@@ -254,7 +254,7 @@ fn read_message(from: &mut impl BufRead) -> io::Result<Option<Message>> {
     Ok(Some(Message { bytes, body_at }))
 }
 
-/// An error in AWS's words.
+/// An error in the format of AWS.
 fn error(status: u16, code: &str) -> Vec<u8> {
     let body = format!(
         "<ErrorResponse><Error><Type>Receiver</Type><Code>{code}</Code><Message>said by the line</Message></Error>\

@@ -1,9 +1,9 @@
-//! Pythons with the packages of `tests/support/requirements.txt`, or of another such list, each pinned and
-//! held to its hash.
+//! Python environments with the packages of `tests/support/requirements.txt`, or of another such list, each pinned
+//! and verified by its hash.
 //!
-//! One is made once per set of requirements, under `target/`, by the first test that needs it; the
-//! others wait at a file lock. A machine that cannot make it fails the test with a sentence: a test
-//! that is skipped in silence proves nothing.
+//! The first test that needs an environment creates it under `target/`, once per set of requirements; the others
+//! wait at a file lock. On a machine that cannot create it, the test fails with a sentence that says why, because a
+//! test that is silently skipped proves nothing.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
-/// What the emulator and nearly every test need.
+/// The packages that the emulator and nearly every test need.
 const USUAL: &str = "requirements.txt";
 
 /// A file of `tests/support/`.
@@ -21,18 +21,18 @@ pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(name)
 }
 
-/// The interpreter.
+/// The interpreter of the usual environment.
 pub(crate) fn interpreter() -> &'static Path {
     static INTERPRETER: LazyLock<PathBuf> = LazyLock::new(|| provide(USUAL));
     &INTERPRETER
 }
 
-/// What that script answers to a question on its standard input.
+/// Runs that script with the question on its standard input, and returns its answer.
 pub(crate) fn ask(script_name: &str, question: &serde_json::Value) -> Result<String, String> {
     ask_with(interpreter(), script_name, question)
 }
 
-/// The same, of another Python.
+/// Like [`ask`], with another Python.
 pub(crate) fn ask_with(
     interpreter: &Path,
     script_name: &str,
@@ -55,7 +55,7 @@ pub(crate) fn ask_with(
     }
 }
 
-/// A Python with the packages of this list of `tests/support/`.
+/// Provides a Python with the packages of this list of `tests/support/`.
 pub(crate) fn provide(list: &str) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     fs::read_to_string(script(list)).expect("a list of packages").hash(&mut hasher);
@@ -79,7 +79,7 @@ fn build(home: &Path, list: &str) {
     demand(made, "install Debian's python3 and python3-venv");
     let installed = Command::new(home.join("bin/python"))
         .args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"])
-        // The list is complete; Prowler asks for far more than it needs here.
+        // The list is complete, and Prowler declares far more dependencies than its use here needs.
         .args(["--no-deps", "-r"])
         .arg(script(list))
         .output();

@@ -1,4 +1,4 @@
-//! A vendor as the configuration describes it, without the program around it: what it is sent is kept.
+//! A vendor as the configuration describes it, without the program around it. It records what it receives.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,13 +18,13 @@ use keyround::ports::{
 };
 use serde_json::{Value, json};
 
-/// What signs each webhook.
+/// The secret that signs each webhook.
 pub(crate) const SIGNING_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-/// The secret half of the key that is offered: a canary.
+/// The secret of the offered key. It is a canary, which tests search for where it must not be.
 pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYcanary4242";
 pub(crate) const NEW_KEY: &str = "AKIANEW0000000000001";
 
-/// The vendor `acme` with these steps, and what it was sent over HTTP.
+/// The vendor `acme` with these delivery steps, and the HTTP requests that it received.
 pub(crate) fn vendor(session: &Arc<AwsSession>, steps: &str) -> (Arc<dyn Delivery>, Sent) {
     let toml = format!("[vendor.acme]\niam_user = \"vendor-acme\"\n{steps}");
     let settings = parse("rotation.toml", &toml, &Environment::default());
@@ -39,7 +39,7 @@ pub(crate) fn vendor(session: &Arc<AwsSession>, steps: &str) -> (Arc<dyn Deliver
     (vendors.delivery(&"acme".parse().expect("a vendor")).expect("it is configured"), sent)
 }
 
-/// The first delivery of a rotation, now.
+/// The offer of a rotation's first delivery, made now.
 pub(crate) fn offer() -> Offer {
     let now = SystemClock.now();
     let offered_at: Timestamp = "2026-11-23T03:00:00Z".parse().expect("a time");
@@ -63,12 +63,12 @@ pub(crate) fn offer() -> Offer {
     }
 }
 
-/// Gives the pair to the vendor.
+/// Delivers the pair to the vendor.
 pub(crate) async fn deliver(vendor: &Arc<dyn Delivery>) -> Answer<()> {
     vendor.deliver(&offer(), &Secret::from(SECRET)).await
 }
 
-/// The requests that were sent to vendors, who accept everything: `{"headers", "body"}`.
+/// The requests that were sent to vendors, which accept everything. Each one is `{"headers", "body"}`.
 #[derive(Clone, Default)]
 pub(crate) struct Sent(Arc<Mutex<Vec<Value>>>);
 
@@ -93,7 +93,7 @@ impl Egress for Sent {
     }
 }
 
-/// Every reference leads to this secret.
+/// A secret source in which every reference leads to this secret.
 pub(crate) struct OneSecret(pub(crate) &'static str);
 
 #[async_trait]

@@ -1,9 +1,9 @@
-//! A real systemd of the test's own: process 1 of fresh namespaces over a throw-away copy of this machine's files, with
-//! the units of `systemd/` and the program that was just built.
+//! A real systemd of the test's own: process 1 of new namespaces over a throw-away copy of this machine's files,
+//! with the units of `systemd/` and the program that was just built.
 //!
-//! It ends when this is dropped, and also when the test process dies.
+//! It ends when this is dropped, and also when the test process ends.
 //!
-//! The package itself is tried with the same tests, where it is installed: `KEYROUND_TEST_INSTALLED=1`.
+//! The same tests check an installed package, on the machine where it is installed: `KEYROUND_TEST_INSTALLED=1`.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,13 +18,13 @@ use tempfile::TempDir;
 
 use super::python::script;
 
-/// Longer than anything takes that a test waits for, on a busy machine.
+/// The longest time that a test waits for anything, on a busy machine.
 const WAIT_MAX: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Says that the files of the package are on this machine, and are meant.
+/// Set if the package is installed on this machine and its files are the ones to test.
 const INSTALLED: &str = "KEYROUND_TEST_INSTALLED";
-/// The shipped files, and where a package puts them.
+/// The shipped files, and the places where a package installs them.
 const SHIPPED: [(&str, &str); 4] = [
     ("keyround.service", "usr/lib/systemd/system/keyround.service"),
     ("keyround-rotate.service", "usr/lib/systemd/system/keyround-rotate.service"),
@@ -37,16 +37,16 @@ pub(crate) fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name)
 }
 
-/// A machine that has the package installed, and runs.
+/// A running machine that has the package installed.
 pub(crate) struct Systemd {
     keeper: Child,
     pid: u32,
-    /// Where its files are prepared.
+    /// The folder in which its files are prepared.
     _folder: TempDir,
 }
 
 impl Systemd {
-    /// Boots one with the shipped files and these: paths without the first slash, and texts.
+    /// Boots one with the shipped files and with these: paths without the leading slash, and their texts.
     pub(crate) fn boot(files: &[(&str, &str)]) -> Systemd {
         assert!(is_root(), "a systemd of its own can only be booted by root");
         let found = Path::new("/lib/systemd/systemd").exists();
@@ -92,7 +92,7 @@ impl Systemd {
         self.command(command).output().expect("there is an nsenter")
     }
 
-    /// Runs a command that must succeed. Gives what it writes.
+    /// Runs a command that must succeed. Returns its standard output.
     #[track_caller]
     pub(crate) fn well(&self, command: &[&str]) -> String {
         let output = self.run(command);
@@ -102,7 +102,7 @@ impl Systemd {
         out.trim_end().to_owned()
     }
 
-    /// Runs a command with that on its standard input, which must succeed.
+    /// Runs a command that must succeed, with this text on its standard input.
     #[track_caller]
     pub(crate) fn feed(&self, command: &[&str], input: &str) {
         let mut child = self.command(command).stdin(Stdio::piped()).spawn().expect("there is an nsenter");
@@ -112,7 +112,7 @@ impl Systemd {
         assert!(child.wait().expect("it is our child").success(), "{command:?}");
     }
 
-    /// A command to be started there.
+    /// A command that runs on that machine, not yet started.
     pub(crate) fn command(&self, command: &[&str]) -> Command {
         let mut nsenter = Command::new("nsenter");
         nsenter.args(["-t", &self.pid.to_string(), "-a", "--"]).args(command);
@@ -120,7 +120,7 @@ impl Systemd {
         nsenter
     }
 
-    /// Such as 252.
+    /// The version of systemd, such as 252.
     #[track_caller]
     pub(crate) fn version(&self) -> u32 {
         let said = self.well(&["systemctl", "--version"]);
@@ -133,14 +133,14 @@ impl Systemd {
         self.well(&["systemctl", "show", "--value", "--property", property, unit])
     }
 
-    /// Writes a file there: an absolute path.
+    /// Writes a file on that machine, at an absolute path.
     pub(crate) fn write(&self, path: &str, text: &str) {
         let place = self.outside(path);
         fs::create_dir_all(place.parent().expect("it has a folder")).expect("we are root");
         fs::write(&place, text).expect("we are root");
     }
 
-    /// The bytes of a file there.
+    /// Reads a file on that machine.
     pub(crate) fn read(&self, path: &str) -> Vec<u8> {
         fs::read(self.outside(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
@@ -149,7 +149,7 @@ impl Systemd {
         PathBuf::from(format!("/proc/{}/root{path}", self.pid))
     }
 
-    /// The entries of a unit in the real journal, oldest first.
+    /// The entries of a unit in the systemd journal, oldest first.
     #[track_caller]
     pub(crate) fn entries(&self, unit: &str) -> Vec<Value> {
         self.well(&["journalctl", "--sync"]);
@@ -157,7 +157,7 @@ impl Systemd {
         lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    /// What the unit's entries say.
+    /// The messages of the unit's journal entries, one per line.
     #[track_caller]
     pub(crate) fn messages(&self, unit: &str) -> String {
         let entries = self.entries(unit);
@@ -165,12 +165,12 @@ impl Systemd {
         messages.collect::<Vec<_>>().join("\n")
     }
 
-    /// Everything that was logged there.
+    /// Everything that was logged on that machine.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&self.run(&["journalctl", "--no-pager", "-o", "short"]).stdout).into_owned()
     }
 
-    /// Waits for it.
+    /// Waits until `is_so` holds; panics with `what` and the log if it takes too long.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let begun = Instant::now();

@@ -1,9 +1,9 @@
-//! What CloudTrail saw, for the tests that make a world of their own.
+//! CloudTrail evidence of a use, for the tests that simulate AWS themselves.
 
 use keyround::core::rotation::UseEvidence;
 use keyround::core::time::Timestamp;
 
-/// A call of this service by the vendor.
+/// The evidence of a call to this service by the vendor.
 pub(crate) fn witness(at: Timestamp, service: &str) -> UseEvidence {
     let word = str::to_owned;
     UseEvidence {

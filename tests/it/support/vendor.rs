@@ -1,9 +1,9 @@
-//! A vendor: an HTTP server on a real socket that records what it is sent, answers as scripted, and holds a key pair.
+//! A vendor: an HTTP server on a real socket that records what it receives, answers as scripted, and holds a key pair.
 //!
-//! Without a script it is a good vendor: it takes the pair it is sent, answers 200, and tells whoever asks (GET) which
-//! access key id is in force: `{"access_key_id": "AKIA…"}`. Scripted answers are used up first, one a request. A
-//! request can be kept waiting, before the vendor takes note of it or before it answers, while the test does something
-//! to whoever sent it.
+//! Without a script it is a good vendor: it takes the pair that it receives, answers 200, and answers each GET with
+//! the access key id that is in force: `{"access_key_id": "AKIA…"}`. Scripted answers are used up first, one for
+//! each request. A test can make a request wait, before the vendor records it or before it answers, while the test
+//! does something to the sender.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -18,26 +18,26 @@ use serde_json::{Value, json};
 
 use super::moto::Release;
 
-/// How long a request is kept waiting by a test that does not come back.
+/// The longest time that a request waits for a test that does not release it.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 
-/// Between two bytes of a vendor that drips.
+/// The time between two bytes of a vendor that drips.
 const DRIP: Duration = Duration::from_millis(20);
 
-/// A vendor's endpoint, as long as it lives.
+/// A running vendor endpoint, which stops when this is dropped.
 pub(crate) struct Vendor {
     address: SocketAddr,
     base: String,
     shared: Arc<Shared>,
 }
 
-/// A request as it came.
+/// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) method: String,
-    /// With the query.
+    /// The path, with the query.
     pub(crate) path: String,
-    /// Lower-case names.
+    /// The headers, by lower-case name.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
     pub(crate) arrived_at: SystemTime,
@@ -56,7 +56,7 @@ pub(crate) struct Pair {
     pub(crate) secret_access_key: String,
 }
 
-/// Where a request is kept waiting.
+/// The moment at which a request waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Moment {
     /// It has arrived, and nothing is done yet.
@@ -65,7 +65,7 @@ pub(crate) enum Moment {
     After,
 }
 
-/// An order to keep one request waiting.
+/// An order to make one request wait.
 #[derive(Debug)]
 pub(crate) struct Pause {
     moment: Moment,
@@ -75,7 +75,7 @@ pub(crate) struct Pause {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum PauseState {
-    /// So many requests pass first.
+    /// This many requests still pass first.
     Skips(u32),
     Arrived,
     Released(Release),
@@ -87,13 +87,13 @@ impl Pause {
         *self.state.lock().expect("the pause") == PauseState::Arrived
     }
 
-    /// Lets the request go.
+    /// Releases the request.
     pub(crate) fn release(&self, how: Release) {
         *self.state.lock().expect("the pause") = PauseState::Released(how);
         self.changed.notify_all();
     }
 
-    /// What becomes of a request that comes by.
+    /// Lets a request that arrives pass, or makes it wait until it is released.
     fn pass(&self) -> Release {
         let mut state = self.state.lock().expect("the pause");
         match *state {
@@ -113,31 +113,31 @@ impl Pause {
     }
 }
 
-/// Told of each pair that the vendor takes.
+/// A callback that gets each pair that the vendor takes.
 type OnTaking = Box<dyn Fn(&Pair) + Send + Sync>;
 
 /// What the vendor does with one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// Answers; takes the pair if the status is a 2xx.
+    /// Answers, and takes the pair if the status is a 2xx.
     Says { status: u16, headers: Vec<(String, String)>, body: String },
-    /// Answers with this status and what is made of the request, and takes nothing.
+    /// Answers with this status and a body that the function makes of the request, and takes nothing.
     Echoes(u16, fn(&Received) -> String),
-    /// Answers 200 and forgets the pair.
+    /// Answers 200, and does not take the pair.
     Forgets,
-    /// Takes the pair and closes the connection without a word.
+    /// Takes the pair, and closes the connection without an answer.
     TakesAndCloses,
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     Closes,
-    /// Says nothing until the other side gives up.
+    /// Sends nothing until the other side gives up.
     Hangs,
-    /// Answers in no protocol at all.
+    /// Answers with bytes that are not HTTP.
     Garbage,
-    /// Answers 200 and a body of a gigabyte.
+    /// Answers 200 with a body of a gigabyte.
     Floods,
-    /// Answers one byte at a time, for ever.
+    /// Answers one byte at a time, without end.
     Drips,
-    /// Answers 200 and half of the body that it promised: this half.
+    /// Answers 200 with only this half of the body that it announced.
     Cuts(String),
 }
 
@@ -162,12 +162,12 @@ impl Answer {
 }
 
 impl Vendor {
-    /// On a free port of this machine.
+    /// Starts a vendor on a free port of this machine.
     pub(crate) fn start() -> Vendor {
         Vendor::start_with(None)
     }
 
-    /// The same under TLS, called `localhost`.
+    /// Like [`Vendor::start`], under TLS and with the name `localhost`.
     pub(crate) fn start_tls(config: Arc<ServerConfig>) -> Vendor {
         Vendor::start_with(Some(config))
     }
@@ -185,52 +185,52 @@ impl Vendor {
         Vendor { address, base, shared }
     }
 
-    /// The address of `path`, which begins with a slash.
+    /// The URL of `path`, which begins with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
-    /// What it does with the next requests, one each.
+    /// Appends answers for the next requests, one for each.
     pub(crate) fn script(&self, answers: impl IntoIterator<Item = Answer>) {
         self.shared.script.lock().expect("the script").extend(answers);
     }
 
-    /// What it was sent, in order.
+    /// The requests that it received, in order.
     pub(crate) fn requests(&self) -> Vec<Received> {
         self.shared.requests.lock().expect("the requests").clone()
     }
 
-    /// The connections that were made to it, with or without a request.
+    /// The number of connections that were made to it, with or without a request.
     pub(crate) fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The bytes of bodies that it wrote while flooding.
+    /// The number of body bytes that it wrote while flooding.
     pub(crate) fn flooded_bytes(&self) -> u64 {
         self.shared.flooded_bytes.load(Ordering::SeqCst)
     }
 
-    /// The pair that it holds.
+    /// The pair that it holds now.
     pub(crate) fn held(&self) -> Option<Pair> {
         self.shared.held.lock().expect("the pair").clone()
     }
 
-    /// Gives it a pair by hand: the one from before, or one that somebody else restored.
+    /// Gives it a pair directly: the initial one, or one that another person restored.
     pub(crate) fn hold(&self, pair: Pair) {
         self.shared.put(pair);
     }
 
-    /// Every pair that it ever held, and since when.
+    /// Every pair that it ever held, and the time from which it held it.
     pub(crate) fn holdings(&self) -> Vec<(SystemTime, Pair)> {
         self.shared.holdings.lock().expect("the holdings").clone()
     }
 
-    /// Does this with each pair that it takes from now on, before it answers.
+    /// Calls this with each pair that it takes from now on, before it answers.
     pub(crate) fn on_taking(&self, told: impl Fn(&Pair) + Send + Sync + 'static) {
         *self.shared.on_taking.lock().expect("the hook") = Some(Box::new(told));
     }
 
-    /// Keeps one request waiting, after `skip` others have passed.
+    /// Makes one request wait, after `skip` others have passed.
     pub(crate) fn pause(&self, moment: Moment, skip: u32) -> Arc<Pause> {
         let state = Mutex::new(PauseState::Skips(skip));
         let pause = Arc::new(Pause { moment, state, changed: Condvar::new() });
@@ -242,7 +242,7 @@ impl Vendor {
 impl Drop for Vendor {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts; it may be gone already.
+        // This wakes the thread that accepts connections, which may have ended already.
         drop(TcpStream::connect(self.address));
     }
 }
@@ -263,7 +263,7 @@ struct Shared {
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
-/// Whether the connection takes another request.
+/// Whether the connection accepts another request.
 enum Then {
     Listen,
     Close,
@@ -277,7 +277,7 @@ impl Shared {
             }
             let (Ok(stream), shared, tls) = (stream, Arc::clone(self), tls.cloned()) else { continue };
             shared.connections.fetch_add(1, Ordering::SeqCst);
-            // A client that goes away ends its thread with an error, which is its own affair.
+            // A client that goes away ends its own thread with an error, which no other request depends on.
             thread::spawn(move || drop(shared.serve(stream, tls)));
         }
     }
@@ -331,7 +331,7 @@ impl Shared {
         *self.held.lock().expect("the pair") = Some(pair);
     }
 
-    /// Past all orders to wait.
+    /// Waits for all orders to wait at this moment.
     fn pass(&self, moment: Moment) -> Release {
         let pauses = self.pauses.lock().expect("the pauses").clone();
         let mut here = pauses.iter().filter(|pause| pause.moment == moment);
@@ -444,7 +444,7 @@ fn read_request(from: &mut impl BufRead) -> io::Result<Option<Received>> {
     Ok(Some(Received { method, path, headers, body, arrived_at: now() }))
 }
 
-/// The pair in a body, wherever it stands: a JSON document of any shape, or a form.
+/// The pair in a body, wherever it stands: in a JSON document of any shape, or in a form.
 fn pair_in(body: &str) -> Option<Pair> {
     if let Ok(document) = serde_json::from_str::<Value>(body) {
         return pair_in_json(&document);

@@ -1,13 +1,14 @@
-//! Implementations of webhooks and sealed boxes that are not ours, asked in their own language.
+//! Independent implementations of webhook signatures and sealed boxes, called in their own language.
 
 use super::python;
 
-/// Makes it ready: a message is only good for five minutes, and the first to ask may have to wait for longer.
+/// Prepares the reference. A message is valid for five minutes only, and the first call may have to wait longer
+/// than that.
 pub(crate) fn prepare() {
     python::interpreter();
 }
 
-/// What the reference says of `question`; the script documents the questions.
+/// The answer of the reference to `question`; the script documents the questions.
 pub(crate) fn ask(question: &serde_json::Value) -> Result<String, String> {
     python::ask("verify_webhook.py", question)
 }

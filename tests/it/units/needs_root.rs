@@ -1,5 +1,5 @@
-//! keyround as the package installs it, under a real systemd with the real journal: the shipped units in their sandbox,
-//! with credentials, reloads, the watchdog, stops in mid-rotation, and the timer.
+//! keyround as the package installs it, under a real systemd with the real journal: the shipped units in their
+//! sandbox, with credentials, reloads, the watchdog, stops in the middle of a rotation, and the timer.
 
 use std::sync::LazyLock;
 use std::thread;
@@ -20,9 +20,10 @@ const EVERY_OTHER_SECOND: &str = "[schedule]\ncron = \"*/2 * * * * *\"\njitter =
 const YEARLY: &str = "[schedule]\ncron = \"0 0 1 1 *\"\njitter = \"0s\"\n";
 const JOURNAL: &str = "[journal]\nurl = \"sqlite:///var/lib/keyround/journal.db\"\n";
 const SEAL_KEY: &str = "c2VhbC1rZXktb2YtdGhlLXRlc3RzLTMyLWJ5dGVzISE=";
-/// The first systemd that waits for the end of a reload. The drop-in is the one of the comments in keyround.service.
+/// The first version of systemd that waits for the end of a reload. The drop-in is the one in the comments of
+/// keyround.service.
 const NOTIFIES_RELOADS: u32 = 253;
-/// Longer than systemd would take to start it once more.
+/// Longer than systemd would take to restart it once more.
 const A_WHILE: Duration = Duration::from_secs(3);
 
 #[test]
@@ -81,7 +82,8 @@ fn it_starts_in_its_sandbox_reads_its_credentials_and_rotates() {
 
 const NOTHING: &str = "0000000000000000";
 
-/// The entries have fields of their own, each line of the rotation has its id, and no secret is in any of them.
+/// Asserts that the entries have separate fields, that each line of the rotation has its id, and that no entry has
+/// a secret.
 #[track_caller]
 fn assert_journal(corner: &Corner, machine: &Systemd) {
     let entries = machine.entries(UNIT);
@@ -133,7 +135,7 @@ fn a_reload_takes_a_good_file_and_a_bad_one_fails_it() {
     assert_eq!(machine.show(UNIT, "ActiveState"), "active");
     let said = machine.messages(UNIT);
     assert!(said.contains("shoe_size") && said.contains("rotation.toml:3:1"), "{said}");
-    // Who sends the signal without the check is told by STATUS.
+    // After a signal without the check of `ExecReload`, the status text reports the mistakes.
     machine.well(&["systemctl", "kill", "--kill-who=main", "--signal=HUP", UNIT]);
     machine.until("STATUS says it", || {
         let status = machine.show(UNIT, "StatusText");
@@ -167,7 +169,7 @@ fn a_frozen_process_is_killed_started_again_and_carries_on() {
     let gate = corner.gate(Place::Vendor(0), Moment::Before);
     machine.well(&["systemctl", "start", UNIT]);
     machine.until("the vendor is being called", || gate.has_arrived());
-    // It waits for the vendor for longer than the watchdog is patient, and is not taken for frozen.
+    // The program waits for the vendor for longer than the watchdog's limit, and must not be treated as frozen.
     thread::sleep(A_WHILE);
     assert_eq!(machine.show(UNIT, "NRestarts"), "0");
     assert!(machine.show(UNIT, "StatusText").ends_with("1 rotating (acme: deliver)"));
@@ -190,7 +192,7 @@ fn a_frozen_process_is_killed_started_again_and_carries_on() {
 fn a_stop_in_mid_rotation_lets_it_finish_its_step_and_the_next_start_goes_on() {
     let corner = Corner::new(emulator(), "sd-stop");
     let old = corner.held().access_key_id;
-    // Less patience than the step takes: the program asks for more.
+    // The stop timeout is shorter than the step takes, so the program must ask for more time.
     let machine = machine(&corner, "LoadCredential=webhook\nTimeoutStopSec=1s\n");
     machine.write("/etc/credstore/webhook", WEBHOOK_SECRET);
     machine.write(TOML, &config(&corner, JOURNAL, YEARLY));
@@ -245,7 +247,7 @@ fn what_only_a_person_can_mend_is_not_tried_again_and_the_rest_is() {
         machine.well(&["systemctl", "reset-failed", UNIT]);
     }
 
-    // Somebody else has the journal: that passes.
+    // Another process has the journal, which is a temporary failure.
     machine.write(TOML, &config(&corner, JOURNAL, YEARLY));
     machine.well(&["systemctl", "start", UNIT]);
     machine.well(&["systemctl", "stop", UNIT]);
@@ -334,7 +336,8 @@ fn a_credential_that_cannot_be_decrypted_is_not_tried_again() {
     assert!(machine.log().contains("status=243"), "{}", machine.log());
 }
 
-/// A machine with the package, with the emulator for AWS, quick to try again, and with these lines in both services.
+/// A machine with the package, with the emulator in place of AWS, a short restart delay, and these lines in both
+/// services.
 fn machine(corner: &Corner, lines: &str) -> Systemd {
     let environment = environment(corner);
     let drop_in = |more: &str| format!("[Service]\n{environment}{lines}{more}");
@@ -346,7 +349,7 @@ fn machine(corner: &Corner, lines: &str) -> Systemd {
     ])
 }
 
-/// The lines that let a unit find the emulator.
+/// The lines that direct a unit to the emulator.
 fn environment(corner: &Corner) -> String {
     let lines =
         corner.emulator.env().into_iter().map(|(name, value)| format!("Environment={name}={value}\n"));
@@ -363,7 +366,7 @@ fn is_done(corner: &Corner) -> bool {
     corner.emulator.keys(&corner.user).iter().any(|key| key.status == "Deleted")
 }
 
-/// The vendor holds the one key that is left, and never lost the one that it held.
+/// Asserts that the vendor holds the one key that is left, and never lost a key that it held.
 #[track_caller]
 fn assert_in_order(corner: &Corner, old: &str) {
     let (held, living) = (corner.held(), corner.living_keys());

@@ -1,10 +1,10 @@
-//! Many at once.
+//! Work on many items in parallel.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Does this for each item and its number, as many at once as there are processors, and gives what came of them, in no
-/// order.
+/// Calls `act` with each item and its number, as many at once as there are processors, and returns the results in
+/// no particular order.
 pub(crate) fn abreast<T: Sync, R: Send>(items: &[T], act: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);

@@ -12,18 +12,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Mutant;
 
-/// Which mutant is awake.
+/// The variable that holds the number of the enabled mutant.
 pub(crate) const AWAKE: &str = "KEYROUND_MUTANT";
-/// A file to which a test adds the mutants that it reaches.
+/// The variable that names a file, to which a test adds the mutants that it reaches.
 pub(crate) const REACHED: &str = "KEYROUND_MUTANTS_REACHED";
-/// The machine is enumerated for millions of steps.
+/// The tests run the rotation machine for millions of steps, so it is compiled with optimisation.
 const OPTIMISED: &str = "profile.dev.package.keyround.opt-level=1";
 
-/// A copy of the tree, in which the mutants are planted.
+/// A copy of the tree, into which the mutants are planted.
 pub(crate) struct Copy {
     root: PathBuf,
     pub(crate) tree: PathBuf,
-    /// Not the one of the everyday build, whose program it would replace by one that holds mutants.
+    /// A target folder of its own, because the build would otherwise replace the everyday program by one with mutants.
     target: PathBuf,
 }
 
@@ -34,8 +34,8 @@ impl Copy {
         Copy { root: root.to_owned(), tree: mutants.join("tree"), target: mutants.join("build") }
     }
 
-    /// The tree as it is, with a module that wakes one of these mutants. Gives a number that is another one
-    /// when any of them, or anything in `src/`, is.
+    /// Writes the tree as it is, with a module that enables one of these mutants. Returns a number that changes
+    /// when any of them, or anything in `src/`, changes.
     pub(crate) fn prepare(&self, mutants: &[Mutant]) -> Result<u64, String> {
         let mut there = BTreeSet::new();
         let planted: BTreeSet<&Path> = mutants.iter().map(|mutant| Path::new(&mutant.file)).collect();
@@ -66,7 +66,7 @@ impl Copy {
         fs::write(self.memory(), text).map_err(|error| error.to_string())
     }
 
-    /// What was remembered of this program.
+    /// The data that was stored for this program, if it was the last one.
     pub(crate) fn recall<T: DeserializeOwned>(&self, program: u64) -> Option<T> {
         let text = fs::read_to_string(self.memory()).ok()?;
         let (remembered, what): (u64, T) = serde_json::from_str(&text).ok()?;
@@ -107,7 +107,7 @@ impl Copy {
         self.write_bytes(Path::new(file), text.as_bytes())
     }
 
-    /// A file that is as it should be keeps its date, so that cargo does not compile it again.
+    /// A file whose content is already right keeps its date, so that cargo does not compile it again.
     fn write_bytes(&self, file: &Path, text: &[u8]) -> Result<(), String> {
         let path = self.tree.join(file);
         if fs::read(&path).is_ok_and(|there| there == text) {
@@ -143,7 +143,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
-/// An error of the compiler, and where.
+/// A compiler error, and its places.
 pub(crate) struct Complaint {
     pub(crate) text: String,
     pub(crate) places: Vec<(String, Range<usize>)>,
@@ -181,8 +181,8 @@ fn lines(output: &Output) -> impl Iterator<Item = Line> {
     output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }
 
-/// What the compiler says of the copy. Not `cargo check`: that would compile every dependency for itself
-/// alone, and what is right is compiled in any case.
+/// The compiler errors of the copy. This does not use `cargo check`, which would compile every dependency a second
+/// time, and a copy without errors is compiled in any case.
 pub(crate) fn check(copy: &Copy) -> Result<Vec<Complaint>, String> {
     let output = copy.cargo(&["test", "--no-run", "--lib"])?;
     let errors =
@@ -205,7 +205,7 @@ pub(crate) fn check(copy: &Copy) -> Result<Vec<Complaint>, String> {
     Ok(complaints)
 }
 
-/// The programs that hold the tests: of the modules first, which are quick.
+/// The programs that contain the tests, those of the modules first, because they are quick.
 pub(crate) fn bodies(copy: &Copy) -> Result<Vec<PathBuf>, String> {
     Ok(body(copy, &["--lib"])?.into_iter().chain(body(copy, &["--test", "it"])?).collect())
 }

@@ -1,4 +1,4 @@
-//! What `cargo mutants` would change.
+//! The mutants that `cargo mutants` would make.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Mutant {
     pub(crate) name: String,
-    /// From the root of the tree.
+    /// The path from the root of the tree.
     pub(crate) file: String,
     pub(crate) span: Span,
     pub(crate) replacement: String,
@@ -25,14 +25,14 @@ pub(crate) enum Genre {
     StructField,
 }
 
-/// What is replaced.
+/// The part of the source that is replaced.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 pub(crate) struct Span {
     pub(crate) start: Place,
     pub(crate) end: Place,
 }
 
-/// Both counted from 1, columns in letters.
+/// A place in the source. Line and column are counted from 1, columns in characters.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Place {
     pub(crate) line: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// As an offset in bytes.
+    /// The place as an offset in bytes.
     pub(crate) fn offset(self, text: &str) -> usize {
         let before: usize = text.split_inclusive('\n').take(self.line - 1).map(str::len).sum();
         let letters = text[before..].chars().take(self.column - 1);
@@ -60,7 +60,7 @@ impl From<proc_macro2::Span> for Span {
     }
 }
 
-/// The mutants whose name contains one of these, or all.
+/// The mutants whose name contains one of these texts, or all mutants.
 pub(crate) fn list(root: &Path, wanted: &[String]) -> Result<Vec<Mutant>, String> {
     let listed = Command::new("cargo")
         .args(["mutants", "--list", "--json", "--no-shuffle"])

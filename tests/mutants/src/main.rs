@@ -1,19 +1,19 @@
-//! Mutation testing of the core, the driver and the journal: which small changes of the program would no test notice?
+//! Mutation testing of the core, the engine and the journal: which small changes of the program would no test notice?
 //!
-//! The mutants are those that `cargo mutants --list` finds, under `.cargo/mutants.toml`, which also says
-//! of some why they change nothing. `cargo mutants` itself compiles and links the program and its tests once for each
-//! of them, which is hours. Here all of them are compiled into one copy of the program (below `target/mutants/`),
-//! asleep, and an environment variable wakes one of them; each is tried with the tests that reach it, the quick
-//! ones first, and those that start the real program last. What cannot sleep in a program that runs, such as the value
-//! of a `const`, is compiled by itself.
+//! The mutants are those that `cargo mutants --list` finds, under `.cargo/mutants.toml`, which also says why some
+//! of them change nothing. `cargo mutants` itself compiles and links the program and its tests once for each of
+//! them, which takes hours. Here all of them are compiled into one copy of the program (below `target/mutants/`),
+//! disabled ("asleep"), and an environment variable enables ("wakes") one of them. Each mutant is tried with the
+//! tests that reach it, the quick ones first, and those that start the real program last. A mutant that cannot be
+//! enabled in a running program, such as the value of a `const`, is compiled by itself.
 //!
 //! ```sh
 //! cargo install cargo-mutants --locked
-//! cargo run --release --manifest-path tests/mutants/Cargo.toml            # all
-//! cargo run --release --manifest-path tests/mutants/Cargo.toml -- src/engine retry    # whose name has one of these
+//! cargo run --release --manifest-path tests/mutants/Cargo.toml      # all
+//! cargo run --release --manifest-path tests/mutants/Cargo.toml -- src/engine retry  # whose name has one of these
 //! ```
 //!
-//! It ends with a table, and with the status 1 when a mutant survived.
+//! It prints a table at the end, and exits with status 1 when a mutant survived.
 
 mod abreast;
 mod build;
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Gives the number of survivors.
+/// Returns the number of mutants that survived.
 fn campaign(root: &Path, wanted: &[String]) -> Result<usize, String> {
     let mutants = catalogue::list(root, wanted)?;
     println!("{} mutants", mutants.len());
@@ -72,7 +72,7 @@ fn campaign(root: &Path, wanted: &[String]) -> Result<usize, String> {
     Ok(table(&mutants, &verdicts))
 }
 
-/// Tries these, and tells of each as soon as it is known.
+/// Tries these mutants, and prints the verdict of each as soon as it is known.
 fn try_all(
     mutants: &[Mutant],
     indices: &[usize],

@@ -1,8 +1,8 @@
-//! Plants mutants into the copy of the program, asleep: `a < b` becomes
+//! Plants mutants into the copy of the program, disabled: `a < b` becomes
 //! `(if crate::mutation::is(7) { a == b } else { a < b })`.
 //!
-//! One mutant is awake at a time, so the text of an alternative holds no other mutants, and what is
-//! planted does not grow with the depth of the nesting.
+//! Only one mutant is enabled at a time, so the text of an alternative contains no other mutants, and the size of
+//! the planted code does not grow with the depth of the nesting.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,11 +17,11 @@ use crate::catalogue::{Genre, Mutant, Span};
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Fate {
-    /// It is in the copy.
+    /// The mutant is in the copy, disabled.
     Asleep,
-    /// It does not compile.
+    /// The mutant does not compile.
     Unviable,
-    /// It must be compiled by itself.
+    /// The mutant must be compiled by itself.
     Alone,
 }
 
@@ -35,10 +35,10 @@ impl Planted {
     }
 }
 
-/// Plants all of them; those that the compiler does not accept are taken out again.
+/// Plants all mutants, and takes those out again that the compiler rejects.
 ///
-/// What it did not accept in the same program the last time is not planted first: then nothing is
-/// compiled again.
+/// A mutant that it rejected in the same program the last time is not planted at first, so that nothing is compiled
+/// again.
 pub(crate) fn all(copy: &Copy, mutants: &[Mutant]) -> Result<Planted, String> {
     let program = copy.prepare(mutants)?;
     let remembered = copy.recall::<BTreeMap<usize, Fate>>(program);
@@ -73,7 +73,7 @@ pub(crate) fn all(copy: &Copy, mutants: &[Mutant]) -> Result<Planted, String> {
     }
 }
 
-/// A place in the source where something else can stand.
+/// A place in the source at which mutants are planted.
 struct Bed {
     range: Range<usize>,
     alternatives: Vec<(usize, String)>,
@@ -82,18 +82,18 @@ struct Bed {
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Kind {
-    /// The alternatives are expressions, instead of this one.
+    /// The alternatives are expressions that replace this one.
     Expression,
-    /// An early return, at the beginning of a function.
+    /// The alternatives are early returns at the beginning of a function.
     Return,
-    /// A guard that keeps an arm from matching.
+    /// The alternatives are guards that keep an arm from matching.
     Guard,
 }
 
-/// A file with its mutants.
+/// The text of a source file with its planted mutants.
 struct Garden {
     text: String,
-    /// Where what was planted ended up.
+    /// The places of the planted alternatives in the new text.
     alternatives: Vec<(Range<usize>, usize)>,
     beds: Vec<(Range<usize>, Vec<usize>)>,
 }
@@ -119,7 +119,7 @@ impl Garden {
         Ok(garden)
     }
 
-    /// Writes this part of the source, with the beds that lie in it.
+    /// Writes this part of the source, with the beds in it.
     fn render(&mut self, text: &str, part: Range<usize>, beds: &[Bed]) {
         let (mut at, mut rest) = (part.start, beds);
         while let Some((bed, others)) = rest.split_first() {
@@ -162,7 +162,8 @@ impl Garden {
         }
     }
 
-    /// What the compiler complains of is an alternative, or what was there before and does not compile where it is now.
+    /// Takes out the code that the compiler rejects: one alternative, or the mutants around original code that no
+    /// longer compiles.
     fn take_out(&self, at: &Range<usize>, planted: &mut Planted) {
         let holds = |range: &Range<usize>| range.start <= at.start && at.end <= range.end;
         if let Some((_, index)) = self.alternatives.iter().find(|(range, _)| holds(range)) {
@@ -178,7 +179,7 @@ impl Garden {
     }
 }
 
-/// Goes through a file and finds the places that the mutants mean.
+/// Visits a file and finds the places of the mutants.
 struct Gardener<'a> {
     text: &'a str,
     waiting: BTreeMap<(crate::catalogue::Place, crate::catalogue::Place), Vec<(usize, &'a Mutant)>>,
@@ -186,7 +187,7 @@ struct Gardener<'a> {
 }
 
 impl Gardener<'_> {
-    /// The mutants of these genres that replace exactly this.
+    /// Takes the mutants of these genres that replace exactly this span.
     fn take(&mut self, span: impl Into<Span>, genres: &[Genre]) -> Vec<(usize, String)> {
         let span: Span = span.into();
         let Some(found) = self.waiting.get_mut(&(span.start, span.end)) else { return Vec::new() };
@@ -202,7 +203,7 @@ impl Gardener<'_> {
         }
     }
 
-    /// The text of `whole`, in which `part` is replaced.
+    /// The text of `whole`, with `part` replaced.
     fn with(&self, whole: &Range<usize>, part: Range<usize>, replacement: &str) -> String {
         let mut text = String::new();
         let (before, after) = (&self.text[whole.start..part.start], &self.text[part.end..whole.end]);
@@ -236,7 +237,7 @@ fn has_impl(kind: &syn::Type) -> bool {
 }
 
 impl<'ast> Visit<'ast> for Gardener<'_> {
-    // A constant is made when the program is compiled: nobody can be woken there.
+    // A constant is evaluated by the compiler, where no mutant can be enabled.
     fn visit_item_const(&mut self, _: &'ast syn::ItemConst) {}
     fn visit_impl_item_const(&mut self, _: &'ast syn::ImplItemConst) {}
     fn visit_item_static(&mut self, _: &'ast syn::ItemStatic) {}
@@ -263,7 +264,7 @@ impl<'ast> Visit<'ast> for Gardener<'_> {
     }
 
     fn visit_expr_binary(&mut self, binary: &'ast syn::ExprBinary) {
-        // `if let … && …` is one construct: its parts are expressions, it is not.
+        // `if let … && …` is one construct: only its parts are expressions.
         if !has_let(&binary.left) && !has_let(&binary.right) {
             let (range, operator) = (binary.span().byte_range(), binary.op.span().byte_range());
             let found = self.take(binary.op.span(), &[Genre::BinaryOperator]);

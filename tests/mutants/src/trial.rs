@@ -1,4 +1,4 @@
-//! Tries mutants: the tests that reach one are run with it, quick ones first, until one fails.
+//! Tries mutants: runs the tests that reach a mutant while it is enabled, quick ones first, until one fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,13 +13,14 @@ use crate::abreast::abreast;
 use crate::build::{self, AWAKE, Copy, REACHED};
 use crate::catalogue::Mutant;
 
-/// The tests of the folders themselves, and of those that need more than one module the ones that need
-/// no emulator and kill no process.
-const MODULES: [&str; 10] = [
-    "rotation::",
-    "schedule::",
-    "driver::",
-    "journal::",
+/// The tests of the modules themselves, and those integration tests that need no emulator and kill no process.
+const MODULES: [&str; 12] = [
+    "core::rotation::",
+    "core::schedule::",
+    "engine::",
+    "status::",
+    "alerting::",
+    "adapters::journal::",
     "crash_matrix::",
     "driver_engine::",
     "events::",
@@ -27,8 +28,8 @@ const MODULES: [&str; 10] = [
     "rehearsal_months::",
     "simulation::",
 ];
-/// What drives the rest of the program, or is driven by it, is held by tests that start the real one, against an emulator.
-/// They take seconds, so they are tried where the others notice nothing, and of them those that are about the file.
+/// The other parts of the program are tested by integration tests that start the real program with an emulator.
+/// They take seconds, so they are tried only if no other test notices a mutant, and only those that concern its file.
 const BY_PROGRAM: [(&str, &[&str]); 7] = [
     ("src/alerting/routes.rs", &["alerts::", "review::told"]),
     ("src/alerting/reviews.rs", &["review::told", "review::shown"]),
@@ -39,10 +40,10 @@ const BY_PROGRAM: [(&str, &[&str]); 7] = [
     ("src/adapters/journal/", &["faults::", "cli::"]),
 ];
 const BY_PROGRAM_MAX: Duration = Duration::from_mins(10);
-/// A test that takes so many times its time has lost its way, on a machine that has other things to do.
+/// A test that takes this many times its usual time counts as an endless loop. The factor allows for a busy machine.
 const PATIENCE: u32 = 10;
 const PATIENCE_MIN: Duration = Duration::from_secs(60);
-/// Tests quicker than this are run together.
+/// Tests that are quicker than this are run together.
 const QUICK: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ impl Verdict {
         }
     }
 
-    /// For the line that tells of it.
+    /// The text after the mutant's name in the line that reports its verdict.
     pub(crate) fn by(&self) -> String {
         match self {
             Verdict::Caught { by } | Verdict::TimedOut { by } => format!("  [{by}]"),
@@ -73,7 +74,7 @@ impl Verdict {
     }
 }
 
-/// A test, what it reaches, and how long it takes.
+/// A test, the mutants that it reaches, and the time that it takes.
 pub(crate) struct Test {
     body: PathBuf,
     name: String,
@@ -81,7 +82,7 @@ pub(crate) struct Test {
     reaches: Vec<usize>,
 }
 
-/// Runs each test by itself and sees what it reaches.
+/// Runs each test by itself and records which mutants it reaches.
 pub(crate) fn reach(copy: &Copy, bodies: &[PathBuf]) -> Result<Vec<Test>, String> {
     let mut all = Vec::new();
     for body in bodies {
@@ -139,7 +140,7 @@ fn names_in(body: &Path, modules: &[&str]) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Wakes a mutant that is asleep in the copy.
+/// Tries a mutant that is in the copy, by enabling it.
 pub(crate) fn wake(copy: &Copy, index: usize, tests: &[Test]) -> Verdict {
     let reaching: Vec<&Test> = tests.iter().filter(|test| test.reaches.contains(&index)).collect();
     let environment = [(AWAKE, index.to_string())];
@@ -162,7 +163,7 @@ pub(crate) fn wake(copy: &Copy, index: usize, tests: &[Test]) -> Verdict {
     Verdict::Missed { reached: !reaching.is_empty() }
 }
 
-/// The tests that start the real program, by the part of the tree that they are about.
+/// The tests that start the real program, by the part of the tree that they concern.
 pub(crate) struct Programs(Vec<AboutPlace>);
 
 struct AboutPlace {
@@ -172,7 +173,7 @@ struct AboutPlace {
 }
 
 impl Programs {
-    /// Those for these mutants. They must pass when none is awake.
+    /// Those for the files of these mutants. They must pass while no mutant is enabled.
     pub(crate) fn of<'a>(
         copy: &Copy,
         mutants: impl Iterator<Item = &'a Mutant>,
@@ -197,7 +198,7 @@ impl Programs {
         Ok(Programs(programs))
     }
 
-    /// Wakes a mutant that no other test noticed; `None`: neither do these.
+    /// Tries a mutant that no other test noticed; `None` if these tests do not notice it either.
     pub(crate) fn wake(&self, copy: &Copy, index: usize, mutant: &Mutant) -> Option<Verdict> {
         let environment = [(AWAKE, index.to_string())];
         let about = self.0.iter().filter(|about| place_of(&mutant.file) == Some(about.place));
@@ -212,7 +213,7 @@ impl Programs {
     }
 }
 
-/// The first of [`BY_PROGRAM`] that a file is in.
+/// The first entry of [`BY_PROGRAM`] that contains this file.
 fn place_of(file: &str) -> Option<&'static str> {
     BY_PROGRAM.iter().map(|(place, _)| *place).find(|place| file.starts_with(place))
 }
@@ -221,7 +222,7 @@ fn borrowed(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
-/// Puts one mutant into the copy in the place of all others of its file, and compiles it.
+/// Writes one mutant into the copy, as the only one of its file, and compiles it.
 pub(crate) fn alone(copy: &Copy, mutant: &Mutant) -> Result<Verdict, String> {
     let text = copy.original(&mutant.file)?;
     let (start, end) = (mutant.span.start.offset(&text), mutant.span.end.offset(&text));
@@ -251,7 +252,7 @@ enum Ran {
 }
 
 impl Ran {
-    /// What that says of a mutant that was awake in it; `None`: nothing was noticed.
+    /// The verdict on the mutant that was enabled in this run; `None` if the tests passed.
     fn verdict(self, tests: &[&str]) -> Option<Verdict> {
         match self {
             Ran::Passed => None,
@@ -266,7 +267,7 @@ fn run(copy: &Copy, body: &Path, names: &[&str], environment: &[(&str, String)],
     let mut child = Command::new(body)
         .args(["--exact", "--test-threads=1"])
         .args(names)
-        // That a property fails is enough; the smallest example of it is not looked for.
+        // One failing input of a property test is enough, so proptest does not shrink it.
         .env("PROPTEST_MAX_SHRINK_ITERS", "0")
         .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
         .current_dir(&copy.tree)
@@ -297,7 +298,7 @@ fn run(copy: &Copy, body: &Path, names: &[&str], environment: &[(&str, String)],
     }
     match child.wait() {
         Ok(status) if status.success() => Ran::Passed,
-        // A panic while panicking, an exhausted stack: no test has the time to say that it failed.
+        // After a panic while panicking, or an exhausted stack, no test can report its failure.
         _ => Ran::Failed(format!("the process died after {}", last.unwrap_or_default())),
     }
 }

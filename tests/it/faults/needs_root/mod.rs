@@ -1,4 +1,4 @@
-//! What only root can arrange: file systems of its own, and processes of other users.
+//! The faults that only root can arrange: separate file systems, and processes of other users.
 
 mod other_user;
 mod small_disks;

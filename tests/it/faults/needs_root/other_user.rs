@@ -1,4 +1,4 @@
-//! The running program and a process of the same user that would like to look into it.
+//! Another process of the same user cannot read the memory or the environment of the running program.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `nobody`, on every Linux.
+/// The user id of `nobody` on every Linux.
 const USER: u32 = 65_534;
 
 #[test]
@@ -15,7 +15,7 @@ const USER: u32 = 65_534;
 fn no_process_of_its_own_user_can_look_into_the_running_program() {
     let folder = tempfile::tempdir().expect("a folder");
     chown(folder.path(), Some(USER), Some(USER)).expect("this is root");
-    // What the test was built from may lie where that user cannot go.
+    // The program is copied, because that user may have no access to the build folder.
     let program = folder.path().join("keyround");
     fs::copy(env!("CARGO_BIN_EXE_keyround"), &program).expect("it can be copied");
     fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
@@ -41,7 +41,7 @@ fn no_process_of_its_own_user_can_look_into_the_running_program() {
     let limits = fs::read_to_string(format!("{process}/limits")).expect("this is root");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
-    // The kernel gives the files of a process that may not be dumped to root.
+    // The kernel makes root the owner of the files of a process that may not be dumped.
     let owner = fs::metadata(format!("{process}/mem")).expect("it runs").uid();
     assert_eq!(owner, 0);
     for file in ["mem", "environ", "maps"] {
@@ -54,7 +54,7 @@ fn no_process_of_its_own_user_can_look_into_the_running_program() {
     }
 }
 
-/// A program that runs. It does not outlive the test.
+/// A running program, which does not outlive the test.
 struct Service(Child);
 
 impl Service {

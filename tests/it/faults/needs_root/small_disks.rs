@@ -13,13 +13,13 @@ use crate::support::moto::Release;
 use crate::support::process::{Corner, Place};
 use crate::support::vendor::Moment;
 
-/// Enough for a journal and its log, and soon filled up.
+/// The size of the file system: enough for a journal and its log, and quickly filled.
 const DISK_KIB: u64 = 2048;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     Tmpfs,
-    /// On a file, by a loop device.
+    /// An ext4 file system in a file, by a loop device.
     Ext4,
 }
 
@@ -79,12 +79,12 @@ fn on_a_full_disk_every_command_says_so_or_works() {
         &["history"],
         &["check", "--online"],
     ] {
-        // A process that ends moves its log into the journal, and so leaves some room.
+        // A process that ends moves its log into the journal, which frees some room.
         disk.fill();
         let finished = corner.run(command);
         println!("full disk, {:<6}: {}", command[0], said(&finished));
         match finished.code {
-            // Of the checks, the one of the rotation that could not go on fails.
+            // Among the checks, the one of the rotation that could not continue fails.
             Some(0 | 1) => assert!(!finished.out.is_empty(), "{command:?}: {finished:?}"),
             Some(75) => assert!(is_about_the_disk(&sentence(&finished)), "{command:?}: {finished:?}"),
             _ => panic!("{command:?}: {finished:?}"),
@@ -100,7 +100,7 @@ fn is_about_the_disk(sentence: &str) -> bool {
     ["disk is full", "No space left", "disk answered"].iter().any(|words| sentence.contains(words))
 }
 
-/// A small file system where the journal is. Unmounted when it is dropped.
+/// A small file system at the journal's folder, which is unmounted when this is dropped.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -126,7 +126,7 @@ impl Disk {
         self.0.join("ballast")
     }
 
-    /// To the last byte.
+    /// Fills it to the last byte.
     fn fill(&self) {
         let ballast = OpenOptions::new().create(true).append(true).open(self.ballast());
         let mut ballast = ballast.expect("there is room for a name");
@@ -143,7 +143,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // A failed test may have a process in it still; then the folder of the test stays behind.
+        // After a failed test a process may still use it; then the folder of the test is left behind.
         drop(Command::new("umount").arg(&self.0).status());
     }
 }
