@@ -364,7 +364,7 @@ fn the_old_key_can_be_asked_back_while_it_cools() {
     let held = house.program.json(0, &["hold", name, "--why", "a freeze"]);
     says(
         &held,
-        "the old key is not deleted, the vendor is still checked, and the old key is set Active again",
+        "keyround still checks whether the key that it set Inactive is needed, and sets it Active again",
     );
     house.program.json(0, &["resume", name]);
     let asked = house.program.run(&["reactivate", name, "--why", "the vendor fell back"]);

@@ -56,7 +56,11 @@ impl Rotation {
         if now < until && since <= now {
             return Next::Wait { until, why: Waiting::Discard { key: key.clone() } };
         }
-        if since > now || known.read_at.is_none_or(|at| at < until || at > now) {
+        // A hold can delay the deletion by days, so a reading does not stay good until the hold ends.
+        if since > now
+            || known.read_at.is_none_or(|at| at < until)
+            || !is_good(known.read_at, EVIDENCE_FRESH, now)
+        {
             return read();
         }
         if !is_good(known.listed_at, LISTING_FRESH, now) {
@@ -76,7 +80,9 @@ impl Rotation {
         Some(match event {
             Event::UsageRead { usage, at } => match usage.get(&key)? {
                 KeyUsage::Gone => self.after_discarding(key, *at),
-                seen if self.is_used(seen) && known.is_inactive => with(Discarding { in_use: true, ..known }),
+                seen if self.is_used(seen) && self.discarded_key_may_be_inactive() => {
+                    with(Discarding { in_use: true, ..known })
+                }
                 seen if self.is_used(seen) => kept(key),
                 KeyUsage::Never | KeyUsage::Used { .. } => with(Discarding { read_at: Some(*at), ..known }),
             },

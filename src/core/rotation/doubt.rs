@@ -152,6 +152,15 @@ impl Rotation {
             _ => false,
         }
     }
+
+    /// Whether the key that is being discarded was set Inactive, or a request to do so may have arrived or still be
+    /// under way. A vendor may use that key if the journal was restored from a backup.
+    pub(super) fn discarded_key_may_be_inactive(&self) -> bool {
+        match self.stage.beneath() {
+            Stage::Discard { known, .. } => known.is_inactive || self.is_in_doubt_of(EffectKind::Deactivate),
+            _ => false,
+        }
+    }
 }
 
 /// The kind of intent that must come before this event, as keyround caused it; `None`: the event needs none.

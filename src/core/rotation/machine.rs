@@ -154,7 +154,9 @@ impl Rotation {
         }
         // A vendor whose id and secret do not belong together cannot work: that is put right first, whoever said to wait.
         let hold = self.held(now).filter(|_| self.half_written().is_none());
-        if let Some(hold) = hold.filter(|_| self.old_is_exposed() || !self.old_key_may_be_inactive()) {
+        let may_give_back = self.discarded_key_may_be_inactive()
+            || (self.old_key_may_be_inactive() && !self.old_is_exposed());
+        if let Some(hold) = hold.filter(|_| !may_give_back) {
             let why = Waiting::Held { by: hold.by.clone(), why: hold.why.clone() };
             return Next::Wait { until: hold.until.unwrap_or(Timestamp::NEVER), why };
         }

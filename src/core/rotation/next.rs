@@ -214,8 +214,8 @@ impl fmt::Display for Waiting {
             ),
             Waiting::HeldWhileInactive { by, why } => write!(
                 f,
-                "held by {by}: {why}; the old key is not deleted, the vendor is still checked, and the old key is set Active \
-                 again if the vendor needs it"
+                "held by {by}: {why}; no key is deleted meanwhile; keyround still checks whether the key that it set \
+                 Inactive is needed, and sets it Active again if it is"
             ),
             Waiting::IncidentHeld { by, why } => write!(
                 f,

@@ -735,6 +735,40 @@ fn a_hold_keeps_the_old_key_from_being_deleted_and_the_vendor_looked_after() {
     check(&trouble, late, &Next::Perform(Effect::Reactivate { key: key('A') }));
 }
 
+/// The journal was restored from a backup: it says that no vendor was offered the key, and a vendor works with it.
+#[test]
+fn a_hold_never_keeps_a_discarded_key_inactive_while_it_is_in_use() {
+    let by = || "alex".to_owned();
+    let held = Event::Held { until: None, by: by(), why: "a freeze".to_owned(), at: at(1002) };
+    let given_up = Event::Abandoned { by: by(), why: "gone".to_owned(), at: at(1000) };
+    let usage =
+        |seconds| Event::UsageRead { usage: BTreeMap::from([(key('B'), KeyUsage::Never)]), at: at(seconds) };
+    let probed = [listed(1), created(2), Event::Probed { at: at(3) }, given_up, usage(1000)];
+    let unused = looked(&after(rotation(asking(), &probed), &[]), KeyStatus::Active, 1000);
+    let intent = Intent::Deactivate { key: key('B'), because: Because::NeverOffered };
+    let steps = [
+        Event::Intended { intent, at: at(1001) },
+        held,
+        Event::Deactivated { at: at(1001), request_id: None },
+    ];
+    // The hold begins while the request is under way, and after its answer.
+    for order in [[0, 1, 2], [0, 2, 1]] {
+        let rotation = after(unused.clone(), &order.map(|step| steps[step].clone()));
+        let (soon, late) = (1001 + HOUR, 1001 + 30 * DAY);
+        check(&rotation, soon, &Next::Perform(Effect::ReadUsage { keys: vec![key('B')] }));
+        let in_use = read(rotation.clone(), (used(0, "s3"), used(990, "s3")), soon);
+        check(&in_use, soon, &Next::Perform(Effect::Reactivate { key: key('B') }));
+        // Without a use, nothing is deleted under the hold, and an old reading proves nothing when it ends.
+        let quiet = looked(&after(rotation, &[usage(soon)]), KeyStatus::Active, soon);
+        assert!(matches!(quiet.next(at(soon)), Next::Wait { why: Waiting::HeldWhileInactive { .. }, .. }));
+        let resumed = after(quiet, &[Event::Resumed { by: by(), at: at(late) }]);
+        check(&resumed, late, &Next::Perform(Effect::ReadUsage { keys: vec![key('B')] }));
+    }
+    // A request without an answer may have arrived, so the use is looked for then too.
+    let doubtful = read(after(unused, &steps[..2]), (used(0, "s3"), used(990, "s3")), 1100);
+    check(&doubtful, 1100, &Next::Perform(Effect::Reactivate { key: key('B') }));
+}
+
 #[test]
 fn a_clock_that_was_ahead_freezes_no_wait_and_ends_none_early() {
     let mut rotation = cooling(ungated());
