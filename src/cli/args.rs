@@ -1,18 +1,22 @@
 //! The command line, as typed.
 
 mod incident;
+mod issue;
+mod reveal;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::terminal::reason;
-use crate::config::{Recipient, SecretRef};
+use crate::config::SecretRef;
 use crate::core::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::core::time::Timestamp;
 use crate::review::policy::Severity;
 
 pub(crate) use incident::Incident;
+pub(crate) use issue::Issue;
+pub(crate) use reveal::Reveal;
 
 /// Rotate the AWS access keys of third-party vendors without cutting one of them off.
 #[derive(Debug, Parser)]
@@ -214,6 +218,11 @@ pub(crate) enum Command {
     /// It overrides a rotation under way, holds, windows and every gate of the plan. `keyround run` acts on it within
     /// seconds; where it does not run, this command carries it on. keyround never sets an exposed key Active again.
     Incident(Incident),
+    /// Make a key for a vendor whose user has no Active one
+    ///
+    /// The key is proved at AWS, delivered and verified, and none is replaced. The user must exist, and have no Active
+    /// key: `keyround rotate --force` replaces that.
+    Issue(Issue),
     /// Write a completion script for a shell
     Completions {
         /// The shell
@@ -391,27 +400,6 @@ pub(crate) enum Holder {
 
 fn severity(text: &str) -> Result<Severity, String> {
     text.parse()
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Reveal {
-    /// The vendor, as in `[vendor.NAME]`
-    pub(crate) vendor: VendorName,
-    /// The IAM user, if the vendor has several
-    #[arg(long, value_name = "NAME")]
-    pub(crate) user: Option<IamUserName>,
-    /// Encrypt the key to this age recipient (age1…)
-    #[arg(long = "for", value_name = "RECIPIENT")]
-    pub(crate) recipient: Option<Recipient>,
-    /// Write the encrypted key to this new file, with mode 0600
-    #[arg(long, value_name = "FILE", requires = "recipient")]
-    pub(crate) output: Option<PathBuf>,
-    /// Show the key although it was shown before
-    #[arg(long, requires = "why")]
-    pub(crate) again: bool,
-    /// The reason for showing it again; it is kept in the history, so it must not contain secrets
-    #[arg(long, requires = "again", value_parser = reason)]
-    pub(crate) why: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -82,9 +82,13 @@ fn key_in_words(user_report: &UserReport, key: &KeyMetadata, now: Timestamp) -> 
 fn under_way(text: &mut String, rotation: &Rotation, access: Option<&KeyAccess>) {
     text.push_str("\nRotation\n");
     let stage = rotation.stage().beneath().name();
-    let new = match rotation.stage().new_key() {
-        Some(new) => format!("the key {} is being replaced by {new}", rotation.old()),
-        None => format!("the key {} is being replaced, and there is no new one yet", rotation.old()),
+    let new = match (rotation.old(), rotation.new_key()) {
+        (Some(old), Some(new)) => format!("the key {old} is being replaced by {new}"),
+        (Some(old), None) => format!("the key {old} is being replaced, and there is no new one yet"),
+        (None, Some(new)) => format!("the vendor is being given the key {new}, and none is replaced"),
+        (None, None) => {
+            "the vendor is being given a key, which was not made yet; none is replaced".to_owned()
+        }
     };
     say(text, &format!("{new}; in stage {stage} since {}; rotation id {}", rotation.since(), rotation.id()));
     if let Some(fault) = rotation.last_fault() {
@@ -96,7 +100,10 @@ fn under_way(text: &mut String, rotation: &Rotation, access: Option<&KeyAccess>)
             &format!("{words}; the new pair is written again before anything else is done for this vendor"),
         );
     }
-    let life = steps(rotation.plan(), access.map_or(1, |access| access.deliver.len()));
+    let mut life = steps(rotation.plan(), access.map_or(1, |access| access.deliver.len()));
+    if rotation.is_issue() {
+        life.retain(|step| !matches!(step.stage, "soak" | "cool"));
+    }
     let here = life.iter().position(|step| step.stage == stage).unwrap_or(0);
     to_come(text, "\nStill to come\n", &life[here..]);
 }

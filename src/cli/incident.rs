@@ -3,36 +3,25 @@
 //! Where `keyround run` works with the journal, it acts within seconds, and this waits for the cut to be written down.
 //! Where nobody does, the command carries the rotations on itself, as `rotate` does.
 
-use std::collections::BTreeSet;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::adapters::journal::Mode;
 use crate::cli::args::{self, Format};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::layout::wrapped;
 use crate::cli::login::operator;
-use crate::cli::progress::Reporter;
-use crate::cli::run::stop_on_signals;
-use crate::cli::{Screen, setup};
+use crate::cli::{Screen, acting, setup};
 use crate::config::Settings;
-use crate::core::ids::RotationId;
 use crate::core::rotation::{Ending, IncidentMode, Next, Rotation};
-use crate::core::time::{Steady, SystemClock};
-use crate::engine::{
-    Ask, Cadence, Declaration, Engine, Meant, Patience, Scope, World, declare, meant, rotations_of,
-};
-use crate::ports::JournalError;
+use crate::core::time::SystemClock;
+use crate::engine::{Declaration, Meant, Scope, World, declare, meant, rotations_of};
 
 /// How long the command waits for `keyround run` to set the keys Inactive.
 const RUN_ACTS_WITHIN: Duration = Duration::from_secs(30);
-const LOOKS_EVERY: Duration = Duration::from_millis(250);
 
 /// What became of one user, for programs.
 #[derive(Serialize)]
@@ -61,7 +50,7 @@ pub(crate) async fn incident(config: Option<&Path>, asked: args::Incident, scree
         return Err(Failure::new(Code::Usage, message)
             .hinted("--dry-run shows the affected keys; --yes declares the incident"));
     }
-    let (world, drives) = open(settings).await?;
+    let (world, drives) = acting::open(settings).await?;
     declaration.may_begin = drives || world.journal.checks_seal();
     if !asked.yes && !confirmed(&meant(&world, &declaration).await?, &declaration, screen)? {
         return Err(Failure::new(Code::Failed, "not declared; nothing was changed"));
@@ -69,9 +58,9 @@ pub(crate) async fn incident(config: Option<&Path>, asked: args::Incident, scree
     let declared = declare(&world, &declaration).await?;
     let rotations = rotations_of(&declared);
     if drives {
-        carry_on(&world, rotations, screen).await?;
+        acting::carry_on(&world, rotations, screen).await?;
     } else if mode.cuts_first() {
-        wait_for_cuts(&world, &rotations).await?;
+        acting::wait_while(&world, &rotations, RUN_ACTS_WITHIN, Rotation::is_cut_due).await?;
     }
     report(&world, &declared, &declaration, drives, screen).await
 }
@@ -98,33 +87,13 @@ fn scope(settings: &Settings, asked: &args::Incident) -> Result<Scope, Failure> 
     Ok(Scope::Vendors(only.vendors.clone()))
 }
 
-/// The world to drive rotations in, or where another process does, to append in. Whether it is the former.
-async fn open(settings: Settings) -> Result<(World, bool), Failure> {
-    let failure = match setup::world(settings.clone(), Mode::Drive).await {
-        Ok(world) => return Ok((world, true)),
-        Err(failure) => failure,
-    };
-    // Whoever cannot read the seal key can still append what a person says.
-    let may_append = matches!(failure.journal, Some(JournalError::InUse(_) | JournalError::SealKey(_)));
-    if !may_append {
-        return Err(failure);
-    }
-    Ok((setup::world(settings, Mode::Operate).await?, false))
-}
-
 fn confirmed(meant: &[Meant], declaration: &Declaration, screen: &Screen) -> Result<bool, Failure> {
     let lines = meant.iter().map(|one| line(one, &will_be(one, declaration))).collect::<Vec<_>>();
     if meant.iter().all(|one| one.failure.is_some()) {
         return Err(nothing_meant(&lines, declaration));
     }
     screen.show(&wrapped(&lines.join("\n"), screen.columns));
-    let mut err = std::io::stderr().lock();
-    drop(write!(err, "Declare this incident? Type yes: "));
-    drop(err.flush());
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| Failure::new(Code::Failed, format!("no answer: {error}; nothing was changed")))?;
-    Ok(matches!(answer.trim(), "yes" | "y"))
+    acting::confirmed("Declare this incident?")
 }
 
 fn nothing_meant(lines: &[String], declaration: &Declaration) -> Failure {
@@ -138,42 +107,6 @@ fn nothing_meant(lines: &[String], declaration: &Declaration) -> Failure {
     Failure::new(Code::Failed, message)
 }
 
-/// As `rotate` does: until each of the rotations waits for more than a minute, or for a person.
-async fn carry_on(world: &World, rotations: BTreeSet<RotationId>, screen: &Screen) -> Result<(), Failure> {
-    if rotations.is_empty() {
-        return Ok(());
-    }
-    let (_keep, worlds) = watch::channel(world.clone());
-    let stop = CancellationToken::new();
-    stop_on_signals(&stop)?;
-    let reporter = Arc::new(Reporter::new(screen.progress));
-    let mut engine = Engine::new(worlds, stop, reporter);
-    let ask = Ask { rotations, ..Ask::default() };
-    engine.work(&Cadence::Once(ask, Patience::Short)).await?;
-    Ok(())
-}
-
-async fn replayed(world: &World, id: RotationId) -> Result<Rotation, Failure> {
-    let events = world.journal.read(id).await?;
-    Rotation::replay(id, &events).map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))
-}
-
-/// Until `keyround run` has cut each of them, or for half a minute.
-async fn wait_for_cuts(world: &World, rotations: &BTreeSet<RotationId>) -> Result<(), Failure> {
-    let began = Steady::now();
-    while began.elapsed() < RUN_ACTS_WITHIN {
-        let mut is_due = false;
-        for id in rotations {
-            is_due |= replayed(world, *id).await?.is_cut_due();
-        }
-        if !is_due {
-            break;
-        }
-        tokio::time::sleep(LOOKS_EVERY).await;
-    }
-    Ok(())
-}
-
 async fn report(
     world: &World,
     declared: &[Meant],
@@ -184,7 +117,7 @@ async fn report(
     let mut views = Vec::new();
     for one in declared {
         let (sentence, done) = match (one.rotation, &one.failure) {
-            (Some(id), None) => came_of(&replayed(world, id).await?, one, declaration.mode, drives),
+            (Some(id), None) => came_of(&acting::replayed(world, id).await?, one, declaration.mode, drives),
             (_, failure) => (failure.clone().unwrap_or_default(), false),
         };
         views.push(view(one, declaration, sentence, done));
@@ -199,7 +132,7 @@ async fn report(
 
 /// What came of the declaration for one user, and whether what was asked for is done or under way.
 fn came_of(rotation: &Rotation, one: &Meant, mode: IncidentMode, drives: bool) -> (String, bool) {
-    let key = one.key.as_ref().unwrap_or(rotation.old());
+    let Some(key) = one.key.as_ref().or(rotation.old()) else { return (String::new(), false) };
     let cut = match rotation.cut_at(key) {
         Some(at) => format!("{key} is Inactive since {at}"),
         None => format!("{key} is not Inactive yet"),

@@ -3,6 +3,7 @@
 //! **Invariant:** results go to standard output, logs and progress to standard error, and this is
 //! the only module that prints.
 
+mod acting;
 mod alarm;
 mod alert;
 mod args;
@@ -15,6 +16,7 @@ mod findings;
 mod history;
 mod incident;
 mod init;
+mod issue;
 mod journal;
 mod layout;
 mod logging;
@@ -122,6 +124,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
             operator::pull(config, &vendor, operator::Lever::Abandon { why }, screen).await
         }
         Command::Incident(asked) => incident::incident(config, asked, screen).await,
+        Command::Issue(asked) => issue::issue(config, asked, screen).await,
         Command::Completions { shell } => Ok(manual::completions(shell, screen)),
         Command::Schema => Ok(manual::schema(screen)),
         Command::Man { command } => manual::man(command.as_deref(), screen),

@@ -141,7 +141,7 @@ async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result
             && matches!(before.stage(), Stage::Soak { .. })
             && !before.old_key_may_be_inactive()
         {
-            let old = before.old();
+            let old = before.old().map(ToString::to_string).unwrap_or_default();
             let message = format!(
                 "keyround has not set the old key {old} Inactive, so there is nothing to bring back; nothing was changed"
             );
@@ -166,11 +166,15 @@ fn why_not(rotation: &Rotation, event: &Event) -> String {
             "the new key was not shown to anybody yet, so the vendor cannot have it; `keyround reveal` shows \
              it".to_owned()
         }
-        (Event::ReactivationAsked { exposed: false, .. }, _) if rotation.is_exposed(rotation.old()) => format!(
-            "the old key {} was declared exposed, so it was not set Active; nothing was changed. Give `--exposed` if \
-             you want it Active all the same",
-            rotation.old()
-        ),
+        (Event::ReactivationAsked { exposed: false, .. }, _)
+            if rotation.old().is_some_and(|old| rotation.is_exposed(old)) =>
+        {
+            format!(
+                "the old key {} was declared exposed, so it was not set Active; nothing was changed. Give `--exposed` if \
+                 you want it Active all the same",
+                rotation.old().map(ToString::to_string).unwrap_or_default()
+            )
+        }
         (Event::Abandoned { .. }, _) if rotation.is_cut_due() => {
             "an exposed key is still to be set Inactive; nothing was changed. Retry when that is done".to_owned()
         }
@@ -194,9 +198,9 @@ fn outlook(before: &Rotation, rotation: &Rotation) -> String {
             )
         }
         Next::Wait { until, why: why @ Waiting::HeldWhileInactive { .. } } => {
-            match rotation.known_keys().get(rotation.old()) {
-                Some(KnownKey { state: KeyState::Is(status), at }) => {
-                    format!("{}; {} was {} at {at}", why.until(until), rotation.old(), status_word(*status))
+            match rotation.old().and_then(|old| Some((old, rotation.known_keys().get(old)?))) {
+                Some((old, KnownKey { state: KeyState::Is(status), at })) => {
+                    format!("{}; {old} was {} at {at}", why.until(until), status_word(*status))
                 }
                 _ => why.until(until),
             }
@@ -211,7 +215,17 @@ fn outlook(before: &Rotation, rotation: &Rotation) -> String {
 
 /// What an operator is left with after an abandoned rotation, and what to do about it.
 fn what_stays(before: &Rotation) -> String {
-    let old = before.old();
+    let Some(old) = before.old() else {
+        return match (before.new_key(), before.offered_at()) {
+            (Some(new), Some(_)) => format!(
+                "the rotation is abandoned; the new key {new} stays as it is, because the vendor may use it. Delete it if the \
+                 vendor does not"
+            ),
+            (Some(_) | None, _) => {
+                "the rotation is abandoned, and the vendor was not offered a key".to_owned()
+            }
+        };
+    };
     match before.stage().new_key() {
         None => format!("the rotation is abandoned before a new key was created; the vendor has {old}"),
         Some(new) if before.old_key_may_be_inactive() => format!(

@@ -157,6 +157,7 @@ fn log(rotation: &Rotation, event: &Event) {
             tracing::debug!(rotation.stage = stage, "{line}");
         }
         Event::Started { .. }
+        | Event::IssueAsked { .. }
         | Event::Created { .. }
         | Event::Probed { .. }
         | Event::Delivered { .. }
@@ -186,6 +187,7 @@ fn in_a_line(event: &Event, user: &IamUserName) -> String {
         Event::Started { old, reason, .. } => {
             format!("a rotation begins: the key {old} of user {user} is to be replaced, {reason}")
         }
+        Event::IssueAsked { .. } => format!("a rotation begins: {what}"),
         Event::Intended { .. } => format!("about {what}"),
         Event::Listed { .. } => format!("the keys of user {user}: {what}"),
         Event::Created { .. } => format!("created a new key for user {user}: {what}"),

@@ -7,7 +7,6 @@ use crate::adapters::journal::Mode;
 use crate::cli::args;
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, audit, setup};
-use crate::core::rotation::Event;
 use crate::engine::{self, Pass, Watcher};
 use crate::files::whole_file;
 use crate::ports::overview::Happening;
@@ -48,7 +47,7 @@ fn happenings(
     let mut vendors = std::collections::HashMap::new();
     let mut happenings = Vec::new();
     for recorded in history {
-        if let Event::Started { subject, .. } = &recorded.event {
+        if let Some(subject) = recorded.event.begins() {
             vendors.insert(recorded.rotation, subject.vendor.to_string());
         }
         let at = recorded.event.at();

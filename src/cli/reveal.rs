@@ -35,7 +35,8 @@ struct Revealed<'a> {
     iam_user: &'a IamUserName,
     access_key_id: &'a AccessKeyId,
     secret_access_key: &'a str,
-    previous_access_key_id: &'a AccessKeyId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_access_key_id: Option<&'a AccessKeyId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<&'a str>,
 }
@@ -158,12 +159,16 @@ fn text(
 fn readable(revealed: &Revealed<'_>) -> Secret {
     let Revealed { vendor, iam_user, access_key_id, secret_access_key, previous_access_key_id, .. } =
         revealed;
+    let replaced = previous_access_key_id.map_or_else(
+        || "It replaces no key.".to_owned(),
+        |old| format!("It replaces {old}, which stays Active until the new one was seen in use."),
+    );
     let instructions = revealed.instructions.map(|text| format!("\n{}\n", text.trim())).unwrap_or_default();
     Secret::new(format!(
         "{vendor}, IAM user {iam_user}: the new key, shown once\n\n  \
          access key id      {access_key_id}\n  \
          secret access key  {secret_access_key}\n\n\
-         It replaces {previous_access_key_id}, which stays Active until the new one was seen in use.\n{instructions}\n\
+         {replaced}\n{instructions}\n\
          When the vendor has it: keyround ack {vendor}\n"
     ))
 }

@@ -161,6 +161,16 @@ impl RotationId {
     /// The id of the rotation of the key `old` that begins at `at`.
     #[must_use]
     pub fn new(subject: &Subject, old: &AccessKeyId, at: Timestamp) -> RotationId {
+        RotationId::of(subject, old.as_str(), at)
+    }
+
+    /// The id of a rotation that replaces no key.
+    #[must_use]
+    pub fn of_issue(subject: &Subject, at: Timestamp) -> RotationId {
+        RotationId::of(subject, "", at)
+    }
+
+    fn of(subject: &Subject, old: &str, at: Timestamp) -> RotationId {
         let account = subject.account.as_ref().map_or("", AccountName::as_str);
         let what = format!("{account}/{}/{old}/{}", subject.iam_user, at.unix_seconds());
         let mut bytes = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, what.as_bytes()).into_bytes();

@@ -176,8 +176,7 @@ async fn plan_for(world: &World, declaration: &Declaration, call: TargetUser) ->
     };
     let named = match &declaration.scope {
         Scope::Key(key) => {
-            let knows =
-                |rotation: &Rotation| rotation.old() == key || rotation.stage().new_key() == Some(key);
+            let knows = |rotation: &Rotation| rotation.old() == Some(key) || rotation.new_key() == Some(key);
             let is_theirs = keys.iter().any(|row| row.id == *key) || rotation.as_ref().is_some_and(knows);
             if !is_theirs {
                 return None;
@@ -194,14 +193,14 @@ async fn plan_for(world: &World, declaration: &Declaration, call: TargetUser) ->
                         this as the user of `keyround run`";
         return Some(without(sentence.to_owned()));
     }
-    let present = present_key(&keys, rotation.as_ref(), declaration.mode);
+    let present = present_key(&keys, rotation.as_ref());
     let (key, is_replaced) = match (named, present) {
         (Some(key), Ok(present)) => (key.clone(), key == present),
         (Some(key), Err(_)) => (key, false),
         (None, Ok(present)) => (present, true),
         (None, Err(sentence)) => return Some(without(sentence)),
     };
-    let under_way = |rotation: &Rotation| rotation.old() == &key || rotation.stage().new_key() == Some(&key);
+    let under_way = |rotation: &Rotation| rotation.old() == Some(&key) || rotation.new_key() == Some(&key);
     let is_replaced = is_replaced || rotation.as_ref().is_some_and(under_way);
     let listed = keys.iter().find(|row| row.id == key).cloned();
     let is_other = |row: &&KeyMetadata| row.id != key && row.status == KeyStatus::Active;
@@ -219,15 +218,16 @@ async fn plan_for(world: &World, declaration: &Declaration, call: TargetUser) ->
 }
 
 /// The key that the vendor works with, as far as the journal and AWS tell.
-fn present_key(
-    keys: &[KeyMetadata],
-    rotation: Option<&Rotation>,
-    mode: IncidentMode,
-) -> Result<AccessKeyId, String> {
+fn present_key(keys: &[KeyMetadata], rotation: Option<&Rotation>) -> Result<AccessKeyId, String> {
     if let Some(rotation) = rotation {
-        return Ok(match (rotation.stage().beneath(), mode) {
-            (Stage::Cool { new, .. }, _) => new.clone(),
-            _ => rotation.old().clone(),
+        let key = match (rotation.stage().beneath(), rotation.old()) {
+            (Stage::Cool { new, .. }, _) => Some(new),
+            (_, Some(old)) => Some(old),
+            (_, None) => rotation.new_key().filter(|_| rotation.offered_at().is_some()),
+        };
+        return key.cloned().ok_or_else(|| {
+            "the vendor has no key and was not offered one yet; nothing was changed; `keyround abandon` discards what is being made"
+                .to_owned()
         });
     }
     let active: Vec<&KeyMetadata> = keys.iter().filter(|key| key.status == KeyStatus::Active).collect();

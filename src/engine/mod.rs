@@ -20,6 +20,7 @@
 mod clock;
 mod drive;
 mod incident;
+mod issue;
 mod job;
 mod notice;
 pub(crate) mod pass;
@@ -41,6 +42,7 @@ use crate::ports::{Accounts, Clock, Journal, Vendors};
 
 pub use drive::{Rest, entry_after};
 pub use incident::{Declaration, Meant, Scope, declare, meant, rotations_of};
+pub use issue::{Issue, Issued, issue};
 pub use job::{Ask, Cadence, Patience};
 pub use pass::Pass;
 pub(crate) use preview::delivery_checks;

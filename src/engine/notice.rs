@@ -89,6 +89,7 @@ fn is_lever(event: &Event) -> bool {
             | Event::Resumed { .. }
             | Event::ReactivationAsked { .. }
             | Event::IncidentDeclared { .. }
+            | Event::IssueAsked { .. }
             | Event::Abandoned { .. }
             | Event::Acknowledged { .. }
             | Event::Revealed { .. }

@@ -135,7 +135,7 @@ impl Performance<'_> {
             subject: self.subject.clone(),
             account_id: self.iam().account_id().await?,
             access_key_id: key.clone(),
-            old_access_key_id: self.rotation.old().clone(),
+            old_access_key_id: self.rotation.old().cloned(),
             offered_at,
             old_valid_until: self.old_valid_until(offered_at),
             at_vendor: self.rotation.at_vendor().clone(),

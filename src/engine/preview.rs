@@ -2,7 +2,7 @@
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::core::ids::{AccountId, IamUserName, RotationId, Subject, VendorName};
+use crate::core::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::core::rotation::{AtVendor, KeyMetadata, Plan};
 use crate::core::schedule::Action;
 use crate::core::time::{Timestamp, in_words};
@@ -79,7 +79,7 @@ async fn preflight(
             return checks;
         }
     };
-    checks.extend(delivery_checks(world, subject, old, account_id).await);
+    checks.extend(delivery_checks(world, subject, Some(&old.id), account_id).await);
     checks
 }
 
@@ -87,20 +87,20 @@ async fn preflight(
 pub(crate) async fn delivery_checks(
     world: &World,
     subject: &Subject,
-    old: &KeyMetadata,
+    old: Option<&AccessKeyId>,
     account_id: AccountId,
 ) -> Vec<Check> {
     let now = world.clock.now();
     let offer = Offer {
-        rotation: RotationId::new(subject, &old.id, now),
+        rotation: RotationId::of_issue(subject, now),
         round: 1,
         subject: subject.clone(),
         account_id,
         access_key_id: placeholder_key(),
-        old_access_key_id: old.id.clone(),
+        old_access_key_id: old.cloned(),
         offered_at: now,
         old_valid_until: Timestamp::NEVER,
-        at_vendor: AtVendor::old(),
+        at_vendor: if old.is_some() { AtVendor::old() } else { AtVendor::unknown() },
         now,
     };
     match world.vendors.delivery(&subject.vendor) {
@@ -110,7 +110,7 @@ pub(crate) async fn delivery_checks(
 }
 
 /// Stands for the key that does not exist yet, so that the templates of a delivery can be rendered.
-fn placeholder_key() -> crate::core::ids::AccessKeyId {
+fn placeholder_key() -> AccessKeyId {
     "AKIA0000000000000000".parse().expect("twenty letters and digits are an access key id")
 }
 

@@ -90,6 +90,8 @@ impl UserReport {
         match self.verdict.reason {
             reason if reason == REVEAL.code() => return Some(format!("keyround reveal {vendor}")),
             reason if reason == HAND_OVER.code() => return Some(format!("keyround ack {vendor}")),
+            "no_key" => return Some(format!("keyround issue {vendor}")),
+            "no_active_key" if self.keys.len() < 2 => return Some(format!("keyround issue {vendor}")),
             _ => {}
         }
         let Stage::Stuck { blocker, .. } = self.rotation.as_ref()?.stage() else { return None };
@@ -98,6 +100,7 @@ impl UserReport {
             | Blocker::OldKeyDeletedLate { .. }
             | Blocker::NoKeyLeft { .. }
             | Blocker::NotDiscarded { .. }
+            | Blocker::HasActiveKey { .. }
             | Blocker::NewKeyGone { .. }
             | Blocker::WrongIdentity { .. } => {
                 format!("keyround abandon {vendor} --why REASON")
@@ -173,6 +176,9 @@ async fn carry_on(
     stop: &CancellationToken,
     watcher: &dyn Watcher,
 ) -> Result<UserReport, DriveError> {
+    if let Some(visited) = unfit_for_issue(world, subject, id).await? {
+        return Ok(visited);
+    }
     let (rotation, rest) = drive(world, subject, id, stop, watcher).await?;
     let listed = match rest {
         Rest::Ended(_) => Ok(None),
@@ -181,6 +187,29 @@ async fn carry_on(
     let keys_unanswered = listed.is_err();
     let user_report = rested(world, subject, listed.unwrap_or_default(), rotation, rest);
     Ok(UserReport { keys_unanswered, ..user_report })
+}
+
+/// Checks the delivery before the first key of an `issue` is created. `None`: every check passed, or it is not the time.
+async fn unfit_for_issue(
+    world: &World,
+    subject: &Subject,
+    id: RotationId,
+) -> Result<Option<UserReport>, DriveError> {
+    let rotation = replayed(world, id).await?;
+    let is_next = rotation.is_issue() && rotation.stage() == &Stage::Survey && rotation.new_key().is_none();
+    let Some(account_id) =
+        rotation.account_id().cloned().filter(|_| is_next && !rotation.is_held(world.clock.now()))
+    else {
+        return Ok(None);
+    };
+    let Some(sentence) = undeliverable(world, subject, None, account_id).await else { return Ok(None) };
+    let visited = UserReport::broken(
+        subject.vendor.clone(),
+        Some(subject.iam_user.clone()),
+        "preflight_failed",
+        format!("{sentence}; the next pass tries again"),
+    );
+    Ok(Some(UserReport { rotation: Some(rotation), error: None, ..visited }))
 }
 
 /// Lists the keys of a user whose rotation waits, unless the journal has a listing of the last hour: another person may
@@ -212,7 +241,12 @@ async fn survey_and_start(
         return Ok(looked);
     }
     let Some(access) = access(world, subject) else { return Ok(looked) };
-    if let Some(sentence) = undeliverable(world, subject, &old, &looked).await {
+    let unfit = match looked.account_id.clone() {
+        Some(account_id) => undeliverable(world, subject, Some(&old.id), account_id).await,
+        None => None,
+    };
+    if let Some(sentence) = unfit {
+        let sentence = format!("{sentence}; the key in use was not changed; the next pass tries again");
         // The dates of the verdict stay, so that the alert `overdue` still fires.
         let verdict = Verdict { state: State::Stuck, reason: "preflight_failed", sentence, ..looked.verdict };
         return Ok(UserReport { failed: true, verdict, ..looked });
@@ -230,22 +264,17 @@ async fn survey_and_start(
 async fn undeliverable(
     world: &World,
     subject: &Subject,
-    old: &KeyMetadata,
-    looked: &UserReport,
+    old: Option<&AccessKeyId>,
+    account_id: AccountId,
 ) -> Option<String> {
-    let checks = delivery_checks(world, subject, old, looked.account_id.clone()?).await;
+    let checks = delivery_checks(world, subject, old, account_id).await;
     let failed: Vec<String> = checks
         .iter()
         .filter(|check| !check.ok)
         .map(|check| format!("{}: {}", check.check, check.sentence))
         .collect();
-    (!failed.is_empty()).then(|| {
-        format!(
-            "no new key was made, because it could not be delivered: {}; the key in use was not changed; the next pass \
-             tries again",
-            failed.join("; ")
-        )
-    })
+    (!failed.is_empty())
+        .then(|| format!("no new key was made, because it could not be delivered: {}", failed.join("; ")))
 }
 
 /// Lists and judges the user's keys, and changes nothing.
@@ -280,9 +309,11 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
         abandoned: abandoned.as_ref(),
     };
     let (verdict, listed_at) = (judge(&facts), facts.now);
-    let user_report =
-        UserReport { keys_listed_at: Some(listed_at), account_id: Some(account_id), ..of(verdict) };
-    UserReport { keys, rotation, ..user_report }
+    // Whoever forces a rotation is told that none can begin.
+    let failed = forced && matches!(verdict.reason, "no_key" | "no_active_key");
+    let visited =
+        UserReport { keys_listed_at: Some(listed_at), account_id: Some(account_id), failed, ..of(verdict) };
+    UserReport { keys, rotation, ..visited }
 }
 
 /// The new key of the user's last rotation, if that one was abandoned. If the journal cannot be read, the result is

@@ -196,11 +196,11 @@ pub struct Offer {
     pub account_id: AccountId,
     /// The new key's AccessKeyId.
     pub access_key_id: AccessKeyId,
-    /// The AccessKeyId of the key that it replaces.
-    pub old_access_key_id: AccessKeyId,
+    /// The AccessKeyId of the key that it replaces, if there is one.
+    pub old_access_key_id: Option<AccessKeyId>,
     /// When the rotation's first delivery was intended, unless that one certainly sent nothing.
     pub offered_at: Timestamp,
-    /// The old key stays Active at least until this time.
+    /// The old key, if there is one, stays Active at least until this time.
     pub old_valid_until: Timestamp,
     /// What the vendor holds, as far as the results of earlier attempts tell.
     pub at_vendor: AtVendor,

@@ -79,11 +79,11 @@ pub struct RotationStatus {
     pub since: Timestamp,
     /// When it continues, if time alone decides that.
     pub next_at: Option<Timestamp>,
-    /// The key to be replaced.
-    pub old_access_key_id: String,
+    /// The key to be replaced; `null` where the user had no Active key and gets one.
+    pub old_access_key_id: Option<String>,
     /// The key that replaces it, once it is created.
     pub new_access_key_id: Option<String>,
-    /// How it is made: `routine`, or the mode of the incident that was declared for the old key.
+    /// How it is made: `routine`, `issue`, or the mode of the incident that was declared for the old key.
     pub mode: &'static str,
     /// What the vendor holds: `old`, `new`, `half` (the id of one key and the secret of the other) or `unknown`.
     pub vendor_holds: &'static str,
@@ -114,8 +114,8 @@ impl RotationStatus {
             stage: rotation.stage().name(),
             since: rotation.since(),
             next_at,
-            old_access_key_id: rotation.old().to_string(),
-            new_access_key_id: rotation.stage().new_key().map(ToString::to_string),
+            old_access_key_id: rotation.old().map(ToString::to_string),
+            new_access_key_id: rotation.new_key().map(ToString::to_string),
             mode: rotation.mode(),
             vendor_holds: rotation.vendor_holds().as_str(),
             resumes_in: rotation.stage().resumes_in(),

@@ -76,7 +76,7 @@ fn key_status(user_report: &UserReport, key: &KeyMetadata, usage: Option<&KeyUsa
 }
 
 fn role(user_report: &UserReport, key: &KeyMetadata) -> &'static str {
-    let new = user_report.rotation.as_ref().and_then(|rotation| rotation.stage().new_key());
+    let new = user_report.rotation.as_ref().and_then(Rotation::new_key);
     if new == Some(&key.id) {
         return "new";
     }
@@ -151,6 +151,7 @@ impl Projection {
             Event::Refused { doing: EffectKind::Deliver, .. } => self.delivered(vendor, "refused"),
             Event::Unanswered { doing: EffectKind::Deliver, .. } => self.delivered(vendor, "unknown"),
             Event::Started { .. }
+            | Event::IssueAsked { .. }
             | Event::Intended { .. }
             | Event::Listed { .. }
             | Event::Revealed { .. }
@@ -180,18 +181,18 @@ impl Projection {
         let newer =
             |rotation: &&Rotation| user_report.keys_listed_at.is_none_or(|at| !rotation.is_shown_by(at));
         if let Some(rotation) = user_report.rotation.as_ref().filter(newer) {
-            let (old, new) = (rotation.old(), rotation.stage().new_key());
-            keys.retain(|key| key.id != *old && Some(&key.id) != new);
+            let (old, new) = (rotation.old(), rotation.new_key());
+            keys.retain(|key| Some(&key.id) != old && Some(&key.id) != new);
             let status = |key: &AccessKeyId, meant: KeyStatus| match rotation.known_keys().get(key) {
                 Some(KnownKey { state: KeyState::Is(status), .. }) => Some(*status),
                 Some(KnownKey { state: KeyState::Gone, .. }) => None,
                 Some(KnownKey { state: KeyState::PendingEffect, .. }) | None => Some(meant),
             };
-            keys.extend(status(old, old_status(rotation.stage())).map(|status| KeyMetadata {
-                id: old.clone(),
-                status,
-                created_at: rotation.old_created_at(),
-            }));
+            let old = old.zip(rotation.old_created_at()).and_then(|(old, created_at)| {
+                let status = status(old, old_status(rotation.stage()))?;
+                Some(KeyMetadata { id: old.clone(), status, created_at })
+            });
+            keys.extend(old);
             let new = new.and_then(|new| Some((new, status(new, KeyStatus::Active)?)));
             keys.extend(new.map(|(new, status)| KeyMetadata {
                 id: new.clone(),
@@ -215,6 +216,7 @@ fn old_status(stage: &Stage) -> KeyStatus {
         | Stage::Deliver { .. }
         | Stage::HandOver { .. }
         | Stage::Verify { .. }
+        | Stage::Clear { .. }
         | Stage::Soak { .. }
         | Stage::Done { .. }
         | Stage::Abandoned => KeyStatus::Active,

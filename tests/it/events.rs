@@ -27,7 +27,7 @@ fn each_line_of_the_first_version_is_read_and_written_as_it_stands() {
 #[test]
 fn the_first_version_wrote_an_event_of_every_kind() {
     let kinds: BTreeSet<usize> = one_of_each().iter().map(kind).collect();
-    assert_eq!(kinds, (0..20).collect());
+    assert_eq!(kinds, (0..21).collect());
     let names: BTreeSet<&str> = one_of_each().iter().map(Event::name).collect();
     assert_eq!(names.len(), kinds.len());
 }
@@ -136,6 +136,7 @@ fn kind(event: &Event) -> usize {
         Event::Revealed { .. } => 17,
         Event::Acknowledged { .. } => 18,
         Event::IncidentDeclared { .. } => 19,
+        Event::IssueAsked { .. } => 20,
     }
 }
 
@@ -176,6 +177,7 @@ fn one_of_each() -> Vec<Event> {
     events.extend(every_doing().into_iter().map(|doing| refused(doing, RefusalCode::Other)));
     events.extend(of_a_hand_over());
     events.extend(of_an_incident());
+    events.extend(of_an_issue());
     events
 }
 
@@ -209,6 +211,14 @@ fn of_an_incident() -> [Event; 5] {
         Event::Intended { intent, at: at(31) },
         Event::ReactivationAsked { by: by(), why, exposed: true, at: at(32) },
     ]
+}
+
+fn of_an_issue() -> [Event; 2] {
+    let asked = |account_id| {
+        let Event::Started { subject, .. } = started(None, Plan::default()) else { panic!("it is started") };
+        Event::IssueAsked { subject, plan: Plan::default(), account_id, by: by(), at: at(33) }
+    };
+    [asked(None), asked(Some("111122223333".parse().expect("an account")))]
 }
 
 fn refused(doing: EffectKind, code: RefusalCode) -> Event {

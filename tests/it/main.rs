@@ -18,6 +18,7 @@ mod faults;
 mod fuzzing;
 mod iam_moto;
 mod incident;
+mod issue;
 mod journal_contract;
 mod kill;
 mod logs;

@@ -625,7 +625,7 @@ fn offer(minutes: u64) -> Offer {
         subject,
         account_id: "111122223333".parse().expect("an account"),
         access_key_id: NEW_KEY.parse().expect("a key id"),
-        old_access_key_id: old,
+        old_access_key_id: Some(old),
         offered_at,
         old_valid_until: offered_at + Duration::from_hours(24),
         at_vendor: AtVendor::old(),

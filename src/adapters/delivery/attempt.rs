@@ -271,7 +271,9 @@ impl<'a> Attempt<'a> {
     /// Writes the old id back to a vendor that certainly holds the old secret. Returns whether the vendor certainly
     /// holds the old pair afterwards.
     async fn take_back(&mut self, number: usize) -> bool {
-        let before = Offer { access_key_id: self.offer.old_access_key_id.clone(), ..self.offer.clone() };
+        // What a vendor without an old key held before is not known.
+        let Some(old) = self.offer.old_access_key_id.clone() else { return false };
+        let before = Offer { access_key_id: old, ..self.offer.clone() };
         let (done, in_doubt) = self.send_until_answered(self.pairs[number].id, &before).await;
         let pair = &mut self.pairs[number];
         pair.halves.id = match done {

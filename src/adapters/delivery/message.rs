@@ -67,8 +67,10 @@ struct Data<'a> {
     secret_access_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_reference: Option<&'a Reference>,
-    previous_access_key_id: &'a AccessKeyId,
-    previous_key_valid_until: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_access_key_id: Option<&'a AccessKeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_key_valid_until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     captured: Option<BTreeMap<&'a str, &'a str>>,
 }
@@ -144,8 +146,8 @@ impl Message<'_> {
             access_key_id: &offer.access_key_id,
             secret_access_key: secret,
             secret_reference: reference,
-            previous_access_key_id: &offer.old_access_key_id,
-            previous_key_valid_until: offer.old_valid_until,
+            previous_access_key_id: offer.old_access_key_id.as_ref(),
+            previous_key_valid_until: offer.old_access_key_id.as_ref().map(|_| offer.old_valid_until),
             captured: captured.map(exposed),
         }
     }
@@ -190,7 +192,7 @@ pub(super) mod tests {
             subject,
             account_id: "111122223333".parse().expect("an account"),
             access_key_id: "AKIANEW0000000000001".parse().expect("a key id"),
-            old_access_key_id: old,
+            old_access_key_id: Some(old),
             offered_at,
             old_valid_until: "2026-11-24T03:00:00Z".parse().expect("a time"),
             at_vendor: AtVendor::old(),

@@ -14,6 +14,7 @@ use minijinja::{Environment, Error, ErrorKind, Template, UndefinedBehavior};
 
 use crate::adapters::delivery::secret_buffer::SecretBuffer;
 use crate::adapters::delivery::{filters, masks};
+use crate::core::ids::AccessKeyId;
 use crate::core::secret::Secret;
 use crate::ports::Offer;
 
@@ -273,7 +274,8 @@ impl TemplateContext {
 /// The facts of an offer that templates can use.
 struct Subject<'a> {
     access_key_id: &'a str,
-    old_access_key_id: &'a str,
+    /// Nothing where no key is replaced, so that a template that needs one fails before a key is made.
+    old_access_key_id: Option<&'a str>,
     vendor: &'a str,
     account_id: &'a str,
     iam_user: &'a str,
@@ -285,7 +287,7 @@ impl Subject<'_> {
     /// Made-up facts, to find out whether a rendered text depends on the real ones.
     const STAND_IN: Subject<'static> = Subject {
         access_key_id: "AKIASTANDIN000000001",
-        old_access_key_id: "AKIASTANDIN000000002",
+        old_access_key_id: Some("AKIASTANDIN000000002"),
         vendor: "stand-in",
         account_id: "000000000000",
         iam_user: "stand-in-user",
@@ -296,7 +298,7 @@ impl Subject<'_> {
     fn of(offer: &Offer) -> Subject<'_> {
         Subject {
             access_key_id: offer.access_key_id.as_str(),
-            old_access_key_id: offer.old_access_key_id.as_str(),
+            old_access_key_id: offer.old_access_key_id.as_ref().map(AccessKeyId::as_str),
             vendor: offer.subject.vendor.as_str(),
             account_id: offer.account_id.as_str(),
             iam_user: offer.subject.iam_user.as_str(),
@@ -310,7 +312,6 @@ fn words(subject: &Subject<'_>, secret: Option<&str>, [params, secrets, captured
     let id = subject.access_key_id;
     let mut words = BTreeMap::from([
         ("access_key_id", Value::from(id)),
-        ("old_access_key_id", Value::from(subject.old_access_key_id)),
         ("vendor", Value::from(subject.vendor)),
         ("account_id", Value::from(subject.account_id)),
         ("iam_user", Value::from(subject.iam_user)),
@@ -320,6 +321,7 @@ fn words(subject: &Subject<'_>, secret: Option<&str>, [params, secrets, captured
         ("secrets", secrets),
         ("captured", captured),
     ]);
+    words.extend(subject.old_access_key_id.map(|old| ("old_access_key_id", Value::from(old))));
     if let Some(secret) = secret {
         words.insert("secret_access_key", Value::from(secret));
         words.insert("credentials_file", Value::from(credentials_file(id, secret)));

@@ -90,9 +90,9 @@ pub(super) fn admit(entry: &Entry<'_>, standing: Option<Progress>) -> Result<(),
     if ended || entry.number != last + 1 {
         return Err(JournalError::Conflict { rotation: entry.rotation, number: entry.number });
     }
-    if matches!(entry.event, Event::Started { .. }) != (entry.number == 1) {
+    if entry.event.begins().is_some() != (entry.number == 1) {
         return Err(JournalError::Unusable(format!(
-            "event {} of rotation {} cannot be {}: a rotation begins with started, once; nothing was appended",
+            "event {} of rotation {} cannot be {}: a rotation begins with started or issue_asked, once; nothing was appended",
             entry.number,
             entry.rotation,
             entry.event.name()

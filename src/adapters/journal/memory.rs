@@ -85,9 +85,9 @@ impl State {
             .get(&entry.rotation)
             .map(|life| Progress { last: life.events.len() as u64, ended: life.known.ended });
         admit(entry, standing)?;
-        if let Event::Started { subject, at, .. } = entry.event {
-            let known =
-                Known { rotation: entry.rotation, subject: subject.clone(), started_at: *at, ended: false };
+        if let Some(subject) = entry.event.begins() {
+            let (rotation, started_at) = (entry.rotation, entry.event.at());
+            let known = Known { rotation, subject: subject.clone(), started_at, ended: false };
             self.begin(known)?;
         }
         let life = self.lives.get_mut(&entry.rotation).expect("an admitted rotation has begun");

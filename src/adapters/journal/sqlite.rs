@@ -200,8 +200,8 @@ impl SqliteJournal {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         OpenFile::check(&mut transaction, &mut checked).await?;
         admit(entry, standing(&mut transaction, &rotation).await?)?;
-        if let Event::Started { subject, at, .. } = entry.event {
-            begin(&mut transaction, &rotation, subject, *at).await?;
+        if let Some(subject) = entry.event.begins() {
+            begin(&mut transaction, &rotation, subject, entry.event.at()).await?;
         }
         let end_of_history = add(&mut transaction, &rotation, entry, &self.writer).await?;
         let erased = match (&entry.secret, sealed) {

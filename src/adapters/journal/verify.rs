@@ -171,10 +171,11 @@ async fn verify_rotations(
 
 fn agrees(row: &DerivedRow, verifier: &Verifier) -> bool {
     let (id, vendor, account, iam_user, started_at, ended, body) = row;
-    let Ok(Event::Started { subject, at, .. }) = decode(body) else { return false };
+    let Ok(first) = decode(body) else { return false };
+    let Some(subject) = first.begins() else { return false };
     verifier.ended(id) == Some(*ended)
         && subject.vendor.as_str() == vendor
         && subject.account.as_ref().map(AccountName::as_str) == account.as_deref()
         && subject.iam_user.as_str() == iam_user
-        && at.unix_seconds() == *started_at
+        && first.at().unix_seconds() == *started_at
 }

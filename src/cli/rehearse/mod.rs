@@ -74,7 +74,7 @@ pub(super) async fn wrong_samples(settings: &Settings, vendor: &VendorSettings) 
     let world = world(settings, vendor, &user, &stage, stand_ins, clock);
     let old = KeyMetadata { id, status: KeyStatus::Active, created_at: now };
     let account_id = stage.account_id(&subject);
-    let mut checks = delivery_checks(&world, &subject, &old, account_id).await;
+    let mut checks = delivery_checks(&world, &subject, Some(&old.id), account_id).await;
     checks.retain(|check| !check.ok && check.check.ends_with(": sample"));
     checks
 }

@@ -87,7 +87,7 @@ fn a_rotation_is_named_with_its_stage_and_what_it_waits_for() {
     let held = Waiting::Held { by: "ops".to_owned(), why: "freeze".to_owned() };
     service.reconciled(&acme, &rest("9999-12-31T23:59:59Z", held));
     assert_eq!(service.to_string(), "2 vendors, next pass 03:17 UTC, 1 held (acme)");
-    let stuck = Rest::Stuck(Blocker::OldKeyGone { key: rotation.old().clone() });
+    let stuck = Rest::Stuck(Blocker::OldKeyGone { key: rotation.old().expect("it replaces one").clone() });
     service.reconciled(&acme, &UserReport { rest: Some(stuck), ..user_report(&acme, State::Stuck) });
     assert_eq!(service.to_string(), "2 vendors, next pass 03:17 UTC, 1 stuck (acme)");
     service.reconciled(&acme, &user_report(&acme, State::Ok));

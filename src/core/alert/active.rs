@@ -279,27 +279,29 @@ fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
         | Stage::Suspect { .. }
         | Stage::Discard { .. }
         | Stage::Prove { .. }
+        | Stage::Clear { .. }
         | Stage::Cool { .. }
         | Stage::Done { .. }
         | Stage::Stuck { .. }
         | Stage::Abandoned => false,
     };
-    went_back.then(|| {
-        let (vendor, old) = (seen.vendor, rotation.old());
-        let known = rotation.known_keys().get(old);
-        let what = match known {
-            Some(known) if known.state == KeyState::Is(KeyStatus::Active) => {
-                format!("which was Active at {}", known.at)
-            }
-            _ => "which is being set Active and may still be Inactive".to_owned(),
-        };
-        let sentence = format!(
-            "the vendor {vendor} went back to the old key {old} or stopped answering; keyround gives back that key, {what}; \
+    if !went_back {
+        return None;
+    }
+    let (vendor, old) = (seen.vendor, rotation.old()?);
+    let known = rotation.known_keys().get(old);
+    let what = match known {
+        Some(known) if known.state == KeyState::Is(KeyStatus::Active) => {
+            format!("which was Active at {}", known.at)
+        }
+        _ => "which is being set Active and may still be Inactive".to_owned(),
+    };
+    let sentence = format!(
+        "the vendor {vendor} went back to the old key {old} or stopped answering; keyround gives back that key, {what}; \
              ask the vendor; {}",
-            seen.sentence
-        );
-        Alert { sentence, ..seen.alert(Condition::Reactivated, rotation.since()) }
-    })
+        seen.sentence
+    );
+    Some(Alert { sentence, ..seen.alert(Condition::Reactivated, rotation.since()) })
 }
 
 /// The alert from the first write of a pair that was not completed until both values are written.

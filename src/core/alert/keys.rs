@@ -66,7 +66,7 @@ pub(super) fn of_keys(seen: &Seen<'_>) -> Option<Alert> {
     let (found, advice) = match named.is_empty() {
         true => (
             "it had no access key when its keys were listed".to_owned(),
-            "make one by hand and give it to the vendor",
+            "`keyround issue` makes one and gives it to the vendor",
         ),
         false => (named.join(", "), "set the vendor's key Active at AWS at once"),
     };

@@ -3,12 +3,11 @@
 //! **Invariant:** an event that the stage forbids is an error, never ignored: a journal that says
 //! so was damaged, or written by a machine with other rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::core::ids::{AccessKeyId, RotationId};
 use crate::core::rotation::dates::OwnDate;
-use crate::core::rotation::discard::discard;
 use crate::core::rotation::doubt::{self, PendingSpan};
 use crate::core::rotation::event::{EffectKind, Event, Intent, KeyUsage};
 use crate::core::rotation::hold::Hold;
@@ -38,15 +37,23 @@ const TROUBLES_MAX: u32 = 3;
 impl Rotation {
     /// The rotation that a first event begins, if it is one.
     pub(super) fn start(id: RotationId, event: &Event) -> Option<Rotation> {
-        let Event::Started { subject, old, old_created_at, plan, account_id, at, .. } = event else {
-            return None;
+        let (subject, old, plan, account_id, at) = match event {
+            Event::Started { subject, old, old_created_at, plan, account_id, at, .. } => {
+                (subject, Some((old.clone(), *old_created_at)), plan, account_id, at)
+            }
+            Event::IssueAsked { subject, plan, account_id, at, .. } => (subject, None, plan, account_id, at),
+            _ => return None,
         };
+        let (old, old_created_at) = old.unzip();
+        let at_vendor = if old.is_some() { AtVendor::old() } else { AtVendor::unknown() };
         Some(Rotation {
             id,
             events: 1,
             subject: subject.clone(),
-            old: old.clone(),
-            old_created_at: *old_created_at,
+            old,
+            old_created_at,
+            bystanders: BTreeSet::new(),
+            given: None,
             started_at: *at,
             plan: plan.clone(),
             account_id: account_id.clone(),
@@ -75,7 +82,7 @@ impl Rotation {
             discarded: BTreeMap::new(),
             deletion_intended: false,
             cooled_anew: None,
-            at_vendor: AtVendor::old(),
+            at_vendor,
             incident: None,
             exposed: BTreeMap::new(),
             began_with: None,
@@ -96,7 +103,7 @@ impl Rotation {
         if matches!(self.stage, Stage::Done { .. } | Stage::Abandoned) {
             return Err(self.illegal(event));
         }
-        self.known_keys.take(event, &self.stage, &self.old);
+        self.known_keys.take(event, &self.stage, self.old.as_ref());
         self.last_event_at = event.at();
         self.clock_was_ahead_until(event.at());
         if let Event::Listed { keys, at } = event {
@@ -132,6 +139,7 @@ impl Rotation {
             // It was for the exposed keys alone.
             Event::Listed { .. } if self.is_beside_the_stage() => {}
             Event::Started { .. }
+            | Event::IssueAsked { .. }
             | Event::Listed { .. }
             | Event::Created { .. }
             | Event::Probed { .. }
@@ -173,7 +181,7 @@ impl Rotation {
 
     /// Takes a stage on. What was counted for the last one is forgotten; a reading or an answer
     /// within a stage is not a new one.
-    fn enter(&mut self, stage: Stage, at: Timestamp) {
+    pub(super) fn enter(&mut self, stage: Stage, at: Timestamp) {
         if std::mem::discriminant(&stage) != std::mem::discriminant(&self.stage) {
             self.begin_span(at);
             (self.failures, self.failing, self.last_fault) = (0, None, None);
@@ -194,6 +202,7 @@ impl Rotation {
             | Stage::Soak { .. }
             | Stage::Cool { .. }
             | Stage::Restore { .. }
+            | Stage::Clear { .. }
             | Stage::Done { .. }
             | Stage::Stuck { .. }
             | Stage::Abandoned => Timestamp::EPOCH,
@@ -217,6 +226,7 @@ impl Rotation {
             (Stage::Survey | Stage::Create { .. }, Event::Listed { keys, at }) => {
                 self.after_listing(keys, *at)
             }
+            (Stage::Clear { new }, Event::Listed { keys, at }) => self.after_clearing(new, keys, *at),
             (Stage::Suspect { key }, Event::UsageRead { usage, at }) => {
                 self.after_suspicion(usage.get(&key)?, key, *at)
             }
@@ -255,6 +265,7 @@ impl Rotation {
             (
                 _,
                 Event::Started { .. }
+                | Event::IssueAsked { .. }
                 | Event::IncidentDeclared { .. }
                 | Event::Listed { .. }
                 | Event::Created { .. }
@@ -278,9 +289,9 @@ impl Rotation {
 
     fn after_creation(&mut self, key: AccessKeyId, at: Timestamp) -> Stage {
         self.new_created_at = Some(at);
-        self.doubt_span = None;
+        self.forget_doubt_after(&key);
         self.limit_refusals = 0;
-        self.at_vendor = AtVendor::old();
+        self.at_vendor = if self.old.is_some() { AtVendor::old() } else { AtVendor::unknown() };
         Stage::Prove { new: key, successes: 0, not_usable: 0 }
     }
 
@@ -302,39 +313,6 @@ impl Rotation {
         let usage = Some((usage.clone(), at));
         let soak = Stage::Soak { new: new.clone(), accepted_at, asked_at, listed_at, usage };
         Some(if gone { stuck(Blocker::NewKeyGone { key: new }, soak) } else { soak })
-    }
-
-    /// A new key that nobody was offered is discarded; one that was offered stays, with the old one.
-    fn after_abandoning(&mut self, stage: Stage, at: Timestamp) -> Option<Stage> {
-        self.abandoning = true;
-        self.end_incident_hold();
-        self.hold = None;
-        self.remember_doubt();
-        Some(match stage {
-            // A key that may exist is looked for first: forgetting the doubt would leave it behind.
-            Stage::Survey | Stage::Create { .. } if self.doubt_span.is_some() => Stage::Survey,
-            stage @ (Stage::Suspect { .. } | Stage::Discard { .. }) => stage,
-            Stage::Prove { new, .. } => {
-                // A probe may have been sent whose answer was lost or not written down.
-                self.last_probe = OwnDate::new(at);
-                discard(new)
-            }
-            Stage::Deliver { new, .. } | Stage::HandOver { new, .. } if self.offered_at.is_none() => {
-                discard(new)
-            }
-            Stage::Survey
-            | Stage::Create { .. }
-            | Stage::Deliver { .. }
-            | Stage::HandOver { .. }
-            | Stage::Verify { .. }
-            | Stage::Soak { .. }
-            | Stage::Cool { .. }
-            | Stage::Restore { .. }
-            // Given up again, the key stays: it may be the one that the vendor works with.
-            | Stage::Stuck { blocker: Blocker::NotDiscarded { .. }, .. } => Stage::Abandoned,
-            Stage::Stuck { resume, .. } => self.after_abandoning(*resume, at)?,
-            Stage::Done { .. } | Stage::Abandoned => return None,
-        })
     }
 
     fn resumed(&mut self, at: Timestamp) {
@@ -422,7 +400,7 @@ impl Rotation {
             }
             // One such answer may come from a part of AWS that lags behind.
             (Stage::Restore { .. }, RefusalCode::NoSuchKey) if self.failures >= NO_SUCH_KEY_MAX => {
-                self.enter(stuck(self.old_key_gone(), self.stage.clone()), at);
+                self.enter_without_old_key(at);
             }
             (_, _) => {
                 if let Stage::Prove { successes, .. } = &mut self.stage {
@@ -470,11 +448,11 @@ impl Rotation {
     /// The vendor is in trouble while the old key cools: it gets the old key back, whatever the trouble is.
     pub(super) fn trouble(&mut self, restore: Stage, sentence: &str, at: Timestamp) {
         self.troubles += 1;
-        let next = if self.old_is_exposed() {
-            let blocker = Blocker::ExposedKeyNeeded { key: self.old.clone(), sentence: sentence.to_owned() };
-            stuck(blocker, self.stage.clone())
-        } else {
-            restore
+        let next = match self.old.clone().filter(|old| self.is_exposed(old)) {
+            Some(key) => {
+                stuck(Blocker::ExposedKeyNeeded { key, sentence: sentence.to_owned() }, self.stage.clone())
+            }
+            None => restore,
         };
         self.enter(next, at);
         self.last_fault = Some(sentence.to_owned());

@@ -23,6 +23,11 @@ pub enum Blocker {
         /// The second key.
         other: AccessKeyId,
     },
+    /// The user has an Active key, where one is to be made for a user without.
+    HasActiveKey {
+        /// The Active key.
+        key: AccessKeyId,
+    },
     /// In an incident, the key that the rotation was replacing before fills the slot that a new key needs.
     SlotFilledInIncident {
         /// The key that fills the slot.
@@ -117,6 +122,7 @@ impl Blocker {
             Blocker::OldKeyGone { .. } => "old_key_gone",
             Blocker::OldKeyNotActive { .. } => "old_key_not_active",
             Blocker::NoFreeSlot { .. } => "no_free_slot",
+            Blocker::HasActiveKey { .. } => "has_active_key",
             Blocker::SlotFilledInIncident { .. } => "slot_filled_in_incident",
             Blocker::ExposedKeyNeeded { .. } => "exposed_key_needed",
             Blocker::UnknownKey { .. } => "unknown_key",
@@ -140,6 +146,11 @@ impl Blocker {
     /// Writes the sentences of the blockers that concern an incident, the account, the vendor or a step.
     fn fmt_beside_keys(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Blocker::HasActiveKey { key } => write!(
+                f,
+                "the user has the Active access key {key}, which somebody made or set Active meanwhile, so no other one was made; \
+                 abandon this rotation"
+            ),
             Blocker::SlotFilledInIncident { other } => write!(
                 f,
                 "the user's second access key, {other}, is one that this rotation set out to replace before the incident, and it \
@@ -152,7 +163,7 @@ impl Blocker {
             ),
             Blocker::WrongIdentity { sentence } => write!(
                 f,
-                "{sentence}; the vendor was not offered the new key and still has the old one; check the accounts in \
+                "{sentence}; the vendor was not offered the new key, and still has what it had; check the accounts in \
                  the configuration, then abandon"
             ),
             Blocker::OtherAccount { sentence } => write!(
@@ -239,10 +250,11 @@ impl fmt::Display for Blocker {
             ),
             Blocker::NewKeyNeverWorked { key } => write!(
                 f,
-                "AWS never accepted the new key {key}; the vendor was not offered it and still has the old one; resume, \
+                "AWS never accepted the new key {key}; the vendor was not offered it, and still has what it had; resume, \
                  or abandon to discard the new key"
             ),
-            Blocker::SlotFilledInIncident { .. }
+            Blocker::HasActiveKey { .. }
+            | Blocker::SlotFilledInIncident { .. }
             | Blocker::ExposedKeyNeeded { .. }
             | Blocker::WrongIdentity { .. }
             | Blocker::OtherAccount { .. }

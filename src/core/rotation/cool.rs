@@ -43,7 +43,9 @@ pub(super) type UsageReading = (BTreeMap<AccessKeyId, KeyUsage>, Timestamp);
 
 impl Rotation {
     pub(super) fn next_in_cool(&self, now: Timestamp) -> Next {
-        let Stage::Cool { new, accepted_at, asked_at, listed_at, usage, .. } = &self.stage else {
+        let (Stage::Cool { new, accepted_at, asked_at, listed_at, usage, .. }, Some(old)) =
+            (&self.stage, &self.old)
+        else {
             return self.next_in_stage(now);
         };
         // A clock that was ahead wrote these times. The time of the listing replaces them.
@@ -74,7 +76,7 @@ impl Rotation {
         if let Some(look) = self.last_look(new, Some(*asked_at), listed_at, now) {
             return look;
         }
-        Next::Perform(Effect::Delete { key: self.old.clone(), evidence: superseded(new, *asked_at) })
+        Next::Perform(Effect::Delete { key: old.clone(), evidence: superseded(new, *asked_at) })
     }
 
     /// The next effect of a question. A question asks the vendor if it can be asked, reads last-used if only that can
@@ -128,7 +130,7 @@ impl Rotation {
             return None;
         }
         let (usage, read_at) = usage.filter(|(_, read_at)| *read_at >= self.since + self.plan.cool)?;
-        let used_at = self.used_by_vendor_at(usage.get(new), usage.get(&self.old));
+        let used_at = self.used_by_vendor_at(usage.get(new), self.of_old(usage));
         if used_at.is_some_and(|at| at >= self.since) {
             return None;
         }
@@ -144,7 +146,7 @@ impl Rotation {
     pub(super) fn begin_cooling(&self, soak: Stage, at: Timestamp) -> Option<Stage> {
         let Stage::Soak { new, accepted_at, asked_at, usage, .. } = soak else { return None };
         let unused_for = usage.as_ref().filter(|_| self.plan.requires_use()).and_then(|(usage, read_at)| {
-            let used_at = self.used_by_vendor_at(usage.get(&new), usage.get(&self.old))?;
+            let used_at = self.used_by_vendor_at(usage.get(&new), self.of_old(usage))?;
             Some(read_at.since(used_at))
         });
         // In an incident, the vendor may not have been asked since it was offered the key.
@@ -164,7 +166,7 @@ impl Rotation {
         };
         let usage = Some((seen.clone(), at));
         let mut cool = Stage::Cool { new: new.clone(), accepted_at, asked_at, listed_at, usage, unused_for };
-        if let Some(KeyUsage::Used { last_used_at, .. }) = seen.get(&self.old)
+        if let Some(KeyUsage::Used { last_used_at, .. }) = self.of_old(seen)
             && *last_used_at > self.since + USE_AFTER_RETIREMENT_MIN
         {
             // Somebody set the key Active, used it, and set it Inactive again. The vendor needed it after all, so it
@@ -216,8 +218,8 @@ impl Rotation {
             // The old key is gone and the new one is gone or not Active, or the user was renamed, made anew, or is in
             // another account.
             (None, new) => {
-                let blocker =
-                    Blocker::NoKeyLeft { old: self.old.clone(), new: key.clone(), exists: new.is_some() };
+                let old = self.old.clone()?;
+                let blocker = Blocker::NoKeyLeft { old, new: key.clone(), exists: new.is_some() };
                 stuck(blocker, cool(None))
             }
             (Some(KeyStatus::Active), _) if at < self.since + LISTING_SETTLES || self.old_is_exposed() => {

@@ -112,6 +112,7 @@ impl Stage {
             | Stage::Suspect { .. }
             | Stage::Prove { .. }
             | Stage::Deliver { .. }
+            | Stage::Clear { .. }
             | Stage::Done { .. }
             | Stage::Abandoned => {}
         }

@@ -4,8 +4,8 @@
 //! key that a vendor works with. So keyround asks AWS for the last use before it sets the key Inactive, and once more
 //! while the key is Inactive.
 //!
-//! **Invariant:** a key is discarded only while the old key is Active or exposed, and only if AWS has recorded no use
-//! of it except our own probe.
+//! **Invariant:** a key is discarded only while the old key is Active or exposed, or if there is none, and only if AWS
+//! has recorded no use of it except our own probe.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const DISCARD_COOL: Duration = Duration::from_hours(1);
 /// What is known of a key that is being discarded.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Discarding {
-    /// When a listing last showed the old key Active. If the old key is exposed, any listing counts.
+    /// When a listing last showed the old key Active. If the old key is exposed, or there is none, any listing counts.
     pub listed_at: Option<Timestamp>,
     /// When AWS last reported no use of the key except our own probe.
     pub read_at: Option<Timestamp>,
@@ -87,8 +87,10 @@ impl Rotation {
                 KeyUsage::Never | KeyUsage::Used { .. } => with(Discarding { read_at: Some(*at), ..known }),
             },
             Event::Listed { keys, at } => {
-                let old = keys.iter().find(|row| row.id == self.old).map(|row| row.status);
+                let old = keys.iter().find(|row| self.is_old(&row.id)).map(|row| row.status);
                 match old {
+                    // The vendor has no key that this one could be taken for.
+                    _ if self.old.is_none() => with(Discarding { listed_at: Some(*at), ..known }),
                     Some(KeyStatus::Active) => with(Discarding { listed_at: Some(*at), ..known }),
                     _ if self.old_is_exposed() => with(Discarding { listed_at: Some(*at), ..known }),
                     Some(KeyStatus::Inactive | KeyStatus::Expired) | None => kept(key),
@@ -101,6 +103,7 @@ impl Rotation {
             Event::Reactivated { .. } if known.in_use => kept(key),
             Event::Deleted { at, .. } if known.is_inactive => self.after_discarding(key, *at),
             Event::Started { .. }
+            | Event::IssueAsked { .. }
             | Event::Intended { .. }
             | Event::Created { .. }
             | Event::Probed { .. }
@@ -128,7 +131,10 @@ impl Rotation {
 
     pub(super) fn after_discarding(&mut self, key: AccessKeyId, at: Timestamp) -> Stage {
         self.discarded.insert(key, at);
-        if self.abandoning { Stage::Abandoned } else { Stage::Survey }
+        match self.abandoning && !self.may_have_stray() {
+            true => Stage::Abandoned,
+            false => self.looks_again(),
+        }
     }
 
     /// The stage after a reading of last-used for a key that appeared while a CreateAccessKey was unanswered. A key
@@ -139,7 +145,7 @@ impl Rotation {
                 Stage::Discard { key, known: Discarding { read_at: Some(at), ..Discarding::default() } }
             }
             KeyUsage::Gone => self.after_discarding(key, at),
-            KeyUsage::Used { .. } => stuck(Blocker::UnknownKey { key }, Stage::Survey),
+            KeyUsage::Used { .. } => stuck(Blocker::UnknownKey { key }, self.looks_again()),
         }
     }
 }

@@ -72,7 +72,7 @@ impl Rotation {
             self.cut_intended(at);
         }
         if let Intent::Reactivate { key } = intent
-            && *key == self.old
+            && self.is_old(key)
         {
             self.reactivation_sent_at = Some(at);
         }
@@ -83,7 +83,7 @@ impl Rotation {
             self.delivery_begins();
         }
         if let Intent::Delete { key, .. } = intent
-            && *key == self.old
+            && self.is_old(key)
         {
             self.deletion_intended = true;
         }
@@ -143,7 +143,7 @@ impl Rotation {
     /// Whether the old key was set Inactive, or a request to do so may have arrived or still be under way.
     #[must_use]
     pub fn old_key_may_be_inactive(&self) -> bool {
-        if self.cut_at(&self.old).is_some() {
+        if self.old_cut_at().is_some() {
             return true;
         }
         match self.stage.beneath() {
@@ -172,6 +172,7 @@ pub(super) fn requires_intent(event: &Event) -> Option<EffectKind> {
         Event::Reactivated { .. } => Some(EffectKind::Reactivate),
         Event::Deleted { .. } => Some(EffectKind::Delete),
         Event::Started { .. }
+        | Event::IssueAsked { .. }
         | Event::Intended { .. }
         | Event::Listed { .. }
         | Event::Probed { .. }

@@ -36,6 +36,20 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// A person asked for a key for a user without an Active one. It begins a rotation that replaces nothing.
+    IssueAsked {
+        /// Whose key.
+        subject: Subject,
+        /// The settings this rotation runs with.
+        plan: Plan,
+        /// The AWS account that holds the user, as AWS named it, where that was known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account_id: Option<AccountId>,
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
     /// An effect is about to be performed, and may be.
     Intended {
         /// Which.
@@ -201,11 +215,21 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whose rotation begins with this event; `None`: it begins none.
+    #[must_use]
+    pub fn begins(&self) -> Option<&Subject> {
+        match self {
+            Event::Started { subject, .. } | Event::IssueAsked { subject, .. } => Some(subject),
+            _ => None,
+        }
+    }
+
     /// When it happened.
     #[must_use]
     pub fn at(&self) -> Timestamp {
         match self {
             Event::Started { at, .. }
+            | Event::IssueAsked { at, .. }
             | Event::Intended { at, .. }
             | Event::Listed { at, .. }
             | Event::Created { at, .. }
@@ -233,6 +257,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Event::Started { .. } => "started",
+            Event::IssueAsked { .. } => "issue_asked",
             Event::Intended { .. } => "intended",
             Event::Listed { .. } => "listed",
             Event::Created { .. } => "created",

@@ -23,7 +23,7 @@ impl Rotation {
             Stage::Survey | Stage::Create { .. } => {
                 !self.incident.as_ref().is_some_and(|incident| incident.is_held)
             }
-            Stage::Discard { .. } | Stage::Soak { .. } | Stage::Cool { .. } => true,
+            Stage::Discard { .. } | Stage::Soak { .. } | Stage::Cool { .. } | Stage::Clear { .. } => true,
             Stage::Suspect { .. }
             | Stage::Prove { .. }
             | Stage::Deliver { .. }
@@ -37,11 +37,15 @@ impl Rotation {
         !self.exposed.is_empty() && !has_use
     }
 
-    /// The vendor holds the new key. Where the exposed old one is Inactive already, there is nothing to soak.
-    pub(super) fn after_verification(&self, verify: Stage, at: Timestamp) -> Option<Stage> {
+    /// The vendor holds the new key. Where the exposed old one is Inactive already, there is nothing to soak; and where
+    /// there is no old one, nothing is left to do.
+    pub(super) fn after_verification(&mut self, verify: Stage, at: Timestamp) -> Option<Stage> {
         let Stage::Verify { new, accepted_at, .. } = verify else { return None };
+        if self.old.is_none() {
+            return Some(self.after_issue(new));
+        }
         let soak = Stage::Soak { new, accepted_at, asked_at: Some(at), listed_at: None, usage: None };
-        if self.cut_at(&self.old).is_some() { self.begin_cooling(soak, at) } else { Some(soak) }
+        if self.old_cut_at().is_some() { self.begin_cooling(soak, at) } else { Some(soak) }
     }
 
     /// The old key was set Inactive, as the last step of a soak.

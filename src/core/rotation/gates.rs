@@ -22,7 +22,9 @@ const USAGE_READ_EVERY_MAX: Duration = Duration::from_hours(1);
 
 impl Rotation {
     pub(super) fn next_in_soak(&self, now: Timestamp) -> Next {
-        let Stage::Soak { new, accepted_at, asked_at, listed_at, usage } = &self.stage else {
+        let (Stage::Soak { new, accepted_at, asked_at, listed_at, usage }, Some(old)) =
+            (&self.stage, &self.old)
+        else {
             return self.next_in_stage(now);
         };
         // A clock that was ahead wrote these times. The time of the listing replaces them.
@@ -49,7 +51,7 @@ impl Rotation {
             return look;
         }
         let evidence = superseded(new, asked_at.unwrap_or(self.since));
-        Next::Perform(Effect::Deactivate { key: self.old.clone(), evidence })
+        Next::Perform(Effect::Deactivate { key: old.clone(), evidence })
     }
 
     /// What the gates still wait for. `None`: the soak time has passed, a window is open, the new key is in use and the
@@ -108,14 +110,14 @@ impl Rotation {
         read_at: Timestamp,
     ) -> Option<(Timestamp, Waiting)> {
         let again_later = Rotation::read_again_at(self.since, read_at);
-        if let Some(why) = self.use_missed(usage.get(new), usage.get(&self.old)) {
+        if let Some(why) = self.use_missed(usage.get(new), self.of_old(usage)) {
             return Some((again_later, why));
         }
         if self.plan.quiet_for.is_zero() {
             return None;
         }
         let Stage::Soak { accepted_at, .. } = &self.stage else { return None };
-        let last_use = match usage.get(&self.old) {
+        let last_use = match self.of_old(usage) {
             Some(KeyUsage::Used { last_used_at, service, .. }) => Some((*last_used_at, service.clone())),
             Some(KeyUsage::Never | KeyUsage::Gone) => None,
             None => return Some((again_later, Waiting::Use { old_used_at: None })),
@@ -148,6 +150,11 @@ impl Rotation {
             }
             _ => None,
         }
+    }
+
+    /// The entry of the key to be replaced in a reading of last-used.
+    pub(super) fn of_old<'u>(&self, usage: &'u BTreeMap<AccessKeyId, KeyUsage>) -> Option<&'u KeyUsage> {
+        usage.get(self.old.as_ref()?)
     }
 
     /// When to read last-used again. Nothing tells when a key will be used, so the next wait is half of the time waited

@@ -36,6 +36,12 @@ impl Rotation {
         }
     }
 
+    /// Whether a person said to wait.
+    #[must_use]
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        self.held(now).is_some()
+    }
+
     /// When the hold that is in force at `now` was asked for.
     #[must_use]
     pub fn held_since(&self, now: Timestamp) -> Option<Timestamp> {

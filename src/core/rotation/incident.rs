@@ -146,10 +146,14 @@ impl Rotation {
         self.incident.as_ref()
     }
 
-    /// How the rotation is made, in a word: `routine`, or the incident's mode.
+    /// How the rotation is made, in a word: `routine`, `issue`, or the incident's mode.
     #[must_use]
     pub fn mode(&self) -> &'static str {
-        self.incident.as_ref().map_or("routine", |incident| incident.mode.as_str())
+        match &self.incident {
+            Some(incident) => incident.mode.as_str(),
+            None if self.is_issue() => "issue",
+            None => "routine",
+        }
     }
 
     /// Whether a person said that this key is exposed.
@@ -162,6 +166,12 @@ impl Rotation {
     #[must_use]
     pub fn cut_at(&self, key: &AccessKeyId) -> Option<Timestamp> {
         self.exposed.get(key)?.done_at
+    }
+
+    /// The same of the key to be replaced.
+    #[must_use]
+    pub fn old_cut_at(&self) -> Option<Timestamp> {
+        self.cut_at(self.old.as_ref()?)
     }
 
     /// Whether the old key is cut and not replaced.
@@ -177,7 +187,7 @@ impl Rotation {
     }
 
     pub(super) fn old_is_exposed(&self) -> bool {
-        self.is_exposed(&self.old)
+        self.old.as_ref().is_some_and(|old| self.is_exposed(old))
     }
 
     /// A step of an incident that failed is tried again soon and without end, until the old key cools.
@@ -217,9 +227,9 @@ impl Rotation {
     pub(super) fn declared(&mut self, declared: &Event) -> Option<()> {
         let Event::IncidentDeclared { mode, key, cut_only, by, why, at } = declared else { return None };
         let stage = self.stage.beneath().clone();
-        let new = stage.new_key().cloned();
+        let new = self.new_key().cloned();
         let offered = new.clone().filter(|_| self.offered_at.is_some());
-        let is_old = *key == self.old;
+        let is_old = self.is_old(key);
         if *cut_only && !(is_old && matches!(stage, Stage::Survey)) {
             return None;
         }
@@ -237,7 +247,7 @@ impl Rotation {
         match offered.filter(|new| key == new || *mode == IncidentMode::CutAndHold) {
             Some(new) => {
                 let before = self.begin_anew_with(new, *at);
-                if *mode == IncidentMode::CutAndHold {
+                if let Some(before) = before.filter(|_| *mode == IncidentMode::CutAndHold) {
                     self.expose(before, mode.cuts_first());
                 }
             }
@@ -245,7 +255,7 @@ impl Rotation {
         }
         // A key that cools is Inactive already, and one more request makes sure of that.
         let is_cooling = matches!(self.stage, Stage::Cool { .. });
-        self.expose(self.old.clone(), mode.cuts_first() || *cut_only || is_cooling);
+        self.expose(self.old.clone()?, mode.cuts_first() || *cut_only || is_cooling);
         Some(())
     }
 
@@ -269,13 +279,13 @@ impl Rotation {
     }
 
     /// The key that the vendor was offered is the one to be replaced from now on. Gives the one that was it before.
-    fn begin_anew_with(&mut self, new: AccessKeyId, at: Timestamp) -> AccessKeyId {
+    fn begin_anew_with(&mut self, new: AccessKeyId, at: Timestamp) -> Option<AccessKeyId> {
         self.remember_doubt();
         self.in_doubt = None;
         let created_at = self.new_created_at.unwrap_or(self.started_at);
-        let before = std::mem::replace(&mut self.old, new);
-        (self.old_created_at, self.new_created_at) = (created_at, None);
-        self.began_with = Some(before.clone());
+        let before = self.old.replace(new);
+        (self.old_created_at, self.new_created_at) = (Some(created_at), None);
+        self.began_with.clone_from(&before);
         (self.offered_at, self.revealed_at, self.is_first_offer) = (None, None, false);
         (self.reactivations, self.troubles) = (0, 0);
         self.rounds_before = self.rounds;
@@ -288,12 +298,14 @@ impl Rotation {
 
     /// The vendor was to get the old key back, and does not get it any more.
     fn give_nothing_back(&mut self, mode: IncidentMode) {
-        let Stage::Restore { new, accepted_at } = self.stage.clone() else { return };
+        let (Stage::Restore { new, accepted_at }, Some(old)) = (self.stage.clone(), self.old.clone()) else {
+            return;
+        };
         let soak = soak_anew(new, accepted_at);
         self.stage = match mode {
             IncidentMode::ReplaceFirst => {
                 let sentence = self.last_fault.clone().unwrap_or_default();
-                stuck(Blocker::ExposedKeyNeeded { key: self.old.clone(), sentence }, soak)
+                stuck(Blocker::ExposedKeyNeeded { key: old, sentence }, soak)
             }
             IncidentMode::CutFirst | IncidentMode::CutAndHold => soak,
         };
@@ -361,7 +373,7 @@ impl Rotation {
             (cut.is_due, cut.done_at, cut.look_at) = (false, Some(at), look_at);
             (cut.failures, cut.failing_since, cut.fault) = (0, None, None);
         }
-        if *key != self.old {
+        if !self.is_old(key) {
             return;
         }
         if self.is_cut_only() {
@@ -380,7 +392,7 @@ impl Rotation {
 
     /// The vendor has the new key, and the old one was set Inactive as in any rotation.
     pub(super) fn retired(&mut self, at: Timestamp) {
-        if let Some(cut) = self.exposed.get_mut(&self.old) {
+        if let Some(cut) = self.old.as_ref().and_then(|old| self.exposed.get_mut(old)) {
             (cut.is_due, cut.done_at) = (false, Some(at));
         }
     }
@@ -415,7 +427,9 @@ impl Rotation {
     /// A person takes the incident back, and wants the exposed key Active.
     pub(super) fn incident_taken_back(&mut self) {
         self.incident = None;
-        self.exposed.remove(&self.old);
+        if let Some(old) = &self.old {
+            self.exposed.remove(old);
+        }
     }
 }
 
@@ -651,8 +665,8 @@ mod tests {
     #[test]
     fn a_new_key_that_the_vendor_has_becomes_the_one_to_be_replaced() {
         let mut rotation = after(6, &[declared(IncidentMode::CutFirst, 'B', 3 * 86_400)]);
-        assert_eq!((rotation.old(), rotation.stage()), (&key('B'), &Stage::Survey));
-        assert_eq!(rotation.old_created_at(), at(2));
+        assert_eq!((rotation.old(), rotation.stage()), (Some(&key('B')), &Stage::Survey));
+        assert_eq!(rotation.old_created_at(), Some(at(2)));
         assert_eq!(rotation.next(at(3 * 86_400)), cut('B'));
         assert!(!rotation.is_exposed(&key('A')));
         is_cut(&mut rotation, 'B', 3 * 86_400);

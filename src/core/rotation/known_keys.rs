@@ -50,13 +50,13 @@ impl Default for KnownKeys {
 }
 
 impl KnownKeys {
-    /// Takes in one event. `stage` is the stage before the event, and `old` is the key to be replaced.
-    pub(super) fn take(&mut self, event: &Event, stage: &Stage, old: &AccessKeyId) {
+    /// Takes in one event. `stage` is the stage before the event, and `old` is the key to be replaced, if there is one.
+    pub(super) fn take(&mut self, event: &Event, stage: &Stage, old: Option<&AccessKeyId>) {
         let taken_away = match stage {
-            Stage::Discard { key, .. } => key,
+            Stage::Discard { key, .. } => Some(key),
             _ => old,
         };
-        let taken_away = &self.changing.clone().unwrap_or(taken_away.clone());
+        let taken_away = self.changing.clone().or(taken_away.cloned());
         match event {
             Event::Listed { keys, at } => {
                 self.listed_at = Some(*at);
@@ -70,29 +70,29 @@ impl KnownKeys {
                     self.keys.insert(key.id.clone(), known);
                 }
             }
-            Event::Created { key, at, .. } => self.set(key, KeyState::Is(KeyStatus::Active), *at),
+            Event::Created { key, at, .. } => self.set(Some(key), KeyState::Is(KeyStatus::Active), *at),
             Event::Intended {
                 intent:
                     Intent::Deactivate { key, .. } | Intent::Reactivate { key } | Intent::Delete { key, .. },
                 at,
             } => {
                 self.changing = Some(key.clone());
-                self.set(key, KeyState::PendingEffect, *at);
+                self.set(Some(key), KeyState::PendingEffect, *at);
             }
             Event::Deactivated { at, .. } => {
-                self.set(taken_away, KeyState::Is(KeyStatus::Inactive), *at);
+                self.set(taken_away.as_ref(), KeyState::Is(KeyStatus::Inactive), *at);
             }
             Event::Reactivated { at } => {
-                self.set(taken_away, KeyState::Is(KeyStatus::Active), *at);
+                self.set(taken_away.as_ref(), KeyState::Is(KeyStatus::Active), *at);
             }
-            Event::Deleted { at, .. } => self.set(taken_away, KeyState::Gone, *at),
+            Event::Deleted { at, .. } => self.set(taken_away.as_ref(), KeyState::Gone, *at),
             _ => {}
         }
     }
 
-    fn set(&mut self, key: &AccessKeyId, state: KeyState, at: Timestamp) {
+    fn set(&mut self, key: Option<&AccessKeyId>, state: KeyState, at: Timestamp) {
         self.changed_at = at;
-        self.keys.insert(key.clone(), KnownKey { state, at });
+        self.keys.extend(key.map(|key| (key.clone(), KnownKey { state, at })));
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
         };
         let mut known = KnownKeys::default();
         let mut check = |event: &Event, a: Option<KeyState>, b: Option<KeyState>| {
-            known.take(event, &Stage::Survey, &key('A'));
+            known.take(event, &Stage::Survey, Some(&key('A')));
             let state = |last| known.keys.get(&key(last)).map(|known| known.state);
             assert_eq!((state('A'), state('B')), (a, b), "{event:?}");
         };

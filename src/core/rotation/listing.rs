@@ -43,9 +43,10 @@ impl Rotation {
     pub(super) fn after_listing(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Stage {
         self.remember_doubt();
         // A listing may lag behind our own deletion.
-        let mut others =
-            keys.iter().filter(|key| key.id != self.old && !self.was_just_discarded(&key.id, at));
-        let (other, third) = (others.next(), others.next());
+        let others =
+            || keys.iter().filter(|key| !self.is_old(&key.id) && !self.was_just_discarded(&key.id, at));
+        let mut unknown = others().filter(|key| !self.bystanders.contains(&key.id));
+        let (other, third) = (unknown.next(), unknown.next());
         let settles = PendingSpan::settles_at(self.doubt_span);
         if self.abandoning && at < settles {
             // The clock was set back since the wait for this listing began, so the listing is too early.
@@ -54,13 +55,18 @@ impl Rotation {
         }
         if self.abandoning {
             // An abandoned rotation only clears away a key that may be ours, whatever happened to the old key.
-            return match other.filter(|other| third.is_none() && self.may_be_ours(other)) {
-                Some(other) => Stage::Suspect { key: other.id.clone() },
+            let all: Vec<&KeyMetadata> = others().collect();
+            let ours = other.filter(|other| third.is_none() && self.may_be_ours(other));
+            return match self.stray_among(&all).or_else(|| ours.map(|ours| ours.id.clone())) {
+                Some(key) => Stage::Suspect { key },
                 None => Stage::Abandoned,
             };
         }
-        let key = self.old.clone();
-        match keys.iter().find(|key| key.id == self.old).map(|key| key.status) {
+        let Some(key) = self.old.clone() else {
+            let others: Vec<&KeyMetadata> = others().collect();
+            return self.after_listing_without_old(&others, at);
+        };
+        match keys.iter().find(|row| row.id == key).map(|row| row.status) {
             // Whatever happened to an exposed key, the vendor needs another one.
             _ if self.old_is_exposed() => {}
             None => return stuck(Blocker::OldKeyGone { key }, Stage::Survey),
@@ -84,21 +90,31 @@ impl Rotation {
         self.began_with.as_ref() == Some(key)
     }
 
-    fn was_just_discarded(&self, key: &AccessKeyId, at: Timestamp) -> bool {
+    pub(super) fn was_just_discarded(&self, key: &AccessKeyId, at: Timestamp) -> bool {
         self.discarded.get(key).is_some_and(|discarded_at| at < *discarded_at + LISTING_SETTLES)
     }
 
     /// Why the old key does not exist any more, as far as that is known.
-    pub(super) fn old_key_gone(&self) -> Blocker {
-        let key = self.old.clone();
-        if self.deletion_intended { Blocker::OldKeyDeletedLate { key } } else { Blocker::OldKeyGone { key } }
+    pub(super) fn old_key_gone(&self) -> Option<Blocker> {
+        let key = self.old.clone()?;
+        Some(match self.deletion_intended {
+            true => Blocker::OldKeyDeletedLate { key },
+            false => Blocker::OldKeyGone { key },
+        })
+    }
+
+    /// The old key was to be set Active again, and is not there any more.
+    pub(super) fn enter_without_old_key(&mut self, at: Timestamp) {
+        if let Some(blocker) = self.old_key_gone() {
+            self.enter(stuck(blocker, self.stage.clone()), at);
+        }
     }
 
     /// Whether an unanswered CreateAccessKey of ours can have created this key.
     ///
     /// IAM does not say who created a key. If somebody else creates one for this very user within these minutes, and
     /// AWS has not published its first use yet, keyround cannot tell it from its own.
-    fn may_be_ours(&self, key: &KeyMetadata) -> bool {
+    pub(super) fn may_be_ours(&self, key: &KeyMetadata) -> bool {
         self.doubt_span.is_some_and(|span| {
             // The plan comes from the journal, so the sum of two of its spans may overflow. Adding each of them to a
             // time does not.
@@ -111,7 +127,7 @@ impl Rotation {
     /// the keys meanwhile. `None`: the listing is counted already, as a failure or as trouble.
     pub(super) fn after_another_look(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Option<Stage> {
         let status = |id: &AccessKeyId| keys.iter().find(|key| key.id == *id).map(|key| key.status);
-        let (old, stage) = (status(&self.old), self.stage.clone());
+        let (old, stage) = (self.old.as_ref().and_then(status), self.stage.clone());
         let new = stage.new_key().and_then(status);
         self.in_doubt.take_if(|doubt| doubt.is_refuted_by(old, at));
         if let Stage::Soak { .. } = stage {
@@ -132,7 +148,7 @@ impl Rotation {
         let soak = |listed_at| Stage::Soak { new: key.clone(), accepted_at, asked_at, listed_at, usage };
         Some(match (old, new) {
             (None, Some(KeyStatus::Active)) if self.old_is_exposed() => Stage::Done { new: key },
-            (None, _) => stuck(self.old_key_gone(), soak(None)),
+            (None, _) => stuck(self.old_key_gone()?, soak(None)),
             (Some(_), None) if at < self.last_probe.counts_from + LISTING_SETTLES => {
                 self.fail(EffectKind::List, "the listing does not show the new key yet", None, at);
                 return None;

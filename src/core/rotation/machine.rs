@@ -2,7 +2,7 @@
 //!
 //! The fold over events is in `apply.rs`; this file holds the decisions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::core::ids::{AccessKeyId, AccountId, RotationId, Subject};
@@ -33,8 +33,13 @@ pub struct Rotation {
     pub(super) id: RotationId,
     pub(super) events: u64,
     pub(super) subject: Subject,
-    pub(super) old: AccessKeyId,
-    pub(super) old_created_at: Timestamp,
+    /// The key to be replaced; `None`: the user had no Active key, and gets one.
+    pub(super) old: Option<AccessKeyId>,
+    pub(super) old_created_at: Option<Timestamp>,
+    /// The keys that are not the rotation's, where it may begin beside some: as listed before its key was made.
+    pub(super) bystanders: BTreeSet<AccessKeyId>,
+    /// The key that the vendor was given where none was replaced, while a stray one beside it is cleared away.
+    pub(super) given: Option<AccessKeyId>,
     pub(super) started_at: Timestamp,
     pub(super) plan: Plan,
     pub(super) account_id: Option<AccountId>,
@@ -110,7 +115,7 @@ impl Rotation {
     ///
     /// # Errors
     ///
-    /// The journal holds an event that its own past forbids, or does not begin with `started`.
+    /// The journal holds an event that its own past forbids, or does not begin with one that begins a rotation.
     pub fn replay<'a>(
         id: RotationId,
         journal: impl IntoIterator<Item = &'a Event>,
@@ -148,7 +153,8 @@ impl Rotation {
                 | Stage::Verify { .. }
                 | Stage::Soak { .. }
                 | Stage::Cool { .. }
-                | Stage::Restore { .. },
+                | Stage::Restore { .. }
+                | Stage::Clear { .. },
                 None,
             ) => {}
         }
@@ -172,7 +178,7 @@ impl Rotation {
     }
 
     pub(super) fn read_usage(&self, new: &AccessKeyId) -> Effect {
-        Effect::ReadUsage { keys: vec![self.old.clone(), new.clone()] }
+        Effect::ReadUsage { keys: self.old.iter().chain([new]).cloned().collect() }
     }
 
     fn why_not_yet(&self) -> Waiting {
@@ -199,7 +205,11 @@ impl Rotation {
             Stage::Verify { new, .. } => Next::Perform(Effect::Verify { key: new.clone() }),
             Stage::Soak { .. } => self.next_in_soak(now),
             Stage::Cool { .. } => self.next_in_cool(now),
-            Stage::Restore { .. } => Next::Perform(Effect::Reactivate { key: self.old.clone() }),
+            Stage::Restore { .. } => match &self.old {
+                Some(old) => Next::Perform(Effect::Reactivate { key: old.clone() }),
+                None => Next::Ended(self.given_up()),
+            },
+            Stage::Clear { .. } => self.next_in_clear(now),
             Stage::Done { .. } => Next::Ended(Ending::Done),
             Stage::Stuck { blocker, .. } => Next::Stuck(blocker.clone()),
             Stage::Abandoned => Next::Ended(self.given_up()),
@@ -286,6 +296,7 @@ impl Rotation {
                 | Stage::Soak { .. }
                 | Stage::Cool { .. }
                 | Stage::Restore { .. }
+                | Stage::Clear { .. }
                 | Stage::Done { .. }
                 | Stage::Abandoned => false,
             }
@@ -311,15 +322,19 @@ impl Rotation {
         self.events
     }
 
-    /// The key to be replaced.
+    /// The key to be replaced; `None`: the user had no Active key, and gets one.
     #[must_use]
-    pub fn old(&self) -> &AccessKeyId {
-        &self.old
+    pub fn old(&self) -> Option<&AccessKeyId> {
+        self.old.as_ref()
     }
 
-    /// When AWS made the key to be replaced.
+    pub(super) fn is_old(&self, key: &AccessKeyId) -> bool {
+        self.old.as_ref() == Some(key)
+    }
+
+    /// When AWS made the key to be replaced, if there is one.
     #[must_use]
-    pub fn old_created_at(&self) -> Timestamp {
+    pub fn old_created_at(&self) -> Option<Timestamp> {
         self.old_created_at
     }
 

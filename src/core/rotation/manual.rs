@@ -75,6 +75,7 @@ impl Rotation {
                 KeyUsage::Never | KeyUsage::Used { .. } => Stage::HandOver { new, round, read_at: Some(*at) },
             }),
             Event::Started { .. }
+            | Event::IssueAsked { .. }
             | Event::Intended { .. }
             | Event::Listed { .. }
             | Event::Created { .. }

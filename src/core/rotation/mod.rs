@@ -23,12 +23,15 @@
 //! If a person hands the key over, `deliver` is a wait: first until the key is shown to a person, and then until a
 //! person confirms, or a recorded use shows, that the vendor has it (`manual.rs`).
 //!
+//! A user without an Active key gets one by the same machine, with no old key (`issue.rs`).
+//!
 //! **Invariant:** from the first intent to deliver on, the new key is never discarded, unless that delivery certainly
 //! sent nothing. Showing the key to a person counts as such an intent.
 //!
 //! **Invariant:** keyround never sets a key Active again that a person declared exposed, unless a person asks for it
 //! (`incident.rs`).
 
+mod abandon;
 mod apply;
 mod blocker;
 mod clock;
@@ -42,6 +45,7 @@ mod exposed;
 mod gates;
 mod hold;
 mod incident;
+mod issue;
 mod known_keys;
 mod listing;
 mod machine;

@@ -179,13 +179,13 @@ impl fmt::Display for Waiting {
             Waiting::Reveal { since, days } => write!(
                 f,
                 "the new key was proved at AWS and waits for an operator to deliver it to the vendor, {}since {since}; nobody was \
-                 shown it yet, and the old key is not touched",
+                 shown it yet, and no key is taken away",
                 for_days(*days)
             ),
             Waiting::HandOver { revealed_at, days } => write!(
                 f,
                 "somebody was shown the new key at {revealed_at}{}; no operator has confirmed yet that the vendor has it, and no \
-                 use of it was seen; the old key is not touched",
+                 use of it was seen; no key is taken away",
                 days_ago(*days)
             ),
             Waiting::Soak => f.write_str("the vendor accepted the new key; neither key is touched while it soaks"),
@@ -350,13 +350,13 @@ mod tests {
             (
                 Blocker::NewKeyNeverWorked { key: key() },
                 "new_key_never_worked",
-                "still has the old one",
+                "still has what it had",
                 "abandon to discard",
             ),
             (
                 Blocker::WrongIdentity { sentence: said() },
                 "wrong_identity",
-                "still has the old one",
+                "still has what it had",
                 "check the accounts",
             ),
             (

@@ -90,6 +90,12 @@ impl AtVendor {
         AtVendor { rest: Halves::OLD, pairs: Vec::new(), is_being_written: false }
     }
 
+    /// It is not known what the vendor holds, if anything.
+    #[must_use]
+    pub fn unknown() -> AtVendor {
+        AtVendor { rest: Halves::UNKNOWN, ..AtVendor::old() }
+    }
+
     /// What is known of one pair; the first has the number 0.
     #[must_use]
     pub fn pair(&self, number: usize) -> Halves {
@@ -175,7 +181,7 @@ impl Rotation {
 
     /// The vendor may hold anything, because a person was shown the key or an attempt was cut short.
     pub(super) fn vendor_holds_anything(&mut self) {
-        self.at_vendor = AtVendor { rest: Halves::UNKNOWN, ..AtVendor::old() };
+        self.at_vendor = AtVendor::unknown();
     }
 
     /// The vendor holds the new pair, because every write of a delivery was accepted or the hand-over by a person

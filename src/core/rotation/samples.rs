@@ -76,7 +76,7 @@ fn intent_of(rotation: &Rotation, event: &Event) -> Option<Intent> {
     let (because, new) = (Because::NeverOffered, || rotation.stage().new_key().cloned().unwrap_or(key('B')));
     let taken = match rotation.stage() {
         Stage::Discard { key, .. } => key.clone(),
-        _ => rotation.old().clone(),
+        _ => rotation.old().cloned().unwrap_or(key('A')),
     };
     let intent = match event {
         Event::Created { .. } => Intent::Create,

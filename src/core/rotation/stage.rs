@@ -103,7 +103,12 @@ pub enum Stage {
         /// When the vendor accepted it.
         accepted_at: Timestamp,
     },
-    /// The vendor has the new key; the old one is deleted.
+    /// The vendor has the new key, and none was replaced. What an unanswered CreateAccessKey made beside it is looked for.
+    Clear {
+        /// The new key.
+        new: AccessKeyId,
+    },
+    /// The vendor has the new key; the old one, if there was one, is deleted.
     Done {
         /// The new key.
         new: AccessKeyId,
@@ -128,7 +133,7 @@ impl Stage {
             Stage::Create { .. } | Stage::Suspect { .. } | Stage::Discard { .. } => "create",
             Stage::Prove { .. } => "prove",
             Stage::Deliver { .. } | Stage::HandOver { .. } => "deliver",
-            Stage::Verify { .. } => "verify",
+            Stage::Verify { .. } | Stage::Clear { .. } => "verify",
             Stage::Soak { .. } => "soak",
             Stage::Cool { .. } | Stage::Restore { .. } => "cool",
             Stage::Done { .. } => "done",
@@ -162,6 +167,7 @@ impl Stage {
             | Stage::Soak { new, .. }
             | Stage::Cool { new, .. }
             | Stage::Restore { new, .. }
+            | Stage::Clear { new }
             | Stage::Done { new } => Some(new),
             Stage::Stuck { resume, .. } => resume.new_key(),
         }
@@ -184,6 +190,7 @@ impl Stage {
             | Stage::Deliver { .. }
             | Stage::HandOver { .. }
             | Stage::Verify { .. }
+            | Stage::Clear { .. }
             | Stage::Done { .. }
             | Stage::Abandoned => None,
         }

@@ -32,7 +32,7 @@ fn an_event_that_cannot_follow_is_named_with_its_number_and_its_stage() {
 fn a_rotation_knows_what_it_was_begun_with() {
     let rotation = rotation(asking(), &[listed(1)]);
     assert_eq!((rotation.id(), rotation.events()), (id(), 2));
-    assert_eq!((rotation.old(), rotation.old_created_at()), (&key('A'), at(-100 * DAY)));
+    assert_eq!((rotation.old(), rotation.old_created_at()), (Some(&key('A')), Some(at(-100 * DAY))));
     assert_eq!((rotation.started_at(), rotation.since()), (at(0), at(1)));
     assert_eq!(rotation.subject(), &subject());
     assert_eq!(rotation.plan(), &asking());

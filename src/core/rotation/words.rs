@@ -19,6 +19,9 @@ fn in_words(event: &Event) -> String {
         Event::Started { subject, old, reason, .. } => {
             format!("{}: {old} of {} is to be replaced: {reason}", subject.vendor, subject.iam_user)
         }
+        Event::IssueAsked { subject, by, .. } => {
+            format!("{}: {} is to get a key, and none is replaced, by {by}", subject.vendor, subject.iam_user)
+        }
         Event::Intended { intent, .. } => intent_in_words(intent),
         Event::Listed { keys, .. } => {
             keys.iter().map(|key| key.id.to_string()).collect::<Vec<_>>().join(", ")

@@ -266,14 +266,14 @@ fn oldest_active(keys: &[KeyMetadata]) -> Option<&KeyMetadata> {
 
 fn without_active_key(keys: &[KeyMetadata], now: Timestamp) -> Verdict {
     if keys.is_empty() {
-        let sentence = "the user has no access key, so there is nothing to rotate; the vendor's first key is made by hand";
+        let sentence = "the user has no access key, so there is nothing to rotate";
         return Verdict::without_key(State::Unmanaged, "no_key", sentence.to_owned());
     }
     let named: Vec<String> =
         keys.iter().map(|key| format!("{} ({} at {now})", key.id, status_word(key.status))).collect();
     let sentence = format!(
         "the user had no Active access key, only {}: the vendor cannot work, and nothing is rotated; set the \
-         vendor's key Active, or delete what is left",
+         vendor's key Active, or give it a new one",
         named.join(" and ")
     );
     Verdict::without_key(State::Unmanaged, "no_active_key", sentence)
@@ -297,8 +297,13 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
                 // The next step is only a reading of last-used. What the rotation waits for is a person.
                 (State::Rotating, why.code(), why.to_string(), Action::Continue)
             } else {
-                let (old, next) = (rotation.old(), effect.name());
-                let sentence = format!("the key {old} is being replaced; next step: {next}");
+                let next = effect.name();
+                let sentence = match rotation.old() {
+                    Some(old) => format!("the key {old} is being replaced; next step: {next}"),
+                    None => {
+                        format!("the vendor is being given a key, and none is replaced; next step: {next}")
+                    }
+                };
                 let state = if held && !matches!(effect, Effect::Reactivate { .. }) {
                     State::Held
                 } else {
@@ -308,16 +313,9 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             }
         }
     };
-    let (due_at, overdue_at) = facts.ages.dates(rotation.old_created_at());
-    let verdict = Verdict {
-        state,
-        reason,
-        sentence,
-        due_at: Some(due_at),
-        overdue_at: Some(overdue_at),
-        old: Some(rotation.old().clone()),
-        action,
-    };
+    let (due_at, overdue_at) = rotation.old_created_at().map(|at| facts.ages.dates(at)).unzip();
+    let verdict =
+        Verdict { state, reason, sentence, due_at, overdue_at, old: rotation.old().cloned(), action };
     let verdict = overdue_in_flight(verdict, rotation, facts);
     Some(match contradiction(facts.keys, rotation) {
         // A blocker's sentence already says what was listed.
@@ -349,7 +347,8 @@ fn contradiction(keys: &[KeyMetadata], rotation: &Rotation) -> Option<String> {
     match stage {
         Stage::Soak { new, .. } if rotation.old_key_may_be_inactive() => expected_active("new", new),
         Stage::Soak { new, .. } => {
-            expected_active("old", rotation.old()).or_else(|| expected_active("new", new))
+            let old = rotation.old().and_then(|old| expected_active("old", old));
+            old.or_else(|| expected_active("new", new))
         }
         Stage::Cool { new, .. } => expected_active("new", new),
         _ => None,
@@ -361,11 +360,11 @@ fn contradiction(keys: &[KeyMetadata], rotation: &Rotation) -> Option<String> {
 fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -> Verdict {
     let overdue_at = verdict.overdue_at.filter(|overdue_at| facts.now >= *overdue_at);
     let Some(overdue_at) = overdue_at.filter(|_| verdict.state == State::Rotating) else { return verdict };
-    if rotation.cut_at(rotation.old()).is_some() {
-        return verdict;
-    }
+    let Some(old) = rotation.old().filter(|_| rotation.old_cut_at().is_none()) else { return verdict };
     let why = match rotation.stage() {
-        Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => return verdict,
+        Stage::Cool { .. } | Stage::Restore { .. } | Stage::Clear { .. } | Stage::Done { .. } => {
+            return verdict;
+        }
         Stage::Soak { .. } if facts.now < soaks_until(rotation) + facts.ages.overdue_after => {
             "was not set Inactive yet"
         }
@@ -385,8 +384,7 @@ fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -
             (None, _) => "the vendor may not have the new one yet",
         },
     };
-    let sentence =
-        format!("{}; the key {} is overdue since {overdue_at} and {why}", verdict.sentence, rotation.old());
+    let sentence = format!("{}; the key {old} is overdue since {overdue_at} and {why}", verdict.sentence);
     Verdict { state: State::Overdue, sentence, ..verdict }
 }
 
@@ -404,7 +402,7 @@ pub fn old_key_counts(stage: &Stage) -> bool {
         | Stage::Verify { .. }
         | Stage::Soak { .. }
         | Stage::Abandoned => true,
-        Stage::Cool { .. } | Stage::Restore { .. } | Stage::Done { .. } => false,
+        Stage::Cool { .. } | Stage::Restore { .. } | Stage::Clear { .. } | Stage::Done { .. } => false,
         Stage::Stuck { resume, .. } => old_key_counts(resume),
     }
 }

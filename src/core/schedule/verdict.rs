@@ -147,32 +147,26 @@ impl Verdict {
     /// The verdict on a rotation that has ended: finished, abandoned, or ended by the cut of an exposed key.
     #[must_use]
     pub fn ended(rotation: &Rotation) -> Verdict {
-        let old = rotation.old();
-        let (reason, sentence) = match rotation.stage() {
-            Stage::Abandoned if rotation.cut_at(old).is_some_and(|_| rotation.is_cut_only()) => (
+        let (reason, sentence) = match (rotation.stage(), rotation.old()) {
+            (Stage::Abandoned, Some(old)) if rotation.is_cut_only() && rotation.cut_at(old).is_some() => (
                 "cut",
                 format!(
                     "the exposed key {old} was set Inactive and is not replaced; the next pass judges the keys anew"
                 ),
             ),
-            Stage::Done { new } => {
+            (Stage::Done { new }, Some(old)) => {
                 ("rotated", format!("the key {new} replaced the key {old}, which was deleted"))
             }
-            Stage::Survey
-            | Stage::Create { .. }
-            | Stage::Suspect { .. }
-            | Stage::Discard { .. }
-            | Stage::Prove { .. }
-            | Stage::Deliver { .. }
-            | Stage::HandOver { .. }
-            | Stage::Verify { .. }
-            | Stage::Soak { .. }
-            | Stage::Cool { .. }
-            | Stage::Restore { .. }
-            | Stage::Stuck { .. }
-            | Stage::Abandoned => (
+            (Stage::Done { new }, None) => {
+                ("issued", format!("the key {new} was made, and the vendor has it"))
+            }
+            (_, Some(old)) => (
                 "abandoned",
                 format!("the rotation of {old} was given up; the next pass judges the keys anew"),
+            ),
+            (_, None) => (
+                "abandoned",
+                "giving the vendor a key was given up; the next pass judges the keys anew".to_owned(),
             ),
         };
         Verdict::without_key(State::Ok, reason, sentence)

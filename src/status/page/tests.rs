@@ -44,7 +44,7 @@ fn soaking(vendor: VendorStatus) -> VendorStatus {
         stage: "soak",
         since: now().minus(Duration::from_hours(7)),
         next_at: Some(now() + Duration::from_hours(17)),
-        old_access_key_id: String::new(),
+        old_access_key_id: None,
         new_access_key_id: None,
         mode: "routine",
         vendor_holds: "unknown",

@@ -164,7 +164,7 @@ fn offer() -> Offer {
         subject,
         account_id: "111122223333".parse().expect("an account"),
         access_key_id: NEW_KEY.parse().expect("a key id"),
-        old_access_key_id: old,
+        old_access_key_id: Some(old),
         offered_at: now(),
         old_valid_until: now() + Duration::from_hours(24),
         at_vendor: AtVendor::old(),

@@ -246,7 +246,7 @@ impl<'b, 'a> Drive<'b, 'a> {
         let (rotation, now) = (&self.rotation, self.now);
         let gone_by = |span: Duration| now >= rotation.since() + span;
         match effect {
-            Effect::Deactivate { key, .. } if key == rotation.old() => {
+            Effect::Deactivate { key, .. } if Some(key) == rotation.old() => {
                 assert!(matches!(rotation.stage(), Stage::Soak { .. }), "{:?}", rotation.stage());
                 if self.tried.is_none() {
                     assert!(gone_by(rotation.plan().soak), "the old key was taken before it had soaked");
@@ -261,7 +261,7 @@ impl<'b, 'a> Drive<'b, 'a> {
                 let is_told = |event: &Event| matches!(event, Event::Verified { .. });
                 assert!(self.journal.iter().any(is_told), "nobody said that the vendor has the new key");
             }
-            Effect::Delete { key, .. } if key == rotation.old() => {
+            Effect::Delete { key, .. } if Some(key) == rotation.old() => {
                 assert!(matches!(rotation.stage(), Stage::Cool { .. }), "{:?}", rotation.stage());
                 assert!(gone_by(rotation.plan().cool), "the old key was deleted before it had cooled");
                 assert!(self.inactive_since.is_some(), "an Active key was deleted");
@@ -278,7 +278,7 @@ impl<'b, 'a> Drive<'b, 'a> {
             Effect::Reactivate { key } => {
                 let is_discarding = matches!(rotation.stage(), Stage::Discard { .. });
                 assert!(
-                    key == rotation.old() || is_discarding && self.ours.contains(key),
+                    Some(key) == rotation.old() || is_discarding && self.ours.contains(key),
                     "{key} is given back"
                 );
             }
@@ -336,7 +336,7 @@ impl<'b, 'a> Drive<'b, 'a> {
     fn tried_after(&self, event: &Event) -> Option<Tried> {
         let (old, tried) = (self.rotation.old(), self.tried);
         match event {
-            Event::Intended { intent: Intent::Deactivate { key, .. }, at } if key == old => {
+            Event::Intended { intent: Intent::Deactivate { key, .. }, at } if Some(key) == old => {
                 Some(Tried { at: *at, is_unanswered: tried.is_some() })
             }
             Event::Unanswered { doing: EffectKind::Deactivate, at, .. } => {
@@ -344,7 +344,8 @@ impl<'b, 'a> Drive<'b, 'a> {
             }
             Event::Refused { doing: EffectKind::Deactivate, .. } => tried.filter(|tried| tried.is_unanswered),
             Event::Listed { keys, at } => tried.filter(|tried| {
-                let is_active = keys.iter().any(|key| key.id == *old && key.status == KeyStatus::Active);
+                let is_active =
+                    keys.iter().any(|key| Some(&key.id) == old && key.status == KeyStatus::Active);
                 !is_active || *at < tried.at + LATEST_ARRIVAL
             }),
             _ => tried.filter(|_| matches!(self.rotation.stage(), Stage::Soak { .. } | Stage::Stuck { .. })),

@@ -95,7 +95,7 @@ fn scenes(climate: Climate) -> impl Iterator<Item = Scene> {
 
 /// One of so many scenes is played, or each with `KEYROUND_WORLDS=all`. The number has no factor in common with those of
 /// the points, modes and keys, so that all of them are seen.
-fn sampled<T>(scenes: impl Iterator<Item = T>, one_in: usize) -> impl Iterator<Item = T> {
+pub(super) fn sampled<T>(scenes: impl Iterator<Item = T>, one_in: usize) -> impl Iterator<Item = T> {
     let is_whole = std::env::var("KEYROUND_WORLDS").is_ok_and(|worlds| worlds == "all");
     scenes.step_by(if is_whole { 1 } else { one_in })
 }
@@ -272,7 +272,7 @@ impl Play {
     fn key(&self) -> Option<AccessKeyId> {
         let rotation = &self.run.rotation;
         match self.scene.which {
-            Which::Old => Some(rotation.old().clone()),
+            Which::Old => rotation.old().cloned(),
             Which::New => rotation.stage().new_key().filter(|_| rotation.offered_at().is_some()).cloned(),
         }
     }
@@ -327,8 +327,8 @@ impl Play {
             Then::Abandon if is_after(1) => Event::Abandoned { by, why, at },
             Then::AskForIt if is_after(1) => Event::ReactivationAsked { by, why, exposed: false, at },
             Then::CutFirst if is_after(2) => {
-                let key = self.run.rotation.old().clone();
-                return self.declare(IncidentMode::CutFirst, Some(key));
+                let key = self.run.rotation.old().cloned();
+                return self.declare(IncidentMode::CutFirst, key);
             }
             Then::Nothing | Then::Abandon | Then::AskForIt | Then::CutFirst => return false,
         };

@@ -12,6 +12,7 @@
 
 mod by_hand;
 mod incident;
+mod issue;
 mod odometer;
 mod two_writes;
 mod world;

@@ -327,7 +327,7 @@ impl Run {
             subject: subject(),
             account_id: "111122223333".parse().expect("an account"),
             access_key_id: key(NEW),
-            old_access_key_id: key(OLD),
+            old_access_key_id: Some(key(OLD)),
             offered_at,
             old_valid_until: offered_at,
             at_vendor: self.rotation.at_vendor().clone(),

@@ -136,6 +136,23 @@ impl World {
         world
     }
 
+    /// The same for a vendor without a key; its user may have one that is Inactive, and that is not the vendor's.
+    pub(crate) fn without_key(climate: Climate, plan: &Plan, left: bool) -> World {
+        let mut world = World::new(climate, plan);
+        world.held = key_id(0);
+        world.keys.retain(|_, _| left);
+        for key in world.keys.values_mut() {
+            (key.status, key.inactive_since, key.strange) = (KeyStatus::Inactive, Some(world.now), true);
+        }
+        world
+    }
+
+    /// Whether a listing of then showed an Active key that is not ours.
+    pub(crate) fn showed_strange_active_key(&self, listed_at: Timestamp) -> bool {
+        let is_shown = |key: &Key| key.created_at + self.climate.listing_lag <= listed_at;
+        self.keys.values().any(|key| key.strange && key.status == KeyStatus::Active && is_shown(key))
+    }
+
     pub(crate) fn old() -> AccessKeyId {
         key_id(1)
     }
@@ -193,8 +210,12 @@ impl World {
     /// keyround cannot prevent a vendor from going back to the old key, but it must make that key Active again.
     fn watch_over(&mut self) {
         self.watch_over_exposed();
-        // An exposed key is never made Active again, so no bound applies to it.
-        if self.works(&self.held) || !self.can_ask_vendor || self.exposed.contains_key(&self.held) {
+        // An exposed key is never made Active again, and a new vendor has no key, so no bound applies.
+        if self.held == key_id(0)
+            || self.works(&self.held)
+            || !self.can_ask_vendor
+            || self.exposed.contains_key(&self.held)
+        {
             self.without_key_since = None;
             return;
         }

@@ -142,7 +142,7 @@ async fn a_secret_that_got_no_answer_is_repeated_at_once_and_nothing_is_taken_ba
 fn half_written() -> AtVendor {
     let offer = offer(0);
     let at = |seconds: u64| offer.offered_at + Duration::from_secs(seconds);
-    let old = offer.old_access_key_id.clone();
+    let old = offer.old_access_key_id.clone().expect("it replaces one");
     let listed = KeyMetadata { id: old.clone(), status: KeyStatus::Active, created_at: at(0) };
     let key = offer.access_key_id.clone();
     let half = Halves { id: Half::New, secret: Half::Old };

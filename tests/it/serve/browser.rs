@@ -199,7 +199,7 @@ fn rotating(user: VendorStatus, (stage, resumes_in): (&'static str, Option<&'sta
         stage,
         since: now().minus(Duration::from_hours(7)),
         next_at: (stage == "soak").then(|| now() + Duration::from_hours(17)),
-        old_access_key_id: String::new(),
+        old_access_key_id: None,
         new_access_key_id: None,
         mode: "routine",
         vendor_holds: "unknown",

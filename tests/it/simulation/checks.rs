@@ -46,7 +46,7 @@ impl State {
         let is_replaced = self
             .rotations
             .values()
-            .any(|rotation| rotation.subject().iam_user == *user && rotation.old() == id);
+            .any(|rotation| rotation.subject().iam_user == *user && rotation.old() == Some(id));
         if key.maker == Maker::Stranger && !is_replaced {
             let (read_at, lag) = (self.user(user).usage_read_at, self.user(user).usage_lag);
             let unseen_use = key.usage(read_at.minus(lag)) == KeyUsage::Never;
@@ -67,7 +67,9 @@ impl State {
     /// The program must set a working key Inactive on a recent last-used reading, not on one from before a crash.
     pub(super) fn check_evidence(&mut self, user: &IamUserName, id: &AccessKeyId) {
         let read_at = self.user(user).usage_read_at;
-        let Some(rotation) = self.in_flight(user).filter(|rotation| rotation.old() == id) else { return };
+        let Some(rotation) = self.in_flight(user).filter(|rotation| rotation.old() == Some(id)) else {
+            return;
+        };
         let plan = rotation.plan();
         let is_read = plan.requires_use() || !plan.quiet_for.is_zero();
         let is_old = is_read && read_at + USAGE_GOOD < self.now();

@@ -223,7 +223,7 @@ impl State {
         let rotation = self.in_flight(user)?;
         let is_in_doubt =
             matches!(rotation.stage(), Stage::Soak { .. }) && rotation.old_key_may_be_inactive();
-        is_in_doubt.then(|| rotation.old().clone())
+        rotation.old().filter(|_| is_in_doubt).cloned()
     }
 
     fn create(&mut self, user: &IamUserName) -> Answer<NewKey> {
@@ -283,7 +283,7 @@ impl State {
         let (lag, trail_lag) = (self.user(user).usage_lag, self.user(user).trail_lag);
         // A throttled CloudTrail look-up gives no witness.
         let trail_lag = trail_lag.filter(|_| self.dice.per_mille(900));
-        let is_old = self.in_flight(user).is_some_and(|rotation| rotation.old() == id);
+        let is_old = self.in_flight(user).is_some_and(|rotation| rotation.old() == Some(id));
         let usage = self.key(user, id).map_or(KeyUsage::Gone, |key| {
             let seen = trail_lag.and_then(|lag| key.last_use(now.minus(lag)));
             let usage = key.usage(now.minus(lag));

@@ -167,7 +167,10 @@ impl State {
     /// A vendor that clings to the old key uses it while it is Inactive, and the new key while it is not.
     fn cling(&mut self, user: &IamUserName) {
         let (place, now) = (self.place(user), self.now());
-        let Some(old) = self.in_flight(user).map(|rotation| rotation.old().to_string()) else { return };
+        let Some(old) = self.in_flight(user).and_then(|rotation| rotation.old().map(ToString::to_string))
+        else {
+            return;
+        };
         let consumer = &mut self.user(user).consumer;
         let is_turn = (place == "cool" && consumer.id != old) || (place == "soak" && consumer.id == old);
         let Some((id, secret)) = consumer.backup.clone().filter(|_| consumer.clings && is_turn) else {
@@ -182,7 +185,9 @@ impl State {
     /// use reveals that.
     fn mix(&mut self, user: &IamUserName, new: &str) {
         let old = self.in_flight(user).filter(|rotation| rotation.stage().name() == "soak");
-        let went_back = old.is_some_and(|rotation| rotation.old().as_str() == self.users[user].consumer.id);
+        let went_back = old
+            .and_then(|rotation| rotation.old())
+            .is_some_and(|old| old.as_str() == self.users[user].consumer.id);
         if went_back && !self.weather.is_calm {
             self.mark(user, Fault::VendorMixesPairs);
             self.take(user, (Some(new.to_owned()), None));
@@ -191,7 +196,7 @@ impl State {
 
     /// An operator at the vendor repairs it: it keeps its deliveries again, and no longer goes back to the old key.
     pub(super) fn mend_vendor(&mut self, user: &IamUserName) {
-        let old = self.in_flight(user).map(|rotation| rotation.old().to_string());
+        let old = self.in_flight(user).and_then(|rotation| rotation.old().map(ToString::to_string));
         let consumer = &mut self.user(user).consumer;
         let went_back = consumer.clings && old.as_deref() == Some(consumer.id.as_str());
         (consumer.is_deaf, consumer.clings) = (false, false);

@@ -54,7 +54,7 @@ impl SimJournal {
     }
 
     fn user(&self, entry: &Entry<'_>) -> IamUserName {
-        if let Event::Started { subject, .. } = entry.event {
+        if let Some(subject) = entry.event.begins() {
             return subject.iam_user.clone();
         }
         self.sim.lock().rotations[&entry.rotation].subject().iam_user.clone()

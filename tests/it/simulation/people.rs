@@ -249,7 +249,8 @@ impl Theatre {
                 }
                 Event::Resumed { by, at }
             }
-            Blocker::OldKeyGone { .. }
+            Blocker::HasActiveKey { .. }
+            | Blocker::OldKeyGone { .. }
             | Blocker::OldKeyDeletedLate { .. }
             | Blocker::NoKeyLeft { .. }
             | Blocker::NotDiscarded { .. }

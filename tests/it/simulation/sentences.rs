@@ -163,7 +163,7 @@ impl State {
         place: &str,
     ) {
         let rotation = rotation.and_then(|id| self.rotations.get(&id));
-        let old = rotation.map(|rotation| rotation.old().clone());
+        let old = rotation.and_then(|rotation| rotation.old().cloned());
         let new = rotation.and_then(|rotation| rotation.stage().new_key().cloned());
         for claim in claims(sentence) {
             let keys: Vec<AccessKeyId> = match &claim.of {

@@ -55,7 +55,7 @@ pub(crate) fn offer() -> Offer {
         subject,
         account_id: "123456789012".parse().expect("an account"),
         access_key_id: NEW_KEY.parse().expect("a key id"),
-        old_access_key_id: old,
+        old_access_key_id: Some(old),
         offered_at,
         old_valid_until: offered_at,
         at_vendor: AtVendor::old(),

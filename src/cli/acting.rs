@@ -1,0 +1,95 @@
+//! How the commands that act at once see to it that it is done: `incident`, `issue`, `offboard`.
+//!
+//! Where `keyround run` works with the journal, it acts within seconds on what is appended, and the command waits for that.
+//! Where nobody does, the command carries the rotations on itself, as `rotate` does.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::journal::Mode;
+use crate::cli::exit::{Code, Failure};
+use crate::cli::progress::Reporter;
+use crate::cli::run::stop_on_signals;
+use crate::cli::{Screen, setup};
+use crate::config::Settings;
+use crate::core::ids::RotationId;
+use crate::core::rotation::Rotation;
+use crate::core::time::Steady;
+use crate::engine::{Ask, Cadence, Engine, Patience, UserReport, World};
+use crate::ports::JournalError;
+
+const LOOKS_EVERY: Duration = Duration::from_millis(250);
+
+/// The world to drive rotations in, or where another process does, to append in. Whether it is the former.
+pub(super) async fn open(settings: Settings) -> Result<(World, bool), Failure> {
+    let failure = match setup::world(settings.clone(), Mode::Drive).await {
+        Ok(world) => return Ok((world, true)),
+        Err(failure) => failure,
+    };
+    // Whoever cannot read the seal key can still append what a person says.
+    let may_append = matches!(failure.journal, Some(JournalError::InUse(_) | JournalError::SealKey(_)));
+    if !may_append {
+        return Err(failure);
+    }
+    Ok((setup::world(settings, Mode::Operate).await?, false))
+}
+
+/// Asks on the terminal.
+pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
+    let mut err = std::io::stderr().lock();
+    drop(write!(err, "{question} Type yes: "));
+    drop(err.flush());
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| Failure::new(Code::Failed, format!("no answer: {error}; nothing was changed")))?;
+    Ok(matches!(answer.trim(), "yes" | "y"))
+}
+
+/// As `rotate` does: until each of the rotations waits for more than a minute, or for a person.
+pub(super) async fn carry_on(
+    world: &World,
+    rotations: BTreeSet<RotationId>,
+    screen: &Screen,
+) -> Result<Vec<UserReport>, Failure> {
+    if rotations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (_keep, worlds) = watch::channel(world.clone());
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop)?;
+    let reporter = Arc::new(Reporter::new(screen.progress));
+    let mut engine = Engine::new(worlds, stop, reporter);
+    let ask = Ask { rotations, ..Ask::default() };
+    Ok(engine.work(&Cadence::Once(ask, Patience::Short)).await?)
+}
+
+pub(super) async fn replayed(world: &World, id: RotationId) -> Result<Rotation, Failure> {
+    let events = world.journal.read(id).await?;
+    Rotation::replay(id, &events).map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))
+}
+
+/// Waits while any of the rotations is so, and no longer than that.
+pub(super) async fn wait_while(
+    world: &World,
+    rotations: &BTreeSet<RotationId>,
+    no_longer_than: Duration,
+    is_so: impl Fn(&Rotation) -> bool,
+) -> Result<(), Failure> {
+    let began = Steady::now();
+    while began.elapsed() < no_longer_than {
+        let mut is_any = false;
+        for id in rotations {
+            is_any |= is_so(&replayed(world, *id).await?);
+        }
+        if !is_any {
+            break;
+        }
+        tokio::time::sleep(LOOKS_EVERY).await;
+    }
+    Ok(())
+}
