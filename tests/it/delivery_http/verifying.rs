@@ -17,7 +17,7 @@ async fn the_vendor_names_the_key_that_it_was_given() {
     let acme = asked(&vendor, question(&vendor));
     vendor.hold(Pair { access_key_id: OLD_KEY.to_owned(), secret_access_key: "old".to_owned() });
     let refusal = refused(verify(&*acme).await.map(drop), RefusalCode::NotInForce);
-    assert_eq!(refusal.sentence, format!("127.0.0.1 says that {OLD_KEY} is in force, not {NEW_KEY}"));
+    assert_eq!(refusal.sentence, format!("127.0.0.1 answers that {OLD_KEY} is in force, not {NEW_KEY}"));
 
     assert_eq!(acme.deliver(&offer(), &new_secret()).await, Ok(()));
     assert_eq!(verify(&*acme).await, Ok(Verification::Asked));
@@ -33,7 +33,7 @@ async fn a_vendor_that_accepts_and_forgets_is_found_out() {
     let acme = asked(&vendor, question(&vendor));
     assert_eq!(acme.deliver(&offer(), &new_secret()).await, Ok(()));
     let refusal = refused(verify(&*acme).await.map(drop), RefusalCode::NotInForce);
-    assert_eq!(refusal.sentence, format!("127.0.0.1 says that another value is in force, not {NEW_KEY}"));
+    assert_eq!(refusal.sentence, format!("127.0.0.1 answers that another value is in force, not {NEW_KEY}"));
 }
 
 #[tokio::test]
