@@ -6,9 +6,11 @@
 //!
 //! **Invariant:** no rotation waits for an alert.
 
+mod exposures;
 mod notifier;
 mod reviews;
 mod routes;
 
+pub use exposures::Exposures;
 pub use notifier::Notifier;
 pub use routes::{Alerts, Routing, of_journal};

@@ -161,6 +161,7 @@ impl Alerts {
         // Only after a full pass is a user that is missing from the snapshot known to be gone.
         let mut active =
             active(&seen, snapshot.whole && !snapshot.passing, now).with_clocks(snapshot.clocks.values());
+        active = active.with_exposures(&snapshot.exposures, world.settings.exposure.is_some());
         let reviewed = self.reviews.as_ref().map(Reviews::newest).unwrap_or_default();
         if let Some(findings) = &reviewed.findings {
             active = active.with_review(findings);

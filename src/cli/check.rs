@@ -1,6 +1,7 @@
 //! `check`: checks the configuration; with `--online` also AWS, permissions, the journal, vendors and alert sinks.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,7 +15,8 @@ use crate::cli::{Screen, rehearse, setup};
 use crate::config::settings::{Access, Users, VendorSettings};
 use crate::core::ids::AccountName;
 use crate::core::rotation::RefusalCode;
-use crate::engine::{World, preview};
+use crate::core::time::in_words;
+use crate::engine::{World, exposure_checks, preview};
 use crate::ports::{Answer, Check, Fault, Identity};
 
 #[derive(Serialize)]
@@ -22,8 +24,16 @@ struct CheckView {
     config: String,
     /// The fragments that it includes.
     included: Vec<String>,
+    /// What `[exposure]` asks for; null: nothing.
+    exposure: Option<ExposureView>,
     vendors: usize,
     checks: Vec<OneView>,
+}
+
+#[derive(Serialize)]
+struct ExposureView {
+    poll_secs: u64,
+    action: &'static str,
 }
 
 #[derive(Serialize)]
@@ -46,6 +56,10 @@ impl OneView {
 pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) -> Ended {
     let (path, settings) = setup::settings(config, screen.color)?;
     let (vendors, included) = (settings.vendors.len(), settings.included.clone());
+    let exposure = settings.exposure.as_ref().map(|exposure| ExposureView {
+        poll_secs: exposure.poll.as_secs(),
+        action: exposure.action.as_str(),
+    });
     let mut checks = Vec::new();
     if online {
         let routing = setup::routing(&settings)?;
@@ -70,6 +84,8 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
             checks.extend(rest.map(|check| OneView::new(vendor.clone(), user.clone(), check)));
         }
         checks.extend(accounts(&world).await.into_iter().map(|check| OneView::new(None, None, check)));
+        let exposure = exposure_checks(&world).await;
+        checks.extend(exposure.into_iter().map(|check| OneView::new(None, None, check)));
         checks.extend(told(&routing).await.into_iter().map(|check| OneView::new(None, None, check)));
     } else {
         for vendor in settings.vendors.values() {
@@ -79,7 +95,7 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
         }
     }
     let code = if checks.iter().all(|check| check.ok) { Code::Fine } else { Code::Failed };
-    show(CheckView { config: path.display().to_string(), included, vendors, checks }, screen);
+    show(CheckView { config: path.display().to_string(), included, exposure, vendors, checks }, screen);
     Ok(code)
 }
 
@@ -160,6 +176,16 @@ fn show(view: CheckView, screen: &Screen) {
         some => format!(" and {some} included files"),
     };
     let mut lines = vec![format!("{}{included}: {mistakes}, {} {vendors}", view.config, view.vendors)];
+    if let Some(ExposureView { poll_secs, action }) = view.exposure {
+        let poll = in_words(Duration::from_secs(poll_secs));
+        let done = match action {
+            "alert" => "tells the alert sinks".to_owned(),
+            mode => format!("tells the alert sinks and declares an incident ({mode})"),
+        };
+        lines.push(format!(
+            "[exposure]: `keyround run` asks AWS every {poll} which users it has quarantined, and {done}"
+        ));
+    }
     let count = |ok: bool, checked: bool| {
         checks.iter().filter(|check| (check.ok, check.checked) == (ok, checked)).count()
     };

@@ -12,6 +12,7 @@ mod check;
 mod core_dumps;
 mod exit;
 mod explain;
+mod exposure;
 mod findings;
 mod history;
 mod incident;

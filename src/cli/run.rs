@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alerting::Routing;
 use crate::cli::alarm::{self, Alarm};
 use crate::cli::exit::{Code, Ended, Failure};
+use crate::cli::exposure::ExposureWatch;
 use crate::cli::progress::Reporter;
 use crate::cli::systemd::{self, Supervised};
 use crate::cli::{Screen, setup};
@@ -42,6 +43,7 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let hangup = listen(SignalKind::hangup())?;
     let reload = tokio::spawn(reload_on_hangup(hangup, path, newest, screen.color, Arc::clone(&supervised)));
     let alarm = Alarm::start(alarm::alerts(worlds.clone(), routing, &status_store));
+    let exposure = ExposureWatch::start(worlds.clone(), &status_store, &settings.journal.path);
     let watchers = Watchers(vec![Arc::clone(&supervised) as _, status_store]);
     let engine = Engine::new(worlds, stop, Arc::new(watchers)).with_pulse(systemd::pulse());
     let mut engine = engine.noticing_levers(LEVERS_EVERY);
@@ -49,6 +51,7 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let found = engine.work(&Cadence::Scheduled).await;
     supervised.stopping();
     reload.abort();
+    exposure.end().await;
     alarm.end(found.as_ref().err()).await;
     found?;
     tracing::info!("stopped; rotations in flight continue from the journal when keyround runs again");

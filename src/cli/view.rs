@@ -27,7 +27,8 @@ pub(crate) fn status_table(found: &[UserReport], now: Timestamp, columns: Option
     let header = ["VENDOR", "IAM USER", "STATE", "STAGE", "AGE", "DUE", "WHY"];
     let mut found: Vec<&UserReport> = found.iter().collect();
     // The sort is stable: within a state the order of the vendors stays.
-    found.sort_by_key(|user_report| urgency(user_report.verdict.state));
+    let is_calm = |report: &UserReport| report.exposure.as_ref().is_none_or(Vec::is_empty);
+    found.sort_by_key(|user_report| (is_calm(user_report), urgency(user_report.verdict.state)));
     let rows = table(&header, found.iter().map(row).collect(), columns);
     match columns {
         Some(_) => format!("{rows}\n\n{}", totals(&found)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::{Recipient, SecretRef};
 pub use crate::core::alert::Policy;
 use crate::core::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
-use crate::core::rotation::{Plan, Windows};
+use crate::core::rotation::{IncidentMode, Plan, Windows};
 pub use crate::core::schedule::{Ages, Cron, Deadline};
 pub use crate::review::audit::Waiver;
 use crate::review::policy::Pattern;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub heartbeat: Option<HeartbeatSettings>,
     /// The settings of `[serve]`, if there is such a section.
     pub serve: Option<ServeSettings>,
+    /// `[exposure]`: whether AWS is asked which users it has quarantined; `None`: it is not.
+    pub exposure: Option<ExposureSettings>,
     /// The entries of `[[waiver]]`, which accept findings of a review.
     pub waivers: Vec<Waiver>,
     /// `include`: the patterns, as they were written.
@@ -421,6 +423,41 @@ pub enum HeartbeatUrl {
     Plain(String),
     /// A reference to the URL.
     Secret(SecretRef),
+}
+
+/// `[exposure]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExposureSettings {
+    /// How often `keyround run` asks AWS, at least a second apart.
+    pub poll: Duration,
+    /// What is done about a user that AWS has quarantined, besides the alert.
+    pub action: ExposureAction,
+}
+
+/// What is done about a user that AWS has quarantined.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ExposureAction {
+    /// Nothing more than the alert.
+    Alert,
+    /// An incident is declared in this mode.
+    Declare(IncidentMode),
+}
+
+impl ExposureAction {
+    /// The word, as in `action = "…"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.mode().map_or("alert", IncidentMode::as_str)
+    }
+
+    /// The mode of the incident that is declared, if one is.
+    #[must_use]
+    pub fn mode(self) -> Option<IncidentMode> {
+        match self {
+            ExposureAction::Alert => None,
+            ExposureAction::Declare(mode) => Some(mode),
+        }
+    }
 }
 
 /// `[serve]`: the server of the status page and the metrics.

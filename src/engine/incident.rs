@@ -26,6 +26,8 @@ const ATTEMPTS_MAX: u32 = 20;
 pub enum Scope {
     /// The present key of each user of these vendors.
     Vendors(Vec<VendorName>),
+    /// The present key of this user.
+    User(Subject),
     /// This key, of whichever user it is.
     Key(AccessKeyId),
     /// The present key of each user of each vendor that is delivered to with this preset.
@@ -116,6 +118,7 @@ fn vendors_of(settings: &Settings, scope: &Scope) -> Vec<VendorName> {
     };
     match scope {
         Scope::Vendors(vendors) => vendors.clone(),
+        Scope::User(subject) => vec![subject.vendor.clone()],
         Scope::Key(_) | Scope::All => chosen(&|_| true),
         Scope::Preset(name) => chosen(&|access| access.presets.contains(name)),
         Scope::Account(name) => chosen(&|access| access.account.as_ref() == Some(name)),
@@ -128,7 +131,11 @@ async fn plans(world: &World, declaration: &Declaration) -> Result<Vec<Plan>, Jo
         return Ok(Vec::new());
     }
     let (calls, others) = everybody(world, &vendors).await?;
-    let calls = calls.into_iter().filter(|call| vendors.contains(&call.subject.vendor));
+    let is_meant = |subject: &Subject| match &declaration.scope {
+        Scope::User(user) => user.who() == subject.who(),
+        _ => vendors.contains(&subject.vendor),
+    };
+    let calls = calls.into_iter().filter(|call| is_meant(&call.subject));
     let looks = stream::iter(calls).map(|call| plan_for(world, declaration, call));
     let looks = looks.buffer_unordered(world.settings.concurrency).collect::<Vec<_>>().await;
     let mut plans: Vec<Plan> = looks.into_iter().flatten().collect();

@@ -19,6 +19,7 @@
 
 mod clock;
 mod drive;
+pub(crate) mod exposure;
 mod incident;
 mod issue;
 mod job;
@@ -41,6 +42,7 @@ use crate::core::time::Timestamp;
 use crate::ports::{Accounts, Clock, Journal, Vendors};
 
 pub use drive::{Rest, entry_after};
+pub use exposure::exposure_checks;
 pub use incident::{Declaration, Meant, Scope, declare, meant, rotations_of};
 pub use issue::{Issue, Issued, issue};
 pub use job::{Ask, Cadence, Patience};

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::config::settings::{Access, KeyAccess};
+use crate::core::alert::{Response, exposed_in_words};
 use crate::core::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::core::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
 use crate::core::schedule::{Abandoned, Action, Facts, State, Verdict, judge};
@@ -14,7 +15,7 @@ use crate::core::time::Timestamp;
 use crate::engine::drive::{DriveError, append, drive};
 use crate::engine::preview::delivery_checks;
 use crate::engine::targets::{TargetUser, everybody, replayed};
-use crate::engine::{Rest, Watcher, World, clock, rotation_span};
+use crate::engine::{Rest, Watcher, World, clock, exposure, rotation_span};
 use crate::ports::{Answer, Entry, Fault, JournalError, SecretChange};
 
 /// The waits for a person. Only their reason codes are read.
@@ -51,6 +52,8 @@ pub struct UserReport {
     pub rest: Option<Rest>,
     /// What went wrong with the journal or inside keyround, as a sentence.
     pub error: Option<String>,
+    /// The quarantine policies that AWS has attached to the user; `None`: that was not asked.
+    pub exposure: Option<Vec<String>>,
     /// Whether `status` and `rotate` exit with a failure because of this report: the rotation is stuck or its last
     /// effect failed, AWS or the journal gave no usable answer, a delivery check failed, or the configuration or the
     /// clock must be corrected.
@@ -71,6 +74,7 @@ impl UserReport {
             rotation: None,
             rest: None,
             error: None,
+            exposure: None,
             failed: false,
         }
     }
@@ -79,10 +83,22 @@ impl UserReport {
     #[must_use]
     pub fn sentence(&self) -> String {
         let sentence = &self.verdict.sentence;
-        match self.way_on() {
+        let sentence = match self.way_on() {
             Some(command) => format!("{sentence}; to go on: `{command}`"),
             None => sentence.clone(),
+        };
+        match self.exposed() {
+            Some(exposed) => format!("{exposed}; {sentence}"),
+            None => sentence,
         }
+    }
+
+    /// What there is to say of a user that AWS has quarantined.
+    fn exposed(&self) -> Option<String> {
+        let policies = self.exposure.as_ref().filter(|policies| !policies.is_empty())?;
+        let incident = self.rotation.as_ref().and_then(Rotation::incident);
+        let response = incident.map_or(Response::ByHand, |incident| Response::Declared(Some(incident.mode)));
+        Some(exposed_in_words(&self.vendor, self.iam_user.as_ref()?, policies, &response))
     }
 
     fn way_on(&self) -> Option<String> {
@@ -421,6 +437,7 @@ pub async fn status(world: &World, vendors: &[VendorName]) -> Result<Vec<UserRep
     let ask_who = !vendors.is_empty();
     let looks = stream::iter(calls).map(|call| status_of(world, call, ask_who));
     found.extend(looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await);
+    exposure::look(world, &mut found).await;
     found.sort_by(|a, b| (&a.vendor, &a.iam_user).cmp(&(&b.vendor, &b.iam_user)));
     Ok(found)
 }

@@ -222,7 +222,9 @@ pub(crate) async fn everybody(
     let mut target_set = TargetSet::new(vendors, world.journal.in_flight().await?);
     let chosen: Vec<_> =
         world.settings.vendors.values().filter(|vendor| target_set.is_asked(&vendor.name)).collect();
-    let all_targets = stream::iter(chosen).map(|vendor| targets(world, vendor));
+    // The futures are made first: one that is held by a stream with a closure over a reference cannot be spawned.
+    let all_targets: Vec<_> = chosen.into_iter().map(|vendor| targets(world, vendor)).collect();
+    let all_targets = stream::iter(all_targets);
     let (mut calls, mut others) = (Vec::new(), Vec::new());
     for targets in all_targets.buffered(world.settings.concurrency).collect::<Vec<_>>().await {
         match targets {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Settings;
 use crate::core::alert::{DeliveryState, Notification, Policy};
-use crate::core::ids::SinkName;
+use crate::core::ids::{AccountName, IamUserName, RotationId, SinkName};
 use crate::core::time::Timestamp;
 use crate::ports::overview::Overview;
 use crate::ports::{Answer, Journal, Request, Response};
@@ -79,4 +80,26 @@ pub trait FallbackStore: Send + Sync {
     fn read(&self) -> BTreeMap<SinkName, DeliveryState>;
     /// Replaces the kept states. An empty map deletes them.
     fn write(&self, memories: &BTreeMap<SinkName, DeliveryState>);
+}
+
+/// An exposure that is under way: from the first sight of a quarantine policy on a user until the user is seen without
+/// one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct KnownExposure {
+    /// The user's account.
+    pub account: Option<AccountName>,
+    /// The user.
+    pub iam_user: IamUserName,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// The rotation in which an incident was declared for it, if one was.
+    pub rotation: Option<RotationId>,
+}
+
+/// The exposures that are under way. They outlive the process, so that no incident is declared twice.
+pub trait ExposureMemory: Send + Sync {
+    /// What was kept; nothing when there is none, or none that can be read.
+    fn read(&self) -> Vec<KnownExposure>;
+    /// Keeps this instead.
+    fn write(&self, known: &[KnownExposure]);
 }

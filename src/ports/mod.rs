@@ -26,7 +26,9 @@ pub mod overview;
 mod programs;
 mod survey;
 
-pub use alerting::{FallbackStore, Heartbeat, Reviewer, Route, Shown, Sink, SinkTransport};
+pub use alerting::{
+    ExposureMemory, FallbackStore, Heartbeat, KnownExposure, Reviewer, Route, Shown, Sink, SinkTransport,
+};
 pub use journal::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
 pub use programs::{Finished, Program, Programs};
 pub use survey::{Scope, Survey, Surveys};
@@ -166,6 +168,11 @@ pub trait Iam: Send + Sync {
     async fn identify(&self, key: &AccessKeyId, secret: &Secret) -> Answer<Identity>;
     /// ListUsers under a path, all pages.
     async fn users_under(&self, path: &str) -> Answer<Vec<IamUserName>>;
+    /// `ListEntitiesForPolicy`, every page: the users that have this policy of AWS's own, by its name. A policy that does
+    /// not exist in this partition has none.
+    async fn users_with_policy(&self, policy: &str) -> Answer<Vec<IamUserName>> {
+        Err(Fault::unknown(format!("this stand-in for AWS does not know who has {policy}")))
+    }
     /// The IAM actions on this user that a rotation needs and that keyround's own policies do not allow; `None`:
     /// keyround has no permission to ask AWS.
     async fn missing_rights(&self, user: &IamUserName) -> Answer<Option<Vec<String>>>;

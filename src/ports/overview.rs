@@ -43,6 +43,9 @@ pub struct VendorStatus {
     pub keys: Vec<Key>,
     /// The rotation under way, if there is one.
     pub rotation: Option<RotationStatus>,
+    /// The quarantine policies that AWS has attached to the user; not there: that was not asked, or not answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposed: Option<Vec<String>>,
     /// The person or team to ask about the vendor, from the configuration.
     #[serde(skip)]
     pub owner: Option<String>,

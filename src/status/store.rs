@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::core::alert::ClockReading;
+use crate::core::alert::{ClockReading, ExposureReading};
 use crate::core::ids::{AccountName, IamUserName, Subject, VendorName};
 use crate::core::rotation::{Event, Rotation};
 use crate::core::time::Timestamp;
@@ -34,6 +34,18 @@ pub struct StatusSnapshot {
     pub review: Option<Summary>,
     /// The last comparison of this machine's clock with that of each account.
     pub clocks: BTreeMap<Option<AccountName>, ClockReading>,
+    /// What AWS said last of quarantines, for each account.
+    pub exposures: Vec<ExposureReading>,
+}
+
+impl StatusSnapshot {
+    /// The quarantine policies of a user; `None`: that is not known.
+    #[must_use]
+    pub fn exposure_of(&self, report: &UserReport) -> Option<Vec<String>> {
+        let user = report.iam_user.as_ref()?;
+        let mut readings = self.exposures.iter();
+        readings.find_map(|reading| reading.policies_of(&report.vendor, user)).map(<[String]>::to_vec)
+    }
 }
 
 /// Keeps the last reports, and notifies subscribers of each change.
@@ -66,6 +78,19 @@ impl StatusStore {
     pub fn clock_was_compared(&self, reading: &ClockReading) {
         let before = self.locked().clocks.insert(reading.account.clone(), reading.clone());
         if before.is_none_or(|before| before.is_accepted != reading.is_accepted) {
+            self.change();
+        }
+    }
+
+    /// Takes what AWS said of quarantines, account by account.
+    pub fn exposures_were_read(&self, readings: Vec<ExposureReading>) {
+        let is_new = {
+            let mut snapshot = self.locked();
+            let is_new = snapshot.exposures != readings;
+            snapshot.exposures = readings;
+            is_new
+        };
+        if is_new {
             self.change();
         }
     }

@@ -55,6 +55,7 @@ fn vendor_status(user_report: &UserReport, now: Timestamp) -> VendorStatus {
             .map(|key| key_status(user_report, key, user_report.usage.get(&key.id), now))
             .collect(),
         rotation: user_report.rotation.as_ref().map(|rotation| RotationStatus::new(rotation, now)),
+        exposed: user_report.exposure.clone(),
         owner: None,
         max_age: None,
     }
@@ -251,7 +252,9 @@ impl Shown for StatusView {
         };
         let vendors = snapshot.users.values().map(|user_report| {
             let keys = projection.keys(user_report, now);
-            let status = VendorStatus { keys, ..vendor_status(user_report, now) };
+            let exposure = snapshot.exposure_of(user_report);
+            let shown = UserReport { exposure, ..user_report.clone() };
+            let status = VendorStatus { keys, ..vendor_status(&shown, now) };
             configured(&world.settings, user_report, status)
         });
         Overview {

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::support::moto::Emulator;
 use crate::support::process::{Corner, Process};
 
+mod exposure;
+
 /// Waits that no test would see the end of.
 const LONG_WAITS: &str = r#"
 [defaults]

@@ -4,6 +4,7 @@ it, what was used and from where, and trails that fail.
 The side door prepares an account with:
 
   POST review_root   keys, used_days_ago: what root has, and when it was last used
+  POST review_quarantine  user, policy, attached: whether AWS's own policy of that name is on the user
   POST review_user   user, and any of policies {name: document}, raw {name: text}, managed {name: document}, group with
                      group_policies, age_days,
                      console_used_days_ago (a password that was used; null: one that was not), mfa
@@ -132,6 +133,16 @@ class Review:
             found.enable_mfa_device(f"arn:aws:iam::{ACCOUNT}:mfa/{user}", "123456", "654321")
         if age_days is not None:
             found.create_date = days_ago(age_days)
+
+    def post_review_quarantine(self, user, policy, attached=True):
+        """As AWS does it when it has found a key of the user in public; `attached` false: as a person undoes it."""
+        account, arn = backend(), f"arn:aws:iam::aws:policy/{policy}"
+        if arn not in account.managed_policies:
+            deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"}]}
+            data = {"DefaultVersionId": "v1", "Path": "/", "Document": deny, "CreateDate": "2020-08-11T18:04:20+00:00",
+                    "UpdateDate": "2020-08-11T18:04:20+00:00"}
+            account.managed_policies[arn] = iam.AWSManagedPolicy.from_data(policy, ACCOUNT, REGION, data)
+        (account.attach_user_policy if attached else account.detach_user_policy)(arn, user)
 
     def post_review_role(self, name, trust, policies=None, path="/"):
         backend().create_role(name, json.dumps(trust), path, None, "", [], None)

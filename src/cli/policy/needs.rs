@@ -56,6 +56,8 @@ pub(super) fn of(
             }
         }
     }
+    let has_users = !needs.users.is_empty() || !needs.paths.is_empty();
+    needs.asks_exposure = settings.exposure.is_some() && has_users;
     if account.is_none() {
         needs.roles = settings.accounts.values().filter_map(|account| account.role_arn.clone()).collect();
         for reference in secrets(settings) {

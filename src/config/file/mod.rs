@@ -46,10 +46,11 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section may have. These words are never secret, so reports show them at any place.
-const VOCABULARY: [&str; 133] = [
+const VOCABULARY: [&str; 136] = [
     "absent",
     "account",
     "account_id",
+    "action",
     "actions",
     "alert",
     "allow_plaintext",
@@ -83,6 +84,7 @@ const VOCABULARY: [&str; 133] = [
     "endpoint_url",
     "equals",
     "expect",
+    "exposure",
     "external_id",
     "fields",
     "folder",
@@ -125,6 +127,7 @@ const VOCABULARY: [&str; 133] = [
     "password",
     "path",
     "pointer",
+    "poll",
     "port",
     "preset",
     "presets",
@@ -312,6 +315,7 @@ fn read(mut whole: Whole<'_>, default_journal: PathBuf, presets: &mut Presets, b
     let mut warnings = own_presets(section("presets"), presets, beside);
     let heartbeat = section("heartbeat").and_then(watch::heartbeat);
     let serve = section("serve").and_then(watch::serve);
+    let exposure = section("exposure").map(watch::exposure);
     let accounts = sections::accounts(&whole.named("account"));
     let accounts = Accounts { by_name: accounts, is_whole: whole.all_read };
     let context = Context { zone, terms: &terms, accounts: &accounts, presets };
@@ -334,6 +338,7 @@ fn read(mut whole: Whole<'_>, default_journal: PathBuf, presets: &mut Presets, b
         alerts,
         heartbeat,
         serve,
+        exposure,
         waivers,
         include,
         included,

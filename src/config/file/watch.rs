@@ -1,13 +1,22 @@
-//! Reads `[heartbeat]` and `[serve]`, with which other systems observe keyround.
+//! Reads `[exposure]`, and `[heartbeat]` and `[serve]`, with which other systems observe keyround.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::reader::{self, Section, quoted};
 use super::report::Mistake;
 use super::steps;
 use super::values::{self, Plaintext};
-use crate::config::settings::{HeartbeatSettings, HeartbeatUrl, ServeSettings};
+use crate::config::settings::{
+    ExposureAction, ExposureSettings, HeartbeatSettings, HeartbeatUrl, ServeSettings,
+};
+use crate::core::rotation::IncidentMode;
+use crate::core::time::in_words;
 
+const POLL_DEFAULT: Duration = Duration::from_mins(1);
+const POLL_MIN: Duration = Duration::from_secs(1);
+/// More often than this is a load on an account that others call, too.
+const POLL_SOON: Duration = Duration::from_secs(10);
 const HEARTBEAT_HINT: &str = "such as https://hc-ping.com/…, or credential:heartbeat";
 const PLAIN_HINT: &str = "use https: otherwise anybody on the network could report success";
 
@@ -26,6 +35,34 @@ pub(super) fn heartbeat(mut section: Section<'_>) -> Option<HeartbeatSettings> {
     let timeout = steps::timeout(&mut section);
     section.finish();
     Some(HeartbeatSettings { url: url?, timeout })
+}
+
+/// `[exposure]`
+pub(super) fn exposure(mut section: Section<'_>) -> ExposureSettings {
+    let poll = section.duration("poll", POLL_MIN).unwrap_or(POLL_DEFAULT);
+    if poll < POLL_SOON {
+        let poll = in_words(poll);
+        section
+            .report
+            .warn(format!("[exposure]: poll = {poll} asks AWS three questions an account every {poll}"));
+    }
+    let action = section.string("action").and_then(|text| {
+        let known = [
+            ExposureAction::Alert,
+            ExposureAction::Declare(IncidentMode::ReplaceFirst),
+            ExposureAction::Declare(IncidentMode::CutFirst),
+        ];
+        let action = known.into_iter().find(|action| action.as_str() == text.text);
+        if action.is_none() {
+            let message = format!("{} is not what can be done about an exposed key", quoted(text.text));
+            section
+                .report
+                .add(Mistake::new(text.span, message).hint("one of alert, replace-first and cut-first"));
+        }
+        action
+    });
+    section.finish();
+    ExposureSettings { poll, action: action.unwrap_or(ExposureAction::Alert) }
 }
 
 pub(super) fn serve(mut section: Section<'_>) -> Option<ServeSettings> {

@@ -12,8 +12,8 @@ use crate::review::audit::Waiver;
 /// The sections that a fragment may have.
 const OF_FRAGMENTS: [&str; 4] = ["vendor", "account", "alert", "waiver"];
 /// The keys and sections that only the main file may have.
-const OF_MAIN: [&str; 8] =
-    ["include", "journal", "schedule", "defaults", "aws", "presets", "heartbeat", "serve"];
+const OF_MAIN: [&str; 9] =
+    ["include", "journal", "schedule", "defaults", "aws", "presets", "exposure", "heartbeat", "serve"];
 
 /// The files of a configuration that could be read.
 pub(super) struct Whole<'a> {

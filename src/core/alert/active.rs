@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::alert::clock::ClockReading;
 use crate::core::alert::condition::{Condition, Topic};
+use crate::core::alert::exposure::ExposureReading;
 use crate::core::alert::findings::Findings;
 use crate::core::alert::keys::{Working, of_hold, of_keys, working};
 use crate::core::ids::{AccountName, IamUserName, RotationId, VendorName};
@@ -165,6 +166,10 @@ pub struct ActiveAlerts {
     journal_works: bool,
     /// The accounts whose clock was compared with this machine's and agrees with it.
     agreeing_clocks: BTreeSet<Option<AccountName>>,
+    /// The users of which AWS said that they have no quarantine.
+    unexposed: BTreeSet<(VendorName, IamUserName)>,
+    /// The configuration does not ask for quarantines any more.
+    exposure_is_off: bool,
 }
 
 /// The active alerts, according to the newest result for each user.
@@ -373,6 +378,33 @@ impl ActiveAlerts {
         self
     }
 
+    /// The same, with what AWS said of quarantines; `is_on`: the configuration asks for it.
+    #[must_use]
+    pub fn with_exposures(mut self, readings: &[ExposureReading], is_on: bool) -> ActiveAlerts {
+        for reading in readings {
+            reading.exposed.iter().for_each(|exposure| self.raise(exposure.alert()));
+            let clear =
+                reading.clear.iter().map(|subject| (subject.vendor.clone(), subject.iam_user.clone()));
+            self.unexposed.extend(clear);
+        }
+        ActiveAlerts { exposure_is_off: !is_on, ..self }
+    }
+
+    /// The end of a quarantine: AWS says so, or nobody asks about this user any more.
+    fn end_of_exposure(&self, told: &Alert) -> Option<String> {
+        if self.exposure_is_off {
+            return Some("the configuration has no [exposure] any more, so this is not asked".to_owned());
+        }
+        let (vendor, user) = (told.vendor.clone()?, told.iam_user.clone()?);
+        let is_gone = self.whole && !self.unknown.contains(&vendor);
+        let place = (vendor.clone(), Some(user.clone()));
+        if self.unexposed.contains(&(vendor, user)) {
+            return Some("the quarantine policy is not attached to the user any more".to_owned());
+        }
+        (is_gone && !self.known.contains_key(&place))
+            .then(|| "the configuration does not name it any more".to_owned())
+    }
+
     fn end_of_users(&self, told: &Alert, vendor: &VendorName) -> Option<String> {
         let place = (vendor.clone(), told.iam_user.clone());
         let is_open = match told.condition.topic() {
@@ -413,6 +445,7 @@ impl ActiveAlerts {
             Topic::Journal => over(self.journal_works, "the journal is read and written again"),
             Topic::SealKey => over(self.journal_works, "the seal key is read again"),
             Topic::RootKey | Topic::Audit => over(self.reviewed, "the review does not find it any more"),
+            Topic::Exposed => self.end_of_exposure(told),
             Topic::Clock => {
                 let agrees = self.agreeing_clocks.contains(&told.account);
                 over(agrees, "this machine's clock agrees with that of AWS again")

@@ -44,6 +44,8 @@ pub enum Condition {
     Clock,
     /// A vendor holds, or may hold, the id of one key and the secret of another, and then cannot work.
     HalfWritten,
+    /// AWS has quarantined a user, because a key of it is public.
+    Exposed,
 }
 
 /// How severe a condition is, in the words of PagerDuty's events.
@@ -88,6 +90,7 @@ pub(super) enum Topic {
     Held,
     Clock,
     HalfWritten,
+    Exposed,
 }
 
 impl Topic {
@@ -106,13 +109,14 @@ impl Topic {
             Topic::Held => "held",
             Topic::Clock => "clock",
             Topic::HalfWritten => "half-written",
+            Topic::Exposed => "exposed",
         }
     }
 }
 
 impl Condition {
     /// All conditions. Those of one topic are in the order in which they get worse.
-    pub const ALL: [Condition; 17] = [
+    pub const ALL: [Condition; 18] = [
         Condition::Warning,
         Condition::Due,
         Condition::Overdue,
@@ -130,11 +134,12 @@ impl Condition {
         Condition::Held,
         Condition::Clock,
         Condition::HalfWritten,
+        Condition::Exposed,
     ];
 
     /// The conditions of a sink without `on`: all that a person must act on, except those that come from a review of
     /// the accounts. A review is made only if a sink asks for one of these.
-    pub const DEFAULT: [Condition; 11] = [
+    pub const DEFAULT: [Condition; 12] = [
         Condition::Overdue,
         Condition::Failed,
         Condition::Stuck,
@@ -146,6 +151,7 @@ impl Condition {
         Condition::Held,
         Condition::Clock,
         Condition::HalfWritten,
+        Condition::Exposed,
     ];
 
     /// The condition's name, as in `on = […]`.
@@ -169,6 +175,7 @@ impl Condition {
             Condition::Held => "held",
             Condition::Clock => "clock",
             Condition::HalfWritten => "half-written",
+            Condition::Exposed => "exposed",
         }
     }
 
@@ -188,7 +195,8 @@ impl Condition {
             | Condition::SealKey
             | Condition::NoWorkingKey
             | Condition::Clock
-            | Condition::HalfWritten => Severity::Critical,
+            | Condition::HalfWritten
+            | Condition::Exposed => Severity::Critical,
         }
     }
 
@@ -207,6 +215,7 @@ impl Condition {
             Condition::Held => Topic::Held,
             Condition::Clock => Topic::Clock,
             Condition::HalfWritten => Topic::HalfWritten,
+            Condition::Exposed => Topic::Exposed,
         }
     }
 
@@ -233,7 +242,8 @@ impl Condition {
             | Condition::NoWorkingKey
             | Condition::Held
             | Condition::Clock
-            | Condition::HalfWritten => true,
+            | Condition::HalfWritten
+            | Condition::Exposed => true,
         }
     }
 }

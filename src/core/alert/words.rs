@@ -75,6 +75,7 @@ fn state(condition: Condition) -> &'static str {
         Condition::Held => "on hold",
         Condition::Clock => "with a clock that differs from AWS's",
         Condition::HalfWritten => "with the halves of two pairs",
+        Condition::Exposed => "with a public key, and quarantined by AWS",
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::document::{MANAGED_CHARACTERS, size};
 use super::lint::{self, Found, Purpose};
+use super::quarantine::QUARANTINE_POLICIES;
 use super::rights;
 use super::{Document, Pattern};
 use crate::core::ids::AccountId;
@@ -107,6 +108,10 @@ impl Written {
 
 /// What the rotator needs in one account.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question that the configuration lets keyround ask"
+)]
 pub struct Needs {
     /// The partition: `aws`, `aws-cn` or `aws-us-gov`.
     pub partition: String,
@@ -133,6 +138,8 @@ pub struct Needs {
     pub asks_rights: bool,
     /// Whether CloudTrail is queried for the callers that use a key.
     pub asks_cloudtrail: bool,
+    /// Whether AWS is asked which users it has quarantined.
+    pub asks_exposure: bool,
     /// Whether the account is reviewed with the same credentials (`audit`, `init`).
     pub reviews: bool,
 }
@@ -187,6 +194,11 @@ pub fn rotator(needs: &Needs) -> Written {
     }
     if needs.asks_cloudtrail {
         policy.allow("SeeWhoUsesKeys", &["cloudtrail:LookupEvents"], any());
+    }
+    if needs.asks_exposure {
+        let arn = |policy| format!("arn:{}:iam::aws:policy/{policy}", needs.partition);
+        let policies = QUARANTINE_POLICIES.map(arn).to_vec();
+        policy.allow("SeeQuarantines", &["iam:ListEntitiesForPolicy"], policies);
     }
     policy.allow("EnterAccounts", &["sts:AssumeRole"], needs.roles.iter().cloned().collect());
     let here = |id: &String| (None, id.clone());
@@ -374,6 +386,7 @@ mod tests {
             parameter_drops: BTreeSet::from([(None, "/drop".to_owned())]),
             asks_rights: true,
             asks_cloudtrail: true,
+            asks_exposure: true,
             reviews: true,
         }
     }
@@ -393,6 +406,7 @@ mod tests {
             "AskForRights",
             "FindUsers",
             "SeeWhoUsesKeys",
+            "SeeQuarantines",
             "EnterAccounts",
             "ReadSecrets",
             "ReadParameters",

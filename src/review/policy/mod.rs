@@ -19,11 +19,13 @@ pub mod generate;
 pub mod lint;
 pub mod narrowing;
 pub mod provider;
+pub mod quarantine;
 pub mod rights;
 pub mod rule;
 pub mod trust;
 
 pub use document::{Condition, Document, Effect, Mistake, Pattern, Place, Span, Spanned, Statement};
 pub use lint::{Found, Purpose, lint};
+pub use quarantine::{QUARANTINE_POLICIES, is_quarantine};
 pub use rights::Rights;
 pub use rule::{Reference, Rule, Severity};

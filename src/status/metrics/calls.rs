@@ -121,6 +121,10 @@ impl Iam for CountedIam {
         self.counted("ListUsers", self.iam.users_under(path).await)
     }
 
+    async fn users_with_policy(&self, policy: &str) -> Answer<Vec<IamUserName>> {
+        self.counted("ListEntitiesForPolicy", self.iam.users_with_policy(policy).await)
+    }
+
     async fn missing_rights(&self, user: &IamUserName) -> Answer<Option<Vec<String>>> {
         self.counted("SimulatePrincipalPolicy", self.iam.missing_rights(user).await)
     }

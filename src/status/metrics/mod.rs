@@ -74,6 +74,13 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: Form) -> String {
             "This machine's time minus that of AWS, as last compared.",
             offsets(overview),
         ),
+        gauge(
+            "keyround_user_exposed",
+            "1 while AWS has a quarantine policy on the user, because a key of it is public.",
+            by_user(vendors, |vendor| {
+                vendor.exposed.as_ref().map(|policies| i64::from(!policies.is_empty()))
+            }),
+        ),
         Family {
             name: "keyround_build_info",
             kind: Kind::Info,

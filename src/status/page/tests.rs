@@ -29,6 +29,7 @@ fn vendor(name: &str, state: &'static str, age_days: u64) -> VendorStatus {
         state,
         reason: "reason",
         sentence: format!("the sentence of {name}"),
+        exposed: None,
         due_at: None,
         overdue_at: None,
         keys: vec![key],

@@ -280,6 +280,10 @@ fn keys(account: &mut Account, matrix: &mut Matrix) {
     matrix.plant("KR406", "nobodys", "young");
     account.vendor_with_user("expired", life(20.0, Some(5.0), "Expired"), "");
     matrix.plant("KR407", "expired", "resting");
+    account.vendor_with_user("public", WELL, "");
+    let quarantine = json!({ "user": "public", "policy": "AWSCompromisedKeyQuarantineV2" });
+    account.emulator.prepare("review_quarantine", &quarantine);
+    matrix.plant("KR408", "public", "young");
 }
 
 fn policies(account: &mut Account, matrix: &mut Matrix) {

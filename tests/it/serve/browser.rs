@@ -188,6 +188,7 @@ fn user(name: &str, state: &'static str, age: Duration, sentence: &str) -> Vendo
         overdue_at: None,
         keys: vec![key],
         rotation: None,
+        exposed: None,
         owner: Some("platform@example.com".to_owned()),
         max_age: Some(DAY * 90),
     }

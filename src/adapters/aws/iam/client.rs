@@ -274,6 +274,10 @@ impl Iam for AwsIam {
         Err(endless(&call))
     }
 
+    async fn users_with_policy(&self, policy: &str) -> Answer<Vec<IamUserName>> {
+        self.list_users_with_policy(policy).await
+    }
+
     async fn missing_rights(&self, user: &IamUserName) -> Answer<Option<Vec<String>>> {
         self.simulate_rights(user).await
     }

@@ -13,6 +13,7 @@
 mod account;
 mod client;
 mod pacing;
+mod quarantine;
 mod report;
 mod rights;
 mod survey;

@@ -1,10 +1,13 @@
 //! The rules for access keys: each is young and in use, a user has one at a time, and a vendor owns it.
 
-use super::{DAY, EXPIRED, IDLE, IDLE_KEY, LEFT_INACTIVE, NEVER_USED, NOT_CONFIGURED, TOO_OLD, TWO_ACTIVE};
+use super::{
+    DAY, EXPIRED, IDLE, IDLE_KEY, LEFT_INACTIVE, NEVER_USED, NOT_CONFIGURED, QUARANTINED, TOO_OLD, TWO_ACTIVE,
+};
 use crate::core::rotation::KeyStatus;
 use crate::core::time::{Timestamp, in_words};
-use crate::review::audit::facts::{Facts, Key, User};
+use crate::review::audit::facts::{Attached, Facts, Key, User, Via};
 use crate::review::audit::{Declared, DeclaredVendor, Finding, Given};
+use crate::review::policy::is_quarantine;
 
 /// The age limit, in days, of keys for which the configuration sets none.
 const AGE_DAYS_MAX: u32 = 90;
@@ -39,11 +42,34 @@ fn judge_user(user: &User, facts: &Facts, declared: &Declared) -> Vec<Finding> {
             KeyStatus::Expired => found.push(holding.finding(&EXPIRED, "is Expired").fix(holding.delete())),
         }
     }
+    found.extend(quarantined(user, vendor));
     let active: Vec<&Key> = user.keys.iter().filter(|key| key.status == KeyStatus::Active).collect();
     if active.len() > 1 && !rotating {
         found.push(two_active(user, &active, vendor, declared));
     }
     found
+}
+
+fn quarantined(user: &User, vendor: Option<&DeclaredVendor>) -> Option<Finding> {
+    let name = |attached: &Attached| match &attached.via {
+        Via::Managed { arn } if is_quarantine(arn) => arn.rsplit('/').next().map(str::to_owned),
+        Via::Managed { .. } | Via::Inline | Via::Group { .. } => None,
+    };
+    let policies: Vec<String> = user.policies.iter().filter_map(name).collect();
+    if policies.is_empty() {
+        return None;
+    }
+    let sentence = format!("AWS attached {} to the user {}", policies.join(" and "), user.name);
+    let finding = Finding::new(&QUARANTINED, &user.arn, sentence).of(vendor.map(|vendor| &vendor.name));
+    let finding = finding.with("policies", policies);
+    Some(match vendor {
+        Some(vendor) => finding.fix(format!(
+            "`keyround incident {} --mode cut-first --why TEXT`, follow the case of AWS Support, and detach the policy only \
+             after that",
+            vendor.name
+        )),
+        None => finding,
+    })
 }
 
 fn two_active(user: &User, active: &[&Key], vendor: Option<&DeclaredVendor>, declared: &Declared) -> Finding {

@@ -5,7 +5,7 @@ use crate::review::policy::rule::{Reference, Rule, Severity};
 use Severity::{Critical, High, Info, Low, Medium};
 
 /// All rules. The meaning of a code never changes.
-pub const TABLE: [&Rule; 40] = [
+pub const TABLE: [&Rule; 41] = [
     &SHARED_USER,
     &FOREIGN_SERVICE,
     &FOREIGN_PLACE,
@@ -30,6 +30,7 @@ pub const TABLE: [&Rule; 40] = [
     &LEFT_INACTIVE,
     &NOT_CONFIGURED,
     &EXPIRED,
+    &QUARANTINED,
     &NOT_DECLARED,
     &WAYS_TOGETHER,
     &NOT_USED,
@@ -276,6 +277,15 @@ pub static EXPIRED: Rule = Rule {
     why: "AWS has disabled it, and its users are cut off",
     fix: "aws iam delete-access-key --user-name USER --access-key-id KEY",
     references: &UNUSED,
+};
+/// KR408: a user has a quarantine policy of AWS.
+pub static QUARANTINED: Rule = Rule {
+    code: "KR408",
+    severity: Critical,
+    title: "AWS has quarantined a user, because a key of it is public",
+    why: "whoever found the key can use it, and while the policy is attached a new key of the user does not work either",
+    fix: "replace the key (`keyround incident`), follow the case of AWS Support, and detach the policy only after that",
+    references: &[KEYS],
 };
 /// KR520: a policy allows actions that its vendor does not declare.
 pub static NOT_DECLARED: Rule = Rule {

@@ -1,0 +1,83 @@
+//! `[exposure]` beside the engine of `run`, and what it remembers beside the journal.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::alerting::Exposures;
+use crate::engine::World;
+use crate::files::whole_file;
+use crate::ports::{ExposureMemory, KnownExposure};
+use crate::status::StatusStore;
+
+const FILE: &str = "exposures.json";
+/// An answer of AWS that is slow does not keep the program from ending.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A file beside the journal.
+struct ExposureFile(PathBuf);
+
+impl ExposureMemory for ExposureFile {
+    fn read(&self) -> Vec<KnownExposure> {
+        let shown = self.0.display();
+        match std::fs::read_to_string(&self.0) {
+            Ok(text) => serde_json::from_str(&text).unwrap_or_else(|error| {
+                tracing::warn!(
+                    "{shown} cannot be read, so exposures that are known are taken for new: {error}"
+                );
+                Vec::new()
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                tracing::warn!(
+                    "{shown} cannot be read, so exposures that are known are taken for new: {error}"
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    fn write(&self, known: &[KnownExposure]) {
+        let text = serde_json::json!(known).to_string();
+        if let Err(error) = whole_file::replace(&self.0, text.as_bytes()) {
+            let shown = self.0.display();
+            tracing::error!(
+                "{shown} cannot be written, so an incident may be declared again after a restart: {error}"
+            );
+        }
+    }
+}
+
+/// At work beside the engine.
+pub(crate) struct ExposureWatch {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl ExposureWatch {
+    pub(crate) fn start(
+        worlds: watch::Receiver<World>,
+        status_store: &Arc<StatusStore>,
+        journal: &Path,
+    ) -> ExposureWatch {
+        let memory = Arc::new(ExposureFile(journal.with_file_name(FILE)));
+        let mut exposures = Exposures::new(worlds, Arc::clone(status_store), memory);
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        ExposureWatch { stop, task: tokio::spawn(async move { exposures.work(&told).await }) }
+    }
+
+    /// Ends it. What is being declared is declared to its end.
+    pub(crate) async fn end(self) {
+        self.stop.cancel();
+        let under_way = self.task.abort_handle();
+        if tokio::time::timeout(PATIENCE, self.task).await.is_err() {
+            under_way.abort();
+        }
+    }
+}
