@@ -81,7 +81,7 @@ fn the_service_acts_on_an_incident_within_seconds_in_each_mode() {
         corner.assert_vendor_works();
         let refused = corner.run(&["reactivate", "acme", "--why", "their nightly job"]);
         assert_eq!(refused.code, Some(1), "{refused:?}");
-        assert!(refused.out.contains("is exposed"), "{refused:?}");
+        assert!(refused.out.contains("was declared exposed"), "{refused:?}");
         let history = corner.run_well(&["history", "acme"]).out;
         assert!(history.contains("incident_declared") && history.contains("public repository"), "{history}");
         service.signal("TERM");

@@ -31,10 +31,10 @@ fn check_online_and_a_dry_run_ask_the_presets_question_and_change_nothing() {
                 Answer::json(200, &fields(other.clone())),
                 Answer::status(403),
             ],
-            ["knows us", "id_field names another one", "answered 403"],
+            ["accepts our credentials", "id_field names another one", "answered 403"],
         );
         for (answer, sentence) in answers.into_iter().zip(sentences) {
-            let is_good = sentence == "knows us";
+            let is_good = sentence == "accepts our credentials";
             let before = vault.requests().len();
             vault.script([answer]);
             let shown = program.json(i32::from(!is_good), arguments);
