@@ -189,7 +189,7 @@ fn nothing_was_delivered(fault: Fault) -> Fault {
     // A token endpoint that is gone is a mistake in the recipe, and does not mean that the vendor's own endpoint is
     // gone.
     let code = if code == RefusalCode::VendorGone { RefusalCode::VendorRefused } else { code };
-    let sentence = format!("no token was had, so nothing was sent: {sentence}");
+    let sentence = format!("no token was received, so nothing was sent: {sentence}");
     Fault::Refused(Refusal { code, sentence, retry_after, nothing_sent: false, pairs: Vec::new(), said })
 }
 
@@ -211,6 +211,8 @@ mod tests {
     fn a_doubt_about_a_token_is_a_refusal_of_the_delivery() {
         let fault = nothing_was_delivered(Fault::unknown("auth.acme.example answered 500"));
         assert!(matches!(&fault, Fault::Refused(refusal) if refusal.code == RefusalCode::NotSent));
-        assert!(fault.sentence().starts_with("no token was had, so nothing was sent: auth.acme.example"));
+        assert!(
+            fault.sentence().starts_with("no token was received, so nothing was sent: auth.acme.example")
+        );
     }
 }

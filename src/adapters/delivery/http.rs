@@ -200,7 +200,7 @@ fn hold_sample(
     match finding(tools, step, &answered, words, equals.as_ref(), captured)? {
         Finding::AsExpected => Ok(()),
         Finding::Differs { .. } => Err(misconfigured(
-            "the step's sample is not what its own expect calls an acceptance; correct the one or the other",
+            "the step's sample does not meet the step's own expect; correct one of the two",
         )),
     }
 }
@@ -361,7 +361,7 @@ pub(super) fn equals(tools: &Tools, step: &HttpStep, words: &TemplateContext) ->
 fn add_header(headers: &mut Vec<Header>, header: Option<Header>) -> Answer<()> {
     let Some((name, value)) = header else { return Ok(()) };
     if FRAMING.contains(&name.as_str()) {
-        return Err(misconfigured(format!("the header {name} is not for a recipe to set")));
+        return Err(misconfigured(format!("the header {name} is reserved")));
     }
     let is_printable = |char| matches!(char, ' '..='~');
     if !value.expose().chars().all(is_printable) {

@@ -31,7 +31,7 @@ impl<'a> Carried<'a> {
             (Carries::Secret, _) => Ok(Payload::Secret(self.secret)),
             (Carries::Reference, Some(reference)) => Ok(Payload::Reference(reference)),
             (Carries::Reference, None) => {
-                Err(misconfigured("no earlier step has put the key where a reference could lead"))
+                Err(misconfigured("carries = \"reference\": no earlier step has stored the key"))
             }
         }
     }

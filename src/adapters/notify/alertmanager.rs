@@ -89,7 +89,7 @@ impl Alertmanager {
                 header(name, self.tools.resolve(value).await?.expose().to_owned())
             }
             Some(Auth::OAuth2 { .. } | Auth::Jwt { .. }) => {
-                return Err(misconfigured("an Alertmanager is not spoken to through oauth2 or jwt"));
+                return Err(misconfigured("an Alertmanager sink does not support oauth2 or jwt"));
             }
         })
     }

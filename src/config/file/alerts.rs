@@ -140,13 +140,14 @@ fn alertmanager(mut section: Section<'_>) -> Option<SinkSettings> {
     let urls: Option<Vec<String>> = texts.iter().map(address).collect();
     let auth = auth::read(&mut section, plaintext, &Scope::default());
     if let (Some(Auth::OAuth2 { .. } | Auth::Jwt { .. }), Some(entry)) = (&auth, section.entry("auth")) {
-        let mistake = Mistake::new(entry.key_span, "an Alertmanager is not spoken to through oauth2 or jwt");
+        let mistake = Mistake::new(entry.key_span, "an Alertmanager sink does not support oauth2 or jwt");
         section.report.add(mistake.hint("one of bearer, basic and header"));
     }
     if let (Some(Auth::Basic { user, .. }), Some(entry)) = (&auth, section.entry("auth"))
         && ["{{", "{%", "{#"].iter().any(|opening| user.contains(opening))
     {
-        let mistake = Mistake::new(entry.key_span, "the user is a template, and an alert fills in none");
+        let mistake =
+            Mistake::new(entry.key_span, "the user is a template, but an alert sink has no templates");
         section.report.add(mistake.hint("write the user as it is sent"));
     }
     let labels = labels(&mut section);
@@ -177,9 +178,9 @@ fn email(mut section: Section<'_>) -> Option<SinkSettings> {
     let host = host.and_then(|text| sections::not_empty(section.report, text));
     let tls = mail_tls(&mut section, host.as_deref(), allow_plaintext);
     let port = section.number("port", 1..=65_535).and_then(|port| u16::try_from(port).ok());
-    let from = section.required("from", "who the mail is from, such as from = \"keyround@example.com\"");
+    let from = section.required("from", "the sender's address, such as from = \"keyround@example.com\"");
     let from = from.and_then(|entry| reader::string(section.report, "from", entry.value));
-    let to_hint = "who gets the mail, such as to = [\"oncall@example.com\"]";
+    let to_hint = "the recipients' addresses, such as to = [\"oncall@example.com\"]";
     let to = match section.place_of("to") {
         Some(_) => section.strings("to", to_hint),
         None => section.required("to", to_hint).and(None),

@@ -41,7 +41,7 @@ pub(super) fn expect(section: &mut Section<'_>, scope: &Scope) -> Expect {
 
 fn absent(section: &mut Section<'_>) -> Vec<String> {
     let Some(entry) = section.entry("absent") else { return Vec::new() };
-    pointers(section.report, &entry, "leave it out when nothing is amiss")
+    pointers(section.report, &entry, "leave it out when no place has to be empty")
 }
 
 /// Reads one JSON pointer or a list of them.
@@ -98,8 +98,8 @@ pub(super) fn expect_output(section: &mut Section<'_>, scope: &Scope) -> ExpectO
         return ExpectOutput::default();
     };
     if let (Some(place), false) = (whole, statuses(&mut section).is_empty()) {
-        let mistake = Mistake::new(place, "a command answers with an exit code, and not with a status");
-        section.report.add(mistake.hint("exit code 0 is its yes; leave status out"));
+        let mistake = Mistake::new(place, "a command has an exit code, and no HTTP status");
+        section.report.add(mistake.hint("exit code 0 means success; leave status out"));
     }
     let pointer = section.string("pointer").and_then(|text| values::pointer(section.report, text));
     let equals = equals(&mut section, scope);
@@ -177,7 +177,7 @@ fn search(section: &mut Section<'_>, list: String, scope: &Scope) -> Option<Answ
     let take = section.required("take", "the pointer, in the item, to the value to keep");
     let take = take.and_then(|entry| reader::string(section.report, "take", entry.value));
     let take = take.and_then(|text| whole_or_pointer(section.report, text));
-    section.required("where", "where = { \"/name\" = \"…\" } says which item");
+    section.required("where", "where = { \"/name\" = \"…\" } selects the item");
     let mut matching = BTreeMap::new();
     for entry in section.named("where", "where") {
         let pointer = values::pointer(section.report, reader::Text { text: entry.key, span: entry.key_span });
@@ -201,7 +201,7 @@ pub(super) fn pages(section: &mut Section<'_>) -> Option<Pages> {
     let next = if let [entry] = &said[..] {
         next_page(section.report, entry, parameter)
     } else {
-        let mistake = Mistake::new(section.span, "pages names no one way to the next page");
+        let mistake = Mistake::new(section.span, "pages must have exactly one of next, header and token");
         let hint = "one of next = \"/pointer\", header = \"Link\" and token = \"/pointer\"";
         section.report.add(mistake.hint(hint));
         None
@@ -219,7 +219,10 @@ fn next_page(
     match (entry.key, parameter) {
         ("header", _) if text.text.eq_ignore_ascii_case("link") => Some(NextPage::LinkHeader),
         ("header", _) => {
-            report.add(Mistake::new(text.span, "next pages are named in the header Link (RFC 8288)"));
+            report.add(Mistake::new(
+                text.span,
+                "header must be Link, the header that names the next page (RFC 8288)",
+            ));
             None
         }
         ("next", _) => values::pointer(report, text).map(NextPage::Address),
@@ -228,8 +231,11 @@ fn next_page(
             Some(NextPage::Token { pointer, parameter: parameter.text.to_owned() })
         }
         (_, None) => {
-            let mistake = Mistake::new(text.span, "a token is sent under a name");
-            report.add(mistake.hint("parameter = \"page-token\" says under which"));
+            let mistake = Mistake::new(
+                text.span,
+                "token needs parameter, the name of the query parameter that carries it",
+            );
+            report.add(mistake.hint("such as parameter = \"page-token\""));
             None
         }
     }

@@ -16,7 +16,10 @@ pub(super) fn read(step: &mut Section<'_>, plaintext: Plaintext, scope: &Scope) 
     let entry = step.entry("auth")?;
     if !entry.value.get_ref().is_table() {
         // The value may be the token itself, so reports do not show it.
-        let mistake = Mistake::new(entry.span(), "auth says how a secret is sent, and refers to it");
+        let mistake = Mistake::new(
+            entry.span(),
+            "auth must be a table that names an authentication method and refers to the secret",
+        );
         step.report.add(mistake.hint("such as auth = { bearer = \"credential:acme-token\" }"));
         return None;
     }
@@ -25,7 +28,7 @@ pub(super) fn read(step: &mut Section<'_>, plaintext: Plaintext, scope: &Scope) 
         WAYS.into_iter().filter_map(|way| Some((section.entry(way)?.key_span, way))).collect();
     said.sort_by_key(|(span, _)| span.start);
     if said.is_empty() {
-        let mistake = Mistake::new(entry.span(), "auth says no way");
+        let mistake = Mistake::new(entry.span(), "auth names no authentication method");
         section.report.add(mistake.hint("one of bearer, basic, header, oauth2 and jwt"));
     }
     for (span, way) in said.iter().skip(1) {
@@ -51,11 +54,12 @@ fn way_of(section: &mut Section<'_>, way: &str, plaintext: Plaintext, scope: &Sc
 }
 
 fn basic(mut section: Section<'_>, scope: &Scope) -> Option<Auth> {
-    let user = required_template(&mut section, "user", "the user, in clear", scope);
+    let user = required_template(&mut section, "user", "the user name itself, not a reference", scope);
     if let (Some(place), true) =
         (section.place_of("user"), user.as_deref().is_some_and(|user| user.parse::<SecretRef>().is_ok()))
     {
-        let mistake = Mistake::new(place, "the user is sent as it stands here, and is no reference");
+        let mistake =
+            Mistake::new(place, "the user is sent as it is written here, so it cannot be a reference");
         let hint = "secrets = { user = \"…\" } in the step, and user = \"{{ secrets.user }}\" here";
         section.report.add(mistake.hint(hint));
     }
@@ -77,11 +81,12 @@ fn header(mut section: Section<'_>) -> Option<Auth> {
 }
 
 fn oauth2(mut section: Section<'_>, plaintext: Plaintext, scope: &Scope) -> Option<Auth> {
-    let token_url = required(&mut section, "token_url", "where tokens are had").map(|text| {
+    let token_url = required(&mut section, "token_url", "the URL of the token endpoint").map(|text| {
         address::check(section.report, text, plaintext, scope);
         text.text.to_owned()
     });
-    let client_id = required_template(&mut section, "client_id", "the client, in clear", scope);
+    let client_id =
+        required_template(&mut section, "client_id", "the client id itself, not a reference", scope);
     let client_secret = section.required("client_secret", "a reference such as \"credential:acme-client\"");
     let client_secret = client_secret.and_then(|entry| reader::secret(section.report, entry.value));
     let asked = section.string("scope").map(|text| text.text.to_owned());
@@ -93,7 +98,7 @@ fn oauth2(mut section: Section<'_>, plaintext: Plaintext, scope: &Scope) -> Opti
         "header" => false,
         "body" => true,
         other => {
-            let message = format!("credentials are not sent in {}", reader::quoted(other));
+            let message = format!("credentials_in cannot be {}", reader::quoted(other));
             section.report.add(Mistake::new(text.span, message).hint("\"header\" or \"body\""));
             false
         }
@@ -113,8 +118,18 @@ fn jwt(mut section: Section<'_>, scope: &Scope) -> Option<Auth> {
     let private_key = section.required("private_key", "a reference such as \"credential:acme-rsa-key\"");
     let private_key = private_key.and_then(|entry| reader::secret(section.report, entry.value));
     let with_fingerprint = Scope { has_fingerprint: true, ..scope.clone() };
-    let issuer = required_template(&mut section, "issuer", "who signs the token", &with_fingerprint);
-    let subject = required_template(&mut section, "subject", "whom the token speaks for", &with_fingerprint);
+    let issuer = required_template(
+        &mut section,
+        "issuer",
+        "the issuer of the token, its claim iss",
+        &with_fingerprint,
+    );
+    let subject = required_template(
+        &mut section,
+        "subject",
+        "the subject of the token, its claim sub",
+        &with_fingerprint,
+    );
     section.finish();
     Some(Auth::Jwt { private_key: private_key?, issuer: issuer?, subject: subject? })
 }

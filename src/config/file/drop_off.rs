@@ -20,7 +20,7 @@ pub(super) fn secrets_manager(
     recipe: &Recipe<'_>,
     scope: &Scope,
 ) -> Option<DropOffStep> {
-    let id = name(&mut section, "id", "the secret's name or ARN; keyround does not make it");
+    let id = name(&mut section, "id", "the secret's name or ARN; keyround does not create it");
     finish(section, id, recipe, scope, |id| Vault::SecretsManager { id })
 }
 
@@ -92,7 +92,7 @@ fn fields(step: &mut Section<'_>, scope: &Scope) -> Option<BTreeMap<String, Stri
     let entries = step.named("fields", "fields");
     if let (Some(place), true) = (step.place_of("fields"), entries.is_empty()) {
         let hint = "such as fields = { access_key_id = \"{{ access_key_id }}\" }";
-        step.report.add(Mistake::new(place, "fields names no field").hint(hint));
+        step.report.add(Mistake::new(place, "fields is empty").hint(hint));
         return None;
     }
     for entry in entries {

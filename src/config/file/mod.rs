@@ -288,11 +288,11 @@ fn syntax(report: &Report<'_>, error: &toml::de::Error) -> bool {
     let mistake = |message: &str| Mistake::new(span, message);
     let message = error.message();
     if message == "duplicate key" {
-        report.add(mistake("this key is there already").hint("a key stands once in its section"));
+        report.add(mistake("this key is set twice").hint("a section has each key only once"));
         return true;
     }
     if message.starts_with("string values must be quoted") && span.start < span.end {
-        report.add(mistake("a string stands in quotes").hint("put \" before and behind it"));
+        report.add(mistake("a string must be in quotes").hint("put \" before and behind it"));
         return true;
     }
     // These errors end with their line, so the parser reads the next lines correctly.

@@ -132,7 +132,7 @@ fn account(mut section: Section<'_>) -> AccountSettings {
     let external_id = section.string("external_id").and_then(|text| not_empty(section.report, text));
     if let (Some(place), None) = (section.place_of("external_id"), role) {
         let mistake = Mistake::new(place, format!("{} has an external_id and no role_arn", section.title));
-        section.report.add(mistake.hint("an external id is shown to the trust of a role"));
+        section.report.add(mistake.hint("an external id is for the trust policy of a role"));
     }
     let cloudtrail = section.flag("cloudtrail");
     section.finish();

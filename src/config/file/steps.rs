@@ -239,16 +239,19 @@ fn carries(section: &mut Section<'_>, dropped_off: bool) -> Carries {
         "secret" => Carries::Secret,
         "reference" => {
             if !dropped_off {
-                let mistake =
-                    Mistake::new(text.span, "no earlier step puts the key where a reference could lead");
-                section
-                    .report
-                    .add(mistake.hint("kind = \"secrets-manager\" or kind = \"ssm\" goes before it"));
+                let mistake = Mistake::new(
+                    text.span,
+                    "carries = \"reference\" needs an earlier secrets-manager or ssm step",
+                );
+                section.report.add(
+                    mistake
+                        .hint("put a step of kind = \"secrets-manager\" or kind = \"ssm\" before this one"),
+                );
             }
             Carries::Reference
         }
         other => {
-            let mistake = Mistake::new(text.span, format!("a webhook cannot carry {}", quoted(other)));
+            let mistake = Mistake::new(text.span, format!("carries cannot be {}", quoted(other)));
             section
                 .report
                 .add(mistake.hint("\"secret\", or \"reference\" after a step that drops the key off"));
@@ -302,7 +305,7 @@ fn question(mut section: Section<'_>, scope: &mut Scope) -> Option<VerifyStep> {
         }
         other => {
             let place = kind.map_or(section.span, |kind| kind.span);
-            let mistake = Mistake::new(place, format!("a vendor cannot be asked by {}", quoted(other)));
+            let mistake = Mistake::new(place, format!("unknown kind {} of verify", quoted(other)));
             section.report.add(mistake.hint("\"http\" or \"command\""));
             None
         }
@@ -380,7 +383,7 @@ fn writes(section: &mut Section<'_>) -> Option<Writes> {
             "id" => Some(Writes::Id),
             "secret" => Some(Writes::Secret),
             other => {
-                let message = format!("a step writes no {} of a pair", quoted(other));
+                let message = format!("writes cannot be {}", quoted(other));
                 section.report.add(Mistake::new(text.span, message).hint("\"id\" or \"secret\""));
                 None
             }
@@ -411,8 +414,8 @@ fn template(section: &mut Section<'_>, key: &'static str, scope: &Scope) -> Opti
 }
 
 fn get_with_body(place: Span, method: Option<Span>) -> Mistake {
-    let mistake =
-        Mistake::new(place, "a GET has no body").hint("say method = \"POST\", or what the vendor wants");
+    let mistake = Mistake::new(place, "a GET has no body")
+        .hint("set method = \"POST\", or the method that the vendor documents");
     match method {
         Some(method) => mistake.elsewhere(method, "the method stands here"),
         None => mistake,
@@ -464,7 +467,10 @@ fn headers(section: &mut Section<'_>, scope: &Scope) -> BTreeMap<String, String>
             section.report.add(Mistake::new(entry.key_span, message).hint("a header is one line"));
         }
         if let Some(first) = seen.insert(entry.key.to_ascii_lowercase(), entry.key_span) {
-            let mistake = Mistake::new(entry.key_span, "this header is there already, in other letters");
+            let mistake = Mistake::new(
+                entry.key_span,
+                "this header is set twice; upper and lower case are the same in its name",
+            );
             section.report.add(mistake.elsewhere(first, "first here"));
         }
         if let Some(text) = reader::unseen_string(section.report, entry.key, entry.value) {

@@ -76,7 +76,9 @@ pub(super) fn check(report: &Report<'_>, text: Text<'_>, scope: &Scope) {
             wrong.for_each(|mistake| report.add(mistake));
             if let Some((message, range)) = unknown_filter(&template) {
                 let place = place_in(report, text, range);
-                report.add(Mistake::new(place, message).hint(format!("ours are {}", FILTERS.join(", "))));
+                report.add(
+                    Mistake::new(place, message).hint(format!("the filters are {}", FILTERS.join(", "))),
+                );
             }
         }
         Err(error) => {
@@ -140,10 +142,10 @@ fn unknown_variable(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
     if scope.knows(first) {
         return None;
     }
-    let message = format!("a template knows no {}", quoted(first));
+    let message = format!("unknown template variable {}", quoted(first));
     let hint = match nearest(first, VARIABLES.into_iter()) {
         Some(meant) => format!("did you mean {meant}?"),
-        None => format!("it knows {}", VARIABLES.join(", ")),
+        None => format!("the variables are {}", VARIABLES.join(", ")),
     };
     Some(Mistake::new(span, message).hint(hint))
 }
@@ -151,7 +153,7 @@ fn unknown_variable(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
 fn unknown_param(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
     let Some(params) = &scope.params else {
         let mistake = Mistake::new(span, format!("there are no params here, so no {}", quoted(name)));
-        return Some(mistake.hint("params are what a preset is given: write the value itself"));
+        return Some(mistake.hint("only the steps of a preset have params: write the value itself"));
     };
     if params.contains(name) {
         return None;
@@ -159,7 +161,7 @@ fn unknown_param(span: Span, name: &str, scope: &Scope) -> Option<Mistake> {
     let mistake = Mistake::new(span, format!("the preset has no parameter {}", quoted(name)));
     Some(match nearest(name, params.iter().map(String::as_str)) {
         Some(meant) => mistake.hint(format!("did you mean params.{meant}?")),
-        None => mistake.hint(format!("[parameters.{name}] would make it one")),
+        None => mistake.hint(format!("declare it as [parameters.{name}]")),
     })
 }
 

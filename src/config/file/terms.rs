@@ -124,7 +124,8 @@ fn ages(section: &mut Section<'_>, base: &Terms, plan: Plan, opening: Opening) -
 fn always_warned(here: At, said: At, warn_before: Duration, max_age: Duration) -> Mistake {
     let (warn_before, max_age) = (in_words(warn_before), in_words(max_age));
     let message = format!("warn_before = {warn_before} is not shorter than max_age = {max_age}");
-    let mistake = Mistake::at(here, message).hint("a key would be warned about from the day it is made");
+    let mistake =
+        Mistake::at(here, message).hint("a key would be reported as due soon from the day it is created");
     if said == here { mistake } else { mistake.elsewhere_at(said, "warn_before stands here") }
 }
 

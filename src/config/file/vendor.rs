@@ -141,7 +141,7 @@ impl<'a> Vendor<'_, 'a> {
             GIVEN.into_iter().filter_map(|key| Some((self.section.entry(key)?.key_span, key))).collect();
         said.sort_by_key(|(span, _)| span.start);
         let Some(((first, key), more)) = said.split_first() else {
-            let message = format!("{} names no access of the vendor", self.section.title);
+            let message = format!("{} does not say which access the vendor has", self.section.title);
             let hint = "one of iam_user = \"…\", iam_users = [\"…\"], path = \"/…/\", role_arn = \"arn:…\"";
             self.section.report.add(Mistake::new(self.section.span, message).hint(hint));
             return None;

@@ -74,7 +74,7 @@ async fn a_sample_that_its_own_expect_does_not_accept_is_found_before_a_key_is_m
     for (that, sample, says) in [
         ("{{ answer.key == access_key_id }}", good.clone(), ""),
         ("{{ answer.kez == access_key_id }}", good.clone(), "answer.kez"),
-        ("{{ answer.key == 'x' }}", good, "is not what its own expect calls an acceptance"),
+        ("{{ answer.key == 'x' }}", good, "does not meet the step's own expect"),
         ("{{ answer.key == access_key_id }}", json!({ "key": "{{ access_key_id }}" }), "no value at \"/id\""),
     ] {
         let acme = delivery(vec![http(step(that, sample))], None, Secrets::default());

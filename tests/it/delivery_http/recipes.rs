@@ -142,7 +142,7 @@ async fn without_a_token_nothing_is_delivered() {
         let done = deliver(vec![http(with_oauth2(&vendor, &tokens))], &[("env:CLIENT", "c")]).await;
         let refusal = refused(done, code);
         assert!(
-            refusal.sentence.starts_with("no token was had, so nothing was sent: 127.0.0.1 "),
+            refusal.sentence.starts_with("no token was received, so nothing was sent: 127.0.0.1 "),
             "{refusal:?}"
         );
     }
