@@ -212,7 +212,7 @@ fn presets_of_ones_own_stand_beside_those_of_the_program_and_their_mistakes_are_
     let settings = read_as(&config, text).expect("settings");
     assert_eq!(
         settings.warnings,
-        ["the preset skeddly of your folder stands in for the one that comes with keyround"]
+        ["the preset skeddly of your folder replaces the one that comes with keyround"]
     );
     let acme = key(&settings, "acme");
     assert!(matches!(&acme.deliver[..], [DeliverStep::Http(step)]

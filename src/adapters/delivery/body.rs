@@ -137,7 +137,7 @@ fn raw(fields: &serde_json::Map<String, Value>) -> Option<&str> {
 
 fn json_of(text: &Secret) -> Answer<Value> {
     let value = serde_json::from_str(text.expose());
-    value.map_err(|_| misconfigured(format!("the template of {RAW} does not come out as JSON")))
+    value.map_err(|_| misconfigured(format!("the template of {RAW} does not render to JSON")))
 }
 
 fn write_form(

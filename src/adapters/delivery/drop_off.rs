@@ -129,7 +129,7 @@ fn nothing_was_put(fault: Fault) -> Fault {
         Fault::Refused(_) => fault,
         Fault::Unknown(doubt) => Fault::Refused(Refusal {
             code: RefusalCode::NotSent,
-            sentence: format!("nothing was put there: {}", doubt.sentence),
+            sentence: format!("nothing was stored: {}", doubt.sentence),
             retry_after: doubt.retry_after,
             nothing_sent: false,
             pairs: Vec::new(),
@@ -151,7 +151,7 @@ fn token(step: &DropOffStep, number: usize, offer: &Offer, instead_of: &str) -> 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 enum BadDocument {
     #[error(
-        "holds no JSON object, so it has no fields to change; say json = {{ … }} or body = \"…\" for all of it"
+        "holds no JSON object, so it has no fields to change; set json = {{ … }} or body = \"…\" to replace all of it"
     )]
     NoObject,
     #[error("becomes too long")]

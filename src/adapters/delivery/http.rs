@@ -315,7 +315,8 @@ fn next_page(
     let Some(url) = url else { return Ok(None) };
     let next = url.ok().and_then(|url| address::next_page(&url, first, step).ok());
     next.map(Some).ok_or_else(|| {
-        let sentence = format!("{} names a next page that is not its own", answered.host);
+        let sentence =
+            format!("{} names a next page that does not have the same scheme, host and port", answered.host);
         Fault::refused(RefusalCode::VendorRefused, sentence)
     })
 }

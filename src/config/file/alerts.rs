@@ -295,8 +295,10 @@ fn command(mut section: Section<'_>) -> Option<SinkSettings> {
     if let Some(program) = words.as_ref().and_then(|words| words.first())
         && !program.text.starts_with('/')
     {
-        let mistake = Mistake::new(program.span, format!("{} is no absolute path", quoted(program.text)));
-        section.report.add(mistake.hint("which program runs must not depend on where keyround was started"));
+        let mistake = Mistake::new(program.span, format!("{} is not an absolute path", quoted(program.text)));
+        section
+            .report
+            .add(mistake.hint("the program must not depend on the folder in which keyround was started"));
     }
     section.finish();
     Some(SinkSettings::Command { command: words?.into_iter().map(|word| word.text.to_owned()).collect() })

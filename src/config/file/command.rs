@@ -35,9 +35,11 @@ fn argv(section: &mut Section<'_>) -> Option<Vec<String>> {
             .add(mistake.hint("a search path can be changed by others, and this program gets a secret"));
     }
     for text in texts.iter().flatten().filter(|text| text.text.contains("{{") || text.text.contains("{%")) {
-        let mistake =
-            Mistake::new(text.span, "an argument is no template: everybody on the machine can read it");
-        section.report.add(mistake.hint("the program finds all of it, as JSON, on its standard input"));
+        let mistake = Mistake::new(
+            text.span,
+            "an argument cannot be a template: every user of the machine can read it",
+        );
+        section.report.add(mistake.hint("the program gets the values as JSON on its standard input"));
     }
     literal::judge_argv(section.report, &texts.iter().flatten().copied().collect::<Vec<_>>());
     for text in texts.iter().flatten().filter(|text| text.text.contains('\0')) {

@@ -71,7 +71,8 @@ fn content(step: &mut Section<'_>, scope: &Scope) -> Option<Content> {
     said.sort_by_key(|entry| entry.key_span.start);
     for more in said.iter().skip(1) {
         let mistake = Mistake::new(more.key_span, format!("{} does not go with {}", more.key, said[0].key));
-        step.report.add(mistake.hint("fields changes a part of the secret; json and body are all of it"));
+        step.report
+            .add(mistake.hint("fields changes a part of the secret, and json or body replaces all of it"));
     }
     let contents: Vec<Option<Content>> = said
         .iter()

@@ -275,9 +275,8 @@ fn own_presets(section: Option<Section<'_>>, presets: &mut Presets, beside: &Pat
         })
     });
     section.finish();
-    let warning = |name: String| {
-        format!("the preset {name} of your folder stands in for the one that comes with keyround")
-    };
+    let warning =
+        |name: String| format!("the preset {name} of your folder replaces the one that comes with keyround");
     replaced.unwrap_or_default().into_iter().map(warning).collect()
 }
 

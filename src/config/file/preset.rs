@@ -276,7 +276,7 @@ fn value_of(
             let text = reader::string(report, key, value)?;
             if !choices.is_empty() && !choices.iter().any(|choice| choice == text.text) {
                 let mistake =
-                    Mistake::new(text.span, format!("{} is not what {key} can be", quoted(text.text)));
+                    Mistake::new(text.span, format!("{} is not a valid value of {key}", quoted(text.text)));
                 report.add(mistake.hint(format!("one of {}", choices.join(", "))));
                 return None;
             }
