@@ -32,46 +32,50 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: Form) -> String {
     let mut families = vec![
         gauge(
             "keyround_access_key_created_timestamp_seconds",
-            "When AWS made the access key that is judged, by user.",
+            "Creation time of each user's access key that is to be replaced, in Unix seconds.",
             by_user(vendors, |vendor| vendor.judged().map(|key| key.created_at.unix_seconds())),
         ),
         gauge(
             "keyround_access_key_max_age_seconds",
-            "The age at which a user's access key is due.",
+            "Age limit of each user's access key: max_age, or inactive_by where that is set.",
             by_user(vendors, |vendor| {
                 vendor.max_age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
             }),
         ),
-        gauge("keyround_vendor_state", "How many of a vendor's users are in this state.", states(vendors)),
+        gauge("keyround_vendor_state", "Number of the vendor's users in this state.", states(vendors)),
         gauge(
             "keyround_rotation_stage_timestamp_seconds",
-            "Since when a rotation of the vendor is in this stage.",
+            "Time since which a rotation of the vendor is in this stage, in Unix seconds; of several, the earliest.",
             stages(vendors),
         ),
         counter(
             "keyround_rotations_total",
-            "Rotations that ended, counted in the journal.",
+            "Number of finished rotations in the journal, by how they ended.",
             tallied(&overview.rotations, "ending"),
         ),
         counter(
             "keyround_deliveries_total",
-            "Attempts to give a vendor a new key, counted in the journal.",
+            "Number of attempts in the journal to deliver a new key to the vendor, by outcome.",
             tallied(&overview.deliveries, "outcome"),
         ),
-        counter("keyround_aws_calls_total", "Calls to AWS since the start.", counted(calls)),
+        counter(
+            "keyround_aws_calls_total",
+            "Number of calls to AWS since this process started.",
+            counted(calls),
+        ),
         gauge(
             "keyround_last_pass_timestamp_seconds",
-            "When the last pass was made.",
+            "Time at which the last full pass ended, or before one has, at which the last one began; in Unix seconds.",
             time(overview.last_pass_at),
         ),
         gauge(
             "keyround_next_pass_timestamp_seconds",
-            "When the next pass is due.",
+            "Time at which the next pass is due, in Unix seconds.",
             time(overview.next_pass_at),
         ),
         gauge(
             "keyround_clock_offset_seconds",
-            "This machine's time minus that of AWS, as last compared.",
+            "This machine's time minus AWS's time, at the last comparison.",
             offsets(overview),
         ),
         gauge(
@@ -84,7 +88,7 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: Form) -> String {
         Family {
             name: "keyround_build_info",
             kind: Kind::Info,
-            help: "The program that is running.",
+            help: "The version of the running program.",
             samples: vec![Sample { labels: version, value: 1 }],
         },
     ];
