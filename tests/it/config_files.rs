@@ -220,7 +220,7 @@ fn presets_of_ones_own_stand_beside_those_of_the_program_and_their_mistakes_are_
 
     write("broken.toml", &OWN_PRESET.replace("params.site", "params.sight").replace("R5", "R9"));
     let mistakes = read_as(&config, text).expect_err("mistakes").to_string();
-    assert!(mistakes.contains("broken.toml:3:13: \"R9\" is not one of its words"), "{mistakes}");
+    assert!(mistakes.contains("broken.toml:3:13: \"R9\" is not an allowed value"), "{mistakes}");
     assert!(mistakes.contains("broken.toml:13:7: the preset has no parameter \"sight\""), "{mistakes}");
 }
 

@@ -206,7 +206,7 @@ fn one_of<'a>(report: &Report<'_>, text: Text<'a>, choices: &[&'static str]) -> 
     if choices.contains(&text.text) {
         return Some(text.text);
     }
-    let mistake = Mistake::new(text.span, format!("{} is not one of its words", quoted(text.text)));
+    let mistake = Mistake::new(text.span, format!("{} is not an allowed value", quoted(text.text)));
     report.add(mistake.hint(format!("one of {}", choices.join(", "))));
     None
 }
@@ -299,7 +299,7 @@ fn ways(mut section: Section<'_>, given: &Given) -> Option<Ways> {
     if deliver.is_empty() {
         section
             .report
-            .add(Mistake::new(section.span, "the preset has no step").hint("[[deliver]] begins one"));
+            .add(Mistake::new(section.span, "the preset has no step").hint("add one with [[deliver]]"));
     }
     let mut deliver_scope = scope(true);
     let deliver: Vec<Option<HttpStep>> = deliver

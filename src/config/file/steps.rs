@@ -254,7 +254,7 @@ fn carries(section: &mut Section<'_>, dropped_off: bool) -> Carries {
             let mistake = Mistake::new(text.span, format!("carries cannot be {}", quoted(other)));
             section
                 .report
-                .add(mistake.hint("\"secret\", or \"reference\" after a step that drops the key off"));
+                .add(mistake.hint("\"secret\", or \"reference\" after a secrets-manager or ssm step"));
             Carries::Secret
         }
     }

@@ -122,7 +122,7 @@ impl<'a> Vendor<'_, 'a> {
         let owner = self.section.string("owner").and_then(|text| not_empty(self.section.report, text));
         if let Some(entry) = self.section.entry("concurrency") {
             let message = "concurrency is for all vendors together".to_owned();
-            self.section.report.add(Mistake::new(entry.key_span, message).hint("it stands in [defaults]"));
+            self.section.report.add(Mistake::new(entry.key_span, message).hint("set it in [defaults]"));
         }
         let needs = needs::read(&mut self.section);
         let access = match self.given() {

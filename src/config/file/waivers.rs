@@ -32,7 +32,7 @@ fn waiver<'a>(report: &'a Report<'a>, value: &'a Spanned<DeValue<'a>>) -> Option
         let known = rules::by_code(rule.text).is_some();
         if !known {
             let mistake = Mistake::new(rule.span, format!("there is no rule {}", quoted(rule.text)));
-            report.add(mistake.hint("the code stands before each finding of `keyround audit`"));
+            report.add(mistake.hint("`keyround audit` prints the code before each finding"));
         }
         known
     });

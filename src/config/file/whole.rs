@@ -101,10 +101,10 @@ impl<'a> Whole<'a> {
 fn twice(kind: &str, earlier: &Entry<'_>, entry: &Entry<'_>) -> Mistake {
     let title = reader::title(kind, entry.key);
     let line = earlier.report.line_of(earlier.key_span);
-    let message = format!("{title} stands in {} already, on line {line}", earlier.report.path());
+    let message = format!("{title} is already in {}, on line {line}", earlier.report.path());
     Mistake::new(entry.key_span, message)
         .elsewhere_at(earlier.report.at(earlier.key_span), "first here")
-        .hint("a name stands in one file only: take one of the two out, or give it another name")
+        .hint("a name can be in one file only: remove or rename one of the two")
 }
 
 /// The mistake for a key at the top of a fragment that a fragment may not have.
@@ -115,12 +115,12 @@ fn misplaced(name: &str, span: Span, main: &str) -> Mistake {
     }
     if OF_MAIN.contains(&name) {
         return Mistake::new(span, format!("[{name}] does not belong in a fragment"))
-            .hint(format!("it stands in {main}, which includes this file"));
+            .hint(format!("move it to {main}, which includes this file"));
     }
     let hint = match values::nearest(name, OF_FRAGMENTS.into_iter().chain(OF_MAIN)) {
         Some(meant) if OF_FRAGMENTS.contains(&meant) => format!("did you mean {meant}?"),
         _ => format!(
-            "a fragment holds [vendor.NAME], [account.NAME], [alert.NAME] and [[waiver]]; all else stands in {main}"
+            "a fragment holds [vendor.NAME], [account.NAME], [alert.NAME] and [[waiver]]; everything else belongs in {main}"
         ),
     };
     Mistake::new(span, format!("unknown key {} in the fragment", reader::quoted(name))).hint(hint)

@@ -120,15 +120,15 @@ fn mistakes_of_all_files_are_reported_in_one_run_each_in_its_own() {
         folder.mistakes(),
         [
             "rotation.toml:4:1: unknown key \"sok\" in [defaults]",
-            "rotation.d/a.toml:1:9: [vendor.acme] stands in rotation.toml already, on line 5",
+            "rotation.d/a.toml:1:9: [vendor.acme] is already in rotation.toml, on line 5",
             "rotation.d/a.toml:7:2: [schedule] does not belong in a fragment",
             "rotation.d/b.toml:1:1: a fragment includes no other files",
             "rotation.d/b.toml:2:1: unknown key \"iam_user\" in the fragment",
             "rotation.d/b.toml:3:1: unknown key \"vendr\" in the fragment",
             "rotation.d/b.toml:5:1: unknown key \"idd\" in [account.main]",
             "rotation.d/c.toml:5:12: the IAM user a belongs to the vendor \"acme\" already",
-            "rotation.d/d.toml:1:8: [alert.chat] stands in rotation.d/c.toml already, on line 1",
-            "rotation.d/d.toml:4:10: [account.main] stands in rotation.d/b.toml already, on line 4",
+            "rotation.d/d.toml:1:8: [alert.chat] is already in rotation.d/c.toml, on line 1",
+            "rotation.d/d.toml:4:10: [account.main] is already in rotation.d/b.toml, on line 4",
             "rotation.d/d.toml:6:11: warn_before = 30d is not shorter than max_age = 20d",
             "rotation.d/e.toml:1:15: unclosed table, expected `]`",
         ],
@@ -137,12 +137,12 @@ fn mistakes_of_all_files_are_reported_in_one_run_each_in_its_own() {
     );
     let shown = folder.rendered();
     assert!(shown.contains("12 mistakes in 6 files"), "{shown}");
-    let twice = "[alert.chat] stands in rotation.d/c.toml already, on line 1\n --> rotation.d/d.toml:1:8";
+    let twice = "[alert.chat] is already in rotation.d/c.toml, on line 1\n --> rotation.d/d.toml:1:8";
     assert!(shown.contains(twice), "{shown}");
     for other in ["::: rotation.d/c.toml:1:8", "::: rotation.toml:3:15", "::: rotation.d/b.toml:4:10"] {
         assert!(shown.contains(other), "{other}: {shown}");
     }
-    assert!(shown.contains("it stands in rotation.toml, which includes this file"), "{shown}");
+    assert!(shown.contains("move it to rotation.toml, which includes this file"), "{shown}");
     assert!(shown.contains("did you mean vendor?"), "{shown}");
 }
 
