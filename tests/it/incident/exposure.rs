@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{CUT_WITHIN, LONG_WAITS, emulator, serve, status_of};
 use crate::support::moto::{Emulator, Rule};
 use crate::support::process::{Corner, Process};
-use crate::support::vendor::Vendor;
+use crate::support::vendor::{Received, Vendor};
 
 const V2: &str = "AWSCompromisedKeyQuarantineV2";
 const V3: &str = "AWSCompromisedKeyQuarantineV3";
@@ -34,7 +34,7 @@ fn watched(emulator: &'static Emulator, user: &str, exposure: &str, inbox: &Vend
 
 /// The sentences of the alerts that are told with this word.
 fn told(inbox: &Vendor, word: &str) -> Vec<String> {
-    let messages: Vec<Value> = inbox.requests().iter().map(|request| request.json()).collect();
+    let messages: Vec<Value> = inbox.requests().iter().map(Received::json).collect();
     let alerts =
         messages.iter().flat_map(|message| message["data"]["alerts"].as_array().cloned().unwrap_or_default());
     let alerts = alerts.filter(|alert| alert["condition"] == "exposed" && alert["status"] == word);
