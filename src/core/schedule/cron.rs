@@ -2,11 +2,9 @@
 //!
 //! The `cron` crate supplies only the calendar arithmetic. It counts Sunday as 1, wants both day fields to match where
 //! other cron programs want either, accepts schedules that never fire, and fails around changes of daylight saving
-//! time. So this file parses the expressions itself, lets the crate work on a wall clock without zones, and maps the
-//! result to the zone.
+//! time. So this file parses expressions itself, uses the crate on a wall clock without zones, and maps to the zone.
 //!
-//! **Invariant:** [`Cron::next_after`] always returns a later time than it was given, so a daemon that sleeps until the
-//! next tick never spins.
+//! **Invariant:** [`Cron::next_after`] always returns a later time than it was given, so a daemon never spins on it.
 //!
 //! **Invariant:** a schedule of fixed times fires once for a wall-clock time that the zone repeats, the first time. For
 //! a time that the zone skips it fires when the skip ends. A schedule of intervals (`*/15 * * * *`, `0 */2 * * *`)
@@ -42,8 +40,7 @@ enum Rhythm {
     /// As `Intervals`, all round the clock: if a repeated hour would make an interval too long, a tick is made when the
     /// interval has really passed.
     RoundTheClock,
-    /// As `Intervals`, in every hour of the day: a skip of whole hours leaves no gap between the ticks, so no skipped
-    /// tick is made up for.
+    /// As `Intervals`, in every hour of the day: a skip of whole hours leaves no gap, so no tick is made up for.
     EveryHour,
 }
 
@@ -157,8 +154,7 @@ impl Cron {
         if self.rhythm == Rhythm::FixedTimes {
             return next;
         }
-        // The wall clock shows this hour for the first time, so its ticks up to now come again when the hour is
-        // repeated.
+        // The wall clock shows this hour for the first time: its ticks up to now come again in the repeated hour.
         let LocalResult::Ambiguous(first, second) = self.zone.from_local_datetime(&local) else {
             return next;
         };
@@ -215,8 +211,7 @@ fn is_whole_hours(zone: Tz, end: Timestamp) -> bool {
     skip.is_some_and(|skip| (skip.num_seconds() - 1) % 3600 == 0)
 }
 
-/// How far around a skipped time its end is searched, in seconds. No offset is further from UTC than this, and no skip
-/// is longer (Samoa left out 2011-12-30).
+/// How many seconds around a skipped time its end is searched: the longest skip and the largest offset from UTC.
 const SKIP_SEARCH_SECS: i64 = 172_800;
 
 fn end_of_skip(zone: Tz, local: NaiveDateTime) -> Timestamp {
@@ -288,8 +283,7 @@ fn rhythm(written: &[&str; 7], translated: &[String]) -> Rhythm {
     }
 }
 
-/// Refuses a Quartz expression with numbered weekdays. Quartz, which requires a `?`, counts Sunday as 1; here Sunday is
-/// 0 and 7.
+/// Refuses a Quartz expression (one with a `?`) with numbered weekdays: Quartz counts Sunday as 1, cron as 0 and 7.
 fn not_quartz(written: &[&str; 7]) -> Result<(), BadCron> {
     let has_mark = written.contains(&"?");
     if has_mark && written[WEEKDAY].contains(|letter: char| letter.is_ascii_digit()) {
@@ -324,8 +318,7 @@ fn doubts(text: &str, written: &[&str; 7], translated: &[String]) -> Vec<String>
     doubts
 }
 
-/// The schedules whose ticks together are those of the expression. The crate wants both day fields to match; cron wants
-/// either, unless one begins with `*`.
+/// The schedules whose ticks together are those of the expression. The crate wants both day fields to match, cron one.
 fn schedules(written: &[&str; 7], translated: &[String], text: &str) -> Result<Vec<Schedule>, BadCron> {
     let restricted = |field: usize| !written[field].starts_with(['*', '?']);
     let spared: &[Option<usize>] =
