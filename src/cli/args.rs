@@ -2,6 +2,7 @@
 
 mod incident;
 mod issue;
+mod offboard;
 mod reveal;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::review::policy::Severity;
 
 pub(crate) use incident::Incident;
 pub(crate) use issue::Issue;
+pub(crate) use offboard::Offboard;
 pub(crate) use reveal::Reveal;
 
 /// Rotate the AWS access keys of third-party vendors without cutting one of them off.
@@ -223,6 +225,11 @@ pub(crate) enum Command {
     /// The key is proved at AWS, delivered and verified, and none is replaced. The user must exist, and have no Active
     /// key: `keyround rotate --force` replaces that.
     Issue(Issue),
+    /// Set every key of a vendor's user Inactive, and delete it after `cool`
+    ///
+    /// Until then `keyround reactivate` gives the vendor its keys back. No rotation begins for the user any more, before
+    /// `keyround issue`.
+    Offboard(Offboard),
     /// Write a completion script for a shell
     Completions {
         /// The shell

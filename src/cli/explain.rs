@@ -83,6 +83,7 @@ fn under_way(text: &mut String, rotation: &Rotation, access: Option<&KeyAccess>)
     text.push_str("\nRotation\n");
     let stage = rotation.stage().beneath().name();
     let new = match (rotation.old(), rotation.new_key()) {
+        _ if rotation.offboarding().is_some() => "the vendor is being offboarded".to_owned(),
         (Some(old), Some(new)) => format!("the key {old} is being replaced by {new}"),
         (Some(old), None) => format!("the key {old} is being replaced, and there is no new one yet"),
         (None, Some(new)) => format!("the vendor is being given the key {new}, and none is replaced"),
@@ -101,6 +102,9 @@ fn under_way(text: &mut String, rotation: &Rotation, access: Option<&KeyAccess>)
         );
     }
     let mut life = steps(rotation.plan(), access.map_or(1, |access| access.deliver.len()));
+    if rotation.offboarding().is_some() {
+        return;
+    }
     if rotation.is_issue() {
         life.retain(|step| !matches!(step.stage, "soak" | "cool"));
     }

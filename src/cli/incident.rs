@@ -148,6 +148,9 @@ fn came_of(rotation: &Rotation, one: &Meant, mode: IncidentMode, drives: bool) -
         Next::Wait { until, why } => (why.until(until), rotation.last_fault().is_none()),
         Next::Stuck(blocker) => (blocker.to_string(), false),
         Next::Ended(Ending::Done) => ("it is replaced".to_owned(), true),
+        Next::Ended(Ending::Offboarded) => {
+            ("the vendor is offboarded, and its keys are deleted".to_owned(), true)
+        }
         Next::Ended(Ending::Cut) => {
             ("it is not replaced, because it is not the vendor's present key".to_owned(), true)
         }

@@ -24,6 +24,7 @@ mod logging;
 mod login;
 mod manual;
 mod metrics;
+mod offboard;
 mod operator;
 mod policy;
 mod progress;
@@ -125,6 +126,7 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
             operator::pull(config, &vendor, operator::Lever::Abandon { why }, screen).await
         }
         Command::Incident(asked) => incident::incident(config, asked, screen).await,
+        Command::Offboard(asked) => offboard::offboard(config, asked, screen).await,
         Command::Issue(asked) => issue::issue(config, asked, screen).await,
         Command::Completions { shell } => Ok(manual::completions(shell, screen)),
         Command::Schema => Ok(manual::schema(screen)),

@@ -176,9 +176,9 @@ fn why_not(rotation: &Rotation, event: &Event) -> String {
             )
         }
         (Event::Abandoned { .. }, _) if rotation.is_cut_due() => {
-            "an exposed key is still to be set Inactive; nothing was changed. Retry when that is done".to_owned()
+            "a key is still to be set Inactive; nothing was changed. Retry when that is done".to_owned()
         }
-        (Event::ReactivationAsked { .. }, Stage::Cool { .. }) => {
+        (Event::ReactivationAsked { .. }, Stage::Cool { .. } | Stage::Offboard { .. }) => {
             "the old key may be about to be deleted, so it was not set Active; nothing was changed. Retry in five \
              minutes, after the next pass"
                 .to_owned()
@@ -209,12 +209,18 @@ fn outlook(before: &Rotation, rotation: &Rotation) -> String {
         Next::Stuck(blocker) => blocker.to_string(),
         Next::Ended(Ending::Abandoned) => what_stays(before),
         Next::Ended(Ending::Cut) => "the exposed key was set Inactive and is not replaced".to_owned(),
+        Next::Ended(Ending::Offboarded) => "the vendor is offboarded".to_owned(),
         Next::Ended(Ending::Done) => "the rotation is done".to_owned(),
     }
 }
 
 /// What an operator is left with after an abandoned rotation, and what to do about it.
 fn what_stays(before: &Rotation) -> String {
+    if before.offboarding().is_some() {
+        return "the offboarding is given up, and each key stays as it is: set those Active at AWS that the vendor needs, and \
+                delete the others"
+            .to_owned();
+    }
     let Some(old) = before.old() else {
         return match (before.new_key(), before.offered_at()) {
             (Some(new), Some(_)) => format!(

@@ -158,6 +158,7 @@ fn log(rotation: &Rotation, event: &Event) {
         }
         Event::Started { .. }
         | Event::IssueAsked { .. }
+        | Event::OffboardAsked { .. }
         | Event::Created { .. }
         | Event::Probed { .. }
         | Event::Delivered { .. }
@@ -188,6 +189,7 @@ fn in_a_line(event: &Event, user: &IamUserName) -> String {
             format!("a rotation begins: the key {old} of user {user} is to be replaced, {reason}")
         }
         Event::IssueAsked { .. } => format!("a rotation begins: {what}"),
+        Event::OffboardAsked { .. } => format!("offboarding of user {user}: {what}"),
         Event::Intended { .. } => format!("about {what}"),
         Event::Listed { .. } => format!("the keys of user {user}: {what}"),
         Event::Created { .. } => format!("created a new key for user {user}: {what}"),

@@ -216,7 +216,12 @@ fn waiting(rotation: &Rotation, until: Timestamp, why: &Waiting) -> How {
         Waiting::IncidentHeld { .. } | Waiting::HeldWhileInactive { .. } => {
             return How::Held { until: Timestamp::NEVER };
         }
-        Waiting::Soak | Waiting::Cool | Waiting::Window | Waiting::Discard { .. } => "until",
+        Waiting::Soak
+        | Waiting::Cool
+        | Waiting::Window
+        | Waiting::Discard { .. }
+        | Waiting::Offboarded { .. }
+        | Waiting::GivenBack => "until",
         Waiting::Propagation | Waiting::Backoff { .. } | Waiting::Doubt => "again at",
         Waiting::Reveal { .. } => "waits for `keyround reveal`; checked again at",
         Waiting::HandOver { .. } => "waits for `keyround ack`; checked again at",

@@ -48,9 +48,9 @@ fn caution(effect: &Effect, rotation: &Rotation) -> Caution {
     }
 }
 
-/// Whether the effect sets an exposed key Inactive.
+/// Whether the effect sets an exposed key, or one of an offboarded vendor, Inactive.
 fn is_cut(effect: &Effect) -> bool {
-    matches!(effect, Effect::Deactivate { evidence, .. } if *evidence.because() == Because::Exposed)
+    matches!(effect, Effect::Deactivate { evidence, .. } if matches!(evidence.because(), Because::Exposed | Because::Offboarded))
 }
 
 /// Why this effect is not performed now; `None`: the clock is correct enough for this effect.

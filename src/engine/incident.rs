@@ -208,7 +208,8 @@ async fn plan_for(world: &World, declaration: &Declaration, call: TargetUser) ->
         (None, Err(sentence)) => return Some(without(sentence)),
     };
     let under_way = |rotation: &Rotation| rotation.old() == Some(&key) || rotation.new_key() == Some(&key);
-    let is_replaced = is_replaced || rotation.as_ref().is_some_and(under_way);
+    let is_offboarded = rotation.as_ref().is_some_and(|rotation| rotation.offboarding().is_some());
+    let is_replaced = (is_replaced || rotation.as_ref().is_some_and(under_way)) && !is_offboarded;
     let listed = keys.iter().find(|row| row.id == key).cloned();
     let is_other = |row: &&KeyMetadata| row.id != key && row.status == KeyStatus::Active;
     let stays = keys.iter().find(is_other).map(|row| row.id.clone());

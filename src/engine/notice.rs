@@ -90,6 +90,7 @@ fn is_lever(event: &Event) -> bool {
             | Event::ReactivationAsked { .. }
             | Event::IncidentDeclared { .. }
             | Event::IssueAsked { .. }
+            | Event::OffboardAsked { .. }
             | Event::Abandoned { .. }
             | Event::Acknowledged { .. }
             | Event::Revealed { .. }

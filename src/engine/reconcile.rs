@@ -9,8 +9,12 @@ use tracing::Instrument;
 use crate::config::settings::{Access, KeyAccess};
 use crate::core::alert::{Response, exposed_in_words};
 use crate::core::ids::{AccessKeyId, AccountId, IamUserName, RotationId, Subject, VendorName};
-use crate::core::rotation::{Blocker, Event, KeyMetadata, KeyUsage, Plan, Rotation, Stage, Waiting};
-use crate::core::schedule::{Abandoned, Action, Facts, State, Verdict, judge};
+use crate::core::rotation::{
+    Blocker, Event, KeyMetadata, KeyUsage, Offboarding, Plan, Rotation, Stage, Waiting,
+};
+use crate::core::schedule::{
+    Abandoned, Action, Facts, OFFBOARDED, State, Verdict, judge, judge_without_vendor,
+};
 use crate::core::time::Timestamp;
 use crate::engine::drive::{DriveError, append, drive};
 use crate::engine::preview::delivery_checks;
@@ -107,6 +111,9 @@ impl UserReport {
             reason if reason == REVEAL.code() => return Some(format!("keyround reveal {vendor}")),
             reason if reason == HAND_OVER.code() => return Some(format!("keyround ack {vendor}")),
             "no_key" => return Some(format!("keyround issue {vendor}")),
+            OFFBOARDED if self.rotation.is_none() && self.keys.is_empty() => {
+                return Some(format!("keyround issue {vendor}"));
+            }
             "no_active_key" if self.keys.len() < 2 => return Some(format!("keyround issue {vendor}")),
             _ => {}
         }
@@ -296,7 +303,11 @@ async fn undeliverable(
 /// Lists and judges the user's keys, and changes nothing.
 async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forced: bool) -> UserReport {
     let of = |verdict| UserReport::of(subject.vendor.clone(), Some(subject.iam_user.clone()), verdict);
-    let Some(access) = access(world, subject) else { return of(Verdict::disabled()) };
+    let Some(access) = access(world, subject) else {
+        let verdict =
+            rotation.as_ref().and_then(|rotation| judge_without_vendor(rotation, world.clock.now()));
+        return UserReport { rotation, ..of(verdict.unwrap_or_else(Verdict::disabled)) };
+    };
     let iam = world.accounts.iam(subject.account.as_ref());
     // The account is checked first, so that answers from another account are not taken for this user's.
     let caller = match iam.caller().await {
@@ -311,6 +322,15 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
         Ok(keys) => keys,
         Err(fault) => return UserReport { rotation, failed: true, ..of(unlisted(&fault)) },
     };
+    let last = match &rotation {
+        None if !forced => offboarded(world, subject).await,
+        Some(_) | None => None,
+    };
+    if let Some(offboarding) = last {
+        let verdict = Verdict::offboarded(&offboarding, &keys);
+        let listed_at = Some(world.clock.now());
+        return UserReport { keys, keys_listed_at: listed_at, account_id: Some(account_id), ..of(verdict) };
+    }
     let abandoned = match (&rotation, keys.len()) {
         (None, 2..) => left_behind(world, subject).await,
         _ => None,
@@ -330,6 +350,18 @@ async fn look(world: &World, subject: &Subject, rotation: Option<Rotation>, forc
     let visited =
         UserReport { keys_listed_at: Some(listed_at), account_id: Some(account_id), failed, ..of(verdict) };
     UserReport { keys, rotation, ..visited }
+}
+
+/// The user's last rotation, if that was an offboarding that came to its end. A journal that cannot be read tells of none.
+async fn offboarded(world: &World, subject: &Subject) -> Option<Offboarding> {
+    let known = world.journal.rotations(Some(&subject.vendor)).await.ok()?;
+    let last = known.iter().rfind(|known| known.subject.who() == subject.who())?;
+    let events = world.journal.read(last.rotation).await.ok()?;
+    if !events.iter().any(|event| matches!(event, Event::OffboardAsked { .. })) {
+        return None;
+    }
+    let rotation = Rotation::replay(last.rotation, &events).ok()?;
+    rotation.offboarding().filter(|_| rotation.was_offboarded()).cloned()
 }
 
 /// The new key of the user's last rotation, if that one was abandoned. If the journal cannot be read, the result is
@@ -407,7 +439,10 @@ fn rested(
 ) -> UserReport {
     let (keys, keys_listed_at) = listed.map_or((Vec::new(), None), |(keys, at)| (keys, Some(at)));
     let verdict = match (&rest, access(world, subject)) {
-        (Rest::Ended(_), _) | (_, None) => Verdict::ended(&rotation),
+        (Rest::Ended(_), _) => Verdict::ended(&rotation),
+        (_, None) => {
+            judge_without_vendor(&rotation, world.clock.now()).unwrap_or_else(|| Verdict::ended(&rotation))
+        }
         (_, Some(access)) => judge(&Facts {
             keys: &keys,
             ages: access.ages.of_user(subject.account.as_ref(), &subject.iam_user),

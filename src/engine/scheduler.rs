@@ -23,10 +23,10 @@ use crate::engine::pass::{PassUnderWay, Place, place};
 use crate::engine::reconcile::UserReport;
 use crate::engine::slots::{Slots, host_of};
 use crate::engine::targets::{
-    Ownership, TargetSet, TargetUser, VendorTargets, call_for, claim, left_alone, must_be_listed, targets,
+    Ownership, TargetSet, TargetUser, VendorTargets, call_for_any, claim, left_over, must_be_listed, targets,
 };
 use crate::engine::{LoopStatus, Rest, Watcher, World, clock};
-use crate::ports::JournalError;
+use crate::ports::{JournalError, Known};
 
 /// A rotation that is to be reconciled again at a certain time.
 #[derive(Debug)]
@@ -207,9 +207,9 @@ impl Engine {
         if asked_for.is_empty() {
             return Ok(());
         }
-        for known in world.journal.in_flight().await? {
-            let call = call_for(&world.settings, &known).filter(|_| asked_for.contains(&known.rotation));
-            let Some(call) = call else { continue };
+        let is_meant = |known: &Known| asked_for.contains(&known.rotation);
+        for known in world.journal.in_flight().await?.into_iter().filter(is_meant) {
+            let Some(call) = call_for_any(&world, &known).await else { continue };
             let job = Job::Visit { call, forced: false };
             if self.running_jobs.values().any(|other| other.meets(&job)) {
                 if let Some(notices) = &mut self.notices {
@@ -240,9 +240,8 @@ impl Engine {
     /// Queues a reconcile of each rotation under way that `is_meant` selects and whose user an enabled vendor has.
     async fn carry_on(&mut self, is_meant: impl Fn(RotationId) -> bool) -> Result<(), JournalError> {
         let world = self.world();
-        for known in world.journal.in_flight().await? {
-            let call = call_for(&world.settings, &known).filter(|_| is_meant(known.rotation));
-            if let Some(call) = call {
+        for known in world.journal.in_flight().await?.into_iter().filter(|known| is_meant(known.rotation)) {
+            if let Some(call) = call_for_any(&world, &known).await {
                 self.line_up(Job::Visit { call, forced: false });
             }
         }
@@ -361,12 +360,11 @@ impl Engine {
 
     async fn end_roll_call(&mut self, world: &World) {
         self.calling = false;
-        let (calls, nobodys) = self.target_set.left_over(&world.settings);
+        let (calls, nobodys) = left_over(world, &self.target_set).await;
         for call in calls {
             self.line_up_for_pass(call, false);
         }
-        for (known, claim) in nobodys {
-            let user_report = left_alone(world, &known, &claim).await;
+        for (known, user_report) in nobodys {
             self.wakes.remove(&known.subject.who());
             self.found.remove(&(user_report.vendor.clone(), None));
             self.watcher.reconciled(&known.subject, &user_report);
@@ -385,13 +383,22 @@ impl Engine {
         self.ready.push_back(job);
     }
 
+    /// This user's rotation, as it was found last.
+    fn rotation_of(&self, subject: &Subject) -> Option<&Rotation> {
+        let place = (subject.vendor.clone(), Some(subject.iam_user.clone()));
+        self.found.get(&place)?.rotation.as_ref()
+    }
+
     /// Queues the rotations whose timer has expired. A rotation whose user belongs to no enabled vendor any more is
     /// dropped here; the next pass reports it.
     fn take_due_wakes(&mut self) {
         let world = self.world();
         let now = world.clock.now();
         for (_, wake) in self.wakes.extract_if(.., |_, wake| wake.at <= now).collect::<Vec<_>>() {
-            if let Ownership::Vendor(vendor) = claim(&world.settings, &wake.call.subject) {
+            // An offboarding needs no vendor.
+            if self.rotation_of(&wake.call.subject).is_some_and(|rotation| rotation.offboarding().is_some()) {
+                self.line_up(Job::Visit { call: wake.call, forced: false });
+            } else if let Ownership::Vendor(vendor) = claim(&world.settings, &wake.call.subject) {
                 let subject = Subject { vendor, ..wake.call.subject };
                 self.line_up(Job::Visit { call: TargetUser { subject, ..wake.call }, forced: false });
             }
@@ -407,8 +414,7 @@ impl Engine {
 
     fn is_urgent(&self, job: &Job) -> bool {
         let Job::Visit { call, .. } = job else { return false };
-        let place = (call.subject.vendor.clone(), Some(call.subject.iam_user.clone()));
-        let rotation = self.found.get(&place).and_then(|user_report| user_report.rotation.as_ref());
+        let rotation = self.rotation_of(&call.subject);
         rotation.is_some_and(|rotation| rotation.gives_back() || rotation.is_hurried())
             || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
     }

@@ -5,7 +5,7 @@
 //! rotation, whatever name the vendor had when the rotation began.
 //!
 //! **Invariant:** every pass reports a rotation whose user has left the configuration, or whose vendor is disabled, and
-//! no pass drives it.
+//! no pass drives it, unless it is an offboarding.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,6 +123,16 @@ pub(crate) fn call_for(settings: &Settings, known: &Known) -> Option<TargetUser>
     Some(TargetUser { subject, rotation: Some(known.rotation) })
 }
 
+/// The same, and the call of an offboarding whose user no enabled vendor has: it needs no vendor.
+pub(crate) async fn call_for_any(world: &World, known: &Known) -> Option<TargetUser> {
+    if let Some(call) = call_for(&world.settings, known) {
+        return Some(call);
+    }
+    let rotation = replayed(world, known.rotation).await.ok()?;
+    let call = TargetUser { subject: known.subject.clone(), rotation: Some(known.rotation) };
+    rotation.offboarding().map(|_| call)
+}
+
 /// The targets of one pass: collects the lists of users as they arrive, and tells which rotations are in none of them.
 #[derive(Debug, Default)]
 pub(crate) struct TargetSet {
@@ -188,7 +198,7 @@ impl TargetSet {
 }
 
 /// The report on a rotation that is not driven.
-pub(crate) async fn left_alone(world: &World, known: &Known, claim: &Ownership) -> UserReport {
+async fn left_alone(world: &World, known: &Known, claim: &Ownership) -> UserReport {
     let vendor = claim.vendor().unwrap_or(&known.subject.vendor).clone();
     let subject = Subject { vendor, ..known.subject.clone() };
     let rotation = match replayed(world, known.rotation).await {
@@ -202,6 +212,26 @@ pub(crate) async fn left_alone(world: &World, known: &Known, claim: &Ownership) 
     let failed = !matches!(claim, Ownership::Disabled(_));
     let user_report = UserReport::of(subject.vendor, Some(subject.iam_user), verdict);
     UserReport { rotation: Some(rotation), failed, ..user_report }
+}
+
+/// Once every roster is in: the rotations that are carried on all the same, and the reports on those that are not.
+pub(crate) async fn left_over(
+    world: &World,
+    target_set: &TargetSet,
+) -> (Vec<TargetUser>, Vec<(Known, UserReport)>) {
+    let (mut calls, nobodys) = target_set.left_over(&world.settings);
+    let mut reports = Vec::new();
+    for (known, claim) in nobodys {
+        let is_owned = matches!(claim, Ownership::Vendor(_));
+        match call_for_any(world, &known).await.filter(|_| !is_owned) {
+            Some(call) => calls.push(call),
+            None => {
+                let user_report = left_alone(world, &known, &claim).await;
+                reports.push((known, user_report));
+            }
+        }
+    }
+    (calls, reports)
 }
 
 pub(crate) async fn replayed(world: &World, id: RotationId) -> Result<Rotation, JournalError> {
@@ -236,10 +266,9 @@ pub(crate) async fn everybody(
             }
         }
     }
-    let (carried_on, nobodys) = target_set.left_over(&world.settings);
+    let (carried_on, nobodys) = left_over(world, &target_set).await;
     calls.extend(carried_on);
-    for (known, claim) in nobodys {
-        let user_report = left_alone(world, &known, &claim).await;
+    for (_, user_report) in nobodys {
         others.retain(|other| other.iam_user.is_some() || other.vendor != user_report.vendor);
         others.push(user_report);
     }

@@ -153,6 +153,7 @@ impl Projection {
             Event::Unanswered { doing: EffectKind::Deliver, .. } => self.delivered(vendor, "unknown"),
             Event::Started { .. }
             | Event::IssueAsked { .. }
+            | Event::OffboardAsked { .. }
             | Event::Intended { .. }
             | Event::Listed { .. }
             | Event::Revealed { .. }
@@ -207,7 +208,7 @@ impl Projection {
 
 fn old_status(stage: &Stage) -> KeyStatus {
     match stage {
-        Stage::Cool { .. } | Stage::Restore { .. } => KeyStatus::Inactive,
+        Stage::Cool { .. } | Stage::Restore { .. } | Stage::Offboard { .. } => KeyStatus::Inactive,
         Stage::Stuck { resume, .. } => old_status(resume),
         Stage::Survey
         | Stage::Create { .. }

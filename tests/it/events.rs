@@ -7,8 +7,8 @@ use std::time::Duration;
 use keyround::adapters::journal::{decode, encode};
 use keyround::core::ids::{AccessKeyId, Subject};
 use keyround::core::rotation::{
-    Because, Doubt, EffectKind, Event, Half, Halves, IncidentMode, Intent, KeyMetadata, KeyStatus, KeyUsage,
-    Plan, Refusal, RefusalCode, Said, UseEvidence, Verification, Windows,
+    Because, Beginning, Doubt, EffectKind, Event, Half, Halves, IncidentMode, Intent, KeyMetadata, KeyStatus,
+    KeyUsage, Plan, Refusal, RefusalCode, Said, UseEvidence, Verification, Windows,
 };
 use keyround::core::time::Timestamp;
 
@@ -27,7 +27,7 @@ fn each_line_of_the_first_version_is_read_and_written_as_it_stands() {
 #[test]
 fn the_first_version_wrote_an_event_of_every_kind() {
     let kinds: BTreeSet<usize> = one_of_each().iter().map(kind).collect();
-    assert_eq!(kinds, (0..21).collect());
+    assert_eq!(kinds, (0..22).collect());
     let names: BTreeSet<&str> = one_of_each().iter().map(Event::name).collect();
     assert_eq!(names.len(), kinds.len());
 }
@@ -137,6 +137,7 @@ fn kind(event: &Event) -> usize {
         Event::Acknowledged { .. } => 18,
         Event::IncidentDeclared { .. } => 19,
         Event::IssueAsked { .. } => 20,
+        Event::OffboardAsked { .. } => 21,
     }
 }
 
@@ -178,6 +179,7 @@ fn one_of_each() -> Vec<Event> {
     events.extend(of_a_hand_over());
     events.extend(of_an_incident());
     events.extend(of_an_issue());
+    events.extend(of_an_offboarding());
     events
 }
 
@@ -219,6 +221,26 @@ fn of_an_issue() -> [Event; 2] {
         Event::IssueAsked { subject, plan: Plan::default(), account_id, by: by(), at: at(33) }
     };
     [asked(None), asked(Some("111122223333".parse().expect("an account")))]
+}
+
+fn of_an_offboarding() -> [Event; 4] {
+    let Event::Started { subject, .. } = started(None, Plan::default()) else { panic!("it is started") };
+    let account_id = Some("111122223333".parse().expect("an account"));
+    let begins = Some(Box::new(Beginning { subject, plan: Plan::default(), account_id }));
+    let asked = |begins, keys| Event::OffboardAsked {
+        begins,
+        keys,
+        by: by(),
+        why: "the contract ended".to_owned(),
+        at: at(34),
+    };
+    let because = || Because::Offboarded;
+    [
+        asked(begins, every_status()),
+        asked(None, Vec::new()),
+        Event::Intended { intent: Intent::Deactivate { key: old(), because: because() }, at: at(35) },
+        Event::Intended { intent: Intent::Delete { key: old(), because: because() }, at: at(36) },
+    ]
 }
 
 fn refused(doing: EffectKind, code: RefusalCode) -> Event {

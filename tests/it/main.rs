@@ -24,6 +24,7 @@ mod kill;
 mod logs;
 mod manual;
 mod notify;
+mod offboard;
 mod papers;
 mod policies;
 mod presets;

@@ -284,6 +284,7 @@ fn of_reactivation(seen: &Seen<'_>) -> Option<Alert> {
         | Stage::Suspect { .. }
         | Stage::Discard { .. }
         | Stage::Prove { .. }
+        | Stage::Offboard { .. }
         | Stage::Clear { .. }
         | Stage::Cool { .. }
         | Stage::Done { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::alert::active::{Alert, Seen, has_key};
 use crate::core::alert::condition::Condition;
 use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
-use crate::core::schedule::{State, old_key_counts, status_word};
+use crate::core::schedule::{OFFBOARDED, State, old_key_counts, status_word};
 use crate::core::time::Timestamp;
 
 /// A hold that has lasted this long raises an alert, even if it has an end.
@@ -52,7 +52,8 @@ pub(super) fn working(seen: &Seen<'_>) -> Working {
 /// The alert about a user without an Active key. It is critical, because the vendor cannot work, whatever its rotation
 /// waits for.
 pub(super) fn of_keys(seen: &Seen<'_>) -> Option<Alert> {
-    if working(seen) != Working::No {
+    let is_meant = seen.rotation.is_some_and(Rotation::is_offboarded) || seen.verdict.reason == OFFBOARDED;
+    if working(seen) != Working::No || is_meant {
         return None;
     }
     let user = seen.iam_user?;

@@ -31,12 +31,14 @@ impl Rotation {
             {
                 Stage::Survey
             }
+            Stage::Offboard { .. } if !self.may_give_offboarding_up(at) => return None,
             Stage::Survey
             | Stage::Create { .. }
             | Stage::Deliver { .. }
             | Stage::HandOver { .. }
             | Stage::Verify { .. }
             | Stage::Clear { .. }
+            | Stage::Offboard { .. }
             | Stage::Soak { .. }
             | Stage::Cool { .. }
             | Stage::Restore { .. }

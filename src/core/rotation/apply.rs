@@ -42,11 +42,14 @@ impl Rotation {
                 (subject, Some((old.clone(), *old_created_at)), plan, account_id, at)
             }
             Event::IssueAsked { subject, plan, account_id, at, .. } => (subject, None, plan, account_id, at),
+            Event::OffboardAsked { begins: Some(begins), at, .. } => {
+                (&begins.subject, None, &begins.plan, &begins.account_id, at)
+            }
             _ => return None,
         };
         let (old, old_created_at) = old.unzip();
         let at_vendor = if old.is_some() { AtVendor::old() } else { AtVendor::unknown() };
-        Some(Rotation {
+        let mut rotation = Rotation {
             id,
             events: 1,
             subject: subject.clone(),
@@ -84,13 +87,18 @@ impl Rotation {
             cooled_anew: None,
             at_vendor,
             incident: None,
+            offboarding: None,
             exposed: BTreeMap::new(),
             began_with: None,
             rounds: 0,
             rounds_before: 0,
             new_created_at: None,
             reactivation_sent_at: None,
-        })
+        };
+        if let Event::OffboardAsked { .. } = event {
+            rotation.offboard_asked(event)?;
+        }
+        Some(rotation)
     }
 
     /// Moves the rotation past one event.
@@ -115,14 +123,17 @@ impl Rotation {
         match event {
             Event::Intended { intent, .. } if !self.may_intend(intent) => return Err(self.illegal(event)),
             Event::Intended { intent, at } => self.intended(intent, *at),
-            Event::IncidentDeclared { .. } => self.declared(event).ok_or_else(|| self.illegal(event))?,
+            Event::IncidentDeclared { .. } | Event::OffboardAsked { begins: None, .. } => {
+                self.declared(event).ok_or_else(|| self.illegal(event))?;
+            }
+            Event::Refused { doing, refusal, at } if self.refused_while_leaving(*doing, refusal, *at) => {}
             Event::Refused { doing, refusal, at } => self.refused(*doing, refusal, *at),
             Event::Unanswered { doing, doubt, at } => self.unanswered(*doing, doubt, *at),
             Event::Held { until, by, why, at } => {
                 self.hold = Some(Hold { until: *until, by: by.clone(), why: why.clone(), at: *at });
             }
             Event::Resumed { at, .. } => self.resumed(*at),
-            Event::Listed { keys, at } if matches!(self.stage, Stage::Soak { .. } | Stage::Cool { .. }) => {
+            Event::Listed { keys, at } if self.looks_at_both() => {
                 if let Some(stage) = self.after_another_look(keys, *at) {
                     self.end_row_of_failures(event);
                     self.enter(stage, *at);
@@ -136,10 +147,10 @@ impl Rotation {
             }
             // The clock was set back while a CreateAccessKey was in doubt: this listing is too early to be believed.
             Event::Listed { at, .. } if self.is_too_early(*at) => {}
-            // It was for the exposed keys alone.
             Event::Listed { .. } if self.is_beside_the_stage() => {}
             Event::Started { .. }
             | Event::IssueAsked { .. }
+            | Event::OffboardAsked { .. }
             | Event::Listed { .. }
             | Event::Created { .. }
             | Event::Probed { .. }
@@ -202,6 +213,7 @@ impl Rotation {
             | Stage::Soak { .. }
             | Stage::Cool { .. }
             | Stage::Restore { .. }
+            | Stage::Offboard { .. }
             | Stage::Clear { .. }
             | Stage::Done { .. }
             | Stage::Stuck { .. }
@@ -226,7 +238,6 @@ impl Rotation {
             (Stage::Survey | Stage::Create { .. }, Event::Listed { keys, at }) => {
                 self.after_listing(keys, *at)
             }
-            (Stage::Clear { new }, Event::Listed { keys, at }) => self.after_clearing(new, keys, *at),
             (Stage::Suspect { key }, Event::UsageRead { usage, at }) => {
                 self.after_suspicion(usage.get(&key)?, key, *at)
             }
@@ -260,12 +271,14 @@ impl Rotation {
             // An exposed key that is to be set Inactive at once would stay Active.
             (_, Event::Abandoned { .. }) if self.is_cut_due() => return None,
             (stage, Event::Abandoned { at, .. }) => self.after_abandoning(stage, *at)?,
+            (stage, event) if stage.is_last() => self.after_last_event(stage, event)?,
             (Stage::Discard { key, known }, event) => self.after_discard_event(key, known, event)?,
             (Stage::HandOver { new, round, .. }, event) => self.after_hand_over(new, round, event)?,
             (
                 _,
                 Event::Started { .. }
                 | Event::IssueAsked { .. }
+                | Event::OffboardAsked { .. }
                 | Event::IncidentDeclared { .. }
                 | Event::Listed { .. }
                 | Event::Created { .. }

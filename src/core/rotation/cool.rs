@@ -95,7 +95,7 @@ impl Rotation {
     }
 
     /// When the next question is due, if the last one was at `last`.
-    fn next_question(&self, last: Timestamp) -> Timestamp {
+    pub(super) fn next_question(&self, last: Timestamp) -> Timestamp {
         let every = (self.plan.cool / COOLING_QUESTIONS).max(COOLING_QUESTION_EVERY_MIN);
         let early = FIRST_QUESTIONS.into_iter().map(|span| self.since + span).find(|at| *at > last);
         let regular = early.unwrap_or(last + every);

@@ -106,6 +106,7 @@ impl Stage {
                 forget(listed_at);
                 usage.take_if(|(_, read_at)| *read_at > at);
             }
+            Stage::Offboard { listed_at, .. } => forget(listed_at),
             Stage::Stuck { resume, .. } => resume.clock_was_ahead_until(at),
             Stage::Create { .. }
             | Stage::Survey

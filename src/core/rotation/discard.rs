@@ -104,6 +104,7 @@ impl Rotation {
             Event::Deleted { at, .. } if known.is_inactive => self.after_discarding(key, *at),
             Event::Started { .. }
             | Event::IssueAsked { .. }
+            | Event::OffboardAsked { .. }
             | Event::Intended { .. }
             | Event::Created { .. }
             | Event::Probed { .. }

@@ -68,11 +68,11 @@ impl PendingEffect {
 
 impl Rotation {
     pub(super) fn intended(&mut self, intent: &Intent, at: Timestamp) {
-        if let Intent::Deactivate { because: Because::Exposed, .. } = intent {
+        if let Intent::Deactivate { because: Because::Exposed | Because::Offboarded, .. } = intent {
             self.cut_intended(at);
         }
         if let Intent::Reactivate { key } = intent
-            && self.is_old(key)
+            && (self.is_old(key) || self.offboarding.is_some())
         {
             self.reactivation_sent_at = Some(at);
         }
@@ -147,7 +147,7 @@ impl Rotation {
             return true;
         }
         match self.stage.beneath() {
-            Stage::Cool { .. } | Stage::Restore { .. } => true,
+            Stage::Cool { .. } | Stage::Restore { .. } | Stage::Offboard { .. } => true,
             Stage::Soak { .. } => self.is_in_doubt_of(EffectKind::Deactivate),
             _ => false,
         }
@@ -173,6 +173,7 @@ pub(super) fn requires_intent(event: &Event) -> Option<EffectKind> {
         Event::Deleted { .. } => Some(EffectKind::Delete),
         Event::Started { .. }
         | Event::IssueAsked { .. }
+        | Event::OffboardAsked { .. }
         | Event::Intended { .. }
         | Event::Listed { .. }
         | Event::Probed { .. }

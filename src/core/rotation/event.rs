@@ -50,6 +50,20 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// A person offboarded the vendor: each key of its user is set Inactive, and deleted after the cooling time.
+    OffboardAsked {
+        /// What began with it, where no rotation was under way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begins: Option<Box<Beginning>>,
+        /// The user's keys, as they were listed for it.
+        keys: Vec<KeyMetadata>,
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// When.
+        at: Timestamp,
+    },
     /// An effect is about to be performed, and may be.
     Intended {
         /// Which.
@@ -220,6 +234,7 @@ impl Event {
     pub fn begins(&self) -> Option<&Subject> {
         match self {
             Event::Started { subject, .. } | Event::IssueAsked { subject, .. } => Some(subject),
+            Event::OffboardAsked { begins: Some(begins), .. } => Some(&begins.subject),
             _ => None,
         }
     }
@@ -230,6 +245,7 @@ impl Event {
         match self {
             Event::Started { at, .. }
             | Event::IssueAsked { at, .. }
+            | Event::OffboardAsked { at, .. }
             | Event::Intended { at, .. }
             | Event::Listed { at, .. }
             | Event::Created { at, .. }
@@ -258,6 +274,7 @@ impl Event {
         match self {
             Event::Started { .. } => "started",
             Event::IssueAsked { .. } => "issue_asked",
+            Event::OffboardAsked { .. } => "offboard_asked",
             Event::Intended { .. } => "intended",
             Event::Listed { .. } => "listed",
             Event::Created { .. } => "created",
@@ -279,6 +296,18 @@ impl Event {
             Event::Abandoned { .. } => "abandoned",
         }
     }
+}
+
+/// What a rotation begins with that replaces no key.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Beginning {
+    /// Whose keys.
+    pub subject: Subject,
+    /// The settings this rotation runs with.
+    pub plan: Plan,
+    /// The AWS account that holds the user, as AWS named it, where that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<AccountId>,
 }
 
 /// An effect on the world as the journal knows it: a record, not a permission.
@@ -389,6 +418,8 @@ pub enum Because {
     NeverOffered,
     /// A person declared the key exposed.
     Exposed,
+    /// A person offboarded the vendor.
+    Offboarded,
 }
 
 /// One row of ListAccessKeys.

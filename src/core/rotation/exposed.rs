@@ -11,6 +11,8 @@ impl Rotation {
         match intent {
             Intent::Reactivate { key } => !self.is_exposed(key),
             Intent::Deactivate { key, because: Because::Exposed } => self.is_exposed(key),
+            Intent::Deactivate { key, because: Because::Offboarded }
+            | Intent::Delete { key, because: Because::Offboarded } => self.is_leaving(key),
             Intent::Create | Intent::Deliver { .. } | Intent::Deactivate { .. } | Intent::Delete { .. } => {
                 true
             }
@@ -24,6 +26,7 @@ impl Rotation {
                 !self.incident.as_ref().is_some_and(|incident| incident.is_held)
             }
             Stage::Discard { .. } | Stage::Soak { .. } | Stage::Cool { .. } | Stage::Clear { .. } => true,
+            Stage::Offboard { .. } => true,
             Stage::Suspect { .. }
             | Stage::Prove { .. }
             | Stage::Deliver { .. }
@@ -56,6 +59,9 @@ impl Rotation {
 
     /// Only a person who says so gets an exposed key back.
     pub(super) fn when_asked_back(&mut self, stage: &Stage, exposed: bool) -> Option<Stage> {
+        if let Stage::Offboard { .. } = stage.beneath() {
+            return self.take_offboarding_back(exposed);
+        }
         // A request to delete may still be under way, and would delete the key that was just brought back.
         if matches!(stage.beneath(), Stage::Cool { .. }) && self.is_in_doubt_of(EffectKind::Delete) {
             return None;

@@ -98,6 +98,8 @@ pub struct Incident {
 /// An exposed key, and what is known of its cut.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Cut {
+    /// A person declared it exposed; else its vendor is offboarded.
+    pub(super) is_exposed: bool,
     /// It is to be set Inactive now.
     is_due: bool,
     /// When AWS answered that it is Inactive, or that there is no such key.
@@ -114,6 +116,7 @@ pub(super) struct Cut {
 impl Cut {
     fn new(is_due: bool) -> Cut {
         Cut {
+            is_exposed: false,
             is_due,
             done_at: None,
             look_at: None,
@@ -146,10 +149,11 @@ impl Rotation {
         self.incident.as_ref()
     }
 
-    /// How the rotation is made, in a word: `routine`, `issue`, or the incident's mode.
+    /// How the rotation is made, in a word: `routine`, `issue`, `offboard`, or the incident's mode.
     #[must_use]
     pub fn mode(&self) -> &'static str {
         match &self.incident {
+            _ if self.offboarding.is_some() => "offboard",
             Some(incident) => incident.mode.as_str(),
             None if self.is_issue() => "issue",
             None => "routine",
@@ -159,10 +163,10 @@ impl Rotation {
     /// Whether a person said that this key is exposed.
     #[must_use]
     pub fn is_exposed(&self, key: &AccessKeyId) -> bool {
-        self.exposed.contains_key(key)
+        self.exposed.get(key).is_some_and(|cut| cut.is_exposed)
     }
 
-    /// When AWS answered that this exposed key is Inactive or gone; `None`: it is not known to be.
+    /// When AWS answered that this key, which is exposed or an offboarded vendor's, is Inactive or gone; `None`: it is not known to be.
     #[must_use]
     pub fn cut_at(&self, key: &AccessKeyId) -> Option<Timestamp> {
         self.exposed.get(key)?.done_at
@@ -180,7 +184,7 @@ impl Rotation {
         self.incident.as_ref().is_some_and(|incident| incident.is_cut_only)
     }
 
-    /// Whether an exposed key is still to be set Inactive at once.
+    /// Whether a key is still to be set Inactive at once.
     #[must_use]
     pub fn is_cut_due(&self) -> bool {
         self.exposed.values().any(|cut| cut.is_due)
@@ -193,7 +197,8 @@ impl Rotation {
     /// A step of an incident that failed is tried again soon and without end, until the old key cools.
     #[must_use]
     pub fn is_hurried(&self) -> bool {
-        self.incident.is_some() && !matches!(self.stage.beneath(), Stage::Cool { .. })
+        let is_offboarding = self.is_offboarded() && self.is_cut_due();
+        is_offboarding || self.incident.is_some() && !matches!(self.stage.beneath(), Stage::Cool { .. })
     }
 
     /// The failing cut, if there is one.
@@ -211,7 +216,8 @@ impl Rotation {
                 let why = Waiting::Backoff { failures: cut.failures, sentence };
                 return Some(Next::Wait { until: cut.not_before, why });
             }
-            let evidence = Evidence::new(Because::Exposed);
+            let because = if cut.is_exposed { Because::Exposed } else { Because::Offboarded };
+            let evidence = Evidence::new(because);
             return Some(Next::Perform(Effect::Deactivate { key: key.clone(), evidence }));
         }
         let look_at = self.exposed.values().filter_map(|cut| cut.look_at).min();
@@ -225,7 +231,14 @@ impl Rotation {
 
     /// A person declared an incident. `None`: it cannot follow, because the key is a new one that nobody was offered.
     pub(super) fn declared(&mut self, declared: &Event) -> Option<()> {
-        let Event::IncidentDeclared { mode, key, cut_only, by, why, at } = declared else { return None };
+        let Event::IncidentDeclared { mode, key, cut_only, by, why, at } = declared else {
+            return self.offboard_asked(declared);
+        };
+        if self.offboarding.is_some() {
+            // Every key goes already, or goes back; this one is cut again, and is not given back without being asked for.
+            self.expose(key.clone(), true);
+            return Some(());
+        }
         let stage = self.stage.beneath().clone();
         let new = self.new_key().cloned();
         let offered = new.clone().filter(|_| self.offered_at.is_some());
@@ -261,13 +274,19 @@ impl Rotation {
 
     fn expose(&mut self, key: AccessKeyId, is_due: bool) {
         let cut = self.exposed.entry(key).or_insert_with(|| Cut::new(false));
+        cut.is_exposed = true;
         if is_due {
             cut.make_due();
         }
     }
 
+    /// A key that is not exposed is to be set Inactive at once.
+    pub(super) fn cut(&mut self, key: AccessKeyId) {
+        self.exposed.entry(key).or_insert_with(|| Cut::new(false)).make_due();
+    }
+
     /// What a person, a failure or the plan made it wait for is over.
-    fn go_on_at_once(&mut self, stage: Stage, at: Timestamp) {
+    pub(super) fn go_on_at_once(&mut self, stage: Stage, at: Timestamp) {
         if matches!(self.stage, Stage::Stuck { .. }) {
             self.begin_span(at);
         }
@@ -314,7 +333,7 @@ impl Rotation {
     /// The key whose cut is under way.
     fn being_cut(&self) -> Option<AccessKeyId> {
         match &self.in_doubt.as_ref()?.intent {
-            Intent::Deactivate { key, because: Because::Exposed } => Some(key.clone()),
+            Intent::Deactivate { key, because: Because::Exposed | Because::Offboarded } => Some(key.clone()),
             Intent::Deactivate { .. }
             | Intent::Create
             | Intent::Deliver { .. }
@@ -372,6 +391,9 @@ impl Rotation {
         if let Some(cut) = self.exposed.get_mut(key) {
             (cut.is_due, cut.done_at, cut.look_at) = (false, Some(at), look_at);
             (cut.failures, cut.failing_since, cut.fault) = (0, None, None);
+        }
+        if let Stage::Offboard { .. } = self.stage.beneath() {
+            self.begin_span(at);
         }
         if !self.is_old(key) {
             return;

@@ -22,7 +22,7 @@ impl Rotation {
     /// Whether it makes a key and replaces none.
     #[must_use]
     pub fn is_issue(&self) -> bool {
-        self.old.is_none()
+        self.old.is_none() && self.offboarding.is_none()
     }
 
     /// The key that is proved, delivered and kept, or that is being cleared away before there is one.

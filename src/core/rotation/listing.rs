@@ -123,9 +123,17 @@ impl Rotation {
         })
     }
 
+    /// Whether a listing is a look at keys that are to be set Inactive or deleted, or cool.
+    pub(super) fn looks_at_both(&self) -> bool {
+        matches!(self.stage, Stage::Soak { .. } | Stage::Cool { .. } | Stage::Offboard { .. })
+    }
+
     /// The stage after a listing before a key is set Inactive or deleted: the journal does not know what others did to
     /// the keys meanwhile. `None`: the listing is counted already, as a failure or as trouble.
     pub(super) fn after_another_look(&mut self, keys: &[KeyMetadata], at: Timestamp) -> Option<Stage> {
+        if let Stage::Offboard { .. } = self.stage {
+            return self.listed_while_leaving(keys, at);
+        }
         let status = |id: &AccessKeyId| keys.iter().find(|key| key.id == *id).map(|key| key.status);
         let (old, stage) = (self.old.as_ref().and_then(status), self.stage.clone());
         let new = stage.new_key().and_then(status);

@@ -14,6 +14,7 @@ use crate::core::rotation::hold::Hold;
 use crate::core::rotation::incident::{Cut, Incident};
 use crate::core::rotation::known_keys::KnownKeys;
 use crate::core::rotation::next::{Ending, Next, Waiting};
+use crate::core::rotation::offboard::Offboarding;
 use crate::core::rotation::pair::AtVendor;
 use crate::core::rotation::plan::Plan;
 use crate::core::rotation::refusal::RefusalCode;
@@ -82,7 +83,9 @@ pub struct Rotation {
     pub(super) at_vendor: AtVendor,
     /// The incident that a person declared for the old key.
     pub(super) incident: Option<Incident>,
-    /// Each key that a person declared exposed.
+    /// The offboarding that a person asked for.
+    pub(super) offboarding: Option<Offboarding>,
+    /// Each key that is to be set Inactive at once, or was: those that a person declared exposed, and an offboarded vendor's.
     pub(super) exposed: BTreeMap<AccessKeyId, Cut>,
     /// The key that was the old one before an incident.
     pub(super) began_with: Option<AccessKeyId>,
@@ -154,6 +157,7 @@ impl Rotation {
                 | Stage::Soak { .. }
                 | Stage::Cool { .. }
                 | Stage::Restore { .. }
+                | Stage::Offboard { .. }
                 | Stage::Clear { .. },
                 None,
             ) => {}
@@ -161,7 +165,7 @@ impl Rotation {
         // A vendor whose id and secret do not belong together cannot work: that is put right first, whoever said to wait.
         let hold = self.held(now).filter(|_| self.half_written().is_none());
         let may_give_back = self.discarded_key_may_be_inactive()
-            || (self.old_key_may_be_inactive() && !self.old_is_exposed());
+            || (self.old_key_may_be_inactive() && !self.old_is_exposed() && !self.is_offboarded());
         if let Some(hold) = hold.filter(|_| !may_give_back) {
             let why = Waiting::Held { by: hold.by.clone(), why: hold.why.clone() };
             return Next::Wait { until: hold.until.unwrap_or(Timestamp::NEVER), why };
@@ -209,15 +213,12 @@ impl Rotation {
                 Some(old) => Next::Perform(Effect::Reactivate { key: old.clone() }),
                 None => Next::Ended(self.given_up()),
             },
+            Stage::Offboard { .. } => self.next_in_offboard(now),
             Stage::Clear { .. } => self.next_in_clear(now),
             Stage::Done { .. } => Next::Ended(Ending::Done),
             Stage::Stuck { blocker, .. } => Next::Stuck(blocker.clone()),
             Stage::Abandoned => Next::Ended(self.given_up()),
         }
-    }
-
-    fn given_up(&self) -> Ending {
-        if self.is_cut_only() { Ending::Cut } else { Ending::Abandoned }
     }
 
     fn next_in_survey(&self, now: Timestamp) -> Next {
@@ -296,6 +297,7 @@ impl Rotation {
                 | Stage::Soak { .. }
                 | Stage::Cool { .. }
                 | Stage::Restore { .. }
+                | Stage::Offboard { .. }
                 | Stage::Clear { .. }
                 | Stage::Done { .. }
                 | Stage::Abandoned => false,

@@ -76,6 +76,7 @@ impl Rotation {
             }),
             Event::Started { .. }
             | Event::IssueAsked { .. }
+            | Event::OffboardAsked { .. }
             | Event::Intended { .. }
             | Event::Listed { .. }
             | Event::Created { .. }

@@ -23,7 +23,8 @@
 //! If a person hands the key over, `deliver` is a wait: first until the key is shown to a person, and then until a
 //! person confirms, or a recorded use shows, that the vendor has it (`manual.rs`).
 //!
-//! A user without an Active key gets one by the same machine, with no old key (`issue.rs`).
+//! A user without an Active key gets one by the same machine, with no old key (`issue.rs`). When a vendor is offboarded,
+//! every key of its user is set Inactive and later deleted (`offboard.rs`).
 //!
 //! **Invariant:** from the first intent to deliver on, the new key is never discarded, unless that delivery certainly
 //! sent nothing. Showing the key to a person counts as such an intent.
@@ -51,6 +52,7 @@ mod listing;
 mod machine;
 mod manual;
 mod next;
+mod offboard;
 mod pair;
 mod plan;
 mod refusal;
@@ -67,11 +69,14 @@ mod words;
 pub use clock::{CLOCK_OFF_MAX, ClockDoubt, ahead_secs, off_in_words};
 pub use discard::Discarding;
 pub use effect::{Effect, Evidence, Outcome};
-pub use event::{Because, EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification};
+pub use event::{
+    Because, Beginning, EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification,
+};
 pub use incident::{Incident, IncidentMode};
 pub use known_keys::{KeyState, KnownKey};
 pub use machine::{IllegalEvent, Rotation};
 pub use next::{Blocker, Ending, Next, Waiting};
+pub use offboard::Offboarding;
 pub use pair::{AtVendor, Half, Halves, VendorHolds};
 pub use plan::Plan;
 pub use refusal::{Doubt, Refusal, RefusalCode, Said};

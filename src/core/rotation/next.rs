@@ -99,6 +99,17 @@ pub enum Waiting {
         /// Why.
         why: String,
     },
+    /// The keys of an offboarded vendor to cool, before they are deleted.
+    Offboarded {
+        /// Who asked for it.
+        by: String,
+        /// Why.
+        why: String,
+        /// When the keys are deleted.
+        deletes_at: Timestamp,
+    },
+    /// A listing that shows whether the keys that were given back are Active.
+    GivenBack,
     /// This machine's clock to be right. The driver says so, never the machine, which knows one clock only.
     Clock(ClockDoubt),
     /// A person said: wait.
@@ -129,6 +140,8 @@ impl Waiting {
             Waiting::Discard { .. } => "discarding",
             Waiting::Clock(_) => "clock",
             Waiting::IncidentHeld { .. } => "incident_held",
+            Waiting::Offboarded { .. } => "offboarded",
+            Waiting::GivenBack => "given_back",
             Waiting::HeldWhileInactive { .. } | Waiting::Held { .. } => "held",
         }
     }
@@ -160,6 +173,8 @@ impl Waiting {
             | Waiting::UseAfterRetirement { .. }
             | Waiting::Discard { .. }
             | Waiting::HeldWhileInactive { .. }
+            | Waiting::Offboarded { .. }
+            | Waiting::GivenBack
             | Waiting::Clock(_)
             | Waiting::Cool => false,
         }
@@ -222,6 +237,12 @@ impl fmt::Display for Waiting {
                 "incident declared by {by}: {why}; every key that the vendor was offered was set Inactive, and no new key is \
                  made or delivered before somebody resumes"
             ),
+            Waiting::Offboarded { by, why, deletes_at } => write!(
+                f,
+                "offboarded by {by}: {why}; every key of the user was set Inactive, and is deleted from {deletes_at} on; until then \
+                 `keyround reactivate` gives the vendor its keys back"
+            ),
+            Waiting::GivenBack => f.write_str("the keys that the vendor had were set Active again; they are looked at once more"),
             Waiting::Clock(doubt) => doubt.fmt(f),
             Waiting::Held { by, why } => write!(f, "held by {by}: {why}"),
         }
@@ -253,6 +274,8 @@ pub enum Ending {
     Abandoned,
     /// An exposed key that is not replaced was set Inactive.
     Cut,
+    /// The vendor was offboarded, and its keys are deleted.
+    Offboarded,
 }
 
 impl Ending {
@@ -263,6 +286,7 @@ impl Ending {
             Ending::Done => "done",
             Ending::Abandoned => "abandoned",
             Ending::Cut => "cut",
+            Ending::Offboarded => "offboarded",
         }
     }
 }

@@ -103,6 +103,13 @@ pub enum Stage {
         /// When the vendor accepted it.
         accepted_at: Timestamp,
     },
+    /// The vendor is offboarded: its keys are set Inactive, cool, and are deleted; or they are given back.
+    Offboard {
+        /// When the keys were listed last.
+        listed_at: Option<Timestamp>,
+        /// A key turned up that an unanswered CreateAccessKey of ours may have made.
+        suspect: Option<AccessKeyId>,
+    },
     /// The vendor has the new key, and none was replaced. What an unanswered CreateAccessKey made beside it is looked for.
     Clear {
         /// The new key.
@@ -135,7 +142,7 @@ impl Stage {
             Stage::Deliver { .. } | Stage::HandOver { .. } => "deliver",
             Stage::Verify { .. } | Stage::Clear { .. } => "verify",
             Stage::Soak { .. } => "soak",
-            Stage::Cool { .. } | Stage::Restore { .. } => "cool",
+            Stage::Cool { .. } | Stage::Restore { .. } | Stage::Offboard { .. } => "cool",
             Stage::Done { .. } => "done",
             Stage::Stuck { .. } => "stuck",
             Stage::Abandoned => "abandoned",
@@ -154,11 +161,16 @@ impl Stage {
         if let Stage::Stuck { resume, .. } = self { resume.beneath() } else { self }
     }
 
+    /// Whether it is the last stage of an issue or an offboarding, before the end.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self, Stage::Offboard { .. } | Stage::Clear { .. })
+    }
+
     /// The key that this stage gives to the vendor, or takes back.
     #[must_use]
     pub fn new_key(&self) -> Option<&AccessKeyId> {
         match self {
-            Stage::Survey | Stage::Create { .. } | Stage::Abandoned => None,
+            Stage::Survey | Stage::Create { .. } | Stage::Offboard { .. } | Stage::Abandoned => None,
             Stage::Suspect { key } | Stage::Discard { key, .. } => Some(key),
             Stage::Prove { new, .. }
             | Stage::Deliver { new, .. }
@@ -190,6 +202,7 @@ impl Stage {
             | Stage::Deliver { .. }
             | Stage::HandOver { .. }
             | Stage::Verify { .. }
+            | Stage::Offboard { .. }
             | Stage::Clear { .. }
             | Stage::Done { .. }
             | Stage::Abandoned => None,

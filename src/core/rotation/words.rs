@@ -22,6 +22,11 @@ fn in_words(event: &Event) -> String {
         Event::IssueAsked { subject, by, .. } => {
             format!("{}: {} is to get a key, and none is replaced, by {by}", subject.vendor, subject.iam_user)
         }
+        Event::OffboardAsked { keys, by, why, .. } => {
+            let keys = keys.iter().map(|key| key.id.to_string()).collect::<Vec<_>>().join(" and ");
+            let keys = if keys.is_empty() { "each key of the user".to_owned() } else { keys };
+            format!("{keys} is set Inactive, and deleted after the cooling time, by {by}: {why}")
+        }
         Event::Intended { intent, .. } => intent_in_words(intent),
         Event::Listed { keys, .. } => {
             keys.iter().map(|key| key.id.to_string()).collect::<Vec<_>>().join(", ")
@@ -74,6 +79,7 @@ fn intent_in_words(intent: &Intent) -> String {
         Because::Superseded { by, verified_at } => format!("replaced by {by}, as known at {verified_at}"),
         Because::NeverOffered => "it was never offered to the vendor".to_owned(),
         Because::Exposed => "it is exposed".to_owned(),
+        Because::Offboarded => "the vendor is offboarded".to_owned(),
     };
     match intent {
         Intent::Create => "to make a new key".to_owned(),

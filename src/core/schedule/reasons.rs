@@ -279,11 +279,36 @@ fn without_active_key(keys: &[KeyMetadata], now: Timestamp) -> Verdict {
     Verdict::without_key(State::Unmanaged, "no_active_key", sentence)
 }
 
+/// The verdict on a rotation whose user no vendor has any more. `None`: it has ended.
+#[must_use]
+pub fn judge_without_vendor(rotation: &Rotation, now: Timestamp) -> Option<Verdict> {
+    let (state, reason, sentence, action) = standing(rotation, now)?;
+    Some(Verdict { action, ..Verdict::without_key(state, reason, sentence) })
+}
+
 /// The verdict on the rotation under way, from what its state machine answers. `None`: it has ended, and the keys alone
 /// are judged.
 fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
-    let held = rotation.held_since(facts.now).is_some();
-    let (state, reason, sentence, action) = match rotation.next(facts.now) {
+    let (state, reason, sentence, action) = standing(rotation, facts.now)?;
+    let counts = !rotation.is_offboarded();
+    let dates = rotation.old_created_at().filter(|_| counts).map(|at| facts.ages.dates(at));
+    let (due_at, overdue_at) = dates.unzip();
+    let verdict =
+        Verdict { state, reason, sentence, due_at, overdue_at, old: rotation.old().cloned(), action };
+    let verdict = overdue_in_flight(verdict, rotation, facts);
+    Some(match contradiction(facts.keys, rotation) {
+        // A blocker's sentence already says what was listed.
+        Some(listed) if verdict.state != State::Stuck => {
+            Verdict { sentence: format!("{listed}; the journal recorded: {}", verdict.sentence), ..verdict }
+        }
+        Some(_) | None => verdict,
+    })
+}
+
+/// What a rotation does now, or waits for. `None`: it has ended.
+fn standing(rotation: &Rotation, now: Timestamp) -> Option<(State, &'static str, String, Action)> {
+    let held = rotation.held_since(now).is_some();
+    Some(match rotation.next(now) {
         Next::Ended(_) => return None,
         Next::Stuck(blocker) => (State::Stuck, blocker.code(), blocker.to_string(), Action::Nothing),
         Next::Wait { until, why } => {
@@ -293,12 +318,15 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
             (state, why.code(), why.until(until), Action::Wait { until })
         }
         Next::Perform(effect) => {
-            if let Some(why) = rotation.hand_over(facts.now) {
+            if let Some(why) = rotation.hand_over(now) {
                 // The next step is only a reading of last-used. What the rotation waits for is a person.
                 (State::Rotating, why.code(), why.to_string(), Action::Continue)
             } else {
                 let next = effect.name();
                 let sentence = match rotation.old() {
+                    _ if rotation.offboarding().is_some() => {
+                        format!("the vendor is being offboarded; next step: {next}")
+                    }
                     Some(old) => format!("the key {old} is being replaced; next step: {next}"),
                     None => {
                         format!("the vendor is being given a key, and none is replaced; next step: {next}")
@@ -312,17 +340,6 @@ fn in_flight(facts: &Facts<'_>, rotation: &Rotation) -> Option<Verdict> {
                 (state, "next_step", sentence, Action::Continue)
             }
         }
-    };
-    let (due_at, overdue_at) = rotation.old_created_at().map(|at| facts.ages.dates(at)).unzip();
-    let verdict =
-        Verdict { state, reason, sentence, due_at, overdue_at, old: rotation.old().cloned(), action };
-    let verdict = overdue_in_flight(verdict, rotation, facts);
-    Some(match contradiction(facts.keys, rotation) {
-        // A blocker's sentence already says what was listed.
-        Some(listed) if verdict.state != State::Stuck => {
-            Verdict { sentence: format!("{listed}; the journal recorded: {}", verdict.sentence), ..verdict }
-        }
-        Some(_) | None => verdict,
     })
 }
 
@@ -362,7 +379,11 @@ fn overdue_in_flight(verdict: Verdict, rotation: &Rotation, facts: &Facts<'_>) -
     let Some(overdue_at) = overdue_at.filter(|_| verdict.state == State::Rotating) else { return verdict };
     let Some(old) = rotation.old().filter(|_| rotation.old_cut_at().is_none()) else { return verdict };
     let why = match rotation.stage() {
-        Stage::Cool { .. } | Stage::Restore { .. } | Stage::Clear { .. } | Stage::Done { .. } => {
+        Stage::Cool { .. }
+        | Stage::Restore { .. }
+        | Stage::Offboard { .. }
+        | Stage::Clear { .. }
+        | Stage::Done { .. } => {
             return verdict;
         }
         Stage::Soak { .. } if facts.now < soaks_until(rotation) + facts.ages.overdue_after => {
@@ -402,7 +423,11 @@ pub fn old_key_counts(stage: &Stage) -> bool {
         | Stage::Verify { .. }
         | Stage::Soak { .. }
         | Stage::Abandoned => true,
-        Stage::Cool { .. } | Stage::Restore { .. } | Stage::Clear { .. } | Stage::Done { .. } => false,
+        Stage::Cool { .. }
+        | Stage::Restore { .. }
+        | Stage::Offboard { .. }
+        | Stage::Clear { .. }
+        | Stage::Done { .. } => false,
         Stage::Stuck { resume, .. } => old_key_counts(resume),
     }
 }

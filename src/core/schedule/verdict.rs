@@ -6,8 +6,11 @@
 use std::fmt;
 
 use crate::core::ids::{AccessKeyId, VendorName};
-use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, RefusalCode, Rotation, Stage};
+use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, Offboarding, RefusalCode, Rotation, Stage};
 use crate::core::time::Timestamp;
+
+/// The reason code of a user whose vendor was offboarded.
+pub const OFFBOARDED: &str = "offboarded";
 
 /// The state of a user's key, in one word.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -157,6 +160,13 @@ impl Verdict {
             (Stage::Done { new }, Some(old)) => {
                 ("rotated", format!("the key {new} replaced the key {old}, which was deleted"))
             }
+            (Stage::Abandoned, _) if rotation.was_offboarded() => (
+                OFFBOARDED,
+                "the vendor was offboarded, and its keys are deleted; no rotation begins for it".to_owned(),
+            ),
+            (Stage::Abandoned, _) if rotation.offboarding().is_some() => {
+                ("abandoned", "the offboarding was taken back; the next pass judges the keys anew".to_owned())
+            }
             (Stage::Done { new }, None) => {
                 ("issued", format!("the key {new} was made, and the vendor has it"))
             }
@@ -170,6 +180,20 @@ impl Verdict {
             ),
         };
         Verdict::without_key(State::Ok, reason, sentence)
+    }
+
+    /// The user's last rotation was an offboarding, and nothing has given it a key since.
+    #[must_use]
+    pub fn offboarded(offboarding: &Offboarding, keys: &[KeyMetadata]) -> Verdict {
+        let Offboarding { by, why, at, .. } = offboarding;
+        let kept = keys.iter().map(|key| format!("{} ({})", key.id, status_word(key.status)));
+        let kept = kept.collect::<Vec<_>>().join(" and ");
+        let kept = match kept.is_empty() {
+            true => String::new(),
+            false => format!("; the user has the key {kept} since, which is not rotated"),
+        };
+        let sentence = format!("offboarded at {at} by {by}: {why}; no rotation begins for this user{kept}");
+        Verdict::without_key(State::Unmanaged, OFFBOARDED, sentence)
     }
 
     /// The verdict on a rotation whose vendor is not in the configuration any more.

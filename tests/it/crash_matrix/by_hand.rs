@@ -232,7 +232,9 @@ impl Play<'_> {
                 }
                 Next::Wait { until, .. } => self.run.world.pass_until(until),
                 Next::Ended(Ending::Done) => return self.run.ended(),
-                Next::Ended(Ending::Abandoned | Ending::Cut) => return self.run.abandoned(),
+                Next::Ended(Ending::Abandoned | Ending::Cut | Ending::Offboarded) => {
+                    return self.run.abandoned();
+                }
                 Next::Stuck(blocker) => return self.run.stuck(&blocker),
                 Next::Perform(effect) => {
                     self.perform(&effect, odometer);

@@ -14,6 +14,7 @@ mod by_hand;
 mod incident;
 mod issue;
 mod odometer;
+mod offboard;
 mod two_writes;
 mod world;
 
@@ -430,7 +431,7 @@ impl Run {
             match self.rotation.next(self.world.now) {
                 Next::Wait { until, .. } => self.world.pass_until(until),
                 Next::Ended(Ending::Done) => return self.ended(),
-                Next::Ended(Ending::Abandoned | Ending::Cut) => return self.abandoned(),
+                Next::Ended(Ending::Abandoned | Ending::Cut | Ending::Offboarded) => return self.abandoned(),
                 Next::Stuck(blocker) if self.mistake == Mistake::DeleteOtherAtQuota => {
                     self.make_room(&blocker);
                 }

@@ -81,6 +81,14 @@ enum Later {
     FallSilent,
 }
 
+/// Whether the vendor is offboarded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Leaving {
+    Not,
+    Gone,
+    TakenBack,
+}
+
 pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) calls: u32,
@@ -102,6 +110,9 @@ pub(crate) struct World {
     /// The keys that an operator declared exposed, recorded independently of the program.
     exposed: BTreeMap<AccessKeyId, IncidentMode>,
     replaced_since: Option<Timestamp>,
+    leaving: Leaving,
+    /// The keys that the offboarding names.
+    named: Vec<AccessKeyId>,
     later: Vec<(Timestamp, Later)>,
 }
 
@@ -126,6 +137,8 @@ impl World {
             without_key_since: None,
             exposed: BTreeMap::new(),
             replaced_since: None,
+            leaving: Leaving::Not,
+            named: Vec::new(),
             later: Vec::new(),
         };
         let old = world.make(now.minus(Duration::from_hours(24 * 120)), false);
@@ -145,6 +158,50 @@ impl World {
             (key.status, key.inactive_since, key.strange) = (KeyStatus::Inactive, Some(world.now), true);
         }
         world
+    }
+
+    /// A person offboards the vendor: these keys of its user go, and all that are ours.
+    pub(crate) fn offboard(&mut self, named: impl Iterator<Item = AccessKeyId>) {
+        self.named = named.collect();
+        for id in self.named.clone() {
+            if let Some(key) = self.keys.get_mut(&id) {
+                // It was named, so it is no stranger's any more.
+                key.strange = false;
+            }
+        }
+        self.leaving = Leaving::Gone;
+    }
+
+    /// And takes that back.
+    pub(crate) fn take_offboarding_back(&mut self) {
+        self.leaving = Leaving::TakenBack;
+    }
+
+    pub(crate) fn is_taken_back(&self) -> bool {
+        self.leaving == Leaving::TakenBack
+    }
+
+    /// No key that was named is Active. One that an earlier request made late is found by a later listing.
+    pub(crate) fn check_named_cut(&mut self) {
+        let named = self.named.clone();
+        if named.iter().any(|id| self.is_active(id)) {
+            self.break_with("the vendor is offboarded, and a key of its user is Active");
+        }
+    }
+
+    /// No key of the offboarded vendor's user is Active, but one that a stranger made later.
+    pub(crate) fn check_cut(&mut self) {
+        if self.keys.values().any(|key| !key.strange && key.status == KeyStatus::Active) {
+            self.break_with("the vendor is offboarded, and a key of its user is Active");
+        }
+    }
+
+    /// The vendor has the key that it worked with, or another one that was given back.
+    pub(crate) fn check_given_back(&mut self) {
+        let held = self.held.clone();
+        if !self.works(&held) {
+            self.break_with("the offboarding was taken back, and the vendor has no key that works");
+        }
     }
 
     /// Whether a listing of then showed an Active key that is not ours.
@@ -212,6 +269,7 @@ impl World {
         self.watch_over_exposed();
         // An exposed key is never made Active again, and a new vendor has no key, so no bound applies.
         if self.held == key_id(0)
+            || self.leaving != Leaving::Not
             || self.works(&self.held)
             || !self.can_ask_vendor
             || self.exposed.contains_key(&self.held)
@@ -383,7 +441,7 @@ impl World {
     }
 
     fn deliver(&mut self, id: &AccessKeyId, round: u32) {
-        if !self.works(id) && !self.exposed.contains_key(id) {
+        if !self.works(id) && !self.exposed.contains_key(id) && self.leaving == Leaving::Not {
             self.break_with("the vendor was given a key that AWS does not know yet");
         }
         if let Some(key) = self.keys.get_mut(id) {
@@ -492,7 +550,9 @@ impl World {
     fn check_taking(&mut self, id: &AccessKeyId) {
         let is_the_vendors = self.held == *id && self.works(id);
         match self.exposed.get(id) {
-            None if is_the_vendors => self.break_with("the vendor's key was taken away"),
+            None if is_the_vendors && self.leaving == Leaving::Not => {
+                self.break_with("the vendor's key was taken away")
+            }
             Some(IncidentMode::ReplaceFirst) if is_the_vendors && !self.has_another(id) => {
                 self.break_with("replace-first took the vendor's only key away");
             }
