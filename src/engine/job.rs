@@ -60,6 +60,13 @@ pub enum Cadence {
     Scheduled,
 }
 
+/// A rotation that is to be reconciled again at a certain time.
+#[derive(Debug)]
+pub(super) struct Timer {
+    pub(super) at: Timestamp,
+    pub(super) call: TargetUser,
+}
+
 /// The work of one task.
 #[derive(Clone, Debug)]
 pub(super) enum Job {

@@ -17,7 +17,7 @@ use crate::core::ids::{RotationId, Subject, Who};
 use crate::core::rotation::Rotation;
 use crate::core::schedule::{Action, jitter_for};
 use crate::core::time::Timestamp;
-use crate::engine::job::{self, Ask, Back, Cadence, Job, Patience};
+use crate::engine::job::{self, Ask, Back, Cadence, Job, Patience, Timer};
 use crate::engine::notice::{self, Notices};
 use crate::engine::pass::{PassUnderWay, Place, place};
 use crate::engine::reconcile::UserReport;
@@ -27,13 +27,6 @@ use crate::engine::targets::{
 };
 use crate::engine::{LoopStatus, Rest, Watcher, World, clock};
 use crate::ports::{JournalError, Known};
-
-/// A rotation that is to be reconciled again at a certain time.
-#[derive(Debug)]
-struct Timer {
-    at: Timestamp,
-    call: TargetUser,
-}
 
 type Joined = Result<(Id, Back), JoinError>;
 

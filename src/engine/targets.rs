@@ -223,12 +223,11 @@ pub(crate) async fn left_over(
     let mut reports = Vec::new();
     for (known, claim) in nobodys {
         let is_owned = matches!(claim, Ownership::Vendor(_));
-        match call_for_any(world, &known).await.filter(|_| !is_owned) {
-            Some(call) => calls.push(call),
-            None => {
-                let user_report = left_alone(world, &known, &claim).await;
-                reports.push((known, user_report));
-            }
+        if let Some(call) = call_for_any(world, &known).await.filter(|_| !is_owned) {
+            calls.push(call);
+        } else {
+            let user_report = left_alone(world, &known, &claim).await;
+            reports.push((known, user_report));
         }
     }
     (calls, reports)

@@ -25,8 +25,11 @@ impl Rotation {
             Stage::Survey | Stage::Create { .. } => {
                 !self.incident.as_ref().is_some_and(|incident| incident.is_held)
             }
-            Stage::Discard { .. } | Stage::Soak { .. } | Stage::Cool { .. } | Stage::Clear { .. } => true,
-            Stage::Offboard { .. } => true,
+            Stage::Discard { .. }
+            | Stage::Soak { .. }
+            | Stage::Cool { .. }
+            | Stage::Clear { .. }
+            | Stage::Offboard { .. } => true,
             Stage::Suspect { .. }
             | Stage::Prove { .. }
             | Stage::Deliver { .. }

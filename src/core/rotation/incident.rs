@@ -105,7 +105,7 @@ pub(super) struct Cut {
     /// When AWS answered that it is Inactive, or that there is no such key.
     done_at: Option<Timestamp>,
     /// The keys are listed once after this: a request to set the key Active may have been under way.
-    look_at: Option<Timestamp>,
+    pub(super) look_at: Option<Timestamp>,
     failures: u32,
     failing_since: Option<Timestamp>,
     fault: Option<String>,

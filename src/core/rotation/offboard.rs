@@ -298,7 +298,9 @@ impl Rotation {
             EffectKind::Reactivate => offboarding.to_give_back().cloned().into_iter().collect(),
             _ => return false,
         };
-        absent.iter().for_each(|key| offboarding.mark_gone(key));
+        for key in &absent {
+            offboarding.mark_gone(key);
+        }
         let is_over = offboarding.first_left().is_none();
         self.in_doubt = None;
         let stage = if is_over { self.left() } else { self.stage.clone() };
@@ -334,6 +336,10 @@ impl Rotation {
     pub(super) fn may_give_offboarding_up(&self, at: Timestamp) -> bool {
         let settles = PendingSpan::settles_at(self.doubt_span);
         let Stage::Offboard { listed_at, suspect: None } = &self.stage else { return false };
+        // A late request to set a key Active may undo a cut, and then the key is cut again.
+        if self.exposed.values().any(|cut| cut.look_at.is_some()) {
+            return false;
+        }
         self.doubt_span.is_none() || at >= settles && listed_at.is_some_and(|listed_at| listed_at >= settles)
     }
 }

@@ -107,7 +107,7 @@ fn each_seeded_mistake_in_an_offboarding_is_caught() {
     {
         let then = if wrong == Wrong::IgnoresReactivate { Then::Reactivate } else { Then::Nothing };
         let caught = scenes().find_map(|(plan, scene)| {
-            let report = enumerate(&plan, Scene { wrong, then, ..scene }, 0);
+            let report = enumerate(&plan, Scene { then, wrong, ..scene }, 0);
             report.broken.into_iter().next().map(|broken| (scene, broken))
         });
         let (scene, (why, choices)) = caught.unwrap_or_else(|| panic!("{wrong:?} is not caught"));
@@ -147,6 +147,8 @@ struct Asked {
     faults: u32,
     keys: u32,
     is_cut: bool,
+    /// A request of before was still under way when it was asked for.
+    is_late: bool,
     then: Then,
 }
 
@@ -225,7 +227,9 @@ impl Play {
         self.run.world.offboard(named.iter().map(|key| key.id.clone()));
         let own = u32::from(self.run.rotation.new_key().is_some());
         let keys = u32::try_from(named.len()).expect("two at most") + own + 1;
-        self.asked = Some(Asked { effects: 0, faults: 0, keys, is_cut: false, then: self.scene.then });
+        let is_late = self.run.world.is_something_late();
+        self.asked =
+            Some(Asked { is_late, effects: 0, faults: 0, keys, is_cut: false, then: self.scene.then });
     }
 
     /// Whether a person did something, so that the machine must be asked again.
@@ -272,7 +276,7 @@ impl Play {
             asked.faults += before - *faults_left;
             if !asked.is_cut && asked.effects >= asked.keys + asked.faults && asked.then != Then::Reactivate {
                 asked.is_cut = true;
-                if self.scene.then != Then::Reactivate && !self.run.world.is_something_late() {
+                if self.scene.then != Then::Reactivate && !asked.is_late {
                     self.run.world.check_named_cut();
                 }
             }

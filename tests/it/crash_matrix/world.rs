@@ -551,7 +551,7 @@ impl World {
         let is_the_vendors = self.held == *id && self.works(id);
         match self.exposed.get(id) {
             None if is_the_vendors && self.leaving == Leaving::Not => {
-                self.break_with("the vendor's key was taken away")
+                self.break_with("the vendor's key was taken away");
             }
             Some(IncidentMode::ReplaceFirst) if is_the_vendors && !self.has_another(id) => {
                 self.break_with("replace-first took the vendor's only key away");
