@@ -323,7 +323,7 @@ mod tests {
     use crate::ports::{Answer, Entry, SecretChange, Sink};
 
     #[tokio::test]
-    async fn what_is_about_to_be_told_is_remembered_before_it_is_told() {
+    async fn an_alert_is_recorded_as_in_doubt_before_it_is_sent() {
         let journal = Arc::new(MemoryJournal::default());
         let prompter = Arc::new(Prompter { journal: Arc::clone(&journal), ..Prompter::default() });
         let routes = [route(Arc::clone(&prompter))];
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_a_review_is_told_who_is_there_and_whose_memory_is_whole() {
+    async fn a_review_is_recorded_only_for_reachable_sinks_with_a_known_state() {
         let (journal, at) = (Arc::new(MemoryJournal::default()), Timestamp::from_unix(1000));
         let prompter = Arc::<Prompter>::default();
         let mut routes = [route(Arc::clone(&prompter))];
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_did_not_want_the_news_has_no_old_ones_when_he_does() {
+    async fn the_cursor_of_a_sink_without_news_still_advances() {
         let journal = Arc::new(MemoryJournal::default());
         let routes = [route(Arc::default())];
         let mut notifier = notifier(journal.clone());

@@ -19,8 +19,8 @@ use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::core::ids::RotationId;
 use crate::core::rotation::Rotation;
-use crate::core::time::Steady;
-use crate::engine::{Ask, Cadence, Engine, Patience, UserReport, World};
+use crate::core::time::MonotonicInstant;
+use crate::engine::{Cadence, Engine, PassRequest, UserReport, WaitMode, World};
 use crate::ports::JournalError;
 
 const LOOKS_EVERY: Duration = Duration::from_millis(250);
@@ -64,8 +64,8 @@ pub(super) async fn carry_on(
     stop_on_signals(&stop)?;
     let reporter = Arc::new(Reporter::new(screen.progress));
     let mut engine = Engine::new(worlds, stop, reporter);
-    let ask = Ask { rotations, ..Ask::default() };
-    Ok(engine.work(&Cadence::Once(ask, Patience::Short)).await?)
+    let ask = PassRequest { rotations, ..PassRequest::default() };
+    Ok(engine.work(&Cadence::Once(ask, WaitMode::Short)).await?)
 }
 
 pub(super) async fn replayed(world: &World, id: RotationId) -> Result<Rotation, Failure> {
@@ -80,7 +80,7 @@ pub(super) async fn wait_while(
     no_longer_than: Duration,
     is_so: impl Fn(&Rotation) -> bool,
 ) -> Result<(), Failure> {
-    let began = Steady::now();
+    let began = MonotonicInstant::now();
     while began.elapsed() < no_longer_than {
         let mut is_any = false;
         for id in rotations {

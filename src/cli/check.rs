@@ -27,7 +27,7 @@ struct CheckView {
     /// What `[exposure]` asks for; null: nothing.
     exposure: Option<ExposureView>,
     vendors: usize,
-    checks: Vec<OneView>,
+    checks: Vec<CheckRow>,
 }
 
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ struct ExposureView {
 }
 
 #[derive(Serialize)]
-struct OneView {
+struct CheckRow {
     vendor: Option<String>,
     iam_user: Option<String>,
     check: String,
@@ -46,10 +46,10 @@ struct OneView {
     sentence: String,
 }
 
-impl OneView {
-    fn new(vendor: Option<String>, iam_user: Option<String>, check: Check) -> OneView {
+impl CheckRow {
+    fn new(vendor: Option<String>, iam_user: Option<String>, check: Check) -> CheckRow {
         let Check { check, ok, checked, sentence } = check;
-        OneView { vendor, iam_user, check, ok, checked, sentence }
+        CheckRow { vendor, iam_user, check, ok, checked, sentence }
     }
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
         let world = setup::world(settings, Mode::Read).await?;
         let (events, _) = world.journal.verify_history().await?;
         let sentence = format!("it can be read, and its {events} events are consistent");
-        checks.push(OneView::new(None, None, Check::found("journal", Ok(sentence))));
+        checks.push(CheckRow::new(None, None, Check::found("journal", Ok(sentence))));
         for preview in preview(&world, &[], false, true).await? {
             let user_report = preview.user_report;
             let (vendor, user) = (
@@ -79,19 +79,19 @@ pub(crate) async fn check(config: Option<&Path>, online: bool, screen: &Screen) 
                 "disabled" => Check::not_checked("keys", user_report.sentence()),
                 _ => Check::found("keys", found),
             };
-            checks.push(OneView::new(vendor.clone(), user.clone(), keys));
+            checks.push(CheckRow::new(vendor.clone(), user.clone(), keys));
             let rest = preview.preflight.into_iter();
-            checks.extend(rest.map(|check| OneView::new(vendor.clone(), user.clone(), check)));
+            checks.extend(rest.map(|check| CheckRow::new(vendor.clone(), user.clone(), check)));
         }
-        checks.extend(accounts(&world).await.into_iter().map(|check| OneView::new(None, None, check)));
+        checks.extend(accounts(&world).await.into_iter().map(|check| CheckRow::new(None, None, check)));
         let exposure = exposure_checks(&world).await;
-        checks.extend(exposure.into_iter().map(|check| OneView::new(None, None, check)));
-        checks.extend(told(&routing).await.into_iter().map(|check| OneView::new(None, None, check)));
+        checks.extend(exposure.into_iter().map(|check| CheckRow::new(None, None, check)));
+        checks.extend(told(&routing).await.into_iter().map(|check| CheckRow::new(None, None, check)));
     } else {
         for vendor in settings.vendors.values() {
             let wrong = rehearse::wrong_samples(&settings, vendor).await;
             let name = vendor.name.to_string();
-            checks.extend(wrong.into_iter().map(|check| OneView::new(Some(name.clone()), None, check)));
+            checks.extend(wrong.into_iter().map(|check| CheckRow::new(Some(name.clone()), None, check)));
         }
     }
     let code = if checks.iter().all(|check| check.ok) { Code::Fine } else { Code::Failed };
@@ -200,7 +200,7 @@ fn show(view: CheckView, screen: &Screen) {
     let is_online = !checks.is_empty();
     for one in checks {
         let vendor = one.vendor.map(|vendor| format!("{vendor}, ")).unwrap_or_default();
-        let OneView { check, ok, checked, sentence, .. } = one;
+        let CheckRow { check, ok, checked, sentence, .. } = one;
         lines.push(check_line(&Check { check: format!("{vendor}{check}"), ok, checked, sentence }));
     }
     if is_online {

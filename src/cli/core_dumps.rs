@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_it_the_kernel_dumps_nothing() {
+    fn core_dumps_are_disabled_for_the_process() {
         forbid().expect("a process may always lower its own limits");
         assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
         assert_eq!(getrlimit(Resource::Core), Rlimit { current: Some(0), maximum: Some(0) });

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_preset_is_named_for_a_user_with_the_name_or_a_domain_of_its_vendor() {
+    fn a_user_with_a_vendor_title_or_domain_leads_to_its_preset() {
         for preset in catalogue() {
             let vendor = preset.title.split(':').next().unwrap_or_default().to_owned();
             let titles = vendor.split(" and ").map(|title| title.replace(' ', "-").replace('/', "_"));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_not_a_vendors_alone_is_not_taken_for_one() {
+    fn an_ambiguous_user_name_gets_no_preset() {
         for user in [
             "terraform-ci",
             "terraform",

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_one_line_where_there_is_room() {
+    fn a_table_row_is_one_line_when_the_terminal_is_wide() {
         let wide = table(&["VENDOR", "STATE", "WHY"], rows(), None);
         assert_eq!(wide.lines().count(), 3);
         assert_eq!(wide, table(&["VENDOR", "STATE", "WHY"], rows(), Some(100)));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_stands_below_its_row_where_there_is_none() {
+    fn a_sentence_goes_below_its_row_in_a_narrow_terminal() {
         let narrow = table(&["VENDOR", "STATE", "WHY"], rows(), Some(40));
         let expect = "VENDOR  STATE\nacme    ok\n    the key is young and nothing needs\n    to be done for it before long\n\
                       b       ok\n    fine";

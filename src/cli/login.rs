@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_login_goes_before_what_the_environment_says() {
+    fn the_login_user_takes_precedence_over_sudo_user() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nalex:x:1000:1000::/home/alex:/bin/sh\nbroken\n";
         let who = |login, process, sudo| who(login, process, sudo, passwd);
         assert_eq!(who(Some(1000), Some(0), Some("mallory")), "alex");
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_a_user() {
+    fn the_operator_of_this_process_is_known() {
         assert_ne!(operator(), "unknown");
     }
 }

@@ -4,8 +4,8 @@
 //! the only module that prints.
 
 mod acting;
-mod alarm;
 mod alert;
+mod alert_task;
 mod args;
 mod audit;
 mod check;
@@ -112,18 +112,21 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
         Command::Journal { command } => journal::journal(config, command, screen).await,
         Command::Init { output } => init::init(config, output.as_deref(), screen).await,
         Command::Hold { vendor, until, why } => {
-            operator::pull(config, &vendor, operator::Lever::Hold { until, why }, screen).await
+            operator::record(config, &vendor, operator::OperatorAction::Hold { until, why }, screen).await
         }
-        Command::Resume { vendor } => operator::pull(config, &vendor, operator::Lever::Resume, screen).await,
+        Command::Resume { vendor } => {
+            operator::record(config, &vendor, operator::OperatorAction::Resume, screen).await
+        }
         Command::Reactivate { vendor, exposed, why } => {
-            operator::pull(config, &vendor, operator::Lever::Reactivate { why, exposed }, screen).await
+            operator::record(config, &vendor, operator::OperatorAction::Reactivate { why, exposed }, screen)
+                .await
         }
         Command::Reveal(reveal) => reveal::reveal(config, reveal, screen).await,
         Command::Ack { vendor, user } => {
-            operator::pull(config, &vendor, operator::Lever::Acknowledge { user }, screen).await
+            operator::record(config, &vendor, operator::OperatorAction::Acknowledge { user }, screen).await
         }
         Command::Abandon { vendor, why } => {
-            operator::pull(config, &vendor, operator::Lever::Abandon { why }, screen).await
+            operator::record(config, &vendor, operator::OperatorAction::Abandon { why }, screen).await
         }
         Command::Incident(asked) => incident::incident(config, asked, screen).await,
         Command::Offboard(asked) => offboard::offboard(config, asked, screen).await,

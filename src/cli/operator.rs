@@ -21,12 +21,12 @@ use crate::core::rotation::{Ending, Event, KeyState, KnownKey, Next, Rotation, S
 use crate::core::schedule::status_word;
 use crate::core::time::{SystemClock, Timestamp};
 use crate::engine::{entry_after, owner};
-use crate::ports::{Journal, JournalError, Known};
+use crate::ports::{Journal, JournalError, KnownRotation};
 
 /// How many times a command tries to append before it gives up because another writer was faster each time.
 pub(super) const ATTEMPTS_MAX: u32 = 20;
 
-pub(crate) enum Lever {
+pub(crate) enum OperatorAction {
     Hold { until: Option<Timestamp>, why: String },
     Resume,
     Reactivate { why: String, exposed: bool },
@@ -34,28 +34,28 @@ pub(crate) enum Lever {
     Acknowledge { user: Option<IamUserName> },
 }
 
-impl Lever {
+impl OperatorAction {
     fn event(&self, at: Timestamp) -> Event {
         let by = operator();
         match self {
-            Lever::Hold { until, why } => Event::Held { until: *until, by, why: why.clone(), at },
-            Lever::Resume => Event::Resumed { by, at },
-            Lever::Reactivate { why, exposed } => {
+            OperatorAction::Hold { until, why } => Event::Held { until: *until, by, why: why.clone(), at },
+            OperatorAction::Resume => Event::Resumed { by, at },
+            OperatorAction::Reactivate { why, exposed } => {
                 Event::ReactivationAsked { by, why: why.clone(), exposed: *exposed, at }
             }
-            Lever::Abandon { why } => Event::Abandoned { by, why: why.clone(), at },
-            Lever::Acknowledge { .. } => Event::Acknowledged { by, at },
+            OperatorAction::Abandon { why } => Event::Abandoned { by, why: why.clone(), at },
+            OperatorAction::Acknowledge { .. } => Event::Acknowledged { by, at },
         }
     }
 
     fn is_for(&self, user: &IamUserName) -> bool {
         match self {
-            Lever::Acknowledge { user: Some(only) } => only == user,
-            Lever::Acknowledge { user: None }
-            | Lever::Hold { .. }
-            | Lever::Resume
-            | Lever::Reactivate { .. }
-            | Lever::Abandon { .. } => true,
+            OperatorAction::Acknowledge { user: Some(only) } => only == user,
+            OperatorAction::Acknowledge { user: None }
+            | OperatorAction::Hold { .. }
+            | OperatorAction::Resume
+            | OperatorAction::Reactivate { .. }
+            | OperatorAction::Abandon { .. } => true,
         }
     }
 }
@@ -71,13 +71,18 @@ struct Pulled {
     done: bool,
 }
 
-pub(crate) async fn pull(config: Option<&Path>, vendor: &VendorName, lever: Lever, screen: &Screen) -> Ended {
+pub(crate) async fn record(
+    config: Option<&Path>,
+    vendor: &VendorName,
+    action: OperatorAction,
+    screen: &Screen,
+) -> Ended {
     let (_, settings) = setup::settings(config, screen.color)?;
     let journal = setup::journal_alone(&settings, Mode::Operate).await?;
     let theirs = of_vendor(&settings, journal.in_flight().await?, vendor)?;
     let mut pulled = Vec::new();
-    for known in theirs.iter().filter(|known| lever.is_for(&known.subject.iam_user)) {
-        let one = pull_one(journal.as_ref(), known, &lever).await;
+    for known in theirs.iter().filter(|known| action.is_for(&known.subject.iam_user)) {
+        let one = record_one(journal.as_ref(), known, &action).await;
         pulled.push(Pulled {
             vendor: vendor.to_string(),
             iam_user: known.subject.iam_user.to_string(),
@@ -109,11 +114,12 @@ fn show(pulled: &[Pulled], screen: &Screen) {
 /// belongs to the vendor that it began with.
 pub(super) fn of_vendor(
     settings: &Settings,
-    in_flight: Vec<Known>,
+    in_flight: Vec<KnownRotation>,
     vendor: &VendorName,
-) -> Result<Vec<Known>, Failure> {
-    let owner = |known: &Known| owner(settings, &known.subject).unwrap_or(known.subject.vendor.clone());
-    let (theirs, others): (Vec<Known>, Vec<Known>) =
+) -> Result<Vec<KnownRotation>, Failure> {
+    let owner =
+        |known: &KnownRotation| owner(settings, &known.subject).unwrap_or(known.subject.vendor.clone());
+    let (theirs, others): (Vec<KnownRotation>, Vec<KnownRotation>) =
         in_flight.into_iter().partition(|known| owner(known) == *vendor);
     if !theirs.is_empty() {
         return Ok(theirs);
@@ -130,14 +136,18 @@ pub(super) fn of_vendor(
     }))
 }
 
-async fn pull_one(journal: &dyn Journal, known: &Known, lever: &Lever) -> Result<String, Failure> {
+async fn record_one(
+    journal: &dyn Journal,
+    known: &KnownRotation,
+    action: &OperatorAction,
+) -> Result<String, Failure> {
     for _ in 0..ATTEMPTS_MAX {
         let events = journal.read(known.rotation).await?;
         let replayed = Rotation::replay(known.rotation, &events);
         let mut rotation = replayed.map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))?;
-        let event = lever.event(SystemClock.now());
+        let event = action.event(SystemClock.now());
         let before = rotation.clone();
-        if matches!(lever, Lever::Reactivate { .. })
+        if matches!(action, OperatorAction::Reactivate { .. })
             && matches!(before.stage(), Stage::Soak { .. })
             && !before.old_key_may_be_inactive()
         {
@@ -254,7 +264,7 @@ fn what_stays(before: &Rotation) -> String {
 mod tests {
     use super::*;
     use crate::core::rotation::samples::{self, at, created, key, listed};
-    use crate::core::rotation::{Because, Intent, Plan, Verification};
+    use crate::core::rotation::{Intent, Plan, RemovalReason, Verification};
 
     /// A rotation in stage cool, followed by these events.
     fn cooling(then: &[Event]) -> Rotation {
@@ -271,10 +281,11 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_a_key_back_that_may_be_on_its_way_out_is_told_when_to_ask_again() {
-        let asked = Lever::Reactivate { why: "a test".to_owned(), exposed: false }.event(at(900_001));
+    fn a_reactivation_during_a_pending_delete_is_refused_with_a_retry_hint() {
+        let asked =
+            OperatorAction::Reactivate { why: "a test".to_owned(), exposed: false }.event(at(900_001));
         assert!(cooling(&[]).apply(&asked).is_ok());
-        let because = Because::Superseded { by: key('B'), verified_at: at(5) };
+        let because = RemovalReason::Superseded { by: key('B'), verified_at: at(5) };
         let intent = Intent::Delete { key: key('A'), because };
         let rotation = cooling(&[Event::Intended { intent, at: at(900_000) }]);
         assert!(rotation.clone().apply(&asked).is_err());

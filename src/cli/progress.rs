@@ -72,7 +72,7 @@ impl Watcher for Reporter {
             Some(_) => notes.troubles.insert(subject.who(), user_report.verdict.reason),
         };
         let is_news = known != Some(user_report.verdict.reason);
-        log_visit(user_report, &sentence, trouble(user_report).filter(|_| is_news));
+        log_reconcile(user_report, &sentence, trouble(user_report).filter(|_| is_news));
         self.show(&mut notes, subject, &format!("{}: {sentence}", user_report.verdict.state));
         if let (Some(bar), Some(Rest::Ended(_) | Rest::Stuck(_))) =
             (notes.bars.get(&subject.who()), &user_report.rest)
@@ -86,7 +86,7 @@ impl Watcher for Reporter {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = user_report.verdict.reason;
         let is_news = notes.unlisted.insert(vendor.clone(), reason) != Some(reason);
-        log_visit(user_report, sentence, trouble(user_report).filter(|_| is_news));
+        log_reconcile(user_report, sentence, trouble(user_report).filter(|_| is_news));
     }
 
     fn listed(&self, vendor: &VendorName) {
@@ -96,7 +96,7 @@ impl Watcher for Reporter {
 
 /// How severe the result of a reconcile is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Trouble {
+enum Audience {
     /// An operator may want to look.
     Warning,
     /// A person must act.
@@ -105,33 +105,33 @@ enum Trouble {
 
 /// The trouble to log after a reconcile, if any. A failed step of a rotation is not included: it was logged when it
 /// failed.
-fn trouble(user_report: &UserReport) -> Option<Trouble> {
+fn trouble(user_report: &UserReport) -> Option<Audience> {
     match &user_report.rest {
-        _ if user_report.error.is_some() => Some(Trouble::Error),
-        Some(Rest::Stuck(_)) => Some(Trouble::Error),
+        _ if user_report.error.is_some() => Some(Audience::Error),
+        Some(Rest::Stuck(_)) => Some(Audience::Error),
         // This includes a rotation that was not driven.
         None if user_report.failed
             || user_report.rotation.is_some()
             || user_report.verdict.state == State::Stuck =>
         {
-            Some(Trouble::Warning)
+            Some(Audience::Warning)
         }
         // The sentence counts the days, so the person who has to act is reminded once a day.
         Some(Rest::Wait { why: Waiting::Reveal { .. } | Waiting::HandOver { .. }, .. }) => {
-            Some(Trouble::Warning)
+            Some(Audience::Warning)
         }
         Some(Rest::Wait { .. } | Rest::Ended(_) | Rest::Stopped) | None => None,
     }
 }
 
-fn log_visit(user_report: &UserReport, sentence: &str, trouble: Option<Trouble>) {
+fn log_reconcile(user_report: &UserReport, sentence: &str, trouble: Option<Audience>) {
     let (vendor, state, reason) =
         (&user_report.vendor, user_report.verdict.state, user_report.verdict.reason);
     let of_rotation = user_report.rotation.as_ref().map(|rotation| rotation_span(vendor, rotation.id()));
     let span = of_rotation.unwrap_or_else(|| tracing::error_span!("visit", vendor.name = %vendor));
     span.in_scope(|| match trouble {
-        Some(Trouble::Error) => tracing::error!(reason, "{vendor} is {state}: {sentence}"),
-        Some(Trouble::Warning) => tracing::warn!(reason, "{vendor} is {state}: {sentence}"),
+        Some(Audience::Error) => tracing::error!(reason, "{vendor} is {state}: {sentence}"),
+        Some(Audience::Warning) => tracing::warn!(reason, "{vendor} is {state}: {sentence}"),
         None => tracing::debug!(reason, "{vendor} is {state}: {sentence}"),
     });
 }

@@ -9,7 +9,7 @@ use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, audit, setup};
 use crate::engine::{self, Pass, Watcher};
 use crate::files::whole_file;
-use crate::ports::overview::Happening;
+use crate::ports::overview::HistoryLine;
 use crate::ports::{Recorded, Shown};
 use crate::status::page::{self, Period};
 use crate::status::{StatusStore, StatusView};
@@ -43,7 +43,7 @@ fn happenings(
     history: &[Recorded],
     from: crate::core::time::Timestamp,
     to: crate::core::time::Timestamp,
-) -> Vec<Happening> {
+) -> Vec<HistoryLine> {
     let mut vendors = std::collections::HashMap::new();
     let mut happenings = Vec::new();
     for recorded in history {
@@ -52,7 +52,7 @@ fn happenings(
         }
         let at = recorded.event.at();
         if from <= at && at <= to {
-            happenings.push(Happening {
+            happenings.push(HistoryLine {
                 at,
                 vendor: vendors.get(&recorded.rotation).cloned().unwrap_or_default(),
                 rotation: recorded.rotation.to_string(),

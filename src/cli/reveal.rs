@@ -26,7 +26,7 @@ use crate::core::rotation::{Event, Rotation, Stage};
 use crate::core::secret::Secret;
 use crate::core::time::SystemClock;
 use crate::engine::entry_after;
-use crate::ports::{Journal, JournalError, Known};
+use crate::ports::{Journal, JournalError, KnownRotation};
 
 /// The new key pair, and what the person who delivers it must know.
 #[derive(Serialize)]
@@ -77,9 +77,9 @@ pub(crate) async fn reveal(config: Option<&Path>, asked: Reveal, screen: &Screen
 /// The rotation whose new key waits for manual delivery. Fails if there is none, or more than one.
 async fn the_one(
     journal: &dyn Journal,
-    theirs: Vec<Known>,
+    theirs: Vec<KnownRotation>,
     asked: &Reveal,
-) -> Result<(Known, Rotation), Failure> {
+) -> Result<(KnownRotation, Rotation), Failure> {
     let vendor = &asked.vendor;
     let mut waiting = Vec::new();
     for known in theirs {
@@ -107,7 +107,7 @@ async fn the_one(
     }
 }
 
-async fn replayed(journal: &dyn Journal, known: &Known) -> Result<Rotation, Failure> {
+async fn replayed(journal: &dyn Journal, known: &KnownRotation) -> Result<Rotation, Failure> {
     let events = journal.read(known.rotation).await?;
     let replayed = Rotation::replay(known.rotation, &events);
     replayed.map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))
@@ -179,7 +179,7 @@ fn instructions<'s>(settings: &'s Settings, vendor: &VendorName) -> Option<&'s s
         DeliverStep::Manual(step) => step.instructions.as_deref(),
         DeliverStep::Webhook(_)
         | DeliverStep::Http(_)
-        | DeliverStep::DropOff(_)
+        | DeliverStep::SecretStore(_)
         | DeliverStep::Command(_) => None,
     })
 }
@@ -194,7 +194,7 @@ fn private_file(path: &Path) -> Result<File, Failure> {
 }
 
 /// Appends the event that the key is shown, after checking that it may still be shown.
-async fn record(journal: &dyn Journal, known: &Known, asked: &Reveal) -> Result<(), Failure> {
+async fn record(journal: &dyn Journal, known: &KnownRotation, asked: &Reveal) -> Result<(), Failure> {
     for _ in 0..ATTEMPTS_MAX {
         let mut rotation = replayed(journal, known).await?;
         may_be_shown(&rotation, asked)?;

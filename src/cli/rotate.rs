@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::journal::Mode;
-use crate::cli::alarm;
+use crate::cli::alert_task;
 use crate::cli::args::{self, Format};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::layout::{Row, table, wrapped};
@@ -19,7 +19,7 @@ use crate::cli::view::dash;
 use crate::cli::{Screen, setup};
 use crate::core::rotation::Ending;
 use crate::core::schedule::{Action, State};
-use crate::engine::{Ask, Cadence, Engine, Patience, Preview, Rest, UserReport, Watchers, preview};
+use crate::engine::{Cadence, Engine, PassRequest, Preview, Rest, UserReport, WaitMode, Watchers, preview};
 use crate::ports::Check;
 use crate::status::StatusStore;
 
@@ -57,18 +57,18 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
         return dry_run(settings, asked, screen).await;
     }
     let (_keep, routing) = watch::channel(setup::routing(&settings)?);
-    let world = alarm::world(settings).await?;
+    let world = alert_task::world(settings).await?;
     let (_keep, worlds) = watch::channel(world);
     let status_store = Arc::new(StatusStore::default());
-    let mut alerts = alarm::alerts(worlds.clone(), routing, &status_store);
+    let mut alerts = alert_task::alerts(worlds.clone(), routing, &status_store);
     alerts.recall().await;
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let reporter = Arc::new(Reporter::new(screen.progress));
     let watchers = Watchers(vec![Arc::clone(&reporter) as _, status_store]);
     let mut engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
-    let ask = Ask { vendors: asked.only.vendors, force: asked.force, ..Ask::default() };
-    let patience = if asked.wait { Patience::Unlimited } else { Patience::Short };
+    let ask = PassRequest { vendors: asked.only.vendors, force: asked.force, ..PassRequest::default() };
+    let patience = if asked.wait { WaitMode::Unlimited } else { WaitMode::Short };
     let found = engine.work(&Cadence::Once(ask, patience)).await;
     if let Err(error) = &found {
         alerts.tell_of_journal(error).await;

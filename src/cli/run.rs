@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerting::Routing;
-use crate::cli::alarm::{self, Alarm};
+use crate::cli::alert_task::{self, AlertTask};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::exposure::ExposureWatch;
 use crate::cli::progress::Reporter;
@@ -21,13 +21,13 @@ use crate::status::{StatusStore, StatusView};
 
 /// How soon the scheduler acts on `incident`, `hold`, `resume`, `reactivate`, `abandon`, `reveal` and `ack`. Each look
 /// at the journal costs one query.
-const LEVERS_EVERY: Duration = Duration::from_secs(1);
+const OPERATOR_COMMANDS_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let (path, settings) = setup::settings(config, screen.color)?;
     let (newest_tellers, routing) = watch::channel(setup::routing(&settings)?);
     let calls = Arc::new(Calls::default());
-    let world = setup::counted(alarm::world(settings).await?, &calls);
+    let world = setup::counted(alert_task::world(settings).await?, &calls);
     let vendors = world.settings.vendors.len();
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
@@ -42,17 +42,17 @@ pub(crate) async fn run(config: Option<&Path>, screen: &Screen) -> Ended {
     let supervised = Arc::new(Supervised::new(Reporter::new(false)));
     let hangup = listen(SignalKind::hangup())?;
     let reload = tokio::spawn(reload_on_hangup(hangup, path, newest, screen.color, Arc::clone(&supervised)));
-    let alarm = Alarm::start(alarm::alerts(worlds.clone(), routing, &status_store));
+    let alert_task = AlertTask::start(alert_task::alerts(worlds.clone(), routing, &status_store));
     let exposure = ExposureWatch::start(worlds.clone(), &status_store, &settings.journal.path);
     let watchers = Watchers(vec![Arc::clone(&supervised) as _, status_store]);
     let engine = Engine::new(worlds, stop, Arc::new(watchers)).with_pulse(systemd::pulse());
-    let mut engine = engine.noticing_levers(LEVERS_EVERY);
+    let mut engine = engine.noticing_operator_commands(OPERATOR_COMMANDS_EVERY);
     tracing::info!("keyround {} starts; vendors: {vendors}", env!("CARGO_PKG_VERSION"));
     let found = engine.work(&Cadence::Scheduled).await;
     supervised.stopping();
     reload.abort();
     exposure.end().await;
-    alarm.end(found.as_ref().err()).await;
+    alert_task.end(found.as_ref().err()).await;
     found?;
     tracing::info!("stopped; rotations in flight continue from the journal when keyround runs again");
     Ok(Code::Fine)

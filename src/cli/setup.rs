@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 
 use crate::adapters::aws::AwsSession;
 use crate::adapters::aws::iam::AwsAccounts;
-use crate::adapters::aws::secret_store::AwsDropOffs;
-use crate::adapters::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
+use crate::adapters::aws::secret_store::AwsSecretStores;
+use crate::adapters::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Transports};
 use crate::adapters::journal::{self, Mode, SealKey};
 use crate::adapters::notify::{HttpHeartbeat, routes};
 use crate::adapters::secrets::Secrets;
@@ -18,7 +18,7 @@ use crate::alerting::Routing;
 use crate::cli::exit::{Code, Failure};
 use crate::config::{self, ConfigError, SecretRef, Settings};
 use crate::core::ids::VendorName;
-use crate::core::time::{Steady, SystemClock, Timestamp};
+use crate::core::time::{MonotonicInstant, SystemClock, Timestamp};
 use crate::engine::World;
 use crate::ports::{Accounts, Clock, Heartbeat, Journal, JournalError, SecretSource, Shown, SinkTransport};
 use crate::status::metrics::{Calls, CountedAccounts};
@@ -36,7 +36,7 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, until: Timestamp) {
-        let (from, began) = (SystemClock::now(*self), Steady::now());
+        let (from, began) = (SystemClock::now(*self), MonotonicInstant::now());
         loop {
             let now = SystemClock::now(*self);
             let left = until.since(now);
@@ -101,9 +101,9 @@ fn vendors_with(
     secrets: Arc<dyn SecretSource>,
 ) -> Result<ConfiguredVendors, Failure> {
     let egress = HttpsEgress::new().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
-    let ways = Ways {
+    let ways = Transports {
         egress: Arc::new(egress),
-        drop_offs: Arc::new(AwsDropOffs::new(session, &settings.accounts)),
+        secret_stores: Arc::new(AwsSecretStores::new(session, &settings.accounts)),
         programs: Arc::new(LocalPrograms),
     };
     Ok(ConfiguredVendors::new(&settings.vendors, ways, secrets))

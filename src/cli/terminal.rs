@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_act_on_is_written_as_a_code() {
+    fn control_characters_are_escaped_for_a_terminal() {
         assert_eq!(shown("acme: two\nlines\tand ü"), "acme: two\nlines\tand ü");
         assert_eq!(shown("a\u{1b}[2Jb\rc\u{7}\u{9b}d\u{7f}"), "a\\u001b[2Jb\\u000dc\\u0007\\u009bd\\u007f");
         assert_eq!(shown("\u{202e}txt.exe\u{2066}"), "\\u202etxt.exe\\u2066");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_stay_where_they_are_expected_and_nothing_else_does() {
+    fn colour_codes_are_kept_and_other_control_sequences_are_escaped() {
         let red = "\u{1b}[1;31merror\u{1b}[0m: no";
         assert_eq!(shown_in_color(red), red);
         assert_eq!(shown_in_color("a\u{1b}[2Jb\u{1b}]0;title\u{7}"), "a\\u001b[2Jb\\u001b]0;title\\u0007");
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_one_line_of_words() {
+    fn a_reason_must_be_one_bounded_line_without_control_characters() {
         assert_eq!(reason(" the vendor asked "), Ok("the vendor asked".to_owned()));
         for text in ["", "  ", "a\nb", "a\u{1b}[2Jb", "a\u{202e}b", &"x".repeat(1001)] {
             assert!(reason(text).is_err(), "{text:?}");

@@ -200,7 +200,7 @@ error: \"5x\" is not a duration
     }
 
     #[test]
-    fn a_line_too_long_to_show_is_still_pointed_at() {
+    fn a_diagnostic_without_its_source_line_still_gives_its_position() {
         let mut diagnostic = diagnostic();
         diagnostic.place.source = None;
         assert!(diagnostic.render(false).contains("--> rotation.toml:31:8"));

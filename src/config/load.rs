@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_configuration_file_is_told_apart() {
+    fn each_kind_of_unusable_configuration_file_has_its_own_error() {
         let missing = load(Path::new("/nonexistent/rotation.toml"));
         assert!(matches!(missing, Err(ConfigError::Missing { .. })));
         assert!(matches!(load(Path::new("/")), Err(ConfigError::Unreadable { .. })));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_write_is_refused_where_nobody_named_it() {
+    fn a_world_writable_configuration_is_refused_unless_it_was_named() {
         use std::os::unix::fs::PermissionsExt;
 
         let file = written(b"");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_is_where_the_service_keeps_its_files() {
+    fn the_journal_path_follows_the_state_directory_and_the_configuration() {
         let path = |environment: &Environment| parse("x", "", environment).expect("settings").journal.path;
         assert_eq!(path(&Environment::default()), Path::new("keyround.db"));
         let beside =
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_on_the_command_line_goes_first() {
+    fn a_configuration_path_given_as_an_argument_is_used() {
         let found = find(Some(Path::new("/x/y.toml")));
         assert_eq!(found, Found { path: "/x/y.toml".into(), is_named: true });
     }

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recipient_is_told_from_an_identity_and_from_a_typing_error() {
+    fn an_age_identity_and_a_mistyped_recipient_are_refused() {
         // The example of the age specification.
         let text = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
         assert_eq!(text.parse::<Recipient>().map(|recipient| recipient.to_string()), Ok(text.to_owned()));

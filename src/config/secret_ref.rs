@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_five_ways_are_read_and_written_back() {
+    fn every_kind_of_secret_reference_round_trips_through_text() {
         for text in [
             "env:TOKEN",
             "file:/etc/keyround/token",

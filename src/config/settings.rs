@@ -191,7 +191,7 @@ pub enum DeliverStep {
     /// `kind = "http"`: a request to the vendor's API.
     Http(Box<HttpStep>),
     /// `kind = "secrets-manager"` and `kind = "ssm"`: the pair is stored at AWS.
-    DropOff(DropOffStep),
+    SecretStore(SecretStoreStep),
     /// `kind = "command"`: a program.
     Command(CommandStep),
     /// `kind = "manual"`: a person; this is then the only step.
@@ -236,7 +236,7 @@ pub enum Carries {
 
 /// `kind = "secrets-manager"` and `kind = "ssm"`: the pair is stored at AWS, where the vendor fetches it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DropOffStep {
+pub struct SecretStoreStep {
     /// The place where the pair is stored.
     pub place: Place,
     /// The document that is stored.

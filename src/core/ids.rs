@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_checked_where_they_enter() {
+    fn invalid_identifiers_are_refused() {
         assert!("AKIAIOSFODNN7EXAMPLE".parse::<AccessKeyId>().is_ok());
         for bad in ["", "AKIA", "AKIAIOSFODNN7EXAMPL!", &"A".repeat(129)] {
             assert!(bad.parse::<AccessKeyId>().is_err(), "{bad}");

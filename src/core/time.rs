@@ -158,7 +158,7 @@ impl SystemClock {
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let secs = since_1970.unwrap_or_default().as_secs();
         let now = Timestamp::from_unix(i64::try_from(secs).unwrap_or(i64::MAX));
-        HISTORY.lock().unwrap_or_else(PoisonError::into_inner).note(now, Steady::now());
+        HISTORY.lock().unwrap_or_else(PoisonError::into_inner).note(now, MonotonicInstant::now());
         now
     }
 
@@ -172,13 +172,13 @@ impl SystemClock {
 
 /// A point on the monotonic clock of this process. It stands still while the machine sleeps.
 #[derive(Clone, Copy, Debug)]
-pub struct Steady(Instant);
+pub struct MonotonicInstant(Instant);
 
-impl Steady {
+impl MonotonicInstant {
     /// The present point on the monotonic clock.
     #[must_use]
-    pub fn now() -> Steady {
-        Steady(Instant::now())
+    pub fn now() -> MonotonicInstant {
+        MonotonicInstant(Instant::now())
     }
 
     /// The time that has passed since this point.
@@ -206,13 +206,13 @@ struct Segment {
     /// The first and the last time that the clock showed in this segment.
     shown: (Timestamp, Timestamp),
     /// The monotonic time of the segment's first reading.
-    began: Steady,
+    began: MonotonicInstant,
     /// By how many seconds the clock was set in all before this segment began; negative if it was set back.
     drift_secs: i64,
 }
 
 impl ClockHistory {
-    fn note(&mut self, now: Timestamp, steady: Steady) {
+    fn note(&mut self, now: Timestamp, steady: MonotonicInstant) {
         let Some(last) = self.segments.last_mut() else {
             self.segments.push(Segment { shown: (now, now), began: steady, drift_secs: 0 });
             return;
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_survives_the_trip_through_text() {
+    fn a_timestamp_round_trips_through_text() {
         let at: Timestamp = "2026-11-23T03:00:00Z".parse().expect("a time");
         assert_eq!(at.to_string(), "2026-11-23T03:00:00Z");
         assert_eq!("2026-11-23T04:00:00+01:00".parse(), Ok(at));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_said_in_two_units_at_most() {
+    fn durations_are_written_in_at_most_two_units() {
         let words = |secs| in_words(Duration::from_secs(secs));
         assert_eq!(words(0), "0s");
         assert_eq!(words(90 * 86_400), "90d");
@@ -300,7 +300,7 @@ mod tests {
         let (mut history, mut steady) = (ClockHistory::default(), Instant::now());
         for (shown, passed) in readings {
             steady += Duration::from_secs(*passed);
-            history.note(Timestamp::from_unix(*shown), Steady(steady));
+            history.note(Timestamp::from_unix(*shown), MonotonicInstant(steady));
         }
         history
     }
@@ -312,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_on_was_not_set_however_long_it_goes() {
+    fn a_steadily_running_clock_is_not_reported_as_set_forward() {
         check_set_forward(&[(1000, 0), (1060, 60), (90_000, 88_940)], 1030, 0);
         check_set_forward(&[(1000, 0), (1062, 60), (1119, 60)], 1030, 0);
         check_set_forward(&[], 1000, 0);
     }
 
     #[test]
-    fn a_clock_that_was_set_forward_is_known_to_have_been_since_what_it_showed_before() {
+    fn a_clock_step_is_reported_for_a_time_observed_before_it() {
         let jumped = [(1000, 0), (1060, 60), (701_060, 60)];
         check_set_forward(&jumped, 1030, 699_940);
         check_set_forward(&jumped, 701_060, 0);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_and_set_back_lost_nothing() {
+    fn a_clock_step_that_was_undone_is_not_reported() {
         let there_and_back = [(1000, 0), (1060, 60), (701_060, 0), (701_120, 60), (1120, 0)];
         check_set_forward(&there_and_back, 1030, 0);
         let back_and_there = [(701_000, 0), (701_060, 60), (1060, 0), (1120, 60), (701_120, 0)];
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_a_little_again_and_again_is_noticed() {
+    fn repeated_small_clock_steps_are_detected() {
         let steps: Vec<_> = (0..100_i64).map(|step| (1000 + step * 13, 10)).collect();
         let set_forward = history(&steps).set_forward_since(Timestamp::from_unix(1000));
         assert!(set_forward.as_secs() > 290, "{set_forward:?}");

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::core::alert::ClockReading;
 use crate::core::ids::Subject;
-use crate::core::rotation::{Because, ClockDoubt, Effect, Next, Rotation, Stage, Waiting, ahead_secs};
+use crate::core::rotation::{ClockDoubt, Effect, Next, RemovalReason, Rotation, Stage, Waiting, ahead_secs};
 use crate::core::schedule::{Action, Verdict};
 use crate::core::time::Timestamp;
 use crate::engine::{Rest, World};
@@ -22,7 +22,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(5);
 
 /// How much an effect depends on the clock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Caution {
+enum ClockCaution {
     /// It sets a key Inactive or deletes it, after a wait that must have passed.
     TakesAway,
     /// It begins something that is dated by this clock.
@@ -31,26 +31,26 @@ enum Caution {
     None,
 }
 
-fn caution(effect: &Effect, rotation: &Rotation) -> Caution {
+fn caution(effect: &Effect, rotation: &Rotation) -> ClockCaution {
     match effect {
         // No wait is before this effect that a wrong clock could cut short.
-        Effect::Deactivate { .. } if rotation.incident().is_some() || is_cut(effect) => Caution::None,
-        Effect::Deactivate { .. } | Effect::Delete { .. } => Caution::TakesAway,
-        Effect::CreateKey | Effect::Deliver { .. } => Caution::Begins,
+        Effect::Deactivate { .. } if rotation.incident().is_some() || is_cut(effect) => ClockCaution::None,
+        Effect::Deactivate { .. } | Effect::Delete { .. } => ClockCaution::TakesAway,
+        Effect::CreateKey | Effect::Deliver { .. } => ClockCaution::Begins,
         // The soak is counted from this answer. While the old key is Inactive, the same question finds out whether the
         // vendor needs that key again, so it must not wait.
-        Effect::Verify { .. } if matches!(rotation.stage(), Stage::Verify { .. }) => Caution::Begins,
+        Effect::Verify { .. } if matches!(rotation.stage(), Stage::Verify { .. }) => ClockCaution::Begins,
         Effect::Verify { .. }
         | Effect::Reactivate { .. }
         | Effect::ListKeys
         | Effect::Probe { .. }
-        | Effect::ReadUsage { .. } => Caution::None,
+        | Effect::ReadUsage { .. } => ClockCaution::None,
     }
 }
 
 /// Whether the effect sets an exposed key, or one of an offboarded vendor, Inactive.
 fn is_cut(effect: &Effect) -> bool {
-    matches!(effect, Effect::Deactivate { evidence, .. } if matches!(evidence.because(), Because::Exposed | Because::Offboarded))
+    matches!(effect, Effect::Deactivate { evidence, .. } if matches!(evidence.because(), RemovalReason::Exposed | RemovalReason::Offboarded))
 }
 
 /// Why this effect is not performed now; `None`: the clock is correct enough for this effect.
@@ -61,10 +61,10 @@ pub(crate) async fn rest(
     effect: &Effect,
 ) -> Option<Rest> {
     let caution = caution(effect, rotation);
-    if caution == Caution::None {
+    if caution == ClockCaution::None {
         return None;
     }
-    let takes_away = caution == Caution::TakesAway;
+    let takes_away = caution == ClockCaution::TakesAway;
     let iam = world.accounts.iam(subject.account.as_ref());
     let doubt = compared(world, iam.as_ref()).await;
     let now = world.clock.now();

@@ -272,7 +272,7 @@ async fn write(world: &World, declaration: &Declaration, plan: &Plan) -> Result<
                 under_way =
                     in_flight.iter().find(|known| known.subject.who() == who).map(|known| known.rotation);
             }
-            Err(NotWritten::Because(sentence)) => return Err(sentence),
+            Err(NotWritten::RemovalReason(sentence)) => return Err(sentence),
         }
     }
     Err("the rotation changed during each attempt; try again".to_owned())
@@ -281,14 +281,14 @@ async fn write(world: &World, declaration: &Declaration, plan: &Plan) -> Result<
 enum NotWritten {
     /// Somebody else appended first.
     Overtaken,
-    Because(String),
+    RemovalReason(String),
 }
 
 impl From<JournalError> for NotWritten {
     fn from(error: JournalError) -> NotWritten {
         match error {
             JournalError::Conflict { .. } | JournalError::AlreadyRotating { .. } => NotWritten::Overtaken,
-            other => NotWritten::Because(other.to_string()),
+            other => NotWritten::RemovalReason(other.to_string()),
         }
     }
 }
@@ -304,7 +304,7 @@ async fn declare_in(
     let event = declared(declaration, key, cut_only, world.clock.now());
     let stage = rotation.stage().name();
     let entry = entry_after(&mut rotation, &event, None).map_err(|_| {
-        NotWritten::Because(format!(
+        NotWritten::RemovalReason(format!(
             "in stage {stage}, the vendor was not offered the key {key} yet; nothing was changed; `keyround abandon` discards it"
         ))
     })?;
@@ -319,7 +319,7 @@ async fn begin(
     subject: &Subject,
 ) -> Result<RotationId, NotWritten> {
     let (Some(listed), Some(access)) = (&plan.listed, access(world, subject)) else {
-        return Err(NotWritten::Because("AWS does not list the key".to_owned()));
+        return Err(NotWritten::RemovalReason("AWS does not list the key".to_owned()));
     };
     let at = world.clock.now();
     let id = RotationId::new(subject, &listed.id, at);

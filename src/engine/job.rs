@@ -19,7 +19,7 @@ const SHORT_WAIT: Duration = Duration::from_mins(1);
 
 /// What a pass is asked to cover.
 #[derive(Clone, Debug, Default)]
-pub struct Ask {
+pub struct PassRequest {
     /// The vendors; empty means all.
     pub vendors: Vec<VendorName>,
     /// Rotate each key, whether it is due or not.
@@ -28,7 +28,7 @@ pub struct Ask {
     pub rotations: BTreeSet<RotationId>,
 }
 
-impl Ask {
+impl PassRequest {
     pub(super) fn is_for(&self, vendor: &VendorName) -> bool {
         self.vendors.is_empty() || self.vendors.contains(vendor)
     }
@@ -36,18 +36,18 @@ impl Ask {
 
 /// How long a wait may be that a pass waits out instead of leaving it to the next pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Patience {
+pub enum WaitMode {
     /// At most one minute.
     Short,
     /// Any wait that time alone can end, however long.
     Unlimited,
 }
 
-impl Patience {
+impl WaitMode {
     pub(super) fn covers(self, until: Timestamp, why: &Waiting, now: Timestamp) -> bool {
         // Only the vendor decides when it uses its key, so short patience does not wait for that.
         let is_short = until.since(now) <= SHORT_WAIT && !matches!(why, Waiting::Use { .. });
-        until < Timestamp::NEVER && !why.is_for_person() && (self == Patience::Unlimited || is_short)
+        until < Timestamp::NEVER && !why.is_for_person() && (self == WaitMode::Unlimited || is_short)
     }
 }
 
@@ -55,7 +55,7 @@ impl Patience {
 #[derive(Clone, Debug)]
 pub enum Cadence {
     /// One pass now. The engine returns when nothing is left that this patience waits for.
-    Once(Ask, Patience),
+    Once(PassRequest, WaitMode),
     /// By `[schedule]`, until stopped. Passes that were missed are made up by one pass.
     Scheduled,
 }
@@ -91,19 +91,24 @@ impl Job {
 }
 
 /// The result of a job.
-pub(super) enum Back {
+pub(super) enum JobResult {
     Listed(VendorTargets),
     UserReport(Box<UserReport>),
 }
 
 /// Runs one job.
-pub(super) async fn run(world: World, job: Job, stop: CancellationToken, watcher: Arc<dyn Watcher>) -> Back {
+pub(super) async fn run(
+    world: World,
+    job: Job,
+    stop: CancellationToken,
+    watcher: Arc<dyn Watcher>,
+) -> JobResult {
     match job {
         Job::Visit { call, forced } => {
             let user_report = reconcile(&world, &call, forced, &stop, watcher.as_ref()).await;
-            Back::UserReport(Box::new(user_report))
+            JobResult::UserReport(Box::new(user_report))
         }
-        Job::List(vendor) => Back::Listed(match world.settings.vendors.get(&vendor) {
+        Job::List(vendor) => JobResult::Listed(match world.settings.vendors.get(&vendor) {
             Some(vendor) => targets(&world, vendor).await,
             None => VendorTargets::Users(Vec::new()),
         }),
@@ -133,29 +138,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_single_pass_waits_out_a_minute_and_never_a_person_or_a_vendor() {
+    fn a_single_pass_waits_up_to_a_minute_and_not_for_vendors_or_operators() {
         let now = Timestamp::from_unix(1_800_000_000);
-        let covers = |patience: Patience, seconds, why: &Waiting| {
+        let covers = |patience: WaitMode, seconds, why: &Waiting| {
             patience.covers(now + Duration::from_secs(seconds), why, now)
         };
-        assert!(covers(Patience::Short, 60, &Waiting::Soak) && !covers(Patience::Short, 61, &Waiting::Soak));
-        assert!(covers(Patience::Unlimited, 61, &Waiting::Soak));
+        assert!(covers(WaitMode::Short, 60, &Waiting::Soak) && !covers(WaitMode::Short, 61, &Waiting::Soak));
+        assert!(covers(WaitMode::Unlimited, 61, &Waiting::Soak));
         assert!(
-            !covers(Patience::Short, 1, &Waiting::Use { old_used_at: None })
-                && covers(Patience::Unlimited, 1, &Waiting::Use { old_used_at: None })
+            !covers(WaitMode::Short, 1, &Waiting::Use { old_used_at: None })
+                && covers(WaitMode::Unlimited, 1, &Waiting::Use { old_used_at: None })
         );
         let reveal = Waiting::Reveal { since: now, days: 0 };
         let hold = Waiting::Held { by: "alex".to_owned(), why: "a freeze".to_owned() };
-        for patience in [Patience::Short, Patience::Unlimited] {
+        for patience in [WaitMode::Short, WaitMode::Unlimited] {
             assert!(!covers(patience, 1, &reveal));
             assert!(!patience.covers(Timestamp::NEVER, &hold, now), "no time ends it");
             assert!(!patience.covers(Timestamp::NEVER, &Waiting::Soak, now), "and no wait is without end");
         }
-        assert!(!Patience::Short.covers(Timestamp::NEVER, &hold, Timestamp::NEVER));
+        assert!(!WaitMode::Short.covers(Timestamp::NEVER, &hold, Timestamp::NEVER));
     }
 
     #[test]
-    fn a_vendor_is_asked_for_its_users_once_at_a_time() {
+    fn the_users_of_a_vendor_are_listed_by_one_job_at_a_time() {
         let list = |vendor: &str| Job::List(vendor.parse().expect("a vendor"));
         assert!(list("acme").meets(&list("acme")));
         assert!(!list("acme").meets(&list("initech")));

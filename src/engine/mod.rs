@@ -46,7 +46,7 @@ pub use drive::{Rest, entry_after};
 pub use exposure::exposure_checks;
 pub use incident::{Declaration, Meant, Scope, declare, meant, rotations_of};
 pub use issue::{Issue, Issued, issue};
-pub use job::{Ask, Cadence, Patience};
+pub use job::{Cadence, PassRequest, WaitMode};
 pub use offboard::{Leaver, Offboard, leavers, offboard};
 pub use pass::Pass;
 pub(crate) use preview::delivery_checks;

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pass_says_when_the_next_one_is_if_there_is_one() {
+    fn a_pass_records_the_time_of_the_next_pass_if_there_is_one() {
         let (now, next) = (Timestamp::from_unix(10), Timestamp::from_unix(20));
         let ended = |next| PassUnderWay::new(now, true).ended(&BTreeMap::new(), next, now).next_at;
         assert_eq!(ended(next), Some(next));

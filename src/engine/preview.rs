@@ -193,7 +193,7 @@ mod tests {
     use crate::ports::Fault;
 
     #[test]
-    fn a_right_that_is_missing_and_an_answer_that_is_are_no_good_rights() {
+    fn missing_rights_and_failed_simulations_fail_the_rights_check() {
         let user: IamUserName = "user-a".parse().expect("a user");
         let check = |missing| {
             let check = rights_check(missing, &user);

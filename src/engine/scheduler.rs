@@ -17,7 +17,7 @@ use crate::core::ids::{RotationId, Subject, Who};
 use crate::core::rotation::Rotation;
 use crate::core::schedule::{Action, jitter_for};
 use crate::core::time::Timestamp;
-use crate::engine::job::{self, Ask, Back, Cadence, Job, Patience, Timer};
+use crate::engine::job::{self, Cadence, Job, JobResult, PassRequest, Timer, WaitMode};
 use crate::engine::notice::{self, Notices};
 use crate::engine::pass::{PassUnderWay, Place, place};
 use crate::engine::reconcile::UserReport;
@@ -26,9 +26,9 @@ use crate::engine::targets::{
     Ownership, TargetSet, TargetUser, VendorTargets, call_for_any, claim, left_over, must_be_listed, targets,
 };
 use crate::engine::{LoopStatus, Rest, Watcher, World, clock};
-use crate::ports::{JournalError, Known};
+use crate::ports::{JournalError, KnownRotation};
 
-type Joined = Result<(Id, Back), JoinError>;
+type Joined = Result<(Id, JobResult), JoinError>;
 
 /// Reconciles users, and keeps the last report of each.
 pub struct Engine {
@@ -39,10 +39,10 @@ pub struct Engine {
     notice_every: Option<Duration>,
     notices: Option<Notices>,
     /// Rotations in the queue because of an operator command: they start without a free slot.
-    levered: BTreeSet<RotationId>,
+    operator_ordered: BTreeSet<RotationId>,
     ready: VecDeque<Job>,
-    wakes: BTreeMap<Who, Timer>,
-    running: JoinSet<Back>,
+    timers: BTreeMap<Who, Timer>,
+    running: JoinSet<JobResult>,
     running_jobs: HashMap<Id, Job>,
     slots: Slots,
     target_set: TargetSet,
@@ -67,9 +67,9 @@ impl Engine {
             pulse: None,
             notice_every: None,
             notices: None,
-            levered: BTreeSet::new(),
+            operator_ordered: BTreeSet::new(),
             ready: VecDeque::new(),
-            wakes: BTreeMap::new(),
+            timers: BTreeMap::new(),
             running: JoinSet::new(),
             running_jobs: HashMap::new(),
             slots: Slots::default(),
@@ -94,7 +94,7 @@ impl Engine {
     /// While the engine works by the schedule, it looks this often for operator commands in the journal, and acts on
     /// them. Without this, the next pass acts on them.
     #[must_use]
-    pub fn noticing_levers(self, every: Duration) -> Engine {
+    pub fn noticing_operator_commands(self, every: Duration) -> Engine {
         Engine { notice_every: Some(every), ..self }
     }
 
@@ -117,7 +117,7 @@ impl Engine {
             self.tell_watcher();
             tokio::select! {
                 biased;
-                Some(joined) = self.running.join_next_with_id() => self.take_back(joined, Patience::Short),
+                Some(joined) = self.running.join_next_with_id() => self.take_back(joined, WaitMode::Short),
                 () = job::pulse(self.pulse) => {}
             }
         }
@@ -133,15 +133,15 @@ impl Engine {
             }
             Cadence::Scheduled => {
                 self.take_up().await?;
-                Patience::Unlimited
+                WaitMode::Unlimited
             }
         };
         while !self.stop.is_cancelled() {
             self.plan_anew_if_set_back();
             self.begin_ticks().await?;
-            self.take_levers().await?;
-            self.take_due_wakes();
-            self.call_roll().await?;
+            self.take_operator_commands().await?;
+            self.take_due_timers();
+            self.begin_pass_targets().await?;
             self.send_out();
             self.report_pass();
             if self.is_over(cadence) {
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     fn is_over(&self, cadence: &Cadence) -> bool {
-        let idle = self.running.is_empty() && self.ready.is_empty() && self.wakes.is_empty();
+        let idle = self.running.is_empty() && self.ready.is_empty() && self.timers.is_empty();
         matches!(cadence, Cadence::Once(..)) && idle && !self.calling
     }
 
@@ -172,9 +172,9 @@ impl Engine {
 
     /// Waits for whatever comes first: the end of a job, the time of the next timer or pass, a new world, the stop, an
     /// operator command, the pulse.
-    async fn turn(&mut self, patience: Patience) {
+    async fn turn(&mut self, patience: WaitMode) {
         let World { clock, journal, .. } = self.world();
-        let first_wake = self.wakes.values().map(|wake| wake.at).min().unwrap_or(Timestamp::NEVER);
+        let first_wake = self.timers.values().map(|wake| wake.at).min().unwrap_or(Timestamp::NEVER);
         let until = first_wake.min(self.next_tick);
         // A clock that jumps must not move while a job is under way.
         let may_sleep = until < Timestamp::NEVER && (self.running.is_empty() || !clock.jumps());
@@ -193,14 +193,14 @@ impl Engine {
 
     /// Queues a reconcile of each rotation to which an operator command was appended. A rotation that is being
     /// reconciled now is reconciled again afterwards.
-    async fn take_levers(&mut self) -> Result<(), JournalError> {
+    async fn take_operator_commands(&mut self) -> Result<(), JournalError> {
         let world = self.world();
         let Some(notices) = &mut self.notices else { return Ok(()) };
         let asked_for = notices.take(world.journal.as_ref()).await;
         if asked_for.is_empty() {
             return Ok(());
         }
-        let is_meant = |known: &Known| asked_for.contains(&known.rotation);
+        let is_meant = |known: &KnownRotation| asked_for.contains(&known.rotation);
         for known in world.journal.in_flight().await?.into_iter().filter(is_meant) {
             let Some(call) = call_for_any(&world, &known).await else { continue };
             let job = Job::Visit { call, forced: false };
@@ -211,8 +211,8 @@ impl Engine {
                 continue;
             }
             self.ready.retain(|other| !other.meets(&job));
-            self.wakes.remove(&known.subject.who());
-            self.levered.insert(known.rotation);
+            self.timers.remove(&known.subject.who());
+            self.operator_ordered.insert(known.rotation);
             self.ready.push_front(job);
         }
         Ok(())
@@ -261,7 +261,7 @@ impl Engine {
     fn plan_anew_if_set_back(&mut self) {
         let now = self.world().clock.now();
         if now < self.seen_at {
-            self.wakes.values_mut().for_each(|wake| wake.at = wake.at.min(now));
+            self.timers.values_mut().for_each(|wake| wake.at = wake.at.min(now));
             if self.next_tick < Timestamp::NEVER {
                 self.schedule_next_tick();
             }
@@ -276,7 +276,7 @@ impl Engine {
         }
         self.world().journal.record_tick(now).await?;
         self.last_tick = Some(now);
-        self.begin_pass(&Ask::default()).await?;
+        self.begin_pass(&PassRequest::default()).await?;
         self.schedule_next_tick();
         Ok(())
     }
@@ -297,7 +297,7 @@ impl Engine {
 
     /// Begins a pass over the vendors that are asked for. Where AWS must list a vendor's users, the listing is a job of
     /// its own, so that a slow answer delays no other vendor. For single rotations it only queues those.
-    async fn begin_pass(&mut self, ask: &Ask) -> Result<(), JournalError> {
+    async fn begin_pass(&mut self, ask: &PassRequest) -> Result<(), JournalError> {
         let world = self.world();
         if !ask.rotations.is_empty() {
             return self.carry_on(|rotation| ask.rotations.contains(&rotation)).await;
@@ -312,12 +312,12 @@ impl Engine {
                 false => self.all_targets.push(targets(&world, vendor).await),
             }
         }
-        self.call_roll().await
+        self.begin_pass_targets().await
     }
 
     /// Queues a reconcile for each user in the lists that have arrived. When all have arrived, the rotations in none of
     /// them are continued if their vendor's users could not be listed, and otherwise only reported.
-    async fn call_roll(&mut self) -> Result<(), JournalError> {
+    async fn begin_pass_targets(&mut self) -> Result<(), JournalError> {
         let mut jobs = self.ready.iter().chain(self.running_jobs.values());
         let is_listing = jobs.any(|job| matches!(job, Job::List(_)));
         if !self.calling || (is_listing && self.all_targets.is_empty()) {
@@ -327,19 +327,19 @@ impl Engine {
         // A rotation may have begun since the listing was requested.
         self.target_set.refresh(world.journal.in_flight().await?);
         for targets in std::mem::take(&mut self.all_targets) {
-            self.take_roster(targets);
+            self.take_targets(targets);
         }
         if !is_listing {
-            self.end_roll_call(&world).await;
+            self.end_pass_targets(&world).await;
         }
         Ok(())
     }
 
-    fn take_roster(&mut self, targets: VendorTargets) {
+    fn take_targets(&mut self, targets: VendorTargets) {
         match targets {
             VendorTargets::Nobody(user_report) => self.remember(*user_report),
             VendorTargets::Unlisted(user_report) => {
-                self.target_set.without_roster(user_report.vendor.clone());
+                self.target_set.without_targets(user_report.vendor.clone());
                 self.watcher.unlisted(&user_report);
                 self.remember(*user_report);
             }
@@ -351,14 +351,14 @@ impl Engine {
         }
     }
 
-    async fn end_roll_call(&mut self, world: &World) {
+    async fn end_pass_targets(&mut self, world: &World) {
         self.calling = false;
         let (calls, nobodys) = left_over(world, &self.target_set).await;
         for call in calls {
             self.line_up_for_pass(call, false);
         }
         for (known, user_report) in nobodys {
-            self.wakes.remove(&known.subject.who());
+            self.timers.remove(&known.subject.who());
             self.found.remove(&(user_report.vendor.clone(), None));
             self.watcher.reconciled(&known.subject, &user_report);
             self.remember(user_report);
@@ -371,7 +371,7 @@ impl Engine {
             return;
         }
         if let Job::Visit { call, .. } = &job {
-            self.wakes.remove(&call.subject.who());
+            self.timers.remove(&call.subject.who());
         }
         self.ready.push_back(job);
     }
@@ -384,10 +384,10 @@ impl Engine {
 
     /// Queues the rotations whose timer has expired. A rotation whose user belongs to no enabled vendor any more is
     /// dropped here; the next pass reports it.
-    fn take_due_wakes(&mut self) {
+    fn take_due_timers(&mut self) {
         let world = self.world();
         let now = world.clock.now();
-        for (_, wake) in self.wakes.extract_if(.., |_, wake| wake.at <= now).collect::<Vec<_>>() {
+        for (_, wake) in self.timers.extract_if(.., |_, wake| wake.at <= now).collect::<Vec<_>>() {
             // An offboarding needs no vendor.
             if self.rotation_of(&wake.call.subject).is_some_and(|rotation| rotation.offboarding().is_some()) {
                 self.line_up(Job::Visit { call: wake.call, forced: false });
@@ -409,7 +409,7 @@ impl Engine {
         let Job::Visit { call, .. } = job else { return false };
         let rotation = self.rotation_of(&call.subject);
         rotation.is_some_and(|rotation| rotation.gives_back() || rotation.is_hurried())
-            || call.rotation.is_some_and(|rotation| self.levered.contains(&rotation))
+            || call.rotation.is_some_and(|rotation| self.operator_ordered.contains(&rotation))
     }
 
     /// The next job to start a task for. An urgent one needs no free slot.
@@ -421,7 +421,7 @@ impl Engine {
         let world = self.world();
         while let Some(job) = self.take_ready(&world.settings) {
             if let Job::Visit { call: TargetUser { rotation: Some(rotation), .. }, .. } = &job {
-                self.levered.remove(rotation);
+                self.operator_ordered.remove(rotation);
             }
             let host = host_of(&job, &world.settings);
             let (world, stop, watcher) = (world.clone(), self.stop.clone(), Arc::clone(&self.watcher));
@@ -431,21 +431,21 @@ impl Engine {
         }
     }
 
-    fn take_back(&mut self, joined: Joined, patience: Patience) {
+    fn take_back(&mut self, joined: Joined, patience: WaitMode) {
         match joined {
-            Ok((task, back)) => match (back, self.off_the_road(task)) {
-                (Back::Listed(targets), job) => {
+            Ok((task, back)) => match (back, self.remove_job(task)) {
+                (JobResult::Listed(targets), job) => {
                     if let (Some(Job::List(vendor)), VendorTargets::Users(_)) = (&job, &targets) {
                         self.watcher.listed(vendor);
                     }
                     self.all_targets.push(targets);
                 }
-                (Back::UserReport(user_report), Some(Job::Visit { call, .. })) => {
-                    self.take_visited(call.subject, *user_report, patience);
+                (JobResult::UserReport(user_report), Some(Job::Visit { call, .. })) => {
+                    self.take_report(call.subject, *user_report, patience);
                 }
-                (Back::UserReport(_), Some(Job::List(_)) | None) => {}
+                (JobResult::UserReport(_), Some(Job::List(_)) | None) => {}
             },
-            Err(error) => match self.off_the_road(error.id()) {
+            Err(error) => match self.remove_job(error.id()) {
                 Some(Job::List(vendor)) => {
                     self.all_targets.push(VendorTargets::Unlisted(Box::new(job::panicked(vendor, None))));
                 }
@@ -459,7 +459,7 @@ impl Engine {
         }
     }
 
-    fn off_the_road(&mut self, task: Id) -> Option<Job> {
+    fn remove_job(&mut self, task: Id) -> Option<Job> {
         self.slots.free(task);
         let job = self.running_jobs.remove(&task);
         if let (Some(pass), Some(Job::Visit { call, .. })) = (&mut self.pass, &job) {
@@ -468,17 +468,17 @@ impl Engine {
         job
     }
 
-    fn take_visited(&mut self, subject: Subject, user_report: UserReport, patience: Patience) {
+    fn take_report(&mut self, subject: Subject, user_report: UserReport, patience: WaitMode) {
         if let Some(at) = self.again_at(&user_report, patience) {
             let rotation = user_report.rotation.as_ref().map(Rotation::id);
-            self.wakes.insert(subject.who(), Timer { at, call: TargetUser { subject, rotation } });
+            self.timers.insert(subject.who(), Timer { at, call: TargetUser { subject, rotation } });
         }
         self.remember(user_report);
     }
 
     /// When a user is reconciled before the next pass, if at all: when its rotation asks for it, or when the window
     /// opens in which its due key may be replaced, because the schedule may have no pass inside that window.
-    fn again_at(&self, user_report: &UserReport, patience: Patience) -> Option<Timestamp> {
+    fn again_at(&self, user_report: &UserReport, patience: WaitMode) -> Option<Timestamp> {
         match (&user_report.rest, &user_report.verdict.action) {
             (Some(Rest::Wait { until, why }), _) => {
                 patience.covers(*until, why, self.world().clock.now()).then_some(*until)

@@ -50,7 +50,7 @@ pub(super) fn host_of(job: &Job, settings: &Settings) -> Option<String> {
     let url = access.deliver.iter().find_map(|step| match step {
         DeliverStep::Webhook(step) => Some(step.url.as_str()),
         DeliverStep::Http(step) => Some(step.url.as_str()),
-        DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => None,
+        DeliverStep::SecretStore(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => None,
     })?;
     // A host that contains a template variable may differ between vendors.
     url.split('/').nth(2).filter(|host| !host.contains("{{")).map(str::to_owned)
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_slots_are_not_divided_and_a_slot_that_is_free_again_is_taken() {
+    async fn few_slots_are_not_divided_and_a_freed_slot_is_reused() {
         let mut slots = Slots::default();
         let tasks: Vec<Id> = (0..3).map(|_| tokio::spawn(async {}).id()).collect();
         for task in &tasks {

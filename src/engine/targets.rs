@@ -18,7 +18,7 @@ use crate::core::rotation::Rotation;
 use crate::core::schedule::Verdict;
 use crate::engine::World;
 use crate::engine::reconcile::{UserReport, unlisted};
-use crate::ports::{Journal, JournalError, Known};
+use crate::ports::{Journal, JournalError, KnownRotation};
 
 /// A user to be reconciled, under the name of the vendor that has it now, with its rotation under way if there is one.
 #[derive(Clone, Debug)]
@@ -117,14 +117,14 @@ pub fn owner(settings: &Settings, began_as: &Subject) -> Option<VendorName> {
 }
 
 /// The target that continues a rotation without a listing of users; `None` when no enabled vendor has its user.
-pub(crate) fn call_for(settings: &Settings, known: &Known) -> Option<TargetUser> {
+pub(crate) fn call_for(settings: &Settings, known: &KnownRotation) -> Option<TargetUser> {
     let Ownership::Vendor(vendor) = claim(settings, &known.subject) else { return None };
     let subject = Subject { vendor, ..known.subject.clone() };
     Some(TargetUser { subject, rotation: Some(known.rotation) })
 }
 
 /// The same, and the call of an offboarding whose user no enabled vendor has: it needs no vendor.
-pub(crate) async fn call_for_any(world: &World, known: &Known) -> Option<TargetUser> {
+pub(crate) async fn call_for_any(world: &World, known: &KnownRotation) -> Option<TargetUser> {
     if let Some(call) = call_for(&world.settings, known) {
         return Some(call);
     }
@@ -137,21 +137,21 @@ pub(crate) async fn call_for_any(world: &World, known: &Known) -> Option<TargetU
 #[derive(Debug, Default)]
 pub(crate) struct TargetSet {
     asked: Vec<VendorName>,
-    in_flight: BTreeMap<Who, Known>,
+    in_flight: BTreeMap<Who, KnownRotation>,
     claimed: BTreeSet<Who>,
     unlisted: BTreeSet<VendorName>,
 }
 
 impl TargetSet {
     /// Creates the set for these vendors (an empty slice means all) while these rotations are under way.
-    pub(crate) fn new(asked: &[VendorName], in_flight: Vec<Known>) -> TargetSet {
+    pub(crate) fn new(asked: &[VendorName], in_flight: Vec<KnownRotation>) -> TargetSet {
         let mut target_set = TargetSet { asked: asked.to_vec(), ..TargetSet::default() };
         target_set.refresh(in_flight);
         target_set
     }
 
     /// Replaces the rotations that are known to be under way.
-    pub(crate) fn refresh(&mut self, in_flight: Vec<Known>) {
+    pub(crate) fn refresh(&mut self, in_flight: Vec<KnownRotation>) {
         self.in_flight = in_flight.into_iter().map(|known| (known.subject.who(), known)).collect();
     }
 
@@ -171,13 +171,16 @@ impl TargetSet {
     }
 
     /// Notes that this vendor's users are not known in this pass. Its rotations are continued all the same.
-    pub(crate) fn without_roster(&mut self, vendor: VendorName) {
+    pub(crate) fn without_targets(&mut self, vendor: VendorName) {
         self.unlisted.insert(vendor);
     }
 
     /// Once every list has arrived: the rotations that are continued although AWS did not list their users, and those
     /// that are only reported.
-    pub(crate) fn left_over(&self, settings: &Settings) -> (Vec<TargetUser>, Vec<(Known, Ownership)>) {
+    pub(crate) fn left_over(
+        &self,
+        settings: &Settings,
+    ) -> (Vec<TargetUser>, Vec<(KnownRotation, Ownership)>) {
         let (mut calls, mut nobodys) = (Vec::new(), Vec::new());
         let unclaimed = self.in_flight.iter().filter(|(who, _)| !self.claimed.contains(who));
         for (_, known) in unclaimed {
@@ -198,7 +201,7 @@ impl TargetSet {
 }
 
 /// The report on a rotation that is not driven.
-async fn left_alone(world: &World, known: &Known, claim: &Ownership) -> UserReport {
+async fn left_alone(world: &World, known: &KnownRotation, claim: &Ownership) -> UserReport {
     let vendor = claim.vendor().unwrap_or(&known.subject.vendor).clone();
     let subject = Subject { vendor, ..known.subject.clone() };
     let rotation = match replayed(world, known.rotation).await {
@@ -218,7 +221,7 @@ async fn left_alone(world: &World, known: &Known, claim: &Ownership) -> UserRepo
 pub(crate) async fn left_over(
     world: &World,
     target_set: &TargetSet,
-) -> (Vec<TargetUser>, Vec<(Known, UserReport)>) {
+) -> (Vec<TargetUser>, Vec<(KnownRotation, UserReport)>) {
     let (mut calls, nobodys) = target_set.left_over(&world.settings);
     let mut reports = Vec::new();
     for (known, claim) in nobodys {
@@ -260,7 +263,7 @@ pub(crate) async fn everybody(
             VendorTargets::Users(subjects) => calls.extend(target_set.call(subjects)),
             VendorTargets::Nobody(user_report) => others.push(*user_report),
             VendorTargets::Unlisted(user_report) => {
-                target_set.without_roster(user_report.vendor.clone());
+                target_set.without_targets(user_report.vendor.clone());
                 others.push(*user_report);
             }
         }
@@ -313,14 +316,14 @@ mod tests {
         Subject { vendor: name(vendor), account, iam_user: user.parse().expect("a user") }
     }
 
-    fn known(vendor: &str, user: &str) -> Known {
+    fn known(vendor: &str, user: &str) -> KnownRotation {
         let (subject, at) = (subject(vendor, None, user), Timestamp::EPOCH);
         let rotation = RotationId::new(&subject, &"AKIAIOSFODNN7EXAMPLE".parse().expect("a key"), at);
-        Known { rotation, subject, started_at: at, ended: false }
+        KnownRotation { rotation, subject, started_at: at, ended: false }
     }
 
     #[test]
-    fn a_user_is_that_vendors_which_names_it_in_its_account_or_had_it_by_a_path() {
+    fn a_user_belongs_to_the_vendor_that_names_it_or_rotated_it_by_path() {
         let settings = settings();
         for (vendor, account, user, expect) in [
             ("acme", None, "user-a", Ownership::Vendor(name("acme"))),
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_is_carried_on_under_the_name_that_its_vendor_has_now() {
+    fn a_rotation_continues_under_the_current_name_of_its_vendor() {
         let call = call_for(&settings(), &known("renamed", "user-a")).expect("acme has the user");
         assert_eq!(call.subject, subject("acme", None, "user-a"));
         assert_eq!(call.rotation, Some(known("renamed", "user-a").rotation));
@@ -348,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_path_that_is_switched_on_must_be_listed() {
+    fn only_a_vendor_with_an_enabled_path_must_be_listed() {
         let settings = settings();
         let listed = settings.vendors.values().filter(|vendor| must_be_listed(vendor));
         assert_eq!(listed.map(|vendor| vendor.name.as_str()).collect::<Vec<_>>(), ["fleet"]);
@@ -363,7 +366,7 @@ mod tests {
         let in_flight = in_flight.map(|(vendor, user)| known(vendor, user)).to_vec();
         let mut target_set = TargetSet::new(&asked, in_flight);
         for vendor in unlisted {
-            target_set.without_roster(name(vendor));
+            target_set.without_targets(name(vendor));
         }
         let (calls, left) = target_set.left_over(&settings());
         let called: Vec<&str> = calls.iter().map(|call| call.subject.iam_user.as_str()).collect();
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_roster_claims_is_carried_on_only_if_its_vendor_could_not_be_listed() {
+    fn an_unclaimed_rotation_continues_only_if_its_vendor_was_not_listed() {
         check(&[], &["fleet"], &["user-f"], &["user-a", "user-g", "user-off"]);
         check(&[], &[], &[], &["user-a", "user-f", "user-g", "user-off"]);
         check(&["gone"], &[], &[], &["user-g"]);
@@ -382,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_roster_claims_is_called_with_its_rotation_and_not_left_over() {
+    fn a_listed_user_is_targeted_with_its_rotation_and_not_left_over() {
         let mut target_set = TargetSet::new(&[], vec![known("before", "user-a")]);
         let calls = target_set.call(vec![subject("acme", None, "user-a"), subject("acme", None, "user-b")]);
         let rotations: Vec<_> = calls.iter().map(|call| call.rotation).collect();
@@ -391,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_user_that_another_vendor_has_nothing_is_said_to_the_vendor_that_had_it() {
+    fn a_user_of_another_vendor_is_not_reported_to_its_former_vendor() {
         let target_set = TargetSet::new(&[name("before")], vec![known("before", "user-a")]);
         let (calls, left) = target_set.left_over(&settings());
         assert!(calls.is_empty() && left.is_empty());

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_ours_is_used_and_one_that_others_can_write_is_not() {
+    fn a_file_is_trusted_unless_it_or_its_folder_is_writable_by_others() {
         let (_top, path) = world();
         judged(&path).expect("it is ours");
         set_permissions(&path, Permissions::from_mode(0o646)).expect("a mode");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_judged_where_it_stands_and_where_it_leads() {
+    fn a_symlink_is_trusted_only_if_its_place_and_its_target_are() {
         let ((top, path), (elsewhere, target)) = (world(), world());
         let link = path.with_file_name("link");
         symlink(&target, &link).expect("a link");

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_for_its_owner_alone_and_no_draft_and_no_link_is_in_the_way() {
+    fn a_replaced_file_is_private_and_links_in_its_place_are_not_followed() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, target) = (folder.path().join("file"), folder.path().join("target"));
         fs::write(&target, "another file").expect("a file");

@@ -53,7 +53,7 @@ pub struct Recorded {
 
 /// A rotation that the journal has events of.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Known {
+pub struct KnownRotation {
     /// Its id.
     pub rotation: RotationId,
     /// The IAM user, and the vendor that had it when the rotation began.
@@ -125,14 +125,14 @@ pub trait Journal: Send + Sync {
     /// # Errors
     ///
     /// The journal is unusable or unavailable.
-    async fn in_flight(&self) -> Result<Vec<Known>, JournalError>;
+    async fn in_flight(&self) -> Result<Vec<KnownRotation>, JournalError>;
 
     /// All rotations, or one vendor's, finished or not, oldest first.
     ///
     /// # Errors
     ///
     /// The journal is unusable or unavailable.
-    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError>;
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<KnownRotation>, JournalError>;
 
     /// All events with a time of `since` or later, or one vendor's, in order.
     ///

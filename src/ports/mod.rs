@@ -29,7 +29,7 @@ mod survey;
 pub use alerting::{
     ExposureMemory, FallbackStore, Heartbeat, KnownExposure, Reviewer, Route, Shown, Sink, SinkTransport,
 };
-pub use journal::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
+pub use journal::{Entry, Journal, JournalError, KnownRotation, Recorded, SecretChange};
 pub use programs::{Finished, Program, Programs};
 pub use survey::{Scope, Survey, Surveys};
 
@@ -375,7 +375,7 @@ pub struct Reference {
 
 /// The secrets and parameters at AWS from which a vendor fetches its key pair.
 #[async_trait]
-pub trait DropOffs: Send + Sync {
+pub trait SecretStores: Send + Sync {
     /// Reads the current text of this place. The result is a refusal if the place does not exist or holds no secret
     /// text.
     async fn read(&self, purpose: &Purpose, place: &Place) -> Answer<Stored>;
@@ -389,7 +389,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_known_by_the_last_part_of_its_path_in_whatever_case() {
+    fn a_user_arn_matches_by_its_last_part_regardless_of_case() {
         let is_acme = |arn: &str| {
             let identity =
                 Identity { account_id: "111122223333".parse().expect("an account"), arn: arn.to_owned() };

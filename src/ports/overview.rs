@@ -128,7 +128,7 @@ impl RotationStatus {
 
 /// One event of the history, as it is shown.
 #[derive(Clone, Debug)]
-pub struct Happening {
+pub struct HistoryLine {
     /// When the event happened.
     pub at: Timestamp,
     /// The vendor; empty if the start of the rotation is not known.
@@ -149,7 +149,7 @@ pub struct Happening {
 
 /// What a counter counts: one outcome at one vendor.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Tally {
+pub struct OutcomeCounts {
     /// The vendor.
     pub vendor: String,
     /// The outcome: how a rotation ended, or what came of a delivery.
@@ -167,11 +167,11 @@ pub struct Overview {
     /// When the next pass is due.
     pub next_pass_at: Option<Timestamp>,
     /// The last events, newest first.
-    pub history: Vec<Happening>,
+    pub history: Vec<HistoryLine>,
     /// How many rotations ended, by vendor and ending.
-    pub rotations: std::collections::BTreeMap<Tally, u64>,
+    pub rotations: std::collections::BTreeMap<OutcomeCounts, u64>,
     /// How many deliveries were attempted, by vendor and outcome.
-    pub deliveries: std::collections::BTreeMap<Tally, u64>,
+    pub deliveries: std::collections::BTreeMap<OutcomeCounts, u64>,
     /// Why `/healthz` is not ready, as sentences; empty means ready.
     pub unready: Vec<String>,
     /// The result of the last review of the accounts, if there was one since the start.

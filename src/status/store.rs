@@ -183,7 +183,7 @@ mod tests {
     use crate::core::schedule::Verdict;
 
     #[test]
-    fn whoever_was_not_found_in_a_full_pass_is_gone_unless_nobody_could_say_who_there_is() {
+    fn a_full_pass_removes_missing_users_unless_their_vendor_was_unlisted() {
         let status_store = StatusStore::default();
         let everybody = [user("acme", "a"), user("acme", "b"), user("zeta", "c")];
         status_store.pass_ended(&pass(true, &everybody));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn full_passes_are_counted_and_every_change_is_heard_of() {
+    fn full_passes_are_counted_and_every_change_is_signalled() {
         let status_store = StatusStore::default();
         let mut changes = status_store.changes();
         let mut heard = || {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_was_known_stays_known() {
+    fn a_known_account_id_is_kept_when_a_later_pass_lacks_it() {
         let status_store = StatusStore::default();
         let account: AccountId = "111122223333".parse().expect("an account");
         let known = UserReport { account_id: Some(account.clone()), ..user("acme", "a") };

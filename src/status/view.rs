@@ -19,7 +19,7 @@ use crate::core::schedule::Verdict;
 use crate::core::time::Timestamp;
 use crate::engine::{UserReport, World};
 use crate::ports::overview::{
-    Happening, Key, Overview, RotationStatus, Status, Tally, VendorStatus, status_word,
+    HistoryLine, Key, OutcomeCounts, Overview, RotationStatus, Status, VendorStatus, status_word,
 };
 use crate::ports::{Journal, JournalError, Recorded, Shown};
 use crate::status::{StatusSnapshot, StatusStore};
@@ -92,9 +92,9 @@ struct Projection {
     in_flight: HashMap<RotationId, Rotation>,
     made: HashMap<AccessKeyId, Timestamp>,
     usage: HashMap<AccessKeyId, KeyUsage>,
-    rotations: BTreeMap<Tally, u64>,
-    deliveries: BTreeMap<Tally, u64>,
-    latest: VecDeque<Happening>,
+    rotations: BTreeMap<OutcomeCounts, u64>,
+    deliveries: BTreeMap<OutcomeCounts, u64>,
+    latest: VecDeque<HistoryLine>,
 }
 
 impl Projection {
@@ -109,7 +109,7 @@ impl Projection {
         let id = recorded.rotation;
         let vendor = self.follow(id, &recorded.event);
         self.tally(&vendor, &recorded.event);
-        self.latest.push_front(Happening {
+        self.latest.push_front(HistoryLine {
             at: recorded.event.at(),
             vendor,
             rotation: id.to_string(),
@@ -135,7 +135,7 @@ impl Projection {
         let Some(rotation) = self.in_flight.get(&id) else { return String::new() };
         let vendor = rotation.subject().vendor.to_string();
         if let Next::Ended(ending) = rotation.next(event.at()) {
-            let tally = Tally { vendor: vendor.clone(), outcome: ending.as_str() };
+            let tally = OutcomeCounts { vendor: vendor.clone(), outcome: ending.as_str() };
             *self.rotations.entry(tally).or_default() += 1;
             self.in_flight.remove(&id);
         }
@@ -173,7 +173,7 @@ impl Projection {
     }
 
     fn delivered(&mut self, vendor: &str, outcome: &'static str) {
-        *self.deliveries.entry(Tally { vendor: vendor.to_owned(), outcome }).or_default() += 1;
+        *self.deliveries.entry(OutcomeCounts { vendor: vendor.to_owned(), outcome }).or_default() += 1;
     }
 
     /// The keys of a user as they are shown. If the keys were not listed, or the rotation changed one after the
@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_ready_after_the_first_pass_and_until_one_is_late() {
+    fn the_service_is_ready_after_the_first_pass_until_one_is_late() {
         let at = |seconds| Timestamp::from_unix(seconds);
         let snapshot = StatusSnapshot::default();
         assert_eq!(unready(&snapshot, None, at(0)), ["the first pass since the start is not over yet"]);

@@ -34,7 +34,7 @@ fn open(identity: &str, file: &[u8]) -> Result<String, String> {
 }
 
 #[test]
-fn a_file_opens_with_its_identity_and_with_no_other() {
+fn an_age_file_opens_only_with_its_own_identity() {
     let ((mine, recipient), (other, _)) = (identity(), identity());
     for text in ["", "x", "canary\u{fc}\n", &"long ".repeat(13_000)] {
         let file = age::encrypt(&recipient, &Secret::from(text)).expect("it is short");

@@ -79,7 +79,7 @@ fn statuses(document: &Value) -> Vec<String> {
 }
 
 #[test]
-fn what_is_stuck_is_told_once_to_each_kind_of_sink_and_told_to_be_over_once() {
+fn a_stuck_alert_and_its_resolution_are_sent_once_to_each_sink() {
     let emulator = Emulator::start();
     let program = Program::new(&emulator, "");
     let receiver = Vendor::start();
@@ -182,7 +182,7 @@ fn check_last_tellings(requests: &[Received]) {
 }
 
 #[test]
-fn a_sink_that_hangs_delays_no_rotation_and_is_told_the_same_message_later() {
+fn a_hanging_sink_delays_no_rotation_and_is_resent_the_same_message() {
     let emulator = Emulator::start();
     let program = Program::new(&emulator, "");
     let (receiver, other) = (Vendor::start(), Vendor::start());
@@ -233,7 +233,7 @@ fn a_sink_that_hangs_delays_no_rotation_and_is_told_the_same_message_later() {
 }
 
 #[test]
-fn a_journal_that_cannot_be_believed_is_told_once_and_told_to_be_well_again() {
+fn an_unusable_journal_or_seal_key_is_alerted_once_and_then_resolved() {
     let emulator = Emulator::start();
     let program = Program::new(&emulator, "");
     let receiver = Vendor::start();
@@ -282,7 +282,7 @@ fn all_of(journal: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn a_test_goes_to_each_sink_or_to_one_and_says_who_did_not_take_it() {
+fn alert_test_sends_to_all_sinks_or_to_one_and_reports_failed_sinks() {
     let emulator = Emulator::start();
     let program = Program::new(&emulator, "");
     let receiver = Vendor::start();

@@ -89,7 +89,7 @@ fn shows(ran: &Ran, pair: &Pair) -> bool {
 }
 
 #[test]
-fn the_documentation_leads_from_due_to_done() {
+fn the_documented_manual_delivery_commands_complete_a_rotation() {
     let emulator = Emulator::start();
     let (old, _) = emulator.seed_user("vendor-acme", 120.0);
     let toml = papers::block("docs/vendors.md", "by-hand-configuration").join("\n");
@@ -139,7 +139,7 @@ fn a_key_is_shown_once_and_again_only_with_a_reason() {
 
 /// Each of the vendor's two users has a new key that waits.
 #[test]
-fn of_a_vendor_with_two_users_the_one_that_is_named_is_shown_and_acknowledged() {
+fn reveal_and_ack_act_only_on_the_named_user_of_a_vendor_with_two() {
     let emulator = Emulator::start();
     let users = ["vendor-acme-eu", "vendor-acme-us"];
     for user in users {
@@ -181,7 +181,7 @@ fn of_a_vendor_with_two_users_the_one_that_is_named_is_shown_and_acknowledged() 
 }
 
 #[test]
-fn a_key_that_could_not_be_shown_counts_as_shown() {
+fn a_reveal_whose_output_fails_counts_as_revealed() {
     let scene = Scene::waiting();
     let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has one");
     let child = Command::new(env!("CARGO_BIN_EXE_keyround"))
@@ -208,7 +208,7 @@ fn a_key_that_could_not_be_shown_counts_as_shown() {
 }
 
 #[test]
-fn what_nobody_was_shown_is_discarded_when_it_is_given_up() {
+fn abandon_discards_a_key_that_was_never_revealed() {
     let scene = Scene::waiting();
     scene.refused(&["ack", "acme"], 1, "the new key was not shown to anybody yet");
     assert_eq!(scene.program.run(&["abandon", "acme", "--why", "a test"]).code, Some(0));
@@ -222,7 +222,7 @@ fn what_nobody_was_shown_is_discarded_when_it_is_given_up() {
 }
 
 #[test]
-fn a_word_ends_the_hand_over_and_never_the_old_key() {
+fn ack_ends_a_manual_delivery_but_the_old_key_stays_until_use() {
     let scene = Scene::waiting();
     let pair = scene.new_key();
     scene.program.run_for_eyes(&["reveal", "acme"]);
@@ -245,7 +245,7 @@ fn a_word_ends_the_hand_over_and_never_the_old_key() {
 }
 
 #[test]
-fn a_use_says_that_the_vendor_has_the_key_when_nobody_does() {
+fn use_of_the_new_key_ends_a_manual_delivery_without_an_ack() {
     let scene = Scene::waiting();
     let pair = scene.new_key();
     scene.program.run_for_eyes(&["reveal", "acme"]);
@@ -270,7 +270,7 @@ fn a_use_says_that_the_vendor_has_the_key_when_nobody_does() {
 }
 
 #[test]
-fn a_key_can_be_encrypted_for_somebody_and_is_then_seen_nowhere() {
+fn reveal_encrypts_the_key_to_a_recipient_and_prints_it_nowhere() {
     let scene = Scene::waiting();
     let made =
         python::ask("open_age.py", &json!({ "do": "generate" })).unwrap_or_else(|error| panic!("{error}"));
@@ -296,7 +296,7 @@ fn a_key_can_be_encrypted_for_somebody_and_is_then_seen_nowhere() {
 }
 
 #[test]
-fn the_person_is_reminded_and_told_what_to_do() {
+fn a_pending_manual_delivery_is_warned_about_with_its_next_command() {
     let scene = Scene::waiting();
     let ran = scene.program.run(&["rotate"]);
     assert!(ran.stderr.contains("WARN") && ran.stderr.contains("keyround reveal acme"), "{ran}");
@@ -320,7 +320,7 @@ fn the_person_is_reminded_and_told_what_to_do() {
 }
 
 #[test]
-fn a_rehearsal_plays_the_person_and_a_dry_run_speaks_of_one() {
+fn rehearse_completes_a_manual_delivery_and_a_dry_run_lists_its_steps() {
     let scene = Scene::new();
     let played = scene.program.run(&["rehearse"]);
     assert_eq!(played.code, Some(0), "{played}");

@@ -17,7 +17,7 @@ const WEBHOOK_SECRET: &str = "whsec_YS1zaWduaW5nLXNlY3JldC1vZi10aGUtY29tbWFuZC1s
 // The output of the commands.
 
 #[test]
-fn status_says_what_the_contract_says_that_it_says() {
+fn status_prints_the_expected_json_and_one_line_per_row() {
     let house = House::new("contract", 97.0);
     let name = &house.name;
     let toml = format!(
@@ -60,7 +60,7 @@ fn status_says_what_the_contract_says_that_it_says() {
 }
 
 #[test]
-fn who_used_a_key_is_asked_of_one_vendor_and_not_of_all() {
+fn status_queries_cloudtrail_only_when_a_vendor_is_named() {
     let house = House::new("who", 97.0);
     house.program.configure(&format!("[aws]\ncloudtrail = true\n{}", house.toml("")));
     let asked = |command: &[&str]| {
@@ -75,7 +75,7 @@ fn who_used_a_key_is_asked_of_one_vendor_and_not_of_all() {
 }
 
 #[test]
-fn on_a_hundred_columns_the_sentence_stands_below_its_row() {
+fn status_puts_the_sentence_below_its_row_at_a_hundred_columns() {
     let mut house = House::new("narrow", 97.0);
     house.program.set_env("COLUMNS", "100");
     let ran = house.program.run(&["status"]);
@@ -91,7 +91,7 @@ fn on_a_hundred_columns_the_sentence_stands_below_its_row() {
 }
 
 #[test]
-fn rotate_says_what_the_contract_says_that_it_says() {
+fn rotate_and_its_dry_run_print_the_expected_json() {
     let house = House::new("rotate", 97.0);
     let (name, user) = (&house.name, &house.user);
     let dry = masked_json(&house.program.json(0, &["rotate", "--dry-run"]));
@@ -136,7 +136,7 @@ fn rotate_says_what_the_contract_says_that_it_says() {
 }
 
 #[test]
-fn explain_reads_as_a_person_would_say_it() {
+fn explain_prints_the_expected_text() {
     let house = House::new("explain", 97.0);
     house.program.configure(&house.toml("soak = \"2h\"\ncool = \"7d\"\n"));
     let (name, user) = (&house.name, &house.user);
@@ -161,7 +161,7 @@ fn explain_reads_as_a_person_would_say_it() {
 }
 
 #[test]
-fn history_is_one_line_an_event_and_is_kept_when_the_vendor_left() {
+fn history_prints_one_line_per_event_also_of_a_removed_vendor() {
     let house = House::new("history", 97.0);
     house.program.json(0, &["rotate"]);
     let ran = house.program.run(&["history", &house.name]);
@@ -195,7 +195,7 @@ fn history_is_one_line_an_event_and_is_kept_when_the_vendor_left() {
 }
 
 #[test]
-fn every_command_explains_itself_within_a_hundred_columns() {
+fn the_help_of_every_command_fits_into_a_hundred_columns() {
     let house = House::new("help", 5.0);
     let help = house.program.run(&["--help"]);
     let commands = help.stdout.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -236,7 +236,7 @@ fn a_vendor_that_does_not_exist_is_a_usage_error_that_names_the_nearest() {
 }
 
 #[test]
-fn a_bad_configuration_is_78_and_an_aws_that_is_away_is_75() {
+fn a_bad_configuration_exits_with_78_and_unreachable_aws_with_75() {
     let mut house = House::new("away", 97.0);
     house.program.configure("[vendor.acme]\niam_usr = \"x\"\n");
     fails(&house.program.run(&["rotate"]), 78, "rotation.toml:2:1");
@@ -252,7 +252,7 @@ fn a_bad_configuration_is_78_and_an_aws_that_is_away_is_75() {
 }
 
 #[test]
-fn a_detailed_exit_code_tells_work_from_none() {
+fn detailed_exitcode_is_2_with_work_to_do_and_0_without() {
     let house = House::new("detailed", 97.0);
     house.program.configure(&house.toml("soak = \"2h\"\n"));
     let code = |arguments: &[&str]| house.program.run(arguments).code;
@@ -295,7 +295,7 @@ fn force_replaces_a_young_key_and_never_chooses_between_two() {
 }
 
 #[test]
-fn a_stuck_rotation_says_how_to_go_on_and_goes_on() {
+fn a_stuck_rotation_names_the_resume_command_and_completes_after_it() {
     let house = House::new("stuck", 97.0);
     let name = &house.name;
     house.vendor.script([Answer::status(410)]);
@@ -324,7 +324,7 @@ fn a_stuck_rotation_says_how_to_go_on_and_goes_on() {
 // The operator commands.
 
 #[test]
-fn the_levers_work_through_a_whole_life() {
+fn hold_resume_and_abandon_act_on_a_soaking_rotation() {
     let house = House::new("levers", 97.0);
     let (name, user) = (house.name.as_str(), house.user.as_str());
     let none = house.program.run(&["hold", name, "--why", "a test"]);
@@ -352,7 +352,7 @@ fn the_levers_work_through_a_whole_life() {
 }
 
 #[test]
-fn the_old_key_can_be_asked_back_while_it_cools() {
+fn reactivate_sets_the_old_key_active_while_it_cools() {
     let house = House::new("reactivate", 97.0);
     let name = house.name.as_str();
     house.program.configure(&house.toml("cool = \"2h\"\n"));
@@ -388,7 +388,7 @@ fn the_old_key_can_be_asked_back_while_it_cools() {
 }
 
 #[test]
-fn whoever_gives_up_while_the_old_key_cools_is_told_that_nobody_brings_it_back() {
+fn abandon_while_cooling_leaves_the_old_key_inactive_and_says_so() {
     let house = House::new("cold", 97.0);
     let name = house.name.as_str();
     house.program.configure(&house.toml("cool = \"2h\"\n"));
@@ -407,7 +407,7 @@ fn says(pulled: &Value, what: &str) {
 }
 
 #[test]
-fn a_key_that_nobody_was_offered_is_discarded_when_its_rotation_is_abandoned() {
+fn abandon_discards_a_new_key_that_was_never_delivered() {
     let house = House::new("discard", 97.0);
     let name = house.name.as_str();
     // The proofs are never completed, so the vendor is never offered the key.
@@ -427,7 +427,7 @@ fn a_key_that_nobody_was_offered_is_discarded_when_its_rotation_is_abandoned() {
 }
 
 #[test]
-fn while_the_scheduler_works_levers_work_and_a_second_driver_is_told() {
+fn operator_commands_work_beside_the_scheduler_but_a_second_driver_exits() {
     let house = House::new("beside", 97.0);
     let name = house.name.as_str();
     house.program.configure(&house.toml("soak = \"2h\"\n"));
@@ -457,7 +457,7 @@ fn while_the_scheduler_works_levers_work_and_a_second_driver_is_told() {
 }
 
 #[test]
-fn a_rotate_that_is_told_to_stop_finishes_its_effect_and_one_that_is_told_twice_does_not() {
+fn rotate_finishes_its_effect_on_one_stop_signal_and_not_on_two() {
     let house = House::new("stopped", 97.0);
     let paused = house.emulator.order(&Rule::pause("iam:CreateAccessKey").about(&house.user));
     let patient = house.program.start(&["rotate"]);
@@ -480,7 +480,7 @@ fn a_rotate_that_is_told_to_stop_finishes_its_effect_and_one_that_is_told_twice_
 // Rotations whose vendor changed in the configuration, and paths.
 
 #[test]
-fn a_vendor_that_left_is_reported_and_can_be_abandoned_by_name() {
+fn the_rotation_of_a_removed_vendor_is_reported_and_can_be_abandoned() {
     let house = House::new("left", 97.0);
     let name = house.name.as_str();
     house.program.configure(&house.toml("soak = \"2h\"\n"));
@@ -503,7 +503,7 @@ fn a_vendor_that_left_is_reported_and_can_be_abandoned_by_name() {
 }
 
 #[test]
-fn a_renamed_vendor_keeps_its_rotation_and_its_levers() {
+fn a_renamed_vendor_resumes_its_rotation_under_the_new_name() {
     let house = House::new("renamed", 97.0);
     let name = house.name.as_str();
     house.vendor.script([Answer::status(410)]);
@@ -524,7 +524,7 @@ fn a_renamed_vendor_keeps_its_rotation_and_its_levers() {
 }
 
 #[test]
-fn a_path_that_cannot_be_listed_stops_no_rotation_that_is_under_way() {
+fn an_unlistable_path_does_not_stop_a_rotation_in_flight() {
     let house = House::new("path", 5.0);
     let (path, user) = ("/cli-path/", "user-under-cli-path");
     house.emulator.seed_user_under(path, user);
@@ -556,7 +556,7 @@ fn a_path_that_cannot_be_listed_stops_no_rotation_that_is_under_way() {
 }
 
 #[test]
-fn a_check_names_the_account_and_counts_what_was_not_checked() {
+fn check_online_names_the_account_and_counts_unchecked_items() {
     let house = House::new("counted", 97.0);
     house.program.configure(&house.toml(""));
     let ran = house.program.run(&["check", "--online"]);
@@ -586,7 +586,7 @@ fn a_check_names_the_account_and_counts_what_was_not_checked() {
 }
 
 #[test]
-fn a_path_without_users_is_named() {
+fn a_path_without_users_is_reported_by_its_name() {
     let house = House::new("empty-path", 5.0);
     let toml = house.toml("").replace(&format!("iam_user = \"{}\"", house.user), "path = \"/nobody-here/\"");
     house.program.configure(&toml);
@@ -605,7 +605,7 @@ fn a_path_without_users_is_named() {
 }
 
 #[test]
-fn a_backup_that_was_made_beside_the_scheduler_goes_on_from_there() {
+fn a_rotation_continues_from_a_backup_taken_beside_the_scheduler() {
     let house = House::new("backup", 97.0);
     let paused = house.emulator.order(&Rule::pause("sts:GetCallerIdentity").about(&house.user));
     let scheduler = house.program.start(&["run"]);
@@ -636,7 +636,7 @@ fn a_backup_that_was_made_beside_the_scheduler_goes_on_from_there() {
 // The log.
 
 #[test]
-fn a_failure_is_logged_once_and_each_stage_reads_alone() {
+fn a_failed_delivery_and_each_stage_are_logged_once() {
     let house = House::new("logs", 97.0);
     let (name, user) = (&house.name, &house.user);
     house.vendor.script([Answer::status(500)]);

@@ -22,7 +22,7 @@ use crate::support::program::{HASTE, Program as Keyround};
 use crate::support::recipe::{NEW_KEY, deliver, offer, vendor};
 
 #[tokio::test]
-async fn a_program_finds_its_input_and_an_environment_with_nothing_in_it() {
+async fn a_command_gets_its_input_on_stdin_and_a_minimal_environment() {
     let folder = TempDir::new().expect("a folder");
     let script = script(
         &folder,
@@ -51,7 +51,7 @@ async fn a_program_finds_its_input_and_an_environment_with_nothing_in_it() {
 }
 
 #[tokio::test]
-async fn a_program_whose_time_is_over_is_killed_with_all_that_it_started() {
+async fn a_command_past_its_timeout_is_killed_with_its_child_processes() {
     let folder = TempDir::new().expect("a folder");
     let pids = folder.path().join("pids");
     let script =
@@ -67,7 +67,7 @@ async fn a_program_whose_time_is_over_is_killed_with_all_that_it_started() {
 }
 
 #[tokio::test]
-async fn what_a_program_leaves_running_is_not_waited_for_and_is_killed() {
+async fn child_processes_that_outlive_a_command_are_killed() {
     let folder = TempDir::new().expect("a folder");
     let pids = folder.path().join("pids");
     let script = script(&folder, "leaves", &format!("sleep 600 & echo $! >{}; echo done", pids.display()));
@@ -79,7 +79,7 @@ async fn what_a_program_leaves_running_is_not_waited_for_and_is_killed() {
 }
 
 #[tokio::test]
-async fn nobody_who_waits_is_nobody_who_runs() {
+async fn a_command_is_killed_when_its_caller_stops_waiting() {
     let folder = TempDir::new().expect("a folder");
     let pids = folder.path().join("pids");
     let script = script(&folder, "slow", &format!("echo $$ >{}; sleep 600", pids.display()));
@@ -91,7 +91,7 @@ async fn nobody_who_waits_is_nobody_who_runs() {
 }
 
 #[tokio::test]
-async fn output_without_end_is_bounded_and_a_signal_is_no_exit_code() {
+async fn command_output_is_bounded_and_death_by_signal_has_no_exit_code() {
     let folder = TempDir::new().expect("a folder");
     let talks = script(
         &folder,
@@ -108,7 +108,7 @@ async fn output_without_end_is_bounded_and_a_signal_is_no_exit_code() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_or_is_everybodys_is_given_no_secret() {
+async fn a_missing_unexecutable_or_world_writable_command_is_refused() {
     let folder = TempDir::new().expect("a folder");
     let open = script(&folder, "open", "cat");
     fs::set_permissions(&open, Permissions::from_mode(0o777)).expect("it is ours");
@@ -151,7 +151,7 @@ sed 's/.*"secret_access_key":"\([^"]*\)".*/+ curl -d \1/' FOLDER/held >&2
 echo "{\"stored\": \"$id\", \"revision\": 7}""#;
 
 #[test]
-fn a_vendor_behind_programs_is_rotated_and_their_complaints_keep_the_secret() {
+fn command_steps_rotate_a_vendor_and_their_stderr_leaks_no_secret() {
     let (emulator, folder) = (Emulator::start(), TempDir::new().expect("a folder"));
     let (_, secret) = emulator.seed_user("vendor-acme", 120.0);
     let keyround = by_programs(
@@ -188,7 +188,7 @@ fn a_vendor_behind_programs_is_rotated_and_their_complaints_keep_the_secret() {
 }
 
 #[tokio::test]
-async fn an_exit_code_is_a_yes_a_no_or_a_doubt() {
+async fn a_commands_exit_code_means_accepted_refused_or_unknown() {
     let folder = TempDir::new().expect("a folder");
     let stored = format!("cat >/dev/null; echo '{{\"stored\": \"{NEW_KEY}\"}}'");
     let refused = Some(RefusalCode::VendorRefused);
@@ -219,7 +219,7 @@ async fn an_exit_code_is_a_yes_a_no_or_a_doubt() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_asked_says_which_key_is_in_force_by_its_exit_code() {
+async fn a_verify_commands_exit_code_says_whether_the_key_is_in_force() {
     let folder = TempDir::new().expect("a folder");
     for (code, answer) in [(0, Some(Verification::Asked)), (COMMAND_REFUSED, None), (1, None)] {
         let program = script(&folder, "ask", &format!("cat >/dev/null; exit {code}"));

@@ -27,7 +27,7 @@ fn mistakes_in_the_small_sections_are_all_reported() {
 }
 
 #[test]
-fn mistakes_in_the_terms_are_all_reported() {
+fn mistakes_in_the_defaults_are_all_reported() {
     check(
         "defaults",
         "2:11 4:17 5:12 5:47 6:8 7:15 8:13 9:8 10:19 11:15 12:16 13:15 14:1 15:1 19:1 19:11 20:11 21:1 22:11 26:11 27:11",
@@ -43,7 +43,7 @@ fn mistakes_about_vendors_are_all_reported() {
 }
 
 #[test]
-fn mistakes_about_who_is_told_are_all_reported() {
+fn mistakes_in_alert_sinks_are_all_reported() {
     check(
         "alerts",
         "1:8 5:1 7:1 8:8 12:7 13:7 13:26 14:10 15:1 19:15 20:7 24:7 25:12 26:1 31:7 32:8 33:8 34:6 35:1 39:13 43:12 47:7 48:10 51:7 52:11 55:10 60:1",
@@ -51,7 +51,7 @@ fn mistakes_about_who_is_told_are_all_reported() {
 }
 
 #[test]
-fn mistakes_in_drop_offs_commands_and_hand_overs_are_all_reported() {
+fn mistakes_in_secret_store_command_and_manual_steps_are_all_reported() {
     check(
         "drop_offs",
         "10:11 11:14 12:1 14:1 17:6 18:11 19:10 20:16 20:23 21:1 23:1 24:14 25:1 26:1 31:11 32:14 36:15 38:8 39:16 40:1 43:9 43:31 43:58 46:9 46:31 46:58 47:1 47:36 48:1 49:11 50:1 53:8 58:8 61:8 62:1",
@@ -101,12 +101,12 @@ fn mistakes_of_syntax_do_not_hide_the_others() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_further_says_where() {
+fn unrecoverable_syntax_errors_are_reported_with_their_positions() {
     check("broken", "1:13 3:54 4:1 5:1 5:8 5:14 5:28 5:28");
 }
 
 #[test]
-fn every_group_of_mistakes_has_a_test() {
+fn every_configuration_fixture_is_named_in_this_test_file() {
     let this = fs::read_to_string(root().join("tests/it/config_files.rs")).expect("this file");
     for entry in fs::read_dir(root().join("tests/config")).expect("the fixtures") {
         let path = entry.expect("an entry").path();
@@ -116,7 +116,7 @@ fn every_group_of_mistakes_has_a_test() {
 }
 
 #[test]
-fn cloudtrail_is_asked_only_where_the_file_says_so() {
+fn cloudtrail_is_off_unless_the_configuration_enables_it() {
     let asked = |text: &str| {
         let settings = read(text).expect("no mistake");
         (settings.aws.cloudtrail, settings.accounts.values().next().and_then(|account| account.cloudtrail))
@@ -130,7 +130,7 @@ fn cloudtrail_is_asked_only_where_the_file_says_so() {
 }
 
 #[test]
-fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
+fn the_example_configuration_parses_to_the_expected_settings() {
     let settings = example();
     assert_eq!(settings.warnings, Vec::<String>::new());
     assert_eq!(settings.journal.path, Path::new("keyround.db"));
@@ -176,9 +176,9 @@ fn the_example_has_no_mistake_and_says_what_it_seems_to_say() {
 }
 
 #[test]
-fn the_example_shows_the_other_ways_to_a_vendor() {
+fn the_example_has_secret_store_command_and_manual_deliveries() {
     let settings = example();
-    let [DeliverStep::DropOff(manager), DeliverStep::DropOff(ssm), DeliverStep::Webhook(webhook)] =
+    let [DeliverStep::SecretStore(manager), DeliverStep::SecretStore(ssm), DeliverStep::Webhook(webhook)] =
         &key(&settings, "umbrella").deliver[..]
     else {
         panic!("two drop-offs and a webhook");
@@ -200,7 +200,7 @@ fn the_example_shows_the_other_ways_to_a_vendor() {
 }
 
 #[test]
-fn presets_of_ones_own_stand_beside_those_of_the_program_and_their_mistakes_are_found() {
+fn custom_presets_override_built_in_ones_and_their_mistakes_are_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
     write("acme.toml", OWN_PRESET);
@@ -242,7 +242,7 @@ json = { id = "{{ access_key_id }}", secret = "{{ secret_access_key }}" }
 "#;
 
 #[test]
-fn what_is_not_said_has_the_documented_value() {
+fn omitted_settings_have_their_default_values() {
     let text = "[vendor.acme]\niam_user = \"vendor-acme\"\n\
                 deliver = [{ kind = \"webhook\", url = \"https://a.example\", secret = \"env:A\" }]";
     let settings = read(text).expect("settings");
@@ -259,7 +259,7 @@ fn what_is_not_said_has_the_documented_value() {
 }
 
 #[test]
-fn short_lived_keys_need_no_word_about_warnings() {
+fn the_default_of_warn_before_fits_a_short_max_age() {
     let terms = |defaults: &str, vendor: &str| {
         let text = format!(
             "[defaults]\n{defaults}\n[vendor.acme]\niam_user = \"a\"\n{vendor}\n\
@@ -275,7 +275,7 @@ fn short_lived_keys_need_no_word_about_warnings() {
 }
 
 #[test]
-fn a_duration_in_the_vendor_goes_before_the_one_in_the_defaults() {
+fn a_duration_of_a_vendor_overrides_the_one_in_defaults() {
     let text = "[defaults]\nsoak = \"2h\"\ncool = \"1h\"\n[vendor.acme]\niam_user = \"a\"\nsoak = \"0s\"\n\
                 deliver = [{ kind = \"webhook\", url = \"http://127.0.0.1:1\", secret = [\"env:A\", \"env:B\"] }]";
     let settings = read(text).expect("settings");
@@ -287,17 +287,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_makes_it_panic(text in "(?s).{0,400}") {
+    fn arbitrary_text_does_not_panic_the_configuration_parser(text in "(?s).{0,400}") {
         drop(read(&text).map_err(|diagnostics| diagnostics.render(true)));
     }
 
     #[test]
-    fn no_soup_of_our_own_words_makes_it_panic(words in prop::collection::vec(prop::sample::select(SOUP), 0..60)) {
+    fn random_configuration_words_do_not_panic_the_parser(words in prop::collection::vec(prop::sample::select(SOUP), 0..60)) {
         drop(read(&words.concat()).map_err(|diagnostics| diagnostics.render(false)));
     }
 
     #[test]
-    fn no_change_to_the_example_makes_it_panic_or_shows_a_secret(changes in changes()) {
+    fn a_mutated_example_neither_panics_the_parser_nor_shows_a_secret(changes in changes()) {
         let text = changed(&example_with_canaries(), &changes);
         let diagnostics = read(&text).expect_err("literals stand in there");
         prop_assert!(diagnostics.list().is_sorted_by_key(|found| (found.line(), found.column())));

@@ -20,7 +20,7 @@ const UNKNOWN: &str = "zzzzzzzz = 1";
 const STEP: &str = "[vendor.a]\niam_user = \"a\"\n[[vendor.a.deliver]]\n";
 
 #[test]
-fn the_example_and_what_is_to_be_pasted_are_valid() {
+fn the_example_presets_and_documented_snippets_pass_the_schema() {
     let mut documents =
         BTreeMap::from([("example".to_owned(), example()), ("empty".to_owned(), String::new())]);
     for preset in catalogue() {
@@ -43,7 +43,7 @@ fn the_example_and_what_is_to_be_pasted_are_valid() {
 }
 
 #[test]
-fn whatever_is_misspelt_or_out_of_place_is_a_mistake() {
+fn the_schema_rejects_misspelt_and_misplaced_keys() {
     let mut documents: BTreeMap<String, String> = BTreeMap::from([
         ("unknown section", "[vendr.a]\niam_user = \"a\"\n".to_owned()),
         ("unknown key", example().replace("max_age = \"90d\"", "max_agee = \"90d\"")),
@@ -86,7 +86,7 @@ fn whatever_is_misspelt_or_out_of_place_is_a_mistake() {
 }
 
 #[test]
-fn the_schema_knows_the_keys_that_the_program_knows_and_no_others() {
+fn the_schema_has_exactly_the_section_and_step_keys_of_the_parser() {
     for key in ["journal", "schedule", "defaults", "aws", "presets", "heartbeat", "serve"] {
         check(&format!("/properties/{key}"), &format!("[{key}]\n{UNKNOWN}"));
     }
@@ -107,7 +107,7 @@ fn the_schema_knows_the_keys_that_the_program_knows_and_no_others() {
 }
 
 #[test]
-fn the_schema_knows_the_keys_of_a_request_and_of_its_parts() {
+fn the_schema_has_exactly_the_request_keys_of_the_parser() {
     let http = |rest: &str| format!("{STEP}kind = \"http\"\nurl = \"https://a.example\"\n{rest}");
     check("/$defs/auth", &http(&format!("auth = {{ {UNKNOWN} }}")));
     for way in ["basic", "header", "oauth2", "jwt"] {
@@ -123,7 +123,7 @@ fn the_schema_knows_the_keys_of_a_request_and_of_its_parts() {
 }
 
 #[test]
-fn the_schema_has_the_kinds_that_the_program_has() {
+fn the_schema_has_exactly_the_kinds_of_the_parser() {
     let kinds_of = |text: &str| -> BTreeSet<String> {
         let hint = mistakes(text).into_iter().find_map(|hint| Some(hint.split_once("one of ")?.1.to_owned()));
         let words = hint.expect("a hint that lists them").replace(" and ", ", ");

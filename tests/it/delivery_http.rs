@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keyround::adapters::aws::AwsSession;
-use keyround::adapters::aws::secret_store::AwsDropOffs;
-use keyround::adapters::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Ways};
+use keyround::adapters::aws::secret_store::AwsSecretStores;
+use keyround::adapters::delivery::{ConfiguredVendors, HttpsEgress, LocalPrograms, Transports};
 use keyround::config::SecretRef;
 use keyround::config::settings::{
     Access, Ages, AnswerPlace, AwsSettings, Capture, Carries, DeliverStep, Expect, HttpStep, KeyAccess,
@@ -92,9 +92,9 @@ fn delivery_trusting(
     let egress = HttpsEgress::trusting(roots).expect("a client");
     let vendors = BTreeMap::from([(name.clone(), vendor)]);
     let session = Arc::new(AwsSession::new(&AwsSettings::default()));
-    let ways = Ways {
+    let ways = Transports {
         egress: Arc::new(egress),
-        drop_offs: Arc::new(AwsDropOffs::new(&session, &BTreeMap::new())),
+        secret_stores: Arc::new(AwsSecretStores::new(&session, &BTreeMap::new())),
         programs: Arc::new(LocalPrograms),
     };
     let vendors = ConfiguredVendors::new(&vendors, ways, Arc::new(secrets));

@@ -26,9 +26,9 @@ use keyround::core::rotation::{Event, RefusalCode, Rotation, Verification};
 use keyround::core::schedule::{State, jitter_for};
 use keyround::core::secret::Secret;
 use keyround::core::time::Timestamp;
-use keyround::engine::{Ask, Cadence, Engine, Patience, Rest, UserReport, Watcher, World, status};
+use keyround::engine::{Cadence, Engine, PassRequest, Rest, UserReport, WaitMode, Watcher, World, status};
 use keyround::ports::{
-    Answer, Check, Clock, Delivery, Entry, Fault, Journal, Known, Offer, SecretChange, Vendors,
+    Answer, Check, Clock, Delivery, Entry, Fault, Journal, KnownRotation, Offer, SecretChange, Vendors,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -40,21 +40,21 @@ const HASTE: &str = "soak = \"0s\"\nquiet_for = \"0s\"\ncool = \"0s\"\nrequire_u
 // A vendor in trouble affects no other vendor.
 
 #[tokio::test(start_paused = true)]
-async fn no_more_visits_are_made_at_once_than_the_configuration_allows() {
+async fn no_more_users_are_reconciled_at_once_than_concurrency_allows() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let house = House::new(&format!("{HASTE}concurrency = 2\n"), &names);
     house.all_are(&How::TakesSecs(20));
-    let found = house.once_on(house.paused_clock(), Patience::Unlimited).await.expect("a journal");
+    let found = house.once_on(house.paused_clock(), WaitMode::Unlimited).await.expect("a journal");
     assert_eq!(house.deliveries.most_at_once.load(Ordering::SeqCst), 2);
     assert_eq!(found.len(), names.len());
     assert!(found.iter().all(|user_report| matches!(user_report.rest, Some(Rest::Ended(_)))), "{found:?}");
 }
 
 #[tokio::test]
-async fn a_panic_ends_one_visit_and_the_next_pass_goes_on_from_the_journal() {
+async fn a_panic_fails_one_vendor_and_the_next_pass_resumes_its_rotation() {
     let house = House::new(HASTE, &["bad", "good"]);
     house.is("bad", How::Panics);
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     let (bad, good) = (&found["bad"], &found["good"]);
     assert_eq!((bad.verdict.reason, bad.verdict.state, bad.failed), ("defect", State::Stuck, true));
     let sentence = "a defect in keyround ended the work on bad; its rotations are in the journal, and the next \
@@ -63,19 +63,19 @@ async fn a_panic_ends_one_visit_and_the_next_pass_goes_on_from_the_journal() {
     assert_eq!(good.verdict.reason, "rotated");
     assert_eq!(house.watcher.reasons("bad").last(), Some(&"defect"), "the watcher is told of it");
     house.is("bad", How::Accepts);
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     assert_eq!(found["bad"].verdict.reason, "rotated");
     assert_eq!(house.stage.calls()["CreateAccessKey"], 2, "the key that was there is used");
     assert_eq!(house.stage.outage(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_vendor_delays_nobody() {
+async fn a_slow_vendor_does_not_delay_another_vendor() {
     let house =
         House::new(&HASTE.replace("prove_every = \"0s\"", "prove_every = \"6s\""), &["quick", "slow"]);
     house.is("slow", How::TakesSecs(250));
     let begun = house.stage.now();
-    house.once_on(house.paused_clock(), Patience::Unlimited).await.expect("a journal");
+    house.once_on(house.paused_clock(), WaitMode::Unlimited).await.expect("a journal");
     let quick = house.time_of("quick", "deleted").await.since(begun);
     let slow = house.time_of("slow", "delivered").await.since(begun);
     assert!(quick < Duration::from_mins(1), "the quick vendor took {quick:?}");
@@ -83,7 +83,7 @@ async fn a_slow_vendor_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_does_not_answer_delays_no_vendor_of_another_host() {
+async fn a_slow_host_delays_no_vendor_of_another_host() {
     let hanging = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let names = [&hanging[..], &["quick"]].concat();
     let house = House::new(HASTE, &names);
@@ -92,7 +92,7 @@ async fn a_host_that_does_not_answer_delays_no_vendor_of_another_host() {
     house.all_are(&How::TakesSecs(100));
     house.is("quick", How::Accepts);
     let begun = house.stage.now();
-    let found = house.once_on(house.paused_clock(), Patience::Unlimited).await.expect("a journal");
+    let found = house.once_on(house.paused_clock(), WaitMode::Unlimited).await.expect("a journal");
     let quick = house.time_of("quick", "deleted").await.since(begun);
     assert!(quick < Duration::from_mins(1), "eight vendors of another host delay it by {quick:?}");
     assert_eq!(
@@ -104,7 +104,7 @@ async fn a_host_that_does_not_answer_delays_no_vendor_of_another_host() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_cannot_be_read_is_one_vendors_trouble() {
+async fn an_unreplayable_rotation_affects_only_its_own_vendor() {
     let house = House::new(HASTE, &["poisoned", "sound"]);
     let subject = subject("poisoned");
     let started = started(&subject, &house);
@@ -114,17 +114,17 @@ async fn a_rotation_that_cannot_be_read_is_one_vendors_trouble() {
     let seen = by_name(status(&house.world(), &[]).await.expect("a journal"));
     assert_eq!(seen["poisoned"].verdict.reason, "journal");
     assert_eq!(seen["sound"].verdict.state, State::Overdue);
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     assert_eq!(found["sound"].verdict.reason, "rotated");
     let sentence = &found["poisoned"].verdict.sentence;
     assert!(sentence.contains("event 2 (deleted) cannot follow in stage survey"), "{sentence}");
 }
 
 #[tokio::test]
-async fn a_visit_that_begins_a_rotation_shows_the_keys_that_it_was_judged_by() {
+async fn a_reconcile_that_starts_a_rotation_reports_the_keys_it_listed() {
     let house = House::new(&HASTE.replace("prove_every = \"0s\"", "prove_every = \"1h\""), &["acme"]);
     let old = house.old_key("acme");
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     assert_eq!(found["acme"].verdict.reason, "propagation", "the visit that began it is the only one");
     let listed: Vec<_> = found["acme"].keys.iter().map(|key| key.id.clone()).collect();
     assert_eq!(listed, [old]);
@@ -136,7 +136,7 @@ async fn a_visit_that_begins_a_rotation_shows_the_keys_that_it_was_judged_by() {
 async fn a_stop_lets_an_effect_finish_and_begins_no_other() {
     let house = House::new(&format!("{HASTE}concurrency = 1\n"), &["first", "second"]);
     house.is("first", How::Stops(house.stop.clone()));
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     assert_eq!(found["first"].rest, Some(Rest::Stopped));
     assert_eq!(found["first"].rotation.as_ref().map(|rotation| rotation.stage().name()), Some("verify"));
     assert_eq!(house.events("first").await.last().map(Event::name), Some("delivered"));
@@ -145,33 +145,33 @@ async fn a_stop_lets_an_effect_finish_and_begins_no_other() {
 }
 
 #[tokio::test]
-async fn a_long_wait_is_left_to_the_next_pass_and_a_short_one_is_waited_out() {
+async fn a_pass_waits_out_short_waits_and_leaves_long_ones_to_the_next_pass() {
     let settings = HASTE
         .replace("soak = \"0s\"", "soak = \"1h\"")
         .replace("prove_every = \"0s\"", "prove_every = \"6s\"");
     let house = House::new(&settings, &["acme"]);
     let begun = house.stage.now();
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     assert!(matches!(found["acme"].rest, Some(Rest::Wait { .. })), "{:?}", found["acme"].rest);
     assert_eq!(found["acme"].verdict.reason, "soaking");
     let taken = house.stage.now().since(begun);
     assert!(taken >= Duration::from_secs(6) && taken < Duration::from_mins(2), "{taken:?}");
-    let found = by_name(house.once(Patience::Unlimited).await);
+    let found = by_name(house.once(WaitMode::Unlimited).await);
     assert_eq!(found["acme"].verdict.reason, "rotated");
     let soaked = house.time_of("acme", "deactivated").await.since(house.time_of("acme", "verified").await);
     assert_eq!(soaked, Duration::from_hours(1), "a wake is taken at its time");
 }
 
 #[tokio::test]
-async fn a_wait_for_a_person_is_not_waited_out_by_anybody() {
+async fn a_pass_without_a_time_limit_ends_when_a_rotation_is_stuck() {
     let house = House::new(HASTE, &["acme"]);
     house.is("acme", How::Gone);
-    let found = by_name(house.once(Patience::Unlimited).await);
+    let found = by_name(house.once(WaitMode::Unlimited).await);
     assert_eq!((found["acme"].verdict.state, found["acme"].verdict.reason), (State::Stuck, "vendor_gone"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_that_no_pass_falls_into_is_met_all_the_same() {
+async fn a_window_between_two_scheduled_passes_is_used() {
     let house = House::new(&format!("{HASTE}windows = [\"Mon-Fri 09:30-09:40\"]\n"), &["acme"]);
     let end = house.stage.now() + 4 * DAY;
     house.scheduled(end).await;
@@ -181,7 +181,7 @@ async fn a_window_that_no_pass_falls_into_is_met_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_many_ticks_were_missed_one_pass_makes_up_for_them() {
+async fn one_pass_makes_up_for_all_missed_ticks() {
     let house = House::young(HASTE, &["acme"]);
     let now = house.stage.now();
     house.journal.record_tick(now.minus(10 * DAY)).await.expect("a journal");
@@ -193,7 +193,7 @@ async fn however_many_ticks_were_missed_one_pass_makes_up_for_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_was_ahead_does_not_put_off_the_passes() {
+async fn a_last_tick_in_the_future_does_not_delay_the_next_pass() {
     let house = House::young(HASTE, &["acme"]);
     let now = house.stage.now();
     house.journal.record_tick(now + 365 * DAY).await.expect("a journal");
@@ -202,7 +202,7 @@ async fn a_clock_that_was_ahead_does_not_put_off_the_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_configuration_within_the_jitter_does_not_lose_its_tick() {
+async fn a_reload_during_the_jitter_does_not_lose_the_tick() {
     let house = House::young(HASTE, &["acme"]);
     let jitter = Duration::from_mins(5);
     let hours = (1..).map(|hour| half_past() + Duration::from_mins(30) + hour * Duration::from_hours(1));
@@ -226,10 +226,10 @@ async fn a_new_configuration_within_the_jitter_does_not_lose_its_tick() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_under_way_is_carried_on_at_the_start_and_not_at_the_next_tick() {
+async fn a_rotation_in_flight_continues_at_start_and_not_at_the_next_tick() {
     let house = House::new(HASTE, &["acme"]);
     house.is("acme", How::Panics);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     house.is("acme", How::Accepts);
     let now = house.stage.now();
     house.journal.record_tick(now).await.expect("a journal");
@@ -241,14 +241,14 @@ async fn what_is_under_way_is_carried_on_at_the_start_and_not_at_the_next_tick()
 // What happens to a rotation whose vendor is renamed, switched off or removed in the configuration.
 
 #[tokio::test]
-async fn a_rotation_whose_vendor_left_the_configuration_is_reported_and_left_alone() {
+async fn the_rotation_of_a_removed_vendor_is_reported_and_not_advanced() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["gone", "here"]);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     let before = house.events("gone").await;
     house.configure(&settings(HASTE, &["here"]));
     house.pass(Duration::from_hours(2));
     for _ in 0..2 {
-        let found = by_name(house.once(Patience::Unlimited).await);
+        let found = by_name(house.once(WaitMode::Unlimited).await);
         let gone = &found["gone"];
         assert_eq!((gone.verdict.state, gone.verdict.reason), (State::Unmanaged, "orphaned"));
         assert!(gone.failed && gone.rotation.is_some());
@@ -264,19 +264,19 @@ async fn a_rotation_whose_vendor_left_the_configuration_is_reported_and_left_alo
     let told = house.watcher.reasons("gone").into_iter().filter(|reason| *reason == "orphaned").count();
     assert_eq!(told, 2, "each pass tells the watcher");
     house.configure(&settings(HASTE, &["gone", "here"]));
-    let found = by_name(house.once(Patience::Unlimited).await);
+    let found = by_name(house.once(WaitMode::Unlimited).await);
     assert_eq!(found["gone"].verdict.reason, "rotated");
     assert_eq!(house.stage.outage(), None);
 }
 
 #[tokio::test]
-async fn a_rotation_whose_vendor_was_switched_off_stands_still_until_it_is_on_again() {
+async fn the_rotation_of_a_disabled_vendor_pauses_until_it_is_enabled() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     let before = house.events("acme").await;
     house.configure(&load(&toml(HASTE, &["acme"]).replace("[[vendor", "enabled = false\n[[vendor")));
     house.pass(Duration::from_hours(2));
-    let found = house.once(Patience::Unlimited).await;
+    let found = house.once(WaitMode::Unlimited).await;
     let [acme] = &found[..] else { panic!("one row, and not one more for the vendor: {found:?}") };
     assert_eq!((acme.verdict.state, acme.verdict.reason, acme.failed), (State::Unmanaged, "disabled", false));
     assert!(acme.verdict.sentence.contains("is not over, but the configuration says `enabled = false`"));
@@ -285,16 +285,16 @@ async fn a_rotation_whose_vendor_was_switched_off_stands_still_until_it_is_on_ag
     assert_eq!(seen.len(), 1);
     assert!(seen[0].rotation.is_some());
     house.configure(&settings(HASTE, &["acme"]));
-    assert_eq!(by_name(house.once(Patience::Unlimited).await)["acme"].verdict.reason, "rotated");
+    assert_eq!(by_name(house.once(WaitMode::Unlimited).await)["acme"].verdict.reason, "rotated");
 }
 
 #[tokio::test]
-async fn a_vendor_that_was_renamed_is_delivered_to_by_the_recipe_of_its_new_name() {
+async fn a_renamed_vendor_is_delivered_to_by_the_steps_of_its_new_name() {
     let house = House::new(HASTE, &["before"]);
     house.is("before", How::Panics);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     house.configure(&load(&toml(HASTE, &["before"]).replace("vendor.before", "vendor.after")));
-    let found = by_name(house.once(Patience::Unlimited).await);
+    let found = by_name(house.once(WaitMode::Unlimited).await);
     assert_eq!(found.len(), 1);
     assert_eq!(found["after"].verdict.reason, "rotated");
     assert_eq!(house.deliveries.taken(), ["before", "after"]);
@@ -303,7 +303,7 @@ async fn a_vendor_that_was_renamed_is_delivered_to_by_the_recipe_of_its_new_name
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_under_way_is_woken_under_the_name_that_its_vendor_has_by_then() {
+async fn a_waiting_rotation_of_a_renamed_vendor_wakes_under_the_new_name() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"10m\""), &["before", "stays"]);
     // The next pass is on the hour, so what happens before that happens because the engine woke for the rotation.
     let clock = Arc::new(house.clock(half_past() + Duration::from_mins(25)));
@@ -525,18 +525,18 @@ impl House {
         }
     }
 
-    async fn once(&self, patience: Patience) -> Vec<UserReport> {
+    async fn once(&self, patience: WaitMode) -> Vec<UserReport> {
         self.once_on(self.clock(Timestamp::NEVER), patience).await.expect("a journal")
     }
 
     async fn once_on(
         &self,
         clock: impl Clock + 'static,
-        patience: Patience,
+        patience: WaitMode,
     ) -> Result<Vec<UserReport>, keyround::ports::JournalError> {
         let (_newest, worlds) = watch::channel(World { clock: Arc::new(clock), ..self.world() });
         let mut engine = Engine::new(worlds, self.stop.clone(), Arc::clone(&self.watcher) as _);
-        engine.work(&Cadence::Once(Ask::default(), patience)).await
+        engine.work(&Cadence::Once(PassRequest::default(), patience)).await
     }
 
     /// Runs by schedule until that time, at which the clock stops.
@@ -555,7 +555,7 @@ impl House {
         }
     }
 
-    async fn rotation(&self, vendor: &str) -> Known {
+    async fn rotation(&self, vendor: &str) -> KnownRotation {
         let name: VendorName = vendor.parse().expect("a name");
         let known = self.journal.rotations(Some(&name)).await.expect("a journal");
         known.into_iter().next_back().expect("a rotation")

@@ -19,7 +19,7 @@ use crate::support::recipe::{self, NEW_KEY, SECRET, Sent, deliver, offer};
 const ROLE: &str = "arn:aws:iam::111122223333:role/drops";
 
 #[tokio::test]
-async fn a_pair_is_put_into_its_fields_and_the_others_stay() {
+async fn a_pair_is_written_to_its_fields_and_the_other_fields_stay() {
     let before = "{\n  \"site\": 7000000000000000000001,\n  \"aws_key\": \"old\",\n  \"note\": \"\\u00fc\" }";
     emulator().seed_secret("drop/fields", before);
     let vendor = vendor(
@@ -39,7 +39,7 @@ async fn a_pair_is_put_into_its_fields_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn a_repeat_makes_no_new_version() {
+async fn a_repeated_delivery_creates_no_new_secret_version() {
     emulator().seed_secret("drop/repeat", "{}");
     emulator().seed_secret("drop/whole", "anything");
     emulator().seed_parameter("/drop/repeat", "{}");
@@ -59,7 +59,7 @@ async fn a_repeat_makes_no_new_version() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_a_doubt_and_its_repeat_does_no_harm() {
+async fn a_lost_write_answer_is_unknown_and_the_repeat_writes_nothing() {
     emulator().seed_secret("drop/lost", r#"{"kept":1}"#);
     emulator().seed_parameter("/drop/lost", r#"{"kept":1}"#);
     for (step, call, place) in [
@@ -77,7 +77,7 @@ async fn a_lost_answer_is_a_doubt_and_its_repeat_does_no_harm() {
 }
 
 #[tokio::test]
-async fn a_place_that_changed_in_between_is_read_again() {
+async fn a_secret_changed_between_two_attempts_is_read_again() {
     emulator().seed_secret("drop/moved", r#"{"kept":1}"#);
     let vendor = vendor("[[vendor.acme.deliver]]\nkind = \"secrets-manager\"\nid = \"drop/moved\"\n");
     emulator().order(&Rule::close("secretsmanager:PutSecretValue").after().about("drop/moved"));
@@ -89,7 +89,7 @@ async fn a_place_that_changed_in_between_is_read_again() {
 }
 
 #[tokio::test]
-async fn a_refusal_before_the_writing_is_one_and_after_it_a_doubt() {
+async fn access_denied_is_a_refusal_up_to_the_write_and_unknown_after_it() {
     emulator().seed_secret("drop/denied", "{}");
     emulator().seed_parameter("/drop/denied", "{}");
     for (step, call, place, certain) in [
@@ -123,7 +123,7 @@ async fn a_refusal_before_the_writing_is_one_and_after_it_a_doubt() {
 }
 
 #[tokio::test]
-async fn silence_while_reading_is_a_refusal_for_nothing_was_put_there() {
+async fn a_read_without_an_answer_counts_as_not_sent() {
     emulator().seed_secret("drop/silent", "{}");
     let vendor = vendor("[[vendor.acme.deliver]]\nkind = \"secrets-manager\"\nid = \"drop/silent\"\n");
     emulator().order(&Rule::close("secretsmanager:GetSecretValue").about("drop/silent").times(3));
@@ -133,7 +133,7 @@ async fn silence_while_reading_is_a_refusal_for_nothing_was_put_there() {
 }
 
 #[tokio::test]
-async fn a_place_of_the_wrong_kind_is_refused_with_what_to_do() {
+async fn a_missing_or_unsuitable_secret_is_refused_with_the_reason() {
     emulator().seed_secret("drop/text", "canary, no JSON");
     emulator().seed_secret("drop/list", "[\"canary\"]");
     let ssm = ssm().await;
@@ -161,7 +161,7 @@ async fn a_place_of_the_wrong_kind_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_parameter_keeps_its_tier_its_key_and_what_else_it_has() {
+async fn a_parameter_keeps_its_type_tier_key_and_description() {
     let ssm = ssm().await;
     let seeded = ssm
         .put_parameter()
@@ -189,7 +189,7 @@ async fn a_parameter_keeps_its_tier_its_key_and_what_else_it_has() {
 }
 
 #[tokio::test]
-async fn a_webhook_after_it_can_carry_the_reference_in_place_of_the_secret() {
+async fn a_webhook_can_carry_a_reference_to_the_stored_secret() {
     emulator().seed_secret("drop/reference", "{}");
     let (vendor, sent) = vendor_and_sent(
         "[[vendor.acme.deliver]]\nkind = \"secrets-manager\"\nid = \"drop/reference\"\n\
@@ -215,7 +215,7 @@ async fn a_webhook_after_it_can_carry_the_reference_in_place_of_the_secret() {
 }
 
 #[tokio::test]
-async fn a_place_in_another_account_is_reached_through_its_role() {
+async fn a_secret_in_another_account_is_written_through_its_role() {
     emulator().seed_role(ROLE, Some("canary-external"));
     emulator().seed_secret_in("111122223333", "drop/elsewhere", "{}");
     let vendor = vendor(
@@ -234,7 +234,7 @@ async fn a_place_in_another_account_is_reached_through_its_role() {
 }
 
 #[tokio::test]
-async fn a_preflight_reads_and_writes_nothing() {
+async fn a_secret_store_preflight_only_reads() {
     emulator().seed_secret("drop/preflight", "{}");
     emulator().seed_secret("drop/preflight-text", "no JSON");
     let vendor = vendor(

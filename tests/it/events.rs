@@ -7,15 +7,15 @@ use std::time::Duration;
 use keyround::adapters::journal::{decode, encode};
 use keyround::core::ids::{AccessKeyId, Subject};
 use keyround::core::rotation::{
-    Because, Beginning, Doubt, EffectKind, Event, Half, Halves, IncidentMode, Intent, KeyMetadata, KeyStatus,
-    KeyUsage, Plan, Refusal, RefusalCode, Said, UseEvidence, Verification, Windows,
+    Beginning, Doubt, EffectKind, Event, Half, Halves, IncidentMode, Intent, KeyMetadata, KeyStatus,
+    KeyUsage, Plan, Refusal, RefusalCode, RemovalReason, UseEvidence, VendorAnswer, Verification, Windows,
 };
 use keyround::core::time::Timestamp;
 
 const V1: &str = include_str!("../events/v1.jsonl");
 
 #[test]
-fn each_line_of_the_first_version_is_read_and_written_as_it_stands() {
+fn stored_events_of_version_1_decode_and_encode_unchanged() {
     let (lines, events) = (V1.lines().collect::<Vec<_>>(), one_of_each());
     for (line, event) in lines.iter().zip(&events) {
         assert_eq!(decode(line).as_ref(), Ok(event), "{line}");
@@ -25,7 +25,7 @@ fn each_line_of_the_first_version_is_read_and_written_as_it_stands() {
 }
 
 #[test]
-fn the_first_version_wrote_an_event_of_every_kind() {
+fn the_version_1_samples_cover_every_kind_of_event() {
     let kinds: BTreeSet<usize> = one_of_each().iter().map(kind).collect();
     assert_eq!(kinds, (0..22).collect());
     let names: BTreeSet<&str> = one_of_each().iter().map(Event::name).collect();
@@ -33,7 +33,7 @@ fn the_first_version_wrote_an_event_of_every_kind() {
 }
 
 #[test]
-fn an_event_is_stored_under_the_name_that_is_shown() {
+fn a_stored_event_has_the_name_and_time_that_are_shown() {
     for (line, event) in V1.lines().zip(one_of_each()) {
         let stored: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
         assert_eq!(stored["event"], event.name());
@@ -43,7 +43,7 @@ fn an_event_is_stored_under_the_name_that_is_shown() {
 }
 
 #[test]
-fn every_refusal_is_stored_under_the_code_that_is_shown() {
+fn every_refusal_code_is_stored_as_it_is_shown() {
     let codes = RefusalCode::ALL;
     for code in codes {
         assert_eq!(serde_json::to_value(code).expect("a word"), code.as_str());
@@ -52,7 +52,7 @@ fn every_refusal_is_stored_under_the_code_that_is_shown() {
 }
 
 #[test]
-fn a_use_is_stored_with_its_witness_and_without_one_as_the_first_version_wrote_it() {
+fn key_usage_is_stored_with_cloudtrail_evidence_only_if_there_is_any() {
     let witness = UseEvidence {
         event_id: "6f0f2d1c".to_owned(),
         at: at(5),
@@ -72,7 +72,7 @@ fn a_use_is_stored_with_its_witness_and_without_one_as_the_first_version_wrote_i
 }
 
 #[test]
-fn what_a_vendor_holds_of_a_pair_is_stored_where_it_is_known_and_nowhere_else() {
+fn the_halves_that_a_vendor_holds_are_stored_only_if_known() {
     let halves = Halves { id: Half::New, secret: Half::Old };
     let doubt = Doubt { pairs: vec![halves], ..doubt(None) };
     let event = Event::Unanswered { doing: EffectKind::Deliver, doubt, at: at(9) };
@@ -84,8 +84,8 @@ fn what_a_vendor_holds_of_a_pair_is_stored_where_it_is_known_and_nowhere_else() 
 }
 
 #[test]
-fn what_a_vendor_said_is_stored_where_it_answered_and_nowhere_else() {
-    let said = Said {
+fn the_answer_of_a_vendor_is_stored_only_if_there_is_one() {
+    let said = VendorAnswer {
         method: "PUT".to_owned(),
         path: Some("/v1/keys".to_owned()),
         status: 403,
@@ -107,7 +107,7 @@ fn what_a_vendor_said_is_stored_where_it_answered_and_nowhere_else() {
 }
 
 #[test]
-fn a_field_that_a_later_version_added_does_not_stop_this_one_from_reading() {
+fn an_unknown_field_of_a_stored_event_is_ignored() {
     let line = r#"{"v":1,"event":"probed","region":"eu-west-1","at":"2026-11-23T03:00:17Z"}"#;
     let at = "2026-11-23T03:00:17Z".parse().expect("a time");
     assert_eq!(decode(line), Ok(Event::Probed { at }));
@@ -205,7 +205,7 @@ fn of_an_incident() -> [Event; 5] {
         at: at(seconds),
     };
     let why = "it was a test key".to_owned();
-    let intent = Intent::Deactivate { key: old(), because: Because::Exposed };
+    let intent = Intent::Deactivate { key: old(), because: RemovalReason::Exposed };
     [
         declared(IncidentMode::ReplaceFirst, old(), false, 28),
         declared(IncidentMode::CutFirst, other(), true, 29),
@@ -234,7 +234,7 @@ fn of_an_offboarding() -> [Event; 4] {
         why: "the contract ended".to_owned(),
         at: at(34),
     };
-    let because = || Because::Offboarded;
+    let because = || RemovalReason::Offboarded;
     [
         asked(begins, every_status()),
         asked(None, Vec::new()),
@@ -307,15 +307,15 @@ fn every_usage() -> BTreeMap<AccessKeyId, KeyUsage> {
 }
 
 fn every_intent() -> [Intent; 7] {
-    let superseded = || Because::Superseded { by: new(), verified_at: at(9) };
+    let superseded = || RemovalReason::Superseded { by: new(), verified_at: at(9) };
     [
         Intent::Create,
         Intent::Deliver { key: new(), round: 1 },
         Intent::Deactivate { key: old(), because: superseded() },
-        Intent::Deactivate { key: new(), because: Because::NeverOffered },
+        Intent::Deactivate { key: new(), because: RemovalReason::NeverOffered },
         Intent::Reactivate { key: old() },
         Intent::Delete { key: old(), because: superseded() },
-        Intent::Delete { key: new(), because: Because::NeverOffered },
+        Intent::Delete { key: new(), because: RemovalReason::NeverOffered },
     ]
 }
 

@@ -17,57 +17,57 @@ use std::path::{Path, PathBuf};
 use targets::{TARGETS, Target};
 
 #[test]
-fn no_answer_of_a_vendor_breaks_a_promise() {
+fn fuzzed_vendor_answers_break_no_invariant() {
     play("answers", 1000);
 }
 
 #[test]
-fn no_configuration_breaks_a_promise() {
+fn fuzzed_configurations_break_no_invariant() {
     play("configuration", 500);
 }
 
 #[test]
-fn no_stored_event_breaks_a_promise() {
+fn fuzzed_stored_events_break_no_invariant() {
     play("events", 1000);
 }
 
 #[test]
-fn no_journal_file_breaks_a_promise() {
+fn fuzzed_journal_files_break_no_invariant() {
     play("journals", 200);
 }
 
 #[test]
-fn no_policy_breaks_a_promise() {
+fn fuzzed_policies_break_no_invariant() {
     play("policies", 2000);
 }
 
 #[test]
-fn no_course_of_a_rotation_breaks_a_promise() {
+fn fuzzed_rotations_break_no_invariant() {
     play("rotations", 500);
 }
 
 #[test]
-fn no_schedule_breaks_a_promise() {
+fn fuzzed_schedules_break_no_invariant() {
     play("schedules", 500);
 }
 
 #[test]
-fn no_secret_reference_breaks_a_promise() {
+fn fuzzed_secret_references_break_no_invariant() {
     play("secret_references", 300);
 }
 
 #[test]
-fn no_template_breaks_a_promise() {
+fn fuzzed_templates_break_no_invariant() {
     play("templates", 500);
 }
 
 #[test]
-fn no_webhook_secret_breaks_a_promise() {
+fn fuzzed_webhook_secrets_break_no_invariant() {
     play("webhook_secrets", 1000);
 }
 
 #[test]
-fn every_target_has_a_binary_and_a_corpus() {
+fn every_fuzz_target_has_a_binary_and_a_corpus() {
     let names: BTreeSet<String> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
     let manifest = read("tests/fuzz/Cargo.toml");
     let binaries = manifest.split("[[bin]]").skip(1).filter_map(|binary| binary.split('"').nth(1));
@@ -82,7 +82,7 @@ fn every_target_has_a_binary_and_a_corpus() {
 /// The library of the fuzz targets leaves out the modules that call AWS. It must contain every module that the rest
 /// uses.
 #[test]
-fn the_fuzzers_have_every_module_that_they_use() {
+fn the_fuzz_crate_declares_every_module_that_it_uses() {
     let library = read("tests/fuzz/keyround.rs");
     let has = |module: &str| library.contains(&format!("pub mod {module};"));
     let (_, inside) = library.split_once("pub mod adapters {").expect("the adapters");
@@ -117,7 +117,7 @@ fn the_fuzzers_have_every_module_that_they_use() {
 }
 
 #[test]
-fn the_fuzzers_link_the_versions_that_are_shipped() {
+fn the_fuzz_lockfile_has_the_shipped_dependency_versions() {
     let (shipped, fuzzed) = (versions("Cargo.lock"), versions("tests/fuzz/Cargo.lock"));
     let differ = |(name, versions): &(&String, &BTreeSet<String>)| {
         shipped.get(*name).is_some_and(|shipped| !versions.is_subset(shipped))

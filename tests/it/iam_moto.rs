@@ -27,7 +27,7 @@ use crate::support::moto::{ACCOUNT, Call, Emulator, Rule};
 const OTHER_ACCOUNT: &str = "111122223333";
 
 #[tokio::test]
-async fn a_key_lives_its_whole_life_through_the_calls() {
+async fn the_iam_calls_carry_a_key_from_creation_to_deletion() {
     let (user, old, _) = seeded("life", 97.0);
     let iam = ambient();
     let keys = iam.list_keys(&user).await.expect("a list");
@@ -81,7 +81,7 @@ async fn every_page_of_users_is_read() {
 }
 
 #[tokio::test]
-async fn a_list_that_does_not_move_on_is_not_believed() {
+async fn a_key_list_that_repeats_its_marker_is_unknown() {
     let (user, ..) = seeded("endless", 10.0);
     let page = list_answer("", "<IsTruncated>true</IsTruncated><Marker>again</Marker>");
     emulator().order(&Rule::answer("iam:ListAccessKeys", 200, &page).about(user.as_str()).times(50));
@@ -90,7 +90,7 @@ async fn a_list_that_does_not_move_on_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_status_that_nobody_knows_is_taken_as_unusable() {
+async fn an_unrecognised_key_status_counts_as_expired() {
     let (user, key, _) = seeded("status", 10.0);
     for word in ["Expired", "Dormant"] {
         let row = format!(
@@ -105,7 +105,7 @@ async fn a_status_that_nobody_knows_is_taken_as_unusable() {
 }
 
 #[tokio::test]
-async fn a_list_whose_rows_lack_something_is_not_believed() {
+async fn a_key_list_row_without_a_date_makes_the_answer_unknown() {
     let (user, key, _) = seeded("rows", 10.0);
     let row = format!("<member><AccessKeyId>{key}</AccessKeyId><Status>Active</Status></member>");
     let page = list_answer(&row, "<IsTruncated>false</IsTruncated>");
@@ -124,7 +124,7 @@ async fn a_third_key_is_refused_with_advice() {
 }
 
 #[tokio::test]
-async fn a_missing_user_and_a_missing_key_are_told_apart() {
+async fn a_missing_user_and_a_missing_key_have_different_codes() {
     let nobody: IamUserName = "nobody-at-all".parse().expect("a name");
     let nothing: AccessKeyId = "AKIANOSUCHKEYATALL00".parse().expect("a key id");
     let iam = ambient();
@@ -137,7 +137,7 @@ async fn a_missing_user_and_a_missing_key_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_pair_that_does_not_sign_is_not_usable_and_asked_once() {
+async fn a_pair_that_fails_to_sign_is_not_usable_and_is_probed_once() {
     let (user, key, secret) = seeded("probe", 10.0);
     let iam = ambient();
     let wrong = Secret::from("canary-wrong-secret");
@@ -152,7 +152,7 @@ async fn a_pair_that_does_not_sign_is_not_usable_and_asked_once() {
 }
 
 #[tokio::test]
-async fn the_probe_goes_to_the_region_of_the_configuration_under_our_name() {
+async fn the_probe_uses_the_configured_region_and_our_user_agent() {
     let (_, key, secret) = seeded("region", 10.0);
     let settings = AwsSettings { region: Some("eu-central-1".to_owned()), ..settings() };
     let iam = accounts(&session(&settings)).iam(None);
@@ -164,7 +164,7 @@ async fn the_probe_goes_to_the_region_of_the_configuration_under_our_name() {
 }
 
 #[tokio::test]
-async fn the_vendors_own_use_is_seen() {
+async fn last_used_shows_the_service_that_the_vendor_called() {
     let (_, key, _) = seeded("used", 50.0);
     emulator().set_used(key.as_str(), "s3", 3.0);
     let usage = ambient().usage(&key).await.expect("known");
@@ -193,7 +193,7 @@ async fn a_create_whose_answer_is_lost_is_unknown_and_was_sent_once() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_before_the_effect_is_unknown_too() {
+async fn a_create_whose_connection_breaks_before_the_effect_is_unknown() {
     let (user, ..) = seeded("broken", 10.0);
     emulator().order(&Rule::close("iam:CreateAccessKey").about(user.as_str()));
     assert_unknown(&ambient().create_key(&user).await);
@@ -201,7 +201,7 @@ async fn a_connection_that_breaks_before_the_effect_is_unknown_too() {
 }
 
 #[tokio::test]
-async fn silence_is_unknown_once_the_deadline_has_passed() {
+async fn a_call_without_an_answer_by_its_deadline_is_unknown() {
     let (user, key, _) = seeded("silent", 10.0);
     let iam = accounts(&hasty(&settings())).iam(None);
     emulator().order(&Rule::hang("iam:CreateAccessKey").after().about(user.as_str()).times(5));
@@ -213,7 +213,7 @@ async fn silence_is_unknown_once_the_deadline_has_passed() {
 }
 
 #[tokio::test]
-async fn what_changes_something_is_sent_once_and_what_reads_is_asked_again() {
+async fn changing_calls_are_sent_once_and_reading_calls_are_retried() {
     let (user, key, _) = seeded("again", 10.0);
     let iam = ambient();
     for action in ["iam:UpdateAccessKey", "iam:ListAccessKeys"] {
@@ -236,7 +236,7 @@ async fn a_refused_connection_means_that_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn refusals_of_the_rotator_say_what_to_do() {
+async fn aws_refusals_are_reported_with_a_code_and_advice() {
     let (user, ..) = seeded("refused", 10.0);
     let iam = ambient();
     for (code, kind, advice) in [
@@ -258,7 +258,7 @@ async fn refusals_of_the_rotator_say_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_words_of_aws_are_not_repeated() {
+async fn the_message_text_of_an_aws_error_is_not_repeated() {
     let (user, ..) = seeded("quoted", 10.0);
     let body = "<ErrorResponse><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code>\
                 <Message>x-amz-security-token:canary</Message></Error><RequestId>r-1</RequestId></ErrorResponse>";
@@ -269,7 +269,7 @@ async fn the_words_of_aws_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn an_account_that_left_the_configuration_is_refused_with_its_name() {
+async fn an_account_missing_from_the_configuration_is_refused_by_name() {
     let gone: AccountName = "gone".parse().expect("a name");
     let iam = accounts(&session(&settings())).iam(Some(&gone));
     let answer = iam.list_keys(&"whoever".parse().expect("a name")).await;
@@ -278,7 +278,7 @@ async fn an_account_that_left_the_configuration_is_refused_with_its_name() {
 }
 
 #[tokio::test]
-async fn an_account_id_of_the_configuration_is_compared_with_the_one_of_the_credentials() {
+async fn credentials_of_another_account_than_configured_are_refused() {
     let account = AccountSettings {
         id: Some(OTHER_ACCOUNT.parse().expect("an id")),
         role_arn: None,
@@ -292,7 +292,7 @@ async fn an_account_id_of_the_configuration_is_compared_with_the_one_of_the_cred
 }
 
 #[tokio::test]
-async fn missing_rights_are_what_a_simulation_is_certain_of() {
+async fn missing_rights_are_reported_only_from_an_answered_simulation() {
     let (user, ..) = seeded("rights", 10.0);
     let role = format!("arn:aws:iam::{OTHER_ACCOUNT}:role/rotator-simulated");
     emulator().seed_role(&role, None);
@@ -319,7 +319,7 @@ async fn missing_rights_are_what_a_simulation_is_certain_of() {
 }
 
 #[tokio::test]
-async fn a_new_secret_shows_in_nothing_that_is_printed() {
+async fn the_debug_output_of_a_new_key_hides_its_secret() {
     let (user, ..) = seeded("canary", 10.0);
     let iam = ambient();
     let new = iam.create_key(&user).await.expect("a key");

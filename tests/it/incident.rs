@@ -90,7 +90,7 @@ fn the_service_acts_on_an_incident_within_seconds_in_each_mode() {
 }
 
 #[test]
-fn an_incident_ends_the_soak_of_a_rotation_that_the_service_drives_also_under_a_hold() {
+fn an_incident_deactivates_a_soaking_old_key_even_under_a_hold() {
     let (corner, old) = corner("incident-soak", 97.0);
     let forced = corner.run_well(&["rotate", "--force"]);
     assert!(forced.out.contains("soak") || forced.out.contains("accepted"), "{forced:?}");
@@ -108,7 +108,7 @@ fn an_incident_ends_the_soak_of_a_rotation_that_the_service_drives_also_under_a_
 }
 
 #[test]
-fn without_the_service_the_command_carries_the_incident_on_itself() {
+fn the_incident_command_replaces_the_key_when_no_service_runs() {
     let (corner, old) = corner("incident-alone", 5.0);
     let shown = corner.run_well(&["incident", "--mode", "cut-first", "--why", "a test", "--dry-run", "acme"]);
     assert!(shown.out.contains(&old) && shown.out.contains("nothing was changed"), "{shown:?}");
@@ -134,7 +134,7 @@ fn without_the_service_the_command_carries_the_incident_on_itself() {
 }
 
 #[test]
-fn a_key_of_nobody_is_left_alone_and_one_beside_the_vendors_is_cut_and_not_replaced() {
+fn incident_leaves_unknown_keys_alone_and_does_not_replace_a_second_key() {
     let (corner, old) = corner("incident-key", 5.0);
     let stranger = "AKIASTRANGER00000001";
     let refused = corner.run(&declare("cut-first", &["--key", stranger]));

@@ -19,7 +19,7 @@ use keyround::core::ids::{AccessKeyId, RotationId, Subject};
 use keyround::core::rotation::{Event, Plan, Verification};
 use keyround::core::secret::Secret;
 use keyround::core::time::Timestamp;
-use keyround::ports::{Entry, Journal, JournalError, Known, SecretChange};
+use keyround::ports::{Entry, Journal, JournalError, KnownRotation, SecretChange};
 
 const WRITER: &str = "host:1";
 
@@ -129,7 +129,7 @@ async fn nothing_follows_the_end_of_a_rotation(journal: &dyn Journal) {
     conflict(journal, begun.id, 1, &begun.event).await;
     assert_eq!(journal.in_flight().await.expect("rotations"), []);
     let known = journal.rotations(None).await.expect("rotations");
-    assert_eq!(known, [Known { ended: true, ..begun.known() }]);
+    assert_eq!(known, [KnownRotation { ended: true, ..begun.known() }]);
 }
 
 async fn a_secret_is_there_from_its_sealing_to_its_erasing(journal: &dyn Journal) {
@@ -253,7 +253,7 @@ async fn what_a_sink_was_told_is_remembered_until_it_is_told_more(journal: &dyn 
 }
 
 #[tokio::test]
-async fn the_two_journals_agree_on_every_sequence_of_appends() {
+async fn the_two_journals_agree_on_random_sequences_of_appends() {
     for seed in 1..=12 {
         let folder = tempfile::tempdir().expect("a folder");
         let (memory, sqlite) = (MemoryJournal::new(WRITER), open(&folder.path().join("journal.db")).await);
@@ -269,7 +269,7 @@ async fn the_two_journals_agree_on_every_sequence_of_appends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_who_write_to_one_file_at_once_wait_for_each_other() {
+async fn two_concurrent_writers_of_a_journal_file_lose_no_event() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("journal.db");
     let driver = open(&path).await;
@@ -287,7 +287,7 @@ async fn two_who_write_to_one_file_at_once_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_had_half_made_is_removed_and_nothing_else() {
+async fn drafts_of_a_killed_process_are_removed_and_other_files_are_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("journal.db");
     let drafts = [
@@ -387,9 +387,9 @@ struct Begun {
 }
 
 impl Begun {
-    fn known(&self) -> Known {
+    fn known(&self) -> KnownRotation {
         let (subject, started_at) = (self.subject.clone(), self.event.at());
-        Known { rotation: self.id, subject, started_at, ended: false }
+        KnownRotation { rotation: self.id, subject, started_at, ended: false }
     }
 }
 

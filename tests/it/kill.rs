@@ -23,7 +23,7 @@ const ROTATE: [&str; 2] = ["rotate", "--wait"];
 const WORKERS: usize = 4;
 
 #[test]
-fn a_kill_at_any_call_costs_the_vendor_nothing() {
+fn a_rotation_completes_after_a_kill_at_any_call() {
     let kills = every_kill();
     assert_eq!(kills.len(), 3 * 15, "{kills:?}");
     campaign("killed at a call", WORKERS, &kills, |number, kill| {
@@ -39,7 +39,7 @@ fn a_kill_at_any_call_costs_the_vendor_nothing() {
 }
 
 #[test]
-fn a_kill_of_the_restart_costs_the_vendor_nothing_either() {
+fn a_rotation_completes_after_the_restarted_process_is_killed_too() {
     let kills = every_kill();
     let mut dice = Dice(0x6b65_7972);
     let mut pairs: Vec<Pair> = (0..12).map(|_| Pair::any(&mut dice, &kills)).collect();
@@ -64,7 +64,7 @@ fn a_kill_of_the_restart_costs_the_vendor_nothing_either() {
 }
 
 #[test]
-fn a_kill_at_no_chosen_moment_costs_the_vendor_nothing() {
+fn a_rotation_completes_after_kills_at_random_moments() {
     let mut dice = Dice(0x0067_6464);
     let fates: Vec<Moments> = (0..12).map(|_| Moments((0..4).map(|_| dice.below(700)).collect())).collect();
     campaign("killed after so many ms, again and again", WORKERS, &fates, |number, Moments(millis)| {
@@ -80,7 +80,7 @@ fn a_kill_at_no_chosen_moment_costs_the_vendor_nothing() {
 }
 
 #[test]
-fn a_kill_while_the_journal_is_made_leaves_one_that_opens() {
+fn a_rotation_completes_after_a_kill_while_the_journal_is_created() {
     let moments: Vec<Moments> = (1..=16).map(|step| Moments(vec![step * 8])).collect();
     campaign("killed so many ms after the first start", WORKERS, &moments, |number, Moments(millis)| {
         let corner = Corner::new(emulator(), &format!("kill-new-{number}"));
@@ -97,7 +97,7 @@ fn a_kill_while_the_journal_is_made_leaves_one_that_opens() {
 }
 
 #[test]
-fn a_creation_that_happens_long_after_its_sender_died_leaves_no_key_behind() {
+fn a_create_call_that_arrives_after_a_restart_leaves_no_extra_key() {
     let corner = Corner::new(emulator(), "kill-zombie");
     let old = corner.held().access_key_id;
     let creation = Rule::pause("iam:CreateAccessKey").about(&corner.user);
@@ -121,7 +121,7 @@ fn a_creation_that_happens_long_after_its_sender_died_leaves_no_key_behind() {
 }
 
 #[test]
-fn a_kill_between_two_steps_repeats_both_as_the_same_messages() {
+fn a_kill_between_two_webhooks_resends_both_as_the_same_messages() {
     let corner = Corner::with_steps(emulator(), "kill-steps", &["/first", "/second"]);
     corner.log_everything();
     let old = corner.held().access_key_id;
@@ -140,7 +140,7 @@ fn a_kill_between_two_steps_repeats_both_as_the_same_messages() {
 }
 
 #[test]
-fn a_process_that_is_told_to_stop_finishes_what_is_under_way_and_no_more() {
+fn a_terminated_process_finishes_the_running_effect_and_no_more() {
     let corner = Corner::new(emulator(), "kill-term");
     corner.log_everything();
     let old = corner.held().access_key_id;

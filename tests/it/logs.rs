@@ -43,7 +43,7 @@ fn each_json_line_is_an_object_and_each_line_of_a_rotation_has_its_id() {
 }
 
 #[test]
-fn errors_have_the_id_too_where_nothing_else_is_logged() {
+fn an_error_line_has_the_rotation_id_at_log_level_error() {
     let corner = Corner::new(emulator(), "logs-quiet");
     corner.set_env("KEYROUND_LOG", "error");
     corner.vendor.script([Answer::status(410)]);
@@ -55,7 +55,7 @@ fn errors_have_the_id_too_where_nothing_else_is_logged() {
 }
 
 #[test]
-fn a_failure_is_logged_once_however_often_it_is_met() {
+fn a_repeated_failure_is_logged_once() {
     let corner = Corner::new(emulator(), "logs-once");
     corner.set_env("KEYROUND_LOG", "warn,keyround=info");
     let vendor = corner.vendor_section("acme", &corner.user, &["/keys"]);
@@ -75,7 +75,7 @@ fn a_failure_is_logged_once_however_often_it_is_met() {
 }
 
 #[test]
-fn what_ends_the_program_is_one_json_line_too() {
+fn a_fatal_error_is_logged_as_one_json_line() {
     let corner = Corner::new(emulator(), "logs-end");
     corner.configure("[vendor.acme]\nshoe_size = 46\n");
     let ran = corner.run(&["check", "--log-format", "json"]);
@@ -93,7 +93,7 @@ fn what_ends_the_program_is_one_json_line_too() {
 }
 
 #[test]
-fn lines_for_people_have_their_time_and_end_with_the_fields() {
+fn a_text_log_line_begins_with_its_time_and_ends_with_its_fields() {
     let corner = Corner::new(emulator(), "logs-text");
     corner.set_env("KEYROUND_LOG", "warn,keyround=info");
     let ran = corner.run_well(&["rotate", "--wait"]);
@@ -106,7 +106,7 @@ fn lines_for_people_have_their_time_and_end_with_the_fields() {
 }
 
 #[test]
-fn on_a_stream_to_the_journal_each_line_begins_with_its_priority_and_has_no_time() {
+fn log_lines_to_the_systemd_journal_begin_with_their_priority() {
     let corner = Corner::new(emulator(), "logs-journal");
     corner.run_well(&["rotate", "--wait"]);
     let on_stream = |arguments: &[&str], stream_of: Option<&str>| {

@@ -13,7 +13,7 @@ fn commands() -> Vec<String> {
 }
 
 #[test]
-fn the_manual_names_every_command_and_what_else_an_operator_looks_up() {
+fn the_manual_names_every_command_and_has_the_standard_sections() {
     let page = text(&keyround(&["man"]));
     assert!(page.starts_with(".ie") && page.contains(".TH keyround 1"), "{page}");
     let commands = commands();
@@ -30,7 +30,7 @@ fn the_manual_names_every_command_and_what_else_an_operator_looks_up() {
 }
 
 #[test]
-fn every_command_has_a_page_that_groff_can_set() {
+fn every_command_has_a_manual_page_and_groff_sets_the_main_page() {
     for command in commands() {
         let page = text(&keyround(&["man", &command]));
         assert!(
@@ -52,7 +52,7 @@ fn a_page_of_a_command_that_does_not_exist_is_a_usage_error() {
 }
 
 #[test]
-fn each_shell_gets_a_script_that_knows_the_commands() {
+fn completion_scripts_exist_for_bash_zsh_and_fish() {
     for shell in ["bash", "zsh", "fish"] {
         let script = text(&keyround(&["completions", shell]));
         assert!(script.contains("rehearse") && script.contains("dry-run"), "{shell}");

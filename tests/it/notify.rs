@@ -12,7 +12,7 @@ const EVERY_MINUTE: &str = "[schedule]\ncron = \"* * * * *\"\njitter = \"0s\"\n"
 const WATCHDOG: Duration = Duration::from_millis(600);
 
 #[test]
-fn it_is_ready_when_the_first_visit_is_under_way_and_says_how_things_stand() {
+fn the_service_notifies_ready_once_and_its_status() {
     let corner = Corner::new(emulator(), "notify-ready");
     let supervisor = Supervisor::of(&corner);
     let gate = corner.gate(Place::Vendor(0), Moment::Before);
@@ -30,7 +30,7 @@ fn it_is_ready_when_the_first_visit_is_under_way_and_says_how_things_stand() {
 }
 
 #[test]
-fn a_reload_is_announced_with_its_time_and_ends_with_ready_and_a_bad_file_is_spoken_of() {
+fn a_reload_is_notified_and_a_bad_file_is_reported_in_the_status() {
     let corner = Corner::new(emulator(), "notify-reload");
     let supervisor = Supervisor::of(&corner);
     let service = corner.spawn(&["run"]);
@@ -62,7 +62,7 @@ fn a_reload_is_announced_with_its_time_and_ends_with_ready_and_a_bad_file_is_spo
 }
 
 #[test]
-fn the_watchdog_is_fed_well_within_its_limit_and_not_by_a_frozen_process() {
+fn the_watchdog_is_pinged_in_time_on_average_and_not_while_frozen() {
     let corner = Corner::new(emulator(), "notify-watchdog");
     let supervisor = Supervisor::of(&corner);
     corner.set_env("WATCHDOG_USEC", &WATCHDOG.as_micros().to_string());
@@ -85,7 +85,7 @@ fn the_watchdog_is_fed_well_within_its_limit_and_not_by_a_frozen_process() {
 }
 
 #[test]
-fn a_stop_with_something_under_way_asks_for_time_and_says_for_what() {
+fn a_stop_during_a_reconcile_extends_the_timeout_and_says_why() {
     let corner = Corner::new(emulator(), "notify-stop");
     let supervisor = Supervisor::of(&corner);
     corner.set_env("WATCHDOG_USEC", &WATCHDOG.as_micros().to_string());
@@ -105,7 +105,7 @@ fn a_stop_with_something_under_way_asks_for_time_and_says_for_what() {
 }
 
 #[test]
-fn nobody_waits_for_a_supervisor_that_does_not_read() {
+fn an_unread_notify_socket_does_not_block_a_rotation() {
     let corner = Corner::new(emulator(), "notify-deaf");
     let supervisor = Supervisor::of(&corner);
     corner.set_env("WATCHDOG_USEC", "300000");
@@ -120,7 +120,7 @@ fn nobody_waits_for_a_supervisor_that_does_not_read() {
 }
 
 #[test]
-fn whoever_does_not_listen_is_not_told() {
+fn the_service_starts_without_a_listener_on_the_notify_socket() {
     let corner = Corner::new(emulator(), "notify-nobody");
     schedule(&corner);
     corner.set_env("NOTIFY_SOCKET", &corner.path("nobody-listens").display().to_string());

@@ -24,7 +24,7 @@ const PAGES: [&str; 12] = [
 ];
 
 #[test]
-fn the_readme_is_short_and_leads_to_every_page() {
+fn the_readme_is_short_and_links_to_every_page() {
     let readme = papers::all().into_iter().find(|paper| paper.path == "README.md").expect("a README");
     let lines = readme.text.lines().count();
     assert!(lines <= README_LINES_MAX, "the README has {lines} lines");
@@ -37,7 +37,7 @@ fn the_readme_is_short_and_leads_to_every_page() {
 }
 
 #[test]
-fn every_command_of_the_documentation_exists_with_its_options() {
+fn every_documented_command_and_option_exists() {
     let mut program = Program::default();
     let papers = papers::all();
     let wrong: Vec<String> = papers.iter().flat_map(|paper| wrong_commands(paper, &mut program)).collect();
@@ -46,7 +46,7 @@ fn every_command_of_the_documentation_exists_with_its_options() {
 }
 
 #[test]
-fn a_command_or_an_option_that_does_not_exist_would_be_noticed() {
+fn an_unknown_command_or_option_in_the_documentation_is_found() {
     let text = "```sh\nkeyround run\n$ keyround -c x.toml --format json status acme\nkeyround delete-it-all\n```\n\
                 keyround is a program. `keyround rotate acme --forc` and `keyround journal rekey --lost`, `keyround alert tset`.\n";
     let paper = Paper { path: "x.md".to_owned(), text: text.to_owned() };
@@ -56,14 +56,14 @@ fn a_command_or_an_option_that_does_not_exist_would_be_noticed() {
 }
 
 #[test]
-fn every_link_between_pages_leads_somewhere() {
+fn every_link_between_documentation_pages_resolves() {
     let papers = papers::all();
     let broken: Vec<String> = papers.iter().flat_map(|paper| broken_links(paper, &papers)).collect();
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
 #[test]
-fn a_link_that_leads_nowhere_would_be_noticed() {
+fn a_broken_link_in_the_documentation_is_found() {
     let paper = |text: &str| Paper { path: "docs/x.md".to_owned(), text: text.to_owned() };
     let text = "# The head\n[a](y.md) [b](#the-head) [c](#no-head) [d](https://example.com) [e](../Cargo.toml)\n\
                 ```sh\n[f](in-code)\n```\n![g](z.png)\n";

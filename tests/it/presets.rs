@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use keyround::adapters::delivery::{ConfiguredVendors, Ways};
+use keyround::adapters::delivery::{ConfiguredVendors, Transports};
 use keyround::adapters::rehearsal::{RehearsalWorld, StandInVendors};
 use keyround::config::catalogue::{Evidence, ParameterKind, Preset, catalogue};
 use keyround::config::settings::{Access, DeliverStep, KeyAccess};
@@ -56,7 +56,7 @@ fn every_preset_is_in_the_catalogue_and_has_a_conversation() {
 }
 
 #[test]
-fn every_preset_says_what_a_person_has_to_know() {
+fn every_preset_has_a_source_a_title_notes_and_a_probe() {
     for preset in catalogue() {
         assert!(preset.source.starts_with("https://"), "{}", preset.name);
         assert!(!preset.title.ends_with('.') && preset.title.chars().count() <= 100, "{}", preset.name);
@@ -76,7 +76,7 @@ fn every_preset_says_what_a_person_has_to_know() {
 }
 
 #[test]
-fn the_configuration_to_paste_passes_check() {
+fn the_printed_configuration_of_every_preset_parses() {
     for preset in catalogue() {
         let text = preset.configuration();
         if let Err(mistakes) = parse("paste.toml", &text, &Environment::default()) {
@@ -130,7 +130,7 @@ async fn every_preset_delivers_the_pair_and_a_repeat_is_harmless() {
 }
 
 #[tokio::test]
-async fn every_preset_has_a_probe_that_its_vendor_answers_and_that_changes_nothing() {
+async fn every_preset_has_a_probe_that_passes_and_changes_nothing() {
     for_each(async |preset, conversation| {
         let (vendor, acme) = set_up(preset, conversation);
         vendor.remember();
@@ -148,7 +148,7 @@ async fn every_preset_has_a_probe_that_its_vendor_answers_and_that_changes_nothi
 /// A parameter that names a field, a variable or a client must not make the sample of a step wrong, because a wrong
 /// sample fails the check that precedes the creation of a key.
 #[tokio::test]
-async fn the_samples_of_every_preset_fit_whatever_its_parameters_are() {
+async fn the_samples_of_every_preset_pass_with_other_parameter_values() {
     for_each(async |preset, conversation| {
         let mut other = conversation.clone();
         for parameter in preset.parameters.iter().filter(|parameter| !parameter.secret) {
@@ -172,7 +172,7 @@ async fn the_samples_of_every_preset_fit_whatever_its_parameters_are() {
 }
 
 #[tokio::test]
-async fn what_is_no_acceptance_is_not_taken_for_one_and_no_secret_is_shown() {
+async fn no_preset_accepts_a_failed_answer_or_shows_a_secret() {
     let log = Log::default();
     let listening = log.listen();
     let shown = Arc::new(Mutex::new(String::new()));
@@ -295,7 +295,7 @@ fn a_new_preset_passes_check_and_a_rehearsal_and_overwrites_nothing() {
 }
 
 #[tokio::test]
-async fn what_github_is_sent_opens_with_libsodium() {
+async fn libsodium_opens_the_values_that_are_sent_to_github() {
     for name in ["github-actions", "github-actions-org"] {
         let preset = catalogue().into_iter().find(|preset| preset.name == name).expect("the preset");
         let (vendor, acme) = set_up(&preset, &conversation(name));
@@ -347,9 +347,9 @@ fn set_up(preset: &Preset, conversation: &Conversation) -> (Far, Arc<dyn Deliver
     let secrets = Arc::new(Canaries(conversation.secrets.clone()));
     // No preset has a secret store as its target, or a command.
     let nobody = StandInVendors::new(RehearsalWorld::new(offer(0).now, BTreeMap::new()), &BTreeMap::new());
-    let ways = Ways {
+    let ways = Transports {
         egress: Arc::new(far.clone()),
-        drop_offs: Arc::new(nobody.clone()),
+        secret_stores: Arc::new(nobody.clone()),
         programs: Arc::new(nobody),
     };
     let vendors = ConfiguredVendors::new(&settings.vendors, ways, secrets);
@@ -642,7 +642,7 @@ fn key_access(settings: &Settings) -> &KeyAccess {
 }
 
 #[test]
-fn a_secret_is_read_only_for_the_steps_that_speak_of_it() {
+fn a_preset_step_gets_only_the_secrets_that_it_refers_to() {
     let preset = catalogue().into_iter().find(|preset| preset.name == "elastic-cloud").expect("the preset");
     let settings = settings(&preset, &conversation("elastic-cloud"));
     let secrets = key_access(&settings).deliver.iter().map(|step| match step {
@@ -653,7 +653,7 @@ fn a_secret_is_read_only_for_the_steps_that_speak_of_it() {
             .map(|(name, _)| name.as_str())
             .collect::<Vec<_>>(),
         other @ (DeliverStep::Webhook(_)
-        | DeliverStep::DropOff(_)
+        | DeliverStep::SecretStore(_)
         | DeliverStep::Command(_)
         | DeliverStep::Manual(_)) => panic!("a preset has requests only: {other:?}"),
     });

@@ -51,7 +51,7 @@ fn echoes() -> Vec<Echo> {
 }
 
 #[test]
-fn a_vendor_that_repeats_the_secret_shows_it_to_nobody() {
+fn a_secret_echoed_by_a_vendor_appears_in_no_output_or_alert() {
     let emulator = Emulator::start();
     let program = Program::new(&emulator, "");
     let sink = Vendor::start();

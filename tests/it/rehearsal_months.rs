@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyround::adapters::delivery::{ConfiguredVendors, Ways};
+use keyround::adapters::delivery::{ConfiguredVendors, Transports};
 use keyround::adapters::journal::MemoryJournal;
 use keyround::adapters::rehearsal::{
     JumpingClock, PlaceholderSecrets, RehearsalWorld, StandInAccounts, StandInVendors,
@@ -27,13 +27,13 @@ const VENDORS: usize = 20;
 const MONTHS_5: Duration = Duration::from_hours(24 * 150);
 
 #[tokio::test]
-async fn five_months_leave_no_vendor_without_a_key_and_no_key_too_old() {
+async fn in_five_months_no_vendor_lacks_a_key_and_no_key_is_too_old() {
     five_months("*/15 * * * *", 4 * 24 * 150).await;
 }
 
 #[tokio::test]
 #[ignore = "a campaign of a minute or two: a pass every minute for five months, 216,000 passes"]
-async fn five_months_of_a_pass_a_minute_leave_no_vendor_without_a_key_and_no_key_too_old() {
+async fn with_a_pass_a_minute_no_vendor_lacks_a_key_and_no_key_is_too_old() {
     five_months("* * * * *", 60 * 24 * 150).await;
 }
 
@@ -69,7 +69,7 @@ async fn five_months(cron: &str, passes: u64) {
 }
 
 #[tokio::test]
-async fn with_a_deadline_no_key_is_active_at_ninety_days_though_a_rotation_takes_days() {
+async fn with_inactive_by_no_key_is_active_at_ninety_days() {
     let begin: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
     let days_200 = 200 * DAY;
     let mut oldest = Vec::new();
@@ -89,7 +89,7 @@ async fn with_a_deadline_no_key_is_active_at_ninety_days_though_a_rotation_takes
 }
 
 #[tokio::test]
-async fn a_month_is_the_same_month_each_time() {
+async fn a_rehearsed_month_is_the_same_each_time() {
     let begin: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
     let settings = configuration("17 * * * *");
     let (first, second) =
@@ -158,9 +158,9 @@ async fn play(settings: &Settings, begin: Timestamp, end: Timestamp) -> Play {
         accounts: Arc::new(StandInAccounts(stage.clone())),
         vendors: Arc::new(ConfiguredVendors::new(
             &settings.vendors,
-            Ways {
+            Transports {
                 egress: Arc::new(stand_ins.clone()),
-                drop_offs: Arc::new(stand_ins.clone()),
+                secret_stores: Arc::new(stand_ins.clone()),
                 programs: Arc::new(stand_ins.clone()),
             },
             Arc::new(secrets),

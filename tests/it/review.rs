@@ -35,7 +35,7 @@ fn an_account_in_order_has_no_finding() {
 }
 
 #[test]
-fn a_review_changes_nothing_and_asks_little() {
+fn an_audit_changes_nothing_and_makes_only_the_expected_calls() {
     let mut account = Account::new(INNOCENT);
     account.innocent();
     let program = Program::new(&account.emulator, &account.configuration);
@@ -68,7 +68,7 @@ fn a_review_changes_nothing_and_asks_little() {
 }
 
 #[test]
-fn what_cannot_be_read_is_a_finding_and_the_rest_is_judged() {
+fn unreadable_account_data_is_reported_as_findings_or_fails_the_audit() {
     let mut account = Account::new(INNOCENT);
     account.innocent();
     let denied = |action: &str| Rule::error(action, 403, "AccessDenied").times(u32::MAX);
@@ -96,7 +96,7 @@ fn what_cannot_be_read_is_a_finding_and_the_rest_is_judged() {
 }
 
 #[test]
-fn every_page_of_the_account_is_read() {
+fn every_page_of_the_account_authorization_details_is_read() {
     let mut account = Account::new(INNOCENT);
     account.innocent();
     for name in ["plain-1", "plain-2", "plain-3"] {
@@ -117,7 +117,7 @@ fn every_page_of_the_account_is_read() {
 }
 
 #[test]
-fn a_waiver_needs_a_reason_and_an_end_and_shows_both() {
+fn a_waiver_needs_a_reason_and_an_end_date_and_shows_both() {
     let mut account = Account::new(INNOCENT);
     account.innocent();
     account.emulator.prepare("users", &json!({ "name": "legacy", "age_days": 10 }));
@@ -163,7 +163,7 @@ fn a_waiver_needs_a_reason_and_an_end_and_shows_both() {
 }
 
 #[test]
-fn a_report_has_the_scorecard_and_the_findings_when_it_is_asked_for_them() {
+fn a_report_has_scorecard_and_findings_only_with_the_audit_option() {
     let mut account = Account::new(INNOCENT);
     account.innocent();
     account.vendor_with_user("datadog", account::WELL, "");

@@ -14,7 +14,7 @@ const EVERY_OTHER_SECOND: &str = "[schedule]\ncron = \"*/2 * * * * *\"\njitter =
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
 #[test]
-fn the_first_pass_is_made_at_the_start_and_a_stop_ends_it_with_zero() {
+fn run_makes_its_first_pass_at_start_and_a_stop_exits_with_0() {
     let corner = Corner::new(emulator(), "run-first");
     let old = corner.held().access_key_id;
     schedule(&corner, EVERY_MINUTE);
@@ -28,7 +28,7 @@ fn the_first_pass_is_made_at_the_start_and_a_stop_ends_it_with_zero() {
 }
 
 #[test]
-fn others_look_while_it_works_and_a_second_one_is_refused() {
+fn readers_work_beside_the_service_and_a_second_driver_is_refused() {
     let corner = Corner::new(emulator(), "run-second");
     let old = corner.held().access_key_id;
     schedule(&corner, EVERY_MINUTE);
@@ -61,7 +61,7 @@ fn others_look_while_it_works_and_a_second_one_is_refused() {
 }
 
 #[test]
-fn an_operator_holds_a_rotation_that_the_service_drives_and_lets_it_go_on() {
+fn hold_and_resume_act_on_a_rotation_of_the_running_service() {
     let corner = Corner::new(emulator(), "run-held");
     let old = corner.held().access_key_id;
     schedule(&corner, EVERY_OTHER_SECOND);
@@ -81,7 +81,7 @@ fn an_operator_holds_a_rotation_that_the_service_drives_and_lets_it_go_on() {
 }
 
 #[test]
-fn a_bad_configuration_is_refused_in_mid_run_and_a_good_one_is_taken() {
+fn a_reload_refuses_a_bad_configuration_and_takes_a_good_one() {
     let corner = Corner::new(emulator(), "run-reload");
     let old = corner.held().access_key_id;
     schedule(&corner, EVERY_OTHER_SECOND);
@@ -162,7 +162,7 @@ fn a_reload_reads_the_fragments_and_refuses_them_all_for_one_mistake() {
 }
 
 #[test]
-fn a_stop_in_mid_rotation_is_quick_and_the_next_start_goes_on() {
+fn a_stop_during_a_rotation_is_quick_and_the_next_start_continues_it() {
     let corner = Corner::new(emulator(), "run-stop");
     let old = corner.held().access_key_id;
     schedule(&corner, EVERY_MINUTE);

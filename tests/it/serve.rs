@@ -115,7 +115,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 #[test]
-fn it_shows_how_things_stand_to_whoever_is_on_this_machine_and_asks_aws_nothing() {
+fn the_status_server_answers_local_requests_without_calling_aws() {
     let service = Service::start("[serve]\nlisten = \"127.0.0.1:PORT\"\n");
     service.wait_until_ready();
     let calls = service.emulator.calls().len();
@@ -217,7 +217,7 @@ fn check_metrics(service: &Service) {
 }
 
 #[test]
-fn who_can_be_reached_from_elsewhere_asks_for_a_token() {
+fn a_status_server_on_all_interfaces_requires_a_token() {
     let service = Service::start("[serve]\nlisten = \"0.0.0.0:PORT\"\ntoken = \"credential:serve\"\n");
     let ask = |authorization: &str| {
         let request =
@@ -239,7 +239,7 @@ fn who_can_be_reached_from_elsewhere_asks_for_a_token() {
 
 /// Each idle connection would otherwise hold a slot for as long as it likes.
 #[test]
-fn a_thousand_idle_connections_do_not_keep_health_from_answering() {
+fn a_thousand_idle_connections_do_not_block_the_health_check() {
     let service = Service::start("[serve]\nlisten = \"127.0.0.1:PORT\"\n");
     service.wait_until_ready();
     let open = |begun: &[u8]| {
@@ -294,7 +294,7 @@ fn a_report_is_one_file_with_the_evidence_in_it() {
 }
 
 #[test]
-fn the_rules_and_the_dashboard_are_printed_and_speak_of_metrics_that_there_are() {
+fn the_printed_rules_and_dashboard_use_only_existing_metrics() {
     let emulator = Emulator::start();
     let program = Program::new(&emulator, "");
     assert_eq!(program.run(&["metrics", "rules"]).stdout.trim_end(), RULES.trim_end());
@@ -311,7 +311,7 @@ fn the_rules_and_the_dashboard_are_printed_and_speak_of_metrics_that_there_are()
 
 #[test]
 #[ignore = "needs Debian's prometheus"]
-fn promtool_likes_the_metrics_and_the_rules_fire_when_they_should() {
+fn promtool_accepts_the_metrics_and_the_alerting_rules() {
     let service = Service::start("[serve]\nlisten = \"127.0.0.1:PORT\"\n");
     service.wait_until_ready();
     let metrics = service.get("/metrics").body;

@@ -158,7 +158,7 @@ const RULES: [Rule; 14] = [
 ];
 
 #[test]
-fn the_house_is_tidy() {
+fn every_source_file_follows_the_house_rules() {
     let mut complaints = Vec::new();
     for source in sources() {
         for rule in RULES.iter().filter(|rule| applies(rule, &source)) {
@@ -170,7 +170,7 @@ fn the_house_is_tidy() {
 }
 
 #[test]
-fn every_rule_can_complain() {
+fn every_house_rule_rejects_its_bad_example_and_accepts_the_good_one() {
     for rule in &RULES {
         let (path, bad) = rule.bad;
         let [bad, good] = [bad, rule.good].map(|text| Source::new(path, text));
@@ -181,7 +181,7 @@ fn every_rule_can_complain() {
 }
 
 #[test]
-fn no_file_is_dead() {
+fn every_source_file_is_reached_by_a_mod_declaration() {
     let sources = sources();
     let src: Vec<&Source> = sources.iter().filter(|source| source.is_program()).collect();
     let dead: Vec<&str> =

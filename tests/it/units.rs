@@ -14,7 +14,7 @@ const SERVICES: [&str; 2] = ["keyround.service", "keyround-rotate.service"];
 const EXPOSURE_MAX: &str = "15";
 
 #[test]
-fn systemd_takes_every_unit_without_a_complaint() {
+fn systemd_analyze_verify_accepts_every_unit() {
     let units = installed();
     for unit in ["keyround.service", "keyround-rotate.service", "keyround-rotate.timer"] {
         let path = units.path().join(unit);
@@ -27,7 +27,7 @@ fn systemd_takes_every_unit_without_a_complaint() {
 }
 
 #[test]
-fn a_mistake_in_a_unit_would_be_noticed() {
+fn systemd_analyze_verify_reports_a_mistake_in_a_unit() {
     let units = installed();
     let path = units.path().join("keyround.service");
     let text = fs::read_to_string(&path).expect("it is there").replace("ProtectClock=yes", "ProtectClok=yes");
@@ -38,7 +38,7 @@ fn a_mistake_in_a_unit_would_be_noticed() {
 }
 
 #[test]
-fn systemds_review_of_the_sandbox_finds_little_to_say() {
+fn systemd_analyze_security_rates_the_sandbox_within_the_limit() {
     for service in SERVICES {
         let path = shipped(service);
         let threshold = format!("--threshold={EXPOSURE_MAX}");
@@ -62,7 +62,7 @@ fn both_services_run_in_the_same_sandbox() {
 }
 
 #[test]
-fn every_group_of_lines_has_a_reason() {
+fn every_group_of_unit_settings_has_a_comment() {
     for service in SERVICES {
         let text = fs::read_to_string(shipped(service)).expect("it is shipped");
         let settings = text.split_once("\n[Service]\n").expect("a section").1;

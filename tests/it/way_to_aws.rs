@@ -34,7 +34,7 @@ fn said(ran: &Ran) -> String {
 }
 
 #[test]
-fn the_profile_of_the_file_wins_over_credentials_of_the_environment() {
+fn the_configured_profile_overrides_credentials_of_the_environment() {
     let emulator = Emulator::start();
     emulator.seed_user("vendor-acme", 10.0);
     let (id, secret) = emulator.seed_user_in(OTHER_ACCOUNT, "rotator", 1.0);
@@ -86,7 +86,7 @@ fn a_profile_that_gives_no_credentials_is_named_with_the_reason() {
 }
 
 #[test]
-fn another_account_than_the_configuration_says_is_refused_before_anything_is_listed() {
+fn credentials_of_a_wrong_account_are_refused_before_any_iam_call() {
     let emulator = Emulator::start();
     emulator.seed_user("vendor-acme", 120.0);
     let program = program(&emulator, "account_id = \"999999999999\"", "");
@@ -103,7 +103,7 @@ fn another_account_than_the_configuration_says_is_refused_before_anything_is_lis
 }
 
 #[test]
-fn aws_is_asked_through_the_proxy_of_the_environment() {
+fn aws_calls_go_through_the_proxy_of_the_environment() {
     let (proxy, asked) = proxy();
     let emulator = Emulator::start();
     let mut program = program(&emulator, "", "");
@@ -142,7 +142,7 @@ fn proxy() -> (String, mpsc::Receiver<String>) {
 }
 
 #[test]
-fn a_way_that_credentials_must_not_go_is_refused_with_the_reason() {
+fn an_unsafe_aws_endpoint_or_ca_bundle_is_refused_with_the_reason() {
     let emulator = Emulator::start();
     emulator.seed_user("vendor-acme", 10.0);
     for (variable, value, words) in [
@@ -162,7 +162,7 @@ fn a_way_that_credentials_must_not_go_is_refused_with_the_reason() {
 }
 
 #[test]
-fn the_user_that_keyround_signs_with_is_rotated_by_nobody() {
+fn keyround_does_not_rotate_the_user_that_it_signs_with() {
     let emulator = Emulator::start();
     let (id, secret) = emulator.seed_user("Rotator", 120.0);
     let mut program = program(&emulator, "", "");

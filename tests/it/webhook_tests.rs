@@ -49,7 +49,7 @@ fn received(request: &Received) -> Result<String, String> {
 
 /// Of docs/configuration.md: each command writes a secret that keyround accepts for its purpose.
 #[test]
-fn the_commands_that_make_secrets_make_secrets_that_work() {
+fn the_documented_commands_generate_secrets_that_work() {
     let made: Vec<String> = papers::block("docs/configuration.md", "make-secrets")
         .iter()
         .map(|line| {
@@ -72,7 +72,7 @@ fn the_commands_that_make_secrets_make_secrets_that_work() {
 }
 
 #[test]
-fn a_test_message_is_signed_and_carries_no_key_and_a_receiver_stores_nothing() {
+fn a_test_webhook_is_signed_contains_no_key_and_is_not_stored() {
     let (emulator, vendor) = (Emulator::start(), Vendor::start());
     let program = scene(&emulator, &vendor);
     vendor.script([Answer::status(204)]);
@@ -97,7 +97,7 @@ fn a_test_message_is_signed_and_carries_no_key_and_a_receiver_stores_nothing() {
 }
 
 #[test]
-fn a_receiver_that_refuses_a_vendor_without_a_webhook_and_no_vendor_are_failures() {
+fn send_test_fails_if_refused_without_a_webhook_or_without_a_vendor() {
     let (emulator, vendor) = (Emulator::start(), Vendor::start());
     let program = scene(&emulator, &vendor);
     vendor.script([Answer::status(401)]);

@@ -23,7 +23,7 @@ use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, Runt
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_types::request_id::RequestId;
 
-use crate::core::time::{Steady, SystemClock, Timestamp};
+use crate::core::time::{MonotonicInstant, SystemClock, Timestamp};
 
 /// The name of a header that keyround adds to a response: by how many seconds the local clock was ahead of AWS's when
 /// the response arrived.
@@ -36,7 +36,7 @@ pub(crate) struct AwsClock(Arc<Mutex<Option<Reading>>>);
 #[derive(Clone, Copy)]
 struct Reading {
     date: Timestamp,
-    at: Steady,
+    at: MonotonicInstant,
 }
 
 impl AwsClock {
@@ -47,7 +47,7 @@ impl AwsClock {
     }
 
     fn note(&self, date: Timestamp) {
-        let reading = Reading { date, at: Steady::now() };
+        let reading = Reading { date, at: MonotonicInstant::now() };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
     }
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_date_of_an_answer_is_noted_and_kept_from_the_sdk() {
+    async fn the_date_header_of_a_response_is_recorded_and_hidden_from_the_sdk() {
         let (answer, noted) = seen(&[("date", DATE), ("x-amzn-requestid", "r-1"), (AHEAD_SECS, "0")]).await;
         let date = http_date(DATE).expect("a date");
         assert!(noted.is_some_and(|noted| noted.since(date).as_secs() < 60), "{noted:?}");
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_date_of_somebody_on_the_way_does_not_count_and_is_kept_from_the_sdk_all_the_same() {
+    async fn an_unreliable_date_header_is_ignored_and_hidden_from_the_sdk() {
         let by_cache = [("date", DATE), ("x-amzn-requestid", "r-1"), ("age", "12")];
         for headers in [&[("date", DATE)][..], &by_cache, &[("date", "soon"), ("x-amzn-requestid", "r-1")]] {
             let (answer, noted) = seen(headers).await;

@@ -40,7 +40,7 @@ impl NoCredentials {
 /// The credentials of the configured profile. They take precedence over the environment.
 pub(super) fn of_profile(name: &str, sdk: &SdkConfig, http: SharedHttpClient) -> SharedCredentialsProvider {
     let told = format!("the profile {name:?} of [aws] profile");
-    SharedCredentialsProvider::new(Told {
+    SharedCredentialsProvider::new(ExplainedProvider {
         provider: profile(Some(name), sdk, http),
         name: Some(told),
         named: None,
@@ -56,7 +56,7 @@ pub(super) fn of_chain(
     let name = std::env::var(PROFILE_VARIABLE).ok().filter(|name| !name.is_empty());
     let named =
         name.map(|name| (profile(None, sdk, http), format!("the profile {name:?} of {PROFILE_VARIABLE}")));
-    SharedCredentialsProvider::new(Told { provider: chain, name: None, named })
+    SharedCredentialsProvider::new(ExplainedProvider { provider: chain, name: None, named })
 }
 
 /// A provider that returns no credentials, because they must not be sent to the AWS endpoint in use.
@@ -75,7 +75,7 @@ fn profile(name: Option<&str>, sdk: &SdkConfig, http: SharedHttpClient) -> Share
 
 /// A credentials provider that explains its errors: each message names the source and the cause.
 #[derive(Debug)]
-struct Told {
+struct ExplainedProvider {
     provider: SharedCredentialsProvider,
     /// The source of the credentials in words; `None` for the standard chain.
     name: Option<String>,
@@ -84,7 +84,7 @@ struct Told {
     named: Option<(SharedCredentialsProvider, String)>,
 }
 
-impl Told {
+impl ExplainedProvider {
     async fn credentials(&self) -> Result<Credentials, CredentialsError> {
         match self.provider.provide_credentials().await {
             Ok(credentials) => Ok(credentials),
@@ -110,7 +110,7 @@ impl Told {
     }
 }
 
-impl ProvideCredentials for Told {
+impl ProvideCredentials for ExplainedProvider {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_wrote_to_standard_error_is_not_repeated() {
+    fn the_stderr_of_a_credential_process_is_not_repeated() {
         let error = "Error retrieving credentials: external process exited with code exit status: 3. Stderr: s3cr3t\u{1b}[0m";
         let said = said(&CredentialsError::provider_error(error));
         assert!(said.contains("credential_process failed") && said.contains("exit status: 3"), "{said}");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_is_not_there_is_told_from_one_that_holds_nothing() {
+    fn a_missing_profile_is_distinguished_from_an_empty_one() {
         let told = said(&CredentialsError::not_loaded("profile `p` was not defined"));
         assert_eq!(told, "profile `p` was not defined");
         assert_eq!(

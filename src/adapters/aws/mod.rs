@@ -188,7 +188,7 @@ impl AwsSession {
         }
         let sdk = loader.load().await;
         let region = sdk.region().cloned().unwrap_or(Region::from_static(REGION_OF_LAST_RESORT));
-        let credentials = self.told_credentials(&sdk, watched, broken);
+        let credentials = self.explained_credentials(&sdk, watched, broken);
         let mut sdk = sdk.into_builder().region(region);
         sdk.set_credentials_provider(credentials);
         Loaded { sdk: sdk.build(), http }
@@ -196,7 +196,7 @@ impl AwsSession {
 
     /// The credentials given to the session, of the configured profile, or of the standard chain, in this order. If the
     /// certificate authorities or the endpoint are refused, a provider that only returns the reason.
-    fn told_credentials(
+    fn explained_credentials(
         &self,
         sdk: &SdkConfig,
         http: SharedHttpClient,

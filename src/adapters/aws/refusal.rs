@@ -288,7 +288,7 @@ mod tests {
     const DAYS_8: i64 = 8 * 86_400;
 
     #[test]
-    fn a_refusal_over_a_wrong_clock_is_told_as_one() {
+    fn a_refusal_caused_by_a_wrong_clock_is_reported_as_a_clock_problem() {
         let call = Call::by_rotator("iam", "ListAccessKeys", String::new());
         for code in ["SignatureDoesNotMatch", "InvalidSignatureException", "AccessDeniedException"] {
             let told = clock_problem(&call, code, Some(DAYS_8)).expect(code);

@@ -21,13 +21,13 @@ use crate::config::settings::{AccountSettings, Place, Vault};
 use crate::core::ids::AccountName;
 use crate::core::rotation::{Doubt, RefusalCode};
 use crate::core::secret::Secret;
-use crate::ports::{Answer, DropOffs, Fault, Purpose, Reference, Stored};
+use crate::ports::{Answer, Fault, Purpose, Reference, SecretStores, Stored};
 
 /// The staging label of the version in force.
 const CURRENT: &str = "AWSCURRENT";
 
 /// The secret stores of all configured accounts.
-pub struct AwsDropOffs {
+pub struct AwsSecretStores {
     session: Arc<AwsSession>,
     accounts: BTreeMap<AccountName, AccountSettings>,
     clients: Mutex<BTreeMap<Where, Arc<Clients>>>,
@@ -40,11 +40,18 @@ struct Clients {
     store: aws_sdk_ssm::Client,
 }
 
-impl AwsDropOffs {
+impl AwsSecretStores {
     /// Prepares the stores. Nothing is called, and no credentials are loaded, before the first read or write.
     #[must_use]
-    pub fn new(session: &Arc<AwsSession>, accounts: &BTreeMap<AccountName, AccountSettings>) -> AwsDropOffs {
-        AwsDropOffs { session: Arc::clone(session), accounts: accounts.clone(), clients: Mutex::default() }
+    pub fn new(
+        session: &Arc<AwsSession>,
+        accounts: &BTreeMap<AccountName, AccountSettings>,
+    ) -> AwsSecretStores {
+        AwsSecretStores {
+            session: Arc::clone(session),
+            accounts: accounts.clone(),
+            clients: Mutex::default(),
+        }
     }
 
     async fn clients(&self, place: &Place) -> Answer<Arc<Clients>> {
@@ -89,7 +96,7 @@ fn missing(name: &AccountName) -> Fault {
 }
 
 #[async_trait]
-impl DropOffs for AwsDropOffs {
+impl SecretStores for AwsSecretStores {
     async fn read(&self, _purpose: &Purpose, place: &Place) -> Answer<Stored> {
         let clients = self.clients(place).await?;
         match &place.vault {
@@ -265,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_is_found_by_its_name_whether_that_or_its_arn_is_written() {
+    fn a_parameter_name_is_read_from_a_name_or_an_arn() {
         assert_eq!(plain_name("/vendors/acme"), "/vendors/acme");
         assert_eq!(plain_name("acme"), "acme");
         assert_eq!(plain_name("arn:aws:ssm:eu-west-1:111122223333:parameter/vendors/acme"), "/vendors/acme");

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_the_shape_of_its_format() {
+    fn an_encrypted_file_has_the_age_format() {
         let file = encrypt(&recipient(), &Secret::from("canary")).expect("it is short");
         let end = file.windows(5).position(|window| window == b"\n--- ").expect("a header");
         let header = std::str::from_utf8(&file[..end]).expect("text");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_files_are_alike() {
+    fn encrypting_twice_gives_different_files() {
         let [first, second] =
             [(), ()].map(|()| encrypt(&recipient(), &Secret::from("canary")).expect("it is short"));
         let different = first.iter().zip(&second).filter(|(first, second)| first != second).count();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_and_what_hides_nothing_is_refused() {
+    fn a_too_long_secret_and_a_zero_recipient_key_are_refused() {
         let longest = Secret::new("x".repeat(CHUNK_BYTES));
         assert!(encrypt(&recipient(), &longest).is_ok());
         assert_eq!(encrypt(&recipient(), &Secret::new("x".repeat(CHUNK_BYTES + 1))), Err(NotEncrypted));

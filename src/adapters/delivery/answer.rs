@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clear_no_is_a_refusal_and_everything_else_a_doubt() {
+    fn response_statuses_are_accepted_refused_or_unknown() {
         for status in [200, 201, 202, 204, 299] {
             assert_eq!(judge(status, &[], None), Ok(()), "{status}");
         }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_of_another_kind_is_a_doubt() {
+    fn a_success_status_that_is_not_listed_is_an_unknown_result() {
         assert_eq!(judge(201, &[201, 204], None), Ok(()));
         assert_eq!(judge(404, &[404], None), Ok(()));
         let fault = judge(202, &[201, 204], None).expect_err("not accepted");

@@ -11,7 +11,7 @@
 //! **Invariant:** what an attempt reports of a pair stays true if one of its requests arrives late.
 
 use crate::adapters::delivery::template::{Captured, TemplateContext};
-use crate::adapters::delivery::vendor::{SoFar, Vendor};
+use crate::adapters::delivery::vendor::{StepResults, Vendor};
 use crate::adapters::delivery::{http, params};
 use crate::config::settings::{DeliverStep, HttpStep, Writes};
 use crate::core::rotation::{Doubt, Half, Halves, Refusal, RefusalCode};
@@ -23,7 +23,7 @@ const REPEATS: u32 = 2;
 
 /// How a step ended without a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Taken {
+pub(super) enum StepOutcome {
     /// The vendor accepted the step.
     Done,
     /// The condition of the step (`when`) excludes it from this delivery.
@@ -35,7 +35,7 @@ pub(super) struct Attempt<'a> {
     vendor: &'a Vendor,
     offer: &'a Offer,
     secret: &'a Secret,
-    so_far: SoFar,
+    so_far: StepResults,
     /// The vendor accepted a step that changes something and is not the write of one value of a pair.
     changed: bool,
     /// A request that may contain the new secret may have left this machine.
@@ -58,7 +58,7 @@ impl<'a> Attempt<'a> {
             vendor,
             offer,
             secret,
-            so_far: SoFar::default(),
+            so_far: StepResults::default(),
             changed: false,
             sent: false,
             pairs: Vec::new(),
@@ -165,8 +165,8 @@ impl<'a> Attempt<'a> {
         }
         let changes = changes(&self.vendor.steps[index]);
         match self.send(index, self.offer).await {
-            Ok(Taken::LeftOut) => {}
-            Ok(Taken::Done) => {
+            Ok(StepOutcome::LeftOut) => {}
+            Ok(StepOutcome::Done) => {
                 self.changed |= changes;
                 self.sent |= changes;
             }
@@ -179,13 +179,13 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    async fn send(&mut self, index: usize, offer: &Offer) -> Answer<Taken> {
+    async fn send(&mut self, index: usize, offer: &Offer) -> Answer<StepOutcome> {
         self.vendor.take(&self.vendor.steps[index], index + 1, offer, self.secret, &mut self.so_far).await
     }
 
     /// Sends a request, and repeats it at once, at most [`REPEATS`] times, while its outcome is unknown. The flag
     /// says whether the outcome of any of these sends is unknown.
-    async fn send_until_answered(&mut self, index: usize, offer: &Offer) -> (Answer<Taken>, bool) {
+    async fn send_until_answered(&mut self, index: usize, offer: &Offer) -> (Answer<StepOutcome>, bool) {
         let mut done = self.send(index, offer).await;
         let mut in_doubt = matches!(done, Err(Fault::Unknown(_)));
         for _ in 0..REPEATS {
@@ -207,8 +207,8 @@ impl<'a> Attempt<'a> {
         };
         let (done, in_doubt) = self.send_until_answered(index, self.offer).await;
         let after = match &done {
-            Ok(Taken::LeftOut) => before,
-            Ok(Taken::Done) => Half::New,
+            Ok(StepOutcome::LeftOut) => before,
+            Ok(StepOutcome::Done) => Half::New,
             Err(Fault::Refused(_)) if !in_doubt => before,
             // An earlier write of the same value was accepted, so this one cannot change what the vendor holds.
             Err(_) if before == Half::New => Half::New,
@@ -223,7 +223,7 @@ impl<'a> Attempt<'a> {
             Writes::Secret => {
                 pair.halves.secret = after;
                 let left = in_doubt || done.as_ref().err().is_none_or(may_have_left);
-                self.sent |= left && done != Ok(Taken::LeftOut);
+                self.sent |= left && done != Ok(StepOutcome::LeftOut);
             }
         }
         match done {
@@ -293,7 +293,7 @@ impl<'a> Attempt<'a> {
 fn changes(step: &DeliverStep) -> bool {
     match step {
         DeliverStep::Webhook(_)
-        | DeliverStep::DropOff(_)
+        | DeliverStep::SecretStore(_)
         | DeliverStep::Command(_)
         | DeliverStep::Manual(_) => true,
         DeliverStep::Http(step) => step.changes,
@@ -304,7 +304,7 @@ fn captures(step: &DeliverStep) -> bool {
     match step {
         DeliverStep::Http(step) => !step.capture.is_empty(),
         DeliverStep::Command(step) => !step.capture.is_empty(),
-        DeliverStep::Webhook(_) | DeliverStep::DropOff(_) | DeliverStep::Manual(_) => false,
+        DeliverStep::Webhook(_) | DeliverStep::SecretStore(_) | DeliverStep::Manual(_) => false,
     }
 }
 

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_those_of_their_standards() {
+    fn authorization_headers_and_token_requests_have_their_standard_form() {
         // RFC 7617, section 2; RFC 6750, section 2.1.
         assert_eq!(basic("Aladdin", "open sesame").1.expose(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert_eq!(bearer("mF_9.B5f-4.1JqM").1.expose(), "Bearer mF_9.B5f-4.1JqM");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_about_a_token_is_a_refusal_of_the_delivery() {
+    fn a_token_request_with_an_unknown_result_refuses_the_delivery() {
         let fault = nothing_was_delivered(Fault::unknown("auth.acme.example answered 500"));
         assert!(matches!(&fault, Fault::Refused(refusal) if refusal.code == RefusalCode::NotSent));
         assert!(

@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_is_changed_where_it_is_said_and_nowhere_else() {
+    fn a_document_changes_only_at_the_given_pointers() {
         let mut document = json!({"source": {"list": [{"key": "old", "path": "a"}], "a/b": 1}});
         take_out(&mut document, "/source/list/0/key");
         take_out(&mut document, "/nothing/there");

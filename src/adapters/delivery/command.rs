@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_a_secret_is_found_as_it_is_and_in_base64() {
+    fn a_part_of_a_secret_is_detected_in_plain_text_and_in_base64() {
         let secret = Secret::from("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
         let inside = base64::engine::general_purpose::STANDARD.encode(format!("user:{}", secret.expose()));
         for text in [secret.expose(), "… lrXUtnFEMI/K7 …", "YEXAMPLEKEY", &inside] {

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_smtp_password_is_the_one_that_amazon_ses_expects() {
+    fn an_ses_smtp_password_matches_the_known_vectors() {
         // The test vectors of terraform-provider-aws, confirmed with Python's hmac module.
         for (region, password) in [
             ("eu-central-1", "BMXhUYlu5Z3gSXVQORxlVa7XPaz91aGWdfHxvkOZdWZ2"),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_box_is_opened_by_the_owner_of_the_key_alone() {
+    fn a_sealed_box_opens_with_the_private_key_and_a_bad_key_is_refused() {
         let owner = crypto_box::SecretKey::generate(&mut OsRng);
         let key = BASE64.encode(owner.public_key().as_bytes());
         let sealed = sealed_box("canary", &key).expect("sealed");

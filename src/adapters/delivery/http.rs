@@ -5,7 +5,7 @@
 
 use url::Url;
 
-use crate::adapters::delivery::attempt::Taken;
+use crate::adapters::delivery::attempt::StepOutcome;
 use crate::adapters::delivery::auth::{Credentials, Header};
 use crate::adapters::delivery::response::{Answered, Finding};
 use crate::adapters::delivery::said::{self, Sent};
@@ -29,18 +29,18 @@ pub(super) async fn send(
     offer: &Offer,
     secret: &Secret,
     captured: &mut Captured,
-) -> Answer<Taken> {
+) -> Answer<StepOutcome> {
     let part = RecipePart::Deliver { step: number - 1 };
     let Some(asked) = ask(tools, step, offer, Some(secret), captured, part).await? else {
         tracing::debug!(vendor.name = %offer.subject.vendor, delivery.step = number, "a step was left out");
-        return Ok(Taken::LeftOut);
+        return Ok(StepOutcome::LeftOut);
     };
     tracing::debug!(
         vendor.name = %offer.subject.vendor, delivery.step = number, delivery.host = %asked.answered.host,
         delivery.status = asked.answered.status(), "a step was answered"
     );
     let fault = match asked.finding(tools, step, captured) {
-        Ok(Finding::AsExpected) => return Ok(Taken::Done),
+        Ok(Finding::AsExpected) => return Ok(StepOutcome::Done),
         // One value of a pair may have been written all the same, and the write of the other value depends on that.
         Ok(Finding::Differs { held: _, sentence }) if step.writes.is_some() => Fault::unknown(sentence),
         Ok(Finding::Differs { held: _, sentence }) => Fault::refused(RefusalCode::VendorRefused, sentence),
@@ -398,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_key_id_is_named_as_what_a_vendor_holds() {
+    fn only_a_value_in_the_form_of_a_key_id_is_shown() {
         let shown = |text: &str| shown_as_key_id(&Secret::from(text)).to_owned();
         assert_eq!(shown("AKIAIOSFODNN7EXAMPLE"), "AKIAIOSFODNN7EXAMPLE");
         for other in ["", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AKIA", "AKIAlower00000000000"] {
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_cannot_carry_another() {
+    fn a_header_value_cannot_inject_another_header() {
         let mut headers = Vec::new();
         let mut add =
             |name: &str, value: &str| add_header(&mut headers, Some((name.to_owned(), Secret::from(value))));
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_page_takes_the_place_of_the_one_before() {
+    fn a_page_token_replaces_the_previous_one_in_the_url() {
         let url = Url::parse("https://a.example/x?owner=1&page-token=a").expect("a URL");
         let next = with_parameter(&url, "page-token", "b&c");
         assert_eq!(next.as_str(), "https://a.example/x?owner=1&page-token=b%26c");

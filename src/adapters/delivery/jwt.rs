@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_who_asks_and_is_signed_by_the_key_of_the_fingerprint() {
+    fn a_jwt_has_the_expected_claims_and_a_valid_signature() {
         let key = SigningKey::parse(&pem(KeySize::Rsa2048)).expect("a key");
         let now: Timestamp = "2026-11-23T03:00:00Z".parse().expect("a time");
         let token = key.sign("ACME.KEYROUND.SHA256:x", "ACME.KEYROUND", now);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_such_key_is_refused_and_not_repeated() {
+    fn an_invalid_jwt_signing_key_is_refused() {
         let parse = |text: &str| SigningKey::parse(&Secret::from(text)).err();
         assert_eq!(parse("canary"), Some(BadKey::Form));
         assert_eq!(

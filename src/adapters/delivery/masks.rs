@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_vendors_show_in_place_of_secrets_is_known() {
+    fn masked_secret_values_are_recognised_and_marked() {
         for mask in [
             "********",
             "***",

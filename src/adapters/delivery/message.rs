@@ -207,7 +207,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_message_is_the_contracts() {
+    fn the_webhook_message_matches_its_contract() {
         let secret = Secret::from("s3cr+t/\"canary");
         let expected = format!(
             concat!(
@@ -223,7 +223,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_reference_stands_where_the_secret_would() {
+    fn a_secret_reference_replaces_the_secret_in_a_message() {
         let arn = "arn:aws:secretsmanager:us-east-1:111122223333:secret:acme-AbCdEf".to_owned();
         let reference = Reference { service: "secretsmanager", arn, version_id: "v-1".to_owned() };
         let text = text(Payload::Reference(&reference), None);
@@ -235,7 +235,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn encrypted_data_shows_nothing_but_whose_it_is() {
+    fn an_encrypted_message_hides_its_secret_key_ids_user_and_account() {
         let recipient: Recipient =
             "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj".parse().expect("a recipient");
         let secret = Secret::from("s3cr+t/\"canary");
@@ -254,7 +254,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_attempt_has_the_id_of_its_delivery_and_a_fresh_delivery_another() {
+    fn retries_keep_the_message_id_and_a_fresh_delivery_gets_another() {
         let first = offer();
         let again = Offer { now: first.now + std::time::Duration::from_mins(5), ..first.clone() };
         assert_eq!(message_id(&first, 1), message_id(&again, 1));

@@ -17,7 +17,7 @@
 //! **Invariant:** no sentence and no log line contains a rendered value, a header, a path, or anything that a vendor
 //! sent, except its status and, if it was asked for one, an access key id. Sentences name hosts, and a host depends
 //! on no secret and on no response. The path of a request and the text of a refusal are kept beside the sentence, in
-//! [`crate::core::rotation::Said`], with the secrets of the request removed.
+//! [`crate::core::rotation::VendorAnswer`], with the secrets of the request removed.
 //!
 //! **Invariant:** a secret is sent only under TLS, to this machine, or where the configuration sets
 //! `allow_plaintext`.
@@ -29,7 +29,6 @@ mod attempt;
 mod auth;
 mod body;
 mod command;
-mod drop_off;
 mod egress;
 mod filters;
 mod http;
@@ -44,6 +43,7 @@ mod redaction;
 mod response;
 mod said;
 mod secret_buffer;
+mod secret_store;
 mod template;
 mod vendor;
 mod webhook;
@@ -59,7 +59,7 @@ use crate::core::ids::{Subject, VendorName};
 use crate::core::rotation::RefusalCode;
 use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
-use crate::ports::{Answer, Delivery, DropOffs, Egress, Fault, Programs, Request, SecretSource, Vendors};
+use crate::ports::{Answer, Delivery, Egress, Fault, Programs, Request, SecretSource, SecretStores, Vendors};
 
 pub use command::REFUSED as COMMAND_REFUSED;
 pub use egress::{EgressError, HttpsEgress};
@@ -73,11 +73,11 @@ use crate::ports::Offer;
 
 /// The adapters through which a delivery reaches the vendors.
 #[derive(Clone)]
-pub struct Ways {
+pub struct Transports {
     /// Sends HTTP requests to the vendors.
     pub egress: Arc<dyn Egress>,
     /// Reads and writes the places at AWS from which vendors read their pairs.
-    pub drop_offs: Arc<dyn DropOffs>,
+    pub secret_stores: Arc<dyn SecretStores>,
     /// Runs local programs, which deliver to the vendors that need one.
     pub programs: Arc<dyn Programs>,
 }
@@ -94,11 +94,11 @@ impl ConfiguredVendors {
     #[must_use]
     pub fn new(
         settings: &BTreeMap<VendorName, VendorSettings>,
-        ways: Ways,
+        ways: Transports,
         secrets: Arc<dyn SecretSource>,
     ) -> ConfiguredVendors {
-        let Ways { egress, drop_offs, programs } = ways;
-        let tools = Tools { egress, drop_offs, programs, secrets, templates: Arc::new(Templates::new()) };
+        let Transports { egress, secret_stores, programs } = ways;
+        let tools = Tools { egress, secret_stores, programs, secrets, templates: Arc::new(Templates::new()) };
         let with_a_key = |(name, vendor): (&VendorName, &VendorSettings)| match &vendor.access {
             Access::Key(access) => Some((name.clone(), Arc::new(Vendor::new(name, access, &tools)))),
             Access::Role { .. } => None,
@@ -131,7 +131,7 @@ impl Vendors for ConfiguredVendors {
 #[derive(Clone)]
 struct Tools {
     egress: Arc<dyn Egress>,
-    drop_offs: Arc<dyn DropOffs>,
+    secret_stores: Arc<dyn SecretStores>,
     programs: Arc<dyn Programs>,
     secrets: Arc<dyn SecretSource>,
     templates: Arc<Templates>,

@@ -13,10 +13,10 @@ use url::Url;
 use crate::adapters::delivery::template::{Captured, CapturedValue, Params, TemplateContext};
 use crate::adapters::delivery::vendor::Vendor;
 use crate::adapters::delivery::webhook::Carried;
-use crate::adapters::delivery::{auth, command, drop_off, http, params, webhook};
+use crate::adapters::delivery::{auth, command, http, params, secret_store, webhook};
 use crate::adapters::net::target;
 use crate::config::settings::{
-    AnswerPlace, Body, CommandStep, DeliverStep, DropOffStep, HttpStep, VerifyStep,
+    AnswerPlace, Body, CommandStep, DeliverStep, HttpStep, SecretStoreStep, VerifyStep,
 };
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Check, Offer, Reference};
@@ -45,9 +45,9 @@ pub(super) async fn checks(vendor: &Vendor, offer: &Offer) -> Vec<Check> {
             DeliverStep::Http(step) => {
                 preflight.http(&part, step, Some(&secret), &mut captured).await;
             }
-            DeliverStep::DropOff(step) => {
+            DeliverStep::SecretStore(step) => {
                 let words = TemplateContext::new(offer, Some(&secret), &Params::default(), &captured);
-                preflight.drop_off(&part, step, number, &words).await;
+                preflight.secret_store(&part, step, number, &words).await;
             }
             DeliverStep::Command(step) => {
                 preflight.command(&part, step, Some(&secret), &mut captured).await;
@@ -135,8 +135,14 @@ impl Preflight<'_> {
         }
     }
 
-    async fn drop_off(&mut self, part: &str, step: &DropOffStep, number: usize, words: &TemplateContext) {
-        let looked = drop_off::look(&self.vendor.tools, step, number, self.offer, words).await;
+    async fn secret_store(
+        &mut self,
+        part: &str,
+        step: &SecretStoreStep,
+        number: usize,
+        words: &TemplateContext,
+    ) {
+        let looked = secret_store::look(&self.vendor.tools, step, number, self.offer, words).await;
         let found = looked.map(|()| format!("{} is there, and the pair fits into it", step.place));
         self.add(part, "drop-off", found);
     }

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_behind_a_proxy_is_reached_through_a_tunnel() {
+    async fn a_proxied_https_connection_uses_connect_and_reports_proxy_errors() {
         let (asked, sentence) =
             through_proxy("HTTP/1.1 200 Connected\r\n\r\n", "https://hooks.acme.invalid/secret").await;
         assert!(asked.starts_with("CONNECT hooks.acme.invalid:443 HTTP/1.1\r\n"), "{asked}");

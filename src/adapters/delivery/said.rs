@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::adapters::delivery::auth::Header;
 use crate::adapters::delivery::redaction::Redaction;
 use crate::adapters::delivery::template::TemplateContext;
-use crate::core::rotation::{Doubt, Refusal, Said};
+use crate::core::rotation::{Doubt, Refusal, VendorAnswer};
 use crate::core::secret::Secret;
 use crate::ports::{Fault, Response};
 
@@ -57,7 +57,7 @@ impl Sent {
         }
     }
 
-    fn said(&self, response: &Response) -> Said {
+    fn said(&self, response: &Response) -> VendorAnswer {
         let redaction = Redaction::of(&self.secrets);
         let path = self.path.as_ref().map(|path| {
             let path = redaction.cut(path.expose());
@@ -66,7 +66,7 @@ impl Sent {
         let status = response.status;
         let are_kept = self.knows_pair && !(200..300).contains(&status);
         let words = are_kept.then(|| words(&redaction, response.body.expose())).flatten();
-        Said { method: self.method.clone(), path, status, words }
+        VendorAnswer { method: self.method.clone(), path, status, words }
     }
 }
 
@@ -126,20 +126,20 @@ mod tests {
         Sent::new("PUT", &format!("/v1/keys/{SECRET}/x"), &words, &[])
     }
 
-    fn said(status: u16, body: &str) -> Said {
+    fn said(status: u16, body: &str) -> VendorAnswer {
         let response = Response { status, headers: BTreeMap::new(), body: Secret::from(body) };
         sent(Some(&Secret::from(SECRET))).said(&response)
     }
 
     #[test]
-    fn of_an_answer_to_a_question_only_the_status_is_kept() {
+    fn an_answer_text_is_kept_only_if_the_request_had_the_secret() {
         let response = Response { status: 403, headers: BTreeMap::new(), body: Secret::from("no") };
         assert_eq!(sent(None).said(&response).words, None);
         assert_eq!(said(403, "no").words.as_deref(), Some("no"));
     }
 
     #[test]
-    fn a_refusal_is_kept_on_one_line_and_a_success_is_not() {
+    fn a_refusal_text_is_kept_on_one_line_and_a_success_text_is_dropped() {
         let body = "{\n  \"error\":\t\"quota\u{1b}[31m exceeded\u{202e}\"\r\n}";
         let kept = said(403, body);
         assert_eq!(kept.words.as_deref(), Some("{ 'error': 'quota [31m exceeded\u{fffd}' }"));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_bounded_and_a_secret_at_the_bound_is_not_broken_in_two() {
+    fn an_answer_text_is_bounded_and_a_secret_at_the_limit_is_cut_whole() {
         for before in 0..400 {
             let words = said(500, &format!("{}{SECRET} and more", "é".repeat(before))).words.expect("words");
             assert!(words.chars().count() <= WORDS_MAX && !words.contains("wJalr"), "{words}");

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_grows_up_to_its_bound_and_no_further() {
+    fn a_secret_buffer_grows_up_to_its_limit() {
         let mut text = SecretBuffer::new();
         assert!(text.push(&[b'a'; FIRST_BYTES]));
         assert!(text.push(b"more"));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_replaced() {
+    fn invalid_utf8_bytes_are_replaced() {
         let mut text = SecretBuffer::new();
         assert!(text.push(b"a\xff"));
         assert_eq!(text.into_secret().expose(), "a\u{fffd}");

@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_speaks_of_the_offer() {
+    fn a_template_renders_the_values_of_the_offer() {
         check("{{ access_key_id }} {{ old_access_key_id }}", "AKIANEW0000000000001 AKIAOLD0000000000001");
         check("{{ vendor }}/{{ account_id }}/{{ iam_user }}", "acme/111122223333/vendor-acme");
         check("{{ captured.key_id }}", "568250167242549743");
@@ -517,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_by_place_and_kind_and_never_by_value() {
+    fn a_template_error_names_its_line_and_kind_and_never_a_value() {
         for (source, words) in [
             ("{{ nonsense }}", "the template of the url cannot be rendered: nonsense has no value in line 1"),
             ("\n{{ captured.nothing }}", "captured.nothing has no value in line 2"),
@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_may_not_speak_of_the_secret_cannot() {
+    fn a_template_without_access_to_the_secret_cannot_render_it() {
         let words = TemplateContext::new(&offer(), None, &Params::default(), &Captured::new());
         let refusal = Templates::new().render("the url", "{{ secret_access_key }}", &words);
         let sentence = refusal.expect_err("no secret").to_string();

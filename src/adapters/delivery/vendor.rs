@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 
-use crate::adapters::delivery::attempt::{Attempt, Taken};
+use crate::adapters::delivery::attempt::{Attempt, StepOutcome};
 use crate::adapters::delivery::template::Captured;
 use crate::adapters::delivery::webhook::Carried;
-use crate::adapters::delivery::{Tools, command, drop_off, http, misconfigured, preflight, webhook};
+use crate::adapters::delivery::{Tools, command, http, misconfigured, preflight, secret_store, webhook};
 use crate::config::settings::{DeliverStep, HttpStep, KeyAccess, VerifyStep};
 use crate::core::ids::VendorName;
 use crate::core::rotation::{Refusal, RefusalCode, Verification};
@@ -66,7 +66,7 @@ impl Delivery for Vendor {
 
 /// The results of the earlier steps of a delivery that later steps use.
 #[derive(Default)]
-pub(super) struct SoFar {
+pub(super) struct StepResults {
     captured: Captured,
     reference: Option<Reference>,
 }
@@ -78,8 +78,8 @@ impl Vendor {
         number: usize,
         offer: &Offer,
         secret: &Secret,
-        so_far: &mut SoFar,
-    ) -> Answer<Taken> {
+        so_far: &mut StepResults,
+    ) -> Answer<StepOutcome> {
         let (tools, captured) = (&self.tools, &mut so_far.captured);
         match step {
             DeliverStep::Webhook(step) => {
@@ -87,8 +87,9 @@ impl Vendor {
                 webhook::send(tools, step, number, offer, carried).await?;
             }
             DeliverStep::Http(step) => return http::send(tools, step, number, offer, secret, captured).await,
-            DeliverStep::DropOff(step) => {
-                so_far.reference = Some(drop_off::put(tools, step, number, offer, secret, captured).await?);
+            DeliverStep::SecretStore(step) => {
+                so_far.reference =
+                    Some(secret_store::put(tools, step, number, offer, secret, captured).await?);
             }
             DeliverStep::Command(step) => {
                 command::deliver(tools, step, number, offer, secret, captured).await?;
@@ -100,7 +101,7 @@ impl Vendor {
                 ));
             }
         }
-        Ok(Taken::Done)
+        Ok(StepOutcome::Done)
     }
 }
 

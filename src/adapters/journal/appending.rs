@@ -146,7 +146,7 @@ mod tests {
     use crate::adapters::journal::schema;
 
     #[tokio::test]
-    async fn an_erase_that_left_the_secret_where_it_was_is_an_error() {
+    async fn a_secret_that_remains_after_its_erasure_is_an_error() {
         let copy = "AFTER DELETE ON sealed_secret BEGIN INSERT INTO sealed_secret VALUES (old.rotation, old.number, old.box)";
         for (planted, words) in [
             ("BEFORE DELETE ON sealed_secret BEGIN SELECT raise(IGNORE)", "0 of 1 rows and 1 are left"),

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_part_of_a_row_can_be_changed_or_moved_to_another_part() {
+    fn any_change_to_a_journal_row_changes_its_hash() {
         let link = || Link { position: 1, rotation: "r", number: 1, writer: "h:1", ends: false, body: "{}" };
         let others = [
             Link { position: 2, ..link() },
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_version_wrote_is_told_from_damage() {
+    fn an_event_of_a_newer_version_is_distinguished_from_damage() {
         let newer = |kind: &str| Err(Unreadable::Newer { kind: kind.to_owned() });
         let at = r#""at":"2026-11-23T03:00:00Z""#;
         assert_eq!(decode(&format!(r#"{{"v":1,"event":"teleported",{at}}}"#)), newer("teleported"));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_past_that_somebody_forged_with_its_hashes_must_still_be_one_that_can_have_been() {
+    fn a_history_with_valid_hashes_and_an_impossible_order_is_refused() {
         let body = r#"{"v":1,"event":"probed","at":"2026-11-23T03:00:00Z"}"#;
         let at = "2026-11-23T03:00:00Z".parse().expect("a time");
         let link =

@@ -137,7 +137,7 @@ mod tests {
     const PATH: &str = "/var/lib/keyround/journal.db";
 
     #[tokio::test]
-    async fn a_full_disk_is_said_and_that_nothing_was_appended() {
+    async fn a_full_disk_is_reported_with_the_note_that_nothing_was_appended() {
         let mut connection = connect(SqliteConnectOptions::new().in_memory(true)).await;
         run(&mut connection, "PRAGMA max_page_count = 2").await.expect("a small disk");
         run(&mut connection, "CREATE TABLE t (x)").await.expect("a table");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_writer_is_waited_for_and_then_said() {
+    async fn a_journal_locked_by_another_writer_is_reported_as_unavailable() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let options =
             || SqliteConnectOptions::new().filename(file.path()).busy_timeout(std::time::Duration::ZERO);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_only_file_is_said_and_what_is_no_database_is_unusable() {
+    async fn a_read_only_journal_is_reported_and_a_foreign_file_is_unusable() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let options = || SqliteConnectOptions::new().filename(file.path());
         let read_only = run(&mut connect(options().read_only(true)).await, "CREATE TABLE t (x)").await;
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_cannot_be_opened_is_said_and_so_is_a_disk_that_fails() {
+    async fn an_unopenable_file_and_a_failing_disk_are_reported() {
         let folder = tempfile::tempdir().expect("a folder");
         let nowhere = SqliteConnectOptions::new().filename(folder.path().join("no/journal.db"));
         let Err(closed) = nowhere.connect().await else { panic!("there is no such folder") };

@@ -53,7 +53,7 @@ mod tests {
     use crate::core::time::Timestamp;
 
     #[test]
-    fn what_was_told_is_kept_and_forgotten() {
+    fn the_fallback_file_keeps_and_forgets_delivery_states() {
         let folder = tempfile::tempdir().expect("a folder");
         let spare = FallbackFile::beside(&folder.path().join("journal.db"));
         assert_eq!(spare.read(), BTreeMap::new());

@@ -393,7 +393,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_not_there_is_taken_for_no_journal_and_for_no_seal_key() {
+    fn only_a_missing_file_counts_as_no_journal_or_no_seal_key() {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = folder.path().join("journal.db");
         assert!(matches!(inspect(&journal), Ok(Found::Nothing)));
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_log_holds_no_part_of_a_journal() {
+    fn an_empty_wal_file_is_not_part_of_a_journal() {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = folder.path().join("journal.db");
         assert!(!has_log(&journal));
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_is_kept_to_its_owner_and_its_owner_to_what_he_may() {
+    fn a_journal_file_loses_the_permissions_of_group_and_others() {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = folder.path().join("journal.db");
         fs::write(&journal, "").expect("written");
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_leaves_nothing_behind_and_says_when_it_cannot_be_published() {
+    fn a_draft_is_removed_and_never_replaces_an_existing_journal() {
         let folder = tempfile::tempdir().expect("a folder");
         let names = || fs::read_dir(folder.path()).expect("there").count();
         let journal = folder.path().join("journal.db");
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_name_is_in_this_folder() {
+    fn a_bare_file_name_is_in_the_current_directory() {
         assert_eq!(folder_of(Path::new("journal.db")), Path::new("."));
         assert_eq!(folder_of(Path::new("a/journal.db")), Path::new("a"));
     }

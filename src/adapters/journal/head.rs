@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_journal_from_before_gets_its_seal_from_whoever_drives_and_keeps_it() {
+    async fn an_older_journal_is_sealed_when_opened_to_drive_and_must_stay_sealed() {
         for first_schema in [true, false] {
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("journal.db");

@@ -15,7 +15,7 @@ use crate::core::ids::{AccountName, IamUserName, RotationId, SinkName, VendorNam
 use crate::core::rotation::Event;
 use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
-use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
+use crate::ports::{Entry, Journal, JournalError, KnownRotation, Recorded, SecretChange};
 
 /// A journal that exists as long as this value.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct MemoryJournal {
 
 #[derive(Debug, Default)]
 struct State {
-    lives: HashMap<RotationId, Life>,
+    lives: HashMap<RotationId, RotationRecord>,
     /// Every rotation, oldest first.
     order: BTreeSet<(Timestamp, RotationId)>,
     /// The rotations that have not ended, oldest first.
@@ -43,8 +43,8 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Life {
-    known: Known,
+struct RotationRecord {
+    known: KnownRotation,
     events: Vec<Event>,
     secret: Option<Secret>,
 }
@@ -87,7 +87,7 @@ impl State {
         admit(entry, standing)?;
         if let Some(subject) = entry.event.begins() {
             let (rotation, started_at) = (entry.rotation, entry.event.at());
-            let known = Known { rotation, subject: subject.clone(), started_at, ended: false };
+            let known = KnownRotation { rotation, subject: subject.clone(), started_at, ended: false };
             self.begin(known)?;
         }
         let life = self.lives.get_mut(&entry.rotation).expect("an admitted rotation has begun");
@@ -104,7 +104,7 @@ impl State {
         Ok(())
     }
 
-    fn begin(&mut self, known: Known) -> Result<(), JournalError> {
+    fn begin(&mut self, known: KnownRotation) -> Result<(), JournalError> {
         let user = (known.subject.account.clone(), known.subject.iam_user.clone());
         if self.users.contains_key(&user) {
             return Err(JournalError::AlreadyRotating { iam_user: user.1 });
@@ -112,7 +112,7 @@ impl State {
         self.users.insert(user, known.rotation);
         self.order.insert((known.started_at, known.rotation));
         self.open.insert((known.started_at, known.rotation));
-        self.lives.insert(known.rotation, Life { known, events: Vec::new(), secret: None });
+        self.lives.insert(known.rotation, RotationRecord { known, events: Vec::new(), secret: None });
         Ok(())
     }
 
@@ -123,7 +123,7 @@ impl State {
         self.users.remove(&(life.known.subject.account.clone(), life.known.subject.iam_user.clone()));
     }
 
-    fn known(&self, rotation: RotationId) -> Option<&Known> {
+    fn known(&self, rotation: RotationId) -> Option<&KnownRotation> {
         self.lives.get(&rotation).map(|life| &life.known)
     }
 
@@ -177,12 +177,12 @@ impl Journal for MemoryJournal {
         Ok(self.state().lives.get(&rotation).and_then(|life| life.secret.clone()))
     }
 
-    async fn in_flight(&self) -> Result<Vec<Known>, JournalError> {
+    async fn in_flight(&self) -> Result<Vec<KnownRotation>, JournalError> {
         let state = self.state();
         Ok(state.open.iter().filter_map(|(_, rotation)| state.known(*rotation)).cloned().collect())
     }
 
-    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError> {
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<KnownRotation>, JournalError> {
         let state = self.state();
         let known = state.order.iter().filter_map(|(_, rotation)| state.known(*rotation));
         Ok(known.filter(|known| vendor.is_none_or(|name| known.subject.vendor == *name)).cloned().collect())

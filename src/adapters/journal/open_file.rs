@@ -8,7 +8,7 @@ use super::chain::Hash;
 use super::failure::Failure;
 use super::files::{InstanceLock, SCHEMA};
 use super::opening::{self, Patience};
-use super::schema::Known;
+use super::schema::KnownObjects;
 use super::seal::SealKey;
 
 /// The connection to a journal file, and what was last verified over it.
@@ -17,7 +17,7 @@ pub(super) struct OpenFile {
     pub(super) connection: SqliteConnection,
     /// Where the history ended when this process last verified it or appended to it.
     seen: Seen,
-    schema: Known,
+    schema: KnownObjects,
     /// Whether erased data may still be in the write-ahead log, because no wipe has succeeded since; a reader can block
     /// it.
     wipe_is_owed: bool,
@@ -49,7 +49,7 @@ impl OpenFile {
         // A wipe is owed from the start: a process that was killed, or an operator command, may have left data in the
         // log.
         let seen = Seen { others, events, hash };
-        let schema = Known::of(SCHEMA).await?;
+        let schema = KnownObjects::of(SCHEMA).await?;
         Ok(OpenFile { connection, seen, schema, wipe_is_owed: true, _lock: lock })
     }
 
@@ -119,7 +119,7 @@ impl OpenFile {
 /// What [`OpenFile::check`] compares, and where it records the result.
 pub(super) struct CheckedAgain<'a> {
     path: &'a Path,
-    schema: &'a Known,
+    schema: &'a KnownObjects,
     seal_key: Option<&'a SealKey>,
     seen: &'a mut Seen,
 }

@@ -11,7 +11,7 @@ use super::chain::{GENESIS, Hash};
 use super::failure::{FULL, Failure, Operation};
 use super::files::{self, APPLICATION_ID, Draft, SCHEMA, SEALED_SCHEMA};
 use super::head;
-use super::schema::{self, Known};
+use super::schema::{self, KnownObjects};
 use super::seal::{HeadIs, SealKey};
 use super::verify::verify;
 use crate::ports::JournalError;
@@ -80,7 +80,7 @@ async fn check(
             "is from an older version of keyround; `keyround run` or `rotate` brings it up to date",
         ));
     }
-    check_schema(connection, path, &Known::of(version).await?).await?;
+    check_schema(connection, path, &KnownObjects::of(version).await?).await?;
     if mode == Mode::Drive {
         check_pages(connection, path).await?;
     }
@@ -103,7 +103,7 @@ async fn check(
 pub(super) async fn check_again(
     connection: &mut SqliteConnection,
     path: &Path,
-    known: &Known,
+    known: &KnownObjects,
     seal_key: Option<&SealKey>,
 ) -> Result<(u64, Hash), Failure> {
     let version = schema_version(connection, path).await?;
@@ -214,7 +214,11 @@ async fn schema_version(connection: &mut SqliteConnection, path: &Path) -> Resul
 
 /// Compares the schema before any of keyround's tables is read: a view or trigger that another program added could
 /// answer in place of a table.
-async fn check_schema(connection: &mut SqliteConnection, path: &Path, known: &Known) -> Result<(), Failure> {
+async fn check_schema(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    known: &KnownObjects,
+) -> Result<(), Failure> {
     match schema::foreign(connection, known).await? {
         None => Ok(()),
         Some(words) => Err(unusable(

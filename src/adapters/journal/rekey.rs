@@ -176,7 +176,7 @@ mod tests {
 
     /// The process ends between the two steps: the journal is sealed with the new key, and `seal.key` is the old one.
     #[tokio::test]
-    async fn a_change_that_was_broken_off_is_completed_by_the_next_one() {
+    async fn an_interrupted_rekey_is_completed_by_the_next_rekey() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal.db");
         let journal = SqliteJournal::open(&path, None, Mode::Drive).await.expect("a journal");

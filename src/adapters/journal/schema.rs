@@ -39,23 +39,23 @@ async fn migrate_to(connection: &mut SqliteConnection, version: usize) -> Result
 
 /// All objects of one version of the schema.
 #[derive(Clone, Debug)]
-pub(super) struct Known(Arc<Vec<Object>>);
+pub(super) struct KnownObjects(Arc<Vec<Object>>);
 
-impl Known {
+impl KnownObjects {
     /// The objects that the migrations up to that version make.
-    pub(super) async fn of(version: u32) -> Result<Known, Failure> {
+    pub(super) async fn of(version: u32) -> Result<KnownObjects, Failure> {
         let mut reference = SqliteConnectOptions::new().in_memory(true).connect().await?;
         migrate_to(&mut reference, usize::try_from(version).unwrap_or(usize::MAX)).await?;
         let known = objects(&mut reference).await?;
         reference.close().await?;
-        Ok(Known(Arc::new(known)))
+        Ok(KnownObjects(Arc::new(known)))
     }
 }
 
 /// The first difference between the file's schema and the known one, in words; `None` if there is none.
 pub(super) async fn foreign(
     connection: &mut SqliteConnection,
-    Known(known): &Known,
+    KnownObjects(known): &KnownObjects,
 ) -> Result<Option<String>, Failure> {
     let found = objects(connection).await?;
     if found == **known {
@@ -98,7 +98,7 @@ mod tests {
     /// Every journal contains the table in which sqlx records the migrations. If a new version of sqlx created that
     /// table with another text, keyround would refuse existing journals; `foreign` must then accept both texts.
     #[tokio::test]
-    async fn the_table_of_sqlx_is_the_one_that_journals_have() {
+    async fn the_sqlx_migrations_table_has_its_known_definition() {
         let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.expect("a database");
         migrate(&mut connection).await.expect("a schema");
         let objects = objects(&mut connection).await.expect("its objects");

@@ -210,7 +210,7 @@ mod tests {
     use crate::core::time::Timestamp;
 
     #[test]
-    fn a_box_opens_only_with_its_key_for_its_rotation_and_its_access_key() {
+    fn a_sealed_secret_opens_only_for_its_seal_key_rotation_and_access_key() {
         let (seal_key, secret) = (SealKey::random(), Secret::from("canary"));
         let (ours, theirs) = (rotation(1000), rotation(2000));
         let sealed = seal_key.seal(ours, &key("AKIAOURS000000000001"), &secret);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_with_any_bit_changed_or_any_end_missing_does_not_open() {
+    fn a_damaged_or_truncated_sealed_secret_does_not_open() {
         let (seal_key, id) = (SealKey::random(), key("AKIAOURS000000000001"));
         let sealed = seal_key.seal(rotation(1), &id, &Secret::from("canary"));
         for place in 0..sealed.len() {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn sealing_twice_gives_two_boxes_and_neither_holds_the_plaintext() {
+    fn sealing_twice_gives_two_ciphertexts_without_the_plaintext() {
         let (seal_key, id) = (SealKey::random(), key("AKIAOURS000000000001"));
         let seal = || seal_key.seal(rotation(1), &id, &Secret::from("canary"));
         assert_ne!(seal(), seal());
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_key_survives_the_trip_through_text_and_is_told_from_others() {
+    fn a_seal_key_round_trips_through_base64_and_differs_from_others() {
         let seal_key = SealKey::random();
         let again = SealKey::from_base64(&seal_key.to_base64()).expect("a key");
         let check_value = seal_key.check_value(b"salt");
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_over_the_head_fits_only_its_key_its_salt_its_count_and_its_hash() {
+    fn a_head_code_matches_only_its_key_salt_count_and_hash() {
         let (seal_key, hash) = (SealKey::random(), [7; 32]);
         let code = seal_key.head_code(b"salt", 3, &hash);
         assert!(seal_key.is_head_code(b"salt", 3, &hash, &code));

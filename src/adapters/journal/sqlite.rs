@@ -23,7 +23,7 @@ use crate::core::ids::{RotationId, SinkName, Subject, VendorName};
 use crate::core::rotation::Event;
 use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
-use crate::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
+use crate::ports::{Entry, Journal, JournalError, KnownRotation, Recorded, SecretChange};
 
 /// A journal in a SQLite file.
 #[derive(Debug)]
@@ -239,7 +239,7 @@ impl SqliteJournal {
         Ok(rows)
     }
 
-    fn known(&self, rows: Result<Vec<KnownRow>, sqlx::Error>) -> Result<Vec<Known>, JournalError> {
+    fn known(&self, rows: Result<Vec<KnownRow>, sqlx::Error>) -> Result<Vec<KnownRotation>, JournalError> {
         let rows = rows.map_err(|error| self.unread(error))?;
         rows.into_iter().map(|row| known(row).ok_or_else(|| self.damaged("a rotation"))).collect()
     }
@@ -310,7 +310,7 @@ impl Journal for SqliteJournal {
         opened.map(Some).ok_or_else(|| self.damaged(&format!("the sealed secret of rotation {rotation}")))
     }
 
-    async fn in_flight(&self) -> Result<Vec<Known>, JournalError> {
+    async fn in_flight(&self) -> Result<Vec<KnownRotation>, JournalError> {
         let rows = query_as(
             "SELECT id, vendor, account, iam_user, started_at, ended FROM rotation WHERE ended = 0 \
              ORDER BY started_at, id",
@@ -320,7 +320,7 @@ impl Journal for SqliteJournal {
         self.known(rows)
     }
 
-    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError> {
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<KnownRotation>, JournalError> {
         let rows = query_as(
             "SELECT id, vendor, account, iam_user, started_at, ended FROM rotation WHERE vendor = ifnull(?, vendor) \
              ORDER BY started_at, id",
@@ -446,9 +446,9 @@ impl Journal for SqliteJournal {
 type KnownRow = (String, String, Option<String>, String, i64, bool);
 type RecordedRow = (i64, String, i64, String, String, Vec<u8>);
 
-fn known((id, vendor, account, iam_user, started_at, ended): KnownRow) -> Option<Known> {
+fn known((id, vendor, account, iam_user, started_at, ended): KnownRow) -> Option<KnownRotation> {
     let account = account.map(|name| name.parse().ok()).map_or(Some(None), |name| name.map(Some))?;
     let subject = Subject { vendor: vendor.parse().ok()?, account, iam_user: iam_user.parse().ok()? };
     let started_at = Timestamp::from_unix(started_at);
-    Some(Known { rotation: id.parse().ok()?, subject, started_at, ended })
+    Some(KnownRotation { rotation: id.parse().ok()?, subject, started_at, ended })
 }

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_are_those_of_the_published_vectors() {
+    fn signatures_match_the_published_test_vectors() {
         check_vector(
             "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
             "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_signing_secret_is_refused_and_not_repeated() {
+    fn an_invalid_signing_secret_is_refused() {
         let parse = |text: &str| SigningKey::parse(&Secret::from(text)).err();
         let of = |prefix: &str, bytes: usize| format!("{prefix}{}", BASE64.encode(vec![7; bytes]));
         assert_eq!(parse("canary"), Some(BadSigningKey::Prefix));

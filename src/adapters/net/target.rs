@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_leave_this_machine_under_tls_only() {
+    fn plain_http_is_refused_outside_loopback_unless_it_is_allowed() {
         check("https://hooks.acme.example/aws", Ok("hooks.acme.example"));
         check("http://127.0.0.1:80/x", Ok("127.0.0.1"));
         check("http://localhost/x", Ok("localhost"));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_hides_something_is_refused() {
+    fn an_address_with_user_info_or_control_characters_is_refused() {
         check("https://user@acme.example/", Err(BadTarget::UserInfo));
         check("https://user:pw@acme.example/", Err(BadTarget::UserInfo));
         check("https://acme.example/\r\nx: y", Err(BadTarget::ControlCharacters));

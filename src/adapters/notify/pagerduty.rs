@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_triggers_and_its_end_resolves_under_one_key() {
+    fn a_resolved_alert_uses_the_dedup_key_of_its_trigger() {
         let alert = overdue("acme");
         let opened =
             notification(vec![Item::Firing { alert: alert.clone(), again: false }], Some(alert.incident()));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_well_is_a_change_event() {
+    fn recoveries_and_news_are_pagerduty_change_events() {
         let alert = overdue("acme");
         let subject = crate::core::ids::Subject {
             vendor: "acme".parse().expect("a vendor"),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_never_longer_than_pagerduty_takes() {
+    fn a_summary_is_cut_at_the_pagerduty_limit() {
         let alert = Alert { sentence: "ä".repeat(5000), ..overdue("acme") };
         let long =
             notification(vec![Item::Firing { alert: alert.clone(), again: false }], Some(alert.incident()));

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_text_and_sections_of_markup_that_says_what_was_meant() {
+    fn a_slack_message_has_text_and_sections_and_escapes_markup() {
         let message = message(&Notification::test(Timestamp::EPOCH));
         assert_eq!(message["text"], "keyround: this is a test, and nothing is wrong");
         assert_eq!(message["blocks"][0]["text"]["text"], "*keyround: this is a test, and nothing is wrong*");

@@ -8,15 +8,15 @@ use async_trait::async_trait;
 use crate::adapters::rehearsal::vendor::{Reply, StandInVendors};
 use crate::config::settings::{Place, Vault};
 use crate::core::secret::Secret;
-use crate::ports::{Answer, DropOffs, Finished, Program, Programs, Purpose, Reference, Stored};
+use crate::ports::{Answer, Finished, Program, Programs, Purpose, Reference, SecretStores, Stored};
 
 /// The text and the version at each place, by its name. A place that was not written yet holds an empty JSON object
 /// as version 1.
 #[derive(Debug, Default)]
-pub(super) struct Shelves(BTreeMap<String, (String, u64)>);
+pub(super) struct StubPlaces(BTreeMap<String, (String, u64)>);
 
 #[async_trait]
-impl DropOffs for StandInVendors {
+impl SecretStores for StandInVendors {
     async fn read(&self, _purpose: &Purpose, place: &Place) -> Answer<Stored> {
         let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         let (text, version) = shelves.0.get(&address(place).1).cloned().unwrap_or(("{}".to_owned(), 1));

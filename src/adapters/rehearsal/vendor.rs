@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::adapters::rehearsal::RehearsalWorld;
 use crate::adapters::rehearsal::answer::{About, hoped_for};
-use crate::adapters::rehearsal::stub_store::Shelves;
+use crate::adapters::rehearsal::stub_store::StubPlaces;
 use crate::config::SecretRef;
 use crate::config::settings::{
     Access, AnswerPlace, Auth, Capture, CommandStep, DeliverStep, Expect, HttpStep, VendorSettings,
@@ -66,7 +66,7 @@ impl fmt::Display for Reply {
 /// The steps of one vendor's recipe. A delivery step is `None` for a webhook, a drop-off or a manual step, whose
 /// reply does not depend on the recipe.
 #[derive(Clone, Debug, Default)]
-struct Manner {
+struct VendorRequests {
     deliver: Vec<Option<HttpStep>>,
     verify: Vec<HttpStep>,
     probe: Vec<HttpStep>,
@@ -76,9 +76,9 @@ struct Manner {
 #[derive(Clone)]
 pub struct StandInVendors {
     stage: RehearsalWorld,
-    manners: Arc<BTreeMap<VendorName, Manner>>,
+    manners: Arc<BTreeMap<VendorName, VendorRequests>>,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
-    pub(super) shelves: Arc<Mutex<Shelves>>,
+    pub(super) shelves: Arc<Mutex<StubPlaces>>,
 }
 
 impl StandInVendors {
@@ -148,19 +148,19 @@ impl StandInVendors {
     }
 }
 
-fn manner(vendor: &VendorSettings) -> Manner {
+fn manner(vendor: &VendorSettings) -> VendorRequests {
     let told = |step: &DeliverStep| match step {
         DeliverStep::Http(step) => Some((**step).clone()),
         DeliverStep::Command(step) => Some(as_request(step)),
-        DeliverStep::Webhook(_) | DeliverStep::DropOff(_) | DeliverStep::Manual(_) => None,
+        DeliverStep::Webhook(_) | DeliverStep::SecretStore(_) | DeliverStep::Manual(_) => None,
     };
     let asked = |step: &VerifyStep| match step {
         VerifyStep::Http(step) => (**step).clone(),
         VerifyStep::Command(step) => as_request(step),
     };
     match &vendor.access {
-        Access::Role { .. } => Manner::default(),
-        Access::Key(access) => Manner {
+        Access::Role { .. } => VendorRequests::default(),
+        Access::Key(access) => VendorRequests {
             deliver: access.deliver.iter().map(told).collect(),
             verify: access.verify.iter().map(asked).collect(),
             probe: access.probe.clone(),
@@ -224,7 +224,7 @@ impl PlaceholderSecrets {
                 match step {
                     DeliverStep::Webhook(webhook) => placeholders.signing.extend(webhook.secrets.clone()),
                     DeliverStep::Http(step) => placeholders.private_keys.extend(private_key(step)),
-                    DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {}
+                    DeliverStep::SecretStore(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {}
                 }
             }
             for step in &access.verify {

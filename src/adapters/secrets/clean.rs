@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_line_break_at_the_end_is_taken_off() {
+    fn only_a_trailing_line_break_is_removed_from_a_secret() {
         for (written, read) in [
             ("a", "a"),
             ("a b", "a b"),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_secret_says_why_and_shows_nothing() {
+    fn an_unusable_secret_is_refused_with_a_reason_and_not_shown() {
         for (written, why) in [
             ("", "it is empty"),
             ("\n", "it is empty"),

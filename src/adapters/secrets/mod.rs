@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_loses_its_newline_and_nothing_else() {
+    async fn only_the_trailing_newline_of_a_secret_file_is_removed() {
         for (written, read) in [("a b\n", "a b"), ("a\r\n", "a"), ("a", "a"), ("a\"b", "a\"b")] {
             let file = secret_file(written.as_bytes(), 0o600);
             let reference = format!("file:{}", file.path().display());
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_others_can_use_is_refused() {
+    async fn a_secret_file_with_permissions_for_group_or_others_is_refused() {
         for mode in [0o640, 0o604, 0o620, 0o601] {
             let file = secret_file(CANARY.as_bytes(), mode);
             let sentence = refused(&format!("file:{}", file.path().display()), None).await;
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_bounded_and_must_be_text_and_a_file() {
+    async fn a_secret_file_must_be_a_bounded_regular_text_file() {
         let bound = usize::try_from(SECRET_BYTES_MAX).expect("it fits");
         let full = secret_file(&vec![b'a'; bound], 0o600);
         assert!(resolve(&format!("file:{}", full.path().display()), None).await.is_ok());
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_credential_is_read_from_its_directory_whatever_its_mode() {
+    async fn a_world_readable_systemd_credential_is_read_from_its_directory() {
         let file = secret_file(b"value\n", 0o444);
         let (directory, name) =
             (file.path().parent(), file.path().file_name().and_then(|name| name.to_str()));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_leads_to_a_text_or_to_a_sentence_without_one() {
+    fn a_json_pointer_gives_a_text_or_an_error_without_the_secret() {
         let whole = Secret::from(r#"{"token":"canary-b1d","list":["x"],"number":7}"#);
         assert_eq!(at_pointer(&whole, "/token"), Ok(Secret::from(CANARY)));
         assert_eq!(at_pointer(&whole, "/list/0"), Ok(Secret::from("x")));

@@ -7,27 +7,27 @@ use crate::config::settings::{Access, KeyAccess, Users, VendorSettings};
 use crate::core::ids::{AccessKeyId, AccountId, AccountName};
 use crate::core::rotation::Event;
 use crate::core::time::Timestamp;
-use crate::ports::{Journal, JournalError, Known, Scope};
-use crate::review::audit::declared::Care;
+use crate::ports::{Journal, JournalError, KnownRotation, Scope};
+use crate::review::audit::declared::RotationPractice;
 use crate::review::audit::known::known;
-use crate::review::audit::{Declared, DeclaredVendor, Given};
+use crate::review::audit::{Declared, DeclaredVendor, GivenAccess};
 
 /// What the journal records about users and their keys.
 #[derive(Default)]
-pub(crate) struct Journalled {
-    rotations: Vec<Known>,
+pub(crate) struct JournalKeys {
+    rotations: Vec<KnownRotation>,
     made: BTreeSet<AccessKeyId>,
 }
 
-impl Journalled {
+impl JournalKeys {
     /// Reads all rotations, and the keys that keyround created, from the journal.
-    pub(crate) async fn read(journal: &dyn Journal) -> Result<Journalled, JournalError> {
+    pub(crate) async fn read(journal: &dyn Journal) -> Result<JournalKeys, JournalError> {
         let history = journal.history(None, Timestamp::EPOCH).await?;
         let made = history.into_iter().filter_map(|recorded| match recorded.event {
             Event::Created { key, .. } => Some(key),
             _ => None,
         });
-        Ok(Journalled { made: made.collect(), rotations: journal.rotations(None).await? })
+        Ok(JournalKeys { made: made.collect(), rotations: journal.rotations(None).await? })
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn declared(
     settings: &Settings,
     id: &AccountId,
     name: Option<&AccountName>,
-    journalled: &Journalled,
+    journalled: &JournalKeys,
 ) -> Declared {
     let is_here = |other: Option<&AccountName>| {
         let of = other.and_then(|other| settings.accounts.get(other));
@@ -53,13 +53,13 @@ pub(crate) fn declared(
             Access::Key(access) if is_here(access.account.as_ref()) => keys(access),
             Access::Role { role_arn, vendor_account_id } if of_account(role_arn) == Some(id.as_str()) => {
                 let (role_arn, vendor_account_id) = (role_arn.clone(), vendor_account_id.clone());
-                Given::Role { role_arn, vendor_account_id }
+                GivenAccess::Role { role_arn, vendor_account_id }
             }
             Access::Key(_) | Access::Role { .. } => continue,
         };
         declared.vendors.push(declared_vendor(vendor, given));
     }
-    let of_here = |known: &&Known| is_here(known.subject.account.as_ref());
+    let of_here = |known: &&KnownRotation| is_here(known.subject.account.as_ref());
     for known in journalled.rotations.iter().filter(of_here) {
         let user = known.subject.iam_user.clone();
         if !known.ended {
@@ -71,7 +71,7 @@ pub(crate) fn declared(
     declared
 }
 
-fn declared_vendor(vendor: &VendorSettings, given: Given) -> DeclaredVendor {
+fn declared_vendor(vendor: &VendorSettings, given: GivenAccess) -> DeclaredVendor {
     DeclaredVendor {
         name: vendor.name.clone(),
         enabled: vendor.enabled,
@@ -81,13 +81,17 @@ fn declared_vendor(vendor: &VendorSettings, given: Given) -> DeclaredVendor {
     }
 }
 
-fn keys(access: &KeyAccess) -> Given {
+fn keys(access: &KeyAccess) -> GivenAccess {
     let (users, path) = match &access.users {
         Users::Named(users) => (users.clone(), None),
         Users::Path(path) => (Vec::new(), Some(path.clone())),
     };
-    let care = Care { soak: access.plan.soak, cool: access.plan.cool, verified: !access.verify.is_empty() };
-    Given::Keys { users, path, ages: access.ages, care }
+    let care = RotationPractice {
+        soak: access.plan.soak,
+        cool: access.plan.cool,
+        verified: !access.verify.is_empty(),
+    };
+    GivenAccess::Keys { users, path, ages: access.ages, care }
 }
 
 /// The users, paths and roles that a review of this account reads in detail.

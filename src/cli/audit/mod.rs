@@ -22,7 +22,7 @@ use crate::core::time::SystemClock;
 use crate::ports::{Fault, Scope, Surveys};
 use crate::review::audit::{self, Facts, Finding, Review};
 
-pub(crate) use declared::{Journalled, account_of, declared, scope};
+pub(crate) use declared::{JournalKeys, account_of, declared, scope};
 use view::AuditView;
 
 /// One account, its facts and its review.
@@ -66,7 +66,7 @@ pub(crate) async fn reviews(
 /// The same, with what the journal records.
 pub(crate) async fn reviews_of(
     settings: &Settings,
-    journalled: &Journalled,
+    journalled: &JournalKeys,
     usage: bool,
     origins: bool,
 ) -> Result<Vec<Reviewed>, Failure> {
@@ -121,12 +121,12 @@ fn accounts_of(settings: &Settings) -> BTreeSet<Option<AccountName>> {
 }
 
 /// What the journal records; empty if there is no journal.
-async fn journalled(settings: &Settings) -> Result<Journalled, Failure> {
+async fn journalled(settings: &Settings) -> Result<JournalKeys, Failure> {
     if !settings.journal.path.exists() {
-        return Ok(Journalled::default());
+        return Ok(JournalKeys::default());
     }
     let journal = setup::journal_alone(settings, Mode::Read).await?;
-    Ok(Journalled::read(journal.as_ref()).await?)
+    Ok(JournalKeys::read(journal.as_ref()).await?)
 }
 
 fn show(reviewed: &[Reviewed], path: &Path, settings: &Settings, screen: &Screen) {

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn no_cell_is_a_formula() {
+    fn a_cell_that_starts_with_an_equals_sign_is_escaped() {
         assert_eq!(super::harmless("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
         assert_eq!(super::harmless("arn:aws:iam::1:user/=x"), "arn:aws:iam::1:user/=x");
     }

@@ -17,7 +17,7 @@ fn cut(text: &str, letters_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_is_too_long_is_cut_between_letters() {
+    fn a_too_long_text_is_cut_at_a_character_boundary() {
         assert_eq!(super::cut("ключ", 4), "ключ");
         assert_eq!(super::cut("ключи", 4), "клю\u{2026}");
     }

@@ -196,13 +196,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_become_references() {
+    fn a_path_becomes_a_uri_reference() {
         assert_eq!(uri("policies/a b.json"), "policies/a%20b.json");
         assert_eq!(uri("/tmp/x.json"), "file:///tmp/x.json");
     }
 
     #[test]
-    fn a_finding_is_placed_at_the_section_of_its_vendor() {
+    fn a_finding_points_to_the_section_of_its_vendor() {
         let role = "role_arn = \"arn:aws:iam::111122223333:role/v\"\n";
         let fragment = format!("# theirs\n[vendor.globex]\n{role}");
         let text = format!("include = [\"d/*\"]\n[vendor.acme-2]\n{role}[vendor.\"acme\"] # ours\n{role}");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_elsewhere_is_named_without_its_directory() {
+    fn a_file_outside_the_repository_is_named_without_its_directory() {
         assert_eq!(in_repository(Path::new("policies/x.json")), "policies/x.json");
         assert_eq!(in_repository(Path::new("/nonexistent/etc/rotation.toml")), "rotation.toml");
         let here = std::env::current_dir().expect("there is one");

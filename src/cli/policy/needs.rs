@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::settings::{
-    Access, Auth, DeliverStep, DropOffStep, HttpStep, KeyAccess, Param, Users, Vault, VerifyStep,
+    Access, Auth, DeliverStep, HttpStep, KeyAccess, Param, SecretStoreStep, Users, Vault, VerifyStep,
 };
 use crate::config::{SecretRef, Settings};
 use crate::core::ids::{AccountName, IamUserName};
@@ -47,7 +47,7 @@ pub(super) fn of(
             take_users(&mut needs, access, facts);
         }
         for step in
-            access.deliver.iter().filter_map(drop_off).filter(|step| is_here(step.place.account.as_ref()))
+            access.deliver.iter().filter_map(secret_store).filter(|step| is_here(step.place.account.as_ref()))
         {
             let region = step.place.region.clone();
             match &step.place.vault {
@@ -120,9 +120,9 @@ fn key_access(access: &Access) -> Option<&KeyAccess> {
     }
 }
 
-fn drop_off(step: &DeliverStep) -> Option<&DropOffStep> {
+fn secret_store(step: &DeliverStep) -> Option<&SecretStoreStep> {
     match step {
-        DeliverStep::DropOff(step) => Some(step),
+        DeliverStep::SecretStore(step) => Some(step),
         DeliverStep::Webhook(_) | DeliverStep::Http(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {
             None
         }
@@ -151,7 +151,7 @@ fn secrets(settings: &Settings) -> BTreeSet<&SecretRef> {
             match step {
                 DeliverStep::Webhook(step) => found.extend(&step.secrets),
                 DeliverStep::Http(step) => found.extend(of_request(step)),
-                DeliverStep::DropOff(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {}
+                DeliverStep::SecretStore(_) | DeliverStep::Command(_) | DeliverStep::Manual(_) => {}
             }
         }
         for step in &access.verify {

@@ -8,7 +8,7 @@ use super::needs;
 use crate::adapters::aws::AwsSession;
 use crate::adapters::aws::iam::AwsAccounts;
 use crate::cli::args;
-use crate::cli::audit::{Journalled, declared, facts, scope};
+use crate::cli::audit::{JournalKeys, declared, facts, scope};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
@@ -225,7 +225,7 @@ async fn used(settings: &Settings, vendor: &VendorSettings) -> Result<Vec<Patter
     let mut scope = scope(settings, account.as_ref());
     scope.usage = true;
     let facts = account_facts(settings, account.as_ref(), &scope).await?;
-    let declared: Declared = declared(settings, &facts.account_id, account.as_ref(), &Journalled::default());
+    let declared: Declared = declared(settings, &facts.account_id, account.as_ref(), &JournalKeys::default());
     let of_users = declared.vendor_users(&facts).filter(|(owner, _)| owner.name == vendor.name);
     let of_users = of_users.filter_map(|(_, user)| user.used.as_ref());
     let of_roles = declared.vendor_roles(&facts).filter(|(owner, _)| owner.name == vendor.name);
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_suggestion_is_nobody_elses_and_cannot_be_guessed() {
+    fn suggested_external_ids_differ_and_are_not_guessable() {
         let (one, other) = (suggestion(), suggestion());
         assert_ne!(one, other);
         assert!(!trusts::is_guessable(&one), "{one}");

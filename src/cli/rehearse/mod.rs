@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::delivery::{ConfiguredVendors, Ways};
+use crate::adapters::delivery::{ConfiguredVendors, Transports};
 use crate::adapters::journal::MemoryJournal;
 use crate::adapters::rehearsal::{
     JumpingClock, PlaceholderSecrets, RehearsalWorld, StandInAccounts, StandInVendors,
@@ -107,7 +107,7 @@ async fn play(
     let world = world(settings, vendor, user, &stage, stand_ins, clock(&CancellationToken::new()));
     loop {
         let curtain = CancellationToken::new();
-        notebook.begin_scene(curtain.clone());
+        notebook.begin_rehearsal(curtain.clone());
         let (_keep, worlds) = watch::channel(World { clock: Arc::new(clock(&curtain)), ..world.clone() });
         let mut engine = Engine::new(worlds, curtain, Arc::clone(&notebook) as _);
         engine.work(&Cadence::Scheduled).await?;
@@ -148,7 +148,8 @@ fn world(
     settings.vendors = [(vendor.name.clone(), vendor)].into();
     let secrets = PlaceholderSecrets::new(&settings.vendors);
     let stand_ins = Arc::new(stand_ins);
-    let ways = Ways { egress: stand_ins.clone(), drop_offs: stand_ins.clone(), programs: stand_ins };
+    let ways =
+        Transports { egress: stand_ins.clone(), secret_stores: stand_ins.clone(), programs: stand_ins };
     let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(secrets));
     World {
         settings: Arc::new(settings),

@@ -53,7 +53,7 @@ impl Notebook {
     }
 
     /// Begins a scene: a run of the engine that ends when `curtain` is cancelled.
-    pub(super) fn begin_scene(&self, curtain: CancellationToken) {
+    pub(super) fn begin_rehearsal(&self, curtain: CancellationToken) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         (pages.curtain, pages.waits_for_person) = (curtain, false);
     }

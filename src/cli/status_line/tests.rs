@@ -54,7 +54,7 @@ fn started(turn: &LoopStatus, subject: &Subject) -> (Rotation, Event) {
 }
 
 #[test]
-fn when_all_is_well_it_says_how_many_vendors_and_when_the_next_pass_is() {
+fn the_status_line_gives_the_vendor_count_and_the_next_pass() {
     let mut service = ServiceStatus::default();
     service.loop_passed(&turn(CONFIG));
     assert_eq!(service.to_string(), "2 vendors, next pass 03:17 UTC");
@@ -67,7 +67,7 @@ fn when_all_is_well_it_says_how_many_vendors_and_when_the_next_pass_is() {
 }
 
 #[test]
-fn a_rotation_is_named_with_its_stage_and_what_it_waits_for() {
+fn the_status_line_names_a_rotation_with_its_stage_and_its_wait() {
     let (mut service, turn) = (ServiceStatus::default(), turn(CONFIG));
     service.loop_passed(&turn);
     let acme = subject("acme", "vendor-acme");
@@ -95,7 +95,7 @@ fn a_rotation_is_named_with_its_stage_and_what_it_waits_for() {
 }
 
 #[test]
-fn of_many_some_are_named_and_the_others_counted() {
+fn the_status_line_names_three_users_and_counts_the_others() {
     let mut service = ServiceStatus::default();
     service.loop_passed(&turn(CONFIG));
     for user in ["a", "b", "c", "d", "e"] {
@@ -107,7 +107,7 @@ fn of_many_some_are_named_and_the_others_counted() {
 }
 
 #[test]
-fn what_has_left_the_configuration_is_not_spoken_of() {
+fn the_status_line_omits_vendors_that_left_the_configuration() {
     let (mut service, both) = (ServiceStatus::default(), turn(CONFIG));
     service.loop_passed(&both);
     let acme = subject("acme", "vendor-acme");
@@ -124,7 +124,7 @@ fn what_has_left_the_configuration_is_not_spoken_of() {
 }
 
 #[test]
-fn a_stop_and_a_bad_file_are_said() {
+fn the_status_line_reports_stopping_and_a_faulty_configuration() {
     let mut service = ServiceStatus { bad_since: Some(time(NOW)), ..ServiceStatus::default() };
     service.loop_passed(&LoopStatus { stopping: true, visits: 2, ..turn(CONFIG) });
     let expect = "2 vendors, stopping, 2 visits under way, the configuration file had mistakes at 2026-11-24 02:30 \

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_and_no_secret_chooses_where_a_request_goes() {
+    fn template_expressions_in_the_scheme_host_or_port_of_a_url_are_refused() {
         for url in [
             "{{ captured.h }}",
             "{{ captured.h }}/v1",
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_say_is_encoded_in_a_path_and_in_a_query() {
+    fn captured_values_and_secrets_in_a_url_must_be_encoded() {
         for url in ["https://a.example/{{ captured.h }}", "https://a.example/x?y={{ secrets.s }}"] {
             let said = judged(&format!("url = \"{url}\"")).expect_err(url);
             assert!(said.contains("| urlencode"), "{said}");
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_frames_the_message_cannot_carry_a_secret() {
+    fn a_header_that_keyround_sets_itself_cannot_carry_a_secret() {
         for name in ["Content-Length", "Host", "Transfer-Encoding", "Connection"] {
             let step = format!(
                 "url = \"https://a.example/\"\nauth = {{ header = {{ name = \"{name}\", value = \"env:S\" }} }}"

@@ -17,7 +17,7 @@ use crate::config::settings::Body;
 
 /// The body of a request, the place of its key, and what its kind implies.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct WrittenBody {
     pub(super) place: Option<Span>,
     pub(super) value: Option<Body>,
     /// The content type, if it is not the usual one of the body.
@@ -28,7 +28,7 @@ pub(super) struct Said {
 
 const WAYS: [&str; 7] = ["body", "json", "form", "json_patch", "merge_patch", "graphql", "edit"];
 
-pub(super) fn read(step: &mut Section<'_>, scope: &Scope) -> Said {
+pub(super) fn read(step: &mut Section<'_>, scope: &Scope) -> WrittenBody {
     let mut said: Vec<Entry<'_>> = WAYS.into_iter().filter_map(|way| step.entry(way)).collect();
     said.sort_by_key(|entry| entry.key_span.start);
     for more in said.iter().skip(1) {
@@ -36,7 +36,7 @@ pub(super) fn read(step: &mut Section<'_>, scope: &Scope) -> Said {
         step.report.add(mistake.hint(format!("a request has one of {}", WAYS.join(", "))));
     }
     let bodies: Vec<_> = said.iter().map(|entry| body(step, entry, scope)).collect();
-    let Some(first) = said.first() else { return Said::default() };
+    let Some(first) = said.first() else { return WrittenBody::default() };
     let (content_type, absent) = match first.key {
         // The content types of RFC 6902 and RFC 7396. GraphQL reports errors in a response with status 200.
         "json_patch" => (Some("application/json-patch+json"), None),
@@ -45,7 +45,7 @@ pub(super) fn read(step: &mut Section<'_>, scope: &Scope) -> Said {
         _ => (None, None),
     };
     let value = bodies.into_iter().next().flatten();
-    Said { place: Some(first.key_span), value, content_type, absent }
+    WrittenBody { place: Some(first.key_span), value, content_type, absent }
 }
 
 fn body(step: &mut Section<'_>, entry: &Entry<'_>, scope: &Scope) -> Option<Body> {

@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_secret_is_refused_wherever_it_stands() {
+    fn a_value_in_the_form_of_a_secret_is_refused_in_a_request() {
         for token in [
             "ghp_0123456789abcdefghijABCDEFGHIJ012345",
             "xoxb-123456789012-123456789012-abcdefabcdef",
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_taken() {
+    fn values_that_are_not_secrets_are_accepted() {
         for lines in [
             "json = { access_key_id = \"{{ access_key_id }}\", secret_access_key = \"{{ secret_access_key }}\" }",
             "json = [{ key = \"AWS_DEFAULT_REGION\", value = \"us-east-1\" }]",

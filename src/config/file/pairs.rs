@@ -45,7 +45,7 @@ fn writes(step: &DeliverStep) -> Option<Writes> {
     match step {
         DeliverStep::Http(step) => step.writes,
         DeliverStep::Webhook(_)
-        | DeliverStep::DropOff(_)
+        | DeliverStep::SecretStore(_)
         | DeliverStep::Command(_)
         | DeliverStep::Manual(_) => None,
     }

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report, Span};
-use super::steps::{self, Ways};
+use super::steps::{self, DeliverySections};
 use super::template::Scope;
 use super::values;
 use crate::config::SecretRef;
@@ -118,7 +118,7 @@ fn describe(path: &str, name: &str, text: &str) -> Result<Preset, Diagnostics> {
     let placeholder = SecretRef::Env("EXAMPLE".to_owned());
     let secrets = known.iter().filter(|parameter| parameter.secret);
     let secrets = secrets.map(|parameter| (parameter.name.clone(), placeholder.clone())).collect();
-    let given = Given { secrets, values: BTreeMap::new(), defaults: known };
+    let given = PresetArguments { secrets, values: BTreeMap::new(), defaults: known };
     let read = read(path, name, text, &given)?;
     Ok(Preset { can_verify: !read.1.verify.is_empty(), can_probe: !read.1.probe.is_empty(), ..read.0 })
 }
@@ -139,14 +139,19 @@ fn open<'a>(
 }
 
 /// The values for a preset's parameters.
-struct Given {
+struct PresetArguments {
     secrets: BTreeMap<String, SecretRef>,
     values: BTreeMap<String, Param>,
     defaults: Vec<Parameter>,
 }
 
 /// Reads a preset with these values for its parameters.
-fn read(path: &str, name: &str, text: &str, given: &Given) -> Result<(Preset, Ways), Diagnostics> {
+fn read(
+    path: &str,
+    name: &str,
+    text: &str,
+    given: &PresetArguments,
+) -> Result<(Preset, DeliverySections), Diagnostics> {
     let (report, document) = open(path, text, given.secrets.clone());
     let (preset, _, section) = head(&report, &document, name);
     let ways = ways(section, given);
@@ -286,7 +291,7 @@ fn value_of(
 }
 
 /// Reads the steps of a preset, and gives them the values of its parameters.
-fn ways(mut section: Section<'_>, given: &Given) -> Option<Ways> {
+fn ways(mut section: Section<'_>, given: &PresetArguments) -> Option<DeliverySections> {
     let names: BTreeSet<String> = given.defaults.iter().map(|parameter| parameter.name.clone()).collect();
     let scope = |has_secret| Scope { has_secret, params: Some(names.clone()), ..Scope::default() };
     let mut lists = |key: &'static str| -> Vec<Section<'_>> {
@@ -321,7 +326,7 @@ fn ways(mut section: Section<'_>, given: &Given) -> Option<Ways> {
     let deliver: Option<Vec<HttpStep>> = deliver.into_iter().collect();
     let (deliver, verify, probe) = (deliver?, verify?, probe?);
     let with_params = |steps: Vec<HttpStep>| steps.into_iter().map(|step| filled(step, given));
-    Some(Ways {
+    Some(DeliverySections {
         presets: Vec::new(),
         deliver: with_params(deliver).map(|step| DeliverStep::Http(Box::new(step))).collect(),
         verify: with_params(verify).collect(),
@@ -331,7 +336,7 @@ fn ways(mut section: Section<'_>, given: &Given) -> Option<Ways> {
 
 /// Gives a step the values that its templates read as `params`: all that are not secret, and the secrets that the
 /// step uses.
-fn filled(mut step: HttpStep, given: &Given) -> HttpStep {
+fn filled(mut step: HttpStep, given: &PresetArguments) -> HttpStep {
     // The debug output holds every template of the step.
     let spoken_of = format!("{step:?}");
     let secrets = given.secrets.iter().filter(|(name, _)| speaks_of(&spoken_of, name));
@@ -347,7 +352,7 @@ fn speaks_of(text: &str, name: &str) -> bool {
 }
 
 /// Reads a step with `kind = "preset"`: the steps of the preset, with `timeout` and `allow_plaintext` of this step.
-pub(super) fn expand(mut section: Section<'_>, presets: &Presets) -> Option<Ways> {
+pub(super) fn expand(mut section: Section<'_>, presets: &Presets) -> Option<DeliverySections> {
     let report = section.report;
     let name = section.required("preset", LIST_HINT);
     let name = name.and_then(|entry| reader::string(report, "preset", entry.value));
@@ -364,7 +369,7 @@ pub(super) fn expand(mut section: Section<'_>, presets: &Presets) -> Option<Ways
     let requests = ways.deliver.iter_mut().filter_map(|step| match step {
         DeliverStep::Http(step) => Some(&mut **step),
         DeliverStep::Webhook(_)
-        | DeliverStep::DropOff(_)
+        | DeliverStep::SecretStore(_)
         | DeliverStep::Command(_)
         | DeliverStep::Manual(_) => None,
     });
@@ -391,12 +396,15 @@ fn known<'p>(report: &Report<'_>, name: Text<'_>, presets: &'p Presets) -> Optio
 }
 
 /// Reads `params`, and compares it with the parameters that the preset has.
-fn given(section: &mut Section<'_>, preset: &Preset) -> Option<Given> {
+fn given(section: &mut Section<'_>, preset: &Preset) -> Option<PresetArguments> {
     let report = section.report;
     let place = section.place_of("params").unwrap_or(section.span);
     let entries = section.named("params", "params");
-    let mut given =
-        Given { secrets: BTreeMap::new(), values: BTreeMap::new(), defaults: preset.parameters.clone() };
+    let mut given = PresetArguments {
+        secrets: BTreeMap::new(),
+        values: BTreeMap::new(),
+        defaults: preset.parameters.clone(),
+    };
     let mut complete = true;
     for entry in &entries {
         let Some(parameter) = preset.parameters.iter().find(|parameter| parameter.name == entry.key) else {

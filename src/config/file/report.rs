@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_cleared_is_masked() {
+    fn uncleared_text_is_masked_in_a_diagnostic() {
         let line = shown("secret = \"hunter2\" # old: hunter1", "", "");
         assert_eq!(line, "secret = \"*******\" # **** *******");
         assert_eq!(shown("soak = \"5x\"", "5x", ""), "soak = \"5x\"");
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_come_by_place_and_are_bounded() {
+    fn mistakes_are_sorted_by_line_and_bounded_in_number() {
         let text = "x\n".repeat(500);
         let report = Report::new("x.toml", &text);
         for start in (0..1000).step_by(2).rev() {

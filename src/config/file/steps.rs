@@ -12,11 +12,11 @@ use super::answer;
 use super::auth;
 use super::body;
 use super::command;
-use super::drop_off;
 use super::literal;
 use super::preset::{self, Presets};
 use super::reader::{self, Section, Text, quoted};
 use super::report::{Mistake, Span};
+use super::secret_store;
 use super::template::{self, Scope};
 use super::values::{self, Plaintext};
 use super::vendor::Accounts;
@@ -51,7 +51,7 @@ fn title(vendor: &str, part: &str) -> String {
 
 /// The steps with which a vendor gets a key and is asked about it.
 #[derive(Default)]
-pub(super) struct Ways {
+pub(super) struct DeliverySections {
     pub(super) deliver: Vec<DeliverStep>,
     pub(super) presets: Vec<String>,
     pub(super) verify: Vec<HttpStep>,
@@ -69,7 +69,7 @@ pub(super) struct Recipe<'r> {
 }
 
 /// Reads the steps of a delivery, in order. The requests for verify and probe come from the presets among them.
-pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<Ways> {
+pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<DeliverySections> {
     let name = recipe.name;
     let hint =
         format!("at least one [{}] is needed to deliver a new key to the vendor", title(name, "deliver"));
@@ -81,7 +81,7 @@ pub(super) fn deliver(vendor: &mut Section<'_>, recipe: &Recipe<'_>) -> Option<W
     }
     let list = reader::list(vendor.report, "deliver", entry.value, &hint)?;
     let mut earlier = Earlier::default();
-    let mut ways = Some(Ways::default());
+    let mut ways = Some(DeliverySections::default());
     for value in list {
         let step = deliver_step(vendor, recipe, value, &mut earlier, list.len());
         // Every step is read, even after one with mistakes, so that all mistakes are found.
@@ -124,11 +124,11 @@ fn deliver_step<'a>(
     value: &'a Spanned<DeValue<'a>>,
     earlier: &mut Earlier,
     steps: usize,
-) -> Option<Ways> {
+) -> Option<DeliverySections> {
     let title = format!("[{}]", title(recipe.name, "deliver"));
     let mut section = reader::section(vendor.report, "deliver", title, value)?;
     let kind = kind_of(&mut section)?;
-    let one = |step| Ways { deliver: vec![step], ..Ways::default() };
+    let one = |step| DeliverySections { deliver: vec![step], ..DeliverySections::default() };
     let scope = &mut earlier.scope;
     match kind.text {
         "webhook" => webhook(section, earlier.dropped_off).map(DeliverStep::Webhook).map(one),
@@ -141,11 +141,13 @@ fn deliver_step<'a>(
         "secrets-manager" => {
             // Also if the step has mistakes, so that a later `carries = "reference"` is not reported in addition.
             earlier.dropped_off = true;
-            drop_off::secrets_manager(section, recipe, &earlier.scope).map(DeliverStep::DropOff).map(one)
+            secret_store::secrets_manager(section, recipe, &earlier.scope)
+                .map(DeliverStep::SecretStore)
+                .map(one)
         }
         "ssm" => {
             earlier.dropped_off = true;
-            drop_off::ssm(section, recipe, &earlier.scope).map(DeliverStep::DropOff).map(one)
+            secret_store::ssm(section, recipe, &earlier.scope).map(DeliverStep::SecretStore).map(one)
         }
         "command" => {
             let step = command::command(section, scope)?;

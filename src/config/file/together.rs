@@ -299,14 +299,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_due_before_its_rotation_is_over_is_a_mistake() {
+    fn a_max_age_shorter_than_a_rotation_is_refused() {
         let refusal = read("max_age = \"7d\"").expect_err("a rotation takes longer");
         assert!(refusal.contains("max_age = 7d is shorter than a rotation takes"), "{refusal}");
         assert!(refusal.contains("cool 7d"), "{refusal}");
     }
 
     #[test]
-    fn the_defaults_go_together() {
+    fn the_default_settings_give_no_warnings() {
         assert_eq!(read("").expect("settings").warnings, Vec::<String>::new());
         assert_eq!(read("max_age = \"30d\"").expect("settings").warnings, Vec::<String>::new());
     }
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_cannot_be_kept_is_a_mistake_with_its_sum() {
+    fn an_inactive_by_deadline_that_cannot_be_met_is_refused() {
         let refusal = read("inactive_by = \"5d\"").expect_err("a rotation takes longer");
         assert!(refusal.contains("inactive_by = 5d cannot be kept"), "{refusal}");
         assert!(refusal.contains("slack 3d"), "{refusal}");
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vendor_may_have_an_age_of_its_own_beside_a_deadline_of_the_defaults() {
+    fn the_max_age_of_a_vendor_overrides_a_default_deadline() {
         let text = |own: &str, defaults: &str| {
             format!(
                 "[defaults]\n{defaults}\n[vendor.acme]\niam_user = \"acme\"\n{own}\n\
@@ -370,14 +370,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_that_only_the_report_delay_exceeds_is_a_warning() {
+    fn a_max_age_exceeded_only_with_the_report_delay_is_a_warning() {
         // The waits alone are shorter than `max_age`. With AWS's delay, and both waits one after the other, they
         // are longer.
         warned_of("max_age = \"8d12h\"", "may be shorter than a rotation takes");
     }
 
     #[test]
-    fn waits_that_hide_a_use_or_leave_no_way_back_are_warnings() {
+    fn waits_too_short_to_see_a_use_or_to_reactivate_give_warnings() {
         warned_of("soak = \"0s\"\nquiet_for = \"0s\"", "a use of the old key can be missed");
         warned_of("cool = \"10m\"", "too soon to bring it back");
         warned_of("overdue_after = \"100d\"", "is longer than max_age");

@@ -194,7 +194,7 @@ mod tests {
     const REFUSED: Plaintext = Plaintext::Refused { hint: "" };
 
     #[test]
-    fn the_name_that_was_meant_is_found() {
+    fn the_nearest_name_is_suggested_for_a_misspelt_one() {
         let names = || ["max_age", "soak", "secret", "iam_users"].into_iter();
         assert_eq!(nearest("max-age", names()), Some("max_age"));
         assert_eq!(nearest("secrt", names()), Some("secret"));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn http_is_for_this_machine_only() {
+    fn plain_http_urls_are_refused_outside_loopback_unless_allowed() {
         for good in ["https://a.example/x", "http://127.0.0.1:5000", "http://[::1]/", "http://localhost/x"] {
             assert_eq!(judge_address(good, REFUSED), Ok(()), "{good}");
         }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_judged_by_what_stands_before_its_first_expression() {
+    fn a_url_template_is_judged_by_its_text_before_the_first_expression() {
         for good in ["", "https://", "https://api.example/", "https://eu-", "http://127.0.0.1:8080/"] {
             assert_eq!(judge_prefix(good, REFUSED), Ok(()), "{good}");
         }

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_leads_to_no_other_meaning() {
+    fn an_unknown_time_zone_is_refused_with_a_hint() {
         for (name, expect) in [
             ("PST", "America/Los_Angeles"),
             ("pst", "America/Los_Angeles"),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_that_is_not_what_its_name_says_is_told() {
+    fn a_misleading_time_zone_name_gives_a_warning() {
         for (name, expect) in [
             ("EST", "without daylight saving time"),
             ("CET", "has daylight saving time"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::core::alert::active::{ActiveAlerts, Alert, AlertKey};
 use crate::core::alert::condition::Condition;
-use crate::core::alert::delivery_state::{DeliveryState, Told};
+use crate::core::alert::delivery_state::{DeliveryState, SentAlert};
 use crate::core::ids::{IamUserName, RotationId, VendorName};
 use crate::core::time::Timestamp;
 
@@ -182,7 +182,7 @@ pub fn next_time(
         return memory.not_before;
     }
     let every = every(policy);
-    let still = |told: &Told| {
+    let still = |told: &SentAlert| {
         let firing = active.firing.get(&told.alert.key())?;
         (policy.on.contains(&firing.condition) && told.is_known(firing)).then(|| told.at.min(now) + every)
     };
@@ -213,12 +213,12 @@ fn firing(policy: &Policy, memory: &DeliveryState, active: &ActiveAlerts, now: T
 /// The alerts that the sink has, or may have, and that are resolved. For a sink that keeps alerts apart, an alert is
 /// also resolved when it turned into another condition that the sink gets.
 fn over(policy: &Policy, memory: &DeliveryState, active: &ActiveAlerts) -> Vec<Item> {
-    let became = |told: &Told| {
+    let became = |told: &SentAlert| {
         let firing = active.firing.get(&told.alert.key())?;
         let is_other = firing.condition != told.alert.condition && policy.on.contains(&firing.condition);
         (is_other && policy.style != Style::Messages).then(|| firing.sentence.clone())
     };
-    let item = |told: &Told| {
+    let item = |told: &SentAlert| {
         let sentence = became(told).or_else(|| active.end_of(&told.alert))?;
         Some(Item::Over { alert: told.alert.clone(), sentence })
     };

@@ -21,7 +21,7 @@ pub struct DeliveryState {
     pub cursor: u64,
     /// The alerts that the sink has, or may have, as active: sent, and not yet reported as resolved. By
     /// [`Style::slot`].
-    pub told: BTreeMap<AlertKey, Told>,
+    pub told: BTreeMap<AlertKey, SentAlert>,
     /// Active alerts that the sink's route does not include, noted so that their end can be sent. By [`Alert::key`].
     pub noted: BTreeMap<AlertKey, Alert>,
     /// The state is incomplete: it was begun while the stored state could not be read.
@@ -38,7 +38,7 @@ pub struct DeliveryState {
 
 /// One alert that a sink was sent, or may have been sent.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct SentAlert {
     /// The alert, as it was last sent.
     pub alert: Alert,
     /// When it was last sent.
@@ -178,13 +178,13 @@ impl DeliveryState {
         (at, in_doubt): (Timestamp, bool),
     ) {
         let incident = notification.incident.clone().unwrap_or_else(|| alert.incident());
-        let told = Told { alert: alert.clone(), at, incident, in_doubt };
+        let told = SentAlert { alert: alert.clone(), at, incident, in_doubt };
         self.told.insert(style.slot(alert), told);
         self.noted.remove(&alert.key());
     }
 }
 
-impl Told {
+impl SentAlert {
     /// Whether a repeat is due, or the alert was sent by a clock that was far ahead.
     pub(super) fn is_long_ago(&self, every: Duration, now: Timestamp) -> bool {
         now.since(self.at) >= every || self.at > now + every

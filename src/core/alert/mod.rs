@@ -36,7 +36,7 @@ pub use active::{ActiveAlerts, Alert, AlertKey, Seen, active};
 pub use clock::ClockReading;
 pub use condition::{BadCondition, Condition, Severity};
 pub use decide::{Item, Notice, Notification, Policy, Style, decide, next_time};
-pub use delivery_state::{DeliveryState, Told};
+pub use delivery_state::{DeliveryState, SentAlert};
 pub use exposure::{Exposure, ExposureReading, Response, exposed_in_words};
 pub use findings::Findings;
 pub use words::{headline, lines};

@@ -21,7 +21,7 @@ const STYLES: [Style; 3] = [Style::Messages, Style::Incidents, Style::State];
 // The active alerts.
 
 #[test]
-fn each_state_is_the_alert_of_its_name() {
+fn each_state_of_a_user_raises_the_expected_alerts() {
     for (state, expected) in [
         (State::Ok, &[][..]),
         (State::Warning, &["warning"]),
@@ -39,7 +39,7 @@ fn each_state_is_the_alert_of_its_name() {
 }
 
 #[test]
-fn an_alert_has_the_code_and_the_sentence_of_status_and_the_owner() {
+fn an_alert_has_the_reason_code_sentence_and_owner_of_its_user() {
     let user = User::new("acme", State::Overdue);
     let active = active(&[user.seen()], true, now());
     let alert = active.firing().next().expect("an alert");
@@ -51,13 +51,13 @@ fn an_alert_has_the_code_and_the_sentence_of_status_and_the_owner() {
 }
 
 #[test]
-fn a_key_is_overdue_whoever_holds_its_rotation_back() {
+fn a_key_with_a_held_rotation_is_still_overdue() {
     let held = User { rotation: Some(rotation(0)), ..User::new("acme", State::Held) };
     assert_eq!(words(&active(&[held.seen()], true, now())), ["overdue"]);
 }
 
 #[test]
-fn a_step_that_fails_is_told_of_when_the_quick_retries_have_not_helped() {
+fn a_failing_step_raises_an_alert_after_three_attempts() {
     for (failures, expected) in [(1, &[][..]), (2, &[]), (3, &["failed"]), (9, &["failed"])] {
         let user = User { rotation: Some(rotation(failures)), ..User::new("acme", State::Rotating) };
         assert_eq!(words(&active(&[user.seen()], true, now())), expected, "{failures}");
@@ -67,7 +67,7 @@ fn a_step_that_fails_is_told_of_when_the_quick_retries_have_not_helped() {
 }
 
 #[test]
-fn when_nobody_is_answered_aws_is_to_blame_and_no_vendor() {
+fn unanswered_calls_for_all_users_raise_one_aws_alert() {
     let silent = |name| User::stuck(name, "unanswered");
     let (one, two, good) = (silent("acme"), silent("zeta"), User::new("good", State::Ok));
     let role = User::new("role", State::Role);
@@ -80,14 +80,14 @@ fn when_nobody_is_answered_aws_is_to_blame_and_no_vendor() {
 }
 
 #[test]
-fn a_journal_that_fails_is_one_alert_whoever_was_visited() {
+fn a_failing_journal_raises_one_alert() {
     let broken = |name| User::stuck(name, "journal");
     let (one, two) = (broken("acme"), broken("zeta"));
     assert_eq!(words(&active(&[one.seen(), two.seen()], true, now())), ["journal"]);
 }
 
 #[test]
-fn a_clock_that_is_off_is_told_of_until_a_comparison_agrees() {
+fn a_clock_alert_lasts_until_a_comparison_for_its_account_agrees() {
     let reading = |account: Option<&str>, offset_secs: i64, is_accepted| ClockReading {
         account: account.map(|account| account.parse().expect("an account")),
         offset_secs,
@@ -118,7 +118,7 @@ fn a_clock_that_is_off_is_told_of_until_a_comparison_agrees() {
 // The notifications about them.
 
 #[test]
-fn what_is_wrong_is_told_once_repeated_by_repeat_and_told_to_be_over_once() {
+fn an_alert_is_sent_once_repeated_after_repeat_and_resolved_once() {
     for style in [Style::Messages, Style::Incidents] {
         let mut route = Route::new(style, &["overdue"]);
         let overdue = [User::new("acme", State::Overdue)];
@@ -133,7 +133,7 @@ fn what_is_wrong_is_told_once_repeated_by_repeat_and_told_to_be_over_once() {
 }
 
 #[test]
-fn a_sink_that_keeps_state_is_told_again_before_it_forgets() {
+fn a_state_sink_receives_a_firing_alert_again_after_a_minute() {
     let mut route = Route::new(Style::State, &["overdue"]);
     let overdue = [User::new("acme", State::Overdue)];
     assert_eq!(route.hears(&overdue, now()), ["+overdue/acme"]);
@@ -143,7 +143,7 @@ fn a_sink_that_keeps_state_is_told_again_before_it_forgets() {
 }
 
 #[test]
-fn what_gets_worse_is_one_message_more_and_another_incident() {
+fn a_worse_condition_is_a_new_message_and_a_new_incident() {
     let on = ["warning", "due", "overdue"];
     let (warning, overdue) = ([User::new("acme", State::Warning)], [User::new("acme", State::Overdue)]);
     let mut reader = Route::new(Style::Messages, &on);
@@ -158,7 +158,7 @@ fn what_gets_worse_is_one_message_more_and_another_incident() {
 }
 
 #[test]
-fn who_listens_to_the_lesser_only_is_not_told_that_the_worse_is_the_end_of_it() {
+fn a_warning_route_is_not_sent_resolved_when_the_state_gets_worse() {
     let mut route = Route::new(Style::Messages, &["warning"]);
     assert_eq!(route.hears(&[User::new("acme", State::Warning)], now()), ["+warning/acme"]);
     assert_eq!(route.hears(&[User::new("acme", State::Due)], now() + HOUR), [""; 0]);
@@ -166,7 +166,7 @@ fn who_listens_to_the_lesser_only_is_not_told_that_the_worse_is_the_end_of_it() 
 }
 
 #[test]
-fn what_is_not_known_is_neither_repeated_nor_over() {
+fn an_alert_is_not_resolved_while_its_condition_is_unknown() {
     let mut route = Route::new(Style::Messages, &["overdue", "aws"]);
     assert_eq!(route.hears(&[User::new("acme", State::Overdue)], now()), ["+overdue/acme"]);
     let silent = [User::stuck("acme", "not_sent")];
@@ -178,7 +178,7 @@ fn what_is_not_known_is_neither_repeated_nor_over() {
 }
 
 #[test]
-fn many_at_once_are_one_message_and_one_incident() {
+fn many_alerts_at_once_are_one_message_and_one_incident() {
     let many: Vec<User> = (0..200).map(|n| User::new(&format!("v{n:03}"), State::Overdue)).collect();
     let mut reader = Route::new(Style::Messages, &["overdue"]);
     let notifications = reader.notifications(&many, true, now());
@@ -202,13 +202,13 @@ fn many_at_once_are_one_message_and_one_incident() {
 }
 
 #[test]
-fn a_few_at_once_are_an_incident_each() {
+fn a_few_alerts_at_once_are_separate_incidents() {
     let few: Vec<User> = (0..5).map(|n| User::new(&format!("v{n}"), State::Overdue)).collect();
     assert_eq!(Route::new(Style::Incidents, &["overdue"]).notifications(&few, true, now()).len(), 5);
 }
 
 #[test]
-fn who_wants_to_hear_of_recoveries_hears_of_those_that_were_nobodys_business() {
+fn a_recovery_is_sent_to_a_route_that_never_received_the_alert() {
     let mut route = Route::new(Style::Messages, &["recovered"]);
     assert_eq!(route.hears(&[User::new("acme", State::Overdue)], now()), [""; 0]);
     assert_eq!(route.hears(&[User::new("acme", State::Due)], now() + HOUR), ["*overdue/acme"]);
@@ -216,7 +216,7 @@ fn who_wants_to_hear_of_recoveries_hears_of_those_that_were_nobodys_business() {
 }
 
 #[test]
-fn news_are_told_once_and_by_place_in_the_history() {
+fn news_is_sent_once_per_route_by_journal_position() {
     let notice = |position| Notice {
         condition: Condition::Rotated,
         vendor: name("acme"),
@@ -239,7 +239,7 @@ fn news_are_told_once_and_by_place_in_the_history() {
 }
 
 #[test]
-fn a_sink_that_fails_is_left_alone_for_longer_and_longer_but_never_long() {
+fn retry_waits_for_a_failing_sink_grow_up_to_thirty_minutes() {
     let mut memory = DeliveryState::new(0);
     let mut waits = Vec::new();
     for _ in 0..14 {
@@ -253,7 +253,7 @@ fn a_sink_that_fails_is_left_alone_for_longer_and_longer_but_never_long() {
 }
 
 #[test]
-fn what_was_not_taken_and_is_over_is_not_tried_again() {
+fn a_refused_notification_is_not_retried_after_its_alert_ends() {
     for style in STYLES {
         let mut route = Route::new(style, &["overdue"]);
         let notifications = route.notifications(&[User::new("acme", State::Overdue)], true, now());
@@ -266,7 +266,7 @@ fn what_was_not_taken_and_is_over_is_not_tried_again() {
 }
 
 #[test]
-fn what_a_sink_remembers_survives_the_trip_through_json() {
+fn the_delivery_state_of_a_sink_round_trips_through_json() {
     let mut route = Route::new(Style::Incidents, &["overdue", "recovered"]);
     let _told = route.hears(&[User::new("acme", State::Stuck), User::new("zeta", State::Overdue)], now());
     let text = serde_json::to_string(&route.memory).expect("JSON");
@@ -276,7 +276,7 @@ fn what_a_sink_remembers_survives_the_trip_through_json() {
 }
 
 #[test]
-fn the_words_say_who_what_since_when_why_and_whom_to_ask() {
+fn a_message_states_user_condition_since_reason_and_owner() {
     let mut route = Route::new(Style::Messages, &["overdue"]);
     let told = route.notifications(&[User::new("acme", State::Overdue)], true, now());
     assert_eq!(headline(&told[0]), "keyround: acme (user-acme) overdue");
@@ -288,7 +288,7 @@ fn the_words_say_who_what_since_when_why_and_whom_to_ask() {
 }
 
 #[test]
-fn every_condition_has_a_word_of_its_own_and_is_read_back() {
+fn every_condition_has_a_unique_name_and_is_parsed_back() {
     let words: BTreeSet<&str> = Condition::ALL.iter().map(|condition| condition.as_str()).collect();
     assert_eq!(words.len(), Condition::ALL.len());
     for condition in Condition::ALL {

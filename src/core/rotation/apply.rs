@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_that_are_not_in_a_row_never_add_up_to_stuck() {
+    fn only_consecutive_failures_make_a_rotation_stuck() {
         let mut rotation = rotation(&[
             listed(1),
             Event::Created { key: key('B'), at: at(2), request_id: None },
@@ -570,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vendor_that_falls_silent_while_the_old_key_cools_gets_it_back() {
+    fn the_old_key_is_reactivated_when_a_vendor_stops_answering_in_cool() {
         let mut rotation = cooling();
         for question in 1..UNANSWERED_WHILE_COOLING_MAX {
             samples::happen(&mut rotation, &silence(110_000 + i64::from(question))).expect("legal");
@@ -584,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_ends_a_row_of_silence() {
+    fn a_vendor_answer_resets_the_count_of_unanswered_verifications() {
         let mut rotation = cooling();
         for day in 0..20 {
             for question in 1..UNANSWERED_WHILE_COOLING_MAX {
@@ -598,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vendor_that_is_in_trouble_each_time_is_for_a_person_and_has_the_old_key() {
+    fn a_vendor_that_refuses_in_every_cool_stage_makes_the_rotation_stuck() {
         let mut rotation = cooling();
         for time in 0..=i64::from(TROUBLES_MAX) {
             let refusal = Refusal {
@@ -625,7 +625,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_key_that_somebody_set_active_again_is_not_deleted() {
+    fn an_old_key_found_active_in_cool_is_not_deleted() {
         let mut rotation = cooling();
         let cooled = 100_000 + 7 * 86_400;
         samples::happen(&mut rotation, &Event::Verified { by: Verification::Asked, at: at(cooled) })
@@ -637,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_that_somebody_took_away_while_the_old_one_cools_gives_the_old_one_back() {
+    fn the_old_key_is_reactivated_when_the_new_key_is_missing_in_cool() {
         let mut rotation = cooling();
         let cooled = 100_000 + 7 * 86_400;
         let old = KeyMetadata { id: key('A'), status: KeyStatus::Inactive, created_at: at(-8_000_000) };
@@ -651,7 +651,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_that_is_switched_off_keeps_the_old_one() {
+    fn an_inactive_new_key_blocks_the_deactivation_of_the_old_key() {
         let plan =
             Plan { require_use: false, quiet_for: Duration::ZERO, soak: Duration::ZERO, ..Plan::default() };
         let mut rotation = samples::rotation(
@@ -678,7 +678,7 @@ mod tests {
     }
 
     #[test]
-    fn giving_up_ends_whatever_became_of_the_old_key() {
+    fn an_abandoned_rotation_ends_even_if_the_old_key_is_gone() {
         let doubt =
             Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
         let mut rotation = rotation(&[
@@ -692,7 +692,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_from_a_clock_that_was_ahead_takes_no_key_away() {
+    fn a_verification_dated_by_a_clock_ahead_does_not_allow_the_delete() {
         let mut rotation = cooling();
         let cooled = 100_000 + 7 * 86_400;
         let ahead = Event::Verified { by: Verification::Asked, at: at(cooled + 5000) };
@@ -707,7 +707,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_without_bounds_is_no_reason_to_panic() {
+    fn an_unbounded_doubt_window_does_not_panic() {
         let stranger = KeyMetadata { id: key('C'), status: KeyStatus::Active, created_at: at(3) };
         let old = KeyMetadata { id: key('A'), status: KeyStatus::Active, created_at: at(-8_000_000) };
         let doubt =
@@ -725,7 +725,7 @@ mod tests {
     }
 
     #[test]
-    fn being_stuck_again_and_again_is_being_stuck() {
+    fn a_rotation_stuck_by_many_failures_resumes_at_its_stage() {
         let mut rotation = rotation(&[listed(1)]);
         for failure in 2..200_000 {
             samples::happen(&mut rotation, &unread(failure)).expect("legal");
@@ -736,7 +736,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_the_end() {
+    fn no_event_is_accepted_after_the_end_of_a_rotation() {
         let mut rotation =
             rotation(&[Event::Abandoned { by: "somebody".to_owned(), why: "a test".to_owned(), at: at(1) }]);
         assert_eq!(rotation.stage(), &Stage::Abandoned);
@@ -751,7 +751,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impatient_resume_does_not_let_an_abandoned_rotation_believe_an_early_listing() {
+    fn a_resume_does_not_shorten_the_listing_wait_of_an_abandoned_rotation() {
         let doubt =
             Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
         let rotation = rotation(&[

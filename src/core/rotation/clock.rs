@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_is_doubted_beyond_two_minutes_on_either_side_and_where_aws_is_silent() {
+    fn a_clock_is_doubted_beyond_two_minutes_off_or_without_a_comparison() {
         let ours = Timestamp::from_unix(1_800_000_000);
         let doubt = |aws: i64| ClockDoubt::of(ours, Some(Timestamp::from_unix(aws)));
         assert_eq!(doubt(1_800_000_120), None);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn each_doubt_says_what_is_safe() {
+    fn each_clock_doubt_states_that_key_changes_are_paused() {
         let ahead = ClockDoubt::Off { ahead_secs: 8 * 86_400 };
         assert!(ahead.to_string().starts_with("this machine's clock is 8d ahead of AWS's; no key"));
         let behind = ClockDoubt::Off { ahead_secs: -3600 };

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_fell_back_makes_no_use_by_the_vendor_of_our_own_probe() {
+    fn a_clock_set_back_does_not_turn_a_probe_into_a_vendor_use() {
         let plan = Plan { prove_successes: 1, ..Plan::default() };
         let events = [
             listed(1),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_our_own_is_recognised_though_the_clock_fell_back_before_it_was_seen() {
+    fn a_created_key_is_recognised_although_the_clock_was_set_back() {
         let mut rotation = rotation(Plan::default(), &[listed(1)]);
         let intent = Event::Intended { intent: Intent::Create, at: at(2) };
         for event in [intent, failed(EffectKind::List, 42)] {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::core::ids::AccessKeyId;
 use crate::core::rotation::effect::{Effect, Evidence};
-use crate::core::rotation::event::{Because, Event, KeyStatus, KeyUsage};
+use crate::core::rotation::event::{Event, KeyStatus, KeyUsage, RemovalReason};
 use crate::core::rotation::listing::LISTING_FRESH;
 use crate::core::rotation::machine::{EVIDENCE_FRESH, Rotation, is_good};
 use crate::core::rotation::next::{Blocker, Next, Waiting};
@@ -41,7 +41,7 @@ impl Rotation {
         if known.in_use {
             return Next::Perform(Effect::Reactivate { key: key.clone() });
         }
-        let evidence = Evidence::new(Because::NeverOffered);
+        let evidence = Evidence::new(RemovalReason::NeverOffered);
         if !known.is_inactive {
             if !is_good(known.read_at, EVIDENCE_FRESH, now) {
                 return read();

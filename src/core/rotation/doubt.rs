@@ -5,7 +5,7 @@
 
 use crate::core::rotation::apply::CLOCK_SKEW_MAX;
 use crate::core::rotation::dates::OwnDate;
-use crate::core::rotation::event::{Because, EffectKind, Event, Intent, KeyStatus};
+use crate::core::rotation::event::{EffectKind, Event, Intent, KeyStatus, RemovalReason};
 use crate::core::rotation::listing::LISTING_SETTLES;
 use crate::core::rotation::machine::Rotation;
 use crate::core::rotation::stage::Stage;
@@ -68,7 +68,8 @@ impl PendingEffect {
 
 impl Rotation {
     pub(super) fn intended(&mut self, intent: &Intent, at: Timestamp) {
-        if let Intent::Deactivate { because: Because::Exposed | Because::Offboarded, .. } = intent {
+        if let Intent::Deactivate { because: RemovalReason::Exposed | RemovalReason::Offboarded, .. } = intent
+        {
             self.cut_intended(at);
         }
         if let Intent::Reactivate { key } = intent

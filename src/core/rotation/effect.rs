@@ -4,7 +4,7 @@
 //! folder, can create evidence: it is not read from files and has no constructor outside.
 
 use crate::core::ids::AccessKeyId;
-use crate::core::rotation::event::{Because, EffectKind, Event, Intent};
+use crate::core::rotation::event::{EffectKind, Event, Intent, RemovalReason};
 use crate::core::rotation::refusal::{Doubt, Refusal};
 
 /// One call to AWS or to the vendor.
@@ -131,16 +131,16 @@ impl Effect {
 
 /// The proof that it is safe to take a key away. Only the machine creates one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Evidence(Because);
+pub struct Evidence(RemovalReason);
 
 impl Evidence {
-    pub(super) fn new(because: Because) -> Evidence {
+    pub(super) fn new(because: RemovalReason) -> Evidence {
         Evidence(because)
     }
 
     /// The reason, as it is stored in the journal.
     #[must_use]
-    pub fn because(&self) -> &Because {
+    pub fn because(&self) -> &RemovalReason {
         &self.0
     }
 }

@@ -331,7 +331,7 @@ pub enum Intent {
         /// The key.
         key: AccessKeyId,
         /// Why that is safe.
-        because: Because,
+        because: RemovalReason,
     },
     /// Set the old key Active again.
     Reactivate {
@@ -343,7 +343,7 @@ pub enum Intent {
         /// The key.
         key: AccessKeyId,
         /// Why that is safe.
-        because: Because,
+        because: RemovalReason,
     },
 }
 
@@ -406,7 +406,7 @@ impl EffectKind {
 /// Why it is safe to take a key away.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
-pub enum Because {
+pub enum RemovalReason {
     /// The vendor holds another key, and every gate of the plan is passed.
     Superseded {
         /// The key that the vendor holds now.

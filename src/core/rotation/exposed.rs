@@ -1,6 +1,6 @@
 //! What an event means where a key is exposed: which intents may follow, what a listing is for, and who gets a key back.
 
-use crate::core::rotation::event::{Because, EffectKind, Intent};
+use crate::core::rotation::event::{EffectKind, Intent, RemovalReason};
 use crate::core::rotation::machine::Rotation;
 use crate::core::rotation::stage::Stage;
 use crate::core::time::Timestamp;
@@ -10,9 +10,9 @@ impl Rotation {
     pub(super) fn may_intend(&self, intent: &Intent) -> bool {
         match intent {
             Intent::Reactivate { key } => !self.is_exposed(key),
-            Intent::Deactivate { key, because: Because::Exposed } => self.is_exposed(key),
-            Intent::Deactivate { key, because: Because::Offboarded }
-            | Intent::Delete { key, because: Because::Offboarded } => self.is_leaving(key),
+            Intent::Deactivate { key, because: RemovalReason::Exposed } => self.is_exposed(key),
+            Intent::Deactivate { key, because: RemovalReason::Offboarded }
+            | Intent::Delete { key, because: RemovalReason::Offboarded } => self.is_leaving(key),
             Intent::Create | Intent::Deliver { .. } | Intent::Deactivate { .. } | Intent::Delete { .. } => {
                 true
             }

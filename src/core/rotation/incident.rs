@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::ids::AccessKeyId;
 use crate::core::rotation::apply::{CLOCK_SKEW_MAX, soak_anew};
 use crate::core::rotation::effect::{Effect, Evidence};
-use crate::core::rotation::event::{Because, EffectKind, Event, Intent, KeyMetadata, KeyStatus};
+use crate::core::rotation::event::{EffectKind, Event, Intent, KeyMetadata, KeyStatus, RemovalReason};
 use crate::core::rotation::listing::LISTING_SETTLES;
 use crate::core::rotation::machine::{CLOCK_SLACK, Rotation};
 use crate::core::rotation::next::{Blocker, Next, Waiting};
@@ -216,7 +216,7 @@ impl Rotation {
                 let why = Waiting::Backoff { failures: cut.failures, sentence };
                 return Some(Next::Wait { until: cut.not_before, why });
             }
-            let because = if cut.is_exposed { Because::Exposed } else { Because::Offboarded };
+            let because = if cut.is_exposed { RemovalReason::Exposed } else { RemovalReason::Offboarded };
             let evidence = Evidence::new(because);
             return Some(Next::Perform(Effect::Deactivate { key: key.clone(), evidence }));
         }
@@ -333,7 +333,9 @@ impl Rotation {
     /// The key whose cut is under way.
     fn being_cut(&self) -> Option<AccessKeyId> {
         match &self.in_doubt.as_ref()?.intent {
-            Intent::Deactivate { key, because: Because::Exposed | Because::Offboarded } => Some(key.clone()),
+            Intent::Deactivate { key, because: RemovalReason::Exposed | RemovalReason::Offboarded } => {
+                Some(key.clone())
+            }
             Intent::Deactivate { .. }
             | Intent::Create
             | Intent::Deliver { .. }
@@ -489,12 +491,12 @@ mod tests {
     }
 
     fn cut(of: char) -> Next {
-        Next::Perform(Effect::Deactivate { key: key(of), evidence: Evidence::new(Because::Exposed) })
+        Next::Perform(Effect::Deactivate { key: key(of), evidence: Evidence::new(RemovalReason::Exposed) })
     }
 
     /// Sets an exposed key Inactive, as the machine asks for it.
     fn is_cut(rotation: &mut Rotation, of: char, seconds: i64) {
-        let intent = Intent::Deactivate { key: key(of), because: Because::Exposed };
+        let intent = Intent::Deactivate { key: key(of), because: RemovalReason::Exposed };
         for event in [
             Event::Intended { intent, at: at(seconds) },
             Event::Deactivated { at: at(seconds), request_id: None },
@@ -518,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_comes_next_in_every_stage_and_the_stage_goes_on_after_it() {
+    fn an_exposed_key_is_deactivated_first_and_then_its_stage_continues() {
         let goes_on = [
             "ListAccessKeys",
             "CreateAccessKey",
@@ -540,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn replace_first_passes_no_gate_in_the_soak() {
+    fn replace_first_verifies_lists_and_deactivates_without_the_soak_wait() {
         let routine = after(5, &[]);
         assert_eq!(name(&routine.next(at(HOUR))), "soaking");
         let mut rotation = after(5, &[declared(IncidentMode::ReplaceFirst, 'A', HOUR)]);
@@ -554,12 +556,12 @@ mod tests {
         let Next::Perform(Effect::Deactivate { key: of, evidence }) = rotation.next(at(HOUR)) else {
             panic!("{:?}", rotation.next(at(HOUR)))
         };
-        let superseded = Because::Superseded { by: key('B'), verified_at: at(HOUR) };
+        let superseded = RemovalReason::Superseded { by: key('B'), verified_at: at(HOUR) };
         assert_eq!((of, evidence.because()), (key('A'), &superseded));
     }
 
     #[test]
-    fn cut_and_hold_cuts_what_the_vendor_was_offered_and_waits_for_a_person() {
+    fn cut_and_hold_deactivates_every_offered_key_and_waits_for_a_resume() {
         let mut rotation = after(5, &[declared(IncidentMode::CutAndHold, 'A', HOUR)]);
         assert_eq!(rotation.next(at(HOUR)), cut('A'));
         is_cut(&mut rotation, 'A', HOUR);
@@ -608,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exposed_key_is_given_back_to_nobody_who_does_not_say_so() {
+    fn an_exposed_key_is_reactivated_only_if_the_operator_confirms_it() {
         let exposed = after(6, &[declared(IncidentMode::ReplaceFirst, 'A', 3 * 86_400)]);
         let intent = Intent::Reactivate { key: key('A') };
         assert!(exposed.clone().apply(&Event::Intended { intent, at: at(3 * 86_400) }).is_err());
@@ -639,7 +641,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exposed_key_that_somebody_sets_active_is_cut_again_and_cools_anew() {
+    fn an_exposed_key_that_is_active_again_is_deactivated_and_cools_anew() {
         let mut rotation = after(5, &[declared(IncidentMode::CutFirst, 'A', 20)]);
         is_cut(&mut rotation, 'A', 20);
         happen(&mut rotation, &both(30, KeyStatus::Active)).expect("legal");
@@ -651,11 +653,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_tried_each_minute_without_end() {
+    fn a_failed_deactivation_of_an_exposed_key_is_retried_within_a_minute() {
         let mut rotation = after(2, &[declared(IncidentMode::CutFirst, 'A', 20)]);
         let mut now = 20;
         for failure in 1..=50 {
-            let intent = Intent::Deactivate { key: key('A'), because: Because::Exposed };
+            let intent = Intent::Deactivate { key: key('A'), because: RemovalReason::Exposed };
             rotation.apply(&Event::Intended { intent, at: at(now) }).expect("legal");
             let sentence = "no answer".to_owned();
             let doubt =
@@ -674,7 +676,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_cut_an_unanswered_creation_is_looked_for_before_another_key_is_made() {
+    fn an_unanswered_create_is_looked_for_after_a_cut_before_another_create() {
         let intended = Event::Intended { intent: Intent::Create, at: at(2) };
         let mut rotation = after(1, &[intended, declared(IncidentMode::CutFirst, 'A', 3)]);
         is_cut(&mut rotation, 'A', 4);
@@ -685,7 +687,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_that_the_vendor_has_becomes_the_one_to_be_replaced() {
+    fn an_exposed_new_key_becomes_the_old_key_of_the_rotation() {
         let mut rotation = after(6, &[declared(IncidentMode::CutFirst, 'B', 3 * 86_400)]);
         assert_eq!((rotation.old(), rotation.stage()), (Some(&key('B')), &Stage::Survey));
         assert_eq!(rotation.old_created_at(), Some(at(2)));
@@ -707,7 +709,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_nobody_was_offered_cannot_be_declared_and_another_one_is_only_cut() {
+    fn an_unoffered_key_cannot_be_declared_and_a_foreign_key_is_only_cut() {
         assert!(after(3, &[]).apply(&declared(IncidentMode::CutFirst, 'B', 20)).is_err());
         let mut rotation = after(2, &[declared(IncidentMode::ReplaceFirst, 'X', 20)]);
         assert_eq!((rotation.next(at(20)), rotation.mode()), (cut('X'), "routine"));
@@ -716,7 +718,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_replaced_ends_its_rotation_with_the_cut() {
+    fn a_cut_only_incident_ends_its_rotation_after_the_deactivation() {
         let (by, why) = ("alex".to_owned(), "it leaked".to_owned());
         let mode = IncidentMode::CutFirst;
         let declared = Event::IncidentDeclared { mode, key: key('A'), cut_only: true, by, why, at: at(1) };

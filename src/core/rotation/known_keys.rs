@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_knows_its_keys_when_they_were_listed_and_its_last_event() {
+    fn a_rotation_records_its_keys_their_listing_time_and_its_last_event() {
         let rotation = rotation(Plan::default(), &[listed(1), created(2)]);
         assert_eq!(rotation.known_keys().len(), 2);
         assert_eq!((rotation.keys_listed_at(), rotation.last_event_at()), (Some(at(1)), at(2)));

@@ -9,7 +9,7 @@ use crate::core::ids::{AccessKeyId, AccountId, RotationId, Subject};
 use crate::core::rotation::dates::OwnDate;
 use crate::core::rotation::doubt::{PendingEffect, PendingSpan};
 use crate::core::rotation::effect::{Effect, Evidence, Outcome};
-use crate::core::rotation::event::{Because, EffectKind, Event};
+use crate::core::rotation::event::{EffectKind, Event, RemovalReason};
 use crate::core::rotation::hold::Hold;
 use crate::core::rotation::incident::{Cut, Incident};
 use crate::core::rotation::known_keys::KnownKeys;
@@ -397,5 +397,5 @@ pub(super) fn is_good(seen_at: Option<Timestamp>, span: Duration, now: Timestamp
 }
 
 pub(super) fn superseded(by: &AccessKeyId, verified_at: Timestamp) -> Evidence {
-    Evidence::new(Because::Superseded { by: by.clone(), verified_at })
+    Evidence::new(RemovalReason::Superseded { by: by.clone(), verified_at })
 }

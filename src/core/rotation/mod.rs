@@ -70,7 +70,7 @@ pub use clock::{CLOCK_OFF_MAX, ClockDoubt, ahead_secs, off_in_words};
 pub use discard::Discarding;
 pub use effect::{Effect, Evidence, Outcome};
 pub use event::{
-    Because, Beginning, EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Verification,
+    Beginning, EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, RemovalReason, Verification,
 };
 pub use incident::{Incident, IncidentMode};
 pub use known_keys::{KeyState, KnownKey};
@@ -79,7 +79,7 @@ pub use next::{Blocker, Ending, Next, Waiting};
 pub use offboard::Offboarding;
 pub use pair::{AtVendor, Half, Halves, VendorHolds};
 pub use plan::Plan;
-pub use refusal::{Doubt, Refusal, RefusalCode, Said};
+pub use refusal::{Doubt, Refusal, RefusalCode, VendorAnswer};
 pub use stage::Stage;
 pub use use_evidence::UseEvidence;
 pub use window::{BadWindow, Window, Windows};

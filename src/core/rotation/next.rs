@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wait_says_what_is_waited_for_and_when_that_ends() {
+    fn each_wait_states_its_reason_code_and_end() {
         let at = Timestamp::EPOCH;
         for (wait, code, words) in waits() {
             assert_eq!(wait.code(), code);
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn each_blocker_says_what_is_safe_and_what_to_do() {
+    fn each_blocker_states_its_safe_state_and_the_next_action() {
         let mut sentences = BTreeSet::new();
         for (blocker, code, safe, advice) in blockers() {
             assert_eq!(blocker.code(), code);
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_for_days_is_named_with_what_can_be_relied_on() {
+    fn an_exhausted_step_states_its_last_failure_and_the_safe_state() {
         for (doing, name, safe) in [
             (EffectKind::Deliver, "delivering the new key", "no key was taken away"),
             (EffectKind::Reactivate, "setting the old key Active again", "set it Active by hand at once"),
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ending_has_a_word_for_it() {
+    fn each_ending_has_its_name() {
         assert_eq!(
             [Ending::Done, Ending::Abandoned, Ending::Cut].map(Ending::as_str),
             ["done", "abandoned", "cut"]

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use crate::core::ids::AccessKeyId;
 use crate::core::rotation::doubt::PendingSpan;
 use crate::core::rotation::effect::{Effect, Evidence};
-use crate::core::rotation::event::{Because, EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage};
+use crate::core::rotation::event::{
+    EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, RemovalReason,
+};
 use crate::core::rotation::known_keys::KeyState;
 use crate::core::rotation::listing::{LISTING_FRESH, LISTING_SETTLES};
 use crate::core::rotation::machine::{Rotation, is_good};
@@ -166,7 +168,7 @@ impl Rotation {
         }
         match offboarding.first_left() {
             Some((key, Leaving { seen: Some(KeyStatus::Inactive | KeyStatus::Expired), .. })) => {
-                let evidence = Evidence::new(Because::Offboarded);
+                let evidence = Evidence::new(RemovalReason::Offboarded);
                 Next::Perform(Effect::Delete { key: key.clone(), evidence })
             }
             // The listing may lag behind the cut; a later one is believed, and then the key is cut again.

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_written_vendor_is_served_every_five_minutes_without_end_and_under_a_hold() {
+    fn a_half_written_vendor_is_retried_every_five_minutes_even_under_a_hold() {
         let mut rotation = proved();
         assert_eq!((rotation.vendor_holds(), rotation.half_written()), (VendorHolds::Old, None));
         let mut now = 20;
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_try_that_was_cut_short_makes_everything_unknown() {
+    fn an_interrupted_delivery_makes_the_state_of_the_vendor_unknown() {
         let mut rotation = proved();
         let intent = Intent::Deliver { key: samples::key('B'), round: 1 };
         rotation.apply(&Event::Intended { intent: intent.clone(), at: at(20) }).expect("legal");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_leaves_the_vendor_as_it_was_and_an_answer_tells_of_the_id_alone() {
+    fn a_refusal_keeps_the_known_vendor_state_and_verify_covers_only_the_id() {
         let mut rotation = proved();
         let intent = Intent::Deliver { key: samples::key('B'), round: 1 };
         let refusal = Refusal {

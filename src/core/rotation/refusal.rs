@@ -32,7 +32,7 @@ pub struct Refusal {
     pub pairs: Vec<Halves>,
     /// The vendor's response, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub said: Option<Box<Said>>,
+    pub said: Option<Box<VendorAnswer>>,
 }
 
 /// The kinds of refusal that the machine tells apart.
@@ -132,7 +132,7 @@ pub struct Doubt {
     pub pairs: Vec<Halves>,
     /// The vendor's response, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub said: Option<Box<Said>>,
+    pub said: Option<Box<VendorAnswer>>,
 }
 
 impl Refusal {
@@ -151,17 +151,17 @@ impl Doubt {
     }
 }
 
-fn in_words(sentence: &str, said: Option<&Said>) -> String {
+fn in_words(sentence: &str, said: Option<&VendorAnswer>) -> String {
     match said {
         // The sentence contains the status already.
-        Some(Said { path: None, words: None, .. }) | None => sentence.to_owned(),
+        Some(VendorAnswer { path: None, words: None, .. }) | None => sentence.to_owned(),
         Some(said) => format!("{sentence} ({said})"),
     }
 }
 
 /// A vendor's response that is not an acceptance. It contains no secret of the request.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Said {
+pub struct VendorAnswer {
     /// The method of the request, such as `PUT`.
     pub method: String,
     /// The path of the request, without its query. `None` for a webhook, whose address may be a secret.
@@ -176,7 +176,7 @@ pub struct Said {
     pub words: Option<String>,
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for VendorAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.path, &self.words) {
             (Some(path), Some(words)) => write!(f, "{} {path}: \"{words}\"", self.method),

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_and_end() {
+    fn retry_waits_grow_and_end_after_the_last_attempt() {
         let waits: Vec<_> = (1..=ATTEMPTS_MAX).filter_map(|n| wait_after(n, None)).collect();
         assert_eq!(waits.len(), WAITS.len());
         assert!(waits.is_sorted());
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_honoured_within_reason() {
+    fn retry_after_is_honoured_between_the_own_wait_and_a_maximum() {
         assert_eq!(wait_after(1, Some(Duration::from_mins(3))), Some(Duration::from_mins(3)));
         assert_eq!(wait_after(3, Some(Duration::ZERO)), Some(Duration::from_mins(5)));
         assert_eq!(wait_after(1, Some(Duration::from_hours(24 * 365))), Some(RETRY_AFTER_MAX));

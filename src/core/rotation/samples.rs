@@ -2,7 +2,7 @@
 
 use crate::core::ids::{AccessKeyId, RotationId, Subject};
 use crate::core::rotation::{
-    Because, Event, IllegalEvent, Intent, KeyMetadata, KeyStatus, Plan, Rotation, Stage,
+    Event, IllegalEvent, Intent, KeyMetadata, KeyStatus, Plan, RemovalReason, Rotation, Stage,
 };
 use crate::core::time::Timestamp;
 
@@ -73,7 +73,8 @@ pub(crate) fn happen(rotation: &mut Rotation, event: &Event) -> Result<(), Illeg
 }
 
 fn intent_of(rotation: &Rotation, event: &Event) -> Option<Intent> {
-    let (because, new) = (Because::NeverOffered, || rotation.stage().new_key().cloned().unwrap_or(key('B')));
+    let (because, new) =
+        (RemovalReason::NeverOffered, || rotation.stage().new_key().cloned().unwrap_or(key('B')));
     let taken = match rotation.stage() {
         Stage::Discard { key, .. } => key.clone(),
         _ => rotation.old().cloned().unwrap_or(key('A')),

@@ -14,7 +14,7 @@ const HOUR: i64 = 3600;
 // Replaying.
 
 #[test]
-fn a_journal_that_does_not_begin_with_started_names_what_it_begins_with() {
+fn a_replay_that_does_not_begin_with_started_is_refused() {
     let refused = |events: &[Event]| Rotation::replay(id(), events).expect_err("no beginning");
     let none = |event| IllegalEvent { id: id(), number: 1, stage: "none", event };
     assert_eq!(refused(&[]), none("nothing"));
@@ -22,14 +22,14 @@ fn a_journal_that_does_not_begin_with_started_names_what_it_begins_with() {
 }
 
 #[test]
-fn an_event_that_cannot_follow_is_named_with_its_number_and_its_stage() {
+fn an_illegal_event_is_reported_with_its_number_and_stage() {
     let events = [started(Plan::default()), listed(1), Event::Delivered { at: at(2) }];
     let refused = Rotation::replay(id(), &events).expect_err("nothing to deliver");
     assert_eq!(refused, IllegalEvent { id: id(), number: 3, stage: "create", event: "delivered" });
 }
 
 #[test]
-fn a_rotation_knows_what_it_was_begun_with() {
+fn a_rotation_keeps_the_values_of_its_start() {
     let rotation = rotation(asking(), &[listed(1)]);
     assert_eq!((rotation.id(), rotation.events()), (id(), 2));
     assert_eq!((rotation.old(), rotation.old_created_at()), (Some(&key('A')), Some(at(-100 * DAY))));
@@ -41,7 +41,7 @@ fn a_rotation_knows_what_it_was_begun_with() {
 // Waiting.
 
 #[test]
-fn a_hold_lasts_until_its_time_or_until_somebody_ends_it() {
+fn a_hold_lasts_until_its_end_and_an_open_hold_does_not_end() {
     let held = |until| {
         let held = Event::Held { until, by: "alex".to_owned(), why: "a freeze".to_owned(), at: at(1) };
         rotation(Plan::default(), &[held])
@@ -54,7 +54,7 @@ fn a_hold_lasts_until_its_time_or_until_somebody_ends_it() {
 }
 
 #[test]
-fn a_failure_is_followed_by_a_wait_that_names_it_and_a_resume_ends_it() {
+fn a_failed_step_waits_with_its_reason_and_a_resume_ends_the_wait() {
     let mut rotation = rotation(Plan::default(), &[refused(EffectKind::List, RefusalCode::AccessDenied, 10)]);
     let why = Waiting::Backoff { failures: 1, sentence: "access_denied".to_owned() };
     check(&rotation, 14, &Next::Wait { until: at(15), why });
@@ -67,7 +67,7 @@ fn a_failure_is_followed_by_a_wait_that_names_it_and_a_resume_ends_it() {
 }
 
 #[test]
-fn a_retry_after_is_waited_out_whether_it_came_with_a_no_or_without_an_answer() {
+fn a_retry_after_is_observed_after_refused_and_unanswered_calls() {
     let refusal = Refusal {
         code: RefusalCode::Throttled,
         sentence: "slow down".to_owned(),
@@ -92,14 +92,14 @@ fn a_retry_after_is_waited_out_whether_it_came_with_a_no_or_without_an_answer() 
 // Making a key.
 
 #[test]
-fn a_survey_is_good_for_five_minutes() {
+fn a_key_listing_allows_a_create_for_five_minutes() {
     let surveyed = rotation(Plan::default(), &[listed(1)]);
     check(&surveyed, 1 + 5 * MINUTE, &Next::Perform(Effect::CreateKey));
     check(&surveyed, 2 + 5 * MINUTE, &Next::Perform(Effect::ListKeys));
 }
 
 #[test]
-fn after_a_creation_without_an_answer_a_listing_is_believed_a_minute_later() {
+fn keys_are_listed_one_minute_after_an_unanswered_create() {
     let intended = Event::Intended { intent: Intent::Create, at: at(2) };
     let killed = rotation(Plan::default(), &[listed(1), intended.clone()]);
     check(&killed, 61, &Next::Wait { until: at(62), why: Waiting::Doubt });
@@ -110,7 +110,7 @@ fn after_a_creation_without_an_answer_a_listing_is_believed_a_minute_later() {
 }
 
 #[test]
-fn at_the_quota_the_keys_are_listed_again_when_a_listing_can_be_believed() {
+fn keys_are_listed_again_a_minute_after_the_key_quota_is_reached() {
     let full = refused(EffectKind::Create, RefusalCode::LimitExceeded, 10);
     let rotation = rotation(Plan::default(), &[listed(1), full]);
     assert_eq!(rotation.stage(), &Stage::Survey);
@@ -120,7 +120,7 @@ fn at_the_quota_the_keys_are_listed_again_when_a_listing_can_be_believed() {
 }
 
 #[test]
-fn the_old_key_must_be_there_and_active() {
+fn a_rotation_is_stuck_unless_the_old_key_exists_and_is_active() {
     let after = |keys| rotation(Plan::default(), &[Event::Listed { keys, at: at(1) }]);
     check(&after(vec![]), 1, &Next::Stuck(Blocker::OldKeyGone { key: key('A') }));
     for status in [KeyStatus::Inactive, KeyStatus::Expired] {
@@ -130,7 +130,7 @@ fn the_old_key_must_be_there_and_active() {
 }
 
 #[test]
-fn a_second_key_is_a_suspect_only_if_it_was_made_in_the_minutes_of_an_own_doubt() {
+fn a_second_key_is_suspect_only_if_created_near_an_unanswered_create() {
     let found = |created_at| {
         let rotation = rotation(
             Plan::default(),
@@ -157,7 +157,7 @@ fn a_second_key_is_a_suspect_only_if_it_was_made_in_the_minutes_of_an_own_doubt(
 }
 
 #[test]
-fn two_creations_without_an_answer_are_one_long_doubt() {
+fn two_unanswered_creates_form_one_long_doubt_window() {
     let intended = |seconds| Event::Intended { intent: Intent::Create, at: at(seconds) };
     let doubts = [
         listed(1),
@@ -176,7 +176,7 @@ fn two_creations_without_an_answer_are_one_long_doubt() {
 }
 
 #[test]
-fn a_suspect_is_discarded_only_if_nobody_ever_used_it() {
+fn a_suspect_key_is_discarded_only_if_it_was_never_used() {
     let suspected = |usage| {
         let rotation = rotation(
             Plan::default(),
@@ -201,7 +201,7 @@ fn a_suspect_is_discarded_only_if_nobody_ever_used_it() {
 }
 
 #[test]
-fn when_a_lost_key_is_discarded_the_survey_is_repeated_at_once() {
+fn keys_are_listed_at_once_after_a_lost_key_is_discarded() {
     let rotation = rotation(
         Plan::default(),
         &[
@@ -219,7 +219,7 @@ fn when_a_lost_key_is_discarded_the_survey_is_repeated_at_once() {
 // Proving the new key.
 
 #[test]
-fn the_new_key_must_sign_in_a_row_and_at_a_distance() {
+fn the_new_key_must_pass_consecutive_probes_after_a_first_wait() {
     let mut rotation = rotation(Plan::default(), &[listed(1), created(2)]);
     let probe = Next::Perform(Effect::Probe { key: key('B') });
     check(&rotation, 7, &Next::Wait { until: at(8), why: Waiting::Propagation });
@@ -243,7 +243,7 @@ fn the_new_key_must_sign_in_a_row_and_at_a_distance() {
 }
 
 #[test]
-fn a_key_that_aws_does_not_know_yet_is_asked_for_a_hundred_times_and_no_faster_than_every_five_seconds() {
+fn an_unusable_new_key_is_probed_every_five_seconds_a_hundred_times() {
     let hasty = Plan { prove_every: Duration::ZERO, ..Plan::default() };
     let mut rotation = rotation(hasty, &[listed(1), created(2)]);
     let not_yet = |count: i64| refused(EffectKind::Probe, RefusalCode::NotUsable, count * 10);
@@ -262,7 +262,7 @@ fn a_key_that_aws_does_not_know_yet_is_asked_for_a_hundred_times_and_no_faster_t
 // Delivering the new key.
 
 #[test]
-fn a_vendor_that_names_another_key_is_asked_three_times_and_then_given_the_key_afresh() {
+fn each_delivery_is_verified_three_times_before_it_is_repeated() {
     let mut rotation = rotation(asking(), &[listed(1), created(2), Event::Probed { at: at(3) }]);
     let (mut now, mut deliveries) = (10, 0);
     let blocker = loop {
@@ -297,7 +297,7 @@ fn a_vendor_that_names_another_key_is_asked_three_times_and_then_given_the_key_a
 }
 
 #[test]
-fn each_try_of_a_delivery_is_written_down_and_keeps_the_time_of_the_first() {
+fn each_delivery_attempt_is_recorded_and_keeps_the_first_offer_time() {
     let intent = Intent::Deliver { key: key('B'), round: 1 };
     let events = [listed(1), created(2), Event::Probed { at: at(3) }, Event::Intended { intent, at: at(4) }];
     let rotation = rotation(asking(), &events);
@@ -311,9 +311,9 @@ fn each_try_of_a_delivery_is_written_down_and_keeps_the_time_of_the_first() {
 }
 
 #[test]
-fn only_a_key_that_nobody_was_offered_is_taken_for_gone_when_aws_does_not_know_it() {
+fn no_such_key_counts_as_gone_only_for_a_key_that_was_never_offered() {
     let rotation = soaking(Plan::default());
-    let evidence = || Evidence::new(Because::NeverOffered);
+    let evidence = || Evidence::new(RemovalReason::NeverOffered);
     let deactivate = Effect::Deactivate { key: key('A'), evidence: evidence() };
     let delete = Effect::Delete { key: key('A'), evidence: evidence() };
     let settled =
@@ -333,7 +333,7 @@ fn only_a_key_that_nobody_was_offered_is_taken_for_gone_when_aws_does_not_know_i
 // Soaking.
 
 #[test]
-fn nothing_is_read_before_a_reading_could_open_the_gates() {
+fn usage_is_not_read_before_the_soak_can_end() {
     let read = Next::Perform(Effect::ReadUsage { keys: vec![key('A'), key('B')] });
     let with_quiet = soaking(Plan::default());
     let soaked = 11 + 15 * MINUTE + DAY;
@@ -345,7 +345,7 @@ fn nothing_is_read_before_a_reading_could_open_the_gates() {
 }
 
 #[test]
-fn a_reading_without_a_use_is_repeated_soon_at_first_and_each_hour_at_last() {
+fn usage_is_read_again_soon_at_first_and_hourly_later() {
     let hasty = || Plan { soak: Duration::ZERO, quiet_for: Duration::ZERO, ..Plan::default() };
     for (read_at, again_at) in [(14, 19), (112, 162), (12 + 2 * HOUR, 12 + 3 * HOUR), (DAY, DAY + HOUR)] {
         let rotation = read(soaking(hasty()), (used(0, "s3"), KeyUsage::Never), read_at);
@@ -362,7 +362,7 @@ fn a_reading_without_a_use_is_repeated_soon_at_first_and_each_hour_at_last() {
 /// Found in a simulation: the vendor restored a backup, and a late write left it with the halves of two pairs. The half
 /// that a verification can ask for is the new key's.
 #[test]
-fn a_use_of_the_new_key_before_the_old_one_was_used_again_proves_nothing() {
+fn a_use_of_the_new_key_before_a_later_use_of_the_old_key_is_ignored() {
     let passed = Next::Perform(Effect::ListKeys);
     let Next::Wait { why, .. } = after_use(used(41, "s3"), used(40, "s3")) else {
         panic!("it is not retired")
@@ -378,7 +378,7 @@ fn a_use_of_the_new_key_before_the_old_one_was_used_again_proves_nothing() {
 }
 
 #[test]
-fn our_own_probe_is_no_use_by_the_vendor() {
+fn a_probe_does_not_count_as_a_use_by_the_vendor() {
     let is_seen = |usage| after_use(KeyUsage::Never, usage) == Next::Perform(Effect::ListKeys);
     // The last probe is at 10, and it hides later uses for 15 minutes.
     assert!(!is_seen(used(10, "sts")) && !is_seen(used(10 + 15 * MINUTE, "sts")));
@@ -388,7 +388,7 @@ fn our_own_probe_is_no_use_by_the_vendor() {
 }
 
 #[test]
-fn the_old_key_must_be_quiet_for_its_time_and_a_grain_of_the_record_more() {
+fn the_old_key_must_be_unused_for_quiet_for_plus_the_report_delay() {
     let read_at = 3 * DAY;
     let after = |last_used| {
         let rotation = read(soaking(Plan::default()), (used(last_used, "ec2"), used(2 * DAY, "s3")), read_at);
@@ -401,12 +401,12 @@ fn the_old_key_must_be_quiet_for_its_time_and_a_grain_of_the_record_more() {
 }
 
 #[test]
-fn evidence_is_good_for_a_quarter_of_an_hour() {
+fn evidence_is_valid_for_fifteen_minutes() {
     let read_at = 3 * DAY;
     let rotation = read(soaking(Plan::default()), (used(0, "s3"), used(DAY, "s3")), read_at);
     let retire = Effect::Deactivate {
         key: key('A'),
-        evidence: Evidence::new(Because::Superseded { by: key('B'), verified_at: at(12) }),
+        evidence: Evidence::new(RemovalReason::Superseded { by: key('B'), verified_at: at(12) }),
     };
     let next = after_a_look(&rotation, KeyStatus::Active, read_at + 15 * MINUTE);
     assert_eq!(next, Next::Perform(retire));
@@ -420,7 +420,7 @@ fn evidence_is_good_for_a_quarter_of_an_hour() {
 }
 
 #[test]
-fn a_listing_is_the_last_look_before_a_key_is_taken_away_and_good_for_a_minute() {
+fn a_listing_precedes_deactivate_and_delete_and_is_valid_for_a_minute() {
     let name = |rotation: &Rotation, seconds| match rotation.next(at(seconds)) {
         Next::Perform(effect) => effect.name(),
         other => panic!("{other:?}"),
@@ -439,7 +439,7 @@ fn a_listing_is_the_last_look_before_a_key_is_taken_away_and_good_for_a_minute()
 }
 
 #[test]
-fn a_key_is_retired_in_its_window_only_and_made_at_any_hour() {
+fn an_old_key_is_deactivated_only_in_its_window() {
     // 2027-01-15T08:00:00Z, a Friday.
     let windows = Windows::new(chrono_tz::UTC, vec!["Fri 09:00-10:00".parse().expect("a window")]);
     let rotation = soaking(Plan { windows, ..ungated() });
@@ -449,7 +449,7 @@ fn a_key_is_retired_in_its_window_only_and_made_at_any_hour() {
 }
 
 #[test]
-fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
+fn an_unconfirmed_deactivation_is_repeated_regardless_of_the_gates() {
     let mut rotation = in_doubt_of_deactivating();
     happen(&mut rotation, &unanswered(EffectKind::Deactivate, 30)).expect("legal");
     assert_eq!(after_a_look(&rotation, KeyStatus::Inactive, 35), Next::Perform(retired_by(12)));
@@ -462,7 +462,7 @@ fn a_deactivation_in_doubt_is_repeated_whatever_the_gates_say_by_then() {
 }
 
 #[test]
-fn a_no_settles_the_try_that_it_answers_and_no_other() {
+fn a_refusal_settles_only_the_attempt_that_it_answers() {
     let soaked = at(11 + 15 * MINUTE + DAY);
     let refusal = refused(EffectKind::Deactivate, RefusalCode::NotSent, 60);
     let settled = after(in_doubt_of_deactivating(), std::slice::from_ref(&refusal));
@@ -481,7 +481,7 @@ fn a_no_settles_the_try_that_it_answers_and_no_other() {
 
 /// A pending deletion would delete the key after it was set Active again.
 #[test]
-fn an_old_key_whose_end_may_be_under_way_is_not_brought_back() {
+fn an_old_key_with_an_unsettled_delete_cannot_be_reactivated() {
     let asked = Event::ReactivationAsked {
         by: "somebody".to_owned(),
         why: "a test".to_owned(),
@@ -509,7 +509,7 @@ fn an_old_key_whose_end_may_be_under_way_is_not_brought_back() {
 
 /// The conditions for taking the key away were checked days ago, and may have changed since.
 #[test]
-fn a_deactivation_that_was_never_sent_asks_the_gates_again() {
+fn an_unsent_deactivation_must_pass_the_gates_again() {
     let settled = 20 + 15 * MINUTE;
     let soaked = at(11 + 15 * MINUTE + DAY);
     let asked = |seconds| {
@@ -537,7 +537,7 @@ fn a_deactivation_that_was_never_sent_asks_the_gates_again() {
 
 /// A listing shows the result of the last attempt only if the journal knows when that attempt was made.
 #[test]
-fn each_try_of_a_deactivation_is_dated() {
+fn each_deactivation_attempt_is_recorded_with_its_time() {
     let mut rotation = in_doubt_of_deactivating();
     let effect = retired_by(12);
     assert_eq!(rotation.intend(&effect, at(20)), None);
@@ -550,7 +550,7 @@ fn each_try_of_a_deactivation_is_dated() {
 }
 
 #[test]
-fn a_vendor_whose_new_key_is_away_while_the_old_one_may_be_inactive_gets_the_old_one_back() {
+fn a_lost_new_key_reactivates_an_old_key_with_a_pending_deactivation() {
     let inactive = KeyMetadata { status: KeyStatus::Inactive, ..metadata('B', 2) };
     for of_new in [None, Some(inactive)] {
         for of_old in [KeyStatus::Active, KeyStatus::Inactive] {
@@ -574,7 +574,7 @@ fn a_vendor_whose_new_key_is_away_while_the_old_one_may_be_inactive_gets_the_old
 }
 
 #[test]
-fn a_question_settles_nothing_that_was_intended() {
+fn a_verification_does_not_settle_a_pending_deactivation() {
     let mut rotation = in_doubt_of_deactivating();
     happen(&mut rotation, &verified(30)).expect("legal");
     let rotation = read(rotation, (KeyUsage::Never, KeyUsage::Never), 31);
@@ -583,7 +583,7 @@ fn a_question_settles_nothing_that_was_intended() {
 }
 
 #[test]
-fn a_vendor_in_trouble_while_the_old_key_may_be_inactive_gets_it_back() {
+fn a_failed_verify_reactivates_an_old_key_with_a_pending_deactivation() {
     let trouble = [
         vec![refused(EffectKind::Verify, RefusalCode::NotInForce, 30)],
         (30..35).map(|seconds| unanswered(EffectKind::Verify, seconds)).collect(),
@@ -596,7 +596,7 @@ fn a_vendor_in_trouble_while_the_old_key_may_be_inactive_gets_it_back() {
 }
 
 #[test]
-fn a_new_key_that_somebody_deleted_is_for_a_person() {
+fn a_deleted_new_key_makes_the_rotation_stuck() {
     let rotation = read(soaking(Plan::default()), (used(0, "s3"), KeyUsage::Gone), 3 * DAY);
     check(&rotation, 3 * DAY, &Next::Stuck(Blocker::NewKeyGone { key: key('B') }));
 }
@@ -623,7 +623,7 @@ fn questions(plan: Plan, count: usize) -> (Vec<i64>, Option<EffectKind>) {
 }
 
 #[test]
-fn after_the_old_key_was_set_inactive_questions_come_soon_and_then_seldom() {
+fn checks_during_cool_come_soon_at_first_and_less_often_later() {
     let soon = [5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 24 * HOUR, 45 * HOUR];
     let asked = questions(Plan { can_ask_vendor: true, ..ungated() }, soon.len());
     assert_eq!(asked, (soon.to_vec(), Some(EffectKind::Verify)));
@@ -634,7 +634,7 @@ fn after_the_old_key_was_set_inactive_questions_come_soon_and_then_seldom() {
 }
 
 #[test]
-fn before_the_old_key_is_deleted_the_vendor_the_uses_and_the_keys_are_looked_at() {
+fn verify_usage_and_listing_come_before_the_delete_of_the_old_key() {
     let plan = Plan { can_ask_vendor: true, cool: Duration::from_hours(2), ..ungated() };
     let mut rotation = cooling(plan);
     let (cooled, ask) = (100 + 2 * HOUR, Next::Perform(Effect::Verify { key: key('B') }));
@@ -650,7 +650,7 @@ fn before_the_old_key_is_deleted_the_vendor_the_uses_and_the_keys_are_looked_at(
 }
 
 #[test]
-fn an_old_key_that_was_used_while_it_cooled_cools_anew() {
+fn a_use_of_the_old_key_during_cool_restarts_the_cool_stage() {
     let rotation = cooling(ungated());
     let cooled = 100 + 7 * DAY;
     let used_again = read(rotation, (used(3 * DAY, "s3"), used(6 * DAY, "s3")), cooled);
@@ -667,7 +667,7 @@ fn an_old_key_that_was_used_while_it_cooled_cools_anew() {
 }
 
 #[test]
-fn a_new_key_that_is_not_used_any_more_keeps_the_old_one_from_being_deleted() {
+fn an_unused_new_key_delays_the_delete_of_the_old_key() {
     let plan = Plan { can_ask_vendor: true, require_use: true, ..ungated() };
     let cooled = 100 + 7 * DAY;
     let rotation = after(cooling(plan), &[verified(cooled)]);
@@ -682,7 +682,7 @@ fn a_new_key_that_is_not_used_any_more_keeps_the_old_one_from_being_deleted() {
 }
 
 #[test]
-fn a_vendor_that_cannot_be_asked_and_stops_using_the_new_key_gets_the_old_one_back() {
+fn without_verify_an_unused_new_key_reactivates_the_old_key_in_cool() {
     let plan = Plan { require_use: true, ..ungated() };
     let soaked = read(soaking(plan), (used(0, "s3"), used(60, "s3")), 90);
     let mut rotation = retire(soaked, 100);
@@ -699,14 +699,14 @@ fn a_vendor_that_cannot_be_asked_and_stops_using_the_new_key_gets_the_old_one_ba
 }
 
 #[test]
-fn both_keys_gone_while_the_old_one_cools_is_for_a_person_and_no_ending() {
+fn two_missing_keys_in_cool_make_the_rotation_stuck() {
     let gone = after(cooling(ungated()), &[Event::Listed { keys: Vec::new(), at: at(HOUR) }]);
     let Next::Stuck(blocker) = gone.next(at(HOUR)) else { panic!("{:?}", gone.stage()) };
     assert_eq!(blocker.code(), "no_key_left");
 }
 
 #[test]
-fn giving_the_old_key_back_is_tried_each_minute_without_end() {
+fn a_refused_reactivation_is_retried_each_minute() {
     let asked_for = Event::ReactivationAsked {
         by: "alex".to_owned(),
         why: "a job".to_owned(),
@@ -724,7 +724,7 @@ fn giving_the_old_key_back_is_tried_each_minute_without_end() {
 }
 
 #[test]
-fn a_hold_keeps_the_old_key_from_being_deleted_and_the_vendor_looked_after() {
+fn a_hold_in_cool_blocks_the_delete_and_not_verify_or_reactivation() {
     let held = Event::Held { until: None, by: "alex".to_owned(), why: "a freeze".to_owned(), at: at(200) };
     let rotation = after(cooling(Plan { can_ask_vendor: true, ..ungated() }), &[held]);
     check(&rotation, 100 + 5 * MINUTE, &Next::Perform(Effect::Verify { key: key('B') }));
@@ -745,7 +745,7 @@ fn a_hold_never_keeps_a_discarded_key_inactive_while_it_is_in_use() {
         |seconds| Event::UsageRead { usage: BTreeMap::from([(key('B'), KeyUsage::Never)]), at: at(seconds) };
     let probed = [listed(1), created(2), Event::Probed { at: at(3) }, given_up, usage(1000)];
     let unused = looked(&after(rotation(asking(), &probed), &[]), KeyStatus::Active, 1000);
-    let intent = Intent::Deactivate { key: key('B'), because: Because::NeverOffered };
+    let intent = Intent::Deactivate { key: key('B'), because: RemovalReason::NeverOffered };
     let steps = [
         Event::Intended { intent, at: at(1001) },
         held,
@@ -770,7 +770,7 @@ fn a_hold_never_keeps_a_discarded_key_inactive_while_it_is_in_use() {
 }
 
 #[test]
-fn a_clock_that_was_ahead_freezes_no_wait_and_ends_none_early() {
+fn a_clock_that_was_ahead_neither_freezes_nor_shortens_a_wait() {
     let mut rotation = cooling(ungated());
     // The clock was 30 days ahead when the old key was set Inactive.
     rotation.since = at(30 * DAY);
@@ -781,7 +781,7 @@ fn a_clock_that_was_ahead_freezes_no_wait_and_ends_none_early() {
 }
 
 #[test]
-fn a_clock_that_was_behind_for_a_while_ends_no_wait_early() {
+fn a_clock_that_was_behind_does_not_shorten_a_wait() {
     let behind = refused(EffectKind::List, RefusalCode::Other, -3 * DAY);
     let rotation = after(cooling(Plan { cool: Duration::from_hours(24), ..ungated() }), &[behind]);
     assert_eq!(rotation.since(), at(-3 * DAY));
@@ -794,7 +794,7 @@ fn a_clock_that_was_behind_for_a_while_ends_no_wait_early() {
 }
 
 #[test]
-fn a_key_that_was_used_is_not_discarded_and_a_delivery_that_sent_nothing_is_no_offer() {
+fn a_used_key_is_not_discarded_and_an_unsent_delivery_is_no_offer() {
     let probed = [listed(1), created(2), Event::Probed { at: at(3) }];
     let intent = Intent::Deliver { key: key('B'), round: 1 };
     let unsent = Refusal { nothing_sent: true, ..refusal(RefusalCode::Misconfigured) };
@@ -819,7 +819,7 @@ fn a_key_that_was_used_is_not_discarded_and_a_delivery_that_sent_nothing_is_no_o
 }
 
 #[test]
-fn a_probe_that_was_not_written_down_is_no_use_by_a_vendor() {
+fn an_unrecorded_probe_does_not_count_as_a_use_by_a_vendor() {
     let given_up = Event::Abandoned { by: "alex".to_owned(), why: "a mistake".to_owned(), at: at(100) };
     let rotation = after(rotation(asking(), &[listed(1), created(2)]), &[given_up]);
     let usage = |seen| Event::UsageRead { usage: BTreeMap::from([(key('B'), seen)]), at: at(200) };
@@ -829,7 +829,7 @@ fn a_probe_that_was_not_written_down_is_no_use_by_a_vendor() {
 }
 
 #[test]
-fn an_effect_that_was_never_intended_is_not_believed() {
+fn an_effect_without_a_recorded_intent_is_refused() {
     let forged = Event::Deactivated { at: at(HOUR), request_id: None };
     assert!(soaking(ungated()).apply(&forged).is_err());
     let forged = Event::Deleted { at: at(30 * DAY), request_id: None };
@@ -842,7 +842,7 @@ fn used_lately(seconds: i64) -> (KeyUsage, KeyUsage) {
 }
 
 #[test]
-fn after_a_reactivation_only_what_happened_since_counts() {
+fn only_uses_after_a_reactivation_count() {
     let plan = Plan { require_use: true, ..ungated() };
     let asked_for = Event::ReactivationAsked {
         by: "alex".to_owned(),
@@ -866,7 +866,7 @@ fn after_a_reactivation_only_what_happened_since_counts() {
 }
 
 #[test]
-fn a_vendor_that_goes_back_for_the_third_time_and_again_in_the_soak_is_for_a_person() {
+fn a_third_reactivation_followed_by_a_refusal_makes_a_rotation_stuck() {
     let plan = Plan { can_ask_vendor: true, ..ungated() };
     let mut rotation = cooling(plan);
     for time in 1..=3 {
@@ -882,7 +882,7 @@ fn a_vendor_that_goes_back_for_the_third_time_and_again_in_the_soak_is_for_a_per
 }
 
 #[test]
-fn an_old_key_that_is_gone_when_it_is_wanted_back_is_for_a_person() {
+fn a_reactivation_of_a_missing_old_key_makes_the_rotation_stuck() {
     let mut rotation = cooling(ungated());
     let asked_for = Event::ReactivationAsked {
         by: "alex".to_owned(),
@@ -901,7 +901,7 @@ fn an_old_key_that_is_gone_when_it_is_wanted_back_is_for_a_person() {
 }
 
 #[test]
-fn the_new_key_is_named_from_its_creation_to_the_end() {
+fn the_stage_names_the_new_key_from_its_creation_on() {
     let named = |rotation: &Rotation| rotation.stage().new_key().cloned();
     assert_eq!(named(&rotation(asking(), &[listed(1)])), None);
     assert_eq!(named(&rotation(asking(), &[listed(1), created(2)])), Some(key('B')));
@@ -913,7 +913,7 @@ fn the_new_key_is_named_from_its_creation_to_the_end() {
 // Abandoning.
 
 #[test]
-fn what_is_given_up_ends_at_once_or_takes_its_own_key_along_first() {
+fn an_abandoned_rotation_ends_at_once_or_discards_its_own_key_first() {
     let give_up = |plan: Plan, events: &[Event]| {
         let mut rotation = rotation(plan, events);
         let given_up = Event::Abandoned { by: "alex".to_owned(), why: "gone".to_owned(), at: at(1000) };
@@ -934,7 +934,7 @@ fn what_is_given_up_ends_at_once_or_takes_its_own_key_along_first() {
 }
 
 #[test]
-fn whoever_gives_up_in_doubt_looks_once_when_a_listing_can_be_believed() {
+fn an_abandon_after_an_unanswered_create_waits_for_one_listing() {
     let mut doubtful = rotation(
         Plan::default(),
         &[
@@ -963,7 +963,7 @@ fn whoever_gives_up_in_doubt_looks_once_when_a_listing_can_be_believed() {
 }
 
 #[test]
-fn an_old_key_that_is_being_deleted_cannot_be_asked_back() {
+fn a_reactivation_is_refused_after_the_intent_to_delete() {
     let asked_for = Event::ReactivationAsked {
         by: "alex".to_owned(),
         why: "a job".to_owned(),
@@ -972,14 +972,14 @@ fn an_old_key_that_is_being_deleted_cannot_be_asked_back() {
     };
     let mut rotation = cooling(ungated());
     rotation.clone().apply(&asked_for).expect("it is Inactive and there");
-    let because = Because::Superseded { by: key('B'), verified_at: at(12) };
+    let because = RemovalReason::Superseded { by: key('B'), verified_at: at(12) };
     let intent = Intent::Delete { key: key('A'), because };
     happen(&mut rotation, &Event::Intended { intent, at: at(8 * DAY) }).expect("legal");
     happen(&mut rotation, &asked_for).expect_err("the deletion may be under way");
 }
 
 #[test]
-fn a_rotation_that_is_over_can_be_neither_given_up_nor_taken_back() {
+fn a_finished_rotation_refuses_abandon_and_reactivation() {
     let mut done = cooling(ungated());
     happen(&mut done, &Event::Deleted { at: at(8 * DAY), request_id: None }).expect("legal");
     check(&done, 9 * DAY, &Next::Ended(Ending::Done));
@@ -1013,7 +1013,7 @@ fn the_secret_is_kept_from_the_creation_until_the_vendor_is_verified() {
 // The hand-over by a person.
 
 #[test]
-fn nobody_is_waited_for_silently_a_reminder_comes_once_a_day() {
+fn a_pending_reveal_gives_a_reminder_once_a_day() {
     let made = by_hand(&[]);
     let reveal = |days| Waiting::Reveal { since: at(10), days };
     check(&made, 10, &Next::Wait { until: at(10 + DAY), why: reveal(0) });
@@ -1024,7 +1024,7 @@ fn nobody_is_waited_for_silently_a_reminder_comes_once_a_day() {
 }
 
 #[test]
-fn whoever_was_shown_the_key_is_waited_for_while_its_use_is_looked_for() {
+fn usage_is_read_while_a_hand_over_is_pending() {
     let shown = Event::Revealed { by: "alex".to_owned(), why: None, recipient: None, at: at(HOUR) };
     let revealed = by_hand(&[shown]);
     let why = |days| Waiting::HandOver { revealed_at: at(HOUR), days };
@@ -1039,7 +1039,7 @@ fn whoever_was_shown_the_key_is_waited_for_while_its_use_is_looked_for() {
 // Another listing of the keys.
 
 #[test]
-fn a_new_key_that_no_listing_shows_is_gone_only_when_listings_have_settled() {
+fn a_missing_new_key_counts_as_gone_only_after_listings_have_settled() {
     let settled = 10 + i64::try_from(listing::LISTING_SETTLES.as_secs()).expect("minutes");
     let after = |seconds| {
         let mut rotation = soaking(ungated());
@@ -1050,14 +1050,14 @@ fn a_new_key_that_no_listing_shows_is_gone_only_when_listings_have_settled() {
 }
 
 #[test]
-fn an_old_key_that_no_listing_shows_inactive_was_set_active_only_when_listings_have_settled() {
+fn an_active_old_key_in_cool_counts_only_after_listings_have_settled() {
     let settled = 100 + i64::try_from(listing::LISTING_SETTLES.as_secs()).expect("minutes");
     let after = |seconds| looked(&cooling(asking_nobody()), KeyStatus::Active, seconds).stage().name();
     assert_eq!((after(101), after(settled - 1), after(settled)), ("cool", "cool", "soak"));
 }
 
 #[test]
-fn an_old_key_that_somebody_set_active_while_it_cooled_was_given_back_as_if_by_us() {
+fn an_old_key_found_active_in_cool_counts_as_a_reactivation() {
     let cooling = cooling(Plan { require_use: true, ..ungated() });
     assert_eq!(cooling.reactivations(), 0);
     let back = looked(&cooling, KeyStatus::Active, HOUR);
@@ -1075,14 +1075,14 @@ fn an_old_key_that_somebody_set_active_while_it_cooled_was_given_back_as_if_by_u
 }
 
 #[test]
-fn a_rotation_that_is_stuck_knows_where_it_goes_on() {
+fn a_stuck_rotation_records_the_stage_in_which_it_resumes() {
     let stuck = rotation(asking(), &[Event::Listed { keys: Vec::new(), at: at(1) }]);
     assert_eq!((stuck.stage().name(), stuck.stage().resumes_in()), ("stuck", Some("survey")));
     assert_eq!(soaking(ungated()).stage().resumes_in(), None);
 }
 
 #[test]
-fn an_old_key_that_is_inactive_in_the_soak_is_given_back_only_if_it_was_given_back_before() {
+fn an_inactive_old_key_in_soak_is_restored_only_after_a_reactivation() {
     let is_wanted_back = |rotation: &Rotation| {
         matches!(looked(rotation, KeyStatus::Inactive, DAY).stage(), Stage::Restore { .. })
     };
@@ -1109,7 +1109,7 @@ fn an_old_key_that_is_inactive_in_the_soak_is_given_back_only_if_it_was_given_ba
 // Who used a key.
 
 #[test]
-fn a_witness_tells_a_use_by_the_vendor_from_our_own_probe_within_the_grain_of_the_record() {
+fn a_cloudtrail_event_separates_a_vendor_use_from_a_probe() {
     let is_seen = |usage| after_use(KeyUsage::Never, usage) == Next::Perform(Effect::ListKeys);
     assert!(!is_seen(used(10, "sts")));
     assert!(is_seen(seen(used(10, "sts"), 40, "sts")));
@@ -1122,7 +1122,7 @@ fn a_witness_tells_a_use_by_the_vendor_from_our_own_probe_within_the_grain_of_th
 }
 
 #[test]
-fn a_witness_of_what_was_before_a_reactivation_proves_nothing() {
+fn a_cloudtrail_event_before_a_reactivation_does_not_count() {
     let asked_for = Event::ReactivationAsked {
         by: "alex".to_owned(),
         why: "a job".to_owned(),
@@ -1143,7 +1143,7 @@ fn a_witness_of_what_was_before_a_reactivation_proves_nothing() {
 }
 
 #[test]
-fn a_witness_of_the_try_of_a_person_ends_no_hand_over() {
+fn an_sts_call_after_a_reveal_does_not_complete_a_hand_over() {
     let shown = Event::Revealed { by: "alex".to_owned(), why: None, recipient: None, at: at(HOUR) };
     let after = |new| {
         let mut rotation = by_hand(std::slice::from_ref(&shown));
@@ -1156,7 +1156,7 @@ fn a_witness_of_the_try_of_a_person_ends_no_hand_over() {
 }
 
 #[test]
-fn a_witness_makes_a_key_look_as_lately_used_or_later_and_never_quieter() {
+fn a_cloudtrail_event_never_makes_the_last_use_of_a_key_earlier() {
     let last_used = |usage| match usage {
         KeyUsage::Used { last_used_at, service, .. } => Some((last_used_at, service)),
         KeyUsage::Never | KeyUsage::Gone => None,
@@ -1179,7 +1179,7 @@ fn a_witness_makes_a_key_look_as_lately_used_or_later_and_never_quieter() {
 }
 
 #[test]
-fn who_used_a_key_is_told_with_the_use_that_was_seen() {
+fn the_caller_is_shown_with_the_use_that_cloudtrail_recorded() {
     let by = "(ListQueues) by arn:aws:iam::111122223333:user/vendor-acme, from 203.0.113.7 with aws-cli/2.31 \
               (CloudTrail event e-1)";
     let latest = seen(used(10, "sts"), 40, "sqs").in_words();
@@ -1193,9 +1193,9 @@ fn who_used_a_key_is_told_with_the_use_that_was_seen() {
 // Events in words.
 
 #[test]
-fn an_event_in_words_says_what_its_name_does_not() {
+fn the_text_of_an_event_gives_its_details() {
     let (by, why) = (|| "alex".to_owned(), || "a freeze".to_owned());
-    let superseded = || Because::Superseded { by: key('B'), verified_at: at(12) };
+    let superseded = || RemovalReason::Superseded { by: key('B'), verified_at: at(12) };
     let usage = BTreeMap::from([(key('A'), KeyUsage::Never), (key('B'), used(10, "s3"))]);
     for (event, words) in [
         (started(Plan::default()), format!("acme: {} of vendor-acme is to be replaced: too_old", key('A'))),
@@ -1206,7 +1206,7 @@ fn an_event_in_words_says_what_its_name_does_not() {
         ),
         (
             Event::Intended {
-                intent: Intent::Deactivate { key: key('B'), because: Because::NeverOffered },
+                intent: Intent::Deactivate { key: key('B'), because: RemovalReason::NeverOffered },
                 at: at(0),
             },
             format!("to set {} Inactive: it was never offered to the vendor", key('B')),
@@ -1231,7 +1231,7 @@ fn an_event_in_words_says_what_its_name_does_not() {
 }
 
 #[test]
-fn words_from_outside_are_one_line_of_plain_letters_and_not_for_ever() {
+fn external_text_is_one_bounded_line_of_plain_characters() {
     assert_eq!(UseEvidence::plain("aws-cli/2.31\n\u{1b}[31m \u{202e}x~"), "aws-cli/2.31[31m x~");
     assert_eq!(UseEvidence::plain(&"x".repeat(200)), "x".repeat(160));
 }
@@ -1361,7 +1361,7 @@ fn after_a_look(rotation: &Rotation, old: KeyStatus, seconds: i64) -> Next {
 }
 
 fn retired_by(verified_at: i64) -> Effect {
-    let because = Because::Superseded { by: key('B'), verified_at: at(verified_at) };
+    let because = RemovalReason::Superseded { by: key('B'), verified_at: at(verified_at) };
     Effect::Deactivate { key: key('A'), evidence: Evidence::new(because) }
 }
 

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn no_windows_are_any_time() {
+    fn without_windows_any_time_is_open() {
         check_opening(&Windows::any_time(), "2026-11-22T03:04:05Z", "2026-11-22T03:04:05Z");
     }
 
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_without_days_is_each_days() {
+    fn a_window_without_days_opens_every_day() {
         let mornings = windows("UTC", &["06:00-06:30"]);
         check_opening(&mornings, "2026-11-21T06:29:59Z", "2026-11-21T06:29:59Z");
         check_opening(&mornings, "2026-11-21T06:30:00Z", "2026-11-22T06:00:00Z");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn days_may_go_round_the_end_of_the_week() {
+    fn a_range_of_days_may_wrap_around_the_week() {
         let weekend = windows("UTC", &["Sat-Mon 00:00-24:00"]);
         check_opening(&weekend, "2026-11-23T23:59:59Z", "2026-11-23T23:59:59Z");
         check_opening(&weekend, "2026-11-24T00:00:00Z", "2026-11-28T00:00:00Z");
@@ -228,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_spring_leaves_out_opens_a_week_later() {
+    fn a_window_skipped_by_daylight_saving_opens_a_week_later() {
         let small_hours = windows("America/New_York", &["Sun 02:00-03:00"]);
         check_opening(&small_hours, "2026-03-01T08:00:00Z", "2026-03-15T06:00:00Z");
     }
 
     #[test]
-    fn what_is_no_window_is_refused() {
+    fn an_invalid_window_is_refused() {
         for bad in [
             "",
             "Mon",

@@ -1,6 +1,6 @@
 //! Events in words, for readers of a history.
 
-use crate::core::rotation::event::{Because, Event, Intent, Verification};
+use crate::core::rotation::event::{Event, Intent, RemovalReason, Verification};
 
 impl Event {
     /// What the event says beyond its name. The text is the same in a history, in a log and on the page.
@@ -75,11 +75,13 @@ fn in_words(event: &Event) -> String {
 }
 
 fn intent_in_words(intent: &Intent) -> String {
-    let why = |because: &Because| match because {
-        Because::Superseded { by, verified_at } => format!("replaced by {by}, as known at {verified_at}"),
-        Because::NeverOffered => "it was never offered to the vendor".to_owned(),
-        Because::Exposed => "it is exposed".to_owned(),
-        Because::Offboarded => "the vendor is offboarded".to_owned(),
+    let why = |because: &RemovalReason| match because {
+        RemovalReason::Superseded { by, verified_at } => {
+            format!("replaced by {by}, as known at {verified_at}")
+        }
+        RemovalReason::NeverOffered => "it was never offered to the vendor".to_owned(),
+        RemovalReason::Exposed => "it is exposed".to_owned(),
+        RemovalReason::Offboarded => "the vendor is offboarded".to_owned(),
     };
     match intent {
         Intent::Create => "to make a new key".to_owned(),

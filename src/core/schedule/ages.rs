@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_keys_of_one_birthday_do_not_come_due_in_one_hour() {
+    fn due_times_of_keys_created_together_are_spread_over_hours() {
         let ages = ages(Some(Deadline { inactive_by: 90 * DAY, slack: 3 * DAY }));
         let mut hours = std::collections::BTreeMap::new();
         for number in 0..1000 {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_overdue_at_its_deadline_however_late_overdue_after_is() {
+    fn a_key_is_overdue_at_its_deadline_regardless_of_overdue_after() {
         let created = Timestamp::from_unix(0);
         let deadline = Some(Deadline { inactive_by: 82 * DAY, slack: DAY });
         assert_eq!(ages(deadline).dates(created), (created + 80 * DAY, created + 82 * DAY));

@@ -26,13 +26,13 @@ pub struct Cron {
     zone: Tz,
     /// Two schedules if both day fields are restricted, because a day that matches either is enough.
     schedules: Vec<Schedule>,
-    rhythm: Rhythm,
+    rhythm: OffsetPolicy,
     doubts: Vec<String>,
 }
 
 /// What a change of the zone's UTC offset does to the ticks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Rhythm {
+enum OffsetPolicy {
     /// Each wall-clock time is meant once, even if the zone repeats it.
     FixedTimes,
     /// The distance between two ticks is meant, so a repeated hour has its ticks again.
@@ -137,7 +137,7 @@ impl Cron {
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let local = self.zone.from_utc_datetime(&after.to_chrono().naive_utc()).naive_local();
         let next = self.schedules.iter().filter_map(|schedule| self.next_of(schedule, local, after)).min()?;
-        if self.rhythm != Rhythm::RoundTheClock || next.since(after) > INTERVAL_SEARCH {
+        if self.rhythm != OffsetPolicy::RoundTheClock || next.since(after) > INTERVAL_SEARCH {
             return Some(next);
         }
         // A repeated hour since `after` makes the real distance longer than the one that the wall clock shows.
@@ -151,7 +151,7 @@ impl Cron {
         // The wall clock is passed to the crate as UTC, which skips and repeats no hour, so that the crate cannot fail
         // there. In the repeated hour of autumn the first few ticks lie in the past, because they were made already.
         let next = schedule.after_owned(local.and_utc()).find_map(|tick| self.made(tick.naive_utc(), after));
-        if self.rhythm == Rhythm::FixedTimes {
+        if self.rhythm == OffsetPolicy::FixedTimes {
             return next;
         }
         // The wall clock shows this hour for the first time: its ticks up to now come again in the repeated hour.
@@ -172,11 +172,11 @@ impl Cron {
         let times = match self.zone.from_local_datetime(&local) {
             LocalResult::Single(at) => [Some(at), None],
             LocalResult::Ambiguous(first, second) => {
-                [Some(first), (self.rhythm != Rhythm::FixedTimes).then_some(second)]
+                [Some(first), (self.rhythm != OffsetPolicy::FixedTimes).then_some(second)]
             }
             LocalResult::None => {
                 let end = end_of_skip(self.zone, local);
-                let left_out = self.rhythm == Rhythm::EveryHour && is_whole_hours(self.zone, end);
+                let left_out = self.rhythm == OffsetPolicy::EveryHour && is_whole_hours(self.zone, end);
                 return Some(end).filter(|end| !left_out && *end > after);
             }
         };
@@ -266,20 +266,20 @@ const INTERVAL_HOURS_MAX: usize = 6;
 const INTERVAL_SEARCH: Duration = Duration::from_hours(13);
 
 /// Whether the expression means an interval or times of the day.
-fn rhythm(written: &[&str; 7], translated: &[String]) -> Rhythm {
+fn rhythm(written: &[&str; 7], translated: &[String]) -> OffsetPolicy {
     let hours: Vec<usize> = translated[HOUR].split(',').filter_map(|hour| hour.parse().ok()).collect();
     if translated[HOUR] == "*" || hours.len() == 24 {
-        return Rhythm::EveryHour;
+        return OffsetPolicy::EveryHour;
     }
     let step = 24 / hours.len().max(1);
     let is_even = hours.windows(2).all(|pair| pair[1] - pair[0] == step) && hours.len() * step == 24;
     let is_interval = |field: usize| written[field].starts_with('*') || written[field].contains('/');
     if written[HOUR].starts_with('*') || (is_even && step <= INTERVAL_HOURS_MAX) {
-        Rhythm::RoundTheClock
+        OffsetPolicy::RoundTheClock
     } else if is_interval(HOUR) || is_interval(MINUTE) {
-        Rhythm::Intervals
+        OffsetPolicy::Intervals
     } else {
-        Rhythm::FixedTimes
+        OffsetPolicy::FixedTimes
     }
 }
 
@@ -504,7 +504,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_fields_are_minutes_and_hours_of_the_zone() {
+    fn a_five_field_expression_fires_by_the_minutes_and_hours_of_its_zone() {
         check("17 * * * *", "UTC", "2026-11-23T03:17:00Z", &["2026-11-23T04:17:00Z", "2026-11-23T05:17:00Z"]);
         check("30 3 * * *", "Europe/Berlin", "2026-11-23T02:29:59Z", &["2026-11-23T02:30:00Z"]);
         check(
@@ -584,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_with_an_at_are_known() {
+    fn the_shortcuts_hourly_to_yearly_fire_at_their_times() {
         check("@hourly", "UTC", "2026-11-23T03:17:00Z", &["2026-11-23T04:00:00Z"]);
         check("@daily", "UTC", "2026-11-23T03:17:00Z", &["2026-11-24T00:00:00Z"]);
         check("@weekly", "UTC", "2026-11-23T03:17:00Z", &["2026-11-29T00:00:00Z"]);
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schedule_is_refused_with_what_to_write_instead() {
+    fn an_invalid_schedule_is_refused_with_an_explanation() {
         check_refused("", "has five fields");
         check_refused("0 0 3***", "has 3");
         check_refused("30 3 ** 2 *", "\"**\" is not a day of the month: write 1 to 31");
@@ -677,7 +677,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_of_intervals_keeps_its_interval_through_both_changes() {
+    fn an_interval_schedule_keeps_its_interval_across_clock_changes() {
         let check_gaps = |text: &str, zone: &str, from: &str, most: Duration| {
             let (cron, end) = (cron(text, zone), at(from) + Duration::from_hours(48));
             let mut last = cron.next_after(at(from)).expect("a tick");
@@ -713,7 +713,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_that_does_not_do_what_it_says_is_told() {
+    fn a_misleading_expression_is_refused_or_gives_a_warning() {
         for bad in [
             "*/90 * * * *",
             "*/60 * * * *",
@@ -792,7 +792,7 @@ mod tests {
     proptest! {
         /// Walks three days across a transition, and compares the ticks with a wall clock that is read each minute.
         #[test]
-        fn ticks_are_what_the_wall_clock_shows(
+        fn ticks_match_the_wall_clock_across_clock_changes(
             (zone, from) in select(&TRANSITIONS[..]),
             minute in select(&MINUTES[..]),
             hour in select(&HOURS[..]),

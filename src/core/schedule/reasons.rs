@@ -456,7 +456,7 @@ mod tests {
     use super::*;
     use crate::core::ids::{AccessKeyId, RotationId, Subject};
     use crate::core::rotation::samples;
-    use crate::core::rotation::{Because, Event, Intent, Plan, Verification};
+    use crate::core::rotation::{Event, Intent, Plan, RemovalReason, Verification};
 
     const OLD: &str = "AKIAOLD0000000000000";
     const OTHER: &str = "AKIAOTHER00000000000";
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_without_an_active_key_is_never_rotated_by_itself() {
+    fn a_user_without_an_active_key_is_not_rotated_even_when_forced() {
         let keys = [key(OLD, KeyStatus::Inactive, 400), key(OTHER, KeyStatus::Expired, 500)];
         let facts = Facts { forced: true, ..facts(&keys) };
         let sentence = "only AKIAOLD0000000000000 (Inactive at 2026-11-23T12:00:00Z) and AKIAOTHER00000000000 (Expired at";
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_due_before_long_is_a_warning() {
+    fn a_key_that_is_due_soon_is_in_state_warning() {
         check(
             &facts(&[active(76)]),
             State::Warning,
@@ -538,13 +538,13 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_window_matters_only_to_a_due_key() {
+    fn a_closed_window_does_not_affect_a_fresh_key() {
         let (night, keys) = (windows("Mon 22:00-23:00"), [active(10)]);
         check(&Facts { windows: &night, ..facts(&keys) }, State::Ok, "fresh", "", &Action::Nothing);
     }
 
     #[test]
-    fn an_overdue_key_says_so_and_still_waits_for_its_window() {
+    fn an_overdue_key_is_reported_and_still_waits_for_its_window() {
         let (night, keys) = (windows("Mon 22:00-23:00"), [active(100)]);
         let facts = Facts { windows: &night, ..facts(&keys) };
         let until = at("2026-11-23T22:00:00Z");
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_key_is_told_before_it_is_in_the_way() {
+    fn a_second_key_is_reported_before_it_blocks_a_rotation() {
         let keys = [active(10), key(OTHER, KeyStatus::Inactive, 200)];
         check(
             &facts(&keys),
@@ -600,14 +600,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_active_keys_the_older_one_is_judged_and_neither_is_chosen() {
+    fn two_active_keys_are_stuck_and_judged_by_the_older_one() {
         let keys = [key(OTHER, KeyStatus::Active, 1), key(OLD, KeyStatus::Active, 95)];
         let verdict = check(&facts(&keys), State::Stuck, "no_free_slot", "is 95 days old", &Action::Nothing);
         assert_eq!(verdict.old, Some(keys[1].id.clone()));
     }
 
     #[test]
-    fn a_rotation_in_flight_speaks_for_itself() {
+    fn the_verdict_on_a_rotation_in_flight_is_its_next_step() {
         let rotation = rotation(&[]);
         let keys = [active(91)];
         let facts = Facts { in_flight: Some(&rotation), ..facts(&keys) };
@@ -626,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_that_waits_says_for_what_and_until_when() {
+    fn a_waiting_rotation_states_its_reason_and_end() {
         let rotation = rotation(&soaking());
         let facts = Facts { in_flight: Some(&rotation), ..facts(&[]) };
         let until = at("2026-11-24T12:15:00Z");
@@ -640,7 +640,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_an_abandoned_rotation_left_is_not_called_a_strangers() {
+    fn a_key_of_an_abandoned_rotation_is_reported_as_made_by_keyround() {
         let abandoned = Abandoned { new: OTHER.parse().expect("a key id"), at: at("2026-11-20T12:00:00Z") };
         for (age, state, reason) in [(95, State::Stuck, "no_free_slot"), (10, State::Ok, "two_keys")] {
             let keys = [active(age), key(OTHER, KeyStatus::Active, 3)];
@@ -659,7 +659,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_listed_now_is_said_before_what_the_journal_says() {
+    fn a_current_listing_is_reported_before_the_journal_state() {
         let soaking = rotation(&soaking());
         let sentence = |keys: &[KeyMetadata]| {
             let verdict = judge(&Facts { in_flight: Some(&soaking), ..facts(keys) });
@@ -706,7 +706,7 @@ mod tests {
         let asks = |now| judge(&Facts { now, ..late }).sentence.contains("ask the vendor whether it uses");
         assert!(!asks(too_late.minus(Duration::from_secs(1))) && asks(too_late));
         let retired = Event::Deactivated { at: at(NOON), request_id: None };
-        let because = Because::Superseded { by: NEW.parse().expect("a key id"), verified_at: at(NOON) };
+        let because = RemovalReason::Superseded { by: NEW.parse().expect("a key id"), verified_at: at(NOON) };
         let intent = Intent::Deactivate { key: OLD.parse().expect("a key id"), because };
         let intended = Event::Intended { intent, at: at(NOON) };
         let cooling = rotation_of_key(100, &[soaking(), vec![intended, retired]].concat());
@@ -715,7 +715,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_the_old_key_counts_until_it_is_inactive_also_where_the_rotation_is_stuck() {
+    fn the_age_of_the_old_key_counts_in_soak_and_not_in_cool() {
         let soaking = rotation(&soaking());
         assert!(old_key_counts(soaking.stage()));
         let cooling = Stage::Cool {
@@ -730,7 +730,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_rotation_is_stuck_however_overdue() {
+    fn an_overdue_stuck_rotation_is_reported_as_stuck() {
         let keys = [active(100), key(OTHER, KeyStatus::Active, 3)];
         let listed = Event::Listed { keys: keys.to_vec(), at: at(NOON) };
         let rotation = rotation(&[listed]);
@@ -739,7 +739,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_rotation_is_held_until_then_or_until_resumed() {
+    fn a_held_rotation_reports_its_end_or_that_a_resume_is_needed() {
         for (until, sentence) in
             [(None, "until an operator resumes it"), (Some(at("2026-12-01T00:00:00Z")), "2026-12-01")]
         {
@@ -754,7 +754,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_that_is_over_lets_the_keys_speak() {
+    fn after_a_rotation_ends_the_verdict_comes_from_the_keys() {
         let (by, why) = ("ops".to_owned(), "vendor left".to_owned());
         let rotation = rotation(&[Event::Abandoned { by, why, at: at(NOON) }]);
         let keys = [active(10)];

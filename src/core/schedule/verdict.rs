@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listing_that_failed_is_stuck_and_never_no_keys() {
+    fn a_failed_listing_is_stuck_and_not_reported_as_no_keys() {
         let verdict = Verdict::unlisted(Some(RefusalCode::AccessDenied), "ListAccessKeys was denied");
         assert_eq!((verdict.state, verdict.reason), (State::Stuck, "access_denied"));
         let expect = "ListAccessKeys was denied; no key was touched; allow the rotator iam:ListAccessKeys on this user";
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vendor_without_keys_to_rotate_says_so() {
+    fn role_and_disabled_vendors_have_their_own_verdicts() {
         let role = Verdict::role("arn:aws:iam::111122223333:role/vendor-billing");
         assert_eq!((role.state, role.reason, role.action), (State::Role, "assumes_role", Action::Nothing));
         let disabled = Verdict::disabled();
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_for_states_are_all_different() {
+    fn the_names_of_states_are_unique() {
         let words: std::collections::BTreeSet<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
         assert_eq!(words.len(), State::ALL.len());
         assert_eq!(format!("{:<8}|", State::Ok), "ok      |", "they stand in columns");

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mapped_code_is_a_rule_and_findings_are_counted_where_they_bear() {
+    fn every_mapped_code_is_a_rule_and_findings_count_for_their_controls() {
         for (_, _, codes) in MAPPED {
             for code in codes {
                 assert!(rules::by_code(code).is_some(), "{code}");

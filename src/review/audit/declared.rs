@@ -37,7 +37,7 @@ pub struct DeclaredVendor {
     /// Whether its keys are rotated; `enabled = false` in its section stops that.
     pub enabled: bool,
     /// The kind of access that the vendor was given.
-    pub given: Given,
+    pub given: GivenAccess,
     /// The actions that the vendor is declared to need; empty: none are declared.
     pub actions: Vec<Pattern>,
     /// The entry of this vendor among the [`known`] vendors, if there is one.
@@ -46,7 +46,7 @@ pub struct DeclaredVendor {
 
 /// The access that a vendor was given.
 #[derive(Clone, Debug)]
-pub enum Given {
+pub enum GivenAccess {
     /// Access keys.
     Keys {
         /// The IAM users that its section names.
@@ -56,7 +56,7 @@ pub enum Given {
         /// The ages at which a key is due and overdue.
         ages: Ages,
         /// How its keys are rotated.
-        care: Care,
+        care: RotationPractice,
     },
     /// A role.
     Role {
@@ -69,7 +69,7 @@ pub enum Given {
 
 /// The safeguards in the rotation of a vendor's key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Care {
+pub struct RotationPractice {
     /// The least time for which both keys stay Active.
     pub soak: Duration,
     /// The time for which the old key stays Inactive before it is deleted.
@@ -96,11 +96,11 @@ impl DeclaredVendor {
     #[must_use]
     pub fn has(&self, user: &User) -> bool {
         match &self.given {
-            Given::Keys { users, path, .. } => {
+            GivenAccess::Keys { users, path, .. } => {
                 let named = users.iter().any(|name| name.as_str().eq_ignore_ascii_case(user.name.as_str()));
                 named || path.as_ref().is_some_and(|path| user.path.starts_with(path.as_str()))
             }
-            Given::Role { .. } => false,
+            GivenAccess::Role { .. } => false,
         }
     }
 
@@ -136,8 +136,8 @@ impl Declared {
     #[must_use]
     pub fn vendor_of_role(&self, role: &Role) -> Option<&DeclaredVendor> {
         self.vendors.iter().find(|vendor| match &vendor.given {
-            Given::Role { role_arn, .. } => *role_arn == role.arn,
-            Given::Keys { .. } => false,
+            GivenAccess::Role { role_arn, .. } => *role_arn == role.arn,
+            GivenAccess::Keys { .. } => false,
         })
     }
 
@@ -150,7 +150,7 @@ impl Declared {
             Some(name) => vendor.name == *name,
             None => known::is_user_of(user.name.as_str(), vendor.name.as_str()),
         };
-        self.vendors.iter().find(|vendor| matches!(vendor.given, Given::Role { .. }) && is_it(vendor))
+        self.vendors.iter().find(|vendor| matches!(vendor.given, GivenAccess::Role { .. }) && is_it(vendor))
     }
 
     /// Each user of a vendor that exists in the account, with its vendor.

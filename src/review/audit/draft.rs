@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vendor_is_called_by_what_is_its_own_in_the_name_of_its_user() {
+    fn a_drafted_vendor_name_is_derived_from_its_user_and_unique() {
         assert_eq!(vendor_name("vendor-acme"), "acme");
         assert_eq!(vendor_name("svc.Fastly_logs@prod"), "fastly-logs-prod");
         assert_eq!(vendor_name("iam-user"), "iam-user");

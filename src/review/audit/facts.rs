@@ -142,7 +142,7 @@ pub struct Attached {
     /// Its name.
     pub name: String,
     /// How it applies: inline, attached, or by a group.
-    pub via: Via,
+    pub via: AttachedBy,
     /// Its text, as JSON.
     pub text: String,
     /// The part of it that could be read; `None`: nothing.
@@ -154,7 +154,7 @@ pub struct Attached {
 impl Attached {
     /// Parses the text of a policy.
     #[must_use]
-    pub fn new(name: &str, via: Via, text: String) -> Attached {
+    pub fn new(name: &str, via: AttachedBy, text: String) -> Attached {
         let (document, mistakes) = Document::read(&text);
         Attached { name: name.to_owned(), via, document, mistakes, text }
     }
@@ -162,7 +162,7 @@ impl Attached {
 
 /// How a policy applies to a user or a role.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Via {
+pub enum AttachedBy {
     /// It is an inline policy of the user or the role.
     Inline,
     /// It is a managed policy that is attached.

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_called_after_its_vendor() {
+    fn a_user_name_matches_its_vendor_with_common_prefixes_and_suffixes() {
         for user in ["acme", "vendor-acme", "svc-Acme-key", "acme_user"] {
             assert!(is_user_of(user, "acme"), "{user}");
         }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vendor_is_recognised_by_a_word_of_its_name() {
+    fn a_vendor_is_recognised_by_a_whole_word_of_the_user_name() {
         let title = |name: &str| known(&[name]).map(|vendor| vendor.title);
         assert_eq!(title("vendor-datadog"), Some("Datadog"));
         assert_eq!(title("fastly-s3"), Some("Fastly"));

@@ -27,7 +27,7 @@ use serde_json::Value;
 
 pub use alerts::findings;
 pub use controls::{Control, controls};
-pub use declared::{Declared, DeclaredVendor, Given, Waiver};
+pub use declared::{Declared, DeclaredVendor, GivenAccess, Waiver};
 pub use facts::Facts;
 pub use ranking::Ranked;
 pub use scorecard::Score;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::facts::{Facts, Key, User};
-use super::{Declared, Finding, Given};
+use super::{Declared, Finding, GivenAccess};
 use crate::core::ids::{AccessKeyId, IamUserName, VendorName};
 use crate::core::rotation::KeyStatus;
 use crate::review::policy::{Severity, narrowing};
@@ -78,8 +78,8 @@ pub(super) fn of(facts: &Facts, declared: &Declared, findings: &[Finding]) -> Ve
 fn rank(user: &User, key: &Key, facts: &Facts, declared: &Declared, findings: &[Finding]) -> Ranked {
     let vendor = declared.vendor_of(user);
     let max_age = vendor.map_or(MAX_AGE, |vendor| match &vendor.given {
-        Given::Keys { ages, .. } => ages.limit(),
-        Given::Role { .. } => MAX_AGE,
+        GivenAccess::Keys { ages, .. } => ages.limit(),
+        GivenAccess::Role { .. } => MAX_AGE,
     });
     let percent = facts.at.since(key.created_at).as_secs() * 100 / max_age.as_secs().max(1);
     let age = percent.clamp(AGE_PERCENT.0, AGE_PERCENT.1);

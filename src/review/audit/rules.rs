@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rule_has_a_code_of_its_own_and_all_that_a_rule_must_say() {
+    fn every_rule_has_a_unique_code_and_complete_bounded_texts() {
         let rules: Vec<&Rule> = TABLE.into_iter().chain(lint::RULES).collect();
         for rule in &rules {
             assert_eq!(rules.iter().filter(|other| other.code == rule.code).count(), 1, "{}", rule.code);

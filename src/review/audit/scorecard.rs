@@ -1,6 +1,6 @@
 //! Scores each vendor by the practices that it meets, so that the owner can ask it about the others.
 
-use super::{Declared, DeclaredVendor, Finding, Given};
+use super::{Declared, DeclaredVendor, Finding, GivenAccess};
 use crate::core::ids::VendorName;
 
 /// The score of one vendor.
@@ -58,8 +58,10 @@ fn score(findings: &[Finding], vendor: &DeclaredVendor) -> Score {
     let (mut passed, mut failed) = (Vec::new(), Vec::new());
     for (name, whom, codes) in PRACTICES {
         let applies = match (whom, &vendor.given) {
-            (For::Everybody, _) | (For::Keys, Given::Keys { .. }) | (For::Roles, Given::Role { .. }) => true,
-            (For::Keys, Given::Role { .. }) | (For::Roles, Given::Keys { .. }) => false,
+            (For::Everybody, _)
+            | (For::Keys, GivenAccess::Keys { .. })
+            | (For::Roles, GivenAccess::Role { .. }) => true,
+            (For::Keys, GivenAccess::Role { .. }) | (For::Roles, GivenAccess::Keys { .. }) => false,
         };
         let is_against = |finding: &&Finding| {
             finding.vendor.as_ref() == Some(&vendor.name) && codes.contains(&finding.rule.code)

@@ -13,7 +13,7 @@ const TABLE: &str = include_str!("actions.txt");
 
 /// The access level of an action, as in the Service Authorization Reference.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Level {
+pub enum AccessLevel {
     /// Lists the names of resources.
     List,
     /// Reads the contents of resources.
@@ -34,7 +34,7 @@ pub struct Action {
     /// The name, such as `GetObject`.
     pub name: &'static str,
     /// The access level.
-    pub level: Level,
+    pub level: AccessLevel,
     /// The indexes of its resource kinds in `arns`, such as `0,3`; `-`: it takes no resource.
     kinds: &'static str,
     arns: &'static Arns,
@@ -109,13 +109,13 @@ fn rows() -> impl Iterator<Item = &'static str> {
     TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
 }
 
-fn level(word: &str) -> Level {
+fn level(word: &str) -> AccessLevel {
     match word {
-        "list" => Level::List,
-        "read" => Level::Read,
-        "write" => Level::Write,
-        "tag" => Level::Tag,
-        "permissions" => Level::Permissions,
+        "list" => AccessLevel::List,
+        "read" => AccessLevel::Read,
+        "write" => AccessLevel::Write,
+        "tag" => AccessLevel::Tag,
+        "permissions" => AccessLevel::Permissions,
         other => unreachable!("the table has no level {other}"),
     }
 }
@@ -203,10 +203,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_read_whole() {
+    fn the_action_table_is_read_completely() {
         assert!(all().len() > 20_000 && PLACES.len() > 400, "{} {}", all().len(), PLACES.len());
         let one = |name: &str| *matching(&Pattern::new(name)).first().expect("it is in the table");
-        assert_eq!(one("s3:getobject").level, Level::Read);
+        assert_eq!(one("s3:getobject").level, AccessLevel::Read);
         assert!(one("s3:GetObject").is_scoped() && !one("s3:ListAllMyBuckets").is_scoped());
         assert!(!one("ec2:DescribeInstances").is_scoped() && one("ec2:StartInstances").is_scoped());
         assert_eq!(one("iam:PassRole").kinds().collect::<Vec<_>>(), ["iam::*:role/*"]);
@@ -215,12 +215,12 @@ mod tests {
             let kinds = action.kinds().filter(|kind| kind.split(':').count() >= 4).count();
             assert_eq!(kinds > 0, action.is_scoped(), "{}", action.full_name());
         }
-        assert_eq!(one("iam:AttachUserPolicy").level, Level::Permissions);
+        assert_eq!(one("iam:AttachUserPolicy").level, AccessLevel::Permissions);
         assert!(knows("STS") && knows("quicksight") && !knows("quicksite"));
     }
 
     #[test]
-    fn a_pattern_stands_for_the_actions_that_it_matches() {
+    fn a_pattern_selects_the_actions_that_it_matches() {
         let names = |text: &str| matching(&Pattern::new(text)).len();
         assert_eq!(names("*"), all().len());
         assert_eq!(names("*:*"), all().len());

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_everywhere_together() {
+    fn networks_that_cover_all_addresses_together_are_recognised() {
         let everywhere = |networks: &[&str]| {
             are_everywhere(&networks.iter().filter_map(|text| Network::parse(text)).collect::<Vec<_>>())
         };
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_contains_what_shares_its_first_bits() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         let contains = |outer: &str, inner: &str| {
             Network::parse(outer)
                 .zip(Network::parse(inner))

@@ -198,14 +198,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_counts_letters_not_bytes() {
+    fn a_position_counts_characters_not_bytes() {
         assert_eq!(Place::of("a\nключ x", "a\nключ ".len()), Place { line: 2, column: 6 });
         assert_eq!(Place::of("", 7), Place { line: 1, column: 1 });
         assert_eq!(Place::of("é", 1), Place { line: 1, column: 1 });
     }
 
     #[test]
-    fn all_but_these_covers_the_others() {
+    fn a_negated_list_covers_all_other_actions() {
         let item = |text: &str| Spanned { value: Pattern::new(text), span: Span { start: 0, end: 0 } };
         let listed = |negated| Listed { negated, key: Span { start: 0, end: 0 }, items: vec![item("iam:*")] };
         assert!(listed(false).covers("iam:PassRole") && !listed(false).covers("s3:GetObject"));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_several_spellings() {
+    fn both_spellings_of_every_resource_are_recognised() {
         let on = |resource: &str| {
             let text = format!(r#"{{"Statement":{{"Effect":"Allow","Action":"*","Resource":{resource}}}}}"#);
             Document::parse(&text).expect("a policy").statements.remove(0)
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trust_policy_is_told_from_the_policy_of_a_bucket() {
+    fn a_trust_policy_is_distinguished_from_a_bucket_policy() {
         let trust = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}}"#;
         let bucket =
             r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"*"}}"#;

@@ -24,7 +24,7 @@ pub enum Source {
 
 /// A way of privilege escalation: a principal that has one action of each step can gain all rights.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Way {
+pub struct EscalationPath {
     /// What the principal does, in a few words, for a sentence.
     pub name: &'static str,
     /// The publication that lists this way.
@@ -52,7 +52,7 @@ const WITH_A_POLICY: [&str; 3] = ["iam:AttachUserPolicy", "iam:AttachGroupPolicy
 #[derive(Clone, Debug)]
 pub struct Open<'d> {
     /// The way that is open.
-    pub way: Way,
+    pub way: EscalationPath,
     /// The granted actions: one for each step, in order.
     pub with: Vec<&'static str>,
     /// The statement that grants the first of these actions.
@@ -65,7 +65,7 @@ pub struct Open<'d> {
 /// is passed to, or the policy that is attached.
 #[must_use]
 pub fn open<'d>(rights: &Rights<'d>) -> Vec<Open<'d>> {
-    let open = |way: &Way| {
+    let open = |way: &EscalationPath| {
         let mut with = Vec::new();
         let mut by = None;
         for step in way.steps {
@@ -83,7 +83,7 @@ pub fn open<'d>(rights: &Rights<'d>) -> Vec<Open<'d>> {
 }
 
 /// Whether the grant makes this step of the way possible.
-fn opens(grant: &Grant<'_>, action: &str, way: &Way) -> bool {
+fn opens(grant: &Grant<'_>, action: &str, way: &EscalationPath) -> bool {
     let conditions = || grant.statement.conditions.iter();
     if action == PASS_ROLE {
         return !conditions().any(|one| passes_to_others(one, way.services));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_opens_with_its_actions_and_stays_shut_when_one_is_missing() {
+    fn each_escalation_path_needs_all_of_its_actions() {
         for way in WAYS {
             for missing in 0..=way.steps.len() {
                 let steps = way.steps.iter().enumerate().filter(|(number, _)| *number != missing);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_open_what_they_match_and_a_deny_shuts_it() {
+    fn wildcards_open_escalation_paths_and_a_deny_closes_them() {
         assert_eq!(ways(&allow("\"*\"")).len(), WAYS.len());
         assert!(ways(&allow("\"iam:*LoginProfile\"")).contains(&"sets a console password for another user"));
         let denied = r#"{"Statement": [{"Effect": "Allow", "Action": "iam:Create*", "Resource": "*"},
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_for_oneself_gives_no_more_rights_and_a_policy_for_oneself_does() {
+    fn rights_on_own_policies_escalate_and_rights_on_own_keys_do_not() {
         let own = |action: &str| {
             let own = "arn:aws:iam::*:user/${aws:username}";
             ways(&format!(
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_on_the_service_or_the_policy_shuts_the_other_ways() {
+    fn a_service_or_policy_condition_closes_the_other_escalation_paths() {
         let with = |actions: &str, condition: &str| {
             ways(&format!(
                 r#"{{"Statement": {{"Effect": "Allow", "Action": [{actions}], "Resource": "*", "Condition": {condition}}}}}"#

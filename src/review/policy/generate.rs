@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rotator_gets_what_its_configuration_needs_and_no_more() {
+    fn the_rotator_policy_has_exactly_the_statements_that_it_needs() {
         let json = rotator(&needs()).to_json();
         let whole: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         let sids: Vec<&str> = whole["Statement"]
@@ -430,12 +430,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_for_the_rotator_has_no_finding() {
+    fn the_generated_rotator_policy_has_no_finding() {
         assert_eq!(rotator(&needs()).lint(Purpose::Rotator), []);
     }
 
     #[test]
-    fn what_is_too_large_for_one_policy_is_divided_and_nothing_is_lost() {
+    fn a_too_large_policy_is_split_and_only_the_deny_may_be_left_out() {
         for count in [1, 50, 60, 150, 300] {
             let users: BTreeSet<String> =
                 (0..count).map(|n| format!("svc-partner-integration-{n:03}")).collect();
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_goes_with_the_actions_of_its_service() {
+    fn a_resource_is_paired_with_the_actions_of_its_service() {
         let allowed = ["s3:PutObject", "s3:ListAllMyBuckets", "ec2:DescribeInstances"].map(Pattern::new);
         let policy = vendor(&allowed, &["arn:aws:s3:::logs/*".to_owned()]);
         assert_eq!(policy.lint(Purpose::ThirdParty), []);

@@ -8,7 +8,7 @@ mod statements;
 
 pub use statements::in_words;
 
-use super::actions::{self, Action, Level};
+use super::actions::{self, AccessLevel, Action};
 use super::document::{MANAGED_CHARACTERS, ROLE_CHARACTERS, USER_CHARACTERS};
 use super::escalation;
 use super::provider;
@@ -319,7 +319,7 @@ fn ways_out<'d>(document: &'d Document, purpose: Purpose, rights: &Rights<'d>) -
 /// The accounts that a trust policy admits without an exact external id. The policy does not say which account is
 /// the vendor's, so every account counts.
 fn outside_accounts(document: &Document) -> Vec<Found> {
-    let found = |door: trust::Door| {
+    let found = |door: trust::TrustGrant| {
         let accounts: Vec<String> = door.outside_accounts().into_iter().map(str::to_owned).collect();
         let sentence = match &door.external_ids {
             ExternalIds::Exact(_) => return None,
@@ -384,5 +384,5 @@ fn reads_only(pattern: &Pattern) -> bool {
 
 /// Whether the action changes something.
 fn is_change(action: &Action) -> bool {
-    !matches!(action.level, Level::List | Level::Read)
+    !matches!(action.level, AccessLevel::List | AccessLevel::Read)
 }

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_demands_a_caller_narrows() {
+    fn a_condition_on_the_caller_or_the_source_narrows_a_statement() {
         for condition in [
             r#"{"StringEquals":{"aws:PrincipalOrgID":"o-abcdef1234"}}"#,
             r#"{"StringEquals":{"AWS:principalorgid":["o-abcdef1234"]}}"#,
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_anybody_can_meet_does_not() {
+    fn a_condition_that_every_caller_can_meet_does_not_narrow() {
         for condition in [
             r#"{"Bool":{"aws:SecureTransport":true}}"#,
             r#"{"StringEquals":{"sts:ExternalId":"7d1b9c1e-0a35-4a5b"}}"#,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_read_off_the_condition_that_names_them() {
+    fn accounts_are_read_from_the_narrowing_condition() {
         let of = |condition: &str| accounts(narrowed_by(&statement(condition)).expect("it narrows"));
         assert_eq!(of(r#"{"StringEquals":{"aws:PrincipalAccount":["444455556666"]}}"#), ["444455556666"]);
         assert_eq!(

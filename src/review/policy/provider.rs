@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_asks_for_no_one_identity_is_open() {
+    fn a_federated_role_without_an_identity_condition_is_open() {
         for condition in [
             r#"{"StringEquals":{"GH:aud":"sts.amazonaws.com"}}"#,
             r#"{"StringEquals":{"GH:aud":"https://github.com/acme"}}"#,
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_asks_whose_token_it_is_is_not() {
+    fn a_federated_role_with_an_identity_condition_is_not_open() {
         for condition in [
             r#"{"StringEquals":{"GH:aud":"sts.amazonaws.com","GH:sub":"repo:acme/app:environment:prod"}}"#,
             r#"{"StringLike":{"GH:sub":"repo:acme/*"}}"#,
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deny_for_all_others_shuts_the_door() {
+    fn a_deny_for_all_other_subjects_closes_a_federated_role() {
         let with = |operator: &str| {
             let text = format!(
                 r#"{{"Version":"2012-10-17","Statement":[

@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deny_takes_away_what_it_denies_for_certain() {
+    fn a_deny_removes_a_right_only_if_it_applies_with_certainty() {
         let all = one("Allow", "iam:*", "*", "");
         let with = |deny: String| [all.clone(), deny];
         let role = |resource: &str, more: &str| with(one("Deny", "iam:PassRole", resource, more));
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allow_that_no_request_meets_gives_nothing() {
+    fn an_allow_with_an_unsatisfiable_condition_grants_nothing() {
         let allow = |more: &str| [one("Allow", "iam:PassRole", "*", &format!(r#","Condition":{more}"#))];
         check(
             &allow(r#"{"DateLessThan":{"aws:TokenIssueTime":"2020-01-01T00:00:01Z"}}"#),
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boundary_limits_and_gives_nothing() {
+    fn a_boundary_limits_rights_and_grants_none() {
         let wide = document(&one("Allow", "*", "*", ""));
         let narrow = document(&one("Allow", "s3:*", "*", ""));
         let may = |action: &str| !Rights::of(&[&wide]).within(&narrow).grants(action).is_empty();
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_the_principal_decides_its_conditions() {
+    fn conditions_on_the_principal_are_decided_by_its_known_arn() {
         let document = document(
             &[
                 one("Allow", "iam:*", "*", ""),
@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_kind_is_everything_in_other_words() {
+    fn a_wildcard_over_a_resource_type_counts_as_every_resource() {
         let every = |action: &str, resource: &str| {
             let document = document(&one("Allow", action, resource, ""));
             let rights = Rights::of(&[&document]);

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn severities_are_read_as_they_are_written_and_ordered() {
+    fn severities_round_trip_through_text_and_are_ordered() {
         for severity in Severity::ALL {
             assert_eq!(severity.as_str().parse(), Ok(severity));
         }

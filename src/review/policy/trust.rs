@@ -51,7 +51,7 @@ pub struct Caller {
 
 /// One statement of a trust policy that admits callers.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Door {
+pub struct TrustGrant {
     /// The principals that the statement admits.
     pub trusted: Vec<Trusted>,
     /// The admitted principals whose account is known.
@@ -65,7 +65,7 @@ pub struct Door {
     pub span: Span,
 }
 
-impl Door {
+impl TrustGrant {
     /// The admitted accounts that could be a vendor's, sorted and without duplicates. Empty if the statement is for
     /// the own organization.
     #[must_use]
@@ -82,7 +82,7 @@ const PRINCIPAL_ARN: &str = "aws:PrincipalArn";
 
 /// The statements of a trust policy that admit callers.
 #[must_use]
-pub fn doors(document: &Document) -> Vec<Door> {
+pub fn doors(document: &Document) -> Vec<TrustGrant> {
     let opens = |statement: &&Statement| {
         statement.effect == Effect::Allow
             && ASSUMES.iter().any(|action| statement.actions.covers(action))
@@ -91,7 +91,7 @@ pub fn doors(document: &Document) -> Vec<Door> {
     let door = |statement: &Statement| {
         let trusted = trusted(statement)?;
         let principals = statement.principals.as_ref()?;
-        Some(Door {
+        Some(TrustGrant {
             callers: callers(document, statement, &trusted),
             trusted,
             external_ids: external_ids(document, statement),
@@ -289,7 +289,7 @@ mod tests {
     use super::super::{Purpose, lint};
     use super::*;
 
-    fn of(principal: &str, condition: &str) -> Vec<Door> {
+    fn of(principal: &str, condition: &str) -> Vec<TrustGrant> {
         let text = format!(
             r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Principal":{principal},"Action":"sts:AssumeRole"{condition}}}}}"#
         );
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_a_role_trusts_is_read_in_every_way_of_writing_it() {
+    fn trusted_principals_are_read_in_every_notation() {
         let account = vec![Trusted::Account("444455556666".to_owned())];
         for principal in [
             r#"{"AWS":"444455556666"}"#,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_external_id_is_asked_for_in_several_operators() {
+    fn external_id_conditions_are_read_with_each_operator() {
         let asked = |condition: &str| {
             let condition = format!(r#","Condition":{condition}"#);
             of(r#"{"AWS":"444455556666"}"#, &condition).remove(0).external_ids
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(asked(r#"{"Bool":{"aws:SecureTransport":"true"}}"#), ExternalIds::Unasked);
     }
 
-    fn with_deny(allow: &str, deny: &str) -> Door {
+    fn with_deny(allow: &str, deny: &str) -> TrustGrant {
         let text = format!(
             r#"{{"Version":"2012-10-17","Statement":[
             {{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::444455556666:root"}},"Action":"sts:AssumeRole"{allow}}},
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deny_for_all_other_ids_asks_for_the_id() {
+    fn a_deny_for_other_external_ids_requires_the_external_id() {
         let exact = ExternalIds::Exact(vec!["a".to_owned()]);
         for operator in ["StringNotEquals", "StringNotLike", "StringNotEqualsIfExists"] {
             let deny = format!(r#"{{"{operator}":{{"sts:ExternalId":"a"}}}}"#);
@@ -376,9 +376,9 @@ mod tests {
     }
 
     #[test]
-    fn whom_an_arn_in_a_condition_names_is_who_is_let_in() {
+    fn an_arn_in_a_condition_limits_the_callers_of_a_role() {
         let arn = "arn:aws:iam::444455556666:role/x";
-        let one = |door: Door| door.callers.into_iter().map(|caller| caller.arn).collect::<Vec<_>>();
+        let one = |door: TrustGrant| door.callers.into_iter().map(|caller| caller.arn).collect::<Vec<_>>();
         let allowed = format!(r#","Condition":{{"ArnLike":{{"aws:PrincipalArn":"{arn}"}}}}"#);
         assert_eq!(one(of(r#"{"AWS":"444455556666"}"#, &allowed).remove(0)), [Some(arn.to_owned())]);
         assert_eq!(one(of(&format!(r#"{{"AWS":"{arn}"}}"#), "").remove(0)), [Some(arn.to_owned())]);
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_think_of_is_guessable() {
+    fn short_or_simple_external_ids_are_guessable() {
         for bad in ["acme", "1234567890123456", "aaaaaaaaaaaaaaaaaaaaaaaa", "111122223333", ""] {
             assert!(is_guessable(bad), "{bad}");
         }
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_that_is_written_asks_for_the_id_and_has_no_finding() {
+    fn the_generated_trust_policy_requires_the_id_and_has_no_finding() {
         let vendor: AccountId = "444455556666".parse().expect("an account");
         let text = policy("aws", &vendor, "7d1b9c1e-0a35-4a5b").to_json();
         let document = Document::parse(&text).expect("a policy");

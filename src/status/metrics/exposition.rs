@@ -7,17 +7,17 @@ use std::fmt::Write as _;
 
 /// The text format of the metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Form {
+pub enum ExpositionFormat {
     /// `text/plain; version=0.0.4`
     Prometheus,
     /// `application/openmetrics-text; version=1.0.0`
     OpenMetrics,
 }
 
-impl Form {
+impl ExpositionFormat {
     /// The format that an `Accept` header prefers. Prometheus if both weigh the same, or if neither is named.
     #[must_use]
-    pub fn accepted(accept: &str) -> Form {
+    pub fn accepted(accept: &str) -> ExpositionFormat {
         let weight = |kind: &str| {
             let named = |range: &str| {
                 let mut parts = range.split(';').map(str::trim);
@@ -30,8 +30,8 @@ impl Form {
             accept.split(',').filter_map(|range| named(range.trim())).fold(0.0, f64::max)
         };
         match weight("application/openmetrics-text") > weight("text/plain") {
-            true => Form::OpenMetrics,
-            false => Form::Prometheus,
+            true => ExpositionFormat::OpenMetrics,
+            false => ExpositionFormat::Prometheus,
         }
     }
 
@@ -39,8 +39,8 @@ impl Form {
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
-            Form::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-            Form::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            ExpositionFormat::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            ExpositionFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
 }
@@ -71,7 +71,7 @@ pub(super) struct Sample {
 const ENDLESS: &str = "a string takes all that is written to it";
 
 /// The metrics as text, in the given format.
-pub(super) fn exposed(families: &[Family], form: Form) -> String {
+pub(super) fn exposed(families: &[Family], form: ExpositionFormat) -> String {
     let mut text = String::new();
     for family in families {
         let (name, kind) = head(family, form);
@@ -81,18 +81,18 @@ pub(super) fn exposed(families: &[Family], form: Form) -> String {
             writeln!(text, "{}{} {}", family.name, labels(&sample.labels), sample.value).expect(ENDLESS);
         }
     }
-    if form == Form::OpenMetrics {
+    if form == ExpositionFormat::OpenMetrics {
         text.push_str("# EOF\n");
     }
     text
 }
 
-fn head(family: &Family, form: Form) -> (&'static str, &'static str) {
+fn head(family: &Family, form: ExpositionFormat) -> (&'static str, &'static str) {
     match (form, family.kind) {
-        (_, Kind::Gauge) | (Form::Prometheus, Kind::Info) => (family.name, "gauge"),
-        (Form::Prometheus, Kind::Counter) => (family.name, "counter"),
-        (Form::OpenMetrics, Kind::Counter) => (family.name.trim_end_matches("_total"), "counter"),
-        (Form::OpenMetrics, Kind::Info) => (family.name.trim_end_matches("_info"), "info"),
+        (_, Kind::Gauge) | (ExpositionFormat::Prometheus, Kind::Info) => (family.name, "gauge"),
+        (ExpositionFormat::Prometheus, Kind::Counter) => (family.name, "counter"),
+        (ExpositionFormat::OpenMetrics, Kind::Counter) => (family.name.trim_end_matches("_total"), "counter"),
+        (ExpositionFormat::OpenMetrics, Kind::Info) => (family.name.trim_end_matches("_info"), "info"),
     }
 }
 
@@ -132,17 +132,17 @@ mod tests {
     }
 
     #[test]
-    fn prometheus_has_one_name_for_a_counter() {
+    fn prometheus_output_has_the_expected_form() {
         let expected = "# HELP keyround_rotations_total Rotations that ended.\n# TYPE keyround_rotations_total counter\n\
                         keyround_rotations_total{vendor=\"a\\\"b\\\\c\\n\",ending=\"done\"} 3\n\
                         # HELP keyround_build_info This program.\n# TYPE keyround_build_info gauge\n\
                         keyround_build_info{version=\"1\"} 1\n";
-        assert_eq!(exposed(&families(), Form::Prometheus), expected);
+        assert_eq!(exposed(&families(), ExpositionFormat::Prometheus), expected);
     }
 
     #[test]
-    fn openmetrics_names_the_family_without_its_suffix_and_has_an_end() {
-        let text = exposed(&families(), Form::OpenMetrics);
+    fn openmetrics_output_omits_the_total_suffix_and_ends_with_eof() {
+        let text = exposed(&families(), ExpositionFormat::OpenMetrics);
         assert!(text.starts_with(
             "# HELP keyround_rotations Rotations that ended.\n# TYPE keyround_rotations counter\n"
         ));
@@ -154,19 +154,22 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_the_one_that_is_asked_for() {
+    fn the_accept_header_selects_the_exposition_format() {
         let prometheus_2_42 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                                text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         for (accept, form) in [
-            ("", Form::Prometheus),
-            ("*/*", Form::Prometheus),
-            ("text/plain", Form::Prometheus),
-            ("application/openmetrics-text", Form::OpenMetrics),
-            ("application/openmetrics-text;q=0", Form::Prometheus),
-            ("text/plain;q=0.9, application/openmetrics-text;version=1.0.0;q=0.3", Form::Prometheus),
-            (prometheus_2_42, Form::OpenMetrics),
+            ("", ExpositionFormat::Prometheus),
+            ("*/*", ExpositionFormat::Prometheus),
+            ("text/plain", ExpositionFormat::Prometheus),
+            ("application/openmetrics-text", ExpositionFormat::OpenMetrics),
+            ("application/openmetrics-text;q=0", ExpositionFormat::Prometheus),
+            (
+                "text/plain;q=0.9, application/openmetrics-text;version=1.0.0;q=0.3",
+                ExpositionFormat::Prometheus,
+            ),
+            (prometheus_2_42, ExpositionFormat::OpenMetrics),
         ] {
-            assert_eq!(Form::accepted(accept), form, "{accept}");
+            assert_eq!(ExpositionFormat::accepted(accept), form, "{accept}");
         }
     }
 }

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 
 use crate::core::schedule::State;
 use crate::core::time::Timestamp;
-use crate::ports::overview::{Overview, Tally, VendorStatus};
+use crate::ports::overview::{OutcomeCounts, Overview, VendorStatus};
 use exposition::{Family, Kind, Sample, exposed};
 
 pub use calls::{Calls, CountedAccounts};
-pub use exposition::Form;
+pub use exposition::ExpositionFormat;
 
 /// The Prometheus alert rules for these metrics, as YAML.
 pub const RULES: &str = include_str!("rules.yml");
@@ -24,7 +24,7 @@ pub const DASHBOARD: &str = include_str!("dashboard.json");
 
 /// The metrics of this overview and of the counted calls, as text.
 #[must_use]
-pub fn metrics(overview: &Overview, calls: &Calls, form: Form) -> String {
+pub fn metrics(overview: &Overview, calls: &Calls, form: ExpositionFormat) -> String {
     let vendors = &overview.status.vendors;
     let gauge = |name, help, samples| Family { name, kind: Kind::Gauge, help, samples };
     let counter = |name, help, samples| Family { name, kind: Kind::Counter, help, samples };
@@ -153,8 +153,8 @@ fn stages(vendors: &[VendorStatus]) -> Vec<Sample> {
     since.into_iter().map(sample).collect()
 }
 
-fn tallied(tallies: &BTreeMap<Tally, u64>, label: &'static str) -> Vec<Sample> {
-    let sample = |(tally, count): (&Tally, &u64)| Sample {
+fn tallied(tallies: &BTreeMap<OutcomeCounts, u64>, label: &'static str) -> Vec<Sample> {
+    let sample = |(tally, count): (&OutcomeCounts, &u64)| Sample {
         labels: vec![("vendor", tally.vendor.clone()), (label, tally.outcome.to_owned())],
         value: i64::try_from(*count).unwrap_or(i64::MAX),
     };

@@ -15,7 +15,7 @@ use minijinja::value::{Serde, Value};
 use serde::Serialize;
 
 use crate::core::time::{Timestamp, in_words};
-use crate::ports::overview::{Happening, Overview, VendorStatus};
+use crate::ports::overview::{HistoryLine, Overview, VendorStatus};
 use crate::review::audit::{self, Finding, Ranked, Review, Score, Summary};
 use crate::review::policy::Severity;
 use risks::{ControlRow, KeyRow};
@@ -51,7 +51,7 @@ pub struct Period {
     /// The hash of the last event.
     pub head: String,
     /// The events of the period, oldest first.
-    pub history: Vec<Happening>,
+    pub history: Vec<HistoryLine>,
     /// The review of each account; empty if none was asked for.
     pub reviews: Vec<Review>,
 }
@@ -74,7 +74,7 @@ pub fn page(overview: &Overview) -> String {
     view.times.push(Time::new("as of", overview.status.generated_at));
     match &overview.review {
         Some(review) => {
-            view.scorecard = Some(review.scorecard.iter().map(Marks::new).collect());
+            view.scorecard = Some(review.scorecard.iter().map(VendorMarks::new).collect());
             view.counts = Some(Counts::new(review));
         }
         None => view.unreviewed = pieces(UNREVIEWED),
@@ -105,7 +105,8 @@ pub fn report(overview: &Overview, period: &Period) -> String {
     });
     if !period.reviews.is_empty() {
         let reviews = &period.reviews;
-        view.scorecard = Some(reviews.iter().flat_map(|review| &review.scorecard).map(Marks::new).collect());
+        view.scorecard =
+            Some(reviews.iter().flat_map(|review| &review.scorecard).map(VendorMarks::new).collect());
         let findings: Vec<&Finding> = reviews.iter().flat_map(|review| &review.findings).collect();
         view.findings = Some(findings.iter().copied().map(Found::new).collect());
         view.controls = Some(audit::controls(&findings).iter().map(ControlRow::new).collect());
@@ -134,7 +135,7 @@ struct View {
     history: Vec<Line>,
     evidence: Option<Evidence>,
     unreviewed: Vec<Piece>,
-    scorecard: Option<Vec<Marks>>,
+    scorecard: Option<Vec<VendorMarks>>,
     counts: Option<Counts>,
     findings: Option<Vec<Found>>,
     controls: Option<Vec<ControlRow>>,
@@ -145,15 +146,15 @@ struct View {
 
 /// A vendor's row in the scorecard of the review.
 #[derive(Serialize)]
-struct Marks {
+struct VendorMarks {
     vendor: String,
     score: u32,
     failed: String,
 }
 
-impl Marks {
-    fn new(score: &Score) -> Marks {
-        Marks { vendor: score.vendor.to_string(), score: score.score, failed: score.failed.join(", ") }
+impl VendorMarks {
+    fn new(score: &Score) -> VendorMarks {
+        VendorMarks { vendor: score.vendor.to_string(), score: score.score, failed: score.failed.join(", ") }
     }
 }
 
@@ -235,7 +236,7 @@ struct Row {
     shape: &'static str,
     sentence: Vec<Piece>,
     bar: Option<Bar>,
-    life: Option<Life>,
+    life: Option<RotationTimeline>,
 }
 
 /// The age of a key compared with its limit, in thousandths of the bar's length.
@@ -249,7 +250,7 @@ struct Bar {
 
 /// A rotation, drawn as beads on a thread: one bead for each of [`STAGES`].
 #[derive(Clone, Serialize)]
-struct Life {
+struct RotationTimeline {
     beads: Vec<Bead>,
     reached: Option<usize>,
     text: Vec<Piece>,
@@ -405,7 +406,7 @@ fn days(secs: u64) -> String {
     }
 }
 
-fn life(vendor: &VendorStatus, now: Timestamp) -> Option<Life> {
+fn life(vendor: &VendorStatus, now: Timestamp) -> Option<RotationTimeline> {
     let rotation = vendor.rotation.as_ref()?;
     let stage = rotation.resumes_in.unwrap_or(rotation.stage);
     // A survey ends as soon as it begins, so it has no bead of its own and shows as the first one.
@@ -427,7 +428,7 @@ fn life(vendor: &VendorStatus, now: Timestamp) -> Option<Life> {
     }
     let in_words: String = text.iter().map(|piece| piece.text.as_str()).collect();
     let label = format!("stage {} of {}: {in_words}", here + 1, STAGES.len());
-    Some(Life { beads, reached: (here > 0).then_some(BEAD_EDGE + here * BEAD_STEP), text, label })
+    Some(RotationTimeline { beads, reached: (here > 0).then_some(BEAD_EDGE + here * BEAD_STEP), text, label })
 }
 
 /// Splits a sentence for display: text between backticks becomes code, and a time stays in one piece, because a time
@@ -453,7 +454,7 @@ fn pieces(sentence: &str) -> Vec<Piece> {
 }
 
 impl Line {
-    fn new(happening: &Happening) -> Line {
+    fn new(happening: &HistoryLine) -> Line {
         Line {
             at: happening.at,
             shown: shown(happening.at),

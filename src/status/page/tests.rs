@@ -69,7 +69,7 @@ fn overview(vendors: Vec<VendorStatus>) -> Overview {
 }
 
 #[test]
-fn who_needs_somebody_comes_first_and_with_its_sentence() {
+fn urgent_vendors_come_first_on_the_page_with_their_sentence() {
     let vendors =
         vec![vendor("fine", "ok", 3), soaking(vendor("busy", "rotating", 91)), vendor("bad", "stuck", 97)];
     let page = page(&overview(vendors));
@@ -85,13 +85,13 @@ fn who_needs_somebody_comes_first_and_with_its_sentence() {
 }
 
 #[test]
-fn an_empty_page_and_a_calm_one_say_so() {
+fn an_empty_page_and_a_page_without_problems_have_their_own_text() {
     assert!(page(&overview(Vec::new())).contains("No vendor was looked at yet"));
     assert!(page(&overview(vec![vendor("fine", "ok", 3)])).contains("Nothing needs you."));
 }
 
 #[test]
-fn whatever_is_in_a_name_stays_text() {
+fn markup_in_names_and_sentences_is_escaped() {
     let mut evil = vendor(EVIL, "stuck", 1);
     evil.sentence = EVIL.to_owned();
     evil.owner = Some(EVIL.to_owned());
@@ -103,7 +103,7 @@ fn whatever_is_in_a_name_stays_text() {
 }
 
 #[test]
-fn the_policy_allows_the_style_of_the_page_and_nothing_else() {
+fn the_content_security_policy_allows_only_the_style_of_the_page() {
     let hash = BASE64.encode(digest(&SHA256, STYLE.as_bytes()));
     assert!(policy().starts_with(&format!("default-src 'none'; style-src 'sha256-{hash}'")));
     let page = page(&overview(vec![soaking(vendor("busy", "rotating", 91))]));
@@ -127,7 +127,7 @@ fn a_bar_has_its_limit_at_four_fifths_until_the_key_is_older_than_the_bar() {
 
 #[test]
 fn a_report_has_the_evidence_and_no_refresh() {
-    let happening = Happening {
+    let happening = HistoryLine {
         at: now(),
         vendor: "acme".to_owned(),
         rotation: "018f".to_owned(),
@@ -155,7 +155,7 @@ fn a_report_has_the_evidence_and_no_refresh() {
 }
 
 #[test]
-fn a_command_and_a_time_stand_by_themselves_in_a_sentence() {
+fn commands_and_times_in_a_sentence_are_separate_pieces() {
     let told = pieces("stuck since 2026-11-23T11:00:00Z; to go on: `keyround resume acme`, or wait");
     let told: Vec<(&str, &str)> = told.iter().map(|piece| (piece.kind, piece.text.as_str())).collect();
     assert_eq!(
@@ -176,7 +176,7 @@ fn a_command_and_a_time_stand_by_themselves_in_a_sentence() {
 }
 
 #[test]
-fn each_vendor_has_its_own_marks_and_the_review_its_day() {
+fn the_page_shows_each_vendor_score_and_the_date_of_the_review() {
     let review = reviewed([("acme", 100, &[]), ("lax", 50, &["least privilege", "unique credentials"])]);
     let page = page(&Overview { review: Some(review), ..overview(vec![vendor("acme", "ok", 3)]) });
     for row in [
@@ -191,7 +191,7 @@ fn each_vendor_has_its_own_marks_and_the_review_its_day() {
 }
 
 #[test]
-fn without_a_review_the_page_says_how_to_get_one_and_a_report_does_not() {
+fn without_a_review_the_page_names_the_command_and_a_report_omits_it() {
     let overview = overview(vec![vendor("acme", "ok", 3)]);
     let page = page(&overview);
     let how = "<code>keyround audit</code> or <code>keyround report --audit</code> does it now; an alert that names \
@@ -204,7 +204,7 @@ fn without_a_review_the_page_says_how_to_get_one_and_a_report_does_not() {
 }
 
 #[test]
-fn whatever_is_in_a_scorecard_stays_text() {
+fn markup_in_a_scorecard_is_escaped() {
     let review = reviewed([("acme", 0, &[EVIL]), ("lax", 0, &[EVIL])]);
     let page = page(&Overview { review: Some(review), ..overview(Vec::new()) });
     assert!(!page.contains("<script") && page.matches("&lt;script&gt;").count() == 2, "{page}");

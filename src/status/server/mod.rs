@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use self::places::{Place, Places};
 use crate::core::secret::Secret;
 use crate::ports::Shown;
-use crate::status::metrics::{Calls, Form, metrics};
+use crate::status::metrics::{Calls, ExpositionFormat, metrics};
 use crate::status::page;
 
 /// The time in which a request line and its headers must arrive. A connection without a request is closed after it.
@@ -153,7 +153,7 @@ impl Server {
             "/api/status" => json(StatusCode::OK, &overview.status),
             "/metrics" => {
                 let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-                let form = Form::accepted(accept.unwrap_or_default());
+                let form = ExpositionFormat::accepted(accept.unwrap_or_default());
                 said(StatusCode::OK, form.content_type(), metrics(&overview, &self.calls, form))
             }
             _ => said(
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_this_machines_is_refused() {
+    fn a_host_header_of_another_machine_is_refused() {
         for host in ["127.0.0.1:9464", "127.0.0.1", "[::1]:9464", "[::1]", "localhost", "localhost:9464"] {
             assert!(is_for_this_machine(&headers(header::HOST, host)), "{host}");
         }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_shown_as_a_bearer_or_as_a_password() {
+    fn a_token_is_read_from_a_bearer_or_a_basic_header() {
         let basic = format!("Basic {}", BASE64.encode("anybody:t:oken"));
         for (shown, token) in
             [("Bearer t:oken", Some("t:oken")), (&basic, Some("t:oken")), ("Digest x", None)]

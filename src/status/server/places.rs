@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_takes_the_place_of_the_oldest_idle_one() {
+    fn a_new_connection_replaces_the_oldest_idle_one() {
         let places = Places::default();
         let held: Vec<Place> = (0..PEER_MAX).map(|_| places.take(peer(1))).collect();
         let busy = held[0].answering();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_many_connections_pays_for_the_others() {
+    fn connections_of_the_busiest_address_are_closed_first() {
         let places = Places::default();
         let one = places.take(peer(2));
         let many: Vec<Place> = (0..CONNECTIONS_MAX).map(|_| places.take(peer(1))).collect();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_left_is_free() {
+    fn a_dropped_connection_frees_its_place() {
         let places = Places::default();
         drop(places.take(peer(1)));
         assert!(places.lock().open.is_empty());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use keyround::adapters::delivery::{ConfiguredVendors, Ways};
+use keyround::adapters::delivery::{ConfiguredVendors, Transports};
 use keyround::config::settings::{Place, VendorSettings};
 use keyround::config::{Diagnostics, Environment, SecretRef, parse};
 use keyround::core::ids::{RotationId, Subject, VendorName};
@@ -14,8 +14,8 @@ use keyround::core::rotation::{AtVendor, Event, RefusalCode, Verification, retry
 use keyround::core::secret::Secret;
 use keyround::core::time::Timestamp;
 use keyround::ports::{
-    Answer, DropOffs, Egress, Fault, Finished, Offer, Program, Programs, Purpose, Reference, Request,
-    Response, SecretSource, Stored, Vendors as _,
+    Answer, Egress, Fault, Finished, Offer, Program, Programs, Purpose, Reference, Request, Response,
+    SecretSource, SecretStores, Stored, Vendors as _,
 };
 
 pub(super) const HOST: &str = "api.acme.example";
@@ -73,7 +73,11 @@ impl Recipe {
             Arc::new(Vendor { said: Mutex::new(said.iter().cloned().collect()), sent: Mutex::default() });
         let secrets = Arc::new(OneSecret(token.to_owned()));
         let nowhere = Arc::new(Nowhere);
-        let ways = Ways { egress: Arc::clone(&vendor) as _, drop_offs: nowhere.clone(), programs: nowhere };
+        let ways = Transports {
+            egress: Arc::clone(&vendor) as _,
+            secret_stores: nowhere.clone(),
+            programs: nowhere,
+        };
         let vendors = ConfiguredVendors::new(&self.0, ways, secrets);
         let name = "acme".parse().expect("a vendor");
         let delivery = vendors.delivery(&name).expect("the recipe has the vendor");
@@ -97,7 +101,7 @@ fn nowhere() -> Fault {
 }
 
 #[async_trait]
-impl DropOffs for Nowhere {
+impl SecretStores for Nowhere {
     async fn read(&self, _purpose: &Purpose, _place: &Place) -> Answer<Stored> {
         Err(nowhere())
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use keyround::adapters::journal::{decode, encode};
 use keyround::core::ids::{AccessKeyId, RotationId, Subject};
 use keyround::core::rotation::{
-    Because, Doubt, Effect, EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Next, Outcome, Plan,
-    Refusal, RefusalCode, Rotation, Stage, Verification, Windows,
+    Doubt, Effect, EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, Next, Outcome, Plan, Refusal,
+    RefusalCode, RemovalReason, Rotation, Stage, Verification, Windows,
 };
 use keyround::core::time::Timestamp;
 use keyround::engine::entry_after;
@@ -434,8 +434,8 @@ fn any_event(bytes: &mut Bytes<'_>, at: Timestamp) -> Event {
 fn any_intent(bytes: &mut Bytes<'_>, at: Timestamp) -> Intent {
     let key = any_key(bytes);
     let because = match bytes.flag() {
-        true => Because::NeverOffered,
-        false => Because::Superseded { by: any_key(bytes), verified_at: at },
+        true => RemovalReason::NeverOffered,
+        false => RemovalReason::Superseded { by: any_key(bytes), verified_at: at },
     };
     match bytes.byte() % 5 {
         0 => Intent::Create,

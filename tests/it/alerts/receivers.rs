@@ -63,7 +63,7 @@ impl Drop for MailServer {
 }
 
 #[test]
-fn a_mail_goes_over_tls_after_a_login_and_can_be_read() {
+fn an_email_alert_is_sent_over_trusted_tls_after_login() {
     let emulator = Emulator::start();
     for mode in ["starttls", "tls"] {
         let (authority, folder) = (Authority::new(), tempfile::tempdir().expect("a folder"));
@@ -109,7 +109,7 @@ fn a_mail_goes_over_tls_after_a_login_and_can_be_read() {
 }
 
 #[test]
-fn a_topic_gets_a_message_with_a_subject_and_an_attribute_to_filter_by() {
+fn an_sns_topic_gets_a_message_with_a_subject_and_a_filter_attribute() {
     let emulator = Emulator::start();
     let program = Program::new(&emulator, "");
     let acme = Customer::new(&emulator, Some(&program), "acme", 91.0);
@@ -185,7 +185,7 @@ impl Drop for Alertmanager {
 
 #[test]
 #[ignore = "needs Debian's prometheus-alertmanager"]
-fn alertmanager_shows_an_alert_for_as_long_as_it_lasts() {
+fn alertmanager_shows_an_alert_until_it_is_resolved() {
     let manager = Alertmanager::start();
     let emulator = Emulator::start();
     let program = Program::new(&emulator, "");

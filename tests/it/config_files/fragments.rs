@@ -72,7 +72,7 @@ const WAIVER: &str =
     "[[waiver]]\nrule = \"KR401\"\nsubject = \"acme\"\nreason = \"moves\"\nuntil = \"2099-12-31\"\n";
 
 #[test]
-fn all_files_are_one_configuration() {
+fn included_files_are_merged_into_one_configuration() {
     let globex = vendor("globex", "g").replace("iam_user", "account = \"production\"\niam_user");
     let folder = Folder::new(&[
         ("rotation.toml", &format!("{INCLUDE}[defaults]\nsoak = \"2h\"\n{WAIVER}{}", vendor("acme", "a"))),
@@ -99,7 +99,7 @@ fn all_files_are_one_configuration() {
 }
 
 #[test]
-fn mistakes_of_all_files_are_reported_in_one_run_each_in_its_own() {
+fn mistakes_of_all_files_are_reported_in_one_run_with_their_file() {
     let late = vendor("late", "l").replace("iam_user", "max_age = \"20d\"\niam_user");
     let folder = Folder::new(&[
         (
@@ -147,7 +147,7 @@ fn mistakes_of_all_files_are_reported_in_one_run_each_in_its_own() {
 }
 
 #[test]
-fn a_mistake_of_the_defaults_is_reported_where_they_stand() {
+fn a_mistake_in_defaults_is_reported_once_at_its_own_line() {
     let folder = Folder::new(&[
         ("rotation.toml", &format!("{INCLUDE}\n[defaults]\nmax_age = \"7d\"\n")),
         ("rotation.d/a.toml", &(vendor("a", "a") + &vendor("b", "b"))),
@@ -173,7 +173,7 @@ fn a_secret_of_another_file_is_not_shown_beside_a_mistake() {
 }
 
 #[test]
-fn what_is_no_fragment_is_told_apart() {
+fn each_kind_of_bad_include_has_its_own_error_message() {
     let folder = Folder::new(&[("rotation.d/good.toml", &vendor("good", "g"))]);
     let refused = |include: &str| {
         folder.write("rotation.toml", &format!("include = [{include}]\n"));
@@ -231,7 +231,7 @@ fn what_is_no_fragment_is_told_apart() {
 }
 
 #[test]
-fn a_folder_that_others_can_write_holds_no_fragments() {
+fn a_fragment_folder_that_others_can_write_is_refused() {
     let folder = Folder::new(&[("rotation.toml", INCLUDE), ("rotation.d/a.toml", &vendor("a", "a"))]);
     fs::set_permissions(folder.path("rotation.d"), Permissions::from_mode(0o777)).expect("a mode");
     for is_named in [true, false] {
@@ -242,7 +242,7 @@ fn a_folder_that_others_can_write_holds_no_fragments() {
 }
 
 #[test]
-fn patterns_take_what_they_say_and_each_file_once() {
+fn include_patterns_match_as_written_and_load_each_file_once() {
     let elsewhere = Folder::new(&[("rotation.d/d.toml", &vendor("d", "d"))]);
     let folder = Folder::new(&[
         ("rotation.d/a.toml", &vendor("a", "a")),
@@ -278,7 +278,7 @@ fn patterns_take_what_they_say_and_each_file_once() {
 }
 
 #[test]
-fn all_files_together_have_sixteen_mebibytes() {
+fn included_files_are_limited_to_16_mib_in_total() {
     let comment = |bytes: usize| format!("#{}\n", "x".repeat(bytes - 2));
     let folder = Folder::new(&[
         ("rotation.toml", &(INCLUDE.to_owned() + &comment(2 * MEBIBYTE - INCLUDE.len()))),

@@ -17,7 +17,7 @@ const READS_WITH_FAULTS: u32 = 2;
 const MUCH_LATER: Duration = Duration::from_hours(30);
 
 #[test]
-fn no_schedule_of_two_faults_in_a_hand_over_breaks_a_vendor() {
+fn no_schedule_of_two_faults_in_a_manual_delivery_breaks_a_vendor() {
     let mut total = Report::default();
     for scene in scenes() {
         total.add(enumerate(&scene, 2));
@@ -27,7 +27,7 @@ fn no_schedule_of_two_faults_in_a_hand_over_breaks_a_vendor() {
 }
 
 #[test]
-fn no_hand_over_that_is_given_up_at_any_time_breaks_a_vendor() {
+fn abandoning_a_manual_delivery_at_any_step_breaks_no_vendor() {
     let mut total = Report::default();
     for scene in scenes() {
         for given_up_before in 1..=6 {
@@ -40,7 +40,7 @@ fn no_hand_over_that_is_given_up_at_any_time_breaks_a_vendor() {
 }
 
 #[test]
-fn each_slip_in_a_hand_over_is_caught() {
+fn each_seeded_mistake_in_a_manual_delivery_is_caught() {
     for slip in Slip::ALL {
         let mut scenes = scenes().flat_map(|scene| {
             [Some(2), Some(3), Some(4), None].map(|given_up_before| Scene {
@@ -294,7 +294,7 @@ impl Play<'_> {
         let Stage::HandOver { new, round, .. } = self.run.rotation.stage().clone() else { return false };
         self.acts += 1;
         if self.scene.given_up_before == Some(self.acts) {
-            return self.run.pull(Lever::Abandon);
+            return self.run.pull(OperatorAction::Abandon);
         }
         if !self.seen {
             self.reveal(&new, odometer);

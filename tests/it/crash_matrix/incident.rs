@@ -105,7 +105,7 @@ fn all_scenes() -> impl Iterator<Item = (Plan, Scene)> {
 }
 
 #[test]
-fn no_incident_at_any_point_breaks_its_promise_whatever_one_fault_does() {
+fn incident_invariants_hold_in_sampled_scenes_under_one_fault() {
     let mut total = Report::default();
     for (plan, scene) in sampled(all_scenes(), 509) {
         total.add(enumerate(&plan, scene, 1));
@@ -115,7 +115,7 @@ fn no_incident_at_any_point_breaks_its_promise_whatever_one_fault_does() {
 }
 
 #[test]
-fn no_incident_in_the_common_worlds_breaks_its_promise_whatever_two_faults_do() {
+fn incident_invariants_hold_in_sampled_common_worlds_under_two_faults() {
     let worlds = [(0, Habit::Prompt), (0, Habit::GoesBack(95 * super::MINUTE)), (1, Habit::Prompt)];
     let scenes = worlds.into_iter().flat_map(|(plan, habit)| {
         scenes(Climate { habit, ..laggy() }).map(move |scene| (plans()[plan].clone(), scene))
@@ -130,7 +130,7 @@ fn no_incident_in_the_common_worlds_breaks_its_promise_whatever_two_faults_do() 
 
 #[test]
 #[ignore = "a campaign of minutes: incidents with every schedule of two faults in every world"]
-fn no_incident_breaks_its_promise_whatever_two_faults_do() {
+fn incident_invariants_hold_in_sampled_scenes_under_two_faults() {
     let mut total = Report::default();
     for (plan, scene) in sampled(all_scenes(), 211) {
         total.add(enumerate(&plan, scene, 2));
@@ -140,7 +140,7 @@ fn no_incident_breaks_its_promise_whatever_two_faults_do() {
 }
 
 #[test]
-fn no_lever_after_an_incident_breaks_its_promise() {
+fn operator_commands_after_an_incident_break_no_invariant() {
     let mut total = Report::default();
     let scenes = all_scenes().filter(|(_, scene)| scene.climate.stranger_before_effect.is_none());
     for (plan, scene) in sampled(scenes, 29) {

@@ -17,7 +17,7 @@ use keyround::core::time::Timestamp;
 use super::incident::sampled;
 use super::odometer::Odometer;
 use super::world::{Climate, Habit, World};
-use super::{End, Lever, Mistake, Report, Run, all_worlds, replay};
+use super::{End, Mistake, OperatorAction, Report, Run, all_worlds, replay};
 
 const STEPS_MAX: u32 = 150;
 
@@ -40,7 +40,7 @@ struct Scene {
     climate: Climate,
     /// The user has an Inactive key.
     left: bool,
-    lever: Option<(u32, Lever)>,
+    lever: Option<(u32, OperatorAction)>,
     /// The new key is declared exposed before this effect, if the vendor was offered it.
     exposed_before: Option<u32>,
     wrong: Wrong,
@@ -74,7 +74,7 @@ fn no_lever_at_any_time_leaves_a_key_behind() {
     let mut total = Report::default();
     for (plan, scene) in sampled(scenes(), 13) {
         for effect in 1..=9 {
-            for lever in [Lever::HoldAndResume, Lever::Abandon] {
+            for lever in [OperatorAction::HoldAndResume, OperatorAction::Abandon] {
                 total.add(enumerate(&plan, Scene { lever: Some((effect, lever)), ..scene }, 1));
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use keyround::adapters::delivery::{ConfiguredVendors, Ways};
+use keyround::adapters::delivery::{ConfiguredVendors, Transports};
 use keyround::adapters::rehearsal::{RehearsalWorld as Scene, StandInVendors};
 use keyround::config::{Environment, Settings, parse};
 use keyround::core::ids::{AccessKeyId, RotationId, Subject};
@@ -245,9 +245,9 @@ fn delivery(far: &Far) -> Arc<dyn Delivery> {
         settings.unwrap_or_else(|mistakes| panic!("{mistakes}"))
     });
     let nobody = StandInVendors::new(Scene::new(begin(), BTreeMap::new()), &BTreeMap::new());
-    let ways = Ways {
+    let ways = Transports {
         egress: Arc::new(far.clone()),
-        drop_offs: Arc::new(nobody.clone()),
+        secret_stores: Arc::new(nobody.clone()),
         programs: Arc::new(nobody),
     };
     let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(OneSecret("a token")));
@@ -450,7 +450,7 @@ fn enumerate(faults_max: u32) -> (u32, Vec<String>) {
 }
 
 #[test]
-fn no_schedule_of_two_faults_leaves_halves_that_nobody_knows_of() {
+fn no_schedule_of_two_faults_leaves_a_half_written_pair_unreported() {
     let (schedules, broken) = enumerate(2);
     println!("faults <= 2, two writes: {schedules} schedules, {} broken", broken.len());
     assert!(broken.is_empty(), "{} of {schedules}: {:#?}", broken.len(), &broken[..broken.len().min(5)]);
@@ -459,14 +459,14 @@ fn no_schedule_of_two_faults_leaves_halves_that_nobody_knows_of() {
 
 #[test]
 #[ignore = "a campaign of a minute or two"]
-fn no_schedule_of_three_faults_leaves_halves_that_nobody_knows_of() {
+fn no_schedule_of_three_faults_leaves_a_half_written_pair_unreported() {
     let (schedules, broken) = enumerate(3);
     println!("faults <= 3, two writes: {schedules} schedules, {} broken", broken.len());
     assert!(broken.is_empty(), "{} of {schedules}: {:#?}", broken.len(), &broken[..broken.len().min(5)]);
 }
 
 #[test]
-fn a_second_name_that_is_not_there_is_found_before_the_first_write() {
+fn a_missing_second_secret_name_is_found_before_the_first_write() {
     let mut odometer = Odometer::default();
     assert!(odometer.more());
     let mut run = Run::new(odometer, 0, true);

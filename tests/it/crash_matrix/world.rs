@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use keyround::core::ids::AccessKeyId;
 use keyround::core::rotation::{
-    Because, Doubt, Effect, Event, IncidentMode, KeyMetadata, KeyStatus, KeyUsage, Outcome, Plan, Refusal,
-    RefusalCode, Verification,
+    Doubt, Effect, Event, IncidentMode, KeyMetadata, KeyStatus, KeyUsage, Outcome, Plan, Refusal,
+    RefusalCode, RemovalReason, Verification,
 };
 use keyround::core::time::Timestamp;
 
@@ -515,10 +515,10 @@ impl World {
         }
     }
 
-    fn deactivate(&mut self, id: &AccessKeyId, because: &Because) -> Outcome {
+    fn deactivate(&mut self, id: &AccessKeyId, because: &RemovalReason) -> Outcome {
         self.check_taking(id);
         let offered = self.keys.get(id).is_some_and(|key| key.offered);
-        if *because == Because::NeverOffered && offered {
+        if *because == RemovalReason::NeverOffered && offered {
             self.break_with("a key that the vendor was offered was taken back");
         }
         let now = self.now;

@@ -21,7 +21,7 @@ use crate::support::vendor::{Answer, Vendor};
 const CANARY: &str = "CANARY";
 
 #[tokio::test]
-async fn no_secret_is_found_in_a_sentence_a_debug_or_a_log_line() {
+async fn http_delivery_writes_no_secret_to_sentences_debug_output_or_logs() {
     let log = Log::default();
     let listening = log.listen();
     let mut seen = Vec::new();

@@ -16,7 +16,7 @@ fn judging(that: &str) -> Expect {
 }
 
 #[tokio::test]
-async fn a_template_that_fails_on_an_answer_is_a_mistake_of_the_configuration() {
+async fn a_template_that_fails_on_an_answer_is_a_configuration_error() {
     let vendor = Vendor::start();
     let answer = || Answer::json(200, &json!({ "access_key_id": "AKIANEW0000000000001", "data": {} }));
     let failing = [
@@ -62,7 +62,7 @@ async fn a_template_that_fails_on_an_answer_is_a_mistake_of_the_configuration() 
 }
 
 #[tokio::test]
-async fn a_sample_that_its_own_expect_does_not_accept_is_found_before_a_key_is_made() {
+async fn preflight_reports_a_sample_that_its_own_expect_rejects() {
     let vendor = Vendor::start();
     let step = |that: &str, sample| HttpStep {
         expect: judging(that),
@@ -93,7 +93,7 @@ async fn a_sample_that_its_own_expect_does_not_accept_is_found_before_a_key_is_m
 }
 
 #[tokio::test]
-async fn a_masked_value_goes_back_in_no_kind_of_body() {
+async fn a_body_that_would_send_a_masked_value_back_is_refused() {
     let vendor = Vendor::start();
     let stored = json!({ "name": "s3", "key": "AKIAOLD0000000000001", "other": { "password": "********" } });
     let reading = || HttpStep {

@@ -39,7 +39,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_no_is_a_refusal_a_server_error_a_doubt_and_410_is_told_apart() {
+async fn a_4xx_is_a_refusal_a_5xx_is_unknown_and_a_410_means_vendor_gone() {
     let vendor = Vendor::start();
     let acme = webhook(&vendor.url("/"));
     for status in [400, 401, 403, 404, 409, 422, 425] {
@@ -59,7 +59,7 @@ async fn a_no_is_a_refusal_a_server_error_a_doubt_and_410_is_told_apart() {
 }
 
 #[tokio::test]
-async fn retry_after_is_honoured() {
+async fn the_retry_after_header_is_read_as_seconds_or_as_a_date() {
     let vendor = Vendor::start();
     let acme = webhook(&vendor.url("/"));
     let in_an_hour = (offer().now + Duration::from_hours(1)).to_chrono();
@@ -80,7 +80,7 @@ async fn retry_after_is_honoured() {
 }
 
 #[tokio::test]
-async fn no_answer_is_a_doubt_and_ends_in_time() {
+async fn a_missing_or_broken_answer_makes_the_outcome_unknown() {
     let vendor = Vendor::start();
     vendor.script([Answer::Hangs, Answer::Drips, Answer::Closes, Answer::Garbage]);
     let step = WebhookStep { timeout: IMPATIENT, ..webhook_step(&vendor.url("/")) };
@@ -96,7 +96,7 @@ async fn no_answer_is_a_doubt_and_ends_in_time() {
 }
 
 #[tokio::test]
-async fn a_body_of_a_gigabyte_is_not_read() {
+async fn an_oversized_response_body_is_not_read_to_its_end() {
     let vendor = Vendor::start();
     vendor.script([Answer::Floods]);
     assert_eq!(webhook(&vendor.url("/")).deliver(&offer(), &new_secret()).await, Ok(()));
@@ -105,14 +105,14 @@ async fn a_body_of_a_gigabyte_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_status_counts_though_its_body_breaks_off() {
+async fn a_200_status_counts_even_if_its_body_is_cut_off() {
     let vendor = Vendor::start();
     vendor.script([Answer::Cuts("{\"accepted\":".to_owned())]);
     assert_eq!(webhook(&vendor.url("/")).deliver(&offer(), &new_secret()).await, Ok(()));
 }
 
 #[tokio::test]
-async fn without_a_connection_nothing_was_sent() {
+async fn a_failed_connection_or_lookup_counts_as_not_sent() {
     let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let refusal = refused(
         webhook(&format!("http://{closed}/")).deliver(&offer(), &new_secret()).await,
@@ -130,7 +130,7 @@ async fn without_a_connection_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn a_vendor_that_cannot_be_trusted_is_sent_nothing() {
+async fn a_server_with_a_bad_certificate_is_sent_no_request() {
     let authority = Authority::new();
     for (server, roots, problem) in [
         (authority.server("localhost", Validity::Expired), authority.roots(), "has expired"),
@@ -158,7 +158,7 @@ async fn a_vendor_that_cannot_be_trusted_is_sent_nothing() {
 }
 
 #[tokio::test]
-async fn a_vendor_that_is_trusted_is_sent_the_key_under_tls() {
+async fn a_server_with_a_trusted_certificate_is_delivered_to() {
     let authority = Authority::new();
     let vendor = Vendor::start_tls(authority.server("localhost", Validity::Current));
     let acme = trusting(authority.roots(), &vendor.url("/"));
@@ -168,7 +168,7 @@ async fn a_vendor_that_is_trusted_is_sent_the_key_under_tls() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_not_sent_anything_under_https() {
+async fn a_server_without_tls_is_sent_no_request_to_an_https_url() {
     let vendor = Vendor::start();
     let url = vendor.url("/").replace("http://", "https://");
     let refusal = refused(webhook(&url).deliver(&offer(), &new_secret()).await, RefusalCode::NotSent);
@@ -177,7 +177,7 @@ async fn a_server_without_tls_is_not_sent_anything_under_https() {
 }
 
 #[tokio::test]
-async fn plain_text_leaves_this_machine_only_when_that_was_said_out_loud() {
+async fn plain_http_to_another_host_requires_allow_plaintext() {
     let refusal = refused(
         webhook("http://hooks.acme.invalid/").deliver(&offer(), &new_secret()).await,
         RefusalCode::Misconfigured,

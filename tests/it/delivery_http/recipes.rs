@@ -44,7 +44,7 @@ async fn a_json_body_is_a_document_whose_strings_are_templates() {
 }
 
 #[tokio::test]
-async fn forms_and_texts_are_encoded_as_they_should() {
+async fn form_and_text_bodies_have_the_right_encoding_and_content_type() {
     let vendor = Vendor::start();
     let mut form = http_step("PUT", &vendor.url("/form"));
     form.body =
@@ -65,7 +65,7 @@ async fn forms_and_texts_are_encoded_as_they_should() {
 }
 
 #[tokio::test]
-async fn a_sealed_box_is_opened_by_libsodium_with_the_key_that_an_earlier_answer_named() {
+async fn libsodium_opens_a_box_sealed_to_a_captured_public_key() {
     let vendor = Vendor::start();
     let owner = crypto_box::SecretKey::from([7; 32]);
     let public_key = BASE64.encode(owner.public_key().as_bytes());
@@ -87,7 +87,7 @@ async fn a_sealed_box_is_opened_by_libsodium_with_the_key_that_an_earlier_answer
 }
 
 #[tokio::test]
-async fn a_request_shows_who_sends_it() {
+async fn bearer_basic_and_header_auth_are_sent_with_the_request() {
     let vendor = Vendor::start();
     let user = "user".to_owned();
     let steps = [
@@ -107,7 +107,7 @@ async fn a_request_shows_who_sends_it() {
 }
 
 #[tokio::test]
-async fn a_token_is_fetched_for_each_delivery() {
+async fn an_oauth2_token_is_fetched_for_each_delivery() {
     let (vendor, tokens) = (Vendor::start(), Vendor::start());
     let token = |text: &str| {
         Answer::json(200, &json!({"access_token": text, "token_type": "Bearer", "expires_in": 9}))
@@ -126,7 +126,7 @@ async fn a_token_is_fetched_for_each_delivery() {
 }
 
 #[tokio::test]
-async fn without_a_token_nothing_is_delivered() {
+async fn without_an_oauth2_token_nothing_is_delivered() {
     let (vendor, tokens) = (Vendor::start(), Vendor::start());
     for (answer, code) in [
         (Answer::status(401), RefusalCode::VendorRefused),
@@ -150,7 +150,7 @@ async fn without_a_token_nothing_is_delivered() {
 }
 
 #[tokio::test]
-async fn a_success_that_says_no_in_its_body_is_a_no() {
+async fn a_200_whose_body_fails_the_expectation_is_not_accepted() {
     let vendor = Vendor::start();
     let mut step = http_step("PATCH", &vendor.url("/"));
     step.expect.place = expecting("/data/setup_status", None).place;
@@ -177,7 +177,7 @@ async fn a_success_that_says_no_in_its_body_is_a_no() {
 }
 
 #[tokio::test]
-async fn what_is_to_be_captured_must_be_there_and_later_steps_wait_for_it() {
+async fn a_missing_captured_value_is_a_refusal_and_later_steps_do_not_run() {
     let vendor = Vendor::start();
     vendor.script([Answer::json(200, &json!({"version": {"number": 7}}))]);
     let first =
@@ -191,7 +191,7 @@ async fn what_is_to_be_captured_must_be_there_and_later_steps_wait_for_it() {
 }
 
 #[tokio::test]
-async fn what_was_captured_is_forgotten_with_its_delivery() {
+async fn captured_values_are_read_anew_in_the_next_delivery() {
     let vendor = Vendor::start();
     let answer = |version: u32| Answer::json(200, &json!({ "version": version }));
     vendor.script([answer(7), Answer::status(500), answer(8), Answer::status(200)]);
@@ -207,7 +207,7 @@ async fn what_was_captured_is_forgotten_with_its_delivery() {
 }
 
 #[tokio::test]
-async fn a_refusal_after_an_accepted_change_is_a_doubt() {
+async fn a_refusal_after_an_accepted_change_makes_the_outcome_unknown() {
     let vendor = Vendor::start();
     let step = |method, path| http(http_step(method, &vendor.url(path)));
     let steps = vec![step("GET", "/first"), step("PUT", "/id"), step("PUT", "/secret")];
@@ -223,7 +223,7 @@ async fn a_refusal_after_an_accepted_change_is_a_doubt() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_breaks_is_not_tried_again() {
+async fn a_request_on_a_broken_kept_alive_connection_is_not_repeated() {
     let vendor = Vendor::start();
     vendor.script([Answer::status(200), Answer::Closes]);
     let acme = delivery(vec![http(http_step("PUT", &vendor.url("/")))], None, Secrets::default());
@@ -233,7 +233,7 @@ async fn a_kept_connection_that_breaks_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_status_that_was_expected_is_accepted_and_another_success_is_a_doubt() {
+async fn an_expected_status_is_accepted_and_another_2xx_is_unknown() {
     let vendor = Vendor::start();
     let expect = Expect { status: vec![201, 204], ..Expect::default() };
     let steps = vec![http(HttpStep { expect, ..http_step("PUT", &vendor.url("/")) })];
@@ -244,7 +244,7 @@ async fn a_status_that_was_expected_is_accepted_and_another_success_is_a_doubt()
 }
 
 #[tokio::test]
-async fn a_value_cannot_add_a_header_or_change_where_the_request_goes() {
+async fn a_captured_value_cannot_add_a_header_or_change_the_host() {
     let vendor = Vendor::start();
     vendor.script(vec![Answer::json(200, &json!({"value": "a\r\nx-evil: 1"})); 3]);
     let first = HttpStep { capture: captures([("value", "/value")]), ..http_step("GET", &vendor.url("/")) };
@@ -297,7 +297,7 @@ async fn deliver(steps: Vec<DeliverStep>, secrets: &[(&str, &str)]) -> keyround:
 }
 
 #[tokio::test]
-async fn a_value_of_an_answer_fills_one_place_of_an_address_and_no_more() {
+async fn a_captured_value_cannot_change_the_structure_of_a_url() {
     let plain = "/v1/{{ captured.value }}/keys?id={{ captured.value }}";
     let encoded = "/v1/{{ captured.value | urlencode }}/keys?id={{ captured.value | urlencode }}";
     for (value, template, path) in [
@@ -334,7 +334,7 @@ async fn a_value_of_an_answer_fills_one_place_of_an_address_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_step_sends_the_secrets_that_it_refers_to() {
+async fn a_step_sends_its_referenced_secrets_and_fails_if_one_is_missing() {
     let vendor = Vendor::start();
     let secrets = BTreeMap::from([
         ("app_key".to_owned(), reference("env:APP")),
@@ -357,7 +357,7 @@ async fn a_step_sends_the_secrets_that_it_refers_to() {
 }
 
 #[tokio::test]
-async fn the_address_of_a_token_is_judged_as_the_one_of_a_request() {
+async fn a_token_url_whose_host_comes_from_an_answer_is_refused() {
     let (vendor, elsewhere) = (Vendor::start(), Vendor::start());
     let first = HttpStep { capture: captures([("h", "/h")]), ..http_step("GET", &vendor.url("/")) };
     for token_url in ["{{ captured.h }}", "{{ captured.h }}/token"] {

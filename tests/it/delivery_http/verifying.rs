@@ -12,7 +12,7 @@ use super::{
 use crate::support::vendor::{Answer, Pair, Vendor};
 
 #[tokio::test]
-async fn the_vendor_names_the_key_that_it_was_given() {
+async fn verify_reports_whether_the_old_or_the_new_key_is_in_force() {
     let vendor = Vendor::start();
     let acme = asked(&vendor, question(&vendor));
     vendor.hold(Pair { access_key_id: OLD_KEY.to_owned(), secret_access_key: "old".to_owned() });
@@ -27,7 +27,7 @@ async fn the_vendor_names_the_key_that_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_vendor_that_accepts_and_forgets_is_found_out() {
+async fn verify_detects_a_vendor_that_accepted_but_did_not_store_the_key() {
     let vendor = Vendor::start();
     vendor.script([Answer::Forgets]);
     let acme = asked(&vendor, question(&vendor));
@@ -37,7 +37,7 @@ async fn a_vendor_that_accepts_and_forgets_is_found_out() {
 }
 
 #[tokio::test]
-async fn what_a_vendor_holds_is_named_only_if_it_is_a_key_id() {
+async fn a_value_that_is_no_key_id_is_not_named_in_the_verify_error() {
     let vendor = Vendor::start();
     let acme = asked(&vendor, question(&vendor));
     for held in [json!("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYca"), json!({"a": 1}), json!(null), json!(7)] {
@@ -48,7 +48,7 @@ async fn what_a_vendor_holds_is_named_only_if_it_is_a_key_id() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_a_doubt_and_a_no_is_no_word_about_the_key() {
+async fn verify_is_unknown_for_unreadable_answers_and_refused_for_rejections() {
     let vendor = Vendor::start();
     let acme = asked(&vendor, question(&vendor));
     vendor.script([Answer::json(200, &json!({"key": NEW_KEY}))]);
@@ -67,7 +67,7 @@ async fn an_answer_that_cannot_be_read_is_a_doubt_and_a_no_is_no_word_about_the_
 }
 
 #[tokio::test]
-async fn without_a_value_to_compare_the_status_decides() {
+async fn verify_goes_by_the_status_when_no_value_is_compared() {
     let vendor = Vendor::start();
     let step = HttpStep { expect: Expect { status: vec![204], ..Expect::default() }, ..question(&vendor) };
     let acme = asked(&vendor, step);
@@ -78,7 +78,7 @@ async fn without_a_value_to_compare_the_status_decides() {
 }
 
 #[tokio::test]
-async fn a_masked_tail_can_be_compared() {
+async fn verify_can_compare_a_masked_tail_of_the_key_id() {
     let vendor = Vendor::start();
     let equals = Some("xxxx{{ access_key_id[-4:] }}".to_owned());
     let expect = expecting("/value", equals.as_deref());
@@ -88,7 +88,7 @@ async fn a_masked_tail_can_be_compared() {
 }
 
 #[tokio::test]
-async fn a_vendor_that_cannot_be_asked_is_not() {
+async fn without_a_verify_step_verify_sends_no_request() {
     let vendor = Vendor::start();
     let acme = webhook(&vendor.url("/"));
     assert_eq!(verify(&*acme).await, Ok(Verification::Acceptance));
@@ -96,7 +96,7 @@ async fn a_vendor_that_cannot_be_asked_is_not() {
 }
 
 #[tokio::test]
-async fn a_question_cannot_hold_the_secret() {
+async fn a_verify_request_cannot_contain_the_secret_access_key() {
     let vendor = Vendor::start();
     let url = vendor.url("/v1/aws?secret={{ secret_access_key }}");
     let acme = asked(&vendor, http_step("GET", &url));
@@ -107,7 +107,7 @@ async fn a_question_cannot_hold_the_secret() {
 }
 
 #[tokio::test]
-async fn a_preflight_finds_all_well_and_sends_nothing() {
+async fn a_passing_preflight_lists_its_checks_and_sends_no_request() {
     let (vendor, tokens) = (Vendor::start(), Vendor::start());
     let first = HttpStep { capture: captures([("key", "/key")]), ..http_step("GET", &vendor.url("/key")) };
     let mut second = http_step("PUT", &vendor.url("/secret/{{ captured.key | urlencode }}"));
@@ -145,7 +145,7 @@ async fn a_preflight_finds_all_well_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_preflight_tells_every_mistake_and_not_only_the_first() {
+async fn a_preflight_reports_every_mistake_and_not_only_the_first() {
     let vendor = Vendor::start();
     let mut first = http_step("PUT", &vendor.url("/{{ nonsense }}"));
     first.auth = Some(Auth::Bearer(reference("env:MISSING")));

@@ -21,7 +21,7 @@ const SEED: &str = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
 const PUBLIC_KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
 #[tokio::test]
-async fn a_webhook_is_verified_by_the_reference_implementation_with_each_of_its_secrets() {
+async fn the_reference_implementation_verifies_a_webhook_with_each_secret() {
     webhook_reference::prepare();
     let vendor = Vendor::start();
     let previous = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -48,7 +48,7 @@ async fn a_webhook_is_verified_by_the_reference_implementation_with_each_of_its_
 }
 
 #[tokio::test]
-async fn an_ed25519_webhook_is_verified_by_libsodium() {
+async fn libsodium_verifies_an_ed25519_webhook_signature() {
     webhook_reference::prepare();
     let vendor = Vendor::start();
     let signing = format!("whsk_{SEED}");
@@ -69,7 +69,7 @@ async fn an_ed25519_webhook_is_verified_by_libsodium() {
 }
 
 #[tokio::test]
-async fn a_webhook_carries_the_pair_and_says_until_when_the_old_key_works() {
+async fn a_webhook_contains_the_new_pair_and_the_end_of_the_old_key() {
     let vendor = Vendor::start();
     let offer = offer();
     let acme = webhook(&vendor.url("/hooks/aws?tenant=7"));
@@ -92,7 +92,7 @@ async fn a_webhook_carries_the_pair_and_says_until_when_the_old_key_works() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_the_same_message_and_a_fresh_delivery_another() {
+async fn a_repeated_webhook_keeps_its_id_and_a_new_delivery_gets_another() {
     let vendor = Vendor::start();
     let acme = webhook(&vendor.url("/"));
     let first = offer();
@@ -111,7 +111,7 @@ async fn a_repeat_is_the_same_message_and_a_fresh_delivery_another() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_a_doubt_and_the_repeat_finds_the_same_message_there() {
+async fn a_webhook_repeated_after_a_lost_answer_is_the_same_message() {
     let vendor = Vendor::start();
     vendor.script([Answer::TakesAndCloses]);
     let acme = webhook(&vendor.url("/"));
@@ -128,7 +128,7 @@ async fn a_lost_answer_is_a_doubt_and_the_repeat_finds_the_same_message_there() 
 }
 
 #[tokio::test]
-async fn a_signing_secret_that_is_none_is_a_mistake_that_names_the_reference_alone() {
+async fn an_invalid_signing_secret_is_named_by_its_reference_and_not_shown() {
     let vendor = Vendor::start();
     let short = format!("whsec_{}", BASE64.encode("canary"));
     for (secret, problem) in [

@@ -46,11 +46,11 @@ impl Journal for Ailing {
         self.journal.secret(rotation).await
     }
 
-    async fn in_flight(&self) -> Result<Vec<Known>, JournalError> {
+    async fn in_flight(&self) -> Result<Vec<KnownRotation>, JournalError> {
         self.journal.in_flight().await
     }
 
-    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError> {
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<KnownRotation>, JournalError> {
         self.journal.rotations(vendor).await
     }
 

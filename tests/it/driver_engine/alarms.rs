@@ -14,7 +14,7 @@ use super::ailing::Ailing;
 use super::*;
 
 #[tokio::test]
-async fn the_last_word_is_about_the_journal_and_only_where_that_is_the_trouble() {
+async fn an_unusable_journal_or_seal_key_is_alerted_but_one_in_use_is_not() {
     let said = || "the disk is gone".to_owned();
     for (error, told) in [
         (JournalError::Unavailable(said()), Some(Condition::Journal)),
@@ -32,7 +32,7 @@ async fn the_last_word_is_about_the_journal_and_only_where_that_is_the_trouble()
 }
 
 #[tokio::test]
-async fn a_heart_beats_once_for_each_full_pass_and_the_end_waits_for_it() {
+async fn a_heartbeat_is_sent_once_for_each_complete_pass() {
     let mut crew = Crew::new(&House::new(HASTE, &["acme"]));
     crew.alerts.tell().await;
     crew.alerts.finish().await;
@@ -52,7 +52,7 @@ async fn a_heart_beats_once_for_each_full_pass_and_the_end_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_happens_in_one_pass_is_told_together_and_at_once_when_it_is_over() {
+async fn the_alerts_of_one_pass_are_sent_together_once_it_has_ended() {
     let house = House::new(HASTE, &["acme", "zeta"]);
     let seen = status(&house.world(), &[]).await.expect("a journal");
     let world = World { clock: Arc::new(house.paused_clock()), ..house.world() };
@@ -80,7 +80,7 @@ async fn what_happens_in_one_pass_is_told_together_and_at_once_when_it_is_over()
 }
 
 #[tokio::test]
-async fn what_the_journal_cannot_say_now_is_not_written_over() {
+async fn a_sink_state_that_cannot_be_read_is_not_overwritten() {
     let house = House::new(HASTE, &["acme"]);
     let journal = Arc::new(Ailing::beside(&house));
     let sink: SinkName = "mail".parse().expect("a name");
@@ -96,7 +96,7 @@ async fn what_the_journal_cannot_say_now_is_not_written_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_reads_the_journal_after_the_alerts_have_ended() {
+async fn the_journal_is_not_read_after_the_alert_task_has_ended() {
     let house = House::new(HASTE, &["acme"]);
     let journal = Arc::new(Ailing::beside(&house));
     journal.is_slow.store(true, Ordering::SeqCst);
@@ -114,7 +114,7 @@ async fn nothing_reads_the_journal_after_the_alerts_have_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_that_hangs_is_not_waited_for() {
+async fn alerts_do_not_wait_for_the_end_of_a_hanging_pass() {
     let house = House::new(HASTE, &["acme"]);
     let seen = status(&house.world(), &[]).await.expect("a journal");
     let world = World { clock: Arc::new(house.paused_clock()), ..house.world() };
@@ -131,7 +131,7 @@ async fn a_pass_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn before_everybody_was_looked_at_nobody_is_told_to_be_gone() {
+async fn an_alert_is_resolved_only_after_a_complete_pass() {
     let house = House::new(HASTE, &["acme"]);
     let seen = status(&house.world(), &[]).await.expect("a journal");
     let mut crew = Crew::new(&house);
@@ -154,7 +154,7 @@ async fn before_everybody_was_looked_at_nobody_is_told_to_be_gone() {
 }
 
 #[tokio::test]
-async fn an_alert_names_the_account_whether_or_not_a_rotation_is_under_way() {
+async fn an_alert_names_the_configured_account_without_a_rotation() {
     let house = House::new(HASTE, &["acme"]);
     let seen = status(&house.world(), &[]).await.expect("a journal");
     let account = "[account.production]\nid = \"111122223333\"\nrole_arn = \"arn:aws:iam::111122223333:role/keyround\"\n";
@@ -169,7 +169,7 @@ async fn an_alert_names_the_account_whether_or_not_a_rotation_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_accounts_are_reviewed_once_a_day_and_only_for_who_wants_to_hear_of_it() {
+async fn the_accounts_are_audited_daily_only_if_a_sink_wants_audit_alerts() {
     for (wanted, expected) in [(Condition::Audit, [1, 1, 2]), (Condition::Overdue, [0, 0, 0])] {
         let house = House::young(HASTE, &["acme"]);
         let world = World { clock: Arc::new(house.paused_clock()), ..house.world() };

@@ -3,10 +3,10 @@
 use super::*;
 
 #[tokio::test]
-async fn a_delivery_that_cannot_be_made_is_found_before_the_key_is_made() {
+async fn a_failed_preflight_is_reported_before_a_key_is_created() {
     let house = House::new(HASTE, &["acme", "good"]);
     house.is("acme", How::Unfit);
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     let acme = &found["acme"];
     assert_eq!(
         (acme.verdict.state, acme.verdict.reason, acme.failed),
@@ -19,14 +19,14 @@ async fn a_delivery_that_cannot_be_made_is_found_before_the_key_is_made() {
     let name: VendorName = "acme".parse().expect("a name");
     assert!(house.journal.rotations(Some(&name)).await.expect("a journal").is_empty());
     house.is("acme", How::Accepts);
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     assert_eq!(found["acme"].verdict.reason, "rotated", "and the next pass tries again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lever_acts_within_seconds_while_the_next_pass_is_far_off() {
+async fn a_reactivate_command_takes_effect_within_seconds_between_passes() {
     let house = House::new(&HASTE.replace("cool = \"0s\"", "cool = \"7d\""), &["acme"]);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     let events = house.events("acme").await;
     assert_eq!(events.last().map(Event::name), Some("deactivated"));
     let now = house.stage.now();
@@ -34,7 +34,7 @@ async fn a_lever_acts_within_seconds_while_the_next_pass_is_far_off() {
     let clock = house.paused_clock();
     let (_newest, worlds) = watch::channel(World { clock: Arc::new(clock.clone()), ..house.world() });
     let engine = Engine::new(worlds, house.stop.clone(), Arc::clone(&house.watcher) as _);
-    let mut engine = engine.noticing_levers(Duration::from_secs(1));
+    let mut engine = engine.noticing_operator_commands(Duration::from_secs(1));
     let lever = async {
         clock.sleep_until(now + Duration::from_secs(100)).await;
         let (by, why) = ("alex".to_owned(), "a test".to_owned());

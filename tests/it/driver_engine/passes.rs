@@ -9,7 +9,7 @@ const BY_PATH: &str = "[vendor.fleet]\npath = \"/vendors/\"\n[[vendor.fleet.deli
                        url = \"https://hooks.example/fleet\"\nsecret = \"env:SECRET\"\n";
 
 #[tokio::test]
-async fn a_pass_for_one_vendor_visits_nobody_else() {
+async fn a_pass_for_one_vendor_reconciles_no_other_vendor() {
     let house = House::new(HASTE, &["chosen", "other"]);
     let found = by_name(house.asked(&["chosen"], false).await);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["chosen"]);
@@ -17,7 +17,7 @@ async fn a_pass_for_one_vendor_visits_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_due_is_replaced_only_when_that_is_asked_for() {
+async fn a_key_that_is_not_due_is_rotated_only_with_force() {
     let house = House::young(HASTE, &["acme"]);
     assert_eq!(by_name(house.asked(&[], false).await)["acme"].verdict.reason, "fresh");
     assert_eq!(house.deliveries.taken(), [""; 0]);
@@ -25,19 +25,19 @@ async fn a_key_that_is_not_due_is_replaced_only_when_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_that_is_held_is_not_waited_for() {
+async fn a_pass_does_not_wait_for_a_held_rotation() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     let at = house.stage.now();
     house
         .pull("acme", Event::Held { until: None, by: "alex".to_owned(), why: "a freeze".to_owned(), at })
         .await;
-    let found = tokio::time::timeout(DAY, house.once(Patience::Unlimited)).await.expect("it ends");
+    let found = tokio::time::timeout(DAY, house.once(WaitMode::Unlimited)).await.expect("it ends");
     assert_eq!(by_name(found)["acme"].verdict.state, State::Held);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_is_not_visited_again_while_a_visit_is_under_way() {
+async fn a_user_that_is_being_reconciled_is_not_delivered_to_again() {
     let house = House::new(HASTE, &["slow"]);
     house.configure(&load(&toml(HASTE, &["slow"]).replace("0 * * * *", "* * * * *").replace("5m", "0s")));
     house.is("slow", How::TakesSecs(250));
@@ -50,10 +50,10 @@ async fn a_user_is_not_visited_again_while_a_visit_is_under_way() {
 }
 
 #[tokio::test]
-async fn users_that_only_aws_knows_are_asked_for_once_a_pass_and_visited() {
+async fn users_found_by_path_are_listed_once_per_pass_and_rotated() {
     let house = House::new(HASTE, &["a", "b"]);
     house.configure(&load(&format!("[defaults]\n{HASTE}\n{BY_PATH}")));
-    let found = house.once(Patience::Short).await;
+    let found = house.once(WaitMode::Short).await;
     let users: Vec<&str> = found
         .iter()
         .flat_map(|user_report| &user_report.iam_user)
@@ -70,17 +70,21 @@ async fn users_that_only_aws_knows_are_asked_for_once_a_pass_and_visited() {
 }
 
 #[tokio::test]
-async fn a_pass_is_over_when_everybody_was_visited_also_who_is_known_to_aws_alone() {
+async fn a_pass_ends_after_all_users_found_by_path_were_reconciled() {
     let house = House::young(HASTE, &["a", "b"]);
     house.configure(&load(&format!("[defaults]\n{HASTE}\n{BY_PATH}")));
     let passes = Arc::new(Passes::default());
     let (_newest, worlds) = watch::channel(house.world());
     let mut engine = Engine::new(worlds, house.stop.clone(), Arc::clone(&passes) as _);
     for ask in [
-        Ask::default(),
-        Ask { vendors: vec!["fleet".parse().expect("a name")], force: false, ..Ask::default() },
+        PassRequest::default(),
+        PassRequest {
+            vendors: vec!["fleet".parse().expect("a name")],
+            force: false,
+            ..PassRequest::default()
+        },
     ] {
-        engine.work(&Cadence::Once(ask, Patience::Short)).await.expect("a journal");
+        engine.work(&Cadence::Once(ask, WaitMode::Short)).await.expect("a journal");
     }
     let told = passes.0.lock().expect("what was told").clone();
     let pass = |end| ["a pass begins", "fleet is listed", "user-a", "user-b", end].map(str::to_owned);
@@ -125,19 +129,19 @@ impl Watcher for Passes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_for_a_vendor_that_left_the_configuration_says_so_and_ends() {
+async fn a_pass_for_a_removed_vendor_reports_it_and_ends() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["gone", "here"]);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     house.configure(&settings(HASTE, &["here"]));
     let found = tokio::time::timeout(DAY, house.asked(&["gone"], false)).await.expect("it ends");
     assert_eq!(by_name(found)["gone"].verdict.reason, "orphaned");
 }
 
 #[tokio::test]
-async fn of_a_vendor_that_was_renamed_and_switched_off_the_new_name_is_told_and_the_others_stay() {
+async fn a_renamed_and_disabled_vendor_is_reported_under_its_new_name() {
     let house = House::new(HASTE, &["before"]);
     house.is("before", How::Panics);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     let role = "[vendor.role]\nrole_arn = \"arn:aws:iam::111122223333:role/vendor\"\n\
                 vendor_account_id = \"444455556666\"\n";
     let off = toml(HASTE, &["before"]).replace("vendor.before", "vendor.after");
@@ -149,12 +153,12 @@ async fn of_a_vendor_that_was_renamed_and_switched_off_the_new_name_is_told_and_
         rows.collect::<Vec<_>>()
     };
     let expect = [("after".to_owned(), "disabled"), ("role".to_owned(), "assumes_role")];
-    assert_eq!(told(house.once(Patience::Short).await), expect);
+    assert_eq!(told(house.once(WaitMode::Short).await), expect);
     assert_eq!(told(status(&house.world(), &[]).await.expect("a journal")), expect);
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_no_tick_is_left_none_is_waited_for() {
+async fn a_schedule_without_further_ticks_ends_at_once() {
     let house = House::young(HASTE, &["acme"]);
     house.configure(&load(&toml(HASTE, &["acme"]).replace("0 * * * *", "0 0 3 1 1 * 2020")));
     let now = house.stage.now();
@@ -163,21 +167,21 @@ async fn when_no_tick_is_left_none_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_secret_is_sealed_with_its_key_and_erased_when_nothing_needs_it() {
+async fn a_secret_is_kept_until_it_is_delivered_and_erased_after_the_rotation() {
     let house = House::new(HASTE, &["acme"]);
     house.is("acme", How::Panics);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     let rotation = house.rotation("acme").await.rotation;
     assert!(house.journal.secret(rotation).await.expect("a journal").is_some(), "it is delivered once more");
     house.is("acme", How::Accepts);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     assert_eq!(house.journal.secret(rotation).await.expect("a journal"), None);
 }
 
 #[tokio::test]
-async fn what_is_under_way_is_shown_with_its_keys_whether_or_not_they_can_be_listed() {
+async fn status_shows_a_rotation_whether_or_not_its_keys_can_be_listed() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
-    house.once(Patience::Short).await;
+    house.once(WaitMode::Short).await;
     let nobody = subject("nobody");
     let old = house.old_key("acme");
     let Event::Started { old_created_at, reason, plan, at, .. } = started(&subject("acme"), &house) else {
@@ -204,9 +208,9 @@ async fn what_is_under_way_is_shown_with_its_keys_whether_or_not_they_can_be_lis
 }
 
 #[tokio::test]
-async fn whether_a_visit_failed_is_told_by_its_last_effect() {
+async fn a_user_counts_as_failed_after_refusals_or_when_it_is_stuck() {
     let house = House::new(&HASTE.replace("soak = \"0s\"", "soak = \"1h\""), &["acme"]);
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     assert!(!found["acme"].failed, "it soaks");
     let at = house.stage.now();
     let doubt = Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };
@@ -223,16 +227,16 @@ async fn whether_a_visit_failed_is_told_by_its_last_effect() {
         let refusal = refusal.clone();
         house.pull("acme", Event::Refused { doing: EffectKind::ReadUsage, refusal, at }).await;
     }
-    let found = by_name(house.once(Patience::Short).await);
+    let found = by_name(house.once(WaitMode::Short).await);
     assert!(found["acme"].failed, "{:?}", found["acme"].rest);
     house.is("gone", How::Gone);
     house.configure(&settings(HASTE, &["gone"]));
     drop(house.stage.hand_out_key(&subject("gone"), at.minus(120 * DAY)));
-    assert!(by_name(house.once(Patience::Short).await)["gone"].failed, "it is stuck");
+    assert!(by_name(house.once(WaitMode::Short).await)["gone"].failed, "it is stuck");
 }
 
 #[tokio::test]
-async fn what_a_pass_would_do_is_said_and_nothing_is_done() {
+async fn a_preview_lists_steps_and_checks_and_creates_no_key() {
     let house = House::new(HASTE, &["due"]);
     drop(house.stage.hand_out_key(&subject("young"), half_past().minus(DAY)));
     house.configure(&settings(HASTE, &["due", "young"]));
@@ -259,7 +263,7 @@ async fn what_a_pass_would_do_is_said_and_nothing_is_done() {
 }
 
 #[test]
-fn the_steps_of_a_life_follow_its_plan() {
+fn the_listed_steps_of_a_rotation_follow_its_plan() {
     let stages = |plan: &keyround::core::rotation::Plan, deliveries| {
         let steps = keyround::engine::steps(plan, deliveries);
         steps.into_iter().map(|step| (step.stage, step.what)).collect::<Vec<_>>()
@@ -283,7 +287,7 @@ impl House {
         let mut engine = Engine::new(worlds, self.stop.clone(), Arc::clone(&self.watcher) as _);
         let vendors = vendors.iter().map(|name| name.parse().expect("a name")).collect();
         engine
-            .work(&Cadence::Once(Ask { vendors, force, ..Ask::default() }, Patience::Short))
+            .work(&Cadence::Once(PassRequest { vendors, force, ..PassRequest::default() }, WaitMode::Short))
             .await
             .expect("a journal")
     }

@@ -8,7 +8,7 @@ use super::*;
 const PULSE: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
-async fn the_loop_comes_by_while_a_vendor_is_slow_and_while_nothing_is_due() {
+async fn the_engine_loop_pulses_while_a_vendor_is_slow_and_while_idle() {
     let house = House::new(HASTE, &["slow"]);
     house.is("slow", How::TakesSecs(250));
     let pulses = Arc::new(Pulses::default());
@@ -25,7 +25,7 @@ async fn the_loop_comes_by_while_a_vendor_is_slow_and_while_nothing_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loop_that_hangs_comes_by_no_more_whatever_else_is_alive() {
+async fn a_hung_engine_loop_stops_pulsing_while_a_reconcile_goes_on() {
     let house = House::new(HASTE, &["slow"]);
     // The next pass is due within the jitter after the full hour, while this reconcile is under way.
     house.is("slow", How::TakesSecs(290));
@@ -55,7 +55,7 @@ async fn start_by_hand(house: &House) -> RotationId {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_that_waits_for_a_visit_comes_by_too() {
+async fn the_engine_loop_pulses_while_a_stop_waits_for_a_reconcile() {
     let house = House::new(HASTE, &["slow"]);
     house.is("slow", How::TakesSecs(250));
     let pulses = Arc::new(Pulses::default());
@@ -70,9 +70,9 @@ async fn a_stop_that_waits_for_a_visit_comes_by_too() {
 }
 
 #[tokio::test]
-async fn each_of_several_watchers_is_told_of_everything() {
+async fn each_of_several_watchers_receives_every_callback() {
     let house = House::new(HASTE, &["acme"]);
-    let user_report = house.once(Patience::Short).await.swap_remove(0);
+    let user_report = house.once(WaitMode::Short).await.swap_remove(0);
     let rotation = user_report.rotation.clone().expect("it was rotated");
     let (subject, now) = (rotation.subject().clone(), house.stage.now());
     let pass = Pass::of_a_moment(now, true, vec![user_report.clone()]);

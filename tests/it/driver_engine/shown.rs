@@ -1,10 +1,10 @@
 //! What `status` and the status page show of a user and of the history, without asking AWS.
 
 use keyround::core::ids::AccessKeyId;
-use keyround::core::rotation::{Because, Intent, KeyMetadata, KeyStatus, Verification};
+use keyround::core::rotation::{Intent, KeyMetadata, KeyStatus, RemovalReason, Verification};
 use keyround::engine::Pass;
 use keyround::ports::Shown;
-use keyround::ports::overview::{Overview, Tally, VendorStatus};
+use keyround::ports::overview::{OutcomeCounts, Overview, VendorStatus};
 use keyround::status::{StatusStore, StatusView};
 
 use super::*;
@@ -12,14 +12,14 @@ use super::*;
 const OTHER: &str = "AKIASOMEBODYELSES000";
 
 #[tokio::test]
-async fn the_keys_of_a_user_are_those_of_its_rotation_and_the_others_that_were_seen() {
+async fn status_shows_the_keys_of_the_rotation_and_the_other_listed_keys() {
     for (soak, stage, expected) in [
         ("1h", Some("soak"), &["other Active", "old Active", "new Active"][..]),
         ("0s", None, &["other Active", "old Active"]),
     ] {
         let house = House::new(&HASTE.replace("soak = \"0s\"", &format!("soak = \"{soak}\"")), &["acme"]);
         let old = house.old_key("acme");
-        let mut found = house.once(Patience::Short).await;
+        let mut found = house.once(WaitMode::Short).await;
         // A listing from an earlier time: the rotation knows the state of its own two keys better.
         let listed = [old, OTHER.parse().expect("a key"), house.old_key("acme")];
         let of_before = |id| KeyMetadata { id, status: KeyStatus::Expired, created_at: house.stage.now() };
@@ -39,12 +39,12 @@ async fn the_keys_of_a_user_are_those_of_its_rotation_and_the_others_that_were_s
 }
 
 #[tokio::test]
-async fn rotations_and_deliveries_are_counted_by_how_they_ended() {
+async fn rotations_and_deliveries_are_counted_by_outcome() {
     let house = House::new(HASTE, &["acme", "gone"]);
     house.is("gone", How::Gone);
-    house.once(Patience::Short).await;
-    let count = |counts: &BTreeMap<Tally, u64>, vendor: &str, outcome: &'static str| {
-        counts.get(&Tally { vendor: vendor.to_owned(), outcome }).copied().unwrap_or_default()
+    house.once(WaitMode::Short).await;
+    let count = |counts: &BTreeMap<OutcomeCounts, u64>, vendor: &str, outcome: &'static str| {
+        counts.get(&OutcomeCounts { vendor: vendor.to_owned(), outcome }).copied().unwrap_or_default()
     };
     let overview = shown(&house, &[]).await;
     assert_eq!(count(&overview.rotations, "acme", "done"), 1);
@@ -54,7 +54,7 @@ async fn rotations_and_deliveries_are_counted_by_how_they_ended() {
 }
 
 #[tokio::test]
-async fn a_rotation_is_counted_when_it_is_over_whoever_ended_it() {
+async fn a_rotation_is_counted_when_it_is_done_or_abandoned_and_not_before() {
     let house = House::new(HASTE, &["acme", "given-up", "giving-up"]);
     let at = house.stage.now();
     let new: AccessKeyId = OTHER.parse().expect("a key");
@@ -69,7 +69,7 @@ async fn a_rotation_is_counted_when_it_is_over_whoever_ended_it() {
         ]
     };
     let intended = |intent| Event::Intended { intent, at };
-    let because = || Because::NeverOffered;
+    let because = || RemovalReason::NeverOffered;
     let deactivated = |key: AccessKeyId| {
         let intent = Intent::Deactivate { key, because: because() };
         [intended(intent), Event::Deactivated { at, request_id: None }]
@@ -99,7 +99,7 @@ async fn a_rotation_is_counted_when_it_is_over_whoever_ended_it() {
 }
 
 #[tokio::test]
-async fn owner_and_account_are_those_of_the_configuration_where_nothing_else_says_them() {
+async fn owner_and_account_come_from_the_configuration_if_otherwise_unknown() {
     let house = House::young(HASTE, &["acme"]);
     let account = "[account.production]\nid = \"111122223333\"\nrole_arn = \"arn:aws:iam::111122223333:role/keyround\"\n";
     let owned = |name: &str| format!("[vendor.{name}]\nowner = \"{name}@example.com\"");
@@ -121,7 +121,7 @@ async fn owner_and_account_are_those_of_the_configuration_where_nothing_else_say
 }
 
 #[tokio::test]
-async fn who_is_stuck_is_told_the_command_that_helps() {
+async fn a_stuck_rotation_is_reported_with_the_command_to_continue() {
     let house = House::new(HASTE, &["gone", "taken"]);
     house.is("gone", How::Gone);
     house.asked(&["gone"], false).await;
@@ -139,16 +139,16 @@ async fn who_is_stuck_is_told_the_command_that_helps() {
 }
 
 #[tokio::test]
-async fn who_is_waited_for_by_hand_is_told_what_to_type() {
+async fn a_pending_manual_delivery_is_reported_with_its_next_command() {
     let house = House::new(HASTE, &["acme"]);
     let by_hand = "[vendor.acme]\niam_user = \"user-acme\"\n[[vendor.acme.deliver]]\nkind = \"manual\"\n\
                    instructions = \"Log in.\"\n";
     house.configure(&load(&format!("[defaults]\n{HASTE}{by_hand}")));
-    let found = house.once(Patience::Short).await;
+    let found = house.once(WaitMode::Short).await;
     assert!(found[0].sentence().ends_with("; to go on: `keyround reveal acme`"), "{}", found[0].sentence());
     let (by, at) = ("alex".to_owned(), house.stage.now());
     house.pull("acme", Event::Revealed { by, recipient: None, why: None, at }).await;
-    let found = house.once(Patience::Short).await;
+    let found = house.once(WaitMode::Short).await;
     assert!(found[0].sentence().ends_with("; to go on: `keyround ack acme`"), "{}", found[0].sentence());
 }
 

@@ -57,7 +57,7 @@ const TRIALS: [(&str, usize, Trial); 8] = [
 ];
 
 #[tokio::test]
-async fn a_canary_is_found_in_no_sentence_no_debug_and_no_log_line_of_any_adapter() {
+async fn no_adapter_writes_a_secret_to_sentences_debug_output_or_logs() {
     let log = Log::default();
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(log.clone());
     // The same filter as in the program when it logs everything.
@@ -84,7 +84,7 @@ async fn a_canary_is_found_in_no_sentence_no_debug_and_no_log_line_of_any_adapte
 }
 
 #[test]
-fn the_search_finds_a_canary_however_it_is_written() {
+fn the_canary_search_finds_plain_uppercase_and_byte_forms() {
     for shown in [SECRET.to_owned(), SECRET.to_uppercase(), format!("{:?}", SECRET.as_bytes())] {
         assert!(holds_canary(&shown), "{shown}");
     }

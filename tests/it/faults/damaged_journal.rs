@@ -168,7 +168,7 @@ const DAMAGES: [Damage; 20] = [
 ];
 
 #[test]
-fn a_damaged_journal_is_refused_in_words_and_nothing_is_touched() {
+fn a_damaged_journal_is_refused_with_a_reason_and_nothing_changes() {
     let wreck = Wreck::new("wreck-table");
     println!("the journal was damaged:");
     for damage in &DAMAGES {
@@ -190,7 +190,7 @@ fn a_damaged_journal_is_refused_in_words_and_nothing_is_touched() {
 }
 
 #[test]
-fn a_seal_key_that_the_configuration_refers_to_is_judged_too() {
+fn an_invalid_seal_key_from_the_configuration_is_refused() {
     let wreck = Wreck::new("wreck-reference");
     let rest = fs::read_to_string(wreck.corner.path("rotation.toml")).expect("it was written");
     let referred = rest.replacen("[account.main]", "seal_key = \"env:SEAL\"\n[account.main]", 1);
@@ -214,13 +214,13 @@ fn a_seal_key_that_the_configuration_refers_to_is_judged_too() {
 }
 
 #[test]
-fn one_bit_changed_anywhere_is_refused_or_changes_nothing() {
+fn a_flipped_journal_bit_is_refused_or_changes_nothing() {
     flip_bits("wreck-bits", 0x0062_6974, 48);
 }
 
 #[test]
 #[ignore = "takes a few minutes: a run of the program for each of 1,000 bits"]
-fn one_bit_changed_in_a_thousand_places_is_refused_or_changes_nothing() {
+fn a_flipped_bit_at_a_thousand_places_is_refused_or_changes_nothing() {
     flip_bits("wreck-many-bits", 0x6d61_6e79, 1_000);
 }
 
@@ -284,7 +284,7 @@ fn kind_of(sentence: &str) -> String {
 }
 
 #[test]
-fn a_log_that_lost_its_end_costs_the_vendor_nothing() {
+fn a_damaged_write_ahead_log_does_not_harm_the_vendor() {
     let mut dice = Dice(0x0077_616c);
     let mut lose = || {
         // Later calls are left out, because there the secret, and the log with it, is erased.

@@ -44,7 +44,7 @@ impl fmt::Display for Limit {
 }
 
 #[test]
-fn a_journal_that_cannot_grow_stops_the_rotation_and_not_the_vendor() {
+fn a_journal_that_cannot_grow_stops_the_rotation_without_harm() {
     let limits: Vec<_> = CALLS.iter().map(|(call, place)| Limit { call, place: *place, frames: 0 }).collect();
     campaign("no room for the answer", WORKERS, &limits, |number, limit| {
         let corner = Corner::new(emulator(), &format!("room-none-{number}"));
@@ -53,7 +53,7 @@ fn a_journal_that_cannot_grow_stops_the_rotation_and_not_the_vendor() {
 }
 
 #[test]
-fn a_journal_that_can_grow_a_little_stops_a_little_later() {
+fn a_journal_with_little_room_stops_or_ends_the_rotation_without_harm() {
     let mut dice = Dice(0x0064_6973);
     let mut limit = || {
         let (call, place) = dice.one_of(&CALLS);

@@ -42,7 +42,7 @@ const CALLS_MAX: usize = 11 + 3 * 9;
 const PASSES_MAX: u32 = 4;
 
 #[test]
-fn whatever_befalls_a_call_the_rotation_is_done_and_no_key_is_made_twice() {
+fn a_rotation_completes_after_any_mishap_of_any_aws_operation() {
     let fates: Vec<Fate> = OPERATIONS
         .iter()
         .flat_map(|(operation, _)| {
@@ -53,13 +53,13 @@ fn whatever_befalls_a_call_the_rotation_is_done_and_no_key_is_made_twice() {
 }
 
 #[test]
-fn being_throttled_slows_down_and_loses_nothing() {
+fn rotations_complete_after_one_throttled_call() {
     throttle("throttled", 1);
 }
 
 #[test]
 #[ignore = "takes two minutes: back-offs are waited out"]
-fn a_burst_of_throttling_slows_down_and_loses_nothing() {
+fn rotations_complete_after_two_throttled_calls() {
     throttle("burst", 2);
 }
 
@@ -78,7 +78,7 @@ fn throttle(group: &str, count: u32) {
 
 #[test]
 #[ignore = "takes a few minutes: back-offs and late answers are waited out, for 150 vendors"]
-fn three_mishaps_at_any_calls_cost_nobody_anything() {
+fn rotations_complete_after_three_random_mishaps_of_aws_calls() {
     let mut dice = Dice(0x6c69_6e65);
     for round in 0..3 {
         let fates: Vec<Fate> = (0..50).map(|_| Fate((0..3).map(|_| Hit::any(&mut dice)).collect())).collect();

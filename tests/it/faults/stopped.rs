@@ -57,7 +57,7 @@ impl fmt::Display for Stop {
 }
 
 #[test]
-fn a_process_that_sleeps_through_its_deadline_does_nothing_twice() {
+fn a_rotation_completes_if_its_process_is_stopped_past_a_deadline() {
     let whens = [When::Meanwhile, When::AnsweredLate, When::DoneLate];
     let stops: Vec<Stop> =
         CALLS.iter().flat_map(|(call, place)| whens.map(|when| Stop { call, place: *place, when })).collect();
@@ -90,7 +90,7 @@ fn a_process_that_sleeps_through_its_deadline_does_nothing_twice() {
 }
 
 #[test]
-fn a_process_that_is_stopped_at_no_chosen_moment_carries_on() {
+fn a_rotation_completes_after_random_stops_of_its_process() {
     let mut dice = Dice(0x7374_6f70);
     let fates: Vec<Naps> = (0..4).map(|_| Naps((0..3).map(|_| dice.below(250)).collect())).collect();
     campaign("stopped for 0.3 s, again and again, after so many ms", 4, &fates, |number, Naps(millis)| {
@@ -119,7 +119,7 @@ fn a_process_that_is_stopped_at_no_chosen_moment_carries_on() {
 /// The process is stopped in CreateAccessKey, which took effect; the rotation is abandoned; the process continues.
 /// The simulation and the crash matrix prove that the key is found and discarded more than an hour later.
 #[test]
-fn what_an_operator_says_while_the_process_is_stopped_counts() {
+fn an_abandon_command_counts_while_the_process_is_stopped() {
     let corner = corner("stop-abandon");
     let old = corner.held().access_key_id;
     let gate = corner.gate(Place::Aws(1), Moment::After);

@@ -86,13 +86,13 @@ fn quick_cases(authority: &Authority) -> Vec<Case> {
 }
 
 #[test]
-fn a_vendor_that_cannot_be_trusted_is_sent_nothing_and_told_apart() {
+fn each_untrusted_vendor_is_sent_nothing_and_reported_with_its_cause() {
     play("tls", quick_cases);
 }
 
 #[test]
 #[ignore = "takes two minutes: a connection is waited for as long as it may take, three times"]
-fn a_handshake_that_hangs_is_given_up_and_told_apart() {
+fn a_hanging_tls_handshake_times_out_with_its_own_error() {
     play("hang", |_| {
         let mute = Blunt::start(None);
         vec![Case {

@@ -17,7 +17,7 @@ use super::{accounts, ambient, assert_unknown, calls, emulator, refusal, rotator
 use crate::support::moto::{Emulator, Release, Rule};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_call_goes_on_or_hangs_up_as_it_is_told() {
+async fn a_paused_emulator_call_proceeds_or_hangs_up_as_ordered() {
     for (name, rule, how, answered, keys) in [
         ("prevented", Rule::pause("mutating"), Release::HangUp, false, 1),
         ("late", Rule::pause("iam:CreateAccessKey"), Release::Proceed, true, 2),
@@ -41,7 +41,7 @@ async fn a_paused_call_goes_on_or_hangs_up_as_it_is_told() {
 }
 
 #[tokio::test]
-async fn a_vendor_may_not_call_iam() {
+async fn the_emulator_denies_iam_calls_signed_by_a_vendor() {
     let (user, key, secret) = seeded("strict", 10.0);
     let pair = Credentials::new(key.as_str(), secret.expose(), None, None, "vendor");
     let session = Arc::new(AwsSession::new(&settings()).with_credentials(pair));
@@ -52,7 +52,7 @@ async fn a_vendor_may_not_call_iam() {
 }
 
 #[tokio::test]
-async fn of_several_uses_within_a_quarter_of_an_hour_the_first_is_recorded() {
+async fn the_emulator_records_the_first_key_use_within_fifteen_minutes() {
     let (user, key, secret) = seeded("uses", 10.0);
     let iam = ambient();
     for (minutes_ago, recorded) in [(7.0, "s3"), (16.0, "sts")] {
@@ -65,7 +65,7 @@ async fn of_several_uses_within_a_quarter_of_an_hour_the_first_is_recorded() {
 }
 
 #[tokio::test]
-async fn an_emulator_of_its_own_is_set_up_and_forgets() {
+async fn a_private_emulator_can_be_seeded_and_its_rules_and_calls_cleared() {
     let emulator = Emulator::start();
     let (key, secret) = emulator.seed_user("own", 1.0);
     let user: IamUserName = "own".parse().expect("a name");

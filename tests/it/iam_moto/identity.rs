@@ -15,7 +15,7 @@ use super::{OTHER_ACCOUNT, accounts, calls, emulator, hasty, refusal, settings, 
 use crate::support::moto::Rule;
 
 #[tokio::test]
-async fn a_role_is_assumed_with_its_external_id_and_kept() {
+async fn a_role_is_assumed_once_with_its_external_id_and_reused() {
     let role = format!("arn:aws:iam::{OTHER_ACCOUNT}:role/rotator-kept");
     emulator().seed_role(&role, Some("the-right-one"));
     emulator().seed_user_in(OTHER_ACCOUNT, "assumed-user", 30.0);
@@ -46,7 +46,7 @@ async fn a_role_that_cannot_be_assumed_is_a_refusal_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_not_answered_means_that_nothing_was_sent() {
+async fn an_unanswered_assume_role_call_counts_as_not_sent() {
     let role = format!("arn:aws:iam::{OTHER_ACCOUNT}:role/rotator-silent");
     emulator().order(&Rule::hang("sts:AssumeRole").about(&role).times(9));
     let (accounts, name) = with_role_over(&hasty(&settings()), &role, None);

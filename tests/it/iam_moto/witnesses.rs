@@ -18,7 +18,7 @@ const ADDRESS: &str = "203.0.113.7";
 const AGENT: &str = "aws-cli/2.31.0 md/awscrt";
 
 #[tokio::test]
-async fn our_own_probe_is_no_witness_and_the_vendors_call_of_the_same_minutes_is() {
+async fn cloudtrail_evidence_excludes_our_probe_and_shows_the_vendors_call() {
     let (user, key, secret) = seeded("witnessed", 10.0);
     let iam = asking();
     iam.identify(&key, &secret).await.expect("it signs");
@@ -37,7 +37,7 @@ async fn our_own_probe_is_no_witness_and_the_vendors_call_of_the_same_minutes_is
 }
 
 #[tokio::test]
-async fn a_key_looks_as_lately_used_as_the_later_of_the_two_says() {
+async fn key_usage_is_the_later_of_iam_and_cloudtrail() {
     let (_, key, _) = seeded("later", 10.0);
     let iam = asking();
     emulator().prepare("review_origin", &seen(&key, "sqs:ListQueues", 90.0));
@@ -49,7 +49,7 @@ async fn a_key_looks_as_lately_used_as_the_later_of_the_two_says() {
 }
 
 #[tokio::test]
-async fn a_call_that_failed_proves_nothing_and_words_from_outside_are_plain() {
+async fn failed_cloudtrail_calls_are_no_use_and_agent_text_is_sanitised() {
     let (_, key, _) = seeded("plain", 10.0);
     let iam = asking();
     let mut failed = seen(&key, "sqs:ListQueues", 1.0);
@@ -64,7 +64,7 @@ async fn a_call_that_failed_proves_nothing_and_words_from_outside_are_plain() {
 }
 
 #[tokio::test]
-async fn a_look_up_that_is_refused_fails_nothing_and_is_told_once() {
+async fn a_failed_cloudtrail_lookup_is_logged_once_and_usage_is_still_read() {
     let (user, key, secret) = seeded("untold", 10.0);
     let log = Log::default();
     let _listening = log.listen();
@@ -87,7 +87,7 @@ async fn a_look_up_that_is_refused_fails_nothing_and_is_told_once() {
 }
 
 #[tokio::test]
-async fn cloudtrail_is_asked_where_the_configuration_says_so() {
+async fn cloudtrail_is_queried_only_where_the_configuration_enables_it() {
     let (user, key, _) = seeded("asked", 10.0);
     ambient().usage(&key).await.expect("known");
     assert!(calls("cloudtrail:LookupEvents", &user).is_empty());

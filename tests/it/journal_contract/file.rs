@@ -14,7 +14,7 @@ use super::place::{CANARY, Place, mode_of, options, refusal};
 use super::{append, at, conflict, ending, erase, keep, open, probed, seal, start};
 
 #[tokio::test]
-async fn a_journal_dropped_in_mid_work_has_everything_when_it_is_opened_again() {
+async fn a_journal_dropped_without_close_keeps_events_secret_and_tick() {
     let place = Place::new();
     let begun = start("acme", "user-a", None, 0);
     let journal = open(&place.journal()).await;
@@ -31,7 +31,7 @@ async fn a_journal_dropped_in_mid_work_has_everything_when_it_is_opened_again() 
 }
 
 #[tokio::test]
-async fn what_a_killed_process_leaves_on_the_disk_is_a_whole_journal() {
+async fn files_copied_from_an_open_journal_form_a_complete_journal() {
     let (place, copy) = (Place::new(), Place::new());
     let begun = start("acme", "user-a", None, 0);
     let journal = open(&place.journal()).await;
@@ -50,7 +50,7 @@ async fn what_a_killed_process_leaves_on_the_disk_is_a_whole_journal() {
 }
 
 #[tokio::test]
-async fn a_second_driver_is_told_who_the_first_one_is() {
+async fn a_second_driver_is_refused_with_the_process_id_of_the_first() {
     let place = Place::new();
     let journal = open(&place.journal()).await;
     let refused = refusal(&place, Mode::Drive).await;
@@ -64,7 +64,7 @@ async fn a_second_driver_is_told_who_the_first_one_is() {
 }
 
 #[tokio::test]
-async fn an_operator_appends_and_a_reader_reads_while_another_drives() {
+async fn an_operator_can_append_and_a_reader_read_beside_a_driver() {
     let place = Place::new();
     let begun = start("acme", "user-a", None, 0);
     let driver = open(&place.journal()).await;
@@ -81,7 +81,7 @@ async fn an_operator_appends_and_a_reader_reads_while_another_drives() {
 }
 
 #[tokio::test]
-async fn an_operator_who_cannot_read_the_seal_key_appends_all_the_same_and_makes_no_journal() {
+async fn an_operator_without_the_seal_key_appends_but_creates_no_journal() {
     let place = Place::new();
     let missing = SqliteJournal::open_without_key(&place.journal()).await.expect_err("there is none");
     assert!(missing.to_string().starts_with("there is no journal at "), "{missing}");
@@ -121,7 +121,7 @@ async fn a_reader_without_the_seal_key_sees_all_but_the_secret() {
 }
 
 #[tokio::test]
-async fn a_reader_checks_with_the_seal_key_beside_the_journal_and_opens_no_secret() {
+async fn a_reader_uses_the_seal_key_for_checks_but_opens_no_secret() {
     let place = Place::with_history().await;
     let id = start("acme", "user-a", None, 0).id;
     let reader = SqliteJournal::open(&place.journal(), None, Mode::Read).await.expect("a reader");
@@ -131,7 +131,7 @@ async fn a_reader_checks_with_the_seal_key_beside_the_journal_and_opens_no_secre
 }
 
 #[tokio::test]
-async fn to_a_reader_a_missing_journal_is_an_empty_one_and_stays_missing() {
+async fn a_reader_sees_a_missing_journal_as_empty_and_creates_none() {
     let place = Place::new();
     let begun = start("acme", "user-a", None, 0);
     let reader = journal::open(&place.journal(), None, Mode::Read).await.expect("a reader");
@@ -144,7 +144,7 @@ async fn to_a_reader_a_missing_journal_is_an_empty_one_and_stays_missing() {
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_written_the_file_is_read_as_it_stands() {
+async fn a_reader_opens_a_journal_whose_log_cannot_be_created() {
     let place = Place::with_history().await;
     // On a read-only medium, the files that SQLite shares between processes cannot be created; the folder prevents
     // it here.
@@ -156,7 +156,7 @@ async fn where_nothing_can_be_written_the_file_is_read_as_it_stands() {
 }
 
 #[tokio::test]
-async fn every_file_is_readable_by_its_owner_only() {
+async fn every_journal_file_is_readable_by_its_owner_only() {
     let place = Place::new();
     let path = place.file("deep/er/journal.db");
     let journal = open(&path).await;
@@ -172,7 +172,7 @@ async fn every_file_is_readable_by_its_owner_only() {
 }
 
 #[tokio::test]
-async fn a_secret_is_in_no_file_and_its_box_is_gone_once_it_is_erased() {
+async fn a_secret_is_never_stored_in_clear_and_its_box_is_wiped_on_erase() {
     let (place, journal, id, sealed) = Place::with_box().await;
     assert!(!place.contains(CANARY.as_bytes()));
     assert!(place.contains(&sealed), "the box is somewhere");
@@ -197,7 +197,7 @@ async fn a_wrong_seal_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_missing_seal_key_is_said_and_not_made_anew() {
+async fn a_missing_seal_key_is_refused_and_not_created_anew() {
     let place = Place::with_history().await;
     fs::remove_file(place.file("seal.key")).expect("removed");
     for mode in [Mode::Drive, Mode::Operate] {
@@ -207,7 +207,7 @@ async fn a_missing_seal_key_is_said_and_not_made_anew() {
 }
 
 #[tokio::test]
-async fn a_seal_key_that_others_can_read_or_that_is_none_is_refused() {
+async fn an_invalid_or_group_readable_seal_key_is_refused() {
     let place = Place::with_history().await;
     fs::set_permissions(place.file("seal.key"), Permissions::from_mode(0o640)).expect("opened to the group");
     place.untouched(&refusal(&place, Mode::Drive).await, "can be read by others than its owner (mode 0640)");
@@ -264,7 +264,7 @@ async fn a_damaged_journal_is_refused() {
 }
 
 #[tokio::test]
-async fn a_journal_whose_index_leads_elsewhere_is_not_driven() {
+async fn a_journal_with_an_altered_index_is_refused_to_a_driver() {
     let place = Place::with_history().await;
     // With this index, the vendor would seem to have no rotations.
     let other = "UPDATE sqlite_schema SET sql = replace(sql, '(vendor', '(iam_user') WHERE name = 'rotation_by_vendor'";
@@ -273,7 +273,7 @@ async fn a_journal_whose_index_leads_elsewhere_is_not_driven() {
 }
 
 #[tokio::test]
-async fn a_journal_that_somebody_holds_is_not_read_past_him() {
+async fn a_journal_locked_by_another_process_is_refused_to_a_reader() {
     let place = Place::with_history().await;
     place.tell("PRAGMA journal_mode = DELETE").await;
     let mut holder = options(&place.journal()).connect().await.expect("a connection");
@@ -284,7 +284,7 @@ async fn a_journal_that_somebody_holds_is_not_read_past_him() {
 }
 
 #[tokio::test]
-async fn a_journal_without_its_own_row_is_refused() {
+async fn a_journal_without_its_journal_row_is_refused() {
     let place = Place::with_history().await;
     place.tell("DELETE FROM journal").await;
     place.untouched(&refusal(&place, Mode::Drive).await, "a row is missing");
@@ -298,7 +298,7 @@ async fn a_journal_from_a_newer_version_is_refused() {
 }
 
 #[tokio::test]
-async fn a_journal_from_an_older_version_is_not_brought_up_to_date_by_a_reader() {
+async fn a_journal_of_an_older_version_is_refused_to_operators_and_readers() {
     let place = Place::with_history().await;
     place.tell("PRAGMA user_version = 0").await;
     for mode in [Mode::Operate, Mode::Read] {
@@ -307,7 +307,7 @@ async fn a_journal_from_an_older_version_is_not_brought_up_to_date_by_a_reader()
 }
 
 #[tokio::test]
-async fn the_log_of_a_journal_that_is_missing_is_not_played_into_a_new_one() {
+async fn a_write_ahead_log_without_its_journal_is_refused() {
     let place = Place::new();
     let journal = open(&place.journal()).await;
     let log = fs::read(place.file("journal.db-wal")).expect("a log");
@@ -322,7 +322,7 @@ async fn the_log_of_a_journal_that_is_missing_is_not_played_into_a_new_one() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_newer_version_is_not_guessed_at() {
+async fn an_event_of_an_unknown_kind_is_refused_as_from_a_newer_version() {
     let place = Place::with_history().await;
     let id = start("acme", "user-a", None, 0).id;
     place.tamper("UPDATE event SET body = replace(body, 'probed', 'teleported') WHERE position = 3").await;
@@ -336,7 +336,7 @@ async fn an_event_of_a_newer_version_is_not_guessed_at() {
 }
 
 #[tokio::test]
-async fn one_bit_that_changed_on_the_disk_is_found() {
+async fn a_flipped_bit_in_a_stored_event_is_found() {
     let place = Place::with_history().await;
     let mut bytes = place.bytes();
     let reason = bytes.windows(7).position(|text| text == b"too_old").expect("the first event's reason");
@@ -346,7 +346,7 @@ async fn one_bit_that_changed_on_the_disk_is_found() {
 }
 
 #[tokio::test]
-async fn a_history_that_was_tampered_with_is_found() {
+async fn tampered_events_heads_and_rotation_entries_are_found() {
     let rotation = start("acme", "user-a", None, 0).id;
     let cut = "UPDATE journal SET events = 2, head = (SELECT hash FROM event WHERE position = 2)";
     let attempts = [
@@ -379,14 +379,14 @@ async fn a_history_that_was_tampered_with_is_found() {
 }
 
 #[tokio::test]
-async fn a_journal_that_lost_its_end_is_not_driven() {
+async fn a_journal_that_lost_its_last_event_is_refused_to_a_driver() {
     let place = Place::with_history().await;
     place.tamper("DELETE FROM event WHERE position = 3").await;
     place.untouched(&refusal(&place, Mode::Drive).await, "should hold 3 events and holds 2");
 }
 
 #[tokio::test]
-async fn a_stored_event_is_not_changed_by_mistake() {
+async fn stored_events_can_be_neither_updated_nor_deleted() {
     let place = Place::with_history().await;
     let mut connection = options(&place.journal()).connect().await.expect("a connection");
     for mistake in ["UPDATE event SET body = ''", "DELETE FROM event"] {
@@ -396,7 +396,7 @@ async fn a_stored_event_is_not_changed_by_mistake() {
 }
 
 #[tokio::test]
-async fn a_box_moved_to_another_rotation_does_not_open_there() {
+async fn a_sealed_secret_moved_to_another_rotation_does_not_open() {
     let place = Place::with_history().await;
     let (first, other) = (start("acme", "user-a", None, 0), start("acme", "user-b", None, 1));
     let journal = open(&place.journal()).await;
@@ -416,7 +416,7 @@ async fn a_box_moved_to_another_rotation_does_not_open_there() {
 }
 
 #[tokio::test]
-async fn two_who_make_one_journal_at_once_make_one() {
+async fn two_concurrent_creators_of_a_journal_share_one() {
     let place = Place::new();
     let path = place.journal();
     let operate = || SqliteJournal::open(&path, None, Mode::Operate);

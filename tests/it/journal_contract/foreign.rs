@@ -31,7 +31,7 @@ const CHANGES: [(&str, &str); 12] = [
 ];
 
 #[tokio::test]
-async fn a_journal_with_a_foreign_schema_is_refused_by_all_and_nothing_is_touched() {
+async fn a_journal_with_a_foreign_schema_is_refused_and_left_unchanged() {
     for (change, words) in CHANGES {
         let place = Place::with_history().await;
         place.tell(change).await;
@@ -40,7 +40,7 @@ async fn a_journal_with_a_foreign_schema_is_refused_by_all_and_nothing_is_touche
 }
 
 #[tokio::test]
-async fn a_foreign_name_is_repeated_in_part_and_without_its_control_characters() {
+async fn a_foreign_table_name_is_shown_truncated_and_escaped() {
     let place = Place::with_history().await;
     place.tell(&format!("CREATE TABLE \"\u{1b}[2J{}\" (x)", "a".repeat(900))).await;
     let refused = super::place::refusal(&place, Mode::Drive).await.to_string();
@@ -48,7 +48,7 @@ async fn a_foreign_name_is_repeated_in_part_and_without_its_control_characters()
 }
 
 #[tokio::test]
-async fn a_journal_that_sqlite_copied_or_packed_is_still_a_journal() {
+async fn a_journal_vacuumed_or_copied_by_sqlite_still_opens() {
     let place = Place::with_history().await;
     place.tell("VACUUM; REINDEX").await;
     SqliteJournal::open(&place.journal(), None, Mode::Drive).await.expect("the same journal");

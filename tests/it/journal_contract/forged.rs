@@ -41,7 +41,7 @@ fn forge(place: &Place, rotation: &str) {
 }
 
 #[tokio::test]
-async fn a_forged_beginning_with_all_its_hashes_is_not_driven() {
+async fn a_forged_event_with_valid_hashes_is_refused_without_a_seal() {
     let place = Place::with_history().await;
     let forged = start("acme", "user-z", None, 0).id;
     forge(&place, &forged.to_string());
@@ -59,7 +59,7 @@ async fn a_forged_beginning_with_all_its_hashes_is_not_driven() {
 }
 
 #[tokio::test]
-async fn a_past_that_is_forged_beneath_a_driver_is_not_driven_and_not_sealed() {
+async fn a_history_forged_beneath_a_driver_is_refused_on_read_and_append() {
     let place = Place::with_history().await;
     let ours = start("acme", "user-a", None, 0).id;
     let forged = start("acme", "user-z", None, 0).id;
@@ -78,7 +78,7 @@ async fn a_past_that_is_forged_beneath_a_driver_is_not_driven_and_not_sealed() {
 }
 
 #[tokio::test]
-async fn an_older_past_beneath_a_driver_is_noticed() {
+async fn a_history_rolled_back_beneath_a_driver_is_refused() {
     let place = Place::with_history().await;
     let ours = start("acme", "user-a", None, 0).id;
     let copy = Place::new();
@@ -101,7 +101,7 @@ async fn an_older_past_beneath_a_driver_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_seal_that_is_gone_or_another_one_is_refused() {
+async fn a_missing_or_altered_head_seal_is_refused() {
     for (attempt, words) in [
         ("DELETE FROM head_seal", "a row is missing"),
         ("UPDATE head_seal SET code = zeroblob(32)", "the seal over its first 3 events does not fit"),
@@ -120,7 +120,7 @@ async fn a_seal_that_is_gone_or_another_one_is_refused() {
 }
 
 #[tokio::test]
-async fn what_an_operator_says_without_the_key_is_believed_and_then_sealed() {
+async fn an_operator_event_without_the_seal_key_is_accepted_and_then_sealed() {
     let place = Place::with_history().await;
     let id = start("acme", "user-a", None, 0).id;
     let sealed = async || -> i64 {
@@ -146,7 +146,7 @@ async fn what_an_operator_says_without_the_key_is_believed_and_then_sealed() {
 }
 
 #[tokio::test]
-async fn a_box_that_a_reader_kept_in_the_log_is_wiped_when_the_reader_is_gone() {
+async fn an_erased_secret_kept_by_a_reader_is_wiped_after_the_reader_ends() {
     let (place, journal, id, sealed) = Place::with_box().await;
     let mut reader = place.reader_in_the_way().await;
     let begun_at = std::time::Instant::now();
@@ -160,7 +160,7 @@ async fn a_box_that_a_reader_kept_in_the_log_is_wiped_when_the_reader_is_gone() 
 }
 
 #[tokio::test]
-async fn an_owed_wipe_is_made_up_for_by_the_next_append_too_and_by_the_next_start() {
+async fn an_overdue_wipe_is_done_by_the_next_append_or_the_next_open() {
     for next in ["an append", "a start"] {
         let (place, journal, id, sealed) = Place::with_box().await;
         let mut reader = place.reader_in_the_way().await;
@@ -179,7 +179,7 @@ async fn an_owed_wipe_is_made_up_for_by_the_next_append_too_and_by_the_next_star
 }
 
 #[tokio::test]
-async fn after_it_was_closed_there_is_one_file_and_nothing_more_is_done() {
+async fn a_closed_journal_leaves_no_log_files_and_refuses_further_calls() {
     let place = Place::new();
     let begun = start("acme", "user-a", None, 0);
     let journal = open(&place.journal()).await;

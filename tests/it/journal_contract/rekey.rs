@@ -17,7 +17,7 @@ fn key(text: &str) -> SealKey {
 const OTHER: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 #[tokio::test]
-async fn a_new_key_opens_what_was_sealed_and_the_old_one_does_not() {
+async fn after_a_rekey_the_new_seal_key_opens_and_the_old_one_does_not() {
     let (place, journal, id, sealed) = Place::with_box().await;
     journal.close().await.expect("closed");
     drop(journal);
@@ -41,7 +41,7 @@ async fn a_new_key_opens_what_was_sealed_and_the_old_one_does_not() {
 }
 
 #[tokio::test]
-async fn a_file_becomes_a_credential_in_one_step() {
+async fn rekey_replaces_the_key_file_by_a_given_key_in_one_step() {
     let (place, journal, id, _) = Place::with_box().await;
     journal.close().await.expect("closed");
     drop(journal);
@@ -60,7 +60,7 @@ async fn a_file_becomes_a_credential_in_one_step() {
 }
 
 #[tokio::test]
-async fn a_lost_key_costs_the_sealed_secrets_and_nothing_else() {
+async fn rekey_after_a_lost_seal_key_discards_only_the_sealed_secrets() {
     let (place, journal, id, _) = Place::with_box().await;
     journal.close().await.expect("closed");
     drop(journal);
@@ -81,7 +81,7 @@ async fn a_lost_key_costs_the_sealed_secrets_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn nothing_is_changed_beside_a_driver_or_where_the_history_does_not_fit() {
+async fn rekey_is_refused_beside_a_driver_and_for_a_damaged_history() {
     let (place, journal, id, _) = Place::with_box().await;
     let busy = journal::rekey(&place.journal(), OldKey::Beside, None).await.expect_err("somebody drives");
     assert!(matches!(busy, JournalError::InUse(_)), "{busy}");

@@ -141,7 +141,7 @@ const MANAGED: [&str; 40] = [
 ];
 
 #[test]
-fn each_difference_from_another_lint_is_explained() {
+fn each_difference_from_the_parliament_lint_is_explained() {
     let mut policies = policies();
     let managed = ask(&json!({ "managed": MANAGED.as_slice() }));
     let managed: BTreeMap<String, String> = serde_json::from_value(managed).expect("texts");

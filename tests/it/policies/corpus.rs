@@ -50,7 +50,7 @@ pub(super) fn findings(policies: &BTreeMap<String, String>) -> BTreeMap<String, 
 }
 
 #[test]
-fn each_policy_of_the_corpus_is_judged_as_expected_at_its_line_and_column() {
+fn each_policy_of_the_corpus_has_the_expected_findings_and_places() {
     let mut text = String::new();
     for (name, findings) in findings(&policies()) {
         if findings.is_empty() {
@@ -70,7 +70,7 @@ fn each_policy_of_the_corpus_is_judged_as_expected_at_its_line_and_column() {
 /// The names of the files tell their faults: a good policy has no finding that is worse than low, a broken one is
 /// reported as not being a policy, and all others have a finding.
 #[test]
-fn no_good_policy_is_accused_and_no_fault_is_missed() {
+fn exactly_the_faulty_policies_of_the_corpus_have_findings() {
     const FAULTS: [&str; 17] = [
         "admin",
         "not-",
@@ -105,7 +105,7 @@ fn no_good_policy_is_accused_and_no_fault_is_missed() {
 }
 
 #[test]
-fn a_policy_is_read_from_standard_input_and_fails_at_the_level_that_is_asked_for() {
+fn policy_lint_honours_fail_on_and_refuses_empty_input() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let bad = folder.path().join("any bucket.json");
     fs::write(&bad, policies()["any-bucket"].as_str()).expect("the folder can be written");
@@ -122,7 +122,7 @@ fn a_policy_is_read_from_standard_input_and_fails_at_the_level_that_is_asked_for
 }
 
 #[test]
-fn what_is_not_known_is_said() {
+fn policy_lint_names_a_service_that_is_not_in_its_list() {
     let (text, _) = policy(
         "",
         0,

@@ -99,7 +99,7 @@ fn codes(policies: &BTreeMap<String, String>) -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn each_way_of_iam_vulnerable_is_found_and_a_deny_shuts_it() {
+fn each_escalation_path_of_iam_vulnerable_is_found_unless_denied() {
     let mut policies = BTreeMap::new();
     for (name, actions) in OPEN {
         policies.insert(name.to_owned(), policy(&[statement("Allow", actions)]));
@@ -136,7 +136,7 @@ fn each_way_of_iam_vulnerable_is_found_and_a_deny_shuts_it() {
 }
 
 #[test]
-fn what_looks_like_a_way_and_is_none_is_not_accused() {
+fn only_real_escalation_paths_of_iam_vulnerable_are_reported() {
     let on = |effect: &str, action: &str, resource: &str, condition: Value| json!({ "Effect": effect, "Action": action, "Resource": resource, "Condition": condition });
     let issued = |operator: &str| json!({ operator: { "aws:TokenIssueTime": "2020-01-01T00:00:01Z" } });
     let open = "iam:CreatePolicyVersion";

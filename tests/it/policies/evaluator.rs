@@ -177,7 +177,7 @@ fn ours(case: &Value) -> Vec<&'static str> {
 
 #[test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
-fn the_evaluator_answers_as_another_policy_engine_does() {
+fn the_evaluator_agrees_with_another_policy_engine() {
     let count =
         std::env::var("KEYROUND_POLICY_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);
     let mut dice = Dice(0x5eed_0019);

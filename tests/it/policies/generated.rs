@@ -133,21 +133,21 @@ fn forbidden() -> Vec<Request> {
 
 #[test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
-fn the_rotator_may_do_what_it_calls_and_nothing_else() {
+fn the_rotator_policy_allows_needed_calls_and_denies_forbidden_ones() {
     let policy = written(CONFIGURATION, &["rotator"]);
     check_exact(&policy, &needed(), &[forbidden(), reviewed_only()].concat());
 }
 
 #[test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
-fn a_rotator_that_reviews_may_read_the_account_too() {
+fn the_rotator_policy_with_review_also_allows_audit_reads() {
     let policy = written(CONFIGURATION, &["rotator", "--review"]);
     check_exact(&policy, &[needed(), reviewed()].concat(), &forbidden());
 }
 
 #[test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
-fn the_rotators_role_in_another_account_is_for_the_users_there() {
+fn the_rotator_policy_of_another_account_covers_only_its_users() {
     let policy = written(CONFIGURATION, &["rotator", "--account", "other"]);
     let user = "arn:aws:iam::999988887777:user/vendor-far";
     let allowed = [Request::new("iam:CreateAccessKey", user), Request::new("iam:ListAccessKeys", user)];
@@ -157,7 +157,7 @@ fn the_rotators_role_in_another_account_is_for_the_users_there() {
 }
 
 #[test]
-fn the_rotator_enters_the_other_accounts_by_the_roles_of_the_configuration_only() {
+fn the_rotator_policy_allows_assuming_only_the_configured_roles() {
     let policy = written(CONFIGURATION, &["rotator"]);
     let statement =
         statements(&policy).into_iter().find(|one| one["Sid"] == "EnterAccounts").expect("a statement");
@@ -167,7 +167,7 @@ fn the_rotator_enters_the_other_accounts_by_the_roles_of_the_configuration_only(
 
 #[test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
-fn even_an_administrator_with_the_rotators_policy_leaves_everybody_elses_keys_alone() {
+fn the_rotator_policy_denies_even_an_administrator_other_users_keys() {
     let admin =
         json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
     let policy = written(CONFIGURATION, &["rotator"]);
@@ -179,7 +179,7 @@ fn even_an_administrator_with_the_rotators_policy_leaves_everybody_elses_keys_al
 
 #[test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
-fn a_vendor_may_do_what_it_declares_on_what_it_declares() {
+fn a_vendor_policy_allows_only_the_declared_actions_and_resources() {
     let policy = written(CONFIGURATION, &["vendor", "acme"]);
     let needed = [
         Request::new("s3:PutObject", "arn:aws:s3:::acme-logs/2026/x"),
@@ -200,7 +200,7 @@ fn a_vendor_may_do_what_it_declares_on_what_it_declares() {
 }
 
 #[test]
-fn a_policy_that_would_not_be_tight_is_not_written() {
+fn a_vendor_policy_with_wildcard_or_no_actions_is_not_written() {
     let (text, why) = policy(CONFIGURATION, 1, &["vendor", "greedy"]);
     assert_eq!(text, "");
     assert!(why.contains("KR502") && why.contains("s3:*"), "{why}");
@@ -209,7 +209,7 @@ fn a_policy_that_would_not_be_tight_is_not_written() {
 }
 
 #[test]
-fn a_trust_policy_demands_the_external_id() {
+fn a_trust_policy_requires_the_external_id() {
     let id = "7d1b9c1e-0a35-4a5b-9a93-2f5c7e1f9d20";
     let policy = written(CONFIGURATION, &["trust", "roly", "--external-id", id]);
     let statement = &policy["Statement"][0];

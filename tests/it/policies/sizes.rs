@@ -72,7 +72,7 @@ fn needed(partition: &str, users: usize) -> Vec<Value> {
 }
 
 #[test]
-fn each_policy_for_many_users_fits_and_another_lint_has_nothing_against_it() {
+fn policies_for_many_users_fit_the_size_limits_and_pass_parliament() {
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     for (name, (_, users, policies)) in generated() {
         let sizes: Vec<usize> = policies.iter().map(|policy| policy.to_string().len()).collect();
@@ -101,7 +101,7 @@ fn each_policy_for_many_users_fits_and_another_lint_has_nothing_against_it() {
 
 #[test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
-fn a_needed_call_is_denied_without_each_statement_for_many_users() {
+fn every_allow_statement_of_a_policy_for_many_users_is_needed() {
     let (mut cases, mut expect) = (Vec::new(), Vec::new());
     for (name, (partition, users, policies)) in generated() {
         let requests = needed(&partition, users);

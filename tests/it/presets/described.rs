@@ -11,7 +11,7 @@ use crate::support::{description, python};
 
 #[tokio::test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
-async fn requests_are_as_the_vendors_descriptions_say() {
+async fn preset_requests_conform_to_the_openapi_descriptions_of_vendors() {
     let (mut presets, mut all) = (0, 0);
     for preset in catalogue() {
         let base = conversation(&preset.name);
@@ -54,7 +54,7 @@ fn bad(described: &Description, requests: &[Message]) -> (Vec<Value>, Value) {
 /// Proves that the validation can fail, because a validation that never fails proves nothing.
 #[tokio::test]
 #[ignore = "wants Debian's nodejs and npm, and a registry of npm"]
-async fn a_request_that_is_not_as_described_is_noticed() {
+async fn a_request_that_violates_its_openapi_description_is_found() {
     let preset = catalogue().into_iter().find(|preset| preset.name == "github-actions").expect("the preset");
     let base = conversation(&preset.name);
     let good = requests_of(&preset, &base).await;

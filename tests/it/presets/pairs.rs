@@ -38,7 +38,7 @@ fn named(preset: &Preset, conversation: &Conversation, parameter: &str) -> Strin
 }
 
 #[test]
-fn sixteen_presets_mark_the_id_before_the_secret() {
+fn sixteen_presets_write_the_id_before_the_secret() {
     let names: BTreeSet<String> = pairs().into_iter().map(|(preset, _)| preset.name).collect();
     assert_eq!(names.len(), 16, "{names:?}");
     for (preset, conversation) in pairs() {
@@ -52,7 +52,7 @@ fn sixteen_presets_mark_the_id_before_the_secret() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_there_is_found_before_anything_is_written() {
+async fn a_missing_secret_name_is_found_before_anything_is_written() {
     for (preset, conversation) in pairs() {
         for parameter in ["id_name", "secret_name"] {
             let name = named(&preset, &conversation, parameter);
@@ -72,7 +72,7 @@ async fn a_name_that_is_not_there_is_found_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn names_that_are_not_there_are_created_where_the_configuration_says_so() {
+async fn missing_secret_names_are_created_if_create_is_configured() {
     let creates = |preset: &Preset| preset.parameters.iter().any(|parameter| parameter.name == "create");
     let mut names = Vec::new();
     for (preset, mut conversation) in pairs().into_iter().filter(|(preset, _)| creates(preset)) {
@@ -103,7 +103,7 @@ async fn writes_with(
 }
 
 #[tokio::test]
-async fn a_refused_secret_takes_the_id_back_and_a_refused_id_is_no_offer() {
+async fn a_refused_secret_restores_the_old_id_and_a_refused_id_ends_the_pair() {
     for pair in pairs() {
         let name = &pair.0.name;
         let (written, done) = writes_with(&pair, AtVendor::old(), &[(0, 403)]).await;
@@ -126,7 +126,7 @@ async fn a_refused_secret_takes_the_id_back_and_a_refused_id_is_no_offer() {
 }
 
 #[tokio::test]
-async fn a_secret_that_got_no_answer_is_repeated_at_once_and_nothing_is_taken_back() {
+async fn an_unanswered_secret_write_is_repeated_and_the_new_id_is_kept() {
     for pair in pairs() {
         let name = &pair.0.name;
         let (written, done) = writes_with(&pair, AtVendor::old(), &[(1, 503), (2, 503)]).await;
@@ -170,7 +170,7 @@ fn half_written() -> AtVendor {
 
 /// The secret is written before every other change, but a request that reads what that write changed still follows it.
 #[tokio::test]
-async fn a_vendor_that_is_half_written_is_made_whole_by_the_next_attempt() {
+async fn a_half_written_pair_is_completed_by_the_next_attempt() {
     for pair in pairs() {
         let (written, done) = writes_with(&pair, half_written(), &[]).await;
         assert!(done == Ok(()) && written.len() == 2, "{}: {done:?} {written:?}", pair.0.name);

@@ -9,7 +9,7 @@ use crate::support::vendor::{Answer, Vendor};
 const TOKEN: &str = "hvs.CAESIJ1canary0probe";
 
 #[test]
-fn check_online_and_a_dry_run_ask_the_presets_question_and_change_nothing() {
+fn check_online_and_a_dry_run_probe_the_preset_and_change_nothing() {
     let emulator = Emulator::start();
     let (old_key, _) = emulator.seed_user("vendor-acme", 120.0);
     let vault = Vendor::start();

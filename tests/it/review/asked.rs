@@ -14,7 +14,7 @@ fn findings(report: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn a_review_is_narrowed_to_vendors_and_severities_and_what_is_new() {
+fn audit_can_be_limited_to_vendors_severities_and_new_findings() {
     let account = careless("");
     let program = Program::new(&account.emulator, &account.configuration);
     let all = findings(&program.json(0, &["audit", "--quick"]));

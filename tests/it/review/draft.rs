@@ -4,7 +4,7 @@ use super::account::{Account, INNOCENT, Life, WELL};
 use crate::support::program::Program;
 
 #[test]
-fn a_user_without_a_key_that_works_is_drafted_as_a_comment() {
+fn init_drafts_a_user_without_an_active_key_as_a_comment() {
     let account = Account::new(INNOCENT);
     account.user("vendor-works", "/", WELL);
     account.user("vendor-rests", "/", Life { status: "Inactive", ..WELL });

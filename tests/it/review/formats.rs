@@ -31,7 +31,7 @@ fn held_to(kind: &str, text: &str) -> Value {
 }
 
 #[test]
-fn each_format_is_held_to_its_schema_and_says_the_same() {
+fn asff_ocsf_and_sarif_are_valid_and_list_the_same_findings() {
     let (_account, program) = faulty();
     let report = program.json(0, &["audit", "--quick"]);
     let findings = report["findings"].as_array().expect("findings");
@@ -66,7 +66,7 @@ fn each_format_is_held_to_its_schema_and_says_the_same() {
 }
 
 #[test]
-fn what_is_wrong_with_a_finding_would_be_noticed() {
+fn the_asff_and_ocsf_validators_reject_invalid_findings() {
     let (_account, program) = faulty();
     let ask = |kind: &str, document: &Value| {
         python::ask("validate_findings.py", &json!({ "kind": kind, "document": document }))
@@ -90,7 +90,7 @@ fn what_is_wrong_with_a_finding_would_be_noticed() {
 }
 
 #[test]
-fn the_lint_of_policies_writes_sarif_with_spans() {
+fn policy_lint_writes_sarif_with_line_and_column() {
     let (_account, program) = faulty();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policies/any-bucket.json");
     let ran = program.run(&["policy", "lint", "--format", "sarif", path]);

@@ -80,7 +80,7 @@ pub(super) fn reviewed() -> Reviewed {
 }
 
 #[test]
-fn each_fault_is_found_and_no_innocent_is_accused() {
+fn the_audit_finds_each_planted_fault_and_nothing_else() {
     let Reviewed { account, report, matrix, program } = reviewed();
     matrix.check(&report);
     let score = |name: &str| {
@@ -94,7 +94,7 @@ fn each_fault_is_found_and_no_innocent_is_accused() {
 }
 
 #[test]
-fn a_trail_that_leaves_calls_out_is_found() {
+fn a_trail_that_excludes_relevant_calls_is_a_finding() {
     // CloudTrail offers to leave out these services because of the number of their events. That is no loss, because
     // none of them changes keys or permissions.
     let bulk = ["kms.amazonaws.com", "rdsdata.amazonaws.com"];
@@ -136,7 +136,7 @@ fn a_trail_that_leaves_calls_out_is_found() {
 }
 
 #[test]
-fn rotations_that_fail_unheard_are_found() {
+fn a_configuration_without_alert_sinks_is_a_finding() {
     let mut matrix = Matrix::default();
     let head = INNOCENT.split_once("[aws]").expect("the alerts stand before").1;
     let mut account = Account::new(&format!("[aws]{head}"));

@@ -12,7 +12,7 @@ use crate::serve::{PATIENCE, Reply, ask, free_port};
 use crate::support::program::Program;
 
 #[test]
-fn the_page_shows_the_newest_scorecards_and_to_look_makes_no_call() {
+fn the_status_page_shows_the_latest_scorecards_without_calling_aws() {
     let port = free_port();
     let serve = format!(
         "[serve]\nlisten = \"127.0.0.1:{port}\"\n[schedule]\ncron = \"0 4 1 1 *\"\njitter = \"0s\"\n{}",

@@ -23,7 +23,7 @@ fn told(program: &Program) -> Vec<Value> {
 }
 
 #[test]
-fn roots_key_and_a_grave_finding_are_told_and_the_account_is_reviewed_once_a_day() {
+fn root_key_and_audit_alerts_are_sent_and_not_again_on_the_same_day() {
     let account = careless(&sink("on = [\"root-key\", \"audit\"]"));
     let program = Program::new(&account.emulator, &account.configuration);
     let reviews = || account.emulator.calls().iter().filter(|call| call.action == AUTHORIZATIONS).count();
@@ -54,7 +54,7 @@ fn roots_key_and_a_grave_finding_are_told_and_the_account_is_reviewed_once_a_day
 }
 
 #[test]
-fn nobody_is_reviewed_for_sinks_that_do_not_ask_for_it() {
+fn no_audit_runs_without_a_sink_for_audit_alerts() {
     let account = careless(&sink(""));
     let program = Program::new(&account.emulator, &account.configuration);
     assert_eq!(program.run(&["rotate"]).code, Some(0));

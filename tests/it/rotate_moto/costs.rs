@@ -24,7 +24,7 @@ fn tally(calls: &[Call]) -> BTreeMap<&str, usize> {
 }
 
 #[test]
-fn a_pass_costs_one_listing_for_each_user_and_one_question_which_account_it_is() {
+fn a_pass_makes_one_key_listing_per_user_and_one_identity_call() {
     let emulator = Emulator::start();
     let members = members(&emulator, 12, YOUNG_DAYS);
     let program = program(&emulator, &members.iter().collect::<Vec<_>>());
@@ -36,7 +36,7 @@ fn a_pass_costs_one_listing_for_each_user_and_one_question_which_account_it_is()
 }
 
 #[test]
-fn a_rotation_costs_what_it_must_and_no_more() {
+fn a_rotation_makes_exactly_the_expected_aws_calls() {
     let emulator = Emulator::start();
     let members = members(&emulator, 4, OLD_DAYS);
     let program = program(&emulator, &members.iter().collect::<Vec<_>>());
@@ -65,7 +65,7 @@ fn a_rotation_costs_what_it_must_and_no_more() {
 }
 
 #[test]
-fn last_used_is_read_twice_a_reading_and_only_where_it_is_asked_for() {
+fn last_used_is_read_for_both_keys_and_not_again_a_moment_later() {
     let emulator = Emulator::start();
     let member = Member::new(&emulator, "acme", Kind::Webhook, OLD_DAYS);
     let defaults = HASTE.replace("require_use = false", "require_use = true");
@@ -91,7 +91,7 @@ fn last_used_is_read_twice_a_reading_and_only_where_it_is_asked_for() {
 }
 
 #[test]
-fn users_are_looked_after_side_by_side_over_few_connections() {
+fn users_are_rotated_concurrently_over_few_connections() {
     let emulator = Emulator::start();
     let members = members(&emulator, 8, OLD_DAYS);
     let program = program(&emulator, &members.iter().collect::<Vec<_>>());

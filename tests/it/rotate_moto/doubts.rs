@@ -15,7 +15,7 @@ fn mishaps() -> [(&'static str, Rule); 4] {
 }
 
 #[test]
-fn a_key_whose_secret_nobody_has_is_discarded_and_another_is_made() {
+fn a_key_whose_create_answer_was_lost_is_deleted_and_replaced() {
     let emulator = Emulator::start();
     let members = mishaps().map(|(name, rule)| {
         let member = Member::new(&emulator, name, Kind::Webhook, OLD_DAYS);

@@ -6,7 +6,7 @@ use super::*;
 use crate::support::moto::{Release, Rule};
 
 #[test]
-fn a_command_line_that_is_wrong_is_64() {
+fn a_wrong_command_line_exits_with_64() {
     let emulator = Emulator::start();
     let member = Member::new(&emulator, "acme", Kind::Webhook, OLD_DAYS);
     let program = program(&emulator, &[&member]);
@@ -32,7 +32,7 @@ fn a_command_line_that_is_wrong_is_64() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_is_78_with_every_mistake_and_its_place() {
+fn a_wrong_configuration_exits_with_78_and_names_every_mistake() {
     let emulator = Emulator::start();
     let member = Member::new(&emulator, "acme", Kind::Webhook, OLD_DAYS);
     let program = program(&emulator, &[&member]);
@@ -52,7 +52,7 @@ fn a_configuration_that_is_wrong_is_78_with_every_mistake_and_its_place() {
 }
 
 #[test]
-fn an_aws_that_cannot_be_reached_is_75() {
+fn an_unreachable_aws_endpoint_exits_with_75() {
     let emulator = Emulator::start();
     let members = ["acme", "globex"].map(|name| Member::new(&emulator, name, Kind::Webhook, OLD_DAYS));
     let mut program = program(&emulator, &members.each_ref());
@@ -68,7 +68,7 @@ fn an_aws_that_cannot_be_reached_is_75() {
 }
 
 #[test]
-fn a_second_process_on_one_journal_is_75_and_told_who_holds_it() {
+fn a_second_process_on_a_journal_exits_with_75_and_names_the_first() {
     let emulator = Emulator::start();
     let member = Member::new(&emulator, "acme", Kind::Webhook, OLD_DAYS);
     let program = program(&emulator, &[&member]);

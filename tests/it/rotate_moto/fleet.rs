@@ -29,7 +29,7 @@ impl Fleet {
 }
 
 #[test]
-fn a_dry_run_names_what_is_due_and_changes_nothing_anywhere() {
+fn a_dry_run_names_the_due_vendors_and_changes_nothing() {
     let fleet = Fleet::start();
     let (emulator, all) = (&fleet.emulator, fleet.all());
     let program = program(emulator, &all);
@@ -55,7 +55,7 @@ fn a_dry_run_names_what_is_due_and_changes_nothing_anywhere() {
 }
 
 #[test]
-fn what_is_due_is_rotated_once_and_the_vendors_work_with_what_they_got() {
+fn due_keys_are_rotated_once_and_vendors_work_with_the_new_keys() {
     let fleet = Fleet::start();
     let (emulator, all) = (&fleet.emulator, fleet.all());
     let program = program(emulator, &all);

@@ -23,7 +23,7 @@ fn misbehaving(emulator: &Emulator, name: &str, answer: &Answer) -> Member {
 }
 
 #[test]
-fn a_bad_vendor_keeps_both_keys_and_stops_nobody_else() {
+fn a_failing_vendor_keeps_both_keys_and_stops_no_other_vendor() {
     let (emulator, elsewhere) = (Emulator::start(), Vendor::start());
     let redirect = Answer::status(307).header("location", &elsewhere.url("/aws"));
     let bad = [
@@ -80,7 +80,7 @@ fn assert_one_message(member: &Member) {
 }
 
 #[test]
-fn a_user_with_whom_something_is_wrong_is_told_of_and_left_alone() {
+fn a_user_with_a_problem_is_reported_and_left_unchanged() {
     let emulator = Emulator::start();
     let member = |name: &str| Member::new(&emulator, name, Kind::Webhook, OLD_DAYS);
     let two_keys = member("two-keys");

@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 
 #[test]
-fn the_loudest_log_keeps_every_secret() {
+fn a_trace_log_contains_no_secret() {
     let emulator = Emulator::start();
     let members =
         KINDS.map(|kind| Member::new(&emulator, &format!("{kind:?}").to_lowercase(), kind, OLD_DAYS));
@@ -26,7 +26,7 @@ fn the_loudest_log_keeps_every_secret() {
 
 #[test]
 #[should_panic(expected = "a secret was seen in notes")]
-fn the_search_finds_what_is_there() {
+fn the_secret_search_finds_a_secret_in_a_file() {
     let emulator = Emulator::start();
     let member = Member::new(&emulator, "acme", Kind::Webhook, YOUNG_DAYS);
     let program = program(&emulator, &[&member]);

@@ -12,7 +12,7 @@ prove_every = "0s"
 "#;
 
 #[test]
-fn a_soak_that_takes_longer_than_a_pass_is_left_and_explained() {
+fn a_pass_does_not_wait_for_a_long_soak_and_explain_shows_it() {
     let emulator = Emulator::start();
     let member = Member::new(&emulator, "acme", Kind::Asked, OLD_DAYS);
     let defaults = UNTIL_USED.replace("2s", "2h");
@@ -40,7 +40,7 @@ fn a_soak_that_takes_longer_than_a_pass_is_left_and_explained() {
 }
 
 #[test]
-fn the_old_key_is_never_retired_before_the_new_one_was_used() {
+fn the_old_key_stays_active_until_the_vendor_uses_the_new_one() {
     let emulator = Emulator::start();
     let member = Member::new(&emulator, "acme", Kind::Webhook, OLD_DAYS);
     let program = program_with(&emulator, UNTIL_USED, [(&member, "")]);

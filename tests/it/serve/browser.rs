@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use keyround::core::time::Timestamp;
-use keyround::ports::overview::{Happening, Key, Overview, RotationStatus, Status, VendorStatus};
+use keyround::ports::overview::{HistoryLine, Key, Overview, RotationStatus, Status, VendorStatus};
 use keyround::status::page::{page, policy};
 
 use super::Service;
@@ -19,7 +19,7 @@ const PHONE: &str = "390,1400";
 
 #[test]
 #[ignore = "needs a browser"]
-fn the_page_can_be_seen_on_a_desk_and_on_a_phone_by_day_and_by_night() {
+fn the_status_page_renders_on_desktop_on_phone_and_in_dark_mode() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pictures");
     fs::create_dir_all(&folder).expect("target/ can be written");
     let (healthy, stuck, many) = (overview(healthy()), overview(stuck()), overview(many()));
@@ -55,7 +55,7 @@ fn the_page_can_be_seen_on_a_desk_and_on_a_phone_by_day_and_by_night() {
 
 #[test]
 #[ignore = "needs a browser"]
-fn a_browser_lets_the_served_page_be_as_it_is_and_fetches_nothing_for_it() {
+fn a_browser_shows_the_served_page_and_blocks_nothing_of_it() {
     let service = Service::start("[serve]\nlisten = \"127.0.0.1:PORT\"\n");
     service.wait_until_ready();
     let seen = browse(&format!("http://127.0.0.1:{}/", service.port), &["--dump-dom"]);
@@ -210,7 +210,7 @@ fn rotating(user: VendorStatus, (stage, resumes_in): (&'static str, Option<&'sta
 }
 
 fn overview(vendors: Vec<VendorStatus>) -> Overview {
-    let happening = |(position, (vendor, event, sentence)): (u64, (&str, &'static str, &str))| Happening {
+    let happening = |(position, (vendor, event, sentence)): (u64, (&str, &'static str, &str))| HistoryLine {
         at: now().minus(Duration::from_mins(7 * position)),
         vendor: vendor.to_owned(),
         rotation: "01a34c24-fb08-8c11-9188-d17c45fbb284".to_owned(),
@@ -247,7 +247,7 @@ fn overview(vendors: Vec<VendorStatus>) -> Overview {
 
 /// The page of a screenshot contains no path of this machine.
 #[test]
-fn the_pages_of_the_pictures_are_pages() {
+fn the_pages_of_the_pictures_are_complete_html() {
     for overview in [overview(healthy()), overview(stuck()), overview(many()), overview(Vec::new())] {
         let page = page(&overview);
         assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));

@@ -11,7 +11,7 @@ use keyround::core::ids::{IamUserName, RotationId, SinkName, VendorName};
 use keyround::core::rotation::{Event, Rotation};
 use keyround::core::secret::Secret;
 use keyround::core::time::Timestamp;
-use keyround::ports::{Entry, Journal, JournalError, Known, Recorded, SecretChange};
+use keyround::ports::{Entry, Journal, JournalError, KnownRotation, Recorded, SecretChange};
 
 use super::Mistake;
 use super::faults::{AT_JOURNAL, Fault};
@@ -112,12 +112,12 @@ impl Journal for SimJournal {
         self.inner.secret(rotation).await
     }
 
-    async fn in_flight(&self) -> Result<Vec<Known>, JournalError> {
+    async fn in_flight(&self) -> Result<Vec<KnownRotation>, JournalError> {
         self.is_readable()?;
         self.inner.in_flight().await
     }
 
-    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<Known>, JournalError> {
+    async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<KnownRotation>, JournalError> {
         self.inner.rotations(vendor).await
     }
 

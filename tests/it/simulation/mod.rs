@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyround::adapters::delivery::{ConfiguredVendors, Ways};
+use keyround::adapters::delivery::{ConfiguredVendors, Transports};
 use keyround::adapters::rehearsal::{RehearsalWorld, StandInVendors};
 use keyround::alerting::Alerts;
 use keyround::config::Settings;
@@ -41,7 +41,7 @@ use keyround::core::ids::Subject;
 use keyround::core::rotation::{Event, Rotation};
 use keyround::core::schedule::State as KeyState;
 use keyround::core::time::Timestamp;
-use keyround::engine::{Ask, Cadence, Engine, Patience, UserReport, Watcher, Watchers, World};
+use keyround::engine::{Cadence, Engine, PassRequest, UserReport, WaitMode, Watcher, Watchers, World};
 use keyround::ports::{Journal, JournalError};
 use keyround::status::StatusStore;
 
@@ -62,7 +62,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 const CALM: Duration = Duration::from_hours(24 * 30);
 /// Long, because months are played; `run` looks for operator commands each second.
-const LEVERS_EVERY: Duration = Duration::from_hours(1);
+const OPERATOR_COMMANDS_EVERY: Duration = Duration::from_hours(1);
 /// Enough for every test run to notice a common mistake. The campaign gives the certainty.
 const SEEDS_EVERYDAY: u64 = 60;
 const SEEDS_IN_CAMPAIGN: u64 = 2000;
@@ -70,7 +70,7 @@ const SEEDS_IN_CAMPAIGN: u64 = 2000;
 const SEEDS_FOR_MISTAKE: u64 = 400;
 
 #[test]
-fn no_fault_breaks_a_vendor() {
+fn no_simulated_fault_breaks_a_vendor() {
     run_seeds(0, SEEDS_EVERYDAY).expect_sound();
 }
 
@@ -85,14 +85,14 @@ fn a_campaign_of_seeds_breaks_no_vendor_and_sees_each_fault_in_each_stage() {
 
 #[test]
 #[ignore = "for a seed that broke something: KEYROUND_SEED names it, and its story is told"]
-fn a_seed_tells_its_story() {
+fn a_seed_from_the_environment_breaks_no_vendor() {
     let played = play(from_environment("KEYROUND_SEED").unwrap_or_default(), Mistake::None);
     println!("{}", played.story.lines().join("\n"));
     assert_eq!(played.broken, None);
 }
 
 #[test]
-fn the_same_seed_is_the_same_play() {
+fn the_same_seed_gives_the_same_trace() {
     for seed in 0..5 {
         let (once, again) = (play(seed, Mistake::None), play(seed, Mistake::None));
         assert_eq!(once.trace_hash, again.trace_hash, "seed {seed}");
@@ -325,10 +325,10 @@ impl Theatre {
         let glasses = Arc::new(Glasses { sim: self.sim.clone(), status_store });
         let watchers = Watchers(vec![Arc::new(Audience(self.sim.clone())), glasses]);
         let engine = Engine::new(worlds, stop.clone(), Arc::new(watchers));
-        let mut engine = engine.noticing_levers(LEVERS_EVERY);
+        let mut engine = engine.noticing_operator_commands(OPERATOR_COMMANDS_EVERY);
         let worked = if by_timer {
             alerts.recall().await;
-            let worked = engine.work(&Cadence::Once(Ask::default(), Patience::Short)).await;
+            let worked = engine.work(&Cadence::Once(PassRequest::default(), WaitMode::Short)).await;
             if worked.is_ok() && !stop.is_cancelled() {
                 alerts.tell().await;
             }
@@ -393,9 +393,9 @@ impl Theatre {
 fn world(sim: &Sim, journal: &SimJournal, settings: Arc<Settings>) -> World {
     // No vendor of this cast has a secret store as its target, or a command.
     let nobody = StandInVendors::new(RehearsalWorld::new(sim.true_now(), BTreeMap::new()), &BTreeMap::new());
-    let ways = Ways {
+    let ways = Transports {
         egress: Arc::new(SimEgress(sim.clone())),
-        drop_offs: Arc::new(nobody.clone()),
+        secret_stores: Arc::new(nobody.clone()),
         programs: Arc::new(nobody),
     };
     let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(SimSecrets));

@@ -205,7 +205,7 @@ impl State {
 }
 
 #[test]
-fn the_claims_of_a_sentence_are_what_a_reader_reads() {
+fn the_key_status_claims_of_a_sentence_are_recognised() {
     let id = "AKIASIMULATED0000001";
     let key = || Of::Key(id.parse().expect("a key id"));
     let (active, inactive) = (Said::Status(KeyStatus::Active), Said::Status(KeyStatus::Inactive));

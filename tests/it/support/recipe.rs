@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keyround::adapters::aws::AwsSession;
-use keyround::adapters::aws::secret_store::AwsDropOffs;
-use keyround::adapters::delivery::{ConfiguredVendors, LocalPrograms, Ways};
+use keyround::adapters::aws::secret_store::AwsSecretStores;
+use keyround::adapters::delivery::{ConfiguredVendors, LocalPrograms, Transports};
 use keyround::config::{Environment, SecretRef, parse};
 use keyround::core::ids::{RotationId, Subject};
 use keyround::core::rotation::AtVendor;
@@ -30,9 +30,9 @@ pub(crate) fn vendor(session: &Arc<AwsSession>, steps: &str) -> (Arc<dyn Deliver
     let settings = parse("rotation.toml", &toml, &Environment::default());
     let settings = settings.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let sent = Sent::default();
-    let ways = Ways {
+    let ways = Transports {
         egress: Arc::new(sent.clone()),
-        drop_offs: Arc::new(AwsDropOffs::new(session, &settings.accounts)),
+        secret_stores: Arc::new(AwsSecretStores::new(session, &settings.accounts)),
         programs: Arc::new(LocalPrograms),
     };
     let vendors = ConfiguredVendors::new(&settings.vendors, ways, Arc::new(OneSecret(SIGNING_SECRET)));

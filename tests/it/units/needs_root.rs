@@ -28,7 +28,7 @@ const A_WHILE: Duration = Duration::from_secs(3);
 
 #[test]
 #[ignore = "needs root: boots a systemd of its own"]
-fn it_starts_in_its_sandbox_reads_its_credentials_and_rotates() {
+fn the_service_starts_in_its_sandbox_reads_credentials_and_rotates() {
     let corner = Corner::new(emulator(), "sd-start");
     let old = corner.held().access_key_id;
     let machine = machine(
@@ -115,7 +115,7 @@ fn assert_journal(corner: &Corner, machine: &Systemd) {
 
 #[test]
 #[ignore = "needs root: boots a systemd of its own"]
-fn a_reload_takes_a_good_file_and_a_bad_one_fails_it() {
+fn systemctl_reload_takes_a_good_file_and_fails_for_a_bad_one() {
     let corner = Corner::new(emulator(), "sd-reload");
     let machine = machine(&corner, "LoadCredential=webhook\n");
     if machine.version() >= NOTIFIES_RELOADS {
@@ -160,7 +160,7 @@ fn a_reload_takes_a_good_file_and_a_bad_one_fails_it() {
 
 #[test]
 #[ignore = "needs root: boots a systemd of its own"]
-fn a_frozen_process_is_killed_started_again_and_carries_on() {
+fn the_watchdog_restarts_a_frozen_service_and_its_rotation_completes() {
     let corner = Corner::new(emulator(), "sd-frozen");
     let old = corner.held().access_key_id;
     let machine = machine(&corner, "LoadCredential=webhook\nWatchdogSec=2s\n");
@@ -189,7 +189,7 @@ fn a_frozen_process_is_killed_started_again_and_carries_on() {
 
 #[test]
 #[ignore = "needs root: boots a systemd of its own"]
-fn a_stop_in_mid_rotation_lets_it_finish_its_step_and_the_next_start_goes_on() {
+fn systemctl_stop_waits_for_the_delivery_and_the_next_start_continues() {
     let corner = Corner::new(emulator(), "sd-stop");
     let old = corner.held().access_key_id;
     // The stop timeout is shorter than the step takes, so the program must ask for more time.
@@ -222,7 +222,7 @@ fn a_stop_in_mid_rotation_lets_it_finish_its_step_and_the_next_start_goes_on() {
 
 #[test]
 #[ignore = "needs root: boots a systemd of its own"]
-fn what_only_a_person_can_mend_is_not_tried_again_and_the_rest_is() {
+fn systemd_restarts_the_service_after_exit_75_but_not_after_78() {
     let corner = Corner::new(emulator(), "sd-bad");
     let machine = machine(&corner, "LoadCredential=webhook\n");
     machine.write("/etc/credstore/webhook", WEBHOOK_SECRET);
@@ -267,7 +267,7 @@ fn what_only_a_person_can_mend_is_not_tried_again_and_the_rest_is() {
 
 #[test]
 #[ignore = "needs root: boots a systemd of its own"]
-fn the_timer_makes_passes_and_excludes_the_scheduler() {
+fn the_timer_makes_passes_and_conflicts_with_the_service() {
     let corner = Corner::new(emulator(), "sd-timer");
     let old = corner.held().access_key_id;
     let machine = machine(&corner, "LoadCredential=webhook\n");
@@ -292,7 +292,7 @@ fn the_timer_makes_passes_and_excludes_the_scheduler() {
 
 #[test]
 #[ignore = "needs root: boots a systemd of its own"]
-fn the_timer_recipe_of_the_readme_works_as_it_is_written_and_is_the_one_that_is_enabled() {
+fn the_documented_timer_recipe_works_and_enables_only_the_timer() {
     let corner = Corner::new(emulator(), "sd-recipe");
     let old = corner.held().access_key_id;
     let environment = environment(&corner);
@@ -321,7 +321,7 @@ fn the_timer_recipe_of_the_readme_works_as_it_is_written_and_is_the_one_that_is_
 
 #[test]
 #[ignore = "needs root: boots a systemd of its own"]
-fn a_credential_that_cannot_be_decrypted_is_not_tried_again() {
+fn systemd_does_not_restart_after_an_undecryptable_credential() {
     let corner = Corner::new(emulator(), "sd-garbage");
     let machine = machine(&corner, "LoadCredentialEncrypted=webhook\n");
     machine.well(&["install", "-d", "-m", "700", "/etc/credstore.encrypted"]);

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn calls_go_out_at_once_until_aws_complains() {
+    async fn calls_are_not_delayed_until_aws_throttles_them() {
         let (pace, start) = (Pace::new(), Instant::now());
         for _ in 0..100 {
             assert_eq!(pace.turn().await, Ok(()));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_queue_that_is_too_long_sends_the_next_one_back() {
+    async fn a_call_is_refused_when_the_queue_is_too_long() {
         let pace = Pace::new();
         for _ in 0..20 {
             pace.slower().await;
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_distance_grows_to_a_bound_and_shrinks_to_nothing() {
+    async fn the_delay_between_calls_grows_to_a_maximum_and_shrinks_to_zero() {
         let pace = Pace::new();
         for _ in 0..20 {
             pace.slower().await;

@@ -127,7 +127,7 @@ mod tests {
                         access_key_1_last_used_date,access_key_1_last_used_region,access_key_1_last_used_service,access_key_2_active";
 
     #[test]
-    fn a_row_is_read_by_the_names_of_its_columns() {
+    fn credential_report_rows_are_read_by_column_name() {
         let text = format!(
             "{HEAD}\n<root_account>,arn:aws:iam::111122223333:root,2020-01-01T00:00:00+00:00,not_supported,\
              2026-11-01T00:00:00+00:00,true,false,N/A,N/A,N/A,false\nVendor-Acme,arn,2025-01-01T00:00:00Z,false,N/A,false,true,\
@@ -144,13 +144,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_a_comma_is_one_field_and_the_last_line_needs_no_end() {
+    fn a_quoted_comma_is_one_field_and_a_final_newline_is_optional() {
         let report = read(b"user,access_key_1_active\n\"a,b\",true\nc,false").expect("a report");
         assert!(report.users["a,b"].has_key() && !report.users["c"].has_key());
     }
 
     #[test]
-    fn what_is_no_report_is_none() {
+    fn an_invalid_credential_report_is_rejected() {
         assert!(read(b"").is_none());
         assert!(read(b"<html>no</html>").is_none());
         assert!(read(format!("user{}", ",x".repeat(300)).as_bytes()).is_none());

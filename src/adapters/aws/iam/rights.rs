@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_judged_by_its_role_and_a_user_by_itself() {
+    fn the_principal_of_a_session_is_its_role_and_a_user_is_its_own() {
         let role = "arn:aws:sts::111122223333:assumed-role/rotator/keyround";
         assert_eq!(principal(role).as_deref(), Some("arn:aws:iam::111122223333:role/rotator"));
         let user = "arn:aws:iam::111122223333:user/rotator";

@@ -22,7 +22,7 @@ use crate::core::ids::IamUserName;
 use crate::core::rotation::{KeyMetadata, KeyUsage};
 use crate::core::time::Timestamp;
 use crate::ports::{Answer, Fault, Iam as _, Scope, Survey};
-use crate::review::audit::facts::{Attached, Facts, Gap, Key, Role, Root, Trail, Use, User, Via};
+use crate::review::audit::facts::{Attached, AttachedBy, Facts, Gap, Key, Role, Root, Trail, Use, User};
 use crate::review::policy::Document;
 
 /// IAM makes a report within seconds, for an account of any size.
@@ -304,7 +304,7 @@ impl Details {
         let mut policies = inline(group.group_policy_list.as_deref().unwrap_or_default());
         policies.extend(self.attached(group.attached_managed_policies.as_deref().unwrap_or_default()));
         for policy in &mut policies {
-            policy.via = Via::Group { group: name.to_owned() };
+            policy.via = AttachedBy::Group { group: name.to_owned() };
         }
         policies
     }
@@ -313,7 +313,7 @@ impl Details {
     fn boundary(&self, boundary: Option<&AttachedPermissionsBoundary>) -> Option<Attached> {
         let arn = boundary?.permissions_boundary_arn.clone()?;
         let text = self.managed.get(&arn)?.clone();
-        Some(Attached::new(&arn.clone(), Via::Managed { arn }, text))
+        Some(Attached::new(&arn.clone(), AttachedBy::Managed { arn }, text))
     }
 
     fn attached(&self, policies: &[AttachedPolicy]) -> Vec<Attached> {
@@ -321,7 +321,7 @@ impl Details {
             let (name, arn) = (policy.policy_name.clone()?, policy.policy_arn.clone()?);
             // Without a document the text is empty: a policy that cannot be read, which the review reports as such.
             let text = self.managed.get(&arn).cloned().unwrap_or_default();
-            Some(Attached::new(&name, Via::Managed { arn }, text))
+            Some(Attached::new(&name, AttachedBy::Managed { arn }, text))
         });
         attached.collect()
     }
@@ -330,7 +330,7 @@ impl Details {
 fn inline(policies: &[PolicyDetail]) -> Vec<Attached> {
     let attached = policies.iter().filter_map(|policy| {
         let text = decoded(policy.policy_document.as_deref()?);
-        Some(Attached::new(policy.policy_name.as_deref()?, Via::Inline, text))
+        Some(Attached::new(policy.policy_name.as_deref()?, AttachedBy::Inline, text))
     });
     attached.collect()
 }

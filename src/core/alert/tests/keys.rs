@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::ids::AccessKeyId;
-use crate::core::rotation::{Because, Intent, KeyStatus, Verification};
+use crate::core::rotation::{Intent, KeyStatus, RemovalReason, Verification};
 
 const OLD: &str = "AKIAOLD0000000000001";
 const NEW: &str = "AKIANEW0000000000001";
@@ -32,7 +32,7 @@ fn soaking() -> Vec<Event> {
 }
 
 fn cooling() -> Vec<Event> {
-    let because = Because::Superseded { by: NEW.parse().expect("a key id"), verified_at: now() };
+    let because = RemovalReason::Superseded { by: NEW.parse().expect("a key id"), verified_at: now() };
     let intent = Intent::Deactivate { key: OLD.parse().expect("a key id"), because };
     let mut events = soaking();
     events.push(Event::Intended { intent, at: now() });
@@ -58,7 +58,7 @@ fn alert_of(user: &User, condition: Condition, at: Timestamp) -> Option<Alert> {
 }
 
 #[test]
-fn a_user_without_an_active_key_is_told_of_whatever_its_rotation_waits_for() {
+fn a_user_without_an_active_key_raises_a_critical_alert() {
     let (active, inactive) = (KeyStatus::Active, KeyStatus::Inactive);
     let at = now() + HOUR;
     for (keys, is_told) in [
@@ -87,7 +87,7 @@ fn a_user_without_an_active_key_is_told_of_whatever_its_rotation_waits_for() {
 }
 
 #[test]
-fn what_a_journal_knows_of_keys_is_told_where_nobody_lists_them() {
+fn key_states_in_the_journal_raise_alerts_when_keys_are_not_listed() {
     let both = [key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
     let dead = [cooling(), vec![listed(&both, now() + HOUR)]].concat();
     let switched_off = of(State::Unmanaged, &dead);
@@ -103,7 +103,7 @@ fn what_a_journal_knows_of_keys_is_told_where_nobody_lists_them() {
 }
 
 #[test]
-fn that_a_key_works_again_is_told_when_it_was_seen() {
+fn a_no_working_key_alert_is_resolved_only_after_a_new_listing() {
     let mut route = Route::new(Style::Incidents, &["no-working-key"]);
     let user = |status, listed_at| {
         [User { keys: vec![key(OLD, status)], keys_listed_at: listed_at, ..User::new("acme", State::Stuck) }]
@@ -114,7 +114,7 @@ fn that_a_key_works_again_is_told_when_it_was_seen() {
 }
 
 #[test]
-fn what_the_journal_knew_before_ends_no_alert_where_a_later_listing_had_no_answer() {
+fn an_older_journal_listing_resolves_no_alert_after_an_unanswered_one() {
     let mut route = Route::new(Style::Incidents, &["no-working-key"]);
     let stuck = |keys: Vec<KeyMetadata>, keys_listed_at, keys_unanswered| {
         [User { keys, keys_listed_at, keys_unanswered, ..of(State::Stuck, &soaking()) }]
@@ -127,7 +127,7 @@ fn what_the_journal_knew_before_ends_no_alert_where_a_later_listing_had_no_answe
 }
 
 #[test]
-fn what_the_journal_knew_before_ends_no_alert_of_a_vendor_that_is_switched_off() {
+fn an_older_journal_listing_resolves_no_alert_of_a_disabled_vendor() {
     let off = vec![key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
     let listed = User { keys: off, keys_listed_at: Some(now() + HOUR), ..of(State::Rotating, &soaking()) };
     let mut route = Route::new(Style::Incidents, &["no-working-key"]);
@@ -137,7 +137,7 @@ fn what_the_journal_knew_before_ends_no_alert_of_a_vendor_that_is_switched_off()
 }
 
 #[test]
-fn a_hold_is_told_after_a_day_also_without_an_end() {
+fn a_hold_raises_an_alert_after_a_day_with_or_without_an_end() {
     for until in [None, Some(now() + HOUR * 900)] {
         let held = Event::Held { until, by: "ops".to_owned(), why: "freeze".to_owned(), at: now() + HOUR };
         let user = of(State::Held, &[soaking(), vec![held]].concat());
@@ -148,8 +148,7 @@ fn a_hold_is_told_after_a_day_also_without_an_end() {
 }
 
 #[test]
-fn a_vendor_that_is_switched_off_over_a_rotation_is_told_after_a_day_or_at_once_where_the_old_key_is_inactive()
- {
+fn disabling_a_vendor_in_rotation_alerts_after_a_day_or_at_once_in_cool() {
     let (soaking, cooling) = (of(State::Unmanaged, &soaking()), of(State::Unmanaged, &cooling()));
     for (user, at, is_told) in [
         (&soaking, now() + HOUR * 23, false),
@@ -161,7 +160,7 @@ fn a_vendor_that_is_switched_off_over_a_rotation_is_told_after_a_day_or_at_once_
 }
 
 #[test]
-fn an_old_key_is_overdue_until_it_is_inactive_whoever_holds_its_rotation() {
+fn an_old_key_is_overdue_until_it_is_inactive_even_when_held_or_stuck() {
     for (state, events, is_told) in [
         (State::Held, soaking(), true),
         (State::Stuck, soaking(), true),
@@ -173,7 +172,7 @@ fn an_old_key_is_overdue_until_it_is_inactive_whoever_holds_its_rotation() {
 }
 
 #[test]
-fn that_the_old_key_is_active_again_is_said_after_aws_answered() {
+fn a_reactivation_is_reported_as_certain_only_after_aws_answered() {
     let at = now() + HOUR;
     let asked =
         Event::ReactivationAsked { by: "ops".to_owned(), why: "outage".to_owned(), exposed: false, at };
@@ -189,7 +188,7 @@ fn that_the_old_key_is_active_again_is_said_after_aws_answered() {
 }
 
 #[test]
-fn what_fails_is_told_with_the_time_of_its_first_failure() {
+fn a_failed_alert_starts_at_the_first_failure() {
     let failure = |secs| {
         let doubt =
             Doubt { sentence: "no answer".to_owned(), retry_after: None, pairs: Vec::new(), said: None };

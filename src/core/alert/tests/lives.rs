@@ -13,7 +13,7 @@ proptest! {
     /// and in the end no alert is left open. Except where an answer was lost, nothing is sent twice within `repeat`,
     /// and what was sent is resolved exactly once.
     #[test]
-    fn never_silent_never_twice_and_over_exactly_once(life in lives()) {
+    fn sink_failures_lose_no_alert_and_only_unknown_results_duplicate_one(life in lives()) {
         for style in STYLES {
             live(style, &life)?;
         }

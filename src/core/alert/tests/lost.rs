@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_may_have_been_told_is_told_again_and_told_to_be_over_once() {
+fn an_alert_with_an_unknown_result_is_resent_and_resolved_once() {
     for style in STYLES {
         let mut route = Route::new(style, &["overdue", "stuck"]);
         let overdue = [User::new("acme", State::Overdue)];
@@ -18,7 +18,7 @@ fn what_may_have_been_told_is_told_again_and_told_to_be_over_once() {
 }
 
 #[test]
-fn an_end_that_may_have_been_told_is_told_again_or_that_it_began_again() {
+fn a_lost_resolution_is_sent_again_or_replaced_by_a_new_alert() {
     for style in STYLES {
         let mut route = Route::new(style, &["overdue"]);
         let overdue = [User::new("acme", State::Overdue)];
@@ -32,7 +32,7 @@ fn an_end_that_may_have_been_told_is_told_again_or_that_it_began_again() {
 }
 
 #[test]
-fn a_repetition_that_was_lost_leaves_no_doubt_that_the_sink_knows() {
+fn a_lost_repetition_is_sent_again_as_a_repetition() {
     let mut route = Route::new(Style::Messages, &["overdue"]);
     let overdue = [User::new("acme", State::Overdue)];
     assert_eq!(route.hears(&overdue, now()), ["+overdue/acme"]);
@@ -42,7 +42,7 @@ fn a_repetition_that_was_lost_leaves_no_doubt_that_the_sink_knows() {
 }
 
 #[test]
-fn who_may_have_heard_of_the_worse_is_told_that_it_is_the_lesser_again() {
+fn an_unconfirmed_overdue_alert_is_deescalated_explicitly() {
     let mut mail = Route::new(Style::Messages, &["warning", "overdue"]);
     let warning = [User::new("acme", State::Warning)];
     assert_eq!(mail.hears(&warning, now()), ["+warning/acme"]);
@@ -52,7 +52,7 @@ fn who_may_have_heard_of_the_worse_is_told_that_it_is_the_lesser_again() {
 }
 
 #[test]
-fn an_incident_whose_end_was_not_taken_when_it_got_worse_is_closed_later() {
+fn an_incident_with_a_refused_resolution_is_resolved_later() {
     let mut pager = Route::new(Style::Incidents, &["warning", "overdue"]);
     let (warning, overdue) = ([User::new("acme", State::Warning)], [User::new("acme", State::Overdue)]);
     assert_eq!(pager.hears(&warning, now()), ["+warning/acme"]);
@@ -68,7 +68,7 @@ fn an_incident_whose_end_was_not_taken_when_it_got_worse_is_closed_later() {
 }
 
 #[test]
-fn a_shared_incident_that_may_be_open_is_the_one_that_is_opened_and_closed() {
+fn an_unconfirmed_shared_incident_is_reused_and_resolved() {
     let many: Vec<User> = (0..20).map(|n| User::new(&format!("v{n:03}"), State::Overdue)).collect();
     let mut pager = Route::new(Style::Incidents, &["overdue"]);
     let lost = pager.loses(&many, now());
@@ -83,7 +83,7 @@ fn a_shared_incident_that_may_be_open_is_the_one_that_is_opened_and_closed() {
 }
 
 #[test]
-fn a_memory_that_was_gone_on_with_is_all_there_is_and_one_that_was_begun_is_joined() {
+fn a_full_delivery_state_replaces_the_kept_one_and_a_part_is_merged() {
     let mut route = Route::new(Style::Messages, &["overdue", "journal"]);
     assert_eq!(route.hears(&[User::new("acme", State::Overdue)], now()), ["+overdue/acme"]);
     let kept = DeliveryState { cursor: 7, ..route.memory.clone() };
@@ -99,7 +99,7 @@ fn a_memory_that_was_gone_on_with_is_all_there_is_and_one_that_was_begun_is_join
 }
 
 #[test]
-fn of_a_journal_it_is_known_that_it_works_when_everybody_was_looked_at() {
+fn a_journal_alert_is_resolved_only_after_a_complete_pass() {
     let mut route = Route::new(Style::Messages, &["journal"]);
     assert_eq!(route.hears(&[User::stuck("acme", "journal_unavailable")], now()), ["+journal/"]);
     assert_eq!(route.hears_of_a_part(&[], now() + HOUR), [""; 0], "nobody was looked at yet");
@@ -113,7 +113,7 @@ fn of_a_journal_it_is_known_that_it_works_when_everybody_was_looked_at() {
 }
 
 #[test]
-fn what_is_being_told_is_in_doubt_until_the_answer_is_there() {
+fn a_notification_pending_at_a_crash_is_sent_again_or_resolved() {
     for style in STYLES {
         let mut route = Route::new(style, &["overdue"]);
         let overdue = [User::new("acme", State::Overdue)];
@@ -129,7 +129,7 @@ fn what_is_being_told_is_in_doubt_until_the_answer_is_there() {
 }
 
 #[test]
-fn a_wait_by_a_clock_that_was_far_ahead_is_not_waited_for() {
+fn a_sink_wait_set_by_a_clock_that_was_ahead_is_ignored() {
     let mut route = Route::new(Style::Messages, &["overdue"]);
     let overdue = [User::new("acme", State::Overdue)];
     let ahead = now() + HOUR * 19;
@@ -144,7 +144,7 @@ fn a_wait_by_a_clock_that_was_far_ahead_is_not_waited_for() {
 }
 
 #[test]
-fn what_a_clock_that_was_far_ahead_told_is_repeated_in_time() {
+fn an_alert_sent_by_a_clock_that_was_ahead_is_still_repeated_on_time() {
     let mut route = Route::new(Style::Messages, &["overdue"]);
     let overdue = [User::new("acme", State::Overdue)];
     assert_eq!(route.hears(&overdue, now() + REPEAT * 400), ["+overdue/acme"]);

@@ -25,7 +25,7 @@ fn root() -> Finding {
 }
 
 #[test]
-fn what_is_grave_is_an_alert_for_each_vendor_and_roots_key_is_one_of_its_own() {
+fn severe_findings_raise_one_alert_per_vendor_and_a_separate_root_alert() {
     let findings =
         [root(), of("acme", Severity::High), of("acme", Severity::Critical), of("zeta", Severity::Medium)];
     let active = reviewed(&findings, true);
@@ -43,14 +43,14 @@ fn what_is_grave_is_an_alert_for_each_vendor_and_roots_key_is_one_of_its_own() {
 }
 
 #[test]
-fn what_somebody_has_accepted_is_no_alert() {
+fn a_waived_finding_raises_no_alert() {
     let waived = Waived { reason: "the vendor leaves".to_owned(), until: now() + HOUR };
     let finding = Finding { waived: Some(waived), ..of("acme", Severity::Critical) };
     assert_eq!(words(&reviewed(&[finding], true)), [""; 0]);
 }
 
 #[test]
-fn a_finding_is_over_when_a_review_that_could_read_everything_does_not_find_it() {
+fn a_finding_alert_is_resolved_only_by_a_complete_review() {
     let mut route = Route::new(Style::Messages, &["root-key", "audit"]);
     let mut hears = |active: &ActiveAlerts, at| {
         let notifications = decide(&route.policy, &route.memory, active, &[], at);

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recorded_name_leads_to_a_prefix_of_actions() {
+    fn a_recorded_service_name_maps_to_an_action_prefix() {
         for (name, expect) in
             [("ses-smtp", "ses"), ("Monitoring", "cloudwatch"), ("s3", "s3"), ("tagging", "tag")]
         {

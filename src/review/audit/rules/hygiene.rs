@@ -2,7 +2,7 @@
 
 use super::{DAY, LONG_AGE, NO_SINKS, NOT_VERIFIED, SHORT_COOL, SHORT_SOAK};
 use crate::core::time::in_words;
-use crate::review::audit::{Declared, DeclaredVendor, Facts, Finding, Given};
+use crate::review::audit::{Declared, DeclaredVendor, Facts, Finding, GivenAccess};
 
 /// The least soak, in hours: what IAM reports as last use lags by up to some hours.
 const SOAK_HOURS_MIN: u32 = 1;
@@ -14,7 +14,7 @@ const AGE_DAYS_MAX: u32 = 90;
 
 pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     let mut found: Vec<Finding> = declared.vendors.iter().flat_map(judge_vendor).collect();
-    let holds_keys = |vendor: &DeclaredVendor| matches!(vendor.given, Given::Keys { .. });
+    let holds_keys = |vendor: &DeclaredVendor| matches!(vendor.given, GivenAccess::Keys { .. });
     if declared.alert_sinks == Some(0) && declared.vendors.iter().any(holds_keys) {
         let sentence = "the configuration has no [alert.NAME]";
         found.push(Finding::new(&NO_SINKS, facts.account_arn(), sentence));
@@ -23,7 +23,7 @@ pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
 }
 
 fn judge_vendor(vendor: &DeclaredVendor) -> Vec<Finding> {
-    let Given::Keys { ages, care, .. } = &vendor.given else { return Vec::new() };
+    let GivenAccess::Keys { ages, care, .. } = &vendor.given else { return Vec::new() };
     let name = &vendor.name;
     let subject = format!("vendor/{name}");
     let finding = |rule, sentence: String| Finding::new(rule, &subject, sentence).of(Some(name));

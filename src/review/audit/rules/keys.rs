@@ -5,8 +5,8 @@ use super::{
 };
 use crate::core::rotation::KeyStatus;
 use crate::core::time::{Timestamp, in_words};
-use crate::review::audit::facts::{Attached, Facts, Key, User, Via};
-use crate::review::audit::{Declared, DeclaredVendor, Finding, Given};
+use crate::review::audit::facts::{Attached, AttachedBy, Facts, Key, User};
+use crate::review::audit::{Declared, DeclaredVendor, Finding, GivenAccess};
 use crate::review::policy::is_quarantine;
 
 /// The age limit, in days, of keys for which the configuration sets none.
@@ -52,8 +52,8 @@ fn judge_user(user: &User, facts: &Facts, declared: &Declared) -> Vec<Finding> {
 
 fn quarantined(user: &User, vendor: Option<&DeclaredVendor>) -> Option<Finding> {
     let name = |attached: &Attached| match &attached.via {
-        Via::Managed { arn } if is_quarantine(arn) => arn.rsplit('/').next().map(str::to_owned),
-        Via::Managed { .. } | Via::Inline | Via::Group { .. } => None,
+        AttachedBy::Managed { arn } if is_quarantine(arn) => arn.rsplit('/').next().map(str::to_owned),
+        AttachedBy::Managed { .. } | AttachedBy::Inline | AttachedBy::Group { .. } => None,
     };
     let policies: Vec<String> = user.policies.iter().filter_map(name).collect();
     if policies.is_empty() {
@@ -159,8 +159,8 @@ impl Holding<'_> {
 
     fn too_old(&self) -> Option<Finding> {
         let declared = self.vendor.and_then(|vendor| match &vendor.given {
-            Given::Keys { ages, .. } => Some(ages.limit()),
-            Given::Role { .. } => None,
+            GivenAccess::Keys { ages, .. } => Some(ages.limit()),
+            GivenAccess::Role { .. } => None,
         });
         let (age, max_age) =
             (self.facts.at.since(self.key.created_at), declared.unwrap_or(DAY * AGE_DAYS_MAX));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{DAY, NOT_DECLARED, NOT_USED, WAYS_TOGETHER};
-use crate::review::audit::facts::{Attached, Facts, ServiceUse, Via};
+use crate::review::audit::facts::{Attached, AttachedBy, Facts, ServiceUse};
 use crate::review::audit::{Declared, DeclaredVendor, Finding};
 use crate::review::policy::lint::{self, Found, Purpose, in_words};
 use crate::review::policy::rights::Context;
@@ -108,7 +108,7 @@ impl Holder<'_> {
             return None;
         }
         let documents = self.policies.iter().filter_map(|policy| policy.document.as_ref());
-        let alone: Vec<escalation::Way> = documents
+        let alone: Vec<escalation::EscalationPath> = documents
             .flat_map(|document| escalation::open(&rights.of_one(document)))
             .map(|open| open.way)
             .collect();
@@ -179,8 +179,8 @@ impl Holder<'_> {
 
 fn via(policy: &Attached) -> String {
     match &policy.via {
-        Via::Inline | Via::Managed { .. } => String::new(),
-        Via::Group { group } => format!(" of the group {group}"),
+        AttachedBy::Inline | AttachedBy::Managed { .. } => String::new(),
+        AttachedBy::Group { group } => format!(" of the group {group}"),
     }
 }
 
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_declared_covers_what_it_stands_for() {
+    fn a_declared_pattern_covers_the_actions_that_it_matches() {
         let declared = ["s3:Get*", "ec2:DescribeInstances", "quicksite:*"].map(Pattern::new);
         let is_declared = |granted: &str| is_declared(&Pattern::new(granted), &declared);
         assert!(

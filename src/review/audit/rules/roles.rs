@@ -9,10 +9,10 @@ use super::{
 };
 use crate::review::audit::facts::{Facts, Role};
 use crate::review::audit::known::{Instead, KnownVendor};
-use crate::review::audit::{Declared, DeclaredVendor, Finding, Given};
+use crate::review::audit::{Declared, DeclaredVendor, Finding, GivenAccess};
 use crate::review::policy::lint::in_words;
 use crate::review::policy::provider;
-use crate::review::policy::trust::{self, Door, ExternalIds, Trusted};
+use crate::review::policy::trust::{self, ExternalIds, TrustGrant, Trusted};
 
 pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     let mut found: Vec<Finding> =
@@ -29,12 +29,12 @@ pub(super) fn judge(facts: &Facts, declared: &Declared) -> Vec<Finding> {
     found
 }
 
-fn doors(role: &Role) -> Vec<Door> {
+fn doors(role: &Role) -> Vec<TrustGrant> {
     role.trust.as_ref().map(trust::doors).unwrap_or_default()
 }
 
 fn no_such_role(vendor: &DeclaredVendor, facts: &Facts) -> Option<Finding> {
-    let Given::Role { role_arn, .. } = &vendor.given else { return None };
+    let GivenAccess::Role { role_arn, .. } = &vendor.given else { return None };
     let is_there = facts.roles.iter().any(|role| role.arn == *role_arn);
     let sentence = format!("the role {role_arn} of {} is not in the account", vendor.name);
     (!is_there).then(|| Finding::new(&NO_SUCH_ROLE, role_arn, sentence).of(Some(&vendor.name)))
@@ -109,7 +109,7 @@ fn judge_role(role: &Role, facts: &Facts, declared: &Declared) -> Vec<Finding> {
 
 /// The callers from this account that the role admits, except the role itself: some vendors demand that a role may
 /// assume itself.
-fn own_callers(role: &Role, door: &Door, facts: &Facts) -> Vec<String> {
+fn own_callers(role: &Role, door: &TrustGrant, facts: &Facts) -> Vec<String> {
     let session = format!(":assumed-role/{}/", role.name);
     let is_itself = |arn: &str| arn == role.arn || arn.contains(":sts:") && arn.contains(&session);
     let own = door.callers.iter().filter(|caller| caller.account == facts.account_id.as_str());
@@ -144,8 +144,13 @@ fn any_token(role: &Role, declared: &Declared) -> Vec<Finding> {
 }
 
 /// Checks one statement of the trust policy of a vendor's role.
-fn judge_vendor_role(role: &Role, vendor: &DeclaredVendor, door: &Door, foreign: &[&String]) -> Vec<Finding> {
-    let Given::Role { vendor_account_id, .. } = &vendor.given else { return Vec::new() };
+fn judge_vendor_role(
+    role: &Role,
+    vendor: &DeclaredVendor,
+    door: &TrustGrant,
+    foreign: &[&String],
+) -> Vec<Finding> {
+    let GivenAccess::Role { vendor_account_id, .. } = &vendor.given else { return Vec::new() };
     let finding = |rule, sentence: String| {
         Finding::new(rule, &role.arn, sentence).of(Some(&vendor.name)).fix(rewrite(role, Some(vendor)))
     };

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_iam_refuses_is_said_and_hides_nothing() {
+    fn a_construct_that_iam_refuses_is_reported_and_the_policy_still_read() {
         check(&with(r#""Sid":"auto-generated","#), &["letters A-Z"]);
         check(&format!("{0},{0}", with(r#""Sid":"A","#)), &["twice"]);
         check(&format!("{0},{0}", with(r#""Sid":"","#)), &[]);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_of_a_key_may_have_words_as_sid_and_nobody_allows_all_but_some() {
+    fn key_trust_and_not_principal_policies_are_checked_by_their_own_rules() {
         let key = r#"{"Sid":"Enable IAM User Permissions","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}"#;
         check(key, &[]);
         let all_but = r#"{"Effect":"Allow","NotPrincipal":{"AWS":"111122223333"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}"#;
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_are_taken_and_refused_as_iam_does() {
+    fn resources_are_accepted_and_refused_like_in_iam() {
         for taken in [
             "arn:aws:sns:*",
             "arn:aws:*",

@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_match_as_iam_says() {
+    fn wildcards_match_like_in_iam() {
         for (pattern, name) in [
             ("*", "anything:At"),
             ("*:*", "s3:GetObject"),
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_that_is_too_short_is_completed() {
+    fn a_short_arn_is_completed_with_wildcards() {
         let resource = |text: &str| Pattern::new(text);
         assert_eq!(resource("arn:aws:sns:*").arn(), Some(["arn", "aws", "sns", "*", "*", "*"]));
         assert_eq!(resource("arn:aws:s3:::b/a:c").arn().map(|fields| fields[5]), Some("b/a:c"));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_covers_what_it_stands_for_whole() {
+    fn a_pattern_covers_only_a_narrower_or_equal_pattern() {
         let covers = |outer: &str, inner: &str| Pattern::new(outer).covers_resource(&Pattern::new(inner));
         assert!(covers("arn:aws:iam::*:user/*", "arn:aws:iam::111122223333:user/a?"));
         assert!(covers("arn:aws:iam::*", "arn:aws:iam::*:role/*") && covers("*", "arn:aws:s3:::b"));

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_read_with_its_places() {
+    fn a_policy_is_read_with_its_source_positions() {
         let text = "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": {\"Effect\": \"Allow\",\n    \"Action\": [\"s3:GetObject\", \"s3:Put*\"],\n    \"Resource\": \"arn:aws:s3:::b/*\",\n    \"Condition\": {\"Bool\": {\"aws:SecureTransport\": true}}}}";
         let document = Document::parse(text).expect("a policy");
         let statement = &document.statements[0];
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_said_to_be_none() {
+    fn text_that_is_not_a_json_policy_is_reported() {
         assert_eq!(mistakes(""), ["1:1 there is no policy here"]);
         assert_eq!(mistakes("[]"), ["1:1 a policy is an object"]);
         assert!(mistakes("{\"Statement\": [}")[0].starts_with("1:16 this is not JSON"));

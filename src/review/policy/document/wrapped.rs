@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_found_in_what_the_aws_cli_prints() {
+    fn a_policy_is_found_in_the_output_of_the_aws_cli() {
         let encoded = percent_encoding::utf8_percent_encode(POLICY, percent_encoding::NON_ALPHANUMERIC);
         let quoted = serde_json::to_string(POLICY).expect("JSON");
         assert_eq!(paths(POLICY), [""]);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_policy_is_said_to_have_none_and_a_misspelt_one_is_read() {
+    fn json_without_a_policy_statement_is_reported() {
         let said = |text: &str| parts(text).remove(0).mistakes.remove(0).message;
         assert_eq!(
             said(r#"{"UserName":"x"}"#),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_text_is_placed_at_the_text() {
+    fn a_policy_inside_a_json_string_is_positioned_at_the_string() {
         let quoted = serde_json::to_string(POLICY).expect("JSON");
         let text = format!(r#"{{"Policy": {quoted}}}"#);
         let part = parts(&text).remove(0);

@@ -1,10 +1,14 @@
 //! The table of the known ways of privilege escalation, each with the publication that lists it.
 
 use super::Source::{BishopFox, Cloudsplaining, Rhino};
-use super::{Source, Way};
+use super::{EscalationPath, Source};
 
-const fn way(name: &'static str, source: Source, steps: &'static [&'static [&'static str]]) -> Way {
-    Way { name, source, services: &[], steps }
+const fn way(
+    name: &'static str,
+    source: Source,
+    steps: &'static [&'static [&'static str]],
+) -> EscalationPath {
+    EscalationPath { name, source, services: &[], steps }
 }
 
 /// A way in which a role is passed to one of these services.
@@ -13,8 +17,8 @@ const fn passing(
     source: Source,
     services: &'static [&'static str],
     steps: &'static [&'static [&'static str]],
-) -> Way {
-    Way { name, source, services, steps }
+) -> EscalationPath {
+    EscalationPath { name, source, services, steps }
 }
 
 const EC2: &[&str] = &["ec2.amazonaws.com"];
@@ -27,7 +31,7 @@ const NOTEBOOKS: &[&str] = &["sagemaker.amazonaws.com"];
 const PASS: &[&str] = &["iam:PassRole"];
 
 /// All ways.
-pub const WAYS: [Way; 49] = [
+pub const WAYS: [EscalationPath; 49] = [
     way("writes a new version of a policy that it has", Rhino, &[&["iam:CreatePolicyVersion"]]),
     way("takes an older, wider version of a policy into force", Rhino, &[&["iam:SetDefaultPolicyVersion"]]),
     way("makes a key for another user", Rhino, &[&["iam:CreateAccessKey"]]),

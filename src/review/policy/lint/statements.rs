@@ -6,7 +6,7 @@ use super::{
     ADMIN, ANY_RESOURCE, ANYBODY, ASSUME_ANY, Found, IAM_ACTION, NOT_ACTION, NOT_RESOURCE, PASS_ROLE,
     Purpose, UNKNOWN_ACTION, UNKNOWN_SERVICE, WHOLE_SERVICE, WILD_CHANGE, is_change, reads_only,
 };
-use crate::review::policy::actions::{self, Action, Level};
+use crate::review::policy::actions::{self, AccessLevel, Action};
 use crate::review::policy::document::Principals;
 use crate::review::policy::rights::{Grant, Met, Rights, met_by};
 use crate::review::policy::rule::Rule;
@@ -295,7 +295,8 @@ fn any_resource<'d>(statement: &'d Statement, left: &[Left<'d>], rights: &Rights
     for left in left.iter().filter(|left| !left.pattern.is_everything() || !left.is_most()) {
         // Actions of the level List are left out: they are usually granted for the whole account, because vendors
         // find their resources with them.
-        let scoped = left.actions.iter().filter(|action| action.is_scoped() && action.level != Level::List);
+        let scoped =
+            left.actions.iter().filter(|action| action.is_scoped() && action.level != AccessLevel::List);
         for action in scoped {
             let grants = rights.left(statement, &Pattern::new(&action.full_name()));
             let every: Vec<_> = grants.iter().filter(|grant| grant.target.is_every(action)).collect();
@@ -371,7 +372,7 @@ mod tests {
     const BUCKET: &str = r#""arn:aws:s3:::b/*""#;
 
     #[test]
-    fn what_a_vendor_needs_is_left_alone() {
+    fn narrow_vendor_statements_have_no_finding() {
         check(r#""s3:GetObject", "s3:PutObject""#, BUCKET, &[]);
         check(r#""ec2:DescribeInstances", "ec2:Describe*""#, r#""*""#, &[]);
         check(r#""ce:GetCostAndUsage", "cloudwatch:GetMetricData", "tag:GetResources""#, r#""*""#, &[]);
@@ -407,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_of_which_a_deny_leaves_little_is_judged_by_what_is_left() {
+    fn a_wildcard_limited_by_a_deny_is_judged_by_the_remaining_actions() {
         let with = |action: &str, except: &str| {
             codes_for(
                 Purpose::ThirdParty,
@@ -422,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_the_other_way_round_is_found() {
+    fn not_action_and_not_resource_statements_are_found() {
         let not_action =
             r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","NotAction":"iam:*","Resource":"*"}}"#;
         let codes = codes_for(Purpose::ThirdParty, not_action);
@@ -435,13 +436,13 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_for_the_whole_world_is_found() {
+    fn a_policy_open_to_every_principal_is_found() {
         let open = r#"{"Statement":{"Effect":"Allow","Principal":{"AWS":["*"]},"Action":"sts:AssumeRole"}}"#;
         assert_eq!(codes_for(Purpose::ThirdParty, open), ["KR512", "KR513"]);
     }
 
     #[test]
-    fn the_rotator_may_do_its_work_on_users_that_are_named_and_nothing_else() {
+    fn rotator_rights_beyond_the_keys_of_named_users_are_findings() {
         let policy = |action: &str, resource: &str| {
             format!(
                 r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"{action}","Resource":"{resource}"}}}}"#
@@ -456,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn many_names_are_counted() {
+    fn a_long_list_of_names_is_shortened_with_a_count() {
         let names: Vec<String> = (0..7).map(|number| number.to_string()).collect();
         assert_eq!(in_words(&names[..2]), "0 and 1");
         assert_eq!(in_words(&names), "0, 1, 2, 3 and 3 more");

@@ -12,7 +12,7 @@ const USER: u32 = 65_534;
 
 #[test]
 #[ignore = "needs root: runs the program as another user"]
-fn no_process_of_its_own_user_can_look_into_the_running_program() {
+fn a_process_of_the_same_user_cannot_read_the_memory_of_the_program() {
     let folder = tempfile::tempdir().expect("a folder");
     chown(folder.path(), Some(USER), Some(USER)).expect("this is root");
     // The program is copied, because that user may have no access to the build folder.

@@ -37,7 +37,7 @@ impl fmt::Display for Case {
 
 #[test]
 #[ignore = "needs root: mounts small file systems"]
-fn a_disk_that_fills_at_any_call_stops_the_rotation_and_not_the_vendor() {
+fn a_disk_that_fills_at_any_call_stops_the_rotation_without_harm() {
     let cases: Vec<Case> = [Kind::Tmpfs, Kind::Ext4]
         .into_iter()
         .flat_map(|kind| CALLS.map(|(call, place)| Case { kind, call, place }))
@@ -51,7 +51,7 @@ fn a_disk_that_fills_at_any_call_stops_the_rotation_and_not_the_vendor() {
 
 #[test]
 #[ignore = "needs root: mounts small file systems"]
-fn on_a_full_disk_every_command_says_so_or_works() {
+fn commands_on_a_full_disk_work_or_report_the_full_disk() {
     let corner = Corner::new(emulator(), "disk-words");
     corner.log_everything();
     let old = corner.held().access_key_id;

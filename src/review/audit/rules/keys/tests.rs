@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::core::rotation::KeyStatus;
 use crate::core::schedule::Ages;
 use crate::core::time::Timestamp;
-use crate::review::audit::declared::Care;
+use crate::review::audit::declared::RotationPractice;
 use crate::review::audit::facts::{Console, Facts, Key, Root, Use, User};
-use crate::review::audit::{Declared, DeclaredVendor, Finding, Given, Review, review};
+use crate::review::audit::{Declared, DeclaredVendor, Finding, GivenAccess, Review, review};
 
 const NOW: u64 = 20_000;
 const OLD: &str = "AKIAIOSFODNN7OLDOLD1";
@@ -56,11 +56,11 @@ fn with_keys(name: &str, user: &str) -> DeclaredVendor {
     DeclaredVendor {
         name: name.parse().expect("a name"),
         enabled: true,
-        given: Given::Keys {
+        given: GivenAccess::Keys {
             users: vec![user.parse().expect("a name")],
             path: None,
             ages: Ages { max_age: days(90), warn_before: days(7), overdue_after: days(7), deadline: None },
-            care: Care { soak: days(1), cool: days(7), verified: true },
+            care: RotationPractice { soak: days(1), cool: days(7), verified: true },
         },
         actions: Vec::new(),
         known: None,
@@ -83,7 +83,7 @@ fn idle() -> Facts {
 }
 
 #[test]
-fn a_key_that_a_rotation_uses_is_left_alone() {
+fn a_finding_on_a_rotating_user_advises_no_key_command() {
     let mut declared = declared(vec![with_keys("acme", "svc")]);
     let fixes = |declared: &Declared| -> Vec<String> {
         of_keys(&review(&idle(), declared)).iter().map(|finding| finding.fix.clone()).collect()
@@ -97,7 +97,7 @@ fn a_key_that_a_rotation_uses_is_left_alone() {
 }
 
 #[test]
-fn a_key_that_the_journal_made_is_not_switched_off_by_hand() {
+fn a_key_created_by_keyround_gets_no_manual_fix_command() {
     let mut declared = declared(vec![with_keys("acme", "svc")]);
     declared.made.insert(NEW.parse().expect("an id"));
     for finding in of_keys(&review(&idle(), &declared)) {
@@ -115,7 +115,7 @@ fn a_key_that_the_journal_made_is_not_switched_off_by_hand() {
 }
 
 #[test]
-fn the_key_of_a_disabled_vendor_is_rotated_after_it_is_enabled() {
+fn the_fix_for_a_disabled_vendor_starts_with_enabling_it() {
     let mut vendor = with_keys("acme", "svc");
     let old = || facts(vec![user("svc", vec![key(OLD, 400, Some(1), KeyStatus::Active)])]);
     let fix =
@@ -126,10 +126,12 @@ fn the_key_of_a_disabled_vendor_is_rotated_after_it_is_enabled() {
 }
 
 #[test]
-fn a_vendor_that_has_a_role_and_keeps_a_key_does_not_have_full_marks() {
+fn a_key_beside_a_role_fails_the_scorecard_of_the_vendor() {
     let mut vendor = with_keys("acme", "svc");
-    vendor.given =
-        Given::Role { role_arn: "arn:aws:iam::111122223333:role/acme".to_owned(), vendor_account_id: None };
+    vendor.given = GivenAccess::Role {
+        role_arn: "arn:aws:iam::111122223333:role/acme".to_owned(),
+        vendor_account_id: None,
+    };
     let score = |user_name: &str, by_journal: bool| {
         let mut declared = declared(vec![vendor.clone()]);
         if by_journal {
@@ -144,7 +146,7 @@ fn a_vendor_that_has_a_role_and_keeps_a_key_does_not_have_full_marks() {
 }
 
 #[test]
-fn the_oldest_of_keys_in_use_comes_first() {
+fn the_oldest_key_in_use_is_ranked_first() {
     let one = |name: &str, id: &str, age, used| user(name, vec![key(id, age, used, KeyStatus::Active)]);
     let users = vec![
         one("young", "AKIAIOSFODNN7YOUNG11", 10, Some(1)),

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::adapters::delivery::secret_buffer::SecretBuffer;
 use crate::adapters::delivery::template::{Captured, Params, TemplateContext};
 use crate::adapters::delivery::{Tools, body, misconfigured};
-use crate::config::settings::{Content, DropOffStep, Vault};
+use crate::config::settings::{Content, SecretStoreStep, Vault};
 use crate::core::rotation::{Refusal, RefusalCode};
 use crate::core::secret::Secret;
 use crate::ports::{Answer, Fault, Offer, Purpose, RecipePart, Reference};
@@ -23,7 +23,7 @@ use crate::ports::{Answer, Fault, Offer, Purpose, RecipePart, Reference};
 /// Writes the pair to its place, and returns the reference under which it can be read.
 pub(super) async fn put(
     tools: &Tools,
-    step: &DropOffStep,
+    step: &SecretStoreStep,
     number: usize,
     offer: &Offer,
     secret: &Secret,
@@ -40,7 +40,7 @@ pub(super) async fn put(
         Prepared::ToWrite { text, instead_of } => (text, instead_of),
     };
     let token = token(step, number, offer, &version);
-    let reference = tools.drop_offs.write(&purpose, &step.place, &text, &token).await?;
+    let reference = tools.secret_stores.write(&purpose, &step.place, &text, &token).await?;
     tracing::debug!(
         vendor.name = %offer.subject.vendor, delivery.step = number, "the pair was put into {}", step.place
     );
@@ -50,13 +50,13 @@ pub(super) async fn put(
 /// Checks that the value can be made. Reads the place and writes nothing.
 pub(super) async fn look(
     tools: &Tools,
-    step: &DropOffStep,
+    step: &SecretStoreStep,
     number: usize,
     offer: &Offer,
     words: &TemplateContext,
 ) -> Answer<()> {
     let purpose = purpose(offer, number);
-    tools.drop_offs.read(&purpose, &step.place).await.map_err(nothing_was_put)?;
+    tools.secret_stores.read(&purpose, &step.place).await.map_err(nothing_was_put)?;
     prepared(tools, step, &purpose, words).await.map(drop)
 }
 
@@ -73,7 +73,7 @@ enum Prepared {
 }
 
 /// The whole value, if the step gives one. `None` if the step only sets members of a document.
-fn whole(tools: &Tools, step: &DropOffStep, words: &TemplateContext) -> Answer<Option<Secret>> {
+fn whole(tools: &Tools, step: &SecretStoreStep, words: &TemplateContext) -> Answer<Option<Secret>> {
     Ok(match &step.content {
         Content::Text(source) => Some(tools.render("the body", source, words)?),
         Content::Json(value) => {
@@ -87,7 +87,7 @@ fn whole(tools: &Tools, step: &DropOffStep, words: &TemplateContext) -> Answer<O
 
 async fn prepared(
     tools: &Tools,
-    step: &DropOffStep,
+    step: &SecretStoreStep,
     purpose: &Purpose,
     words: &TemplateContext,
 ) -> Answer<Prepared> {
@@ -97,7 +97,7 @@ async fn prepared(
     if let (Some(text), Vault::SecretsManager { .. }) = (&whole, &step.place.vault) {
         return Ok(Prepared::ToWrite { text: text.clone(), instead_of: String::new() });
     }
-    let stored = tools.drop_offs.read(purpose, &step.place).await.map_err(nothing_was_put)?;
+    let stored = tools.secret_stores.read(purpose, &step.place).await.map_err(nothing_was_put)?;
     let text = match (&step.content, whole) {
         (_, Some(text)) => (text != stored.text).then_some(text),
         (Content::Fields(fields), None) => {
@@ -140,7 +140,7 @@ fn nothing_was_put(fault: Fault) -> Fault {
 
 /// The idempotency token of a write. It is the same for every attempt that writes the same value: it depends on the
 /// rotation, the delivery, the recipe and the replaced version, and on nothing secret.
-fn token(step: &DropOffStep, number: usize, offer: &Offer, instead_of: &str) -> String {
+fn token(step: &SecretStoreStep, number: usize, offer: &Offer, instead_of: &str) -> String {
     let Offer { rotation, round, access_key_id, .. } = offer;
     let recipe = format!("{:?}", step.content);
     let what = format!("{rotation}/{round}/{number}/{access_key_id}/{instead_of}/{recipe}");
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn other_members_stay_as_they_are_written() {
+    fn other_members_of_a_json_document_keep_their_spelling() {
         let others = r#""big":99999999999999999999,"nested":{ "b" : [1.50, null] },"text":"\u00fc\/""#;
         check(
             &format!(r#"{{ {others}, "key":"old", "secret": "old" }}"#),
@@ -267,13 +267,13 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_there_is_not_written_again() {
+    fn a_document_with_the_wanted_values_is_not_written_again() {
         check("{ \"b\": 1,\n \"a\" : \"\\u0031\" }", &[("a", "1")], Ok(None));
         check(r#"{"a":1}"#, &[("a", "1")], Ok(Some(r#"{"a":"1"}"#)));
     }
 
     #[test]
-    fn a_document_without_members_is_refused_and_not_quoted() {
+    fn a_document_that_is_not_an_object_is_refused_and_not_quoted() {
         for document in ["", "canary", "\"canary\"", "[\"canary\"]", "{\"canary\":1", "null", "{} {}"] {
             check(document, &[("a", "1")], Err(BadDocument::NoObject));
         }
@@ -281,12 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_has_the_token_of_the_first_attempt_and_another_content_another() {
+    fn the_request_token_changes_with_the_content_and_not_with_the_time() {
         let place =
             Place { vault: Vault::SecretsManager { id: "acme".to_owned() }, account: None, region: None };
-        let step = DropOffStep { place, content: Content::Text("{{ secret_access_key }}".to_owned()) };
+        let step = SecretStoreStep { place, content: Content::Text("{{ secret_access_key }}".to_owned()) };
         let first = offer();
-        let token = |step: &DropOffStep, number, offer: &Offer, version| token(step, number, offer, version);
+        let token =
+            |step: &SecretStoreStep, number, offer: &Offer, version| token(step, number, offer, version);
         let expected = token(&step, 1, &first, "v1");
         assert!(
             (32..=64).contains(&expected.len())
@@ -297,7 +298,8 @@ mod tests {
         assert_ne!(token(&step, 2, &first, "v1"), expected);
         assert_ne!(token(&step, 1, &first, "v2"), expected);
         assert_ne!(token(&step, 1, &Offer { round: 2, ..first.clone() }, "v1"), expected);
-        let mended = DropOffStep { content: Content::Text("{{ access_key_id }}".to_owned()), ..step.clone() };
+        let mended =
+            SecretStoreStep { content: Content::Text("{{ access_key_id }}".to_owned()), ..step.clone() };
         assert_ne!(token(&mended, 1, &first, "v1"), expected);
     }
 }

@@ -9,7 +9,7 @@ use super::sections::not_empty;
 use super::steps::Recipe;
 use super::template::{self, Scope};
 use super::vendor;
-use crate::config::settings::{Content, DropOffStep, Place, Vault};
+use crate::config::settings::{Content, Place, SecretStoreStep, Vault};
 
 /// The default of `fields`: the names that AWS itself uses for the two halves of the pair.
 const FIELDS: [(&str, &str); 2] =
@@ -19,12 +19,12 @@ pub(super) fn secrets_manager(
     mut section: Section<'_>,
     recipe: &Recipe<'_>,
     scope: &Scope,
-) -> Option<DropOffStep> {
+) -> Option<SecretStoreStep> {
     let id = name(&mut section, "id", "the secret's name or ARN; keyround does not create it");
     finish(section, id, recipe, scope, |id| Vault::SecretsManager { id })
 }
 
-pub(super) fn ssm(mut section: Section<'_>, recipe: &Recipe<'_>, scope: &Scope) -> Option<DropOffStep> {
+pub(super) fn ssm(mut section: Section<'_>, recipe: &Recipe<'_>, scope: &Scope) -> Option<SecretStoreStep> {
     let name = name(&mut section, "name", "the parameter's name, such as /vendors/acme/aws");
     finish(section, name, recipe, scope, |name| Vault::ParameterStore { name })
 }
@@ -41,7 +41,7 @@ fn finish(
     recipe: &Recipe<'_>,
     scope: &Scope,
     vault: fn(String) -> Vault,
-) -> Option<DropOffStep> {
+) -> Option<SecretStoreStep> {
     let said_account = section.place_of("account").is_some();
     let account = vendor::account(&mut section, recipe.accounts);
     let said_region = section.string("region").and_then(|text| not_empty(section.report, text));
@@ -53,7 +53,7 @@ fn finish(
     let name = name?.text.to_owned();
     let region = said_region.or_else(|| region_of_arn(&name));
     let account = account.or_else(|| recipe.account.cloned());
-    Some(DropOffStep { place: Place { vault: vault(name), account, region }, content: content? })
+    Some(SecretStoreStep { place: Place { vault: vault(name), account, region }, content: content? })
 }
 
 /// The region in an ARN such as `arn:aws:secretsmanager:eu-west-1:111122223333:secret:acme`; `None`: it is no ARN

@@ -63,7 +63,7 @@ struct AccountReviewer;
 #[async_trait]
 impl Reviewer for AccountReviewer {
     async fn review(&self, settings: &Settings, journal: &dyn Journal) -> Answer<Vec<AccountReview>> {
-        let journalled = audit::Journalled::read(journal).await;
+        let journalled = audit::JournalKeys::read(journal).await;
         let journalled = journalled.map_err(|error| Fault::unknown(error.to_string()))?;
         let reviewed = audit::reviews_of(settings, &journalled, false, false).await;
         let reviewed = reviewed.map_err(|failure| match failure.code {
@@ -79,20 +79,20 @@ impl Reviewer for AccountReviewer {
 }
 
 /// Alerts that run in a task beside the engine.
-pub(crate) struct Alarm {
+pub(crate) struct AlertTask {
     stop: CancellationToken,
     task: JoinHandle<Alerts>,
 }
 
-impl Alarm {
-    pub(crate) fn start(mut alerts: Alerts) -> Alarm {
+impl AlertTask {
+    pub(crate) fn start(mut alerts: Alerts) -> AlertTask {
         let stop = CancellationToken::new();
         let told = stop.clone();
         let task = tokio::spawn(async move {
             alerts.work(&told).await;
             alerts
         });
-        Alarm { stop, task }
+        AlertTask { stop, task }
     }
 
     /// Stops the alerts. If the engine ended because of a journal error, then sends an alert about it.
