@@ -8,6 +8,7 @@ mod calls;
 mod exposition;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::core::schedule::State;
 use crate::core::time::Timestamp;
@@ -29,6 +30,7 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: ExpositionFormat) -> St
     let gauge = |name, help, samples| Family { name, kind: Kind::Gauge, help, samples };
     let counter = |name, help, samples| Family { name, kind: Kind::Counter, help, samples };
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    let seconds = |age: Duration| i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     let mut families = vec![
         gauge(
             "keyround_access_key_created_timestamp_seconds",
@@ -38,9 +40,7 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: ExpositionFormat) -> St
         gauge(
             "keyround_access_key_max_age_seconds",
             "Age limit of each user's access key: max_age, or inactive_by where that is set.",
-            by_user(vendors, |vendor| {
-                vendor.max_age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
-            }),
+            by_user(vendors, |vendor| vendor.max_age.map(seconds)),
         ),
         gauge("keyround_vendor_state", "Number of the vendor's users in this state.", states(vendors)),
         gauge(
