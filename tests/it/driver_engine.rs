@@ -1,5 +1,5 @@
 //! The engine: which users it reconciles when, how many in parallel, and that a failure of one vendor does not
-//! affect the others. Proves promise 8 of `src/lib.rs` ("What may never happen").
+//! affect the others. Proves promise 8 of `src/lib.rs` ("What always holds").
 //!
 //! The far ends are the stand-ins of the rehearsal, and each test makes the deliveries succeed or fail as it needs.
 //! Time is tokio's paused clock, or the rehearsal's clock, which jumps, so no test waits in real time.

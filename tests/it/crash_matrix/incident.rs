@@ -121,7 +121,7 @@ fn incident_invariants_hold_in_sampled_common_worlds_under_two_faults() {
         scenes(Climate { habit, ..laggy() }).map(move |scene| (plans()[plan].clone(), scene))
     });
     let mut total = Report::default();
-    for (plan, scene) in sampled(scenes, 397) {
+    for (plan, scene) in sampled(scenes, 61) {
         total.add(enumerate(&plan, scene, 2));
     }
     total.print("incidents, faults <= 2, common worlds");

@@ -1,4 +1,4 @@
-//! Proves promises 1 to 4, 6 and 7 of `src/lib.rs` ("What may never happen"): the rotation machine runs through
+//! Proves promises 1 to 4, 6 and 7 of `src/lib.rs` ("What always holds"): the rotation machine runs through
 //! every schedule of a few faults, over a model of AWS and the vendor.
 //!
 //! A fault is one of these: the process is killed before or after an effect, the effect is refused, its answer is

@@ -1,4 +1,4 @@
-//! The checkers. They check the promises of `src/lib.rs` ("What may never happen") with each change of the world,
+//! The checkers. They check the promises of `src/lib.rs` ("What always holds") with each change of the world,
 //! and that all is well at the end.
 
 use std::time::Duration;

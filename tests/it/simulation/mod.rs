@@ -1,6 +1,6 @@
 //! The whole program in simulation: engine, machine, journal, schedule, templates and retries, for months, under
 //! every kind of fault at once, from one seed: such a run is a *play*. Proves the promises of `src/lib.rs` ("What
-//! may never happen") for all of these together; [`checks`] holds the checkers.
+//! always holds") for all of these together; [`checks`] holds the checkers.
 //!
 //! Only the far ends are simulated: IAM with replicas that lag, vendors with their habits, a disk, a clock, and
 //! people. Time is tokio's paused clock, so a day takes only as long as its events. All chance comes from the seed,
