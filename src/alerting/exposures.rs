@@ -1,7 +1,10 @@
-//! `[exposure]`: AWS is asked again and again which users it has quarantined, and what the configuration wants is done.
+//! `[exposure]`: polls AWS for the users that it has quarantined, and declares incidents for them if the configuration
+//! says so.
 //!
-//! **Invariant:** an incident is declared once for each exposure: from the first sight of a quarantine policy on a user
-//! until the user is seen without one, also over restarts.
+//! An exposure begins when keyround first sees a quarantine policy on a user, and ends when it sees the user without
+//! one.
+//!
+//! **Invariant:** one incident is declared for each exposure, also if keyround restarts during it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,36 +26,39 @@ use crate::engine::{Declaration, Scope, World, declare};
 use crate::ports::{ExposureMemory, JournalError, KnownExposure};
 use crate::status::StatusStore;
 
-/// Who declares what nobody declared by hand.
+/// The name that the journal shows as the operator of these incidents.
 const BY: &str = "keyround run, by [exposure]";
-/// The longest wait until an incident is declared again that could not be declared.
+/// The longest wait before another attempt to declare an incident, after earlier attempts failed.
 const RETRY_MAX: Duration = Duration::from_mins(30);
 
-/// A person who reads of a leak declares an incident about as soon as AWS quarantines the user.
+/// An operator's incident that is at most this much older than the exposure is about the same leak: a person who reads
+/// of a leak declares an incident at about the time at which AWS quarantines the user.
 const SAME_WITHIN: Duration = Duration::from_hours(1);
 
-/// An incident that could not be declared, and is tried again.
+/// The failed attempts to declare an incident for one exposure.
 struct Attempt {
     failures: u32,
+    /// The time of the next attempt.
     not_before: Timestamp,
     sentence: String,
 }
 
-/// Asks again and again, beside the engine.
+/// The task that polls AWS and declares incidents, concurrently with the engine.
 pub struct Exposures {
     worlds: watch::Receiver<World>,
     store: Arc<StatusStore>,
     memory: Arc<dyn ExposureMemory>,
-    /// The exposures that are under way.
+    /// The exposures that have not ended.
     known: BTreeMap<Who, KnownExposure>,
     attempts: BTreeMap<Who, Attempt>,
-    /// When a user was seen without a quarantine again.
+    /// The time at which a user's last exposure ended. It is lost at a restart.
     ended: BTreeMap<Who, Timestamp>,
+    /// The result of the last poll of each account.
     readings: BTreeMap<Option<AccountName>, ExposureReading>,
 }
 
 impl Exposures {
-    /// Of the newest world. What was known before the process began is in the memory.
+    /// Polls with the newest of `worlds`. The exposures that an earlier process knew are read from `memory`.
     #[must_use]
     pub fn new(
         worlds: watch::Receiver<World>,
@@ -73,7 +79,7 @@ impl Exposures {
         }
     }
 
-    /// Works until told to stop.
+    /// Polls until `stop` is cancelled.
     pub async fn work(&mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let world = self.worlds.borrow_and_update().clone();
@@ -180,7 +186,8 @@ impl Exposures {
         Exposure { subject, owner, policies: policies.to_vec(), since: known.since, rotation, response }
     }
 
-    /// Declares an incident for the user, unless there is one. What fails is tried again, each time later.
+    /// Declares an incident for the user, unless one already covers the exposure. A failed attempt is repeated in a
+    /// later poll, with a growing backoff.
     async fn declared(
         &mut self,
         world: &World,
@@ -219,8 +226,8 @@ impl Exposures {
         (None, Response::Failed(sentence))
     }
 
-    /// The rotation under way whose incident is already about this exposure: it was declared not long before AWS was seen
-    /// to quarantine the user, and the user was not seen without a quarantine since.
+    /// The rotation under way whose incident is already about this exposure: the incident was declared after the
+    /// exposure began or at most [`SAME_WITHIN`] before, and no exposure of the user has ended since the declaration.
     async fn covered(&self, world: &World, subject: &Subject, since: Timestamp) -> Option<RotationId> {
         let rotation = under_way(world, subject).await.ok()??;
         let declared_at = rotation.incident()?.at;
@@ -233,6 +240,7 @@ impl Exposures {
     }
 }
 
+/// The response to an exposure for which an earlier poll already declared or found an incident; `None` if none did.
 fn declared_before(known: &KnownExposure) -> Option<Response> {
     known.rotation.map(|_| Response::Declared(None))
 }

@@ -1,7 +1,7 @@
-//! How the commands that act at once see to it that it is done: `incident`, `issue`, `offboard`.
+//! The steps that `incident`, `issue` and `offboard` share: each appends an event on which keyround must act at once.
 //!
-//! Where `keyround run` works with the journal, it acts within seconds on what is appended, and the command waits for that.
-//! Where nobody does, the command carries the rotations on itself, as `rotate` does.
+//! If `keyround run` uses the journal, it acts on the event within seconds, and the command waits for that. If no
+//! `keyround run` uses the journal, the command drives the rotations itself, as `rotate` does.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write as _};
@@ -23,15 +23,17 @@ use crate::core::time::MonotonicInstant;
 use crate::engine::{Cadence, Engine, PassRequest, UserReport, WaitMode, World};
 use crate::ports::JournalError;
 
+/// The interval at which [`wait_while`] reads the journal.
 const LOOKS_EVERY: Duration = Duration::from_millis(250);
 
-/// The world to drive rotations in, or where another process does, to append in. Whether it is the former.
+/// Opens the journal to drive rotations, or only to append to it if another process drives them or the seal key cannot
+/// be read. Returns whether this process drives rotations.
 pub(super) async fn open(settings: Settings) -> Result<(World, bool), Failure> {
     let failure = match setup::world(settings.clone(), Mode::Drive).await {
         Ok(world) => return Ok((world, true)),
         Err(failure) => failure,
     };
-    // Whoever cannot read the seal key can still append what a person says.
+    // The journal accepts the event of an operator command also from a process that cannot read the seal key.
     let may_append = matches!(failure.journal, Some(JournalError::InUse(_) | JournalError::SealKey(_)));
     if !may_append {
         return Err(failure);
@@ -39,7 +41,7 @@ pub(super) async fn open(settings: Settings) -> Result<(World, bool), Failure> {
     Ok((setup::world(settings, Mode::Operate).await?, false))
 }
 
-/// Asks on the terminal.
+/// Asks the question on the terminal. Returns whether the operator typed `yes` or `y`.
 pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
     let mut err = std::io::stderr().lock();
     drop(write!(err, "{question} Type yes: "));
@@ -50,7 +52,8 @@ pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "yes" | "y"))
 }
 
-/// As `rotate` does: until each of the rotations waits for more than a minute, or for a person.
+/// Drives the rotations as `rotate` does: until each of them has ended, or waits for more than a minute, for the vendor
+/// to use its key, or for a person.
 pub(super) async fn carry_on(
     world: &World,
     rotations: BTreeSet<RotationId>,
@@ -68,12 +71,13 @@ pub(super) async fn carry_on(
     Ok(engine.work(&Cadence::Once(ask, WaitMode::Short)).await?)
 }
 
+/// The rotation as the journal has it now.
 pub(super) async fn replayed(world: &World, id: RotationId) -> Result<Rotation, Failure> {
     let events = world.journal.read(id).await?;
     Rotation::replay(id, &events).map_err(|illegal| Failure::new(Code::Config, illegal.to_string()))
 }
 
-/// Waits while any of the rotations is so, and no longer than that.
+/// Waits while `is_so` holds for any of the rotations, but at most `no_longer_than`.
 pub(super) async fn wait_while(
     world: &World,
     rotations: &BTreeSet<RotationId>,

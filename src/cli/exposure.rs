@@ -1,4 +1,4 @@
-//! `[exposure]` beside the engine of `run`, and what it remembers beside the journal.
+//! Starts and ends the `[exposure]` task of `keyround run`, and keeps the known exposures in a file beside the journal.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::ports::{ExposureMemory, KnownExposure};
 use crate::status::StatusStore;
 
 const FILE: &str = "exposures.json";
-/// An answer of AWS that is slow does not keep the program from ending.
+/// The time that the task gets to end. It is short, so that a slow response of AWS does not delay the program's exit.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A file beside the journal.
+/// The file beside the journal that keeps the known exposures over a restart.
 struct ExposureFile(PathBuf);
 
 impl ExposureMemory for ExposureFile {
@@ -53,7 +53,7 @@ impl ExposureMemory for ExposureFile {
     }
 }
 
-/// At work beside the engine.
+/// The task that polls AWS for exposures while the engine runs.
 pub(crate) struct ExposureWatch {
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -72,7 +72,7 @@ impl ExposureWatch {
         ExposureWatch { stop, task: tokio::spawn(async move { exposures.work(&told).await }) }
     }
 
-    /// Ends it. What is being declared is declared to its end.
+    /// Stops the task. A declaration under way is completed, unless it takes longer than [`PATIENCE`].
     pub(crate) async fn end(self) {
         self.stop.cancel();
         let under_way = self.task.abort_handle();

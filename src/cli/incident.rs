@@ -1,7 +1,8 @@
-//! `incident`: keys are exposed. It declares that in the journal, and sees to it that it is acted on.
+//! `keyround incident`: declares in the journal that access keys are exposed, and makes sure that keyround acts on it.
 //!
-//! Where `keyround run` works with the journal, it acts within seconds, and this waits for the cut to be written down.
-//! Where nobody does, the command carries the rotations on itself, as `rotate` does.
+//! If `keyround run` uses the journal, it acts on the declaration within seconds. In a mode that sets the exposed key
+//! Inactive first, the command waits until the journal shows that. If no `keyround run` uses the journal, the command
+//! drives the rotations itself, as `rotate` does.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -23,7 +24,7 @@ use crate::engine::{Declaration, Meant, Scope, World, declare, meant, rotations_
 /// How long the command waits for `keyround run` to set the keys Inactive.
 const RUN_ACTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// What became of one user, for programs.
+/// The result for one user, in its JSON form.
 #[derive(Serialize)]
 struct View {
     vendor: String,
@@ -96,6 +97,7 @@ fn confirmed(meant: &[Meant], declaration: &Declaration, screen: &Screen) -> Res
     acting::confirmed("Declare this incident?")
 }
 
+/// The error if no incident can be declared for any user.
 fn nothing_meant(lines: &[String], declaration: &Declaration) -> Failure {
     let message = match &declaration.scope {
         Scope::Key(key) if lines.is_empty() => format!(
@@ -130,7 +132,7 @@ async fn report(
     Ok(code)
 }
 
-/// What came of the declaration for one user, and whether what was asked for is done or under way.
+/// The result of the declaration for one user as a sentence, and whether the requested change is done or under way.
 fn came_of(rotation: &Rotation, one: &Meant, mode: IncidentMode, drives: bool) -> (String, bool) {
     let Some(key) = one.key.as_ref().or(rotation.old()) else { return (String::new(), false) };
     let cut = match rotation.cut_at(key) {
@@ -166,12 +168,14 @@ fn came_of(rotation: &Rotation, one: &Meant, mode: IncidentMode, drives: bool) -
     (format!("{cut}{new}; {next}{}{hint}", stays(one)), is_well && !is_late)
 }
 
+/// The addition to a sentence about the user's other key, which the incident does not touch.
 fn stays(one: &Meant) -> String {
     one.stays.as_ref().map_or_else(String::new, |stays| {
         format!("; the user's other key {stays} stays as it is: if it is exposed too, declare it with --key {stays}")
     })
 }
 
+/// The sentence on what the declaration will do for one user.
 fn will_be(one: &Meant, declaration: &Declaration) -> String {
     if let Some(failure) = &one.failure {
         return failure.clone();

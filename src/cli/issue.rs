@@ -1,4 +1,4 @@
-//! `issue`: a key for a vendor whose user has no Active one.
+//! `keyround issue`: makes and delivers an access key for a vendor whose IAM user has no Active one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::engine::{Issue, Issued, UserReport, World, issue as ask_for};
 /// How long the command waits for `keyround run` to make, prove and deliver the key.
 const RUN_ACTS_WITHIN: Duration = Duration::from_mins(1);
 
-/// What became of one user, for programs.
+/// The result for one user, in its JSON form.
 #[derive(Serialize)]
 struct View {
     vendor: String,
@@ -60,7 +60,8 @@ pub(crate) async fn issue(config: Option<&Path>, asked: args::Issue, screen: &Sc
     Ok(code)
 }
 
-/// Whether the next step is the program's and soon.
+/// Whether the rotation has not reached the end of its verification and its last step did not fail, so that the engine
+/// performs the next step soon.
 fn is_being_made(rotation: &Rotation) -> bool {
     let before_verified = matches!(
         rotation.stage(),
@@ -101,7 +102,7 @@ async fn view(world: &World, one: &Issued, found: &[UserReport], drives: bool) -
     })
 }
 
-/// What came of it, and whether what was asked for is done or under way.
+/// The result as a sentence, and whether the key is delivered or its delivery is under way.
 fn came_of(rotation: &Rotation, drives: bool) -> (String, bool) {
     let new = rotation.new_key().map(|new| format!("the new key is {new}; ")).unwrap_or_default();
     match rotation.next(SystemClock.now()) {

@@ -1,7 +1,8 @@
-//! The command line: what was asked, done, and shown.
+//! The command line: parses the arguments, runs the command, and prints its result.
 //!
-//! **Invariant:** results go to standard output, logs and progress to standard error, and this is
-//! the only module that prints.
+//! This module also wires the adapters to the ports.
+//!
+//! **Invariant:** results go to standard output, logs and progress go to standard error, and no other module prints.
 
 mod acting;
 mod alert;
@@ -56,13 +57,13 @@ pub use logging::log_filter;
 
 use crate::core::secret::Secret;
 
-/// Parses the command line, runs the command, and gives the exit code.
+/// Parses the command line, runs the command, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done about a terminal that is gone.
+            // If the terminal is gone, this error cannot be reported anywhere.
             drop(error.print());
             return if error.use_stderr() { Code::Usage } else { Code::Fine }.into();
         }
@@ -87,6 +88,7 @@ pub fn main() -> ExitCode {
     .into()
 }
 
+/// Runs the command that the arguments name.
 async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
     let config = cli.global.config.as_deref();
     if !matches!(cli.command, Command::Audit(_) | Command::Policy(_)) {
@@ -137,21 +139,21 @@ async fn dispatch(cli: Cli, screen: &Screen) -> Ended {
     }
 }
 
-/// Where results and messages go, and how they look.
+/// Prints results and the final error in the format, colour and width that the arguments and the terminal determine.
 pub(crate) struct Screen {
     pub(crate) format: Format,
-    /// As it was asked for; findings can be written in more ways than [`Format`] has.
+    /// The value of `--format`. It includes the formats for findings, which [`Format`] does not have.
     pub(crate) output: Output,
     pub(crate) color: bool,
     pub(crate) progress: bool,
-    /// How log lines are written.
+    /// The format of log lines.
     log: Lines,
-    /// How wide tables and texts may be; `None`: as wide as they are.
+    /// The maximum width of tables and texts, in columns; `None`: no limit.
     pub(crate) columns: Option<usize>,
 }
 
 impl Screen {
-    /// Starts logging, too.
+    /// Reads the arguments and the terminal. This also starts logging.
     fn new(global: &Global) -> Screen {
         let terminal = std::io::stderr().is_terminal();
         let color = match global.color {
@@ -169,7 +171,7 @@ impl Screen {
         }
     }
 
-    /// Most results are no findings, and cannot be written as such.
+    /// Refuses a format for findings. Only `audit` and `policy` have findings to write.
     fn demand_plain(&self) -> Result<(), Failure> {
         match self.output {
             Output::Table | Output::Json => Ok(()),
@@ -180,14 +182,15 @@ impl Screen {
         }
     }
 
-    /// Writes a result. A reader that went away (`| head`) is no failure of ours.
+    /// Writes a result. If the reader has closed the pipe, as in `| head`, this is not an error.
     #[expect(clippy::unused_self, reason = "results go through the screen, so that they can be found")]
     pub(crate) fn show(&self, text: &str) {
         let mut out = std::io::stdout().lock();
         drop(writeln!(out, "{}", terminal::shown(text.trim_end())));
     }
 
-    /// Writes a result that is a secret. Here a reader that went away is a failure: nobody saw it.
+    /// Writes a result that is a secret. If the reader has closed the pipe, this is an error, because the secret was
+    /// not shown.
     #[expect(clippy::unused_self, reason = "results go through the screen, so that they can be found")]
     pub(crate) fn show_secret(&self, text: &Secret) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
@@ -203,7 +206,8 @@ impl Screen {
         }
     }
 
-    /// Where only machines listen, what ended the program is a log entry like any other.
+    /// Reports the error that ends the program, and returns its exit code. If the log is for programs, the error is a
+    /// log entry; if not, it is printed to standard error.
     fn fail(&self, failure: &Failure) -> Code {
         let hint = failure.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         if logging::say_last(self.log, &format!("{}{hint}", failure.message)) {

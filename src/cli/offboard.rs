@@ -1,4 +1,5 @@
-//! `offboard`: a vendor is gone, and every key of its user goes.
+//! `keyround offboard`: ends the work with a vendor. Every access key of its IAM user is set Inactive at once, and
+//! deleted after the cooling time.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
@@ -22,7 +23,7 @@ use crate::engine::{Leaver, Offboard, World, leavers, offboard as declare};
 /// How long the command waits for `keyround run` to set the keys Inactive.
 const RUN_ACTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// What became of one user, for programs.
+/// The result for one user, in its JSON form.
 #[derive(Serialize)]
 struct View {
     vendor: String,
@@ -81,7 +82,7 @@ async fn report(world: &World, declared: &[Leaver], drives: bool, screen: &Scree
     show(&views, screen)
 }
 
-/// What came of it for one user, and whether what was asked for is done or under way.
+/// The result for one user as a sentence, and whether the offboarding is done or under way.
 fn came_of(rotation: &Rotation, drives: bool) -> (String, bool) {
     if rotation.is_cut_due() {
         let hint = match drives {
@@ -99,6 +100,7 @@ fn came_of(rotation: &Rotation, drives: bool) -> (String, bool) {
     }
 }
 
+/// The sentence on what the offboarding will do for one user.
 fn will_be(one: &Leaver) -> String {
     if let Some(failure) = &one.failure {
         return failure.clone();

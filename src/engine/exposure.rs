@@ -1,9 +1,10 @@
-//! `[exposure]`: AWS is asked which users it has quarantined.
+//! `[exposure]`: asks AWS which IAM users it has quarantined.
 //!
-//! AWS attaches one of three policies to a user whose key it has found in public, within a minute or two. Who has one is
-//! one question for each policy and account, however many users there are.
+//! When AWS finds an access key in public, it attaches one of three policies to the key's user, within a minute or two.
+//! ListEntitiesForPolicy names the users with such a policy: one question for each policy and account, however many
+//! users there are.
 //!
-//! **Invariant:** a user is only taken to be without a quarantine where AWS answered for all three policies.
+//! **Invariant:** a user counts as not quarantined only if AWS answered for all three policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,15 +15,16 @@ use crate::engine::{UserReport, World};
 use crate::ports::{Answer, Check, Fault};
 use crate::review::policy::QUARANTINE_POLICIES;
 
-/// The quarantine policies of each user of one account that has some, by the user's name in lower case: IAM does not
-/// tell names apart by upper and lower case.
+/// The quarantined users of one account, each with its quarantine policies. The key is the user's name in lower case,
+/// because IAM does not distinguish user names by case.
 pub(crate) type Quarantined = BTreeMap<String, Vec<String>>;
 
-/// Asks AWS for one account: three calls.
+/// Asks AWS for the quarantined users of one account: three calls, one for each policy, unless AWS splits an answer
+/// into pages.
 ///
 /// # Errors
 ///
-/// One of them was refused or not answered: then nothing is known of anybody.
+/// AWS refused or did not answer one of the calls. Then nothing is known about any user of the account.
 pub(crate) async fn ask(world: &World, account: Option<&AccountName>) -> Answer<Quarantined> {
     let iam = world.accounts.iam(account);
     let mut quarantined = Quarantined::new();
@@ -34,9 +36,10 @@ pub(crate) async fn ask(world: &World, account: Option<&AccountName>) -> Answer<
     Ok(quarantined)
 }
 
-/// The accounts whose vendors hold keys, each once, with the users that are known without another call.
+/// The accounts of all enabled vendors with keys, each with the users that are known without another listing. An
+/// account that has two names in the configuration appears once, unless AWS did not tell its ID.
 ///
-/// `report`: the users of vendors with a path, as they were listed last.
+/// `report`: the newest reports, which name the users of vendors that are configured with a path.
 pub(crate) async fn watched<'v>(
     world: &World,
     report: impl Iterator<Item = &'v UserReport>,
@@ -68,7 +71,7 @@ pub(crate) async fn watched<'v>(
             names.entry(account).or_default().insert(subject);
         }
     }
-    // Two names may mean one account, which is asked once.
+    // Two names may mean the same account. AWS is asked about it once.
     let mut accounts: Vec<(Option<AccountName>, Vec<Subject>)> = Vec::new();
     let mut places = BTreeMap::new();
     for (name, subjects) in names {
@@ -84,7 +87,8 @@ pub(crate) async fn watched<'v>(
     accounts
 }
 
-/// Asks AWS now, for those who only look: each of these gets the quarantine policies of its user.
+/// Asks AWS now, for commands that only read, and adds to each report the quarantine policies of its user. Without
+/// `[exposure]` it asks nothing, and reports of an account that cannot be asked stay as they are.
 pub(super) async fn look(world: &World, found: &mut [UserReport]) {
     if world.settings.exposure.is_none() {
         return;
@@ -107,8 +111,8 @@ pub(super) async fn look(world: &World, found: &mut [UserReport]) {
     }
 }
 
-/// Asks AWS now whether the question is allowed and what the answer is, account by account; nothing without
-/// `[exposure]`.
+/// One check for each account: it fails if AWS does not answer the question, or has quarantined a user that the
+/// configuration names. Empty without `[exposure]`.
 pub async fn exposure_checks(world: &World) -> Vec<Check> {
     let mut checks = Vec::new();
     if world.settings.exposure.is_none() {
@@ -137,6 +141,7 @@ pub async fn exposure_checks(world: &World) -> Vec<Check> {
     checks
 }
 
+/// Logs that AWS could not be asked about this account.
 pub(crate) fn warn_not_checked(account: Option<&AccountName>, fault: &Fault) {
     let of = account.map(|name| format!(" of the account {name}")).unwrap_or_default();
     tracing::warn!(

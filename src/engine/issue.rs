@@ -1,6 +1,7 @@
-//! A key for a user without an Active one: who can have it, and the event that asks for it.
+//! `keyround issue`: decides which users can get a key, and appends the event that asks for one.
 //!
-//! The event begins a rotation that replaces no key. Nothing else is done here: the engine sees it, and acts on it.
+//! The event begins a rotation that replaces no key. This module does nothing else: the engine finds the rotation in
+//! the journal and drives it.
 
 use crate::config::settings::KeyAccess;
 use crate::core::ids::{AccountId, IamUserName, RotationId, Subject, VendorName};
@@ -11,34 +12,34 @@ use crate::engine::reconcile::access;
 use crate::engine::targets::{TargetUser, everybody, replayed};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
 
-/// AWS lets an IAM user have this many access keys, and never more.
+/// The number of access keys that AWS allows for one IAM user. This quota cannot be raised.
 const SLOTS: usize = 2;
 
-/// What a person asks for.
+/// An operator's request for a key.
 #[derive(Clone, Debug)]
 pub struct Issue {
-    /// For the users of this vendor.
+    /// The vendor whose users get a key.
     pub vendor: VendorName,
-    /// For this user only.
+    /// The only user that gets a key; `None`: every user of the vendor.
     pub user: Option<IamUserName>,
-    /// Who asks.
+    /// The operator who asks.
     pub by: String,
-    /// Whether a rotation may begin: who cannot seal the journal begins none.
+    /// Whether a rotation may begin. A process that cannot read the journal's seal key must not begin one.
     pub may_begin: bool,
 }
 
-/// What became of it for one user.
+/// The result of an [`Issue`] for one user.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Issued {
-    /// The user, or the vendor alone where its users are not known.
+    /// The user, or only the vendor if its users are not known.
     pub subject: Result<Subject, VendorName>,
-    /// The user's other key, which is not Active and stays as it is.
+    /// The user's other key, if there is one. It is not Active, and stays as it is.
     pub beside: Option<KeyMetadata>,
-    /// The rotation that began, or why none did.
+    /// The rotation that began, or a sentence on why none did.
     pub begun: Result<RotationId, String>,
 }
 
-/// Begins a rotation for each user that is meant and can have a key.
+/// Begins a rotation for each user of the request that can have a key.
 ///
 /// # Errors
 ///
@@ -95,7 +96,7 @@ async fn issue_one(world: &World, asked: &Issue, call: TargetUser) -> Issued {
     Issued { subject: Ok(subject), beside: keys.into_iter().next(), begun }
 }
 
-/// The user's account and keys, or why nothing can be done.
+/// The user's account and keys, or a sentence on why no key can be made.
 async fn keys(world: &World, subject: &Subject) -> Result<(AccountId, Vec<KeyMetadata>), String> {
     let iam = world.accounts.iam(subject.account.as_ref());
     let unlisted = |fault: Fault| match fault {
@@ -117,7 +118,7 @@ async fn keys(world: &World, subject: &Subject) -> Result<(AccountId, Vec<KeyMet
     Ok((caller.account_id, keys))
 }
 
-/// Why the user can have no further key.
+/// The reason why the user can have no further key, as a sentence; `None` if it can have one.
 fn refusal(subject: &Subject, keys: &[KeyMetadata]) -> Option<String> {
     let named = |key: &KeyMetadata| format!("{} ({})", key.id, status_word(key.status));
     if let Some(active) = keys.iter().find(|key| key.status == KeyStatus::Active) {
@@ -162,7 +163,7 @@ async fn begin(
 }
 
 impl Issued {
-    /// What is said of the key that stays as it is; empty where there is none.
+    /// The addition to a sentence about the key that stays as it is; empty if there is none.
     #[must_use]
     pub fn beside_in_words(&self) -> String {
         let in_words = |key: &KeyMetadata| {

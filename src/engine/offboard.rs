@@ -1,7 +1,7 @@
-//! An offboarding, declared: the users of a vendor, their keys, and the events that say that all of them go.
+//! `keyround offboard`: finds the users of a vendor and their keys, and appends the event that offboards each user.
 //!
-//! A rotation under way gets the event; where there is none, one begins with it. Nothing else is done here: the engine sees
-//! the event, and acts on it before all else.
+//! If a rotation of the user is under way, the event is appended to it; if not, the event begins one. This module does
+//! nothing else: the engine finds the event in the journal, and sets the keys Inactive before any other step.
 
 use crate::core::ids::{AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::core::rotation::{Beginning, Event, KeyMetadata, Rotation};
@@ -10,39 +10,39 @@ use crate::engine::targets::{TargetUser, everybody, replayed};
 use crate::engine::{World, entry_after};
 use crate::ports::{Entry, JournalError, SecretChange};
 
-/// How often another writer may be faster before this gives up.
+/// The number of attempts to append the event. An attempt fails if another process appends to the rotation first.
 const ATTEMPTS_MAX: u32 = 20;
 
-/// What a person asks for.
+/// An operator's request to offboard a vendor.
 #[derive(Clone, Debug)]
 pub struct Offboard {
     /// The vendor.
     pub vendor: VendorName,
-    /// This user only.
+    /// The only user to offboard; `None`: every user of the vendor.
     pub user: Option<IamUserName>,
-    /// Who asks.
+    /// The operator who asks.
     pub by: String,
-    /// Why.
+    /// The reason that the operator gave.
     pub why: String,
-    /// Whether a rotation may begin: who cannot seal the journal begins none.
+    /// Whether a rotation may begin. A process that cannot read the journal's seal key must not begin one.
     pub may_begin: bool,
 }
 
-/// What it means for one user.
+/// One user that a request offboards, or cannot offboard.
 #[derive(Clone, Debug)]
 pub struct Leaver {
-    /// The user, or the vendor alone where its users are not known.
+    /// The user, or only the vendor if its users are not known.
     pub subject: Result<Subject, VendorName>,
-    /// The user's keys.
+    /// The user's keys; empty if AWS could not list them.
     pub keys: Vec<KeyMetadata>,
-    /// The rotation that has the event, or is to have it.
+    /// The rotation to which the event is or will be appended; `None`: the event has yet to begin one.
     pub rotation: Option<RotationId>,
-    /// Why nothing can be done.
+    /// The reason why the user cannot be offboarded, as a sentence; `None` if it can.
     pub failure: Option<String>,
     account_id: Option<AccountId>,
 }
 
-/// What it means for each user of the vendor. Changes nothing.
+/// The users that the request offboards, with their keys as AWS lists them now. Changes nothing.
 ///
 /// # Errors
 ///
@@ -83,7 +83,7 @@ async fn leaver(world: &World, asked: &Offboard, call: TargetUser) -> Leaver {
              of `keyround run`"
                 .to_owned(),
         ),
-        // The journal knows the keys of a rotation under way.
+        // If the keys cannot be listed, the keys that the journal has for the rotation under way are enough.
         (_, Some(_)) | (Ok(_), None) => None,
     };
     let keys = listed.unwrap_or_default();
@@ -91,7 +91,8 @@ async fn leaver(world: &World, asked: &Offboard, call: TargetUser) -> Leaver {
     Leaver { subject: Ok(subject), keys, rotation, failure, account_id }
 }
 
-/// Declares it for each user that is meant.
+/// Appends the event for each user that can be offboarded. Returns the users with their rotation, or with the reason
+/// why the event could not be appended.
 pub async fn offboard(world: &World, asked: &Offboard, leavers: Vec<Leaver>) -> Vec<Leaver> {
     let mut declared = Vec::new();
     for mut one in leavers {
@@ -139,7 +140,7 @@ async fn declare_in(
     id: RotationId,
 ) -> Result<RotationId, JournalError> {
     let mut rotation: Rotation = replayed(world, id).await?;
-    // Twice is once.
+    // The user is offboarded already, so a second event would change nothing.
     if rotation.is_offboarded() {
         return Ok(id);
     }

@@ -1,7 +1,7 @@
-//! Whole configurations: what is said about their mistakes, and what the example says.
+//! Whole configurations: the diagnostics about their mistakes, and the settings that the example contains.
 //!
-//! Each `tests/config/NAME.toml` is a group of mistakes, and `NAME.txt` is what a person is shown
-//! about it. Running the tests with `KEYROUND_BLESS=1` writes the `.txt` anew, for reading in the diff.
+//! Each `tests/config/NAME.toml` is a group of mistakes, and `NAME.txt` holds the diagnostics that a user sees about
+//! it. Running the tests with `KEYROUND_BLESS=1` rewrites the `.txt` files, so that a change can be read in the diff.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use proptest::prelude::*;
 mod fragments;
 
 const HOUR: Duration = Duration::from_hours(1);
-/// Stands in the fixtures wherever a secret does.
+/// The text in the fixtures in place of each secret. No diagnostic may show it.
 const CANARY: &str = "S3CRET";
 
 #[test]
@@ -308,7 +308,7 @@ proptest! {
     }
 }
 
-/// Pieces that make a text that is nearly a configuration.
+/// Pieces of text that, put together, are nearly a configuration.
 const SOUP: &[&str] = &[
     "[",
     "]",
@@ -358,7 +358,8 @@ const SOUP: &[&str] = &[
     "}}",
 ];
 
-/// A change: where (as a share of the text's length), how many bytes go, and what comes instead.
+/// A change of a text: its place as a share of the text's length, the number of bytes to remove, and the text to insert
+/// there.
 type Change = (f64, usize, &'static str);
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
@@ -377,7 +378,7 @@ fn example_with_canaries() -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Applies the changes, none of them inside a secret: a part of one is another one.
+/// Applies the changes, but none inside a canary: a changed canary could be shown without being noticed.
 fn changed(text: &str, changes: &[Change]) -> String {
     let mut text = text.to_owned();
     for (share, gone, instead) in changes {
@@ -403,7 +404,8 @@ fn changed(text: &str, changes: &[Change]) -> String {
     text
 }
 
-/// The mistakes of a fixture stand at these places, and read as they were blessed.
+/// Checks that the mistakes of a fixture are at these places (`line:column`), and that their diagnostics are those of
+/// the `.txt` file.
 #[track_caller]
 fn check(name: &str, places: &str) {
     let path = root().join("tests/config").join(name);

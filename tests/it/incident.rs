@@ -1,5 +1,5 @@
-//! `keyround incident` as an operator meets it: seconds from the command to a key that is Inactive, with and without
-//! `keyround run`, and what is refused with a reason.
+//! `keyround incident` as an operator uses it, with and without `keyround run`: the key is Inactive seconds after the
+//! command, and what the command cannot do is refused with a reason.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::support::process::{Corner, Process};
 
 mod exposure;
 
-/// Waits that no test would see the end of.
+/// A plan with waits that are longer than any test: an incident must skip them.
 const LONG_WAITS: &str = r#"
 [defaults]
 soak = "24h"
@@ -23,10 +23,10 @@ prove_every = "0s"
 cron = "0 0 1 1 *"
 jitter = "0s"
 "#;
-/// The goal is 5 seconds; this is for busy machines.
+/// The bound on the time from the command to Inactive. The goal is 5 seconds; the bound is wider for busy machines.
 const CUT_WITHIN: Duration = Duration::from_secs(15);
 
-/// A vendor whose key is this old, and nothing under way.
+/// A vendor whose key is this old, without a rotation under way. Returns the key's ID, too.
 fn corner(user: &str, age_days: f64) -> (Corner, String) {
     let corner = Corner::new(emulator(), user);
     let old = corner.held().access_key_id;
@@ -125,7 +125,7 @@ fn the_incident_command_replaces_the_key_when_no_service_runs() {
     corner.assert_vendor_works();
     corner.assert_no_secret_on_disk();
 
-    // The vendor's present key leaks, too: a person makes room for its replacement.
+    // The vendor's present key leaks, too. The first key fills the second slot, so an operator must delete it.
     let second = corner.held().access_key_id;
     let declared = corner.run(&declare("cut-first", &["acme"]));
     assert_eq!(declared.code, Some(1), "{declared:?}");

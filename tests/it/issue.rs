@@ -1,5 +1,5 @@
-//! `keyround issue` as an operator meets it: the first key of a vendor, and one after all were set Inactive, with and without
-//! `keyround run`; and what is refused, with what to do.
+//! `keyround issue` as an operator uses it, with and without `keyround run`: it makes a key after the last one was set
+//! Inactive, and what it cannot do is refused with what to do instead.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::moto::Emulator;
 use crate::support::process::{Corner, Process};
 
-/// A plan whose waits no test would see the end of, if an issue had any of them.
+/// A plan with waits that are longer than any test: an issue must have none of them.
 const LONG_WAITS: &str = r#"
 [defaults]
 soak = "24h"
@@ -21,10 +21,11 @@ prove_every = "0s"
 cron = "0 0 1 1 *"
 jitter = "0s"
 "#;
-/// The goal is a minute with three proofs 6 s apart; this plan has none of that wait.
+/// The bound on the time until the vendor holds the key. The goal is one minute with three proofs 6 s apart; this plan
+/// does not wait between the proofs.
 const HELD_WITHIN: Duration = Duration::from_secs(30);
 
-/// A vendor whose user has one key, and that one Inactive.
+/// A vendor whose user has one key, which is Inactive. Returns the key's ID, too.
 fn corner(user: &str) -> (Corner, String) {
     let corner = Corner::new(emulator(), user);
     let old = corner.held().access_key_id;

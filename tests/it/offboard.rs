@@ -1,5 +1,6 @@
-//! `keyround offboard` as an operator meets it: seconds from the command to Inactive with and without `keyround run`, the way
-//! back, a vendor that leaves the configuration meanwhile, and the end, after which only `issue` makes a key.
+//! `keyround offboard` as an operator uses it, with and without `keyround run`: the keys are Inactive seconds after the
+//! command, `reactivate` gives them back, and the vendor may leave the configuration meanwhile. After the end, only
+//! `keyround issue` makes a key.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -9,10 +10,10 @@ use serde_json::{Value, json};
 use crate::support::moto::Emulator;
 use crate::support::process::{Corner, Process};
 
-/// The goal is 5 seconds; this is for busy machines.
+/// The bound on the time from the command to Inactive. The goal is 5 seconds; the bound is wider for busy machines.
 const CUT_WITHIN: Duration = Duration::from_secs(15);
 
-/// Waits that no test would see the end of, but for the cooling time.
+/// A plan with this cooling time, and other waits that are longer than any test.
 fn waits(cool: &str) -> String {
     format!(
         "[defaults]\nsoak = \"24h\"\nquiet_for = \"24h\"\ncool = \"{cool}\"\nwindows = [\"Mon 03:00-03:01\"]\n\

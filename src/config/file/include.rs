@@ -57,7 +57,8 @@ pub(super) fn read(report: &Report<'_>, document: &Spanned<DeTable<'_>>, main: &
         main: identity(main),
         seen: BTreeSet::new(),
         left,
-        // An entry that is not a text may name files, which are then not read.
+        // An entry that is not a string may be meant to name files. They are not read, so the configuration is not
+        // whole.
         included: Included { fragments: Vec::new(), is_whole: said == Some(patterns.len()) },
     };
     for pattern in patterns {
@@ -73,10 +74,12 @@ fn identity(path: &Path) -> Option<Identity> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
+/// The state of reading the fragments that the patterns name.
 struct Reading<'r, 'a> {
     report: &'r Report<'a>,
-    /// The folder of the configuration.
+    /// The folder of the configuration's main file. Patterns start from it.
     beside: &'r Path,
+    /// The configuration's main file, which must not be read as a fragment of itself.
     main: Option<Identity>,
     /// The files that were read: a file that two patterns match is read once.
     seen: BTreeSet<Identity>,
@@ -86,6 +89,7 @@ struct Reading<'r, 'a> {
 }
 
 impl Reading<'_, '_> {
+    /// Reads the files that a pattern matches, and reports those that cannot be read.
     fn pattern(&mut self, pattern: Text<'_>) {
         match self.matches(pattern.text) {
             Err(wrong) => self.wrong(pattern.span, wrong),
@@ -145,6 +149,7 @@ impl Reading<'_, '_> {
         Ok(paths)
     }
 
+    /// Reads one fragment, unless an earlier pattern has already matched it.
     fn file(&mut self, path: &Path) -> Result<(), Wrong> {
         let shown = shown(path);
         let unreadable = |error: &io::Error| unreadable(path, error);
@@ -187,6 +192,7 @@ fn plain(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
+/// Refuses a pattern that is empty, names a folder, or has a sign other than `*` and `?`.
 fn judge(pattern: &str) -> Result<(), Wrong> {
     if pattern.trim().is_empty() {
         return Err(("this pattern is empty".to_owned(), Some(LIST_HINT)));

@@ -45,7 +45,7 @@ use crate::config::catalogue::Preset;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
-/// Every key that a section may have. These words are never secret, so reports show them at any place.
+/// Every key that a section may have. These words are never secret, so diagnostics show them at any place of a line.
 const VOCABULARY: [&str; 136] = [
     "absent",
     "account",
@@ -238,7 +238,7 @@ pub(super) fn parse(name: &str, text: &str, default_journal: PathBuf) -> Result<
     }
 }
 
-/// The folder that relative paths start from.
+/// The folder that relative paths in the configuration start from: the folder of its main file.
 fn beside(name: &str) -> &Path {
     Path::new(name).parent().unwrap_or(Path::new(""))
 }
@@ -250,6 +250,7 @@ struct Document<'a> {
     is_readable: bool,
 }
 
+/// Parses the text of a file, and reports its syntax errors.
 fn open<'a>(report: &Report<'a>, text: &'a str) -> Document<'a> {
     let (toml, errors) = DeTable::parse_recoverable(text);
     let is_readable = errors.iter().filter(|error| !syntax(report, error)).count() == 0;
@@ -301,11 +302,12 @@ fn syntax(report: &Report<'_>, error: &toml::de::Error) -> bool {
     of_one_line.iter().any(|start| message.starts_with(start))
 }
 
+/// Reads all sections, and reports their mistakes. The settings count only if no file has a mistake.
 fn read(mut whole: Whole<'_>, default_journal: PathBuf, presets: &mut Presets, beside: &Path) -> Settings {
     let report = whole.main().report;
     let mut section = |key: &'static str| whole.main().section(key, format!("[{key}]"));
     let mut journal = sections::journal(section("journal"), default_journal);
-    // So a configuration always has the same journal, whichever folder keyround is started in.
+    // The path starts from the configuration's folder, so it is the same in whichever folder keyround is started.
     journal.path = beside.join(&journal.path);
     let (schedule, zone) = sections::schedule(section("schedule"));
     let aws = sections::aws(section("aws"));

@@ -98,6 +98,7 @@ impl<'a> Whole<'a> {
     }
 }
 
+/// The mistake for a name that an earlier file already has.
 fn twice(kind: &str, earlier: &Entry<'_>, entry: &Entry<'_>) -> Mistake {
     let title = reader::title(kind, entry.key);
     let line = earlier.report.line_of(earlier.key_span);

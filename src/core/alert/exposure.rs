@@ -1,4 +1,4 @@
-//! A user that AWS has quarantined because a key of it is public, as an alert.
+//! The alert about an IAM user that AWS has quarantined because one of its access keys is public.
 
 use crate::core::alert::active::Alert;
 use crate::core::alert::condition::Condition;
@@ -6,49 +6,49 @@ use crate::core::ids::{AccountName, IamUserName, RotationId, Subject, VendorName
 use crate::core::rotation::IncidentMode;
 use crate::core::time::Timestamp;
 
-/// A user that has a quarantine policy.
+/// An IAM user that has a quarantine policy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Exposure {
     /// The user.
     pub subject: Subject,
-    /// Whom to ask about the vendor.
+    /// The person or team to ask about the vendor, from the configuration.
     pub owner: Option<String>,
-    /// The quarantine policies that it has; at least one.
+    /// The names of the quarantine policies that the user has; at least one.
     pub policies: Vec<String>,
-    /// When that was first seen.
+    /// The time at which keyround first saw one of them.
     pub since: Timestamp,
-    /// The rotation in which an incident was declared for it.
+    /// The rotation in which an incident was declared for this exposure; `None` if none was.
     pub rotation: Option<RotationId>,
-    /// What was done about it.
+    /// keyround's response to the exposure.
     pub response: Response,
 }
 
-/// What was done about an exposure.
+/// keyround's response to an exposure.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Response {
-    /// Nothing: that is for a person.
+    /// None: an operator must act.
     ByHand,
-    /// An incident is declared in this mode, or a person has declared one.
+    /// An incident is declared: by keyround just now in this mode, or earlier, by keyround or by an operator (`None`).
     Declared(Option<IncidentMode>),
-    /// An incident was to be declared, and could not be.
+    /// keyround could not declare an incident, for the reason in this sentence. It tries again.
     Failed(String),
 }
 
-/// What the last question about one account came to.
+/// The result of the last poll of one account.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExposureReading {
-    /// The account; `None`: that of the ambient credentials.
+    /// The account; `None`: the account of the ambient credentials.
     pub account: Option<AccountName>,
-    /// The users with a quarantine policy. Where this question failed, those of the last answer.
+    /// The users with a quarantine policy. If the poll failed, those of the last poll that AWS answered.
     pub exposed: Vec<Exposure>,
-    /// The users of the configuration that have none.
+    /// The users of the configuration that have no quarantine policy. Empty if the poll failed.
     pub clear: Vec<Subject>,
-    /// Why it is not known; `None`: AWS has answered.
+    /// The reason why AWS could not be asked; `None` if AWS answered.
     pub not_checked: Option<String>,
 }
 
 impl ExposureReading {
-    /// The quarantine policies of this user; `None`: it is not known.
+    /// The quarantine policies of this user, empty if it has none; `None` if the poll failed or did not include it.
     #[must_use]
     pub fn policies_of(&self, vendor: &VendorName, user: &IamUserName) -> Option<&[String]> {
         if self.not_checked.is_some() {
@@ -61,7 +61,7 @@ impl ExposureReading {
     }
 }
 
-/// What there is to say of an exposed user: what it means, what is done, and what a person has to do.
+/// The sentence about an exposed user: what the quarantine means, how keyround responds, and what an operator must do.
 #[must_use]
 pub fn exposed_in_words(
     vendor: &VendorName,
@@ -93,7 +93,7 @@ pub fn exposed_in_words(
 }
 
 impl Exposure {
-    /// The alert.
+    /// The alert of the condition `exposed` about this user.
     pub(super) fn alert(&self) -> Alert {
         let Subject { vendor, account, iam_user } = &self.subject;
         let sentence = exposed_in_words(vendor, iam_user, &self.policies, &self.response);

@@ -1,4 +1,4 @@
-//! Giving a rotation up: what is still to be cleared away, and what stays.
+//! Abandoning a rotation: which key is still discarded, and which keys stay.
 
 use crate::core::rotation::blocker::Blocker;
 use crate::core::rotation::dates::OwnDate;
@@ -8,18 +8,20 @@ use crate::core::rotation::stage::Stage;
 use crate::core::time::Timestamp;
 
 impl Rotation {
-    /// A new key that nobody was offered is discarded; one that was offered stays, with the old one.
+    /// The stage after an operator abandons the rotation; `None` if it cannot be abandoned in this stage. A new key
+    /// that the vendor was not offered is discarded. One that the vendor was offered stays, and so does the old key.
     pub(super) fn after_abandoning(&mut self, stage: Stage, at: Timestamp) -> Option<Stage> {
         self.abandoning = true;
         self.end_incident_hold();
         self.hold = None;
         self.remember_doubt();
         Some(match stage {
-            // A key that may exist is looked for first: forgetting the doubt would leave it behind.
+            // An unanswered CreateAccessKey may have made a key. The keys are listed first, so that it is not left
+            // behind.
             Stage::Survey | Stage::Create { .. } if self.doubt_span.is_some() => Stage::Survey,
             stage @ (Stage::Suspect { .. } | Stage::Discard { .. }) => stage,
             Stage::Prove { new, .. } => {
-                // A probe may have been sent whose answer was lost or not written down.
+                // A probe may have been sent whose answer was lost or not recorded. AWS may show it as the key's use.
                 self.last_probe = OwnDate::new(at);
                 discard(new)
             }
@@ -42,7 +44,7 @@ impl Rotation {
             | Stage::Soak { .. }
             | Stage::Cool { .. }
             | Stage::Restore { .. }
-            // Given up again, the key stays: it may be the one that the vendor works with.
+            // In `NotDiscarded`, the discard already stopped because the vendor may use the key. So it stays.
             | Stage::Stuck { blocker: Blocker::NotDiscarded { .. }, .. } => Stage::Abandoned,
             Stage::Stuck { resume, .. } => self.after_abandoning(*resume, at)?,
             Stage::Done { .. } | Stage::Abandoned => return None,

@@ -1,15 +1,16 @@
-//! Offboarding: a person says that the vendor is gone, and every key of its user goes.
+//! Offboarding: an operator ends the work with a vendor, and every access key of the vendor's IAM user is deleted.
 //!
-//! Each key that the event names, and each that this rotation made, is set Inactive at once, by the same cuts as in an
-//! incident. After the cooling time each is deleted. Until then `reactivate` gives the vendor the keys back that were Active.
-//! It needs no vendor and no delivery, so it is carried on when the vendor has left the configuration.
+//! Each key that the event names, the rotation's old key and its new key are set Inactive at once, by the same cuts as
+//! in an incident. After the cooling time each of them is deleted. Until then `keyround reactivate` sets the keys that
+//! were Active before Active again. An offboarding calls AWS only: it delivers nothing and asks the vendor nothing. So
+//! it continues when the vendor is no longer in the configuration.
 //!
-//! A key that turns up later is a stranger's and is not touched, unless a CreateAccessKey of this rotation without an answer
-//! may have made it and nobody used it.
+//! A key that appears later was made by somebody else and is not touched, unless an unanswered CreateAccessKey call of
+//! this rotation may have made it and it was never used.
 //!
 //! **Invariant:** a key is deleted only if a listing after its cooling time showed it, and not as Active.
 //!
-//! **Invariant:** after a person took it back, no key is set Inactive or deleted.
+//! **Invariant:** after an operator has taken the offboarding back, it sets no key Inactive and deletes none.
 
 use std::collections::BTreeMap;
 
@@ -28,30 +29,36 @@ use crate::core::rotation::refusal::{Refusal, RefusalCode};
 use crate::core::rotation::stage::Stage;
 use crate::core::time::Timestamp;
 
-/// How often AWS says in a row that there is no such key or user before that is believed.
+/// The step must have failed this many times in a row before an answer of AWS that the key or the user does not exist
+/// is believed. IAM is eventually consistent, so a single such answer may be wrong.
 const NOT_THERE_MAX: u32 = 2;
 
-/// What a person asked for, and what became of each key.
+/// An operator's order to offboard the vendor, and the state of each key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Offboarding {
-    /// Who asked for it.
+    /// The operator who asked for it.
     pub by: String,
-    /// Why.
+    /// The reason that the operator gave.
     pub why: String,
-    /// When.
+    /// The time at which the operator asked for it.
     pub at: Timestamp,
     keys: BTreeMap<AccessKeyId, Leaving>,
+    /// An operator asked for the keys back.
     is_taken_back: bool,
+    /// The offboarding is finished: each key is deleted.
     is_over: bool,
 }
 
+/// The state of one key in an offboarding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Leaving {
-    /// The vendor may have worked with it, so it is what the vendor gets back.
+    /// The key was Active before, so the vendor may have used it: `reactivate` sets it Active again.
     was_active: bool,
+    /// The key does not exist any more.
     is_gone: bool,
+    /// The key was set Active again.
     is_back: bool,
-    /// Its status in the last listing.
+    /// The key's status in the last listing; `None` if the listing did not show it.
     seen: Option<KeyStatus>,
 }
 
@@ -62,10 +69,12 @@ impl Leaving {
 }
 
 impl Offboarding {
+    /// The first key that is not deleted yet.
     fn first_left(&self) -> Option<(&AccessKeyId, &Leaving)> {
         self.keys.iter().find(|(_, leaving)| !leaving.is_gone)
     }
 
+    /// The next key to set Active again, once the offboarding was taken back.
     fn to_give_back(&self) -> Option<&AccessKeyId> {
         let is_due = |leaving: &Leaving| leaving.was_active && !leaving.is_gone && !leaving.is_back;
         self.keys.iter().find(|(_, leaving)| is_due(leaving)).map(|(key, _)| key)
@@ -77,29 +86,30 @@ impl Offboarding {
 }
 
 impl Rotation {
-    /// The offboarding that is in force, was, or was taken back.
+    /// The offboarding, whether it is in force, finished, or taken back; `None` if no operator asked for one.
     #[must_use]
     pub fn offboarding(&self) -> Option<&Offboarding> {
         self.offboarding.as_ref()
     }
 
-    /// Whether every key of the user is to go.
+    /// Whether an offboarding is in force or finished, and was not taken back.
     #[must_use]
     pub fn is_offboarded(&self) -> bool {
         self.offboarding.as_ref().is_some_and(|offboarding| !offboarding.is_taken_back)
     }
 
-    /// Whether an offboarding came to its end: each key is deleted.
+    /// Whether an offboarding is finished: each key is deleted.
     #[must_use]
     pub fn was_offboarded(&self) -> bool {
         self.offboarding.as_ref().is_some_and(|offboarding| offboarding.is_over)
     }
 
+    /// Whether an offboarding that was not taken back includes this key.
     pub(super) fn is_leaving(&self, key: &AccessKeyId) -> bool {
         self.is_offboarded() && self.offboarding.as_ref().is_some_and(|all| all.keys.contains_key(key))
     }
 
-    /// How it ended, when it did not end as a replacement.
+    /// The ending of a rotation that did not replace a key.
     pub(super) fn given_up(&self) -> Ending {
         match &self.offboarding {
             Some(offboarding) if offboarding.is_over => Ending::Offboarded,
@@ -108,7 +118,8 @@ impl Rotation {
         }
     }
 
-    /// A person offboards the vendor. `None`: it cannot follow, because that was asked for already.
+    /// Applies the event with which an operator offboards the vendor. `None`: the event cannot follow, because this
+    /// rotation already has an offboarding.
     pub(super) fn offboard_asked(&mut self, event: &Event) -> Option<()> {
         let Event::OffboardAsked { keys, by, why, at, .. } = event else { return None };
         if self.offboarding.is_some() {
@@ -152,7 +163,7 @@ impl Rotation {
         if offboarding.is_taken_back {
             return self.next_when_taken_back(offboarding, now);
         }
-        // A clock that was ahead wrote this time; the listing's own time takes its place.
+        // A clock that was ahead wrote this time. The next listing replaces it by the time of the listing.
         if self.since > now {
             return Next::Perform(Effect::ListKeys);
         }
@@ -171,7 +182,7 @@ impl Rotation {
                 let evidence = Evidence::new(RemovalReason::Offboarded);
                 Next::Perform(Effect::Delete { key: key.clone(), evidence })
             }
-            // The listing may lag behind the cut; a later one is believed, and then the key is cut again.
+            // The listing may lag behind the cut. If a later listing still shows the key Active, it is cut again.
             Some(_) if now < self.since + LISTING_SETTLES => {
                 Next::Wait { until: self.since + LISTING_SETTLES, why }
             }
@@ -179,7 +190,8 @@ impl Rotation {
         }
     }
 
-    /// When the keys are deleted: after the cooling time of the last one, and once a late request to make a key shows.
+    /// The earliest time to delete the keys: the cooling time counts from the last cut, and a listing must already show
+    /// what an unanswered CreateAccessKey call made.
     fn deletes_at(&self) -> Timestamp {
         (self.since + self.plan.cool).max(PendingSpan::settles_at(self.doubt_span))
     }
@@ -188,7 +200,7 @@ impl Rotation {
         if let Some(key) = offboarding.to_give_back() {
             return Next::Perform(Effect::Reactivate { key: key.clone() });
         }
-        // A request to set it Inactive may still have been under way when it was set Active.
+        // An UpdateAccessKey call that sets the key Inactive may still have been under way when it was set Active.
         let settled = self.since + LISTING_SETTLES;
         match now < settled && self.since <= now {
             true => Next::Wait { until: settled, why: Waiting::GivenBack },
@@ -196,7 +208,7 @@ impl Rotation {
         }
     }
 
-    /// What a listing means while the keys cool, or after they were given back.
+    /// The stage after a listing while the keys cool, or after they were set Active again.
     pub(super) fn listed_while_leaving(&mut self, rows: &[KeyMetadata], at: Timestamp) -> Option<Stage> {
         let is_new_hidden = self.new_created_at.is_some_and(|made| at < made + LISTING_SETTLES);
         let (since, settles) = (self.since, PendingSpan::settles_at(self.doubt_span));
@@ -211,7 +223,7 @@ impl Rotation {
         for (id, leaving) in offboarding.keys.iter_mut().filter(|(_, leaving)| !leaving.is_gone) {
             leaving.seen = rows.iter().find(|row| row.id == *id).map(|row| row.status);
             leaving.is_gone = leaving.seen.is_none() && !is_new_hidden;
-            // A late request of ours set it Inactive.
+            // A late request of our own set the key Inactive, so it must be set Active once more.
             leaving.is_back &= leaving.seen != Some(KeyStatus::Inactive);
         }
         let status = match self.in_doubt.as_ref().map(|pending| &pending.intent) {
@@ -233,7 +245,7 @@ impl Rotation {
         })
     }
 
-    /// The stage after the end.
+    /// Ends the offboarding, and returns the last stage.
     fn left(&mut self) -> Stage {
         if let Some(offboarding) = &mut self.offboarding {
             offboarding.is_over = !offboarding.is_taken_back;
@@ -241,7 +253,7 @@ impl Rotation {
         Stage::Abandoned
     }
 
-    /// What comes of an event in the last stage of an issue or an offboarding; `None` when it cannot follow.
+    /// The stage after an event in the last stage of an issue or an offboarding; `None` if the event cannot follow.
     pub(super) fn after_last_event(&mut self, stage: Stage, event: &Event) -> Option<Stage> {
         match (stage, event) {
             (Stage::Clear { new }, Event::Listed { keys, at }) => Some(self.after_clearing(new, keys, *at)),
@@ -249,7 +261,8 @@ impl Rotation {
         }
     }
 
-    /// What comes of an event, but for listings, cuts and what a person says; `None` when it cannot follow.
+    /// The stage after an event of an offboarding other than a listing, a cut or an operator command; `None` if the
+    /// event cannot follow.
     fn after_offboard_event(&mut self, stage: Stage, event: &Event) -> Option<Stage> {
         let Stage::Offboard { suspect, .. } = &stage else { return None };
         let pending = self.in_doubt.as_ref().map(|pending| pending.intent.clone());
@@ -281,7 +294,8 @@ impl Rotation {
         }
     }
 
-    /// AWS says that a key, or the user, is not there. `false`: the refusal is about something else.
+    /// Takes a refused call as proof that the key, or the user with all keys, is gone, if AWS has refused often enough.
+    /// `false`: the refusal proves no such thing, and the caller handles it.
     pub(super) fn refused_while_leaving(
         &mut self,
         doing: EffectKind,
@@ -311,7 +325,8 @@ impl Rotation {
         true
     }
 
-    /// A person wants the keys back. `None`: one may be about to be deleted, or is exposed and that was not said.
+    /// The stage after an operator takes the offboarding back. `None`: the event cannot follow, because a key may be
+    /// about to be deleted, no key can be given back, or one of them is exposed and `exposed` does not accept that.
     pub(super) fn take_offboarding_back(&mut self, exposed: bool) -> Option<Stage> {
         if self.is_in_doubt_of(EffectKind::Delete) {
             return None;
@@ -334,11 +349,13 @@ impl Rotation {
         Some(Stage::Offboard { listed_at: None, suspect: None })
     }
 
-    /// Whether it can be given up without leaving a key behind that nobody knows of.
+    /// Whether the offboarding can be abandoned now: an unanswered CreateAccessKey call may have made a key, and
+    /// abandoning the offboarding too early would leave that key behind.
     pub(super) fn may_give_offboarding_up(&self, at: Timestamp) -> bool {
         let settles = PendingSpan::settles_at(self.doubt_span);
         let Stage::Offboard { listed_at, suspect: None } = &self.stage else { return false };
-        // A late request to set a key Active may undo a cut, and then the key is cut again.
+        // A late request to set a key Active may undo a cut. The listing that `look_at` plans finds that, and then the
+        // key is cut again.
         if self.exposed.values().any(|cut| cut.look_at.is_some()) {
             return false;
         }

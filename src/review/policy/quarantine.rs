@@ -1,12 +1,14 @@
-//! The policies that AWS attaches to a user whose access key it has found in public.
+//! The policies that AWS attaches to an IAM user when it finds one of the user's access keys in public.
 //!
-//! They deny what a thief does first, to every key of the user: a new key cannot do it either.
+//! They deny the actions that a thief takes first. They apply to every key of the user, so a new key cannot take these
+//! actions either.
 
-/// Their names, in the order in which AWS published them.
+/// The names of the quarantine policies, in the order in which AWS published them.
 pub const QUARANTINE_POLICIES: [&str; 3] =
     ["AWSCompromisedKeyQuarantine", "AWSCompromisedKeyQuarantineV2", "AWSCompromisedKeyQuarantineV3"];
 
-/// Whether this is the ARN of one of them, in whichever partition. A policy of the account's own may have the same name.
+/// Whether this is the ARN of a quarantine policy, in any partition. A customer managed policy may have the same name;
+/// it is not one.
 #[must_use]
 pub fn is_quarantine(arn: &str) -> bool {
     let name = arn.split_once(":iam::aws:policy/").map(|(_, name)| name);

@@ -1,4 +1,4 @@
-//! `include`: a configuration of several files, read as one whole and judged as one whole.
+//! `include`: a configuration of several files is read and checked as one.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -13,7 +13,7 @@ use super::CANARY;
 const INCLUDE: &str = "include = [\"rotation.d/*.toml\"]\n";
 const MEBIBYTE: usize = 1024 * 1024;
 
-/// A folder with a configuration and its fragments.
+/// A temporary folder with the configuration `rotation.toml` and its fragments in `rotation.d`.
 struct Folder(TempDir);
 
 impl Folder {
@@ -39,7 +39,7 @@ impl Folder {
         load(&self.path("rotation.toml")).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What a person is shown, with the paths as they are from this folder on.
+    /// The diagnostics that a user sees, with paths relative to this folder.
     #[track_caller]
     fn rendered(&self) -> String {
         let Err(ConfigError::Mistakes(mistakes)) = load(&self.path("rotation.toml")) else {
@@ -219,7 +219,7 @@ fn each_kind_of_bad_include_has_its_own_error_message() {
     ] {
         assert_eq!(refused(include), sentence, "{include}");
     }
-    // Also where somebody named the configuration.
+    // A fragment that others can write is refused even if a person named the configuration, as `load` assumes.
     let sentence = refused("\"rotation.d/writable.toml\"");
     assert!(
         sentence.contains("rotation.d/writable.toml can be written by other users (mode 0666)"),

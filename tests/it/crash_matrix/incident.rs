@@ -1,14 +1,15 @@
-//! An incident at every point of a rotation and in each mode, in every schedule of a few faults.
+//! Declares an incident at every point of a rotation and in each mode, in every schedule of a few faults.
 //!
-//! The checker knows which keys were declared exposed, in which mode and when; the rest it sees at the world's keys:
+//! The checker knows which keys were declared exposed, in which mode and when. It checks the keys of the modelled AWS:
 //!
-//! - in the cut modes each exposed key is Inactive after as many effects as there are exposed keys and faults together;
-//! - replace-first takes no key away before the vendor has another one, and takes it soon after that;
+//! - in the modes that cut first, each exposed key is Inactive after as many effects as there are exposed keys and
+//!   faults together;
+//! - in replace-first, no key is set Inactive before the vendor has another one, and the exposed one soon after that;
 //! - no request to set an exposed key Active is sent, and at the end no exposed key is Active;
-//! - under cut-and-hold nothing is made and nothing delivered before a person resumes.
+//! - in cut-and-hold, no key is made and none is delivered before an operator resumes.
 //!
-//! A sample of the scenes runs with the tests: worlds, points, modes and keys. All of them run with `KEYROUND_WORLDS=all`, and
-//! `faults <= 2` in every world is a campaign besides:
+//! A scene is a world, a point, a mode and a key. The everyday tests run a sample of the scenes. All of them run with
+//! `KEYROUND_WORLDS=all`; two faults in every world are a separate campaign:
 //! `KEYROUND_WORLDS=all cargo test --release --test it crash_matrix::incident -- --include-ignored`.
 
 use std::time::Duration;
@@ -24,21 +25,21 @@ const MODES: [IncidentMode; 3] =
     [IncidentMode::ReplaceFirst, IncidentMode::CutFirst, IncidentMode::CutAndHold];
 const STEPS_MAX: u32 = 250;
 
-/// When the incident is declared.
+/// The point of the rotation at which the incident is declared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Point {
     BeforeEffect(u32),
     AtWait(u32),
 }
 
-/// Which key is declared exposed.
+/// The key that is declared exposed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Which {
     Old,
     New,
 }
 
-/// What a person does after it.
+/// What an operator does after the declaration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Then {
     Nothing,
@@ -48,19 +49,19 @@ enum Then {
     CutFirst,
 }
 
-/// Mistakes that a machine could make, and that look right.
+/// Plausible mistakes that a rotation machine could make. The checker must catch each of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Mistake {
     None,
     /// The old key soaks before it is set Inactive, as in any rotation.
     SoakIsKept,
-    /// A vendor in trouble gets the old key back, as in any rotation.
+    /// If the vendor has trouble with the new key, the exposed old key is set Active again, as in any rotation.
     GivesBack,
     /// The new key is made before the cut.
     CreatesFirst,
     /// The incident is kept in memory and not in the journal.
     LostInCrash,
-    /// After the cut of an incident that is to be held, it goes on.
+    /// In cut-and-hold, the rotation continues after the cut without a `resume`.
     GoesOn,
 }
 
@@ -93,8 +94,8 @@ fn scenes(climate: Climate) -> impl Iterator<Item = Scene> {
     })
 }
 
-/// One of so many scenes is played, or each with `KEYROUND_WORLDS=all`. The number has no factor in common with those of
-/// the points, modes and keys, so that all of them are seen.
+/// One in `one_in` of the scenes, or each of them with `KEYROUND_WORLDS=all`. `one_in` has no factor in common with the
+/// numbers of points, modes and keys, so that a large enough sample includes all of these.
 pub(super) fn sampled<T>(scenes: impl Iterator<Item = T>, one_in: usize) -> impl Iterator<Item = T> {
     let is_whole = std::env::var("KEYROUND_WORLDS").is_ok_and(|worlds| worlds == "all");
     scenes.step_by(if is_whole { 1 } else { one_in })
@@ -200,13 +201,14 @@ fn enumerate(plan: &Plan, scene: Scene, faults_max: u32) -> Report {
     report
 }
 
-/// What the checker knows of the incident.
+/// What the checker knows about the incident.
 struct Declared {
     effects: u32,
     faults: u32,
-    /// How many keys were Active that are to be cut.
+    /// The number of keys that must be set Inactive before any other effect.
     to_cut: u32,
     is_cut: bool,
+    /// The numbers of our keys and of deliveries at the declaration. While the incident is held, they must not change.
     given_out: (usize, usize),
     is_held: bool,
     then: Then,
@@ -281,7 +283,7 @@ impl Play {
         let Some(key) = key else { return false };
         let at = self.run.world.now;
         let rotation = &self.run.rotation;
-        // A delivery of it may still be under way.
+        // A delivery of the new key may still be under way.
         let under_way = rotation.stage().new_key().filter(|_| rotation.offered_at().is_some()).cloned();
         let told = match (self.scene.mistake, mode) {
             (Mistake::CreatesFirst, _) => IncidentMode::ReplaceFirst,
@@ -317,7 +319,8 @@ impl Play {
         true
     }
 
-    /// Whether a person did something, so that the machine must be asked again.
+    /// Plays the operator command of this scene when its time comes. Returns whether it did, because then the machine
+    /// must be asked for its next step again.
     fn act_afterwards(&mut self) -> bool {
         let Some(declared) = &mut self.declared else { return false };
         let (at, by, why) = (self.run.world.now, "an operator".to_owned(), "to see".to_owned());
@@ -360,7 +363,8 @@ impl Play {
         self.run.world.pass_until(self.run.world.now + Duration::from_secs(1));
     }
 
-    /// Each effect after the declaration is a cut until all are done; a fault costs one more.
+    /// Checks that each effect after the declaration is a cut until all cuts are done. Each fault costs one more
+    /// effect.
     fn check_cut(&mut self) {
         let Some(declared) = &mut self.declared else { return };
         if declared.is_cut || declared.effects < declared.to_cut + declared.faults {
@@ -373,7 +377,8 @@ impl Play {
         }
     }
 
-    /// An incident that is held must be cut before the person comes.
+    /// While an incident is held and a cut is still due, lets time pass for it, so that the cut comes before the
+    /// operator resumes. Returns whether a cut is due.
     fn must_look(&mut self) -> bool {
         let Some(declared) = &self.declared else { return false };
         let is_due = self.run.rotation.is_cut_due();
@@ -401,7 +406,7 @@ impl Play {
         self.run.append(Event::Resumed { by: "an operator".to_owned(), at });
     }
 
-    /// What a person does about a blocker. `Some`: it is the end.
+    /// Does what an operator does about a blocker. `Some`: the play ends here.
     fn answer(&mut self, blocker: &Blocker) -> Option<End> {
         let world = &mut self.run.world;
         match blocker {
@@ -410,7 +415,7 @@ impl Play {
                     world.break_with("a slot is filled without a cause");
                 }
                 world.pass_until(world.now + 8 * HOUR);
-                // The delivery never arrived, so the vendor still works with this one.
+                // The delivery never arrived, so the vendor still uses this key, and no operator would delete it.
                 if world.is_held(other) {
                     return Some(End::Stuck(blocker.code()));
                 }

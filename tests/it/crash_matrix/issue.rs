@@ -1,13 +1,13 @@
-//! A key for a user without an Active one, in every schedule of a few faults: `keyround issue`.
+//! `keyround issue`, a key for a user without an Active one, in every schedule of a few faults.
 //!
-//! The checker knows who has which key:
+//! The checker knows the keys of the modelled AWS and the key that the vendor holds:
 //!
-//! - at the end the vendor holds a key that works, it is the only one that was made, and the secret is erased;
-//! - the user's Inactive key, where it has one, is not touched;
+//! - at the end the vendor holds a key that works, no other key that was made is left, and the secret is erased;
+//! - if the user has an Inactive key, it is not touched;
 //! - no key is made when the last listing showed an Active one;
-//! - given up before the vendor was offered the key, none is left.
+//! - if the issue is abandoned before the vendor was offered the key, no key that was made is left.
 //!
-//! A sample of the worlds runs with the tests, and each of them with `KEYROUND_WORLDS=all`.
+//! The everyday tests run a sample of the worlds. All of them run with `KEYROUND_WORLDS=all`.
 
 use std::time::Duration;
 
@@ -21,15 +21,15 @@ use super::{End, Mistake, OperatorAction, Report, Run, all_worlds, replay};
 
 const STEPS_MAX: u32 = 150;
 
-/// Mistakes that a machine could make, and that look right.
+/// Plausible mistakes that a rotation machine could make. The checker must catch each of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wrong {
     Nothing,
     /// The SDK's own retry is left on for CreateAccessKey.
     RetriesCreate,
-    /// The second key that a CreateAccessKey without an answer made is not looked for at the end.
+    /// At the end no listing looks for a second key that an unanswered CreateAccessKey may have made.
     KeepsSecondKey,
-    /// A key that somebody made Active meanwhile is not seen.
+    /// A key that another person set Active meanwhile is overlooked.
     OverlooksActiveKey,
     /// The new key is delivered without a proof that AWS knows it.
     DeliversUnproved,
@@ -38,16 +38,17 @@ enum Wrong {
 #[derive(Clone, Copy, Debug)]
 struct Scene {
     climate: Climate,
-    /// The user has an Inactive key.
+    /// Whether the user has an Inactive key.
     left: bool,
+    /// An operator command, and the number of the effect before which it is given.
     lever: Option<(u32, OperatorAction)>,
-    /// The new key is declared exposed before this effect, if the vendor was offered it.
+    /// The number of the effect before which the new key is declared exposed, if the vendor was offered it.
     exposed_before: Option<u32>,
     wrong: Wrong,
 }
 
 fn scenes() -> impl Iterator<Item = (Plan, Scene)> {
-    // Nobody can go back to a key that he never had.
+    // Without an old key, a vendor cannot go back to it.
     let worlds = all_worlds()
         .filter(|(_, climate)| !matches!(climate.habit, Habit::GoesBack(_) | Habit::GoesBackInSilence(_)));
     worlds.flat_map(|(plan, climate)| {
@@ -191,7 +192,8 @@ impl Play {
         End::Done
     }
 
-    /// Whether an incident was declared, so that the machine must be asked again.
+    /// Declares the incident of this scene when its time comes. Returns whether it did, because then the machine must
+    /// be asked for its next step again.
     fn declare(&mut self) -> bool {
         let rotation = &self.run.rotation;
         let is_time = self.scene.exposed_before.is_some_and(|effect| self.run.effects + 1 >= effect);
@@ -223,7 +225,7 @@ impl Play {
         self.run.world.pass_until(self.run.world.now + Duration::from_secs(1));
     }
 
-    /// What a mistaken machine makes of a listing.
+    /// The listing as a machine with the seeded mistake reads it; `None` if it reads it correctly.
     fn hidden(&mut self, is_clearing: bool) -> Option<Outcome> {
         let is_hidden = match self.scene.wrong {
             Wrong::KeepsSecondKey => is_clearing,

@@ -1,13 +1,14 @@
-//! An offboarding at every point of a rotation, and of a user without one, in every schedule of a few faults.
+//! `keyround offboard` at every point of a rotation, in every schedule of a few faults.
 //!
-//! The checker sees the world's keys:
+//! The checker sees the keys of the modelled AWS:
 //!
 //! - each key of the vendor's user is Inactive after as many effects as there are keys and faults together;
-//! - none is deleted before it was Inactive for its cooling time, and at the end none of ours is left;
-//! - a stranger's key, made later, is not touched;
-//! - taken back, the vendor has a key that works, and nothing is taken away after that.
+//! - no key is deleted before it was Inactive for its cooling time, and at the end none of our keys is left;
+//! - a key that another person makes later is not touched;
+//! - if an operator takes the offboarding back, the vendor has a key that works, and no key is set Inactive or deleted
+//!   after that.
 //!
-//! A sample of the scenes runs with the tests, and all of them with `KEYROUND_WORLDS=all`.
+//! The everyday tests run a sample of the scenes. All of them run with `KEYROUND_WORLDS=all`.
 
 use std::time::Duration;
 
@@ -20,14 +21,14 @@ use super::{End, HOUR, Report, Run, all_worlds, replay};
 
 const STEPS_MAX: u32 = 250;
 
-/// When the vendor is offboarded.
+/// The point of the rotation at which the vendor is offboarded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Point {
     BeforeEffect(u32),
     AtWait(u32),
 }
 
-/// What a person does after it.
+/// What an operator does after the offboarding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Then {
     Nothing,
@@ -36,17 +37,17 @@ enum Then {
     Abandon,
 }
 
-/// Mistakes that a machine could make, and that look right.
+/// Plausible mistakes that a rotation machine could make. The checker must catch each of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wrong {
     Nothing,
     /// A key is deleted as soon as it is Inactive.
     DeletesWithoutCooling,
-    /// Of two keys, only the old one is named.
+    /// Of two keys, only the old one is set Inactive.
     ForgetsTheSecond,
-    /// What a person says afterwards is not heeded.
+    /// A later `reactivate` is ignored.
     IgnoresReactivate,
-    /// The rotation goes on as if nothing had been asked.
+    /// The rotation continues as if it was not offboarded.
     GoesOn,
 }
 
@@ -141,13 +142,15 @@ fn enumerate(plan: &Plan, scene: Scene, faults_max: u32) -> Report {
     report
 }
 
-/// What the checker knows of the offboarding.
+/// What the checker knows about the offboarding.
 struct Asked {
     effects: u32,
     faults: u32,
+    /// The number of effects after which every key must be Inactive if there is no fault.
     keys: u32,
     is_cut: bool,
-    /// A request of before was still under way when it was asked for.
+    /// An earlier request was still under way when the vendor was offboarded. It may undo a cut, so the number of
+    /// effects is not checked.
     is_late: bool,
     then: Then,
 }
@@ -232,7 +235,8 @@ impl Play {
             Some(Asked { is_late, effects: 0, faults: 0, keys, is_cut: false, then: self.scene.then });
     }
 
-    /// Whether a person did something, so that the machine must be asked again.
+    /// Plays the operator command of this scene when its time comes. Returns whether it did, because then the machine
+    /// must be asked for its next step again.
     fn act_afterwards(&mut self) -> bool {
         let Some(asked) = &mut self.asked else { return false };
         let (at, by, why) = (self.run.world.now, "an operator".to_owned(), "to see".to_owned());
@@ -284,7 +288,7 @@ impl Play {
         self.run.world.pass_until(self.run.world.now + Duration::from_secs(1));
     }
 
-    /// The key is taken for Inactive, and nothing was sent.
+    /// Records the cut in the journal as done without sending it: the mistake [`Wrong::ForgetsTheSecond`].
     fn forget(&mut self, effect: &Effect) {
         let at = self.run.world.now;
         if let Some(intent) = self.run.rotation.intend(effect, at) {

@@ -1,4 +1,5 @@
-//! `[exposure]`: a user that AWS quarantines is told of, shown, and with an action cut, once for each exposure.
+//! `[exposure]`: when AWS quarantines a user, keyround sends an alert and shows it in `status`. If `action` is an
+//! incident mode, it also declares an incident, once for each exposure.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,14 @@ use crate::support::vendor::{Received, Vendor};
 const V2: &str = "AWSCompromisedKeyQuarantineV2";
 const V3: &str = "AWSCompromisedKeyQuarantineV3";
 
-/// Lets AWS attach, or a person detach, a quarantine policy.
+/// Attaches a quarantine policy to the user as AWS does, or detaches it as an operator does.
 fn quarantine(corner: &Corner, policy: &str, is_attached: bool) {
     let what = json!({ "user": corner.user, "policy": policy, "attached": is_attached });
     corner.emulator.prepare("review_quarantine", &what);
 }
 
-/// A vendor with a young key, whose exposure is asked for like this, and who is told of it.
+/// A vendor with a young key, `exposure` as the text of `[exposure]`, and an alert sink at `inbox`. Returns the key's
+/// ID, too.
 fn watched(emulator: &'static Emulator, user: &str, exposure: &str, inbox: &Vendor) -> (Corner, String) {
     let corner = Corner::new(emulator, user);
     let old = corner.held().access_key_id;
@@ -32,7 +34,7 @@ fn watched(emulator: &'static Emulator, user: &str, exposure: &str, inbox: &Vend
     (corner, old)
 }
 
-/// The sentences of the alerts that are told with this word.
+/// The sentences of the alerts `exposed` that the sink received with this status.
 fn told(inbox: &Vendor, word: &str) -> Vec<String> {
     let messages: Vec<Value> = inbox.requests().iter().map(Received::json).collect();
     let alerts =
@@ -41,11 +43,12 @@ fn told(inbox: &Vendor, word: &str) -> Vec<String> {
     alerts.map(|alert| alert["sentence"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// How many times keyround called ListEntitiesForPolicy.
 fn asked(emulator: &Emulator) -> usize {
     emulator.calls().iter().filter(|call| call.action == "iam:ListEntitiesForPolicy").count()
 }
 
-/// Until AWS was asked twice more for all three policies.
+/// Waits until keyround has asked AWS about all three policies two more times.
 fn polls_go_on(corner: &Corner, service: &mut Process) {
     let before = asked(corner.emulator);
     assert!(service.lives_until(|_| asked(corner.emulator) >= before + 6));
@@ -56,6 +59,7 @@ fn stop(service: Process) {
     assert_eq!(service.finish().code, Some(0));
 }
 
+/// How many incidents the journal has.
 fn declared(corner: &Corner) -> usize {
     corner.events().iter().filter(|name| *name == "incident_declared").count()
 }
@@ -110,7 +114,7 @@ fn with_an_action_the_key_is_cut_once_for_each_exposure_also_over_restarts() {
     assert!(history.contains("[exposure]") && history.contains(V2), "{history}");
     polls_go_on(&corner, &mut service);
     stop(service);
-    // With what was remembered, and without.
+    // keyround restarts with the file of known exposures, and without it.
     for is_forgotten in [false, true] {
         if is_forgotten {
             std::fs::remove_file(corner.path("journal/exposures.json")).expect("it was remembered");
@@ -121,7 +125,7 @@ fn with_an_action_the_key_is_cut_once_for_each_exposure_also_over_restarts() {
         assert_eq!((declared(&corner), status_of(&second).as_str()), (1, "Active"), "{is_forgotten}");
     }
 
-    // The new key gets out, too.
+    // The new key leaks, too: AWS attaches a policy once more, after the first one was detached.
     let mut service = corner.spawn(&["run"]);
     polls_go_on(&corner, &mut service);
     quarantine(&corner, V2, false);
@@ -148,7 +152,7 @@ fn a_poll_takes_three_calls_an_account_and_what_is_denied_is_told_once() {
     assert_eq!(asked(emulator), 3, "two users, one account, one poll");
     stop(service);
 
-    // Pages, and a policy that this partition does not have.
+    // AWS answers in pages, and its partition does not have one of the policies.
     quarantine(&corner, V3, true);
     let text = std::fs::read_to_string(corner.path("rotation.toml")).expect("it");
     std::fs::write(corner.path("rotation.toml"), text.replace("poll = \"1h\"", "poll = \"1s\""))

@@ -1,4 +1,4 @@
-//! Who has one of AWS's own policies.
+//! Lists the IAM users that have a given AWS managed policy, such as a quarantine policy.
 
 use aws_sdk_iam::operation::list_entities_for_policy::{
     ListEntitiesForPolicyError, ListEntitiesForPolicyOutput,
@@ -11,6 +11,8 @@ use crate::core::ids::IamUserName;
 use crate::ports::{Answer, Iam as _};
 
 impl AwsIam {
+    /// The users that have the AWS managed policy of this name; none if AWS has no such policy in this partition. Reads
+    /// every page of ListEntitiesForPolicy, and fails if AWS does not answer for one of them.
     pub(super) async fn list_users_with_policy(&self, policy: &str) -> Answer<Vec<IamUserName>> {
         let caller = self.caller().await?.arn;
         let partition = caller.split(':').nth(1).unwrap_or("aws");
@@ -43,7 +45,7 @@ impl AwsIam {
     }
 }
 
-/// A policy that this partition does not have: not every one has each of them.
+/// Whether AWS has no such policy in this partition. Not every partition has each quarantine policy.
 fn is_absent(error: &ListEntitiesForPolicyError) -> bool {
     error.is_no_such_entity_exception()
 }
