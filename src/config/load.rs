@@ -11,6 +11,7 @@ use crate::files::trust::{self, Untrusted};
 
 /// The name of the journal's file if neither the configuration nor the service manager gives one.
 pub const JOURNAL_NAME: &str = "keyround.db";
+/// The path of the configuration if neither the user nor the current folder gives one.
 const LAST_PLACE: &str = "/etc/keyround/rotation.toml";
 
 /// Values from the process environment that replace missing settings.
@@ -25,7 +26,7 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Environment {
         let directories = env::var_os("STATE_DIRECTORY").unwrap_or_default();
-        // systemd separates several with colons, which is how paths are split.
+        // systemd separates several folders with colons, and so does the search path format that `split_paths` reads.
         let state_directory = env::split_paths(&directories).find(|path| !path.as_os_str().is_empty());
         Environment { state_directory }
     }
@@ -58,10 +59,10 @@ pub enum ConfigError {
         /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Another user could have written the file.
+    /// Another user could have written the file, and no person named it.
     #[error("the configuration is not read: {0}")]
     Untrusted(#[from] Untrusted),
-    /// The file is not a text.
+    /// The file is not UTF-8 text.
     #[error("the configuration {path} is not UTF-8 text: line {line} has a byte that no text has")]
     NotText {
         /// The file.
@@ -69,7 +70,7 @@ pub enum ConfigError {
         /// The number of the first line that is not UTF-8, from 1.
         line: usize,
     },
-    /// The file is larger than any configuration.
+    /// The file is larger than 16 MiB, the limit for a configuration.
     #[error("the configuration {path} is larger than 16 MiB: that is not a configuration")]
     TooLarge {
         /// The file.
@@ -110,7 +111,7 @@ pub fn find(explicit: Option<&Path>) -> Found {
 ///
 /// # Errors
 ///
-/// There is none, it cannot be read, or it has mistakes.
+/// The file does not exist, cannot be read, or has mistakes.
 pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     load_found(&Found { path: path.to_owned(), is_named: true })
 }
@@ -120,7 +121,7 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
 ///
 /// # Errors
 ///
-/// There is none, it cannot be read, another user could have written it, or it has mistakes.
+/// The file does not exist, cannot be read, could have been written by another user, or has mistakes.
 pub fn load_found(found: &Found) -> Result<Settings, ConfigError> {
     let path = &found.path;
     let (text, untrusted) = read(path)?;

@@ -13,7 +13,7 @@ pub(super) enum NoText {
     Unreadable(io::Error),
     /// The file is longer than allowed.
     TooLarge,
-    /// The file is not UTF-8. `line`: the first line that is not, from 1.
+    /// The file is not UTF-8. `line` is the number of the first line that is not, from 1.
     NotText { line: usize },
 }
 

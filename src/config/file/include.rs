@@ -1,7 +1,7 @@
 //! `include`: finds the fragments of a configuration by patterns, and reads them.
 //!
 //! **Invariant:** a fragment is read only if no other user could have written it, even if a person named the
-//! configuration: a pattern matches every file that is there.
+//! configuration. A person names only the pattern, and it also matches a file that another user put into the folder.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,7 +38,7 @@ pub(super) struct Included {
     pub(super) is_whole: bool,
 }
 
-/// The message about a pattern or a file, and a hint.
+/// A message about what is wrong with a pattern or a file, and a hint.
 type Wrong = (String, Option<&'static str>);
 
 /// Reads the fragments of the configuration at this path. The size limit covers the configuration and all fragments
@@ -67,7 +67,7 @@ pub(super) fn read(report: &Report<'_>, document: &Spanned<DeTable<'_>>, main: &
     reading.included
 }
 
-/// Identifies a file whatever its path: the device and the inode.
+/// The device and the inode, which identify a file that can be reached by several paths.
 type Identity = (u64, u64);
 
 fn identity(path: &Path) -> Option<Identity> {
@@ -115,8 +115,8 @@ impl Reading<'_, '_> {
         });
     }
 
-    /// The paths that a pattern matches, sorted. A pattern without `*` and `?` is a path, even if there
-    /// is no such file.
+    /// The paths that a pattern matches, sorted. A pattern without `*` and `?` is a path itself, even if there is no
+    /// such file, so that the missing file is reported.
     fn matches(&self, pattern: &str) -> Result<Vec<PathBuf>, Wrong> {
         judge(pattern)?;
         let mut paths =

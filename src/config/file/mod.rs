@@ -1,4 +1,4 @@
-//! Reads the configuration's files: from TOML to [`Settings`], or to all mistakes.
+//! Reads the configuration's files: turns their TOML into [`Settings`], or into a list of all mistakes.
 //!
 //! **Invariant:** every mistake of a file is reported in one run, at its place.
 //!
@@ -243,7 +243,7 @@ fn beside(name: &str) -> &Path {
     Path::new(name).parent().unwrap_or(Path::new(""))
 }
 
-/// The text of a file as TOML.
+/// A file of the configuration, parsed as TOML.
 struct Document<'a> {
     toml: Spanned<DeTable<'a>>,
     /// Whether its sections and keys can be read; if not, only its syntax is judged.
@@ -257,7 +257,7 @@ fn open<'a>(report: &Report<'a>, text: &'a str) -> Document<'a> {
     Document { toml, is_readable }
 }
 
-/// The presets of the catalogue.
+/// The presets of the catalogue, which come with keyround.
 pub(super) fn built_in_presets() -> Vec<Preset> {
     preset::built_in()
 }

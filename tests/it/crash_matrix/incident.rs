@@ -4,7 +4,7 @@
 //!
 //! - in the modes that cut first, each exposed key is Inactive after as many effects as there are exposed keys and
 //!   faults together;
-//! - in replace-first, no key is set Inactive before the vendor has another one, and the exposed one soon after that;
+//! - in replace-first, the exposed key is set Inactive soon after the vendor has another one, and not before;
 //! - no request to set an exposed key Active is sent, and at the end no exposed key is Active;
 //! - in cut-and-hold, no key is made and none is delivered before an operator resumes.
 //!

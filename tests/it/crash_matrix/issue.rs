@@ -27,7 +27,7 @@ enum Wrong {
     Nothing,
     /// The SDK's own retry is left on for CreateAccessKey.
     RetriesCreate,
-    /// At the end no listing looks for a second key that an unanswered CreateAccessKey may have made.
+    /// The last listing overlooks a second key that an unanswered CreateAccessKey made.
     KeepsSecondKey,
     /// A key that another person set Active meanwhile is overlooked.
     OverlooksActiveKey,
