@@ -1,6 +1,7 @@
 //! All files of a configuration together: the main file, and the fragments that it includes.
 //!
-//! **Invariant:** a name has a section in one file only, so no fragment changes the settings of another.
+//! **Invariant:** each `[vendor.NAME]`, `[account.NAME]` and `[alert.NAME]` is in one file only, so no fragment changes
+//! the settings of another.
 
 use std::collections::{HashMap, HashSet};
 
@@ -77,7 +78,7 @@ impl<'a> Whole<'a> {
         self.fragments.iter().map(|fragment| fragment.report.path().to_string()).collect()
     }
 
-    /// Reports unknown and misplaced keys, and returns the warnings of all files.
+    /// Reports unknown keys, misplaced keys and values that look like a token, and returns the warnings of all files.
     pub(super) fn finish(self) -> Vec<String> {
         let main = self.main.report.path();
         for fragment in &self.fragments {
