@@ -1,4 +1,4 @@
-//! The events of a rotation. They are stored, so they only gain fields and variants.
+//! The events of a rotation: its journal, from which the machine is rebuilt.
 //!
 //! **Invariant:** a stored event stays readable. Fields and variants are added, never renamed or
 //! given a new meaning; `tests/events/` holds a line of each kind as the first version wrote it.
@@ -14,222 +14,226 @@ use crate::core::rotation::refusal::{Doubt, Refusal};
 use crate::core::rotation::use_evidence::UseEvidence;
 use crate::core::time::Timestamp;
 
-/// Something that happened to one rotation. Names are past tense.
+/// An event of one rotation, as the journal stores it. Names are past tense.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The rotation began, with the plan that it keeps until it ends.
     Started {
-        /// Whose key.
+        /// The vendor and the IAM user whose key is rotated.
         subject: Subject,
         /// The key to be replaced.
         old: AccessKeyId,
-        /// When AWS made that key.
+        /// When AWS created the key to be replaced (its `CreateDate`).
         old_created_at: Timestamp,
-        /// The reason code of the verdict that began it.
+        /// The reason code of the verdict that began the rotation, or `incident`.
         reason: String,
         /// The settings this rotation runs with.
         plan: Plan,
-        /// The AWS account that holds the user, as AWS named it. Rotations of the first versions do not say.
+        /// The AWS account that holds the user, as AWS named it. Absent if AWS did not name it, and in rotations of the
+        /// first versions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account_id: Option<AccountId>,
-        /// When.
+        /// When the rotation began.
         at: Timestamp,
     },
-    /// A person asked for a key for a user without an Active one. It begins a rotation that replaces nothing.
+    /// An operator asked for a key for a user without an Active one. This begins a rotation that replaces no key.
     IssueAsked {
-        /// Whose key.
+        /// The vendor and the IAM user that get the key.
         subject: Subject,
         /// The settings this rotation runs with.
         plan: Plan,
-        /// The AWS account that holds the user, as AWS named it, where that was known.
+        /// The AWS account that holds the user, as AWS named it, if that was known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account_id: Option<AccountId>,
-        /// Who.
+        /// The user that gave the command: the login user, if there is one.
         by: String,
-        /// When.
+        /// When the operator gave the command.
         at: Timestamp,
     },
-    /// A person offboarded the vendor: each key of its user is set Inactive, and deleted after the cooling time.
+    /// An operator offboarded the vendor: each key of its user is set Inactive, and deleted after the cooling time.
     OffboardAsked {
-        /// What began with it, where no rotation was under way.
+        /// The data of the rotation that begins with this event; `None`: the event joins a rotation that is under way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         begins: Option<Box<Beginning>>,
-        /// The user's keys, as they were listed for it.
+        /// The user's keys, as they were listed for this command.
         keys: Vec<KeyMetadata>,
-        /// Who.
+        /// The user that gave the command: the login user, if there is one.
         by: String,
-        /// Why.
+        /// The reason that the operator gave.
         why: String,
-        /// When.
+        /// When the operator gave the command.
         at: Timestamp,
     },
-    /// An effect is about to be performed, and may be.
+    /// An effect is about to be performed. A journal that ends here does not tell whether it was performed.
     Intended {
-        /// Which.
+        /// The effect.
         intent: Intent,
-        /// When.
+        /// When the intent was recorded, before the effect is performed.
         at: Timestamp,
     },
     /// The user's keys were listed, every page of them.
     Listed {
-        /// The keys.
+        /// Every key of the user.
         keys: Vec<KeyMetadata>,
-        /// When.
+        /// When the answer arrived, by this machine's clock.
         at: Timestamp,
     },
-    /// The new key was made. Stored in one transaction with its sealed secret.
+    /// AWS created the new key. Stored in one transaction with the key's sealed secret.
     Created {
         /// The new key.
         key: AccessKeyId,
-        /// When.
+        /// When the answer arrived, by this machine's clock.
         at: Timestamp,
         /// The AWS request id, for the audit trail.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_id: Option<String>,
     },
-    /// The new key signed a GetCallerIdentity and was who it should be.
+    /// The new key signed a GetCallerIdentity call, and AWS named the expected user and account.
     Probed {
-        /// When.
+        /// When the answer arrived, by this machine's clock.
         at: Timestamp,
     },
     /// The vendor accepted the new key.
     Delivered {
-        /// When.
+        /// When the answer arrived, by this machine's clock.
         at: Timestamp,
     },
-    /// A person is about to be shown the new key, and may have been. Written down before it is shown.
+    /// The new key is about to be shown to a person. Recorded before it is shown, so it is not certain that it was.
     Revealed {
-        /// Who.
+        /// The user to whom the key is shown: the login user, if there is one.
         by: String,
-        /// Why again; the first time needs no reason.
+        /// The reason for showing the key again; the first time needs none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
-        /// The age recipient that it is encrypted to, where it is.
+        /// The age recipient to which the shown key is encrypted; `None`: it is shown unencrypted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         recipient: Option<String>,
-        /// When.
+        /// When this was recorded, before the key is shown.
         at: Timestamp,
     },
-    /// A person said that the vendor has the new key.
+    /// An operator confirmed that the vendor has the new key.
     Acknowledged {
-        /// Who.
+        /// The user that gave the command: the login user, if there is one.
         by: String,
-        /// When.
+        /// When the operator gave the command.
         at: Timestamp,
     },
-    /// The vendor holds the new key. The secret is erased in the same transaction.
+    /// The vendor holds the new key. The first such event erases the sealed secret in the same transaction.
     Verified {
-        /// How that is known.
+        /// How it is known that the vendor holds the new key.
         by: Verification,
-        /// When.
+        /// When the answer arrived, by this machine's clock.
         at: Timestamp,
     },
-    /// AWS was asked when keys were last used.
+    /// AWS answered when keys were last used.
     UsageRead {
-        /// What it said of each key.
+        /// The last use of each key that was asked about.
         usage: BTreeMap<AccessKeyId, KeyUsage>,
-        /// When.
+        /// When the answer arrived, by this machine's clock.
         at: Timestamp,
     },
     /// A key was set Inactive.
     Deactivated {
-        /// When.
+        /// When the answer arrived, by this machine's clock.
         at: Timestamp,
         /// The AWS request id, for the audit trail.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_id: Option<String>,
     },
-    /// The old key was set Active again.
+    /// A key was set Active again: the old key, a key of an offboarded vendor, or a key that was being discarded
+    /// and turned out to be in use.
     Reactivated {
-        /// When.
+        /// When the answer arrived, by this machine's clock.
         at: Timestamp,
     },
     /// A key was deleted.
     Deleted {
-        /// When.
+        /// When the answer arrived, by this machine's clock.
         at: Timestamp,
         /// The AWS request id, for the audit trail.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_id: Option<String>,
     },
-    /// AWS or the vendor said no, and certainly did nothing.
+    /// AWS or the vendor refused an effect, or keyround did before it sent anything. The effect certainly did not happen,
+    /// except for the part of a delivery that the refusal names.
     Refused {
-        /// What was tried.
+        /// The kind of the refused effect.
         doing: EffectKind,
-        /// What was said.
+        /// The refusal, with its code and a sentence.
         refusal: Refusal,
-        /// When.
+        /// When the effect was refused.
         at: Timestamp,
     },
-    /// No answer that can be believed: it may have happened, or not, or may happen yet.
+    /// An effect got no answer that can be believed: it may have happened, or not, or may still happen.
     Unanswered {
-        /// What was tried.
+        /// The kind of the effect.
         doing: EffectKind,
-        /// What was seen instead of an answer.
+        /// What happened instead of an answer, such as a timeout.
         doubt: Doubt,
-        /// When.
+        /// When the attempt ended without such an answer.
         at: Timestamp,
     },
-    /// A person said: wait.
+    /// An operator put the rotation on hold.
     Held {
-        /// Until then, or until released.
+        /// The end of the hold; `None`: it lasts until an operator resumes the rotation.
         until: Option<Timestamp>,
-        /// Who.
+        /// The user that gave the command: the login user, if there is one.
         by: String,
-        /// Why.
+        /// The reason that the operator gave.
         why: String,
-        /// When.
+        /// When the operator gave the command.
         at: Timestamp,
     },
-    /// A person said: go on. Ends a hold, and takes a stuck rotation up where it stopped.
+    /// An operator resumed the rotation. This ends a hold, also that of an incident, and a stuck rotation continues in
+    /// the stage in which it got stuck.
     Resumed {
-        /// Who.
+        /// The user that gave the command: the login user, if there is one.
         by: String,
-        /// When.
+        /// When the operator gave the command.
         at: Timestamp,
     },
-    /// A person asked for the old key back.
+    /// An operator asked to set the old key Active again, or to give an offboarded vendor its keys back.
     ReactivationAsked {
-        /// Who.
+        /// The user that gave the command: the login user, if there is one.
         by: String,
-        /// Why.
+        /// The reason that the operator gave.
         why: String,
-        /// The key is exposed, and the person wants it back all the same.
+        /// The operator confirmed that the key is to be Active although it is exposed.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         exposed: bool,
-        /// When.
+        /// When the operator gave the command.
         at: Timestamp,
     },
-    /// A person declared an incident: a key of the user is exposed.
+    /// An operator declared a key of the user exposed, or `[exposure]` did because AWS quarantined the user.
     IncidentDeclared {
-        /// In which order the key is replaced.
+        /// The order in which the key is set Inactive and replaced.
         mode: IncidentMode,
         /// The exposed key.
         key: AccessKeyId,
-        /// The key is set Inactive and not replaced, and with that the rotation is over.
+        /// The key is set Inactive and not replaced, and the rotation ends with that.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         cut_only: bool,
-        /// Who.
+        /// The user that declared it, or `keyround run, by [exposure]`.
         by: String,
-        /// Why.
+        /// The reason for the declaration.
         why: String,
-        /// When.
+        /// When the incident was declared.
         at: Timestamp,
     },
-    /// A person gave the rotation up. A new key that nobody was offered is discarded first.
+    /// An operator abandoned the rotation. A new key that the vendor was not offered is discarded first.
     Abandoned {
-        /// Who.
+        /// The user that gave the command: the login user, if there is one.
         by: String,
-        /// Why.
+        /// The reason that the operator gave.
         why: String,
-        /// When.
+        /// When the operator gave the command.
         at: Timestamp,
     },
 }
 
 impl Event {
-    /// Whose rotation begins with this event; `None`: it begins none.
+    /// The vendor and user whose rotation begins with this event; `None`: the event does not begin a rotation.
     #[must_use]
     pub fn begins(&self) -> Option<&Subject> {
         match self {
@@ -239,7 +243,7 @@ impl Event {
         }
     }
 
-    /// When it happened.
+    /// When the event happened, by this machine's clock.
     #[must_use]
     pub fn at(&self) -> Timestamp {
         match self {
@@ -268,7 +272,7 @@ impl Event {
         }
     }
 
-    /// The word it is stored under, and shown as in a history.
+    /// The name under which the event is stored, and shown in a history.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -298,49 +302,49 @@ impl Event {
     }
 }
 
-/// What a rotation begins with that replaces no key.
+/// The data of a rotation that begins with an offboarding, and so replaces no key.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Beginning {
-    /// Whose keys.
+    /// The vendor and the IAM user whose keys are set Inactive and deleted.
     pub subject: Subject,
     /// The settings this rotation runs with.
     pub plan: Plan,
-    /// The AWS account that holds the user, as AWS named it, where that was known.
+    /// The AWS account that holds the user, as AWS named it, if that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<AccountId>,
 }
 
-/// An effect on the world as the journal knows it: a record, not a permission.
+/// The record of an effect that is about to be performed. It is not a permission to perform the effect.
 ///
-/// [`crate::core::rotation::Effect`] is the permission; it is made anew by the machine and never read
-/// from a file.
+/// The permission is a [`crate::core::rotation::Effect`]. Only the machine creates one, each time anew, and none is
+/// read from a file.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "intent", rename_all = "snake_case")]
 pub enum Intent {
-    /// Make a new key.
+    /// Create a new key.
     Create,
-    /// Give the new key to the vendor.
+    /// Deliver the new key to the vendor.
     Deliver {
         /// The new key.
         key: AccessKeyId,
-        /// Which delivery this is: a repeat of one has its number, a fresh one the next.
+        /// The number of the delivery, from 1. A repeat has the same number, and a fresh delivery has the next one.
         round: u32,
     },
     /// Set a key Inactive.
     Deactivate {
-        /// The key.
+        /// The key to set Inactive.
         key: AccessKeyId,
         /// Why that is safe.
         because: RemovalReason,
     },
-    /// Set the old key Active again.
+    /// Set a key Active again: the old key, a key of an offboarded vendor, or a discarded key that is in use.
     Reactivate {
-        /// The old key.
+        /// The key to set Active.
         key: AccessKeyId,
     },
     /// Delete a key.
     Delete {
-        /// The key.
+        /// The key to delete.
         key: AccessKeyId,
         /// Why that is safe.
         because: RemovalReason,
@@ -348,7 +352,7 @@ pub enum Intent {
 }
 
 impl Intent {
-    /// What is done about it.
+    /// The kind of the intended effect.
     #[must_use]
     pub fn doing(&self) -> EffectKind {
         match self {
@@ -361,7 +365,7 @@ impl Intent {
     }
 }
 
-/// What can fail: one word for each kind of effect.
+/// The kinds of effects, as the journal names them in a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectKind {
@@ -371,9 +375,9 @@ pub enum EffectKind {
     Create,
     /// GetCallerIdentity with the new key.
     Probe,
-    /// Giving the vendor the new key.
+    /// The delivery of the new key to the vendor.
     Deliver,
-    /// Asking the vendor which key is in force.
+    /// The question to the vendor which key is in force.
     Verify,
     /// GetAccessKeyLastUsed.
     ReadUsage,
@@ -386,7 +390,7 @@ pub enum EffectKind {
 }
 
 impl EffectKind {
-    /// As a person would say it, for "… failed for days".
+    /// The kind in words, to begin a sentence such as "… failed for days".
     #[must_use]
     pub fn in_words(self) -> &'static str {
         match self {
@@ -403,67 +407,69 @@ impl EffectKind {
     }
 }
 
-/// Why it is safe to take a key away.
+/// The reason for which a key may be set Inactive or deleted.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum RemovalReason {
-    /// The vendor holds another key, and every gate of the plan is passed.
+    /// The vendor holds another key. Outside an incident, every gate of the plan was passed as well.
     Superseded {
-        /// The key that the vendor holds now.
+        /// The key that the vendor holds.
         by: AccessKeyId,
         /// When the vendor was last known to hold it.
         verified_at: Timestamp,
     },
-    /// The key is ours, its secret is lost or was never sent, and nobody was offered it.
+    /// keyround created the key, its secret is lost or was never sent, and no vendor was offered it.
     NeverOffered,
-    /// A person declared the key exposed.
+    /// The key was declared exposed, by an operator or by `[exposure]`.
     Exposed,
-    /// A person offboarded the vendor.
+    /// An operator offboarded the vendor.
     Offboarded,
 }
 
 /// One row of ListAccessKeys.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct KeyMetadata {
-    /// The key.
+    /// The `AccessKeyId`.
     pub id: AccessKeyId,
-    /// Its state.
+    /// The status of the key at the time of the listing.
     pub status: KeyStatus,
-    /// When AWS made it: the only honest source of its age.
+    /// When AWS created the key (`CreateDate`): the only reliable source of the key's age.
     pub created_at: Timestamp,
 }
 
-/// The state of an access key, in IAM's words.
+/// The status of an access key, in IAM's words.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum KeyStatus {
-    /// Signs requests.
+    /// The key can sign requests.
     Active,
-    /// Does not sign, can be set Active again, and still fills a slot.
+    /// The key cannot sign requests. It can be set Active again, and it still fills one of the user's two slots.
     Inactive,
-    /// In IAM's model since 2025, without a word on what it means. Neither usable nor reactivated here.
+    /// Part of IAM's API model since 2025, without any documentation. keyround counts such a key as not usable, and a
+    /// listing that shows it is no reason to set it Active again.
     Expired,
 }
 
-/// What GetAccessKeyLastUsed said of one key, and CloudTrail, where it is asked.
+/// The last use of one key, according to GetAccessKeyLastUsed and, if it is asked, to CloudTrail.
 ///
-/// Of several uses within 15 minutes AWS records only the first one (IAM User Guide), so the true
-/// last use can be that much later.
+/// Of several uses within 15 minutes, AWS records only the first one (IAM User Guide), so the true last use can be
+/// that much later.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "usage", rename_all = "snake_case")]
 pub enum KeyUsage {
-    /// No use is recorded.
+    /// No use of the key is recorded.
     Never,
-    /// The last use that is known.
+    /// The key was used. These are the details of the last use that is known.
     Used {
-        /// When.
+        /// When the key was last used.
         last_used_at: Timestamp,
         /// The AWS service that was called, such as `s3`.
         service: String,
-        /// Whose use it was, or an earlier one, where CloudTrail is asked and knows one.
+        /// The newest use that CloudTrail has on record, which may be earlier than `last_used_at`; `None`: CloudTrail
+        /// is not asked, or has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         witness: Option<Box<UseEvidence>>,
     },
-    /// There is no such key any more.
+    /// The key does not exist any more.
     Gone,
 }
 
@@ -471,8 +477,8 @@ pub enum KeyUsage {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verification {
-    /// The vendor was asked and named the key.
+    /// The vendor was asked which key is in force, and named the new one.
     Asked,
-    /// The vendor cannot be asked: its acceptance of the delivery is all there is.
+    /// The vendor cannot be asked. That it accepted the delivery is the only evidence.
     Acceptance,
 }
