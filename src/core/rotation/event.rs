@@ -155,8 +155,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_id: Option<String>,
     },
-    /// AWS or the vendor refused an effect, or keyround did before it sent anything. The effect certainly did not happen,
-    /// except for the part of a delivery that the refusal names.
+    /// AWS or the vendor refused an effect, or keyround did before it sent anything. The effect certainly did not
+    /// happen, except for the part of a delivery that the refusal names.
     Refused {
         /// The kind of the refused effect.
         doing: EffectKind,

@@ -1,6 +1,6 @@
-//! The machine: where a rotation is, and what it wants done next.
+//! The machine: the state of a rotation, and the decision what to do next.
 //!
-//! The fold over events is in `apply.rs`; this file holds the decisions.
+//! `apply.rs` computes the state from the events; this file decides from the state and the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,104 +21,119 @@ use crate::core::rotation::refusal::RefusalCode;
 use crate::core::rotation::stage::Stage;
 use crate::core::time::Timestamp;
 
-/// Evidence older than this is gathered again before it takes a key away.
+/// Evidence that is older than this is gathered again before a key is set Inactive or deleted.
 pub(super) const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
-/// A clock that is corrected by so little was not ahead.
+/// A wait counts as set by a clock that was ahead only if it is dated further in the future than this. A smaller step
+/// back is an ordinary correction of the clock.
 pub(super) const CLOCK_SLACK: Duration = Duration::from_mins(1);
-/// A listing older than this is not a survey any more.
+/// A listing that is older than this does not allow a CreateAccessKey, so the keys are listed again.
 const SURVEY_FRESH: Duration = Duration::from_mins(5);
 
-/// One rotation, as its journal tells it.
+/// The state of one rotation, computed from the events in its journal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rotation {
     pub(super) id: RotationId,
+    /// How many events were applied.
     pub(super) events: u64,
     pub(super) subject: Subject,
     /// The key to be replaced; `None`: the user had no Active key, and gets one.
     pub(super) old: Option<AccessKeyId>,
     pub(super) old_created_at: Option<Timestamp>,
-    /// The keys that are not the rotation's, where it may begin beside some: as listed before its key was made.
+    /// The keys that are never taken for the result of an unanswered CreateAccessKey. If no old key is replaced, these
+    /// are the keys that were listed before the new one was created, and the new one. An offboarding adds keys that it
+    /// suspected and that are in use or gone.
     pub(super) bystanders: BTreeSet<AccessKeyId>,
-    /// The key that the vendor was given where none was replaced, while a stray one beside it is cleared away.
+    /// The new key that the vendor holds, if no old key is replaced and a stray key is being discarded beside it.
     pub(super) given: Option<AccessKeyId>,
     pub(super) started_at: Timestamp,
     pub(super) plan: Plan,
     pub(super) account_id: Option<AccountId>,
     pub(super) stage: Stage,
+    /// The time from which the waits of the stage count.
     pub(super) since: Timestamp,
-    /// The first date of `since`, while events are dated before it.
+    /// The first date of `since`, while newer events are dated before it (`dates.rs`).
     pub(super) since_first: Option<Timestamp>,
+    /// The effect that was intended and is not settled.
     pub(super) in_doubt: Option<PendingEffect>,
+    /// The span in which unanswered CreateAccessKey calls may have created a key; `None`: there was no such call.
     pub(super) doubt_span: Option<PendingSpan>,
+    /// The earliest time of the next step.
     pub(super) not_before: Timestamp,
-    /// When `not_before` was set, by the clock of then.
+    /// When `not_before` was set, by the clock of that time.
     pub(super) wait_set_at: Timestamp,
+    /// How many failures there were in a row.
     pub(super) failures: u32,
+    /// The kind of effect that failed last.
     pub(super) failing: Option<EffectKind>,
     pub(super) last_fault: Option<String>,
+    /// When the vendor was first offered the new key.
     pub(super) offered_at: Option<Timestamp>,
-    /// The pending delivery is the first one that this key was offered by.
+    /// The pending delivery is the first one by which the vendor is offered this key.
     pub(super) is_first_offer: bool,
+    /// When the new key was last shown to a person.
     pub(super) revealed_at: Option<Timestamp>,
-    /// The last identification call with the new key.
+    /// When GetCallerIdentity was last called, or may have been called, with the new key.
     pub(super) last_probe: OwnDate,
     pub(super) reactivations: u32,
-    /// How often the vendor was in trouble while the old key cooled.
+    /// How often the vendor was in trouble while the old key was Inactive or may have been.
     pub(super) troubles: u32,
     pub(super) hold: Option<Hold>,
+    /// The rotation was abandoned, and a key of ours may have to be discarded first.
     pub(super) abandoning: bool,
     pub(super) known_keys: KnownKeys,
-    /// When the first failure of the row happened that `failures` counts.
+    /// When the first of the failures happened that `failures` counts.
     pub(super) failing_since: Option<Timestamp>,
     pub(super) last_event_at: Timestamp,
-    /// How often in a row AWS refused a new key because two were there.
+    /// How often in a row AWS refused to create a key because the user had two.
     pub(super) limit_refusals: u32,
-    /// The keys that were discarded, and when: a listing may still show them for some time.
+    /// The keys that were discarded, and when. A listing may still show them for some time.
     pub(super) discarded: BTreeMap<AccessKeyId, Timestamp>,
-    /// A request to delete the old key was sent at some time, and may arrive late.
+    /// A request to delete the old key was intended at some time, and may arrive late.
     pub(super) deletion_intended: bool,
-    /// When the old key was used although it had been set Inactive.
+    /// When the old key was used after it had been set Inactive, which made it cool anew.
     pub(super) cooled_anew: Option<Timestamp>,
-    /// What the vendor held before the try of a delivery that is under way, or holds now.
+    /// What the vendor holds, or what it held before the delivery that is under way.
     pub(super) at_vendor: AtVendor,
-    /// The incident that a person declared for the old key.
+    /// The incident that was declared for the old key.
     pub(super) incident: Option<Incident>,
-    /// The offboarding that a person asked for.
+    /// The offboarding that an operator asked for, also after it was taken back.
     pub(super) offboarding: Option<Offboarding>,
-    /// Each key that is to be set Inactive at once, or was: those that a person declared exposed, and an offboarded vendor's.
+    /// The keys that are to be set Inactive at once, or were: keys that were declared exposed, and the keys of an
+    /// offboarded vendor.
     pub(super) exposed: BTreeMap<AccessKeyId, Cut>,
-    /// The key that was the old one before an incident.
+    /// The key that was the old one before an incident made the new key the one to be replaced.
     pub(super) began_with: Option<AccessKeyId>,
-    /// The number of the last delivery that was intended.
+    /// The highest number of a delivery that was intended.
     pub(super) rounds: u32,
-    /// How many deliveries there were of keys before the present new one: each delivery has a number of its own.
+    /// The highest number of a delivery of an earlier new key. Numbers are not used again, because a second delivery
+    /// must not look like a repeat of the first one.
     pub(super) rounds_before: u32,
-    /// When the new key was made.
+    /// When the new key was created, by this machine's clock.
     pub(super) new_created_at: Option<Timestamp>,
-    /// When a request to set the old key Active was sent last; it may arrive late.
+    /// When a request to set a key of the vendor Active was last intended. It may arrive late.
     pub(super) reactivation_sent_at: Option<Timestamp>,
 }
 
-/// The journal holds something that its own past forbids.
+/// An event in the journal that cannot follow the events before it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("rotation {id}: event {number} ({event}) cannot follow in stage {stage}")]
 pub struct IllegalEvent {
-    /// Which rotation.
+    /// The rotation.
     pub id: RotationId,
-    /// The number of the event in it, from 1.
+    /// The number of the event in the rotation, from 1.
     pub number: u64,
-    /// The stage it was in.
+    /// The name of the stage in which the rotation was before the event.
     pub stage: &'static str,
-    /// The event that cannot follow.
+    /// The name of the event.
     pub event: &'static str,
 }
 
 impl Rotation {
-    /// Rebuilds a rotation from its journal. Starting and carrying on are both this.
+    /// Rebuilds a rotation from the events in its journal. A new rotation and a restart both use this function.
     ///
     /// # Errors
     ///
-    /// The journal holds an event that its own past forbids, or does not begin with one that begins a rotation.
+    /// An event cannot follow the events before it, or the first event does not begin a rotation.
     pub fn replay<'a>(
         id: RotationId,
         journal: impl IntoIterator<Item = &'a Event>,
@@ -135,14 +150,14 @@ impl Rotation {
         Ok(rotation)
     }
 
-    /// What to do now. Pure: the same rotation and time give the same answer.
+    /// What to do now. This is a pure function: the same rotation and time give the same result.
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Next {
         let in_incident = self.next_in_incident(now);
         match (&self.stage, in_incident) {
             (Stage::Done { .. }, _) => return Next::Ended(Ending::Done),
             (Stage::Abandoned, _) => return Next::Ended(self.given_up()),
-            // An exposed key is cut whatever else is wrong.
+            // A key that must be set Inactive at once is, even if the rotation is stuck.
             (_, Some(next)) => return next,
             (Stage::Stuck { blocker, .. }, None) => return Next::Stuck(blocker.clone()),
             (
@@ -162,20 +177,23 @@ impl Rotation {
                 None,
             ) => {}
         }
-        // A vendor whose id and secret do not belong together cannot work: that is put right first, whoever said to wait.
+        // A vendor whose access key id and secret do not belong together cannot work, so the pair is completed first,
+        // even under a hold.
         let hold = self.held(now).filter(|_| self.half_written().is_none());
+        // The vendor may need a key that is Inactive. Then a hold must not stop the checks that find this out.
         let may_give_back = self.discarded_key_may_be_inactive()
             || (self.old_key_may_be_inactive() && !self.old_is_exposed() && !self.is_offboarded());
         if let Some(hold) = hold.filter(|_| !may_give_back) {
             let why = Waiting::Held { by: hold.by.clone(), why: hold.why.clone() };
             return Next::Wait { until: hold.until.unwrap_or(Timestamp::NEVER), why };
         }
-        // A wait that was set by a clock that was ahead is over: its span cannot be measured, and each stage looks anew.
+        // A wait that was set by a clock that was ahead does not count, because its span cannot be measured. The stage
+        // then decides from the times that it knows.
         if now < self.not_before && self.wait_set_at <= now + CLOCK_SLACK {
             return Next::Wait { until: self.not_before, why: self.why_not_yet() };
         }
         match (hold, self.next_in_stage(now)) {
-            // A hold stops what takes away, and never what gives back: the vendor is still looked after.
+            // A hold stops effects that create, deliver or take away a key. Checks and giving a key back continue.
             (Some(hold), next) => Rotation::next_while_held(hold, next, now),
             (None, next) => next,
         }
@@ -228,8 +246,9 @@ impl Rotation {
         }
     }
 
-    /// Making a key is the one effect that cannot simply be done again: the secret is shown once,
-    /// and a second try may leave a key that nobody knows of. So in doubt: wait, and look.
+    /// CreateAccessKey is the one effect that cannot simply be repeated: AWS shows the secret once, and a second
+    /// request may leave a key whose secret is lost. So after a request without an answer, keyround waits and lists the
+    /// keys.
     fn next_in_create(&self, surveyed_at: Timestamp, now: Timestamp) -> Next {
         if let Some(doubt) = &self.in_doubt {
             let believable = doubt.sent.counts_from + self.plan.doubt_window;
@@ -244,8 +263,8 @@ impl Rotation {
         Next::Perform(Effect::CreateKey)
     }
 
-    /// What must be written down before `effect` is performed. `None`: it only reads, or it is
-    /// written down already and in doubt.
+    /// The event that must be in the journal before `effect` is performed. `None`: the effect only reads, or its intent
+    /// is in the journal already and pending.
     #[must_use]
     pub fn intend(&self, effect: &Effect, now: Timestamp) -> Option<Event> {
         let intent = effect.intent()?;
@@ -253,15 +272,15 @@ impl Rotation {
         (!already).then_some(Event::Intended { intent, at: now })
     }
 
-    /// The event that records what came of `effect`.
+    /// The event that records the outcome of `effect`.
     #[must_use]
     pub fn settle(&self, effect: &Effect, seen: Outcome, now: Timestamp) -> Event {
         let doing = effect.doing();
         match (seen, doing) {
             (Outcome::Happened(event), _) => event,
             (Outcome::Unknown(doubt), _) => Event::Unanswered { doing, doubt, at: now },
-            // A key of ours that is discarded is gone already: an earlier attempt succeeded, or somebody else deleted it. Of
-            // a vendor's key, "no such key" may mean that the user is gone, so a listing decides.
+            // A key that is being discarded is gone already: an earlier attempt succeeded, or somebody else deleted it.
+            // For a vendor's key, "no such key" may mean that the user is gone, so a listing decides.
             (Outcome::Refused(refusal), EffectKind::Deactivate)
                 if refusal.code == RefusalCode::NoSuchKey && self.is_discarding() =>
             {
@@ -280,7 +299,7 @@ impl Rotation {
         matches!(self.stage, Stage::Discard { .. })
     }
 
-    /// Whether the sealed secret is still needed. When not, it is erased with the event that says so.
+    /// Whether the sealed secret of the new key is still needed. The event after which it is not erases it.
     #[must_use]
     pub fn needs_secret(&self) -> bool {
         fn needs(stage: &Stage) -> bool {
@@ -306,7 +325,7 @@ impl Rotation {
         needs(&self.stage)
     }
 
-    /// Whose key is rotated.
+    /// The vendor and the IAM user whose key is rotated.
     #[must_use]
     pub fn subject(&self) -> &Subject {
         &self.subject
@@ -318,7 +337,7 @@ impl Rotation {
         self.id
     }
 
-    /// How many events it has: the number of the last one, and what the next append expects.
+    /// How many events the rotation has. The next event has this number plus one.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
@@ -340,62 +359,67 @@ impl Rotation {
         self.old_created_at
     }
 
-    /// Where it is.
+    /// The stage in which the rotation is.
     #[must_use]
     pub fn stage(&self) -> &Stage {
         &self.stage
     }
 
-    /// When it came to the stage it is in.
+    /// The time from which the waits of the present stage count: when the stage began, or when its wait began anew,
+    /// such as when an exposed key was set Inactive once more.
     #[must_use]
     pub fn since(&self) -> Timestamp {
         self.since
     }
 
-    /// When it began.
+    /// When the rotation began.
     #[must_use]
     pub fn started_at(&self) -> Timestamp {
         self.started_at
     }
 
-    /// The settings it runs with.
+    /// The settings with which this rotation runs until it ends.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// The AWS account that held the user when the rotation began; `None` in rotations of the first versions.
+    /// The AWS account that held the user when the rotation began; `None`: AWS did not name it, or one of the first
+    /// versions began the rotation.
     #[must_use]
     pub fn account_id(&self) -> Option<&AccountId> {
         self.account_id.as_ref()
     }
 
-    /// When the vendor was first offered the new key; `None` before that. A repeat of the delivery
-    /// carries the same times, so that it is the same message.
+    /// When the vendor was first offered the new key; `None` before that. A repeat of the delivery contains this same
+    /// time, so that it is the same message.
     #[must_use]
     pub fn offered_at(&self) -> Option<Timestamp> {
         self.offered_at
     }
 
-    /// How often the old key was set Active again, because the vendor went back to it.
+    /// How often the old key was set Active again: for a vendor in trouble, by an operator command, or outside
+    /// keyround.
     #[must_use]
     pub fn reactivations(&self) -> u32 {
         self.reactivations
     }
 
-    /// The last failure since the stage began, in words.
+    /// The last failure since the stage began, as a sentence. A failure to set a key Inactive that must be Inactive at
+    /// once comes first.
     #[must_use]
     pub fn last_fault(&self) -> Option<&str> {
         self.failing_cut().map(|(_, _, sentence)| sentence).or(self.last_fault.as_deref())
     }
 }
 
-/// Whether what was seen then still counts. A clock that was ahead wrote times that are yet to come:
-/// how old such evidence is, nobody knows.
+/// Whether something that was seen at that time still counts. A time in the future was written by a clock that was
+/// ahead, so the age of such evidence is not known, and it does not count.
 pub(super) fn is_good(seen_at: Option<Timestamp>, span: Duration, now: Timestamp) -> bool {
     seen_at.is_some_and(|seen_at| seen_at <= now && now.since(seen_at) <= span)
 }
 
+/// Evidence that the vendor holds another key.
 pub(super) fn superseded(by: &AccessKeyId, verified_at: Timestamp) -> Evidence {
     Evidence::new(RemovalReason::Superseded { by: by.clone(), verified_at })
 }

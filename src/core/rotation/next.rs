@@ -1,7 +1,7 @@
-//! What the machine answers when it is asked what to do: act, wait, stuck, over.
+//! The decisions that `Rotation::next` returns: perform an effect, wait, stuck, or ended.
 //!
-//! Each wait, blocker and ending has a code and a sentence. They are the same in logs, tables,
-//! JSON and `explain`, because they are made here and nowhere else.
+//! Each wait and blocker has a code and a sentence, and each ending has a code. They are the same in logs, tables, JSON
+//! and `explain`, because they are made only in this module and in `blocker.rs`.
 
 use std::fmt;
 
@@ -11,118 +11,120 @@ use crate::core::rotation::clock::ClockDoubt;
 use crate::core::rotation::effect::Effect;
 use crate::core::time::Timestamp;
 
-/// What to do now.
+/// The decision what to do now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Next {
-    /// Do this.
+    /// Perform this effect.
     Perform(Effect),
-    /// Nothing, until then.
+    /// Do nothing until this time, and then decide again.
     Wait {
-        /// When to ask again; [`Timestamp::NEVER`] when only a person can end the wait.
+        /// When to decide again; [`Timestamp::NEVER`]: only an operator can end the wait.
         until: Timestamp,
-        /// What is waited for.
+        /// What the rotation waits for.
         why: Waiting,
     },
-    /// Nothing, until a person has looked.
+    /// Do nothing until a person has resolved this problem.
     Stuck(Blocker),
-    /// It is over.
+    /// The rotation has finished.
     Ended(Ending),
 }
 
 /// What a rotation waits for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Waiting {
-    /// AWS to have heard of the new key everywhere.
+    /// Waits for the next proof of the new key, because AWS may not accept a new key everywhere at once.
     Propagation,
-    /// The next attempt after a failure.
+    /// Waits for the next attempt after a failure.
     Backoff {
-        /// How often it failed in a row.
+        /// How many attempts in a row failed.
         failures: u32,
-        /// The last failure, in words.
+        /// The last failure, as a sentence.
         sentence: String,
     },
-    /// An unanswered CreateAccessKey to show in the listing, or not.
+    /// Waits for the time from which a listing shows whether an unanswered CreateAccessKey created a key.
     Doubt,
-    /// Somebody to take the new key to the vendor, who will be shown it.
+    /// Waits for a person who is shown the new key and hands it over to the vendor.
     Reveal {
-        /// Since when.
+        /// When the new key was ready to be shown.
         since: Timestamp,
-        /// Whole days since then.
+        /// The whole days since then.
         days: u64,
     },
-    /// Word, or a use, that says that the vendor has the key that somebody was shown.
+    /// Waits for an operator's confirmation, or a recorded use, that the vendor has the new key that was shown.
     HandOver {
-        /// When it was shown last.
+        /// When the new key was last shown to a person.
         revealed_at: Timestamp,
-        /// Whole days since then.
+        /// The whole days since then.
         days: u64,
     },
-    /// Both keys work; the plan wants them to for some time.
+    /// Waits for the end of the soak time, in which the plan keeps both keys Active.
     Soak,
-    /// The new key has not been seen in use, or not since the old one was.
+    /// Waits until AWS records a use of the new key that is newer than the last use of the old one.
     Use {
-        /// The old key's recorded last use, where the new one was used before that and not since.
+        /// When the old key was last used, if the new one was used before that and not since; `None`: no use of the
+        /// new key is recorded.
         old_used_at: Option<Timestamp>,
     },
-    /// The old key has been in use too lately.
+    /// Waits until the old key has been unused for the time that the plan requires.
     Quiet {
-        /// Its recorded last use.
+        /// When the old key was last used, according to AWS.
         last_used_at: Timestamp,
-        /// The AWS service that was called.
+        /// The AWS service that was called, such as `s3`.
         service: String,
     },
-    /// The vendor's window is closed.
+    /// Waits for the next window in which the plan allows setting the old key Inactive.
     Window,
-    /// The old key is Inactive, for its time, and can be brought back.
+    /// Waits for the end of the cooling time, in which the old key is Inactive and can be set Active again.
     Cool,
-    /// The plan requires a use of the new key, and none is recorded since the old key was set Inactive.
+    /// Waits for a use of the new key since the old key was set Inactive. The plan requires one, and none is recorded.
     UseAfterRetirement {
         /// When the old key was set Inactive.
         since: Timestamp,
     },
-    /// A key of ours that no vendor was offered is Inactive, and is deleted after an hour without a use.
+    /// Waits, for at most an hour, before a key of ours that no vendor was offered is deleted. The key is Inactive.
     Discard {
-        /// That key.
+        /// The key that is discarded.
         key: AccessKeyId,
     },
-    /// A person said: wait, while the old key is Inactive, so the vendor is still asked.
+    /// Waits for the end of a hold, or for the next check: a key is Inactive that the vendor may need.
     HeldWhileInactive {
-        /// Who.
+        /// The operator who asked for the hold.
         by: String,
-        /// Why.
+        /// The reason that the operator gave.
         why: String,
     },
-    /// A person to resume after the cuts of an incident.
+    /// Waits for an operator to resume the rotation after a `cut-and-hold` incident set the keys Inactive.
     IncidentHeld {
-        /// Who declared it.
+        /// The user or component that declared the incident.
         by: String,
-        /// Why.
+        /// The reason for the declaration.
         why: String,
     },
-    /// The keys of an offboarded vendor to cool, before they are deleted.
+    /// Waits for the end of the cooling time of an offboarded vendor's keys, after which they are deleted.
     Offboarded {
-        /// Who asked for it.
+        /// The operator who offboarded the vendor.
         by: String,
-        /// Why.
+        /// The reason that the operator gave.
         why: String,
-        /// When the keys are deleted.
+        /// The time from which the keys are deleted.
         deletes_at: Timestamp,
     },
-    /// A listing that shows whether the keys that were given back are Active.
+    /// Waits until a listing shows reliably whether the keys that an offboarded vendor got back are Active.
     GivenBack,
-    /// This machine's clock to be right. The driver says so, never the machine, which knows one clock only.
+    /// Waits until this machine's clock is right. Only the engine returns this wait (`engine/clock.rs`), because the state
+    /// machine knows one clock only.
     Clock(ClockDoubt),
-    /// A person said: wait.
+    /// Waits for the end of a hold, while no key is Inactive that the vendor may need.
     Held {
-        /// Who.
+        /// The operator who asked for the hold.
         by: String,
-        /// Why.
+        /// The reason that the operator gave.
         why: String,
     },
 }
 
 impl Waiting {
-    /// The reason code.
+    /// The reason code, as in logs, tables and JSON.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -146,18 +148,18 @@ impl Waiting {
         }
     }
 
-    /// The sentence, with when it ends.
+    /// The sentence, followed by the time of the next step, or by the operator command that ends the wait.
     #[must_use]
     pub fn until(&self, until: Timestamp) -> String {
         match (self, until) {
-            // The next look is only a look: the next step is a person's.
+            // At that time keyround only checks again, because the next step is a person's.
             (Waiting::Reveal { .. } | Waiting::HandOver { .. }, _) => self.to_string(),
             (_, Timestamp::NEVER) => format!("{self}, until an operator resumes it"),
             (_, until) => format!("{self}; next step at {until}"),
         }
     }
 
-    /// Whether a person must act before anything else can happen.
+    /// Whether the rotation waits for a person: to show the key, to resume an incident, or because of a hold.
     #[must_use]
     pub fn is_for_person(&self) -> bool {
         match self {
@@ -265,21 +267,21 @@ fn days_ago(days: u64) -> String {
     }
 }
 
-/// How a rotation ended.
+/// How a rotation finished.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ending {
-    /// The vendor has the new key and the old one is deleted.
+    /// The vendor has the new key, and the old one, if there was one, is deleted.
     Done,
-    /// A person gave it up.
+    /// An operator abandoned the rotation, or took an offboarding back.
     Abandoned,
-    /// An exposed key that is not replaced was set Inactive.
+    /// An exposed key was set Inactive, and not replaced.
     Cut,
     /// The vendor was offboarded, and its keys are deleted.
     Offboarded,
 }
 
 impl Ending {
-    /// The word for it, as in the metric's label.
+    /// The name of the ending, as in the label of the metric.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -306,7 +308,7 @@ mod tests {
         "AWS said no".to_owned()
     }
 
-    /// Each wait, its code, and what an operator must be able to read in its sentence.
+    /// The waits, each with its code and a text that its sentence must contain.
     fn waits() -> [(Waiting, &'static str, &'static str); 16] {
         let reveal = |days| Waiting::Reveal { since: Timestamp::EPOCH, days };
         let hand_over = |days| Waiting::HandOver { revealed_at: Timestamp::EPOCH, days };
@@ -347,7 +349,7 @@ mod tests {
         ]
     }
 
-    /// Each blocker, its code, what is safe while it lasts, and what to do.
+    /// The blockers, each with its code and the texts about what is safe and what to do.
     fn blockers() -> [(Blocker, &'static str, &'static str, &'static str); 11] {
         let failed = Blocker::Exhausted { doing: EffectKind::Deliver, sentence: said() };
         [

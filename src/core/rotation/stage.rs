@@ -1,4 +1,4 @@
-//! The stages of a rotation: what is known at each, and no more.
+//! The stages of a rotation. Each stage holds the facts that are known in it, and no others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,108 +9,111 @@ use crate::core::rotation::event::KeyUsage;
 use crate::core::rotation::next::Blocker;
 use crate::core::time::Timestamp;
 
-/// Where a rotation is. The words are the contract's, but for the inner stages of `create` and `deliver`.
+/// The stage of a rotation. Several stages can share one name in logs and tables: see [`Stage::name`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Stage {
-    /// The user's keys are to be listed.
+    /// The user's keys are listed, to find out whether a slot is free for a new key.
     Survey,
-    /// A slot is free; a key is to be made.
+    /// A slot is free, and a new key is created.
     Create {
-        /// When the slot was seen to be free.
+        /// When a listing showed the free slot.
         surveyed_at: Timestamp,
     },
-    /// A key turned up that an unanswered CreateAccessKey of ours may have made.
+    /// A key appeared that an unanswered CreateAccessKey of ours may have created. Its last use is read.
     Suspect {
-        /// That key.
+        /// The key that appeared.
         key: AccessKeyId,
     },
-    /// A key of ours that nobody was offered is taken away: first Inactive, then deleted.
+    /// A key of ours that no vendor was offered is first set Inactive, and then deleted.
     Discard {
-        /// That key.
+        /// The key that is discarded.
         key: AccessKeyId,
-        /// What is known of it.
+        /// What is known of the key.
         known: Discarding,
     },
-    /// The new key must sign before anybody gets it.
+    /// The new key must sign GetCallerIdentity calls before the vendor gets it.
     Prove {
         /// The new key.
         new: AccessKeyId,
-        /// Successes in a row.
+        /// How many calls in a row succeeded.
         successes: u32,
-        /// How often AWS did not know it yet.
+        /// How often AWS did not accept the key yet.
         not_usable: u32,
     },
-    /// The vendor is given the new key.
+    /// The new key is delivered to the vendor.
     Deliver {
         /// The new key.
         new: AccessKeyId,
-        /// Which delivery this is, from 1.
+        /// The number of the delivery, from 1. A repeat keeps it, and a fresh delivery has the next one.
         round: u32,
     },
     /// A person hands the new key to the vendor.
     HandOver {
         /// The new key.
         new: AccessKeyId,
-        /// Which delivery this is, from 1.
+        /// The number of the delivery, from 1. A repeat keeps it, and a fresh delivery has the next one.
         round: u32,
-        /// When last-used was read last, since somebody was shown the key.
+        /// When last-used was read last since the key was shown; `None`: not yet.
         read_at: Option<Timestamp>,
     },
-    /// The vendor is asked.
+    /// The vendor accepted the delivery, and is asked which key is in force, if it can be asked.
     Verify {
         /// The new key.
         new: AccessKeyId,
-        /// The delivery that was accepted.
+        /// The number of the accepted delivery.
         round: u32,
-        /// When it was accepted.
+        /// When the vendor accepted the delivery.
         accepted_at: Timestamp,
-        /// How often the vendor named another key since.
+        /// How often the vendor has named another key since then.
         denials: u32,
     },
-    /// Both keys are Active; the plan's gates are awaited.
+    /// Both keys are Active, until the plan's gates allow setting the old one Inactive.
     Soak {
         /// The new key.
         new: AccessKeyId,
-        /// When the vendor accepted it.
+        /// When the vendor accepted the new key.
         accepted_at: Timestamp,
-        /// When the vendor was last known to hold it; `None` after a reactivation.
+        /// When the vendor was last known to hold the new key; `None`: not since the old key was set Active again.
         asked_at: Option<Timestamp>,
         /// When a listing last showed the new key Active beside the old one.
         listed_at: Option<Timestamp>,
         /// The last reading of last-used, and when it was taken.
         usage: Option<(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
     },
-    /// The old key is Inactive and can be brought back.
+    /// The old key is Inactive, and can still be set Active again.
     Cool {
         /// The new key.
         new: AccessKeyId,
-        /// When the vendor accepted it.
+        /// When the vendor accepted the new key.
         accepted_at: Timestamp,
-        /// When the vendor was last known to hold it.
+        /// When the vendor was last known to hold the new key.
         asked_at: Timestamp,
-        /// When a listing last showed the new key Active, and the old one not Active unless it may lag behind.
+        /// When a listing last showed the new key Active and the old one not Active. A listing that may lag behind
+        /// counts even if it shows the old key Active.
         listed_at: Option<Timestamp>,
         /// The last reading of last-used since the old key was set Inactive, and when it was taken.
         usage: Option<(BTreeMap<AccessKeyId, KeyUsage>, Timestamp)>,
-        /// How long the new key had not been used when its use was last read before that; `None` where it was not read,
-        /// or where the plan does not require a use.
+        /// How long the new key had been unused at the last reading before the old key was set Inactive; `None`: there
+        /// was no such reading or no use, or the plan does not require a use.
         unused_for: Option<Duration>,
     },
-    /// The vendor went back: the old key is to be set Active again.
+    /// The old key is set Active again, because the vendor is in trouble or an operator asked for it.
     Restore {
         /// The new key.
         new: AccessKeyId,
-        /// When the vendor accepted it.
+        /// When the vendor accepted the new key.
         accepted_at: Timestamp,
     },
-    /// The vendor is offboarded: its keys are set Inactive, cool, and are deleted; or they are given back.
+    /// The vendor is offboarded: its keys are set Inactive, and deleted after the cooling time. Or the offboarding was
+    /// taken back, and its keys are set Active again.
     Offboard {
         /// When the keys were listed last.
         listed_at: Option<Timestamp>,
-        /// A key turned up that an unanswered CreateAccessKey of ours may have made.
+        /// A key that an unanswered CreateAccessKey of ours may have created, and whose last use is to be read.
         suspect: Option<AccessKeyId>,
     },
-    /// The vendor has the new key, and none was replaced. What an unanswered CreateAccessKey made beside it is looked for.
+    /// The vendor has the new key, and no key was replaced. The keys are listed, to find a second key that an
+    /// unanswered CreateAccessKey may have created.
     Clear {
         /// The new key.
         new: AccessKeyId,
@@ -120,19 +123,20 @@ pub enum Stage {
         /// The new key.
         new: AccessKeyId,
     },
-    /// A person must look.
+    /// The rotation waits until a person has resolved a problem.
     Stuck {
-        /// Why.
+        /// The problem.
         blocker: Blocker,
-        /// Where it goes on when told to.
+        /// The stage in which the rotation continues when an operator resumes it.
         resume: Box<Stage>,
     },
-    /// A person gave it up.
+    /// The rotation ended without a replacement: it was abandoned, its key was only set Inactive, or the vendor was
+    /// offboarded. `Rotation::next` returns which one.
     Abandoned,
 }
 
 impl Stage {
-    /// The stage's word, as in the contract.
+    /// The name of the stage in tables, logs, JSON and the documentation. Stages of one phase share a name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -149,24 +153,24 @@ impl Stage {
         }
     }
 
-    /// Where a rotation that is stuck goes on when it is told to; `None`: it is not stuck.
+    /// The name of the stage in which a stuck rotation continues when it is resumed; `None`: it is not stuck.
     #[must_use]
     pub fn resumes_in(&self) -> Option<&'static str> {
         matches!(self, Stage::Stuck { .. }).then(|| self.beneath().name())
     }
 
-    /// This stage, or the one in which it got stuck.
+    /// This stage, or for a stuck rotation the stage in which it got stuck.
     #[must_use]
     pub fn beneath(&self) -> &Stage {
         if let Stage::Stuck { resume, .. } = self { resume.beneath() } else { self }
     }
 
-    /// Whether it is the last stage of an issue or an offboarding, before the end.
+    /// Whether this is the last stage before the end of an issue ([`Stage::Clear`]) or an offboarding.
     pub(super) fn is_last(&self) -> bool {
         matches!(self, Stage::Offboard { .. } | Stage::Clear { .. })
     }
 
-    /// The key that this stage gives to the vendor, or takes back.
+    /// The key that the rotation created, or a key that it may have created; `None`: this stage has none.
     #[must_use]
     pub fn new_key(&self) -> Option<&AccessKeyId> {
         match self {
@@ -185,7 +189,8 @@ impl Stage {
         }
     }
 
-    /// The old key can be brought back from the moment its end was intended until it is deleted.
+    /// The stage that sets the old key Active again; `None`: that is not possible from this stage. It is possible from
+    /// the soak, in which a request to set the key Inactive can be pending, until the key is deleted.
     pub(super) fn restored(&self) -> Option<Stage> {
         match self {
             Stage::Soak { new, accepted_at, .. }
@@ -210,7 +215,8 @@ impl Stage {
     }
 }
 
-/// However often it gets stuck, what is resumed is where it was before.
+/// The stuck stage that continues in `resume`. If that is a stuck stage itself, it continues where that one would, so
+/// that one resume is always enough.
 pub(super) fn stuck(blocker: Blocker, resume: Stage) -> Stage {
     match resume {
         Stage::Stuck { resume, .. } => Stage::Stuck { blocker, resume },
