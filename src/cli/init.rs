@@ -189,7 +189,7 @@ mod tests {
             "apache-logs",
         ] {
             let text = drafted(user);
-            assert!(!text.contains("kind = \"preset\"") && text.contains("is not known"), "{user}:\n{text}");
+            assert!(!text.contains("kind = \"preset\"") && text.contains("owner is unknown"), "{user}:\n{text}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! An incident, declared: which key of each user is meant, and the events that say so.
+//! Declares an incident: finds the exposed key of each affected user, and appends the event for it.
 //!
-//! A rotation under way gets the event; where there is none, one begins with it. Nothing else is done here: the engine sees
-//! the event, and acts on it before all else.
+//! The event goes to the rotation that is under way. If there is none, a rotation begins for it. This module does
+//! nothing else: the engine reads the event from the journal, and acts on it before it does anything else.
 
 use std::collections::BTreeSet;
 
@@ -18,59 +18,59 @@ use crate::engine::targets::{TargetUser, everybody, replayed};
 use crate::engine::{World, entry_after};
 use crate::ports::{Entry, JournalError, SecretChange};
 
-/// How often another writer may be faster before this gives up.
+/// How often the event is appended again, if another process appends first each time, before this module gives up.
 const ATTEMPTS_MAX: u32 = 20;
 
-/// Whose keys an incident is about.
+/// The users or keys that an incident concerns. The present key of a user is the one that the vendor works with.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Scope {
     /// The present key of each user of these vendors.
     Vendors(Vec<VendorName>),
     /// The present key of this user.
     User(Subject),
-    /// This key, of whichever user it is.
+    /// This key, whichever user has it.
     Key(AccessKeyId),
-    /// The present key of each user of each vendor that is delivered to with this preset.
+    /// The present key of each user of each vendor whose delivery uses this preset.
     Preset(String),
-    /// The present key of each user in this account, as in `[account.NAME]`.
+    /// The present key of each user in this account, which is named as in `[account.NAME]`.
     Account(AccountName),
-    /// The present key of each user.
+    /// The present key of each user of each vendor in the configuration.
     All,
 }
 
-/// What a person declares.
+/// An incident as an operator, or `[exposure]`, declares it.
 #[derive(Clone, Debug)]
 pub struct Declaration {
-    /// Whose keys.
+    /// The users or keys that are affected.
     pub scope: Scope,
-    /// In which order they are replaced.
+    /// The order in which each key is set Inactive and replaced.
     pub mode: IncidentMode,
-    /// Who declares it.
+    /// The user that declares it, or `keyround run, by [exposure]`.
     pub by: String,
-    /// Why.
+    /// The reason for the declaration.
     pub why: String,
-    /// Whether a rotation may begin: who cannot seal the journal begins none.
+    /// Whether a rotation may begin. A process that cannot read the journal's seal key begins none.
     pub may_begin: bool,
 }
 
-/// What a declaration means for one user.
+/// The effect of a declaration on one user.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Meant {
-    /// The user, or the vendor alone where its users are not known.
+    /// The user, or only the vendor if its users are not known.
     pub subject: Result<Subject, VendorName>,
-    /// The exposed key.
+    /// The exposed key; `None`: it is not known, and `failure` says why.
     pub key: Option<AccessKeyId>,
-    /// The other Active key of the user, which stays as it is.
+    /// Another Active key of the user, which stays as it is.
     pub stays: Option<AccessKeyId>,
-    /// Whether the key is replaced, or only set Inactive.
+    /// Whether the key is replaced; `false`: it is only set Inactive.
     pub is_replaced: bool,
-    /// The rotation that has the event, or is to have it.
+    /// The rotation to which the event was appended, or is to be appended; `None`: there is none.
     pub rotation: Option<RotationId>,
-    /// Why nothing can be done.
+    /// Why the incident cannot be declared for this user, as a sentence; `None`: it can be.
     pub failure: Option<String>,
 }
 
-/// What would have to be written for one user.
+/// The plan for one user, with what is needed to append the event.
 struct Plan {
     meant: Meant,
     call: Option<TargetUser>,
@@ -78,7 +78,7 @@ struct Plan {
     account_id: Option<AccountId>,
 }
 
-/// What the declaration means for each user. Changes nothing.
+/// The effect that the declaration would have on each user. Changes nothing.
 ///
 /// # Errors
 ///
@@ -87,7 +87,8 @@ pub async fn meant(world: &World, declaration: &Declaration) -> Result<Vec<Meant
     Ok(plans(world, declaration).await?.into_iter().map(|plan| plan.meant).collect())
 }
 
-/// Declares the incident for each user that is meant, in the order of their vendors and names.
+/// Declares the incident for each affected user, in the order of their vendors and names. A failure for one user is in
+/// its [`Meant::failure`], and does not stop the others.
 ///
 /// # Errors
 ///
@@ -107,7 +108,7 @@ pub async fn declare(world: &World, declaration: &Declaration) -> Result<Vec<Mea
     Ok(declared)
 }
 
-/// The vendors that the scope names; empty: all.
+/// The vendors among whose users the affected ones are. Empty: no user is affected.
 fn vendors_of(settings: &Settings, scope: &Scope) -> Vec<VendorName> {
     let chosen = |is_meant: &dyn Fn(&crate::config::settings::KeyAccess) -> bool| {
         let with_key = settings.vendors.values().filter_map(|vendor| match &vendor.access {
@@ -140,7 +141,7 @@ async fn plans(world: &World, declaration: &Declaration) -> Result<Vec<Plan>, Jo
     let looks = looks.buffer_unordered(world.settings.concurrency).collect::<Vec<_>>().await;
     let mut plans: Vec<Plan> = looks.into_iter().flatten().collect();
     let is_key = matches!(declaration.scope, Scope::Key(_));
-    // Who looks for one key and finds it does not need to hear of the users that could not be listed.
+    // When one key was asked for and found, the users that could not be listed do not matter.
     if !(is_key && plans.iter().any(|plan| plan.meant.failure.is_none())) {
         let unknown = others.into_iter().filter(|other| !is_key || other.verdict.state != State::Unmanaged);
         plans.extend(unknown.map(|other| Plan::failed(Err(other.vendor), other.verdict.sentence)));
@@ -154,7 +155,7 @@ async fn plans(world: &World, declaration: &Declaration) -> Result<Vec<Plan>, Jo
 }
 
 impl Plan {
-    /// Nothing can be declared for this user, or for the users of this vendor.
+    /// The plan for a user, or for the users of a vendor, for which nothing can be declared.
     fn failed(subject: Result<Subject, VendorName>, failure: String) -> Plan {
         let failure = Some(failure);
         let meant = Meant { subject, key: None, stays: None, is_replaced: false, rotation: None, failure };
@@ -162,7 +163,7 @@ impl Plan {
     }
 }
 
-/// `None`: a key was named that is not this user's.
+/// Plans the declaration for one user. `None`: the scope is one key, and this user does not have it.
 async fn plan_for(world: &World, declaration: &Declaration, call: TargetUser) -> Option<Plan> {
     let subject = call.subject.clone();
     let without = |failure: String| Plan::failed(Ok(subject.clone()), failure);
@@ -177,7 +178,7 @@ async fn plan_for(world: &World, declaration: &Declaration, call: TargetUser) ->
     let caller = iam.caller().await;
     let keys = match iam.list_keys(&subject.iam_user).await {
         Ok(keys) => keys,
-        // The journal knows the keys of a rotation under way.
+        // The listing is not needed, because the journal names the keys of a rotation that is under way.
         Err(_) if rotation.is_some() => Vec::new(),
         Err(fault) => return Some(without(format!("{}; nothing was changed", fault.sentence()))),
     };
@@ -225,7 +226,8 @@ async fn plan_for(world: &World, declaration: &Declaration, call: TargetUser) ->
     Some(Plan { meant, call: Some(call), listed, account_id: caller.ok().map(|caller| caller.account_id) })
 }
 
-/// The key that the vendor works with, as far as the journal and AWS tell.
+/// The key that the vendor works with, according to the journal or else to the listing. The error is a sentence that
+/// says why this is not known.
 fn present_key(keys: &[KeyMetadata], rotation: Option<&Rotation>) -> Result<AccessKeyId, String> {
     if let Some(rotation) = rotation {
         let key = match (rotation.stage().beneath(), rotation.old()) {
@@ -253,7 +255,7 @@ fn present_key(keys: &[KeyMetadata], rotation: Option<&Rotation>) -> Result<Acce
     }
 }
 
-/// Appends what the plan says. Gives the rotation that has the event.
+/// Appends the event of the plan, and returns the rotation to which it belongs. The error is a sentence.
 async fn write(world: &World, declaration: &Declaration, plan: &Plan) -> Result<RotationId, String> {
     let (Some(call), Some(key)) = (&plan.call, &plan.meant.key) else {
         return Err("there is nothing to declare".to_owned());
@@ -278,9 +280,11 @@ async fn write(world: &World, declaration: &Declaration, plan: &Plan) -> Result<
     Err("the rotation changed during each attempt; try again".to_owned())
 }
 
+/// Why an event was not appended.
 enum NotWritten {
-    /// Somebody else appended first.
+    /// Another process appended an event first, so the rotation must be read again.
     Overtaken,
+    /// The event cannot be appended, for the reason in this sentence.
     RemovalReason(String),
 }
 
@@ -293,6 +297,7 @@ impl From<JournalError> for NotWritten {
     }
 }
 
+/// Appends the event to a rotation that is under way.
 async fn declare_in(
     world: &World,
     declaration: &Declaration,
@@ -312,6 +317,7 @@ async fn declare_in(
     Ok(id)
 }
 
+/// Begins a rotation, and appends the event to it.
 async fn begin(
     world: &World,
     declaration: &Declaration,
@@ -342,7 +348,7 @@ fn declared(declaration: &Declaration, key: &AccessKeyId, cut_only: bool, at: Ti
     Event::IncidentDeclared { mode, key: key.clone(), cut_only, by, why, at }
 }
 
-/// The rotations that have the event.
+/// The rotations to which the event was appended.
 #[must_use]
 pub fn rotations_of(declared: &[Meant]) -> BTreeSet<RotationId> {
     let done = declared.iter().filter(|meant| meant.failure.is_none());

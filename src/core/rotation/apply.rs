@@ -1,7 +1,7 @@
-//! The fold: what each event makes of a rotation. One table, every pair of it.
+//! Applies events to a rotation. `stage_after` is one table that covers every pair of a stage and an event.
 //!
-//! **Invariant:** an event that the stage forbids is an error, never ignored: a journal that says
-//! so was damaged, or written by a machine with other rules.
+//! **Invariant:** an event that the stage forbids is an error, and never ignored. A journal with such an event was
+//! damaged, or written by a version with other rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,22 +20,24 @@ use crate::core::rotation::retry;
 use crate::core::rotation::stage::{Stage, stuck};
 use crate::core::time::Timestamp;
 
-/// AWS refuses a request whose clock is further away than this (`SigV4`; 5 minutes for most calls, 15 for some), so its dates
-/// and ours are at most this far apart, and a request cannot arrive later than this after it was signed.
+/// AWS refuses a request that is dated further from its own clock than this (`SigV4`; 5 minutes for most calls, 15 for
+/// some). So its dates and ours are at most this far apart, and no request takes effect later than this after it was
+/// signed.
 pub(super) const CLOCK_SKEW_MAX: Duration = Duration::from_mins(15);
-/// AWS answers "no such key" for seconds, seldom minutes; ten minutes of it is not propagation.
+/// How often AWS may refuse a new key before the rotation is stuck: ten minutes at the default interval of the proofs.
+/// AWS does not know a new key for seconds, rarely minutes, so more than that is not propagation.
 const NOT_USABLE_MAX: u32 = 100;
-/// However closely proofs are set, a key that AWS does not know yet is not worn out with questions.
+/// The shortest wait before the next proof of a key that AWS does not know yet, even if the plan's interval is shorter.
 const NOT_USABLE_WAIT_MIN: Duration = Duration::from_secs(5);
-/// How often AWS says in a row that the old key does not exist before it is not tried any more to set it Active.
+/// After this many failures to set the old key Active, another answer that it does not exist ends the attempts.
 const NO_SUCH_KEY_MAX: u32 = 2;
-/// How often the vendor is asked before a delivery that it accepted is made afresh.
+/// After the vendor has named another key this many times, a delivery that it accepted is made afresh.
 const DENIALS_BEFORE_REDELIVERY: u32 = 3;
-/// How often the old key is brought back for a vendor in trouble before a person must look.
+/// How often the soak begins anew after the old key was set Active for a vendor in trouble; then a person must look.
 const TROUBLES_MAX: u32 = 3;
 
 impl Rotation {
-    /// The rotation that a first event begins, if it is one.
+    /// Begins a rotation with its first event; `None`: this event does not begin one.
     pub(super) fn start(id: RotationId, event: &Event) -> Option<Rotation> {
         let (subject, old, plan, account_id, at) = match event {
             Event::Started { subject, old, old_created_at, plan, account_id, at, .. } => {
@@ -101,7 +103,7 @@ impl Rotation {
         Some(rotation)
     }
 
-    /// Moves the rotation past one event.
+    /// Applies one event, and moves the rotation to the stage that follows.
     ///
     /// # Errors
     ///
@@ -145,8 +147,9 @@ impl Rotation {
                     self.enter(stage, *at);
                 }
             }
-            // The clock was set back while a CreateAccessKey was in doubt: this listing is too early to be believed.
+            // The clock was set back while a CreateAccessKey was pending, so this listing is too early to be believed.
             Event::Listed { at, .. } if self.is_too_early(*at) => {}
+            // It was taken only to check the exposed keys, which happened above.
             Event::Listed { .. } if self.is_beside_the_stage() => {}
             Event::Started { .. }
             | Event::IssueAsked { .. }
@@ -165,7 +168,7 @@ impl Rotation {
             | Event::ReactivationAsked { .. }
             | Event::Abandoned { .. } => {
                 let stage = self.stage_after(event).ok_or_else(|| self.illegal(event))?;
-                // A question settles nothing that was intended: only a listing can tell whether a key was made.
+                // These two only read, and settle no pending effect: a listing shows whether a key was created.
                 if !matches!(event, Event::Verified { .. } | Event::UsageRead { .. }) {
                     self.in_doubt = None;
                 }
@@ -190,8 +193,8 @@ impl Rotation {
         IllegalEvent { id: self.id, number: self.events, stage: self.stage.name(), event: event.name() }
     }
 
-    /// Takes a stage on. What was counted for the last one is forgotten; a reading or an answer
-    /// within a stage is not a new one.
+    /// Moves the rotation to a stage, and sets the earliest time of its next step. Another kind of stage begins a new
+    /// span and resets the failures. The same stage with a newer reading or answer does not.
     pub(super) fn enter(&mut self, stage: Stage, at: Timestamp) {
         if std::mem::discriminant(&stage) != std::mem::discriminant(&self.stage) {
             self.begin_span(at);
@@ -199,10 +202,10 @@ impl Rotation {
         }
         let not_before = match &stage {
             Stage::Prove { .. } => at + self.plan.prove_every,
-            // The first delivery is made at once; each further one waits as after so many failures.
+            // The first delivery is made at once. Each further one waits as long as after that many failures.
             Stage::Deliver { round, .. } => retry::wait_after(self.times_delivered(*round) - 1, None)
                 .map_or(Timestamp::EPOCH, |wait| at + wait),
-            // One listing decides whether a key is left behind, so it must be one that can be believed.
+            // One listing decides whether a key of ours is left behind, so it waits until it can be believed.
             Stage::Survey if self.abandoning => PendingSpan::settles_at(self.doubt_span),
             Stage::Survey
             | Stage::Create { .. }
@@ -223,12 +226,12 @@ impl Rotation {
         self.stage = stage;
     }
 
-    /// Sets the time of the next step, as of `at`.
+    /// Sets the earliest time of the next step. `at` is the time at which the wait begins.
     pub(super) fn wait_until(&mut self, not_before: Timestamp, at: Timestamp) {
         (self.not_before, self.wait_set_at) = (not_before, at);
     }
 
-    /// The stage after an event that moves a rotation; `None` when the event cannot follow.
+    /// The stage after an event that can change the stage; `None`: the event cannot follow.
     fn stage_after(&mut self, event: &Event) -> Option<Stage> {
         if doubt::requires_intent(event).is_some_and(|doing| !self.is_in_doubt_of(doing)) {
             return None;
@@ -268,7 +271,7 @@ impl Rotation {
                 self.after_reactivation(soak_anew(new, accepted_at))
             }
             (stage, Event::ReactivationAsked { exposed, .. }) => self.when_asked_back(&stage, *exposed)?,
-            // An exposed key that is to be set Inactive at once would stay Active.
+            // Otherwise a key that must be set Inactive at once would stay Active.
             (_, Event::Abandoned { .. }) if self.is_cut_due() => return None,
             (stage, Event::Abandoned { at, .. }) => self.after_abandoning(stage, *at)?,
             (stage, event) if stage.is_last() => self.after_last_event(stage, event)?,
@@ -332,7 +335,7 @@ impl Rotation {
         self.hold = None;
         self.end_incident_hold();
         (self.failures, self.limit_refusals) = (0, 0);
-        // Whoever gives up waits until a listing can be believed, however impatient an operator is.
+        // A resume does not shorten the wait for the listing that shows whether an abandoned rotation leaves a key.
         if !(self.abandoning && self.stage == Stage::Survey) {
             self.wait_until(Timestamp::EPOCH, at);
         }
@@ -365,8 +368,8 @@ impl Rotation {
         self.intent_refused(doing);
         match (self.stage.clone(), refusal.code) {
             (Stage::Create { .. }, RefusalCode::LimitExceeded) => {
-                // Whose key fills the slot: an earlier unanswered try of ours, or somebody else's? Look again.
-                // A listing in between ends no row of these refusals: it showed a free slot before each of them.
+                // An unanswered attempt of ours, or somebody else, may have created the second key, so the keys are
+                // listed again. A listing does not reset the count: each refusal follows one with a free slot.
                 self.limit_refusals += 1;
                 self.failures = self.failures.max(self.limit_refusals - 1);
                 self.stage = Stage::Survey;
@@ -401,7 +404,7 @@ impl Rotation {
             (stage @ Stage::Soak { .. }, RefusalCode::NotInForce) if self.troubles >= TROUBLES_MAX => {
                 self.enter(stuck(Blocker::VendorWentBack { sentence: sentence.to_owned() }, stage), at);
             }
-            // The key is not there for AWS, or the user is not. A listing tells which.
+            // The key or the user does not exist for AWS. A listing shows which of them.
             (Stage::Soak { .. } | Stage::Cool { .. }, RefusalCode::NoSuchKey)
                 if matches!(doing, EffectKind::Deactivate | EffectKind::Delete) =>
             {
@@ -435,7 +438,7 @@ impl Rotation {
         }
     }
 
-    /// The vendor accepted the key and names another one: it may be slow, so ask again before the
+    /// Handles a vendor that accepted the key and names another one. It may be slow, so it is asked again before the
     /// delivery is made afresh.
     fn vendor_denies(&mut self, verify: Stage, refusal: &Refusal, at: Timestamp) {
         let Stage::Verify { new, round, denials, .. } = &verify else { return };
@@ -458,7 +461,8 @@ impl Rotation {
         }
     }
 
-    /// The vendor is in trouble while the old key cools: it gets the old key back, whatever the trouble is.
+    /// Handles trouble of the vendor while the old key is or may be Inactive: that key is set Active again, whatever
+    /// the trouble is. If the key is exposed, it is not, and the rotation is stuck.
     pub(super) fn trouble(&mut self, restore: Stage, sentence: &str, at: Timestamp) {
         self.troubles += 1;
         let next = match self.old.clone().filter(|old| self.is_exposed(old)) {
@@ -471,7 +475,7 @@ impl Rotation {
         self.last_fault = Some(sentence.to_owned());
     }
 
-    /// The old key is Active again, and the soak begins anew; a vendor that is in trouble each time is for a person.
+    /// The stage after the old key was set Active again: a new soak, or stuck if the vendor was in trouble too often.
     fn after_reactivation(&self, soak: Stage) -> Stage {
         match &self.last_fault {
             Some(sentence) if self.troubles > TROUBLES_MAX => {
@@ -482,6 +486,7 @@ impl Rotation {
     }
 }
 
+/// A soak without earlier evidence.
 pub(super) fn soak_anew(new: AccessKeyId, accepted_at: Timestamp) -> Stage {
     Stage::Soak { new, accepted_at, asked_at: None, listed_at: None, usage: None }
 }
@@ -531,7 +536,7 @@ mod tests {
         assert_eq!(rotation.stage().name(), "stuck");
     }
 
-    /// A vendor that can be asked has the new key, and the old one cools.
+    /// A rotation in the cooling time, of a vendor that can be asked.
     fn cooling() -> Rotation {
         let plan = Plan {
             prove_successes: 1,

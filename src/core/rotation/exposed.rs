@@ -1,4 +1,5 @@
-//! What an event means where a key is exposed: which intents may follow, what a listing is for, and who gets a key back.
+//! What events mean while a key is exposed: which intents may follow, what a listing is for, and when a key may be set
+//! Active again.
 
 use crate::core::rotation::event::{EffectKind, Intent, RemovalReason};
 use crate::core::rotation::machine::Rotation;
@@ -6,7 +7,8 @@ use crate::core::rotation::stage::Stage;
 use crate::core::time::Timestamp;
 
 impl Rotation {
-    /// No exposed key is set Active, and no key is called exposed that is not.
+    /// Whether an intent is legal. An exposed key is not set Active. The reason "exposed" is legal only for an exposed
+    /// key, and the reason "offboarded" only for a key of an offboarded vendor.
     pub(super) fn may_intend(&self, intent: &Intent) -> bool {
         match intent {
             Intent::Reactivate { key } => !self.is_exposed(key),
@@ -19,7 +21,7 @@ impl Rotation {
         }
     }
 
-    /// A listing in a stage that has no use for one, while there are exposed keys.
+    /// Whether a listing only serves to check the exposed keys, because the present stage has no use for one.
     pub(super) fn is_beside_the_stage(&self) -> bool {
         let has_use = match &self.stage {
             Stage::Survey | Stage::Create { .. } => {
@@ -43,8 +45,8 @@ impl Rotation {
         !self.exposed.is_empty() && !has_use
     }
 
-    /// The vendor holds the new key. Where the exposed old one is Inactive already, there is nothing to soak; and where
-    /// there is no old one, nothing is left to do.
+    /// The stage after the vendor was verified. If the old key is exposed and Inactive already, there is no soak. If
+    /// there is no old key, the issue ends.
     pub(super) fn after_verification(&mut self, verify: Stage, at: Timestamp) -> Option<Stage> {
         let Stage::Verify { new, accepted_at, .. } = verify else { return None };
         if self.old.is_none() {
@@ -54,18 +56,19 @@ impl Rotation {
         if self.old_cut_at().is_some() { self.begin_cooling(soak, at) } else { Some(soak) }
     }
 
-    /// The old key was set Inactive, as the last step of a soak.
+    /// The stage after the old key was set Inactive as the last step of the soak.
     pub(super) fn after_retirement(&mut self, soak: Stage, at: Timestamp) -> Option<Stage> {
         self.retired(at);
         self.begin_cooling(soak, at)
     }
 
-    /// Only a person who says so gets an exposed key back.
+    /// The stage after an operator asked for a key back; `None`: the event cannot follow. An exposed key is given back
+    /// only if the operator confirmed that (`exposed`).
     pub(super) fn when_asked_back(&mut self, stage: &Stage, exposed: bool) -> Option<Stage> {
         if let Stage::Offboard { .. } = stage.beneath() {
             return self.take_offboarding_back(exposed);
         }
-        // A request to delete may still be under way, and would delete the key that was just brought back.
+        // A request to delete may still be under way, and would delete the key that was just set Active.
         if matches!(stage.beneath(), Stage::Cool { .. }) && self.is_in_doubt_of(EffectKind::Delete) {
             return None;
         }

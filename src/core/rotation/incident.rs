@@ -1,13 +1,13 @@
-//! An incident: a person says that a key is exposed, and the rotation goes on by other rules.
+//! An incident: a key was declared exposed, and the rotation continues by other rules.
 //!
-//! The event `incident_declared` changes no stage by itself where it can help it. It adds two things to the rotation, and
-//! [`Rotation::next`] asks both before anything else:
+//! The event `incident_declared` leaves the stage as it is where that is possible. It adds two things to the rotation,
+//! and [`Rotation::next`] considers both before anything else:
 //!
-//! - **cuts**: keys that must be set Inactive now. A cut is an effect beside the stages: it is tried until AWS has answered
-//!   it, at least once a minute, and the stage is left as it is. So a crash, a lost answer or a stage of any kind delays it
-//!   by one effect at most.
-//! - **a mode**, which replaces the plan's gates: `replace-first` and `cut-first` skip the soak, the windows and both gates
-//!   on last-used; `cut-and-hold` also does nothing after the cut until a person resumes.
+//! - **cuts**: keys that must be set Inactive now. A cut is independent of the stage, and leaves it as it is: the
+//!   request is repeated at least once a minute until AWS has answered it. So a crash, a lost answer or any stage
+//!   delays a cut by one effect at most.
+//! - **a mode**, which replaces the plan's gates: `replace-first` and `cut-first` skip the soak, the windows and both
+//!   gates on last-used. `cut-and-hold` also does nothing after the cuts until an operator resumes the rotation.
 //!
 //! | mode | the order |
 //! |---|---|
@@ -15,15 +15,16 @@
 //! | cut-first | the old key is set Inactive; then create, prove, deliver, verify |
 //! | cut-and-hold | every key that the vendor was offered is set Inactive; the rest after `resume` |
 //!
-//! A key that the vendor was offered already can be the exposed one. Then the rotation begins anew with that key as the old
-//! one. The key that was the old one before stays as it is, and needs to be deleted by a person if it fills the second slot.
-//! Any other key of the user is only cut.
+//! The exposed key can be the new one, if the vendor was offered it already. Then the rotation begins anew with that
+//! key as the old one. The key that was the old one before stays as it is, except in `cut-and-hold`, and a person needs
+//! to delete it if it fills the second slot. Any other exposed key of the user is only set Inactive.
 //!
-//! An incident ends every hold, unsticks a rotation that is stuck, and takes an `abandon` back that is not done yet. A hold
-//! that is asked for afterwards stops the replacement and not the cut.
+//! An incident ends every hold, lets a stuck rotation continue, and cancels an `abandon` that is not finished yet. A
+//! hold that is asked for afterwards stops the replacement, but not the cut.
 //!
-//! **Invariant:** no intent to set an exposed key Active can follow in a journal, unless a person asks for it with
-//! `reactivation_asked` and `exposed`. What gives keys back ([`Stage::Restore`]) is not entered for an exposed key.
+//! **Invariant:** no intent to set an exposed key Active can follow in a journal, unless an operator asks for it with
+//! `reactivation_asked` and `exposed`. [`Stage::Restore`], which sets the old key Active, is not entered for an exposed
+//! key.
 
 use std::time::Duration;
 
@@ -42,23 +43,24 @@ use crate::core::rotation::retry;
 use crate::core::rotation::stage::{Stage, stuck};
 use crate::core::time::Timestamp;
 
-/// The longest wait between two tries of any step of an incident, but for what the cooling time asks.
+/// The longest wait between two attempts of a failed step while [`Rotation::is_hurried`] is true.
 pub(super) const HURRIED_WAIT_MAX: Duration = Duration::from_mins(5);
 
-/// In which order an exposed key is replaced.
+/// The order in which an exposed key is set Inactive and replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IncidentMode {
-    /// The vendor gets a new key first, and the exposed one is set Inactive as soon as the vendor was verified.
+    /// The vendor gets a new key first. The exposed one is set Inactive as soon as the vendor is verified.
     ReplaceFirst,
-    /// The exposed key is set Inactive first.
+    /// The exposed key is set Inactive first, and then the vendor gets a new key.
     CutFirst,
-    /// Every key that the vendor was offered is set Inactive, and no new one is made or delivered before a person resumes.
+    /// Every key that the vendor was offered is set Inactive. No new key is created or delivered before an operator
+    /// resumes the rotation.
     CutAndHold,
 }
 
 impl IncidentMode {
-    /// The word, as on the command line and in `rotation.mode`.
+    /// The name of the mode, as on the command line and in `rotation.mode` of the JSON output.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,7 +70,7 @@ impl IncidentMode {
         }
     }
 
-    /// Whether the exposed key is set Inactive before there is another one.
+    /// Whether the exposed key is set Inactive before the vendor has another one.
     #[must_use]
     pub fn cuts_first(self) -> bool {
         match self {
@@ -78,38 +80,42 @@ impl IncidentMode {
     }
 }
 
-/// The incident that is in force for the key to be replaced.
+/// The incident in which the rotation's old key was declared exposed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Incident {
-    /// The order.
+    /// The order in which the key is set Inactive and replaced.
     pub mode: IncidentMode,
-    /// Who declared it.
+    /// The user that declared it, or `keyround run, by [exposure]`.
     pub by: String,
-    /// Why.
+    /// The reason for the declaration.
     pub why: String,
-    /// When.
+    /// When it was declared.
     pub at: Timestamp,
-    /// Nothing but cuts is done before a person resumes.
+    /// Only cuts, and listings that check them, are done until an operator resumes the rotation.
     pub is_held: bool,
-    /// The rotation ends when the old key is cut; nothing replaces it.
+    /// The rotation ends when the old key is Inactive. No new key replaces it.
     pub is_cut_only: bool,
 }
 
-/// An exposed key, and what is known of its cut.
+/// The cut of one key: setting it Inactive at once, because it is exposed or its vendor is offboarded.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Cut {
-    /// A person declared it exposed; else its vendor is offboarded.
+    /// The key was declared exposed; `false`: only its vendor is offboarded.
     pub(super) is_exposed: bool,
-    /// It is to be set Inactive now.
+    /// The key is to be set Inactive now.
     is_due: bool,
-    /// When AWS answered that it is Inactive, or that there is no such key.
+    /// When AWS answered that the key is Inactive, or that it does not exist.
     done_at: Option<Timestamp>,
-    /// The keys are listed once after this: a request to set the key Active may have been under way.
+    /// The keys are listed once after this time, because a late request to set the key Active may have undone the cut.
     pub(super) look_at: Option<Timestamp>,
+    /// How many attempts in a row failed.
     failures: u32,
     failing_since: Option<Timestamp>,
+    /// The last failure, as a sentence.
     fault: Option<String>,
+    /// The earliest time of the next attempt.
     not_before: Timestamp,
+    /// When `not_before` was set.
     wait_set_at: Timestamp,
 }
 
@@ -143,13 +149,13 @@ impl Cut {
 }
 
 impl Rotation {
-    /// The incident that is in force.
+    /// The incident in force for the old key. Setting that key Active again, or an offboarding, ends it.
     #[must_use]
     pub fn incident(&self) -> Option<&Incident> {
         self.incident.as_ref()
     }
 
-    /// How the rotation is made, in a word: `routine`, `issue`, `offboard`, or the incident's mode.
+    /// The mode of the rotation, in one word: `routine`, `issue`, `offboard`, or the incident's mode.
     #[must_use]
     pub fn mode(&self) -> &'static str {
         match &self.incident {
@@ -160,25 +166,26 @@ impl Rotation {
         }
     }
 
-    /// Whether a person said that this key is exposed.
+    /// Whether this key was declared exposed.
     #[must_use]
     pub fn is_exposed(&self, key: &AccessKeyId) -> bool {
         self.exposed.get(key).is_some_and(|cut| cut.is_exposed)
     }
 
-    /// When AWS answered that this key, which is exposed or an offboarded vendor's, is Inactive or gone; `None`: it is not known to be.
+    /// When AWS answered that this key is Inactive or gone, after it was declared exposed or its vendor was offboarded;
+    /// `None`: it was neither, or AWS has not answered that yet.
     #[must_use]
     pub fn cut_at(&self, key: &AccessKeyId) -> Option<Timestamp> {
         self.exposed.get(key)?.done_at
     }
 
-    /// The same of the key to be replaced.
+    /// [`Rotation::cut_at`] of the old key; `None` also if there is no old key.
     #[must_use]
     pub fn old_cut_at(&self) -> Option<Timestamp> {
         self.cut_at(self.old.as_ref()?)
     }
 
-    /// Whether the old key is cut and not replaced.
+    /// Whether the old key is only set Inactive, and not replaced.
     #[must_use]
     pub fn is_cut_only(&self) -> bool {
         self.incident.as_ref().is_some_and(|incident| incident.is_cut_only)
@@ -194,23 +201,24 @@ impl Rotation {
         self.old.as_ref().is_some_and(|old| self.is_exposed(old))
     }
 
-    /// A step of an incident that failed is tried again soon and without end, until the old key cools.
+    /// Whether a failed step is repeated soon and without end: in an incident until the old key cools, and in an
+    /// offboarding until every key is Inactive.
     #[must_use]
     pub fn is_hurried(&self) -> bool {
         let is_offboarding = self.is_offboarded() && self.is_cut_due();
         is_offboarding || self.incident.is_some() && !matches!(self.stage.beneath(), Stage::Cool { .. })
     }
 
-    /// The failing cut, if there is one.
+    /// A cut that fails: how often in a row, since when, and the last failure; `None`: no cut fails.
     pub(super) fn failing_cut(&self) -> Option<(u32, Option<Timestamp>, &str)> {
         let cut = self.exposed.values().find(|cut| cut.is_due && cut.failures > 0)?;
         Some((cut.failures, cut.failing_since, cut.fault.as_deref().unwrap_or_default()))
     }
 
-    /// What the incident demands before anything that the stage would do. `None`: nothing.
+    /// What cuts or an incident require before the stage decides; `None`: nothing.
     pub(super) fn next_in_incident(&self, now: Timestamp) -> Option<Next> {
         if let Some((key, cut)) = self.exposed.iter().find(|(_, cut)| cut.is_due) {
-            // A wait that was set by a clock that was ahead is over.
+            // A wait that was set by a clock that was ahead does not count.
             if now < cut.not_before && cut.wait_set_at <= now + CLOCK_SLACK {
                 let sentence = cut.fault.clone().unwrap_or_default();
                 let why = Waiting::Backoff { failures: cut.failures, sentence };
@@ -229,13 +237,15 @@ impl Rotation {
         Some(Next::Wait { until: look_at.unwrap_or(Timestamp::NEVER), why })
     }
 
-    /// A person declared an incident. `None`: it cannot follow, because the key is a new one that nobody was offered.
+    /// Applies an incident or an offboarding. `None`: the event cannot follow. That is so for a new key that the vendor
+    /// was not offered, for a cut-only incident except for the old key in the first stage, and for a second
+    /// offboarding.
     pub(super) fn declared(&mut self, declared: &Event) -> Option<()> {
         let Event::IncidentDeclared { mode, key, cut_only, by, why, at } = declared else {
             return self.offboard_asked(declared);
         };
         if self.offboarding.is_some() {
-            // Every key goes already, or goes back; this one is cut again, and is not given back without being asked for.
+            // No replacement is made. The key is cut once more, and an operator who wants it back must confirm that.
             self.expose(key.clone(), true);
             return Some(());
         }
@@ -266,12 +276,13 @@ impl Rotation {
             }
             None => self.give_nothing_back(*mode),
         }
-        // A key that cools is Inactive already, and one more request makes sure of that.
+        // A key that cools is Inactive already. One more request makes sure of that.
         let is_cooling = matches!(self.stage, Stage::Cool { .. });
         self.expose(self.old.clone()?, mode.cuts_first() || *cut_only || is_cooling);
         Some(())
     }
 
+    /// Marks a key as exposed. `is_due`: it is to be set Inactive at once.
     fn expose(&mut self, key: AccessKeyId, is_due: bool) {
         let cut = self.exposed.entry(key).or_insert_with(|| Cut::new(false));
         cut.is_exposed = true;
@@ -280,12 +291,12 @@ impl Rotation {
         }
     }
 
-    /// A key that is not exposed is to be set Inactive at once.
+    /// Makes a key due to be set Inactive at once, without marking it as exposed.
     pub(super) fn cut(&mut self, key: AccessKeyId) {
         self.exposed.entry(key).or_insert_with(|| Cut::new(false)).make_due();
     }
 
-    /// What a person, a failure or the plan made it wait for is over.
+    /// Continues in `stage` without delay: ends a hold, a blocker, an unfinished abandon, and the wait after a failure.
     pub(super) fn go_on_at_once(&mut self, stage: Stage, at: Timestamp) {
         if matches!(self.stage, Stage::Stuck { .. }) {
             self.begin_span(at);
@@ -297,7 +308,7 @@ impl Rotation {
         self.wait_until(Timestamp::EPOCH, at);
     }
 
-    /// The key that the vendor was offered is the one to be replaced from now on. Gives the one that was it before.
+    /// Makes the key that the vendor was offered the old key, and begins anew. Returns the key that was the old one.
     fn begin_anew_with(&mut self, new: AccessKeyId, at: Timestamp) -> Option<AccessKeyId> {
         self.remember_doubt();
         self.in_doubt = None;
@@ -315,7 +326,7 @@ impl Rotation {
         before
     }
 
-    /// The vendor was to get the old key back, and does not get it any more.
+    /// Leaves [`Stage::Restore`], because the old key is exposed now and must not be set Active.
     fn give_nothing_back(&mut self, mode: IncidentMode) {
         let (Stage::Restore { new, accepted_at }, Some(old)) = (self.stage.clone(), self.old.clone()) else {
             return;
@@ -330,7 +341,7 @@ impl Rotation {
         };
     }
 
-    /// The key whose cut is under way.
+    /// The key for which a request to cut it is pending.
     fn being_cut(&self) -> Option<AccessKeyId> {
         match &self.in_doubt.as_ref()?.intent {
             Intent::Deactivate { key, because: RemovalReason::Exposed | RemovalReason::Offboarded } => {
@@ -344,7 +355,8 @@ impl Rotation {
         }
     }
 
-    /// A cut is about to be sent. What a CreateAccessKey without an answer may have made is looked for after it.
+    /// Prepares for a cut, which becomes the pending effect. A pending CreateAccessKey is remembered as a span, and the
+    /// keys are surveyed again after the cut to find what it may have created.
     pub(super) fn cut_intended(&mut self, at: Timestamp) {
         self.remember_doubt();
         if self.is_in_doubt_of(EffectKind::Create) {
@@ -353,13 +365,14 @@ impl Rotation {
         }
     }
 
-    /// Before this a listing cannot tell whether a CreateAccessKey without an answer made a key.
+    /// In an incident, the time from which a listing shows whether an unanswered CreateAccessKey created a key; `None`:
+    /// there was no such call, there is no incident, or the rotation is abandoned, which has a wait of its own.
     pub(super) fn survey_not_before(&self) -> Option<Timestamp> {
         let span = self.doubt_span.filter(|_| self.incident.is_some() && !self.abandoning)?;
         Some(span.settles_from + self.plan.doubt_window)
     }
 
-    /// Takes in what came of a cut. `false`: the event is about something else.
+    /// Applies the outcome of a cut. `false`: the event concerns something else.
     pub(super) fn learn_of_cut(&mut self, event: &Event) -> bool {
         let Some(key) = self.being_cut() else { return false };
         match event {
@@ -388,6 +401,7 @@ impl Rotation {
         true
     }
 
+    /// Records that a key is Inactive or gone. A cut of the old key can end the rotation, or begin the cooling time.
     fn cut_done(&mut self, key: &AccessKeyId, at: Timestamp) {
         let look_at = self.reactivation_sent_at.map(|_| at + CLOCK_SKEW_MAX);
         if let Some(cut) = self.exposed.get_mut(key) {
@@ -414,21 +428,22 @@ impl Rotation {
         }
     }
 
-    /// The vendor has the new key, and the old one was set Inactive as in any rotation.
+    /// Records that the old key was set Inactive at the end of the soak, so a cut of it is not needed any more.
     pub(super) fn retired(&mut self, at: Timestamp) {
         if let Some(cut) = self.old.as_ref().and_then(|old| self.exposed.get_mut(old)) {
             (cut.is_due, cut.done_at) = (false, Some(at));
         }
     }
 
-    /// A person resumes or gives up: only the cuts are still waited for.
+    /// Ends the wait of a `cut-and-hold` incident, after a resume or an abandon.
     pub(super) fn end_incident_hold(&mut self) {
         if let Some(incident) = &mut self.incident {
             incident.is_held = false;
         }
     }
 
-    /// A listing that shows an exposed key Active long after its cut: somebody, or a late request of ours, set it Active.
+    /// Makes a cut due again if a listing shows the key Active long after it. Somebody, or a late request of ours, set
+    /// the key Active.
     pub(super) fn look_at_exposed(&mut self, keys: &[KeyMetadata], at: Timestamp) {
         for (key, cut) in &mut self.exposed {
             let Some(done_at) = cut.done_at else { continue };
@@ -440,7 +455,7 @@ impl Rotation {
         }
     }
 
-    /// Dates of cuts that lie after the newest event were written by a clock that was ahead.
+    /// Lowers the dates of cuts that lie after the newest event, because a clock that was ahead wrote them.
     pub(super) fn cuts_were_ahead_until(&mut self, at: Timestamp) {
         for cut in self.exposed.values_mut() {
             cut.done_at.iter_mut().for_each(|done_at| *done_at = (*done_at).min(at));
@@ -448,7 +463,7 @@ impl Rotation {
         }
     }
 
-    /// A person takes the incident back, and wants the exposed key Active.
+    /// Ends the incident, because an operator asked to set the exposed old key Active.
     pub(super) fn incident_taken_back(&mut self) {
         self.incident = None;
         if let Some(old) = &self.old {
@@ -485,7 +500,7 @@ mod tests {
         ]
     }
 
-    /// A rotation after so many events of its life, and then these.
+    /// A rotation after this many events of `life`, followed by the events `then`.
     fn after(events: usize, then: &[Event]) -> Rotation {
         samples::rotation(plan(), &[&life()[..events], then].concat())
     }
@@ -574,7 +589,7 @@ mod tests {
         let listed = Event::Listed { keys: vec![row(key('A')), row(key('B'))], at: at(2 * HOUR) };
         happen(&mut rotation, &listed).expect("legal");
         assert_eq!(name(&rotation.next(at(2 * HOUR))), "slot_filled_in_incident");
-        // Where the vendor was offered nothing yet, the new key waits.
+        // If the vendor was not offered the new key yet, that key is kept until the resume.
         let mut rotation = after(3, &[declared(IncidentMode::CutAndHold, 'A', 20)]);
         is_cut(&mut rotation, 'A', 20);
         assert_eq!(name(&rotation.next(at(HOUR))), "incident_held");

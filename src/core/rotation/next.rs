@@ -111,10 +111,10 @@ pub enum Waiting {
     },
     /// Waits until a listing shows reliably whether the keys that an offboarded vendor got back are Active.
     GivenBack,
-    /// Waits until this machine's clock is right. Only the engine returns this wait (`engine/clock.rs`), because the state
+    /// Waits until this machine's clock is right. Only the engine returns this wait (`engine/clock.rs`), because the
     /// machine knows one clock only.
     Clock(ClockDoubt),
-    /// Waits for the end of a hold, while no key is Inactive that the vendor may need.
+    /// Waits for the end of a hold.
     Held {
         /// The operator who asked for the hold.
         by: String,
