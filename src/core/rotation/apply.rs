@@ -149,7 +149,6 @@ impl Rotation {
             }
             // The clock was set back while a CreateAccessKey was pending, so this listing is too early to be believed.
             Event::Listed { at, .. } if self.is_too_early(*at) => {}
-            // It was taken only to check the exposed keys, which happened above.
             Event::Listed { .. } if self.is_beside_the_stage() => {}
             Event::Started { .. }
             | Event::IssueAsked { .. }

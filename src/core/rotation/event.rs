@@ -1,7 +1,7 @@
 //! The events of a rotation: its journal, from which the machine is rebuilt.
 //!
-//! **Invariant:** a stored event stays readable. Fields and variants are added, never renamed or
-//! given a new meaning; `tests/events/` holds a line of each kind as the first version wrote it.
+//! **Invariant:** a stored event stays readable. Fields and variants are added, and never renamed or given a new
+//! meaning. `tests/events/` has a line of each kind as the first version wrote it.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::core::time::Timestamp;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The rotation began, with the plan that it keeps until it ends.
+    /// A rotation that replaces a key began. It keeps its plan until it ends.
     Started {
         /// The vendor and the IAM user whose key is rotated.
         subject: Subject,
@@ -334,7 +334,7 @@ pub enum Intent {
     Deactivate {
         /// The key to set Inactive.
         key: AccessKeyId,
-        /// Why that is safe.
+        /// The reason for which the key may be set Inactive.
         because: RemovalReason,
     },
     /// Set a key Active again: the old key, a key of an offboarded vendor, or a discarded key that is in use.
@@ -346,7 +346,7 @@ pub enum Intent {
     Delete {
         /// The key to delete.
         key: AccessKeyId,
-        /// Why that is safe.
+        /// The reason for which the key may be deleted.
         because: RemovalReason,
     },
 }
@@ -415,7 +415,7 @@ pub enum RemovalReason {
     Superseded {
         /// The key that the vendor holds.
         by: AccessKeyId,
-        /// When the vendor was last known to hold it.
+        /// When the vendor was last known to hold that key.
         verified_at: Timestamp,
     },
     /// keyround created the key, its secret is lost or was never sent, and no vendor was offered it.

@@ -23,8 +23,8 @@ use crate::core::time::Timestamp;
 
 /// Evidence that is older than this is gathered again before a key is set Inactive or deleted.
 pub(super) const EVIDENCE_FRESH: Duration = Duration::from_mins(15);
-/// A wait counts as set by a clock that was ahead only if it is dated further in the future than this. A smaller step
-/// back is an ordinary correction of the clock.
+/// A wait counts as set by a clock that was ahead only if its date lies further in the future than this. A
+/// smaller step back is an ordinary correction of the clock.
 pub(super) const CLOCK_SLACK: Duration = Duration::from_mins(1);
 /// A listing that is older than this does not allow a CreateAccessKey, so the keys are listed again.
 const SURVEY_FRESH: Duration = Duration::from_mins(5);
@@ -36,8 +36,9 @@ pub struct Rotation {
     /// How many events were applied.
     pub(super) events: u64,
     pub(super) subject: Subject,
-    /// The key to be replaced; `None`: the user had no Active key, and gets one.
+    /// The key to be replaced; `None`: this is an issue, or the rotation began with an offboarding.
     pub(super) old: Option<AccessKeyId>,
+    /// When the old key was created.
     pub(super) old_created_at: Option<Timestamp>,
     /// The keys that are never taken for the result of an unanswered CreateAccessKey. If no old key is replaced, these
     /// are the keys that were listed before the new one was created, and the new one. An offboarding adds keys that it
@@ -55,7 +56,7 @@ pub struct Rotation {
     pub(super) since_first: Option<Timestamp>,
     /// The effect that was intended and is not settled.
     pub(super) in_doubt: Option<PendingEffect>,
-    /// The span in which unanswered CreateAccessKey calls may have created a key; `None`: there was no such call.
+    /// The span in which unanswered CreateAccessKey calls may have created a key; `None`: no such call is in doubt.
     pub(super) doubt_span: Option<PendingSpan>,
     /// The earliest time of the next step.
     pub(super) not_before: Timestamp,
@@ -157,7 +158,7 @@ impl Rotation {
         match (&self.stage, in_incident) {
             (Stage::Done { .. }, _) => return Next::Ended(Ending::Done),
             (Stage::Abandoned, _) => return Next::Ended(self.given_up()),
-            // A key that must be set Inactive at once is, even if the rotation is stuck.
+            // A key that must be set Inactive at once is set Inactive even if the rotation is stuck.
             (_, Some(next)) => return next,
             (Stage::Stuck { blocker, .. }, None) => return Next::Stuck(blocker.clone()),
             (
@@ -299,7 +300,7 @@ impl Rotation {
         matches!(self.stage, Stage::Discard { .. })
     }
 
-    /// Whether the sealed secret of the new key is still needed. The event after which it is not erases it.
+    /// Whether the sealed secret of the new key is still needed. The event after which it is not needed erases it.
     #[must_use]
     pub fn needs_secret(&self) -> bool {
         fn needs(stage: &Stage) -> bool {
@@ -343,7 +344,7 @@ impl Rotation {
         self.events
     }
 
-    /// The key to be replaced; `None`: the user had no Active key, and gets one.
+    /// The key to be replaced; `None`: this is an issue, or the rotation began with an offboarding.
     #[must_use]
     pub fn old(&self) -> Option<&AccessKeyId> {
         self.old.as_ref()
@@ -353,7 +354,7 @@ impl Rotation {
         self.old.as_ref() == Some(key)
     }
 
-    /// When AWS made the key to be replaced, if there is one.
+    /// When the key to be replaced was created; `None`: there is no such key.
     #[must_use]
     pub fn old_created_at(&self) -> Option<Timestamp> {
         self.old_created_at

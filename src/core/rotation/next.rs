@@ -29,7 +29,7 @@ pub enum Next {
     Ended(Ending),
 }
 
-/// What a rotation waits for.
+/// The reason for which a rotation waits.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Waiting {
     /// Waits for the next proof of the new key, because AWS may not accept a new key everywhere at once.
