@@ -189,7 +189,10 @@ mod tests {
             "apache-logs",
         ] {
             let text = drafted(user);
-            assert!(!text.contains("kind = \"preset\"") && text.contains("owner is unknown"), "{user}:\n{text}");
+            assert!(
+                !text.contains("kind = \"preset\"") && text.contains("owner is unknown"),
+                "{user}:\n{text}"
+            );
         }
     }
 }

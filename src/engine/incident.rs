@@ -274,7 +274,7 @@ async fn write(world: &World, declaration: &Declaration, plan: &Plan) -> Result<
                 under_way =
                     in_flight.iter().find(|known| known.subject.who() == who).map(|known| known.rotation);
             }
-            Err(NotWritten::RemovalReason(sentence)) => return Err(sentence),
+            Err(NotWritten::Refused(sentence)) => return Err(sentence),
         }
     }
     Err("the rotation changed during each attempt; try again".to_owned())
@@ -285,14 +285,14 @@ enum NotWritten {
     /// Another process appended an event first, so the rotation must be read again.
     Overtaken,
     /// The event cannot be appended, for the reason in this sentence.
-    RemovalReason(String),
+    Refused(String),
 }
 
 impl From<JournalError> for NotWritten {
     fn from(error: JournalError) -> NotWritten {
         match error {
             JournalError::Conflict { .. } | JournalError::AlreadyRotating { .. } => NotWritten::Overtaken,
-            other => NotWritten::RemovalReason(other.to_string()),
+            other => NotWritten::Refused(other.to_string()),
         }
     }
 }
@@ -309,7 +309,7 @@ async fn declare_in(
     let event = declared(declaration, key, cut_only, world.clock.now());
     let stage = rotation.stage().name();
     let entry = entry_after(&mut rotation, &event, None).map_err(|_| {
-        NotWritten::RemovalReason(format!(
+        NotWritten::Refused(format!(
             "in stage {stage}, the vendor was not offered the key {key} yet; nothing was changed; `keyround abandon` discards it"
         ))
     })?;
@@ -325,7 +325,7 @@ async fn begin(
     subject: &Subject,
 ) -> Result<RotationId, NotWritten> {
     let (Some(listed), Some(access)) = (&plan.listed, access(world, subject)) else {
-        return Err(NotWritten::RemovalReason("AWS does not list the key".to_owned()));
+        return Err(NotWritten::Refused("AWS does not list the key".to_owned()));
     };
     let at = world.clock.now();
     let id = RotationId::new(subject, &listed.id, at);

@@ -188,7 +188,7 @@ impl Projection {
             let status = |key: &AccessKeyId, meant: KeyStatus| match rotation.known_keys().get(key) {
                 Some(KnownKey { state: KeyState::Is(status), .. }) => Some(*status),
                 Some(KnownKey { state: KeyState::Gone, .. }) => None,
-                Some(KnownKey { state: KeyState::PendingEffect, .. }) | None => Some(meant),
+                Some(KnownKey { state: KeyState::InDoubt, .. }) | None => Some(meant),
             };
             let old = old.zip(rotation.old_created_at()).and_then(|(old, created_at)| {
                 let status = status(old, old_status(rotation.stage()))?;

@@ -44,7 +44,7 @@ pub(super) fn working(seen: &Seen<'_>) -> Working {
         return if has_key(seen.verdict.state) { Working::Yes } else { Working::NotChecked };
     }
     match rotation.keys_listed_at() {
-        Some(_) if states.clone().all(|state| state != KeyState::PendingEffect) => Working::No,
+        Some(_) if states.clone().all(|state| state != KeyState::InDoubt) => Working::No,
         Some(_) | None => Working::NotChecked,
     }
 }
@@ -90,7 +90,7 @@ fn known(rotation: &Rotation) -> Vec<String> {
     let sentence = known.map(|(key, known)| match known.state {
         KeyState::Is(status) => format!("{key} was {} at {}", status_word(status), known.at),
         KeyState::Gone => format!("{key} did not exist at {}", known.at),
-        KeyState::PendingEffect => format!("a change of {key} was sent at {}", known.at),
+        KeyState::InDoubt => format!("a change of {key} was sent at {}", known.at),
     });
     sentence.collect()
 }

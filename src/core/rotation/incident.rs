@@ -520,6 +520,42 @@ mod tests {
         }
     }
 
+    /// Performs the next effect if it changes the status of a key. Gives the key that was set Active, if one was.
+    fn change_status(rotation: &mut Rotation, seconds: i64) -> Option<AccessKeyId> {
+        let (intent, event, back) = match rotation.next(at(seconds)) {
+            Next::Perform(Effect::Deactivate { key, evidence }) => {
+                let intent = Intent::Deactivate { key, because: evidence.because().clone() };
+                (intent, Event::Deactivated { at: at(seconds), request_id: None }, None)
+            }
+            Next::Perform(Effect::Reactivate { key }) => {
+                (Intent::Reactivate { key: key.clone() }, Event::Reactivated { at: at(seconds) }, Some(key))
+            }
+            _ => return None,
+        };
+        rotation.apply(&Event::Intended { intent, at: at(seconds) }).expect("legal");
+        rotation.apply(&event).expect("legal");
+        back
+    }
+
+    #[test]
+    fn an_exposed_key_stays_inactive_when_an_offboarding_was_taken_back() {
+        let row = |of| KeyMetadata { id: key(of), status: KeyStatus::Active, created_at: at(-8_000_000) };
+        let (by, why) = (|| "alex".to_owned(), || "they leave".to_owned());
+        let keys = vec![row('A'), row('B')];
+        let offboard = Event::OffboardAsked { begins: None, keys, by: by(), why: why(), at: at(100) };
+        let mut rotation = after(5, &[offboard]);
+        for seconds in 101..105 {
+            assert_eq!(change_status(&mut rotation, seconds), None);
+        }
+        assert!(rotation.cut_at(&key('A')).is_some() && rotation.cut_at(&key('B')).is_some());
+        let back = Event::ReactivationAsked { by: by(), why: why(), exposed: false, at: at(200) };
+        rotation.apply(&back).expect("legal");
+        rotation.apply(&declared(IncidentMode::CutFirst, 'A', 201)).expect("legal");
+        let given_back: Vec<_> =
+            (202..210).filter_map(|seconds| change_status(&mut rotation, seconds)).collect();
+        assert_eq!(given_back, [key('B')]);
+    }
+
     fn name(next: &Next) -> &'static str {
         match next {
             Next::Perform(effect) => effect.name(),

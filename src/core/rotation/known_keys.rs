@@ -19,7 +19,7 @@ pub enum KeyState {
     /// The key did not exist.
     Gone,
     /// A request to change it was sent, and may or may not have been done.
-    PendingEffect,
+    InDoubt,
 }
 
 /// The state of one key, and when that was seen.
@@ -77,7 +77,7 @@ impl KnownKeys {
                 at,
             } => {
                 self.changing = Some(key.clone());
-                self.set(Some(key), KeyState::PendingEffect, *at);
+                self.set(Some(key), KeyState::InDoubt, *at);
             }
             Event::Deactivated { at, .. } => {
                 self.set(taken_away.as_ref(), KeyState::Is(KeyStatus::Inactive), *at);
@@ -160,7 +160,7 @@ mod tests {
         check(&listed(10), is(active), is(active));
         check(&both(1000, inactive, inactive), is(inactive), is(inactive));
         let intended = Event::Intended { intent: Intent::Reactivate { key: key('A') }, at: at(1100) };
-        check(&intended, Some(KeyState::PendingEffect), is(inactive));
+        check(&intended, Some(KeyState::InDoubt), is(inactive));
         check(&Event::Reactivated { at: at(1101) }, is(active), is(inactive));
         check(&Event::Deactivated { at: at(1200), request_id: None }, is(inactive), is(inactive));
         check(&listed(2200), is(active), Some(KeyState::Gone));

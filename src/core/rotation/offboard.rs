@@ -20,6 +20,7 @@ use crate::core::rotation::effect::{Effect, Evidence};
 use crate::core::rotation::event::{
     EffectKind, Event, Intent, KeyMetadata, KeyStatus, KeyUsage, RemovalReason,
 };
+use crate::core::rotation::incident::Cut;
 use crate::core::rotation::known_keys::KeyState;
 use crate::core::rotation::listing::{LISTING_FRESH, LISTING_SETTLES};
 use crate::core::rotation::machine::{Rotation, is_good};
@@ -75,9 +76,13 @@ impl Offboarding {
     }
 
     /// The next key to set Active again, once the offboarding was taken back.
-    fn to_give_back(&self) -> Option<&AccessKeyId> {
-        let is_due = |leaving: &Leaving| leaving.was_active && !leaving.is_gone && !leaving.is_back;
-        self.keys.iter().find(|(_, leaving)| is_due(leaving)).map(|(key, _)| key)
+    /// A key that was declared exposed since then stays Inactive.
+    fn to_give_back(&self, exposed: &BTreeMap<AccessKeyId, Cut>) -> Option<&AccessKeyId> {
+        let is_due = |key: &AccessKeyId, leaving: &Leaving| {
+            let is_exposed = exposed.get(key).is_some_and(|cut| cut.is_exposed);
+            leaving.was_active && !leaving.is_gone && !leaving.is_back && !is_exposed
+        };
+        self.keys.iter().find(|(key, leaving)| is_due(key, leaving)).map(|(key, _)| key)
     }
 
     fn mark_gone(&mut self, key: &AccessKeyId) {
@@ -197,7 +202,7 @@ impl Rotation {
     }
 
     fn next_when_taken_back(&self, offboarding: &Offboarding, now: Timestamp) -> Next {
-        if let Some(key) = offboarding.to_give_back() {
+        if let Some(key) = offboarding.to_give_back(&self.exposed) {
             return Next::Perform(Effect::Reactivate { key: key.clone() });
         }
         // An UpdateAccessKey call that sets the key Inactive may still have been under way when it was set Active.
@@ -233,7 +238,7 @@ impl Rotation {
             _ => None,
         };
         let is_at_rest = match offboarding.is_taken_back {
-            true => at >= since + LISTING_SETTLES && offboarding.to_give_back().is_none(),
+            true => at >= since + LISTING_SETTLES && offboarding.to_give_back(&self.exposed).is_none(),
             false => offboarding.first_left().is_none() && at >= settles && suspect.is_none(),
         };
         if let Some((is_gone, seen)) = status {
@@ -311,7 +316,7 @@ impl Rotation {
         let absent: Vec<AccessKeyId> = match doing {
             EffectKind::List => offboarding.keys.keys().cloned().collect(),
             EffectKind::Delete => offboarding.first_left().map(|(key, _)| key.clone()).into_iter().collect(),
-            EffectKind::Reactivate => offboarding.to_give_back().cloned().into_iter().collect(),
+            EffectKind::Reactivate => offboarding.to_give_back(&self.exposed).cloned().into_iter().collect(),
             _ => return false,
         };
         for key in &absent {

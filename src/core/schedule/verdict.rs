@@ -241,7 +241,7 @@ fn last_known(rotation: &Rotation) -> String {
     let known = rotation.known_keys().iter().map(|(key, known)| match known.state {
         KeyState::Is(status) => format!("{key} was {} at {}", status_word(status), known.at),
         KeyState::Gone => format!("{key} did not exist at {}", known.at),
-        KeyState::PendingEffect => {
+        KeyState::InDoubt => {
             format!("a change of {key} was sent at {} and may have been made", known.at)
         }
     });
