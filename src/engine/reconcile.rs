@@ -41,8 +41,7 @@ pub struct UserReport {
     pub account_id: Option<AccountId>,
     /// The user's keys; empty where they were not listed.
     pub keys: Vec<KeyMetadata>,
-    /// When this reconcile listed the keys, if it changed none afterwards; `None`: it listed none, or changed one
-    /// since.
+    /// When this reconcile listed the keys; `None`: it listed none, or changed a key after that.
     pub keys_listed_at: Option<Timestamp>,
     /// This reconcile asked AWS for the keys, because the journal's listing was too old, and got no answer.
     pub keys_unanswered: bool,
@@ -236,8 +235,7 @@ async fn unfit_for_issue(
 }
 
 /// Lists the keys of a user whose rotation waits, unless the journal has a listing of the last hour: another person may
-/// have set both keys Inactive. The listing changes nothing and is not written to the journal. Without an answer the
-/// keys are not known.
+/// have set both keys Inactive. The listing is not written to the journal. No answer: the keys are not known.
 async fn look_at_keys(
     world: &World,
     subject: &Subject,
@@ -276,14 +274,12 @@ async fn survey_and_start(
     }
     let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;
     let (rotation, rest) = drive(world, subject, rotation.id(), stop, watcher).await?;
-    // These are the keys from before the rotation began. The time of their listing is left out, because the rotation
-    // has changed keys since.
+    // These keys were listed before the rotation began. It has changed keys since, so their time is left out.
     let user_report = rested(world, subject, None, rotation, rest);
     Ok(UserReport { keys: looked.keys, ..user_report })
 }
 
-/// Why a new key could not be delivered, where a check of the delivery failed. No key is created before all checks
-/// pass.
+/// Why a delivery check failed; `None`: all passed. No key is created before that.
 async fn undeliverable(
     world: &World,
     subject: &Subject,
@@ -460,8 +456,7 @@ fn rested(
     UserReport { keys, keys_listed_at, rotation: Some(rotation), rest: Some(rest), failed, ..user_report }
 }
 
-/// The state of each user of these vendors: keys, last uses, verdicts and rotations. Changes nothing. An empty
-/// `vendors` means all.
+/// Reads keys, last uses, verdicts and rotations of these vendors; empty means all. Changes nothing.
 ///
 /// # Errors
 ///
@@ -492,8 +487,7 @@ async fn status_of(world: &World, call: TargetUser, ask_who: bool) -> UserReport
     looked
 }
 
-/// Lists and judges the user's keys, together with its rotation under way. A rotation that cannot be read is an error
-/// of this user only.
+/// Lists and judges the user's keys and its rotation. A rotation that cannot be read is an error of this user only.
 pub(crate) async fn look_at(world: &World, call: &TargetUser, forced: bool) -> UserReport {
     let rotation = match call.rotation {
         None => None,
