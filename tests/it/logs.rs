@@ -38,6 +38,8 @@ fn each_json_line_is_an_object_and_each_line_of_a_rotation_has_its_id() {
         .filter(|line| {
             line["target"].as_str().is_some_and(|name| name.starts_with("keyround::adapters::delivery"))
         })
+        // The preflight is before the rotation, which has no id yet.
+        .filter(|line| !line["target"].as_str().is_some_and(|name| name.ends_with("::preflight")))
         .collect();
     assert!(!adapters.is_empty() && adapters.iter().all(|line| line["rotation.id"] == id), "{adapters:?}");
 }

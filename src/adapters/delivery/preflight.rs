@@ -201,10 +201,8 @@ impl Preflight<'_> {
     }
 
     fn push(&mut self, check: Check) {
-        tracing::debug!(
-            vendor.name = %self.vendor.name, rotation.id = %self.offer.rotation, preflight.ok = check.ok,
-            "preflight of {}", check.check
-        );
+        // No rotation id: the rotation of this offer does not exist before all checks have passed.
+        tracing::debug!(vendor.name = %self.vendor.name, preflight.ok = check.ok, "preflight of {}", check.check);
         self.checks.push(check);
     }
 }
