@@ -17,7 +17,7 @@ use crate::cli::progress::Reporter;
 use crate::cli::run::stop_on_signals;
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
-use crate::core::ids::RotationId;
+use crate::core::ids::{RotationId, Subject, VendorName};
 use crate::core::rotation::Rotation;
 use crate::core::time::MonotonicInstant;
 use crate::engine::{Cadence, Engine, PassRequest, UserReport, WaitMode, World};
@@ -69,6 +69,20 @@ pub(super) async fn carry_on(
     let mut engine = Engine::new(worlds, stop, reporter);
     let ask = PassRequest { rotations, ..PassRequest::default() };
     Ok(engine.work(&Cadence::Once(ask, WaitMode::Short)).await?)
+}
+
+/// The vendor and the IAM user, for the JSON form of a result. The user is absent if it is not known.
+pub(super) fn named(subject: &Result<Subject, VendorName>) -> (String, Option<String>) {
+    match subject {
+        Ok(subject) => (subject.vendor.to_string(), Some(subject.iam_user.to_string())),
+        Err(vendor) => (vendor.to_string(), None),
+    }
+}
+
+/// The line that shows the result for one user.
+pub(super) fn line(vendor: &str, iam_user: Option<&str>, sentence: &str) -> String {
+    let user = iam_user.map(|user| format!(", IAM user {user}")).unwrap_or_default();
+    format!("{vendor}{user}: {sentence}")
 }
 
 /// The rotation as the journal has it now.

@@ -24,22 +24,16 @@ struct ExposureFile(PathBuf);
 
 impl ExposureMemory for ExposureFile {
     fn read(&self) -> Vec<KnownExposure> {
-        let shown = self.0.display();
-        match std::fs::read_to_string(&self.0) {
-            Ok(text) => serde_json::from_str(&text).unwrap_or_else(|error| {
-                tracing::warn!(
-                    "{shown} cannot be read, so exposures that are known are taken for new: {error}"
-                );
-                Vec::new()
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
-                tracing::warn!(
-                    "{shown} cannot be read, so exposures that are known are taken for new: {error}"
-                );
-                Vec::new()
-            }
-        }
+        let known = match std::fs::read_to_string(&self.0) {
+            Ok(text) => serde_json::from_str(&text).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error.to_string()),
+        };
+        known.unwrap_or_else(|error| {
+            let shown = self.0.display();
+            tracing::warn!("{shown} cannot be read, so exposures that are known are taken for new: {error}");
+            Vec::new()
+        })
     }
 
     fn write(&self, known: &[KnownExposure]) {

@@ -214,10 +214,7 @@ fn show_meant(meant: &[Meant], declaration: &Declaration, screen: &Screen) -> Co
 }
 
 fn view(one: &Meant, declaration: &Declaration, sentence: String, done: bool) -> View {
-    let (vendor, iam_user) = match &one.subject {
-        Ok(subject) => (subject.vendor.to_string(), Some(subject.iam_user.to_string())),
-        Err(vendor) => (vendor.to_string(), None),
-    };
+    let (vendor, iam_user) = acting::named(&one.subject);
     View {
         vendor,
         iam_user,
@@ -235,14 +232,12 @@ fn show(views: &[View], screen: &Screen) {
         return screen.show_json(&views);
     }
     for view in views {
-        let user = view.iam_user.as_ref().map(|user| format!(", IAM user {user}")).unwrap_or_default();
-        screen.show(&wrapped(&format!("{}{user}: {}", view.vendor, view.sentence), screen.columns));
+        let line = acting::line(&view.vendor, view.iam_user.as_deref(), &view.sentence);
+        screen.show(&wrapped(&line, screen.columns));
     }
 }
 
 fn line(one: &Meant, sentence: &str) -> String {
-    match &one.subject {
-        Ok(subject) => format!("{}, IAM user {}: {sentence}", subject.vendor, subject.iam_user),
-        Err(vendor) => format!("{vendor}: {sentence}"),
-    }
+    let (vendor, iam_user) = acting::named(&one.subject);
+    acting::line(&vendor, iam_user.as_deref(), sentence)
 }

@@ -75,10 +75,7 @@ fn is_being_made(rotation: &Rotation) -> bool {
 }
 
 async fn view(world: &World, one: &Issued, found: &[UserReport], drives: bool) -> Result<View, Failure> {
-    let (vendor, iam_user) = match &one.subject {
-        Ok(subject) => (subject.vendor.to_string(), Some(subject.iam_user.to_string())),
-        Err(vendor) => (vendor.to_string(), None),
-    };
+    let (vendor, iam_user) = acting::named(&one.subject);
     let id = match &one.begun {
         Ok(id) => *id,
         Err(sentence) => {
@@ -117,7 +114,7 @@ fn came_of(rotation: &Rotation, drives: bool) -> (String, bool) {
             (format!("{new}next step: {}, by `keyround run` within seconds", effect.name()), true)
         }
         Next::Perform(_) => {
-            let sentence = "nobody has acted on it yet: `keyround status` says whether the delivery could be checked; if \
+            let sentence = "keyround has not acted on it yet: `keyround status` says whether the delivery could be checked; if \
                             `keyround run` does not work, stop it and run `keyround rotate`";
             (sentence.to_owned(), false)
         }
@@ -129,7 +126,7 @@ fn show(views: &[View], screen: &Screen) {
         return screen.show_json(&views);
     }
     for view in views {
-        let user = view.iam_user.as_ref().map(|user| format!(", IAM user {user}")).unwrap_or_default();
-        screen.show(&wrapped(&format!("{}{user}: {}", view.vendor, view.sentence), screen.columns));
+        let line = acting::line(&view.vendor, view.iam_user.as_deref(), &view.sentence);
+        screen.show(&wrapped(&line, screen.columns));
     }
 }

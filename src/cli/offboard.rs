@@ -124,10 +124,7 @@ fn show_meant(meant: &[Leaver], screen: &Screen) -> Code {
 }
 
 fn view(one: &Leaver, sentence: String, done: bool) -> View {
-    let (vendor, iam_user) = match &one.subject {
-        Ok(subject) => (subject.vendor.to_string(), Some(subject.iam_user.to_string())),
-        Err(vendor) => (vendor.to_string(), None),
-    };
+    let (vendor, iam_user) = acting::named(&one.subject);
     let access_key_ids = one.keys.iter().map(|key| key.id.to_string()).collect();
     View { vendor, iam_user, access_key_ids, rotation: one.rotation.map(|id| id.to_string()), sentence, done }
 }
@@ -144,6 +141,5 @@ fn show(views: &[View], screen: &Screen) -> Ended {
 }
 
 fn line(view: &View) -> String {
-    let user = view.iam_user.as_ref().map(|user| format!(", IAM user {user}")).unwrap_or_default();
-    format!("{}{user}: {}", view.vendor, view.sentence)
+    acting::line(&view.vendor, view.iam_user.as_deref(), &view.sentence)
 }

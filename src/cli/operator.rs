@@ -20,11 +20,8 @@ use crate::core::ids::{IamUserName, VendorName};
 use crate::core::rotation::{Ending, Event, KeyState, KnownKey, Next, Rotation, Stage, Waiting};
 use crate::core::schedule::status_word;
 use crate::core::time::{SystemClock, Timestamp};
-use crate::engine::{entry_after, owner};
+use crate::engine::{ATTEMPTS_MAX, entry_after, owner};
 use crate::ports::{Journal, JournalError, KnownRotation};
-
-/// How many times a command tries to append before it gives up because another writer was faster each time.
-pub(super) const ATTEMPTS_MAX: u32 = 20;
 
 pub(crate) enum OperatorAction {
     Hold { until: Option<Timestamp>, why: String },

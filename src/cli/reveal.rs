@@ -17,7 +17,7 @@ use crate::adapters::journal::Mode;
 use crate::cli::args::{Format, Reveal};
 use crate::cli::exit::{Code, Ended, Failure};
 use crate::cli::login::operator;
-use crate::cli::operator::{ATTEMPTS_MAX, of_vendor};
+use crate::cli::operator::of_vendor;
 use crate::cli::{Screen, setup};
 use crate::config::Settings;
 use crate::config::settings::{Access, DeliverStep};
@@ -25,7 +25,7 @@ use crate::core::ids::{AccessKeyId, IamUserName, VendorName};
 use crate::core::rotation::{Event, Rotation, Stage};
 use crate::core::secret::Secret;
 use crate::core::time::SystemClock;
-use crate::engine::entry_after;
+use crate::engine::{ATTEMPTS_MAX, entry_after};
 use crate::ports::{Journal, JournalError, KnownRotation};
 
 /// The new key pair, and what the person who delivers it must know.

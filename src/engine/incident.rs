@@ -14,12 +14,9 @@ use crate::core::rotation::{Event, IncidentMode, KeyMetadata, KeyStatus, Rotatio
 use crate::core::schedule::State;
 use crate::core::time::Timestamp;
 use crate::engine::reconcile::access;
-use crate::engine::targets::{TargetUser, everybody, replayed};
+use crate::engine::targets::{ATTEMPTS_MAX, NO_SEAL_KEY, TargetUser, everybody, replayed, under_way};
 use crate::engine::{World, entry_after};
 use crate::ports::{Entry, JournalError, SecretChange};
-
-/// How often the event is appended again, if another process appends first each time, before this module gives up.
-const ATTEMPTS_MAX: u32 = 20;
 
 /// The users or keys that an incident concerns. The present key of a user is the one that the vendor works with.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -197,9 +194,7 @@ async fn plan_for(world: &World, declaration: &Declaration, call: TargetUser) ->
         return Some(without("keyround signs with this user's key, and would end its own access".to_owned()));
     }
     if rotation.is_none() && !declaration.may_begin {
-        let sentence = "a rotation must begin for this, and whoever cannot read the journal's seal key begins none; run \
-                        this as the user of `keyround run`";
-        return Some(without(sentence.to_owned()));
+        return Some(without(NO_SEAL_KEY.to_owned()));
     }
     let present = present_key(&keys, rotation.as_ref());
     let (key, is_replaced) = match (named, present) {
@@ -260,19 +255,16 @@ async fn write(world: &World, declaration: &Declaration, plan: &Plan) -> Result<
     let (Some(call), Some(key)) = (&plan.call, &plan.meant.key) else {
         return Err("there is nothing to declare".to_owned());
     };
-    let mut under_way = call.rotation;
+    let mut rotation = call.rotation;
     for _ in 0..ATTEMPTS_MAX {
-        let written = match under_way {
+        let written = match rotation {
             Some(id) => declare_in(world, declaration, id, key, false).await,
             None => begin(world, declaration, plan, &call.subject).await,
         };
         match written {
             Ok(id) => return Ok(id),
             Err(NotWritten::Overtaken) => {
-                let in_flight = world.journal.in_flight().await.map_err(|error| error.to_string())?;
-                let who = call.subject.who();
-                under_way =
-                    in_flight.iter().find(|known| known.subject.who() == who).map(|known| known.rotation);
+                rotation = under_way(world, &call.subject).await.map_err(|error| error.to_string())?;
             }
             Err(NotWritten::Refused(sentence)) => return Err(sentence),
         }

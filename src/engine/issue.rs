@@ -6,14 +6,11 @@
 use crate::config::settings::KeyAccess;
 use crate::core::ids::{AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::core::rotation::{Event, KeyMetadata, KeyStatus, RefusalCode};
-use crate::core::schedule::status_word;
+use crate::core::schedule::{SLOTS, status_word};
 use crate::engine::World;
 use crate::engine::reconcile::access;
-use crate::engine::targets::{TargetUser, everybody, replayed};
+use crate::engine::targets::{NO_SEAL_KEY, TargetUser, everybody, replayed};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
-
-/// The number of access keys that AWS allows for one IAM user. This quota cannot be raised.
-const SLOTS: usize = 2;
 
 /// An operator's request for a key.
 #[derive(Clone, Debug)]
@@ -78,9 +75,7 @@ async fn issue_one(world: &World, asked: &Issue, call: TargetUser) -> Issued {
         });
     }
     if !asked.may_begin {
-        let sentence = "a rotation must begin for this, and whoever cannot read the journal's seal key begins none; run \
-                        this as the user of `keyround run`";
-        return failed(sentence.to_owned());
+        return failed(NO_SEAL_KEY.to_owned());
     }
     let Some(access) = access(world, &subject) else {
         return failed("the vendor has no key settings; no key was made".to_owned());

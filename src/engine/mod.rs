@@ -53,7 +53,7 @@ pub(crate) use preview::delivery_checks;
 pub use preview::{Preview, Step, preview, steps};
 pub use reconcile::{UserReport, status};
 pub use scheduler::Engine;
-pub use targets::owner;
+pub use targets::{ATTEMPTS_MAX, owner};
 
 /// What the engine works with: the configuration and the ports. It is replaced as a whole when the configuration is
 /// read again.

@@ -6,12 +6,9 @@
 use crate::core::ids::{AccountId, IamUserName, RotationId, Subject, VendorName};
 use crate::core::rotation::{Beginning, Event, KeyMetadata, Rotation};
 use crate::engine::reconcile::access;
-use crate::engine::targets::{TargetUser, everybody, replayed};
+use crate::engine::targets::{ATTEMPTS_MAX, NO_SEAL_KEY, TargetUser, everybody, replayed, under_way};
 use crate::engine::{World, entry_after};
 use crate::ports::{Entry, JournalError, SecretChange};
-
-/// The number of attempts to append the event. An attempt fails if another process appends to the rotation first.
-const ATTEMPTS_MAX: u32 = 20;
 
 /// An operator's request to offboard a vendor.
 #[derive(Clone, Debug)]
@@ -75,14 +72,10 @@ async fn leaver(world: &World, asked: &Offboard, call: TargetUser) -> Leaver {
     let failure = match (&listed, rotation) {
         _ if is_own => Some("keyround signs with this user's key, and would end its own access".to_owned()),
         (Err(fault), None) => Some(format!("{}; nothing was changed", fault.sentence())),
-        (Ok(keys), None) if keys.is_empty() => {
-            Some("the user has no access key, so there is nothing to set Inactive; nothing was changed".to_owned())
-        }
-        (_, None) if !asked.may_begin => Some(
-            "a rotation must begin for this, and whoever cannot read the journal's seal key begins none; run this as the user \
-             of `keyround run`"
-                .to_owned(),
+        (Ok(keys), None) if keys.is_empty() => Some(
+            "the user has no access key, so there is nothing to set Inactive; nothing was changed".to_owned(),
         ),
+        (_, None) if !asked.may_begin => Some(NO_SEAL_KEY.to_owned()),
         // If the keys cannot be listed, the keys that the journal has for the rotation under way are enough.
         (_, Some(_)) | (Ok(_), None) => None,
     };
@@ -109,18 +102,15 @@ pub async fn offboard(world: &World, asked: &Offboard, leavers: Vec<Leaver>) -> 
 
 async fn declare(world: &World, asked: &Offboard, one: &Leaver) -> Result<RotationId, String> {
     let Ok(subject) = &one.subject else { return Err("there is nothing to declare".to_owned()) };
-    let mut under_way = one.rotation;
+    let mut rotation = one.rotation;
     for _ in 0..ATTEMPTS_MAX {
-        let written = match under_way {
+        let written = match rotation {
             Some(id) => declare_in(world, asked, one, id).await,
             None => begin(world, asked, one, subject).await,
         };
         match written {
             Err(JournalError::Conflict { .. } | JournalError::AlreadyRotating { .. }) => {
-                let in_flight = world.journal.in_flight().await.map_err(|error| error.to_string())?;
-                let who = subject.who();
-                under_way =
-                    in_flight.iter().find(|known| known.subject.who() == who).map(|known| known.rotation);
+                rotation = under_way(world, subject).await.map_err(|error| error.to_string())?;
             }
             written => return written.map_err(|error| error.to_string()),
         }

@@ -245,6 +245,25 @@ pub(crate) async fn replayed_from(journal: &dyn Journal, id: RotationId) -> Resu
     Rotation::replay(id, &events).map_err(|illegal| JournalError::Unusable(illegal.to_string()))
 }
 
+/// The number of attempts to append an operator's event to a rotation. An attempt fails if another process appends to
+/// the rotation first.
+pub const ATTEMPTS_MAX: u32 = 20;
+
+/// The reason why a process without the journal's seal key cannot carry out a command that must begin a rotation.
+pub(super) const NO_SEAL_KEY: &str = "a rotation must begin for this, and a process that cannot read the journal's seal key \
+                                      cannot begin one; run this as the user of `keyround run`";
+
+/// The rotation of this user that is under way now; `None`: the user has none.
+///
+/// # Errors
+///
+/// The journal cannot be read.
+pub(super) async fn under_way(world: &World, subject: &Subject) -> Result<Option<RotationId>, JournalError> {
+    let in_flight = world.journal.in_flight().await?;
+    let of_user = in_flight.iter().find(|known| known.subject.who() == subject.who());
+    Ok(of_user.map(|known| known.rotation))
+}
+
 /// All targets of a command that only reads: the users to look at, and the finished reports on the vendors and
 /// rotations without one.
 pub(crate) async fn everybody(

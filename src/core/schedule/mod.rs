@@ -9,5 +9,5 @@ mod verdict;
 
 pub use self::cron::{BadCron, Cron, jitter_for, missed};
 pub use ages::{Ages, Deadline};
-pub use reasons::{Abandoned, Facts, judge, judge_without_vendor, old_key_counts};
+pub use reasons::{Abandoned, Facts, SLOTS, judge, judge_without_vendor, old_key_counts};
 pub use verdict::{Action, OFFBOARDED, State, Verdict, status_word};

@@ -17,7 +17,7 @@ use crate::core::schedule::verdict::{Action, State, Verdict, status_word};
 use crate::core::time::{Timestamp, days_in_words, in_words};
 
 /// AWS lets an IAM user hold this many access keys, of any status, and never more.
-const SLOTS: usize = 2;
+pub const SLOTS: usize = 2;
 
 /// What is known about one IAM user when it is judged.
 #[derive(Clone, Copy, Debug)]
