@@ -5,7 +5,7 @@
 //! `perform` carries out one effect. `scheduler` reconciles all users side by side and keeps the timers; `slots` bounds
 //! how many run at once; `job` defines what a pass is asked for; `notice` reads what an operator appended to the
 //! journal meanwhile; `clock` compares this machine's clock with AWS's before an effect that depends on it. `preview`
-//! tells what a pass would do. `incident` declares keys exposed.
+//! tells what a pass would do. `incident` declares keys exposed. `listing` looks at keys outside a rotation's steps.
 //!
 //! The engine reports what it sees to [`Watcher`]s. It does not import status, alerting or the command line.
 //!
@@ -23,6 +23,7 @@ pub(crate) mod exposure;
 mod incident;
 mod issue;
 mod job;
+mod listing;
 mod notice;
 mod offboard;
 pub(crate) mod pass;

@@ -17,17 +17,15 @@ use crate::core::schedule::{
 };
 use crate::core::time::Timestamp;
 use crate::engine::drive::{DriveError, append, drive};
+use crate::engine::listing::{listed_without_journal, look_at_keys};
 use crate::engine::preview::delivery_checks;
 use crate::engine::targets::{TargetUser, everybody, replayed};
 use crate::engine::{Rest, Watcher, World, clock, exposure, rotation_span};
-use crate::ports::{Answer, Entry, Fault, JournalError, SecretChange};
+use crate::ports::{Entry, Fault, JournalError, SecretChange};
 
 /// The waits for a person. Only their reason codes are read.
 const REVEAL: Waiting = Waiting::Reveal { since: Timestamp::EPOCH, days: 0 };
 const HAND_OVER: Waiting = Waiting::HandOver { revealed_at: Timestamp::EPOCH, days: 0 };
-
-/// How old the journal's last listing may be while a rotation waits. An older one is repeated.
-const LISTED_EVERY: std::time::Duration = std::time::Duration::from_hours(1);
 
 /// What one reconcile found and did.
 #[derive(Clone, Debug)]
@@ -201,7 +199,10 @@ async fn carry_on(
     if let Some(visited) = unfit_for_issue(world, subject, id).await? {
         return Ok(visited);
     }
-    let (rotation, rest) = drive(world, subject, id, stop, watcher).await?;
+    let (rotation, rest) = match drive(world, subject, id, stop, watcher).await {
+        Ok(driven) => driven,
+        Err(error) => return Ok(listed_without_journal(world, subject, id, &error).await),
+    };
     let listed = match rest {
         Rest::Ended(_) => Ok(None),
         _ => look_at_keys(world, subject, &rotation).await,
@@ -232,21 +233,6 @@ async fn unfit_for_issue(
         format!("{sentence}; the next pass tries again"),
     );
     Ok(Some(UserReport { rotation: Some(rotation), error: None, ..visited }))
-}
-
-/// Lists the keys of a user whose rotation waits, unless the journal has a listing of the last hour: another person may
-/// have set both keys Inactive. The listing is not written to the journal. No answer: the keys are not known.
-async fn look_at_keys(
-    world: &World,
-    subject: &Subject,
-    rotation: &Rotation,
-) -> Answer<Option<(Vec<KeyMetadata>, Timestamp)>> {
-    let now = world.clock.now();
-    if rotation.keys_listed_at().is_some_and(|at| at <= now && now.since(at) < LISTED_EVERY) {
-        return Ok(None);
-    }
-    let keys = world.accounts.iam(subject.account.as_ref()).list_keys(&subject.iam_user).await?;
-    Ok(Some((keys, now)))
 }
 
 async fn survey_and_start(

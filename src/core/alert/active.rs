@@ -8,7 +8,7 @@ use crate::core::alert::clock::ClockReading;
 use crate::core::alert::condition::{Condition, Topic};
 use crate::core::alert::exposure::ExposureReading;
 use crate::core::alert::findings::Findings;
-use crate::core::alert::keys::{Working, of_hold, of_keys, working};
+use crate::core::alert::keys::{Working, active_at, of_hold, of_keys, working};
 use crate::core::ids::{AccountName, IamUserName, RotationId, VendorName};
 use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
 use crate::core::schedule::{State, Verdict, old_key_counts};
@@ -155,8 +155,9 @@ impl Seen<'_> {
 pub struct ActiveAlerts {
     pub(super) firing: BTreeMap<AlertKey, Alert>,
     known: BTreeMap<(VendorName, Option<IamUserName>), String>,
-    /// The users of `known` for which it is not known whether they have an Active key.
-    keys_unknown: BTreeSet<(VendorName, Option<IamUserName>)>,
+    /// The users of `known` for which it is not known whether they have an Active key now, and the newest time at which
+    /// the journal knows one of their keys Active.
+    keys_unknown: BTreeMap<(VendorName, Option<IamUserName>), Option<Timestamp>>,
     /// The users of `known` whose key's age could not be judged.
     unjudged: BTreeSet<(VendorName, Option<IamUserName>)>,
     unknown: BTreeSet<VendorName>,
@@ -198,6 +199,8 @@ pub fn active(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> ActiveAlerts {
         if is_journal {
             let (reason, sentence) = (seen.verdict.reason, seen.sentence.clone());
             active.raise(Alert::of_house(Condition::Journal, reason, sentence, seen.since));
+            // A listing needs no journal. Without one, nothing is known of the keys, and this raises nothing.
+            of_keys(seen).into_iter().for_each(|alert| active.raise(alert));
         }
         if is_unknown || (seen.iam_user.is_none() && seen.failed) {
             active.unknown.insert(seen.vendor.clone());
@@ -206,7 +209,7 @@ pub fn active(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> ActiveAlerts {
             let place = (seen.vendor.clone(), seen.iam_user.cloned());
             let may_have_keys = has_key(seen.verdict.state) || seen.rotation.is_some();
             if working(seen) == Working::NotChecked && may_have_keys {
-                active.keys_unknown.insert(place.clone());
+                active.keys_unknown.insert(place.clone(), active_at(seen));
             }
             if !seen.is_judged() {
                 active.unjudged.insert(place.clone());
@@ -406,15 +409,26 @@ impl ActiveAlerts {
             .then(|| "the configuration does not name it any more".to_owned())
     }
 
+    /// Whether the user may still be without an Active key, because its keys were not listed since the alert, and no
+    /// key of it was set Active. The configuration may name the user under another vendor by now.
+    fn may_lack_a_key(&self, told: &Alert, place: &(VendorName, Option<IamUserName>)) -> bool {
+        let is_same = |other: &(VendorName, Option<IamUserName>)| match self.known.contains_key(place) {
+            true => other == place,
+            false => other.1 == place.1,
+        };
+        let mut unknown = self.keys_unknown.iter().filter(|(other, _)| is_same(other));
+        unknown.any(|(_, active_at)| active_at.is_none_or(|at| at <= told.since))
+    }
+
     fn end_of_users(&self, told: &Alert, vendor: &VendorName) -> Option<String> {
         let place = (vendor.clone(), told.iam_user.clone());
         let is_open = match told.condition.topic() {
-            Topic::NoWorkingKey => self.keys_unknown.contains(&place),
+            Topic::NoWorkingKey => self.may_lack_a_key(told, &place),
             Topic::Age => self.unjudged.contains(&place),
             _ => false,
         };
         match self.known.get(&place) {
-            Some(_) if is_open => None,
+            _ if is_open => None,
             Some(sentence) => Some(sentence.clone()),
             None if self.whole && !self.unknown.contains(vendor) => {
                 Some("the configuration does not name it any more".to_owned())

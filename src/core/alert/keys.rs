@@ -79,10 +79,18 @@ pub(super) fn of_keys(seen: &Seen<'_>) -> Option<Alert> {
     Some(Alert { sentence, reason: "no_working_key".to_owned(), ..alert })
 }
 
-/// When the last key stopped working, as far as that is known.
+/// When the last key stopped working, as far as that is known. Never before the newest time at which the journal knows
+/// a key Active: `ActiveAlerts::end_of` relies on that.
 fn since(seen: &Seen<'_>) -> Timestamp {
     let known = seen.rotation.iter().flat_map(|rotation| rotation.known_keys().values());
-    known.map(|known| known.at).max().map_or(seen.since, |at| at.min(seen.since))
+    let since = known.map(|known| known.at).max().map_or(seen.since, |at| at.min(seen.since));
+    active_at(seen).map_or(since, |at| at.max(since))
+}
+
+/// The newest time at which the rotation's journal knows one of its keys Active.
+pub(super) fn active_at(seen: &Seen<'_>) -> Option<Timestamp> {
+    let known = seen.rotation?.known_keys().values();
+    known.filter(|known| known.state == KeyState::Is(KeyStatus::Active)).map(|known| known.at).max()
 }
 
 fn known(rotation: &Rotation) -> Vec<String> {

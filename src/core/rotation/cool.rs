@@ -228,7 +228,7 @@ impl Rotation {
                 // listing that shows the expected status of both. An exposed key that is Active is set Inactive again,
                 // and cools anew (`incident.rs`).
                 if new != Some(KeyStatus::Active) {
-                    self.new_key_taken_away(key, accepted_at, at);
+                    self.new_key_taken_away(key, new, accepted_at, at);
                     return None;
                 }
                 if at < self.since + self.plan.cool {
@@ -244,7 +244,7 @@ impl Rotation {
                 soak_anew(key, accepted_at)
             }
             (Some(_), None | Some(KeyStatus::Inactive | KeyStatus::Expired)) => {
-                self.new_key_taken_away(key, accepted_at, at);
+                self.new_key_taken_away(key, new, accepted_at, at);
                 return None;
             }
             (Some(KeyStatus::Inactive | KeyStatus::Expired), Some(KeyStatus::Active)) => cool(Some(at)),

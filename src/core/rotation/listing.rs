@@ -163,7 +163,7 @@ impl Rotation {
             }
             // The old key may be Inactive, or become so, and then the vendor has no working key.
             (Some(_), None | Some(KeyStatus::Inactive | KeyStatus::Expired)) if in_doubt => {
-                self.new_key_taken_away(key, accepted_at, at);
+                self.new_key_taken_away(key, new, accepted_at, at);
                 return None;
             }
             (Some(_), None) => stuck(Blocker::NewKeyGone { key: key.clone() }, soak(None)),
@@ -180,9 +180,21 @@ impl Rotation {
         })
     }
 
-    /// Somebody took the new key away, and the old one may be Inactive. So the vendor gets the old key back.
-    pub(super) fn new_key_taken_away(&mut self, new: AccessKeyId, accepted_at: Timestamp, at: Timestamp) {
-        let sentence = format!("the new key {new} was deleted outside keyround");
+    /// Another person deleted the new key or set it Inactive, and the old key may be Inactive. So the vendor gets the
+    /// old key back. `found`: what the listing shows of the new key.
+    pub(super) fn new_key_taken_away(
+        &mut self,
+        new: AccessKeyId,
+        found: Option<KeyStatus>,
+        accepted_at: Timestamp,
+        at: Timestamp,
+    ) {
+        let what = match found {
+            None => "was deleted",
+            Some(KeyStatus::Expired) => "expired",
+            Some(KeyStatus::Inactive | KeyStatus::Active) => "was set Inactive",
+        };
+        let sentence = format!("the new key {new} {what} outside keyround");
         self.trouble(Stage::Restore { new, accepted_at }, &sentence, at);
     }
 }

@@ -1075,6 +1075,23 @@ fn an_old_key_found_active_in_cool_counts_as_a_reactivation() {
 }
 
 #[test]
+fn a_new_key_that_another_person_took_away_is_named_with_what_happened_to_it() {
+    let inactive_old = KeyMetadata { status: KeyStatus::Inactive, ..metadata('A', -9000) };
+    let new_as = |status| KeyMetadata { status, ..metadata('B', 2) };
+    for (keys, what) in [
+        (vec![inactive_old.clone()], "was deleted"),
+        (vec![inactive_old.clone(), new_as(KeyStatus::Inactive)], "was set Inactive"),
+        (vec![inactive_old, new_as(KeyStatus::Expired)], "expired"),
+    ] {
+        let mut rotation = cooling(asking_nobody());
+        happen(&mut rotation, &Event::Listed { keys, at: at(HOUR) }).expect("legal");
+        assert!(matches!(rotation.stage(), Stage::Restore { .. }));
+        let sentence = format!("the new key {} {what} outside keyround", key('B'));
+        assert_eq!(rotation.last_fault(), Some(sentence.as_str()));
+    }
+}
+
+#[test]
 fn a_stuck_rotation_records_the_stage_in_which_it_resumes() {
     let stuck = rotation(asking(), &[Event::Listed { keys: Vec::new(), at: at(1) }]);
     assert_eq!((stuck.stage().name(), stuck.stage().resumes_in()), ("stuck", Some("survey")));

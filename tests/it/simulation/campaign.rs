@@ -21,6 +21,7 @@ pub(super) struct Played {
     pub(super) rotations: u64,
     pub(super) days: u64,
     pub(super) calls_a_day_max: u32,
+    pub(super) pair_calls_a_day_max: u32,
     pub(super) known_limit_met: u32,
 }
 
@@ -32,6 +33,7 @@ pub(super) struct Campaign {
     days: u64,
     known_limit_met: u64,
     calls_a_day_max: u32,
+    pair_calls_a_day_max: u32,
     broken: BTreeMap<u64, (String, Story)>,
     seen: Seen,
     took: Duration,
@@ -70,6 +72,7 @@ impl Campaign {
         self.days += played.days;
         self.known_limit_met += u64::from(played.known_limit_met);
         self.calls_a_day_max = self.calls_a_day_max.max(played.calls_a_day_max);
+        self.pair_calls_a_day_max = self.pair_calls_a_day_max.max(played.pair_calls_a_day_max);
         self.seen.add(played.seen);
         if let Some(why) = played.broken {
             // Printed at once, because the other seeds may take an hour.
@@ -81,7 +84,7 @@ impl Campaign {
     fn print(&self) {
         println!(
             "{} seeds in {:?} ({} a minute), {} simulated years, {} rotations, {} faults, at most {} calls for a user in a \
-             day, a stranger's unseen key discarded {} times, {} claims about keys judged, {} broken",
+             day and {} to complete a pair, a stranger's unseen key discarded {} times, {} claims about keys judged, {} broken",
             self.seeds,
             self.took,
             self.seeds * 60_000 / u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1),
@@ -89,6 +92,7 @@ impl Campaign {
             self.rotations,
             self.seen.faults.values().sum::<u64>(),
             self.calls_a_day_max,
+            self.pair_calls_a_day_max,
             self.known_limit_met,
             self.seen.claims,
             self.broken.len(),

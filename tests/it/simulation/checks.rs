@@ -29,6 +29,8 @@ const DOUBT_SLACK: Duration = Duration::from_mins(6);
 /// The bound on calls for one user in a day, however many faults there are. It covers passes, a hundred probes of a
 /// key that AWS does not know yet, and retries.
 const CALLS_A_DAY_MAX: u32 = 400;
+/// The same while a pair may have to be completed: each five minutes a listing and a request that is sent three times.
+const PAIR_CALLS_A_DAY_MAX: u32 = 24 * 12 * 4;
 
 impl State {
     /// The program deactivates or deletes a key. It must never be one that the vendor depends on, or another
@@ -178,6 +180,9 @@ impl State {
         }
         if self.calls_a_day_max > CALLS_A_DAY_MAX + cast.passes_a_day() {
             self.break_with(format!("{} calls for one user in a day", self.calls_a_day_max));
+        }
+        if self.pair_calls_a_day_max > PAIR_CALLS_A_DAY_MAX + cast.passes_a_day() {
+            self.break_with(format!("{} calls to complete a pair in a day", self.pair_calls_a_day_max));
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) enum Door {
 pub(super) struct Consumer {
     pub(super) can_be_asked: bool,
     /// Whether its pair is two settings that are written separately.
-    takes_halves: bool,
+    pub(super) takes_halves: bool,
     pub(super) uses_every: Duration,
     /// Whether it accepts each delivery and keeps none, until an operator mends it.
     pub(super) is_deaf: bool,

@@ -384,6 +384,7 @@ impl Theatre {
             rotations: state.rotations.len() as u64,
             days: span.as_secs() / DAY.as_secs(),
             calls_a_day_max: state.calls_a_day_max,
+            pair_calls_a_day_max: state.pair_calls_a_day_max,
             known_limit_met: state.known_limit_met,
             seen: std::mem::take(&mut state.seen),
         }

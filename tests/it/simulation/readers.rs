@@ -201,9 +201,14 @@ impl State {
                 conditions.into_iter().map(|condition| (user.clone(), user_report.vendor.clone(), condition)),
             );
         }
+        let named: BTreeMap<&IamUserName, &VendorName> = pass
+            .found
+            .iter()
+            .filter_map(|user_report| Some((user_report.iam_user.as_ref()?, &user_report.vendor)))
+            .collect();
         let mut broken = Vec::new();
         for (name, reader) in &mut self.readers.by_sink {
-            let believed = reader.believed();
+            let believed = reader.believed().into_iter().map(|what| as_named_now(what, &named)).collect();
             let wrong: BTreeSet<_> = truth
                 .symmetric_difference(&believed)
                 .filter(|(_, vendor, _)| !unknown.contains(vendor))
@@ -344,6 +349,17 @@ pub(super) fn routing(sim: &Sim) -> Routing {
     };
     let routes = sim.lock().readers.by_sink.iter().map(route).collect();
     Routing { routes, heartbeat: None }
+}
+
+/// After a rename, the alert about a user without a working key stays open under the vendor's earlier name until the
+/// keys are listed. It is believed of the user, whatever its vendor is called.
+fn as_named_now(
+    (user, vendor, condition): (IamUserName, VendorName, Condition),
+    named: &BTreeMap<&IamUserName, &VendorName>,
+) -> (IamUserName, VendorName, Condition) {
+    let now = named.get(&user).filter(|_| condition == Condition::NoWorkingKey);
+    let vendor = now.map_or(vendor, |now| (*now).clone());
+    (user, vendor, condition)
 }
 
 fn is_about(item: &Item, condition: Condition) -> bool {

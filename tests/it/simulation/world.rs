@@ -53,8 +53,10 @@ pub(super) struct State {
     pub(super) broken: Option<String>,
     /// How many keys of strangers were treated as ours, in the way that docs/security.md names as a limit.
     pub(super) known_limit_met: u32,
-    pub(super) calls: BTreeMap<IamUserName, (u64, u32)>,
+    /// The calls of the newest day for each user, apart for deliveries that may have to complete a pair.
+    calls: BTreeMap<(IamUserName, bool), (u64, u32)>,
     pub(super) calls_a_day_max: u32,
+    pub(super) pair_calls_a_day_max: u32,
     trace: Vec<(Timestamp, String)>,
     trace_hash: DefaultHasher,
     epoch: Timestamp,
@@ -104,6 +106,7 @@ impl Sim {
             known_limit_met: 0,
             calls: BTreeMap::new(),
             calls_a_day_max: 0,
+            pair_calls_a_day_max: 0,
             trace: Vec::new(),
             trace_hash: DefaultHasher::new(),
             epoch,
@@ -255,9 +258,13 @@ impl State {
         if self.place(user) == "restore" {
             return;
         }
-        let counted = self.calls.entry(user.clone()).or_default();
+        // Such a vendor may hold one half of the new pair. Until it holds both, each five minutes take a listing and a
+        // delivery, however long that lasts, so these calls have a bound of their own.
+        let completes_pair = self.place(user) == "deliver" && self.user(user).consumer.takes_halves;
+        let counted = self.calls.entry((user.clone(), completes_pair)).or_default();
         *counted = if counted.0 == day { (day, counted.1 + 1) } else { (day, 1) };
-        self.calls_a_day_max = self.calls_a_day_max.max(counted.1);
+        let max = if completes_pair { &mut self.pair_calls_a_day_max } else { &mut self.calls_a_day_max };
+        *max = counted.1.max(*max);
     }
 
     pub(super) fn new_key_id(&mut self) -> AccessKeyId {

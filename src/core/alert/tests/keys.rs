@@ -137,6 +137,61 @@ fn an_older_journal_listing_resolves_no_alert_of_a_disabled_vendor() {
 }
 
 #[test]
+fn a_key_that_was_set_active_resolves_the_alert_without_a_listing() {
+    let off = vec![key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
+    let at = now() + HOUR;
+    let asked =
+        Event::ReactivationAsked { by: "ops".to_owned(), why: "outage".to_owned(), exposed: false, at };
+    let intended = Event::Intended { intent: Intent::Reactivate { key: OLD.parse().expect("a key id") }, at };
+    let sent = [cooling(), vec![listed(&off, at), asked, intended]].concat();
+    let answered = [sent.clone(), vec![Event::Reactivated { at: at + HOUR }]].concat();
+    for (state, keys_unanswered) in [(State::Unmanaged, false), (State::Rotating, true)] {
+        let mut route = Route::new(Style::Incidents, &["no-working-key"]);
+        let user = |events: &[Event]| [User { keys_unanswered, ..of(state, events) }];
+        let listed = User { keys: off.clone(), keys_listed_at: Some(at), ..of(State::Rotating, &cooling()) };
+        assert_eq!(route.hears(&[listed], at), ["+no-working-key/acme"]);
+        assert_eq!(route.hears(&user(&sent), at + HOUR), [""; 0], "{state}: the request may be lost");
+        assert_eq!(route.hears(&user(&answered), at + HOUR), ["-no-working-key/acme"], "{state}");
+    }
+}
+
+#[test]
+fn a_renamed_vendor_resolves_no_alert_before_its_keys_are_listed() {
+    let off = vec![key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
+    let mut route = Route::new(Style::Incidents, &["no-working-key"]);
+    let before = of(State::Rotating, &cooling());
+    let name = before.name.clone();
+    let before = User { keys: off.clone(), keys_listed_at: Some(now() + HOUR), ..before };
+    assert_eq!(route.hears(&[before], now() + HOUR), ["+no-working-key/acme"]);
+    let renamed = |state| User {
+        name: name.clone(),
+        rotation: Some(rotation_after(&cooling())),
+        ..User::new("zeta", state)
+    };
+    let told = route.hears(&[renamed(State::Unmanaged)], now() + HOUR * 2);
+    assert_eq!(told, [""; 0], "its keys were not listed since");
+    let listed = User { keys: off, keys_listed_at: Some(now() + HOUR * 3), ..renamed(State::Rotating) };
+    let told = route.hears(&[listed], now() + HOUR * 3);
+    assert_eq!(told, ["+no-working-key/zeta", "-no-working-key/acme"]);
+    let other = User::new("other", State::Unmanaged);
+    let told = route.hears(&[other], now() + HOUR * 4);
+    assert_eq!(told, ["-no-working-key/zeta"], "the configuration names the user no more");
+}
+
+#[test]
+fn a_user_without_an_active_key_raises_its_alert_also_without_the_journal() {
+    let unwritten = |keys: &[KeyMetadata], listed_at| User {
+        keys: keys.to_vec(),
+        keys_listed_at: listed_at,
+        ..User::stuck("acme", "journal_unavailable")
+    };
+    let mut route = Route::new(Style::Incidents, &["no-working-key"]);
+    assert_eq!(route.hears(&[unwritten(&[], None)], now()), [""; 0], "its keys were not listed");
+    let off = [key(OLD, KeyStatus::Inactive), key(NEW, KeyStatus::Inactive)];
+    assert_eq!(route.hears(&[unwritten(&off, Some(now()))], now()), ["+no-working-key/acme"]);
+}
+
+#[test]
 fn a_hold_raises_an_alert_after_a_day_with_or_without_an_end() {
     for until in [None, Some(now() + HOUR * 900)] {
         let held = Event::Held { until, by: "ops".to_owned(), why: "freeze".to_owned(), at: now() + HOUR };
