@@ -316,6 +316,7 @@ fn seen<'a>(settings: &'a Settings, user_report: &'a UserReport, since: Timestam
         keys: &user_report.keys,
         keys_listed_at: user_report.keys_listed_at,
         keys_unanswered: user_report.keys_unanswered,
+        exposed_use: user_report.exposed_use.as_ref(),
         since,
     }
 }

@@ -262,6 +262,9 @@ pub(crate) struct Rotate {
     /// Rotate whether a key is due or not, also outside the vendor's windows
     #[arg(long)]
     pub(crate) force: bool,
+    /// With --force and without a vendor: do not ask on the terminal
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Wait until each rotation has ended, or needs a person
     #[arg(long)]
     pub(crate) wait: bool,

@@ -1,5 +1,6 @@
 //! `rotate`: runs one pass. With `--dry-run` it shows what a pass would do.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::journal::Mode;
+use crate::cli::acting::confirmed;
 use crate::cli::alert_task;
 use crate::cli::args::{self, Format};
 use crate::cli::exit::{Code, Ended, Failure};
@@ -17,6 +19,8 @@ use crate::cli::run::stop_on_signals;
 use crate::cli::status::code_of;
 use crate::cli::view::dash;
 use crate::cli::{Screen, setup};
+use crate::config::Settings;
+use crate::config::settings::Access;
 use crate::core::rotation::Ending;
 use crate::core::schedule::{Action, State};
 use crate::engine::{Cadence, Engine, PassRequest, Preview, Rest, UserReport, WaitMode, Watchers, preview};
@@ -56,6 +60,9 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     if asked.dry_run {
         return dry_run(settings, asked, screen).await;
     }
+    if asked.force && asked.only.vendors.is_empty() && !asked.yes && !is_confirmed(&settings)? {
+        return Err(Failure::new(Code::Failed, "not confirmed; nothing was changed"));
+    }
     let (_keep, routing) = watch::channel(setup::routing(&settings)?);
     let world = alert_task::world(settings).await?;
     let (_keep, worlds) = watch::channel(world);
@@ -88,6 +95,20 @@ pub(crate) async fn rotate(config: Option<&Path>, asked: args::Rotate, screen: &
     }
     let work_left = found.iter().any(is_unfinished);
     Ok(if code == Code::Fine && asked.detailed_exitcode && work_left { Code::WorkIsDue } else { code })
+}
+
+/// Asks on a terminal whether the keys of all vendors are to be replaced now. A script is not asked.
+fn is_confirmed(settings: &Settings) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let with_keys =
+        settings.vendors.values().filter(|vendor| vendor.enabled && matches!(vendor.access, Access::Key(_)));
+    let count = with_keys.count();
+    let dry_run = "`keyround rotate --force --dry-run` shows what would be done";
+    confirmed(&format!(
+        "--force replaces the keys of all {count} vendors now, whether they are due or not; {dry_run}."
+    ))
 }
 
 /// Whether there is still something to do for this user.

@@ -123,6 +123,7 @@ fn world_with(
         journal,
         accounts,
         vendors: Arc::new(vendors),
+        starts: Arc::default(),
     })
 }
 

@@ -19,6 +19,15 @@ mod request;
 
 pub use request::{AnswerPlace, Auth, Body, Capture, Expect, HttpStep, NextPage, Pages, Param, Writes};
 
+/// How many routine rotations may begin.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct StartLimits {
+    /// How many rotations may be under way until the first one of the journal is verified; `None`: any number.
+    pub first: Option<usize>,
+    /// How many rotations may begin within 24 hours; `None`: any number.
+    pub per_day: Option<usize>,
+}
+
 /// All settings of `rotation.toml`, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +37,8 @@ pub struct Settings {
     pub schedule: ScheduleSettings,
     /// `concurrency` in `[defaults]`: how many rotations may run at the same time; at least 1.
     pub concurrency: usize,
+    /// `first` and `per_day` in `[defaults]`.
+    pub starts: StartLimits,
     /// The settings of `[aws]`.
     pub aws: AwsSettings,
     /// The sections `[account.NAME]`, by name.

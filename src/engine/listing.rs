@@ -1,14 +1,14 @@
-//! Listings of a user's keys that are not written to the journal, because the rotation does not depend on them.
+//! Listings and readings of last-used that are not written to the journal, because the rotation does not depend on them.
 
 use std::time::Duration;
 
 use crate::core::ids::{RotationId, Subject};
-use crate::core::rotation::{KeyMetadata, Rotation};
+use crate::core::rotation::{KeyMetadata, KeyUsage, Rotation};
 use crate::core::time::Timestamp;
-use crate::engine::World;
 use crate::engine::drive::DriveError;
 use crate::engine::reconcile::UserReport;
 use crate::engine::targets::replayed;
+use crate::engine::{Rest, World};
 use crate::ports::Answer;
 
 /// How old the journal's last listing may be while a rotation waits. An older one is repeated.
@@ -46,4 +46,19 @@ pub(super) async fn listed_without_journal(
         Ok(keys) => UserReport { keys, keys_listed_at: Some(now), ..user_report },
         Err(_) => user_report,
     }
+}
+
+/// The last use of the rotation's exposed key, for the alert `used-after-incident`. `None`: no key is exposed, the
+/// rotation has ended, or AWS did not answer.
+pub(super) async fn read_exposed_use(
+    world: &World,
+    subject: &Subject,
+    rotation: &Rotation,
+    rest: &Rest,
+) -> Option<KeyUsage> {
+    if matches!(rest, Rest::Ended(_)) {
+        return None;
+    }
+    let (key, _) = rotation.exposed_since()?;
+    world.accounts.iam(subject.account.as_ref()).usage(key).await.ok()
 }

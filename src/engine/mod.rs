@@ -3,7 +3,7 @@
 //! `targets` lists the IAM users that a pass covers. `reconcile` looks at one IAM user: it drives the rotation that is
 //! under way, or judges the user's keys and begins one. `drive` takes one rotation as far as it can go now, and
 //! `perform` carries out one effect. `scheduler` reconciles all users side by side and keeps the timers; `slots` bounds
-//! how many run at once; `job` defines what a pass is asked for; `notice` reads what an operator appended to the
+//! how many run at once; `starts` bounds how many begin; `job` defines what a pass is asked for; `notice` reads what an operator appended to the
 //! journal meanwhile; `clock` compares this machine's clock with AWS's before an effect that depends on it. `preview`
 //! tells what a pass would do. `incident` declares keys exposed. `listing` looks at keys outside a rotation's steps.
 //!
@@ -32,6 +32,7 @@ mod preview;
 mod reconcile;
 mod scheduler;
 mod slots;
+mod starts;
 pub(crate) mod targets;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(crate) use preview::delivery_checks;
 pub use preview::{Preview, Step, preview, steps};
 pub use reconcile::{UserReport, status};
 pub use scheduler::Engine;
+pub use starts::Starts;
 pub use targets::{ATTEMPTS_MAX, owner};
 
 /// What the engine works with: the configuration and the ports. It is replaced as a whole when the configuration is
@@ -70,6 +72,8 @@ pub struct World {
     pub accounts: Arc<dyn Accounts>,
     /// How each vendor is sent a key, and asked which key it has.
     pub vendors: Arc<dyn Vendors>,
+    /// The turn to begin a rotation. It is shared by everything that drives rotations in this process.
+    pub starts: Arc<Starts>,
 }
 
 /// Receives what the engine does, while it does it: a progress display, a log, the status store.

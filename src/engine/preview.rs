@@ -8,6 +8,7 @@ use crate::core::schedule::Action;
 use crate::core::time::{Timestamp, in_words};
 use crate::engine::World;
 use crate::engine::reconcile::{UserReport, look_at};
+use crate::engine::starts::{PACED, mark_waiting};
 use crate::engine::targets::{TargetUser, everybody};
 use crate::ports::{Answer, Check, JournalError, Offer};
 
@@ -45,6 +46,11 @@ pub async fn preview(
         (&a.user_report.vendor, &a.user_report.iam_user)
             .cmp(&(&b.user_report.vendor, &b.user_report.iam_user))
     });
+    if !forced {
+        mark_waiting(world, previews.iter_mut().map(|preview| &mut preview.user_report)).await?;
+        let waits = |preview: &&mut Preview| preview.user_report.verdict.reason == PACED;
+        previews.iter_mut().filter(waits).for_each(|preview| preview.steps.clear());
+    }
     Ok(previews)
 }
 

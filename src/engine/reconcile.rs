@@ -17,8 +17,9 @@ use crate::core::schedule::{
 };
 use crate::core::time::Timestamp;
 use crate::engine::drive::{DriveError, append, drive};
-use crate::engine::listing::{listed_without_journal, look_at_keys};
+use crate::engine::listing::{listed_without_journal, look_at_keys, read_exposed_use};
 use crate::engine::preview::delivery_checks;
+use crate::engine::starts::{mark_waiting, room, waiting};
 use crate::engine::targets::{TargetUser, everybody, replayed};
 use crate::engine::{Rest, Watcher, World, clock, exposure, rotation_span};
 use crate::ports::{Entry, Fault, JournalError, SecretChange};
@@ -43,6 +44,8 @@ pub struct UserReport {
     pub keys_listed_at: Option<Timestamp>,
     /// This reconcile asked AWS for the keys, because the journal's listing was too old, and got no answer.
     pub keys_unanswered: bool,
+    /// The last use of the rotation's exposed key; `None`: no key of it is exposed, or AWS did not answer.
+    pub exposed_use: Option<KeyUsage>,
     /// When each key was last used, by key id; empty where AWS was not asked.
     pub usage: BTreeMap<AccessKeyId, KeyUsage>,
     /// The judgement on the user's keys or on its rotation.
@@ -70,6 +73,7 @@ impl UserReport {
             keys: Vec::new(),
             keys_listed_at: None,
             keys_unanswered: false,
+            exposed_use: None,
             usage: BTreeMap::new(),
             verdict,
             rotation: None,
@@ -208,8 +212,9 @@ async fn carry_on(
         _ => look_at_keys(world, subject, &rotation).await,
     };
     let keys_unanswered = listed.is_err();
+    let exposed_use = read_exposed_use(world, subject, &rotation, &rest).await;
     let user_report = rested(world, subject, listed.unwrap_or_default(), rotation, rest);
-    Ok(UserReport { keys_unanswered, ..user_report })
+    Ok(UserReport { keys_unanswered, exposed_use, ..user_report })
 }
 
 /// Checks the delivery before the first key of an `issue` is created. `None`: every check passed, or it is not the time.
@@ -258,7 +263,12 @@ async fn survey_and_start(
         let verdict = Verdict { state: State::Stuck, reason: "preflight_failed", sentence, ..looked.verdict };
         return Ok(UserReport { failed: true, verdict, ..looked });
     }
+    let turn = world.starts.turn().await;
+    if let Some(why) = room(world).await?.take().filter(|_| !forced) {
+        return Ok(UserReport { verdict: waiting(looked.verdict, why), ..looked });
+    }
     let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;
+    drop(turn);
     let (rotation, rest) = drive(world, subject, rotation.id(), stop, watcher).await?;
     // These keys were listed before the rotation began. It has changed keys since, so their time is left out.
     let user_report = rested(world, subject, None, rotation, rest);
@@ -455,6 +465,7 @@ pub async fn status(world: &World, vendors: &[VendorName]) -> Result<Vec<UserRep
     found.extend(looks.buffered(world.settings.concurrency).collect::<Vec<_>>().await);
     exposure::look(world, &mut found).await;
     found.sort_by(|a, b| (&a.vendor, &a.iam_user).cmp(&(&b.vendor, &b.iam_user)));
+    mark_waiting(world, found.iter_mut()).await?;
     Ok(found)
 }
 

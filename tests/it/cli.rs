@@ -127,7 +127,7 @@ fn rotate_and_its_dry_run_print_the_expected_json() {
             "created: <key> (request <id>)", "probed: AWS knows the new key", "probed: AWS knows the new key",
             "probed: AWS knows the new key", "delivered: the vendor accepted the new key",
             "verified: not verified: this vendor has no check", "listed: <key>, <key>", "deactivated: Inactive (request <id>)",
-            "usage_read: <key> never used, <key> used at <time> for sts", "listed: <key>, <key>", "deleted: deleted (request <id>)",
+            "usage_read: <key> never used, <key> used at <time> for sts in us-east-1", "listed: <key>, <key>", "deleted: deleted (request <id>)",
         ],
         "preflight": [], "error": null,
     }]});

@@ -151,7 +151,7 @@ fn check(pointer: &str, text: &str) {
     let told = told.unwrap_or_else(|| panic!("{pointer}: {hints:#?}"));
     // The program knows these keys only to reject them here with an explanation.
     let refused: &[&str] = match pointer {
-        "/properties/vendor/additionalProperties" => &["concurrency"],
+        "/properties/vendor/additionalProperties" => &["concurrency", "first", "per_day"],
         "/$defs/expect_output" => &["status"],
         "/$defs/alert/oneOf/0" => &["carries", "encrypt_to"],
         _ => &[],

@@ -26,7 +26,9 @@ use keyround::core::rotation::{Event, RefusalCode, Rotation, Verification};
 use keyround::core::schedule::{State, jitter_for};
 use keyround::core::secret::Secret;
 use keyround::core::time::Timestamp;
-use keyround::engine::{Cadence, Engine, PassRequest, Rest, UserReport, WaitMode, Watcher, World, status};
+use keyround::engine::{
+    Cadence, Engine, PassRequest, Rest, UserReport, WaitMode, Watcher, World, preview, status,
+};
 use keyround::ports::{
     Answer, Check, Clock, Delivery, Entry, Fault, Journal, KnownRotation, Offer, SecretChange, Vendors,
 };
@@ -48,6 +50,63 @@ async fn no_more_users_are_reconciled_at_once_than_concurrency_allows() {
     assert_eq!(house.deliveries.most_at_once.load(Ordering::SeqCst), 2);
     assert_eq!(found.len(), names.len());
     assert!(found.iter().all(|user_report| matches!(user_report.rest, Some(Rest::Ended(_)))), "{found:?}");
+}
+
+#[tokio::test]
+async fn the_first_rotation_goes_alone_until_it_is_verified() {
+    let house = House::new(&format!("{HASTE}first = 1\n"), &["a", "b", "c"]);
+    house.all_are(&How::Panics);
+    for _ in 0..2 {
+        let found = house.once(WaitMode::Short).await;
+        let waiting: Vec<_> = found.iter().filter(|found| found.verdict.reason == "paced").collect();
+        assert_eq!((found.len(), waiting.len()), (3, 2), "{found:?}");
+        let sentence = &waiting[0].verdict.sentence;
+        assert!(
+            sentence.contains("no rotation in the journal has been verified yet; under way: "),
+            "{sentence}"
+        );
+        assert!(waiting[0].verdict.due_at.is_some() && !waiting[0].failed);
+    }
+    assert_eq!(house.stage.calls()["CreateAccessKey"], 1);
+    let previews = preview(&house.world(), &[], false, false).await.expect("a journal");
+    assert!(previews.iter().all(|preview| preview.steps.is_empty()), "a dry run shows that none would begin");
+
+    house.all_are(&How::Accepts);
+    house.pass(DAY);
+    let found = house.once(WaitMode::Unlimited).await;
+    let rotated = found.iter().filter(|found| found.verdict.reason == "rotated").count();
+    assert!(rotated >= 1, "{found:?}");
+    let found = house.once(WaitMode::Unlimited).await;
+    assert!(found.iter().all(|found| found.verdict.reason != "paced"), "one is verified: {found:?}");
+    assert_eq!(house.stage.calls()["CreateAccessKey"], 3);
+}
+
+#[tokio::test]
+async fn so_many_rotations_begin_within_a_day_as_the_configuration_allows() {
+    let house = House::new(&format!("{HASTE}per_day = 2\n"), &["a", "b", "c", "d", "e"]);
+    let previews = preview(&house.world(), &[], false, false).await.expect("a journal");
+    assert_eq!(previews.iter().filter(|preview| !preview.steps.is_empty()).count(), 2);
+    let mut created = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..2 {
+            house.once(WaitMode::Unlimited).await;
+        }
+        created.push(house.stage.calls()["CreateAccessKey"]);
+        house.pass(DAY);
+    }
+    assert_eq!(created, [2, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_forced_rotation_does_not_wait_for_another_day() {
+    let house = House::new(&format!("{HASTE}per_day = 1\n"), &["a", "b"]);
+    house.once(WaitMode::Unlimited).await;
+    assert_eq!(house.stage.calls()["CreateAccessKey"], 1);
+    let force = PassRequest { force: true, ..PassRequest::default() };
+    let (_newest, worlds) = watch::channel(house.world());
+    let mut engine = Engine::new(worlds, house.stop.clone(), Arc::clone(&house.watcher) as _);
+    engine.work(&Cadence::Once(force, WaitMode::Unlimited)).await.expect("a journal");
+    assert_eq!(house.stage.calls()["CreateAccessKey"], 3);
 }
 
 #[tokio::test]
@@ -522,6 +581,7 @@ impl House {
             journal: Arc::clone(&self.journal) as _,
             accounts: Arc::new(StandInAccounts(self.stage.clone())),
             vendors: Arc::new(AllVendors(Arc::clone(&self.deliveries))),
+            starts: Arc::default(),
         }
     }
 

@@ -67,7 +67,8 @@ fn key_usage_is_stored_with_cloudtrail_evidence_only_if_there_is_any() {
     let line = encode(&seen);
     assert_eq!(decode(&line), Ok(seen));
     assert!(line.contains(r#""witness":{"event_id":"6f0f2d1c","at":"#), "{line}");
-    let unseen = read(KeyUsage::Used { last_used_at: at(5), service: "sts".to_owned(), witness: None });
+    let unseen =
+        read(KeyUsage::Used { last_used_at: at(5), service: "sts".to_owned(), region: None, witness: None });
     assert!(!encode(&unseen).contains("witness"));
 }
 
@@ -302,7 +303,7 @@ fn every_status() -> Vec<KeyMetadata> {
 }
 
 fn every_usage() -> BTreeMap<AccessKeyId, KeyUsage> {
-    let used = KeyUsage::Used { last_used_at: at(0), service: "s3".to_owned(), witness: None };
+    let used = KeyUsage::Used { last_used_at: at(0), service: "s3".to_owned(), region: None, witness: None };
     BTreeMap::from([(old(), used), (new(), KeyUsage::Never), (other(), KeyUsage::Gone)])
 }
 

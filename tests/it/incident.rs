@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::moto::Emulator;
 use crate::support::process::{Corner, Process};
+use crate::support::vendor::Vendor;
 
 mod exposure;
 
@@ -131,6 +132,50 @@ fn the_incident_command_replaces_the_key_when_no_service_runs() {
     assert_eq!(declared.code, Some(1), "{declared:?}");
     assert!(declared.out.contains("delete it at AWS") && declared.out.contains(&old), "{declared:?}");
     assert_eq!(status_of(&second), "Inactive");
+}
+
+#[test]
+fn a_use_of_the_exposed_key_after_the_incident_is_alerted_once() {
+    let inbox = Vendor::start();
+    let (corner, old) = corner("incident-used", 5.0);
+    let alert = format!(
+        "[alert.all]\nkind = \"webhook\"\nurl = \"{}\"\nsecret = \"env:SIGNING\"\non = [\"used-after-incident\"]\n",
+        inbox.url("/alerts")
+    );
+    let vendor = corner.vendor_section("acme", &corner.user, &["/keys"]);
+    corner.configure(&[LONG_WAITS, &vendor, &alert].concat());
+    emulator().set_used(&old, "s3", 1.0);
+    corner.run_well(&declare("cut-first", &["acme"]));
+    corner.run_well(&["rotate"]);
+    assert!(inbox.requests().is_empty(), "the key was used before the incident only");
+    emulator().set_used(&old, "s3", 0.0);
+    corner.run_well(&["rotate"]);
+    corner.run_well(&["rotate"]);
+    let [told] = &inbox.requests()[..] else { panic!("{:?}", inbox.requests()) };
+    let alert = &told.json()["data"]["alerts"][0];
+    assert_eq!(
+        (&alert["condition"], &alert["severity"]),
+        (&json!("used-after-incident"), &json!("critical"))
+    );
+    let sentence = alert["sentence"].as_str().expect("a sentence");
+    for part in
+        [&format!("the exposed key {old} was used at "), " for s3 in us-east-1", "rejects later requests"]
+    {
+        assert!(sentence.contains(part), "{sentence}");
+    }
+}
+
+#[test]
+fn rotate_force_without_a_vendor_asks_on_a_terminal() {
+    let (corner, old) = corner("forced-by-hand", 5.0);
+    let (code, shown) = corner.run_on_terminal("rotate --force", "no\n");
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("replaces the keys of all 1 vendors now"), "{shown}");
+    assert!(shown.contains("nothing was changed"), "{shown}");
+    assert_eq!(corner.living_keys().len(), 1);
+    let (code, shown) = corner.run_on_terminal("rotate --force --yes", "");
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(corner.held().access_key_id != old && !shown.contains("Type yes"), "{shown}");
 }
 
 #[test]

@@ -156,6 +156,7 @@ async fn play(settings: &Settings, begin: Timestamp, end: Timestamp) -> Play {
         clock: Arc::new(JumpingClock::new(stage.clone(), end, curtain.clone())),
         journal: Arc::clone(&journal) as _,
         accounts: Arc::new(StandInAccounts(stage.clone())),
+        starts: Arc::default(),
         vendors: Arc::new(ConfiguredVendors::new(
             &settings.vendors,
             Transports {

@@ -167,6 +167,7 @@ fn usage_of(key: &Key, now: Timestamp) -> KeyUsage {
     let used = |last_used_at, service: &str| KeyUsage::Used {
         last_used_at,
         service: service.to_owned(),
+        region: None,
         witness: None,
     };
     match (by_vendor, key.probed_at) {

@@ -157,6 +157,7 @@ fn world(
         journal: Arc::new(MemoryJournal::default()),
         accounts: Arc::new(StandInAccounts(stage.clone())),
         vendors: Arc::new(vendors),
+        starts: Arc::default(),
     }
 }
 

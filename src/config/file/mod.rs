@@ -46,7 +46,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::settings::Settings;
 
 /// Every key that a section may have. These words are never secret, so diagnostics show them at any place of a line.
-const VOCABULARY: [&str; 136] = [
+const VOCABULARY: [&str; 138] = [
     "absent",
     "account",
     "account_id",
@@ -87,6 +87,7 @@ const VOCABULARY: [&str; 136] = [
     "exposure",
     "external_id",
     "fields",
+    "first",
     "folder",
     "form",
     "from",
@@ -126,6 +127,7 @@ const VOCABULARY: [&str; 136] = [
     "params",
     "password",
     "path",
+    "per_day",
     "pointer",
     "poll",
     "port",
@@ -311,7 +313,7 @@ fn read(mut whole: Whole<'_>, default_journal: PathBuf, presets: &mut Presets, b
     journal.path = beside.join(&journal.path);
     let (schedule, zone) = sections::schedule(section("schedule"));
     let aws = sections::aws(section("aws"));
-    let (terms, concurrency) = terms::defaults(section("defaults"), zone);
+    let (terms, concurrency, starts) = terms::defaults(section("defaults"), zone);
     together::judge_schedule(report, &schedule, &terms.ages);
     let mut warnings = own_presets(section("presets"), presets, beside);
     let heartbeat = section("heartbeat").and_then(watch::heartbeat);
@@ -333,6 +335,7 @@ fn read(mut whole: Whole<'_>, default_journal: PathBuf, presets: &mut Presets, b
         journal,
         schedule,
         concurrency,
+        starts,
         aws,
         accounts: accounts.by_name,
         vendors,

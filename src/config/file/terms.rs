@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::reader::{self, Section, Text};
 use super::report::{At, Mistake, Span};
 use super::together::{Opening, lead};
-use crate::config::settings::{Ages, Deadline};
+use crate::config::settings::{Ages, Deadline, StartLimits};
 use crate::core::rotation::Plan;
 use crate::core::rotation::{Window, Windows};
 use crate::core::time::in_words;
@@ -17,6 +17,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const WARN_BEFORE: Duration = Duration::from_hours(14 * 24);
 const PROVE_SUCCESSES: RangeInclusive<u32> = 1..=100;
 const CONCURRENCY: RangeInclusive<u32> = 1..=256;
+/// The bounds of `first` and `per_day`.
+const STARTS: RangeInclusive<u32> = 1..=10_000;
 /// The default of `slack`. Keys of the same age come due spread over this time.
 const SLACK: Duration = Duration::from_hours(3 * 24);
 const DEFAULT_CONCURRENCY: u32 = 8;
@@ -50,13 +52,17 @@ impl Default for Terms {
     }
 }
 
-/// Reads `[defaults]`: the terms, and how many rotations may run at the same time.
-pub(super) fn defaults(section: Option<Section<'_>>, zone: chrono_tz::Tz) -> (Terms, usize) {
-    let Some(mut section) = section else { return (Terms::default(), DEFAULT_CONCURRENCY as usize) };
+/// Reads `[defaults]`: the terms, how many rotations may run at the same time, and how many may begin.
+pub(super) fn defaults(section: Option<Section<'_>>, zone: chrono_tz::Tz) -> (Terms, usize, StartLimits) {
+    let Some(mut section) = section else {
+        return (Terms::default(), DEFAULT_CONCURRENCY as usize, StartLimits::default());
+    };
     let terms = read(&mut section, &Terms::default(), zone);
     let concurrency = section.number("concurrency", CONCURRENCY).unwrap_or(DEFAULT_CONCURRENCY);
+    let mut limit = |key| section.number(key, STARTS).map(|limit| limit as usize);
+    let starts = StartLimits { first: limit("first"), per_day: limit("per_day") };
     section.finish();
-    (terms, concurrency as usize)
+    (terms, concurrency as usize, starts)
 }
 
 /// The terms that this section sets; what it does not set comes from `base`.

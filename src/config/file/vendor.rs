@@ -108,6 +108,9 @@ struct Read {
     needs: VendorNeeds,
 }
 
+/// The keys of `[defaults]` that a vendor cannot have a value of its own for.
+const FOR_ALL_VENDORS: [&str; 3] = ["concurrency", "first", "per_day"];
+
 /// One vendor's section while it is read.
 struct Vendor<'v, 'a> {
     name: &'a str,
@@ -120,9 +123,11 @@ impl<'a> Vendor<'_, 'a> {
     fn read(mut self) -> Option<Read> {
         let enabled = self.section.flag("enabled").unwrap_or(true);
         let owner = self.section.string("owner").and_then(|text| not_empty(self.section.report, text));
-        if let Some(entry) = self.section.entry("concurrency") {
-            let message = "concurrency is for all vendors together".to_owned();
-            self.section.report.add(Mistake::new(entry.key_span, message).hint("set it in [defaults]"));
+        for key in FOR_ALL_VENDORS {
+            if let Some(entry) = self.section.entry(key) {
+                let message = format!("{key} is for all vendors together");
+                self.section.report.add(Mistake::new(entry.key_span, message).hint("set it in [defaults]"));
+            }
         }
         let needs = needs::read(&mut self.section);
         let access = match self.given() {

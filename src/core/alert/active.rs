@@ -8,9 +8,9 @@ use crate::core::alert::clock::ClockReading;
 use crate::core::alert::condition::{Condition, Topic};
 use crate::core::alert::exposure::ExposureReading;
 use crate::core::alert::findings::Findings;
-use crate::core::alert::keys::{Working, active_at, of_hold, of_keys, working};
+use crate::core::alert::keys::{Working, active_at, of_hold, of_keys, of_use_after_incident, working};
 use crate::core::ids::{AccountName, IamUserName, RotationId, VendorName};
-use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
+use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, KeyUsage, Rotation, Stage};
 use crate::core::schedule::{State, Verdict, old_key_counts};
 use crate::core::time::Timestamp;
 
@@ -120,6 +120,9 @@ pub struct Seen<'a> {
     pub keys_listed_at: Option<Timestamp>,
     /// This reconcile asked for the keys and got no answer, so what the journal knows of them is too old.
     pub keys_unanswered: bool,
+    /// What this reconcile read of the use of the rotation's exposed key; `None`: no key of it is exposed, or AWS did not
+    /// answer.
+    pub exposed_use: Option<&'a KeyUsage>,
     /// Since when the verdict has been the same, as far as this process has seen.
     pub since: Timestamp,
 }
@@ -158,6 +161,8 @@ pub struct ActiveAlerts {
     /// The users of `known` for which it is not known whether they have an Active key now, and the newest time at which
     /// the journal knows one of their keys Active.
     keys_unknown: BTreeMap<(VendorName, Option<IamUserName>), Option<Timestamp>>,
+    /// The users of `known` whose exposed key's last use AWS did not tell.
+    exposed_use_unknown: BTreeSet<(VendorName, Option<IamUserName>)>,
     /// The users of `known` whose key's age could not be judged.
     unjudged: BTreeSet<(VendorName, Option<IamUserName>)>,
     unknown: BTreeSet<VendorName>,
@@ -211,6 +216,10 @@ pub fn active(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> ActiveAlerts {
             if working(seen) == Working::NotChecked && may_have_keys {
                 active.keys_unknown.insert(place.clone(), active_at(seen));
             }
+            let is_exposed = seen.rotation.is_some_and(|rotation| rotation.incident().is_some());
+            if is_exposed && seen.exposed_use.is_none() {
+                active.exposed_use_unknown.insert(place.clone());
+            }
             if !seen.is_judged() {
                 active.unjudged.insert(place.clone());
             }
@@ -235,6 +244,7 @@ fn alerts(seen: &Seen<'_>, now: Timestamp) -> impl Iterator<Item = Alert> {
         of_keys(seen),
         of_hold(seen, now),
         of_halves(seen),
+        of_use_after_incident(seen),
     ];
     alerts.into_iter().flatten()
 }
@@ -425,6 +435,7 @@ impl ActiveAlerts {
         let is_open = match told.condition.topic() {
             Topic::NoWorkingKey => self.may_lack_a_key(told, &place),
             Topic::Age => self.unjudged.contains(&place),
+            Topic::UsedAfterIncident => self.exposed_use_unknown.contains(&place),
             _ => false,
         };
         match self.known.get(&place) {
@@ -452,7 +463,8 @@ impl ActiveAlerts {
             | Topic::News
             | Topic::NoWorkingKey
             | Topic::HalfWritten
-            | Topic::Held => match &told.vendor {
+            | Topic::Held
+            | Topic::UsedAfterIncident => match &told.vendor {
                 Some(vendor) => self.end_of_users(told, vendor),
                 None => over(true, "there is nothing left of it"),
             },

@@ -46,6 +46,8 @@ pub enum Condition {
     HalfWritten,
     /// AWS has quarantined a user, because a key of it is public.
     Exposed,
+    /// A key that was declared exposed was used after that.
+    UsedAfterIncident,
 }
 
 /// How severe a condition is, in the words of PagerDuty's events.
@@ -91,6 +93,7 @@ pub(super) enum Topic {
     Clock,
     HalfWritten,
     Exposed,
+    UsedAfterIncident,
 }
 
 impl Topic {
@@ -110,13 +113,14 @@ impl Topic {
             Topic::Clock => "clock",
             Topic::HalfWritten => "half-written",
             Topic::Exposed => "exposed",
+            Topic::UsedAfterIncident => "used-after-incident",
         }
     }
 }
 
 impl Condition {
     /// All conditions. Those of one topic are in the order in which they get worse.
-    pub const ALL: [Condition; 18] = [
+    pub const ALL: [Condition; 19] = [
         Condition::Warning,
         Condition::Due,
         Condition::Overdue,
@@ -135,11 +139,12 @@ impl Condition {
         Condition::Clock,
         Condition::HalfWritten,
         Condition::Exposed,
+        Condition::UsedAfterIncident,
     ];
 
     /// The conditions of a sink without `on`: all that a person must act on, except those that come from a review of
     /// the accounts. A review is made only if a sink asks for one of these.
-    pub const DEFAULT: [Condition; 12] = [
+    pub const DEFAULT: [Condition; 13] = [
         Condition::Overdue,
         Condition::Failed,
         Condition::Stuck,
@@ -152,6 +157,7 @@ impl Condition {
         Condition::Clock,
         Condition::HalfWritten,
         Condition::Exposed,
+        Condition::UsedAfterIncident,
     ];
 
     /// The condition's name, as in `on = […]`.
@@ -176,6 +182,7 @@ impl Condition {
             Condition::Clock => "clock",
             Condition::HalfWritten => "half-written",
             Condition::Exposed => "exposed",
+            Condition::UsedAfterIncident => "used-after-incident",
         }
     }
 
@@ -196,7 +203,8 @@ impl Condition {
             | Condition::NoWorkingKey
             | Condition::Clock
             | Condition::HalfWritten
-            | Condition::Exposed => Severity::Critical,
+            | Condition::Exposed
+            | Condition::UsedAfterIncident => Severity::Critical,
         }
     }
 
@@ -216,6 +224,7 @@ impl Condition {
             Condition::Clock => Topic::Clock,
             Condition::HalfWritten => Topic::HalfWritten,
             Condition::Exposed => Topic::Exposed,
+            Condition::UsedAfterIncident => Topic::UsedAfterIncident,
         }
     }
 
@@ -243,7 +252,8 @@ impl Condition {
             | Condition::Held
             | Condition::Clock
             | Condition::HalfWritten
-            | Condition::Exposed => true,
+            | Condition::Exposed
+            | Condition::UsedAfterIncident => true,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::core::alert::active::{Alert, Seen, has_key};
 use crate::core::alert::condition::Condition;
-use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, Rotation, Stage};
+use crate::core::rotation::{KeyMetadata, KeyState, KeyStatus, KeyUsage, Rotation, Stage};
 use crate::core::schedule::{OFFBOARDED, State, old_key_counts, status_word};
 use crate::core::time::Timestamp;
 
@@ -101,6 +101,30 @@ fn known(rotation: &Rotation) -> Vec<String> {
         KeyState::InDoubt => format!("a change of {key} was sent at {}", known.at),
     });
     sentence.collect()
+}
+
+/// The alert about a key that was declared exposed and was used after that. AWS publishes a last use late, and rejects
+/// the requests that come after the key is Inactive.
+pub(super) fn of_use_after_incident(seen: &Seen<'_>) -> Option<Alert> {
+    let rotation = seen.rotation?;
+    let (key, since) = rotation.exposed_since()?;
+    let usage = seen.exposed_use?;
+    let KeyUsage::Used { last_used_at, .. } = usage else { return None };
+    if *last_used_at <= since {
+        return None;
+    }
+    let declared_at = rotation.incident()?.at;
+    let now_is = match rotation.old_cut_at() {
+        Some(at) => format!("AWS answered that the key was Inactive at {at}, and rejects later requests"),
+        None => "keyround is setting the key Inactive".to_owned(),
+    };
+    let sentence = format!(
+        "the exposed key {key} was {}, after the incident was declared at {declared_at}; {now_is}; look in CloudTrail for \
+         what the key was used for, and whether the vendor or somebody else used it",
+        usage.in_words()
+    );
+    let alert = seen.alert(Condition::UsedAfterIncident, *last_used_at);
+    Some(Alert { sentence, reason: "used_after_incident".to_owned(), ..alert })
 }
 
 /// The alert about a hold by an operator, or about a vendor that was switched off during a rotation, after a day. If

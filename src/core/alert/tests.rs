@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::ids::{IamUserName, RotationId, Subject, VendorName};
-use crate::core::rotation::{Doubt, EffectKind, Event, KeyMetadata, Plan, Rotation};
+use crate::core::rotation::{Doubt, EffectKind, Event, KeyMetadata, KeyUsage, Plan, Rotation};
 use crate::core::schedule::{Action, State, Verdict};
 use crate::core::time::Timestamp;
 
@@ -307,6 +307,7 @@ struct User {
     keys: Vec<KeyMetadata>,
     keys_listed_at: Option<Timestamp>,
     keys_unanswered: bool,
+    exposed_use: Option<KeyUsage>,
 }
 
 impl User {
@@ -331,6 +332,7 @@ impl User {
             keys: Vec::new(),
             keys_listed_at: None,
             keys_unanswered: false,
+            exposed_use: None,
         }
     }
 
@@ -353,6 +355,7 @@ impl User {
             keys: &self.keys,
             keys_listed_at: self.keys_listed_at,
             keys_unanswered: self.keys_unanswered,
+            exposed_use: self.exposed_use.as_ref(),
             since: now(),
         }
     }

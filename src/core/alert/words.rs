@@ -76,6 +76,7 @@ fn state(condition: Condition) -> &'static str {
         Condition::Clock => "with a clock that differs from AWS's",
         Condition::HalfWritten => "with the halves of two pairs",
         Condition::Exposed => "with a public key, and quarantined by AWS",
+        Condition::UsedAfterIncident => "with an exposed key that was used after the incident was declared",
     }
 }
 

@@ -154,6 +154,7 @@ mod tests {
         let used = |seconds, service: &str| KeyUsage::Used {
             last_used_at: at(seconds),
             service: service.to_owned(),
+            region: None,
             witness: None,
         };
         assert_eq!(rotation.used_by_vendor_at(Some(&used(10, "sts")), None), None);

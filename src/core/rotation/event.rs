@@ -464,6 +464,9 @@ pub enum KeyUsage {
         last_used_at: Timestamp,
         /// The AWS service that was called, such as `s3`.
         service: String,
+        /// The AWS region that was called; `None`: the service has none, or an earlier version stored the reading.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        region: Option<String>,
         /// The newest use that CloudTrail has on record, which may be earlier than `last_used_at`; `None`: CloudTrail
         /// is not asked, or has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! What events mean while a key is exposed: which intents may follow, what a listing is for, and when a key may be set
 //! Active again.
 
+use crate::core::ids::AccessKeyId;
 use crate::core::rotation::event::{EffectKind, Intent, RemovalReason};
 use crate::core::rotation::machine::Rotation;
 use crate::core::rotation::stage::Stage;
@@ -19,6 +20,20 @@ impl Rotation {
                 true
             }
         }
+    }
+
+    /// The exposed old key, and since when a use of it is not the vendor's daily work: since the incident was declared
+    /// where the key is set Inactive first, and otherwise since the vendor accepted the new key. `None`: no incident is
+    /// in force, or the vendor still works with the key.
+    #[must_use]
+    pub fn exposed_since(&self) -> Option<(&AccessKeyId, Timestamp)> {
+        let (incident, old) = (self.incident()?, self.old()?);
+        let accepted_at = match self.stage.beneath() {
+            Stage::Soak { accepted_at, .. } | Stage::Cool { accepted_at, .. } => Some(*accepted_at),
+            _ => None,
+        };
+        let since = if incident.mode.cuts_first() { Some(incident.at) } else { accepted_at };
+        Some((old, since?))
     }
 
     /// Whether a listing only serves to check the exposed keys, because the present stage has no use for one.

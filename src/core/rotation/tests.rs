@@ -1278,7 +1278,7 @@ fn unanswered(doing: EffectKind, seconds: i64) -> Event {
 }
 
 fn used(seconds: i64, service: &str) -> KeyUsage {
-    KeyUsage::Used { last_used_at: at(seconds), service: service.to_owned(), witness: None }
+    KeyUsage::Used { last_used_at: at(seconds), service: service.to_owned(), region: None, witness: None }
 }
 
 /// A use that IAM recorded, combined with a call that CloudTrail recorded.

@@ -54,25 +54,28 @@ impl KeyUsage {
     /// This usage, combined with what CloudTrail saw: the last use is the later of the two.
     #[must_use]
     pub fn witnessed(self, witness: UseEvidence) -> KeyUsage {
-        let (last_used_at, service) = match self {
+        let (last_used_at, service, region) = match self {
             KeyUsage::Gone => return KeyUsage::Gone,
-            KeyUsage::Used { last_used_at, service, .. } if last_used_at >= witness.at => {
-                (last_used_at, service)
+            KeyUsage::Used { last_used_at, service, region, .. } if last_used_at >= witness.at => {
+                (last_used_at, service, region)
             }
-            KeyUsage::Never | KeyUsage::Used { .. } => (witness.at, witness.service.clone()),
+            KeyUsage::Never | KeyUsage::Used { .. } => (witness.at, witness.service.clone(), None),
         };
-        KeyUsage::Used { last_used_at, service, witness: Some(Box::new(witness)) }
+        KeyUsage::Used { last_used_at, service, region, witness: Some(Box::new(witness)) }
     }
 
     /// The usage in words, as they follow the key id in a sentence.
     #[must_use]
     pub fn in_words(&self) -> String {
-        let (last_used_at, service, witness) = match self {
+        let (last_used_at, service, region, witness) = match self {
             KeyUsage::Never => return "never used".to_owned(),
             KeyUsage::Gone => return "gone".to_owned(),
-            KeyUsage::Used { last_used_at, service, witness } => (last_used_at, service, witness),
+            KeyUsage::Used { last_used_at, service, region, witness } => {
+                (last_used_at, service, region, witness)
+            }
         };
-        let used = format!("used at {last_used_at} for {service}");
+        let place = region.as_ref().map(|region| format!(" in {region}")).unwrap_or_default();
+        let used = format!("used at {last_used_at} for {service}{place}");
         match witness {
             None => used,
             Some(seen) if (seen.at, &seen.service) == (*last_used_at, service) => format!("{used} {seen}"),
@@ -96,7 +99,7 @@ impl Rotation {
         let counts = |at: Timestamp, service: &str| {
             at >= counts_from && !(service == "sts" && self.may_be_a_try(of_old))
         };
-        let Some(KeyUsage::Used { last_used_at, service, witness }) = usage else { return None };
+        let Some(KeyUsage::Used { last_used_at, service, witness, .. }) = usage else { return None };
         let by_probe = service == "sts" && *last_used_at <= self.last_probe.written + USE_RECORD_GRAIN;
         if !by_probe && counts(*last_used_at, service) {
             return Some(*last_used_at);

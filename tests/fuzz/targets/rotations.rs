@@ -468,7 +468,7 @@ fn usage(bytes: &mut Bytes<'_>, at: Timestamp) -> KeyUsage {
         choice => {
             let service = if choice == 2 { "s3" } else { "sts" }.to_owned();
             let last_used_at = moved(at, -bytes.pick(&CLOCK_STEPS_SECS));
-            KeyUsage::Used { last_used_at, service, witness: None }
+            KeyUsage::Used { last_used_at, service, region: None, witness: None }
         }
     }
 }

@@ -283,7 +283,12 @@ impl Play<'_> {
             let is_try = matches!(seen, KeyUsage::Used { service, .. } if service == "sts");
             let by_word = self.scene.slip == Slip::WordIsUse && said && Some(key) == new.as_ref();
             if by_word || (self.scene.slip == Slip::TryIsUse && is_try) {
-                *seen = KeyUsage::Used { last_used_at: at, service: "s3".to_owned(), witness: None };
+                *seen = KeyUsage::Used {
+                    last_used_at: at,
+                    service: "s3".to_owned(),
+                    region: None,
+                    witness: None,
+                };
             }
         }
         Outcome::Happened(Event::UsageRead { usage, at })

@@ -208,7 +208,7 @@ impl Mistake {
                         KeyUsage::Used { service, .. } if self == Mistake::ProbeIsUse => {
                             "s3".clone_into(service);
                         }
-                        KeyUsage::Used { last_used_at, service, witness: slot }
+                        KeyUsage::Used { last_used_at, service, region: None, witness: slot }
                             if self == Mistake::ProbeIsWitness && *service == "sts" =>
                         {
                             *slot = Some(Box::new(trail::witness(*last_used_at, WITNESSED)));

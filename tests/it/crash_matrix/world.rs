@@ -622,7 +622,7 @@ pub(crate) fn no_answer() -> Outcome {
 }
 
 fn used_at(last_used_at: Timestamp, service: &str) -> KeyUsage {
-    KeyUsage::Used { last_used_at, service: service.to_owned(), witness: None }
+    KeyUsage::Used { last_used_at, service: service.to_owned(), region: None, witness: None }
 }
 
 fn key_id(number: u32) -> AccessKeyId {

@@ -141,7 +141,7 @@ impl Key {
             (_, Some(probed)) => (probed, "sts"),
             (Some(used), None) => (used, "s3"),
         };
-        KeyUsage::Used { last_used_at, service: service.to_owned(), witness: None }
+        KeyUsage::Used { last_used_at, service: service.to_owned(), region: None, witness: None }
     }
 }
 
@@ -292,7 +292,7 @@ impl State {
         match (self.mistake, usage) {
             (Mistake::OldUseIsOverlooked, _) if is_old => KeyUsage::Never,
             (Mistake::ProbeIsUse, KeyUsage::Used { last_used_at, .. }) => {
-                KeyUsage::Used { last_used_at, service: "s3".to_owned(), witness: None }
+                KeyUsage::Used { last_used_at, service: "s3".to_owned(), region: None, witness: None }
             }
             (Mistake::UseIsOverlooked, KeyUsage::Used { .. }) => KeyUsage::Never,
             (_, usage) => usage,

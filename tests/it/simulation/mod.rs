@@ -298,9 +298,14 @@ impl Theatre {
                 () = self.sim.crashed.notified() => {
                     let mut state = self.sim.lock();
                     state.note("killed".to_owned());
-                    state.readers.process_died();
+                    let now = state.now();
+                    state.readers.process_died(now);
                 }
-                () = tokio::time::sleep_until(end) => self.sim.lock().readers.process_died(),
+                () = tokio::time::sleep_until(end) => {
+                    let mut state = self.sim.lock();
+                    let now = state.now();
+                    state.readers.process_died(now);
+                }
                 worked = self.run(worlds, stop, by_timer) => {
                     let how = worked.map_or_else(|error| error.to_string(), |()| "stopped".to_owned());
                     self.sim.lock().note(how);
@@ -405,6 +410,7 @@ fn world(sim: &Sim, journal: &SimJournal, settings: Arc<Settings>) -> World {
         journal: Arc::new(journal.clone()),
         accounts: Arc::new(SimAccounts(sim.clone())),
         vendors: Arc::new(vendors),
+        starts: Arc::default(),
         settings,
     }
 }

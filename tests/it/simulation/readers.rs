@@ -48,6 +48,8 @@ pub(super) struct Readers {
     dice: Dice,
     by_sink: BTreeMap<SinkName, Reader>,
     spare: BTreeMap<SinkName, DeliveryState>,
+    /// When the process ended last.
+    died_at: Timestamp,
     /// The true conditions of each user, as of the last reconcile.
     trouble: BTreeMap<IamUserName, BTreeSet<Condition>>,
 }
@@ -87,11 +89,14 @@ impl Readers {
         };
         let readers = [("mail", Style::Messages), ("pager", Style::Incidents)];
         let readers = readers.map(|(name, style)| (name.parse().expect("a name"), reader(style)));
-        Readers { dice, by_sink: readers.into(), spare: BTreeMap::new(), trouble: BTreeMap::new() }
+        let (spare, trouble) = (BTreeMap::new(), BTreeMap::new());
+        Readers { dice, by_sink: readers.into(), spare, died_at: Timestamp::EPOCH, trouble }
     }
 
-    /// The process ended. It may repeat any notification that it had not recorded as received.
-    pub(super) fn process_died(&mut self) {
+    /// The process ended. It may repeat any notification that it had not recorded as received, and what it listed last
+    /// is lost with it.
+    pub(super) fn process_died(&mut self, now: Timestamp) {
+        self.died_at = now;
         for reader in self.by_sink.values_mut() {
             reader.is_in_doubt();
         }
@@ -293,7 +298,8 @@ impl State {
         let mut unsure = Vec::new();
         let listed_at = self.users[user].listed_at;
         let changed_at = self.users[user].keys.iter().map(super::cloud::Key::changed_at).max();
-        if changed_at.is_some_and(|changed_at| listed_at < changed_at + LISTED_LATE) {
+        let is_forgotten = listed_at <= self.readers.died_at;
+        if is_forgotten || changed_at.is_some_and(|changed_at| listed_at < changed_at + LISTED_LATE) {
             unsure.push(Condition::NoWorkingKey);
         }
         if user_report.verdict.state == KeyState::Stuck && user_report.verdict.due_at.is_none() {

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -124,16 +124,10 @@ impl Corner {
         self.processes.set(self.processes.get() + 1);
         let base = self.path(&format!("process-{}", self.processes.get()));
         let (out, err) = (base.with_extension("out"), base.with_extension("err"));
-        let mut child = Command::new("sh")
+        let mut child = self
+            .command("sh")
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_keyround")])
             .args(arguments)
-            .current_dir(self.folder.path())
-            .env_clear()
-            .envs(super::mutant_awake())
-            .envs(self.emulator.env())
-            .env("SIGNING", WEBHOOK_SECRET)
-            .env("KEYROUND_LOG", self.log.get())
-            .envs(&*self.env.borrow())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -144,6 +138,36 @@ impl Corner {
             copy(child.stderr.take().expect("it is piped"), &err),
         ];
         Process { child, out, err, copiers }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(super::mutant_awake())
+            .envs(self.emulator.env())
+            .env("SIGNING", WEBHOOK_SECRET)
+            .env("KEYROUND_LOG", self.log.get())
+            .envs(&*self.env.borrow());
+        command
+    }
+
+    /// Runs the program on a terminal, where an operator types this answer. Returns its exit code, and what the
+    /// terminal shows.
+    pub(crate) fn run_on_terminal(&self, arguments: &str, typed: &str) -> (Option<i32>, String) {
+        let program = format!("{} {arguments}", env!("CARGO_BIN_EXE_keyround"));
+        let mut child = self
+            .command("script")
+            .args(["-qec", &program, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("`script` of the Debian package bsdutils starts");
+        let mut keyboard = child.stdin.take().expect("it is piped");
+        keyboard.write_all(typed.as_bytes()).expect("the terminal takes what is typed");
+        let finished = child.wait_with_output().expect("it ends");
+        (finished.status.code(), String::from_utf8_lossy(&finished.stdout).into_owned())
     }
 
     /// Runs the program to its end.

@@ -230,7 +230,9 @@ impl Iam for AwsIam {
             None => KeyUsage::Never,
             Some(at) => {
                 let last_used_at = Timestamp::from_unix(at.secs());
-                KeyUsage::Used { last_used_at, service: used.service_name, witness: None }
+                // A service without regions has "N/A" here.
+                let region = Some(used.region).filter(|region| !matches!(region.as_str(), "" | "N/A"));
+                KeyUsage::Used { last_used_at, service: used.service_name, region, witness: None }
             }
         })
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::ids::AccessKeyId;
-use crate::core::rotation::{Intent, KeyStatus, RemovalReason, Verification};
+use crate::core::rotation::{IncidentMode, Intent, KeyStatus, RemovalReason, Verification};
 
 const OLD: &str = "AKIAOLD0000000000001";
 const NEW: &str = "AKIANEW0000000000001";
@@ -252,4 +252,63 @@ fn a_failed_alert_starts_at_the_first_failure() {
     let user = of(State::Rotating, &[failure(10), failure(20), failure(60)]);
     let alert = alert_of(&user, Condition::Failed, now() + HOUR * 5).expect("told");
     assert_eq!(alert.since, now() + Duration::from_secs(10));
+}
+
+#[test]
+fn a_use_of_an_exposed_key_counts_from_when_the_vendor_needs_it_no_more() {
+    let declared = |mode| Event::IncidentDeclared {
+        mode,
+        key: OLD.parse().expect("a key id"),
+        cut_only: false,
+        by: "ops".to_owned(),
+        why: "a leak".to_owned(),
+        at: now() + HOUR,
+    };
+    let used = |hours: u32| KeyUsage::Used {
+        last_used_at: now() + HOUR * hours + Duration::from_mins(30),
+        service: "ec2".to_owned(),
+        region: Some("eu-west-1".to_owned()),
+        witness: None,
+    };
+    let first = vec![listed(&[key(OLD, KeyStatus::Active)], now())];
+    for (events, mode, hours, is_told) in [
+        (first.clone(), IncidentMode::CutFirst, 0, false),
+        (first.clone(), IncidentMode::CutFirst, 1, true),
+        (first, IncidentMode::ReplaceFirst, 1, false),
+        (soaking(), IncidentMode::ReplaceFirst, 1, true),
+    ] {
+        let user = User {
+            exposed_use: Some(used(hours)),
+            ..of(State::Rotating, &[events, vec![declared(mode)]].concat())
+        };
+        let alert = alert_of(&user, Condition::UsedAfterIncident, now() + HOUR * 3);
+        assert_eq!(alert.is_some(), is_told, "{mode:?}, {hours}");
+        if let Some(alert) = alert {
+            assert!(alert.sentence.contains("for ec2 in eu-west-1"), "{}", alert.sentence);
+        }
+    }
+}
+
+#[test]
+fn an_unread_use_of_an_exposed_key_resolves_no_alert() {
+    let declared = Event::IncidentDeclared {
+        mode: IncidentMode::CutFirst,
+        key: OLD.parse().expect("a key id"),
+        cut_only: false,
+        by: "ops".to_owned(),
+        why: "a leak".to_owned(),
+        at: now(),
+    };
+    let events = [soaking(), vec![declared]].concat();
+    let used =
+        KeyUsage::Used { last_used_at: now() + HOUR, service: "s3".to_owned(), region: None, witness: None };
+    let mut route = Route::new(Style::Incidents, &["used-after-incident"]);
+    let user = |exposed_use| [User { exposed_use, ..of(State::Rotating, &events) }];
+    assert_eq!(route.hears(&user(Some(used)), now() + HOUR * 2), ["+used-after-incident/acme"]);
+    assert_eq!(route.hears(&user(None), now() + HOUR * 3), [""; 0], "AWS did not answer");
+    assert_eq!(
+        route.hears(&[User::new("acme", State::Ok)], now() + HOUR * 4),
+        ["-used-after-incident/acme"],
+        "the rotation has ended"
+    );
 }
