@@ -167,10 +167,13 @@ impl Performance<'_> {
     async fn read_usage(&self, keys: &[AccessKeyId]) -> Answer<Event> {
         let iam = self.iam();
         let mut usage: BTreeMap<AccessKeyId, KeyUsage> = BTreeMap::new();
+        // Dated by the first answer: the calls after it may wait for their turn.
+        let mut first_at = None;
         for key in keys {
             usage.insert(key.clone(), iam.usage(key).await?);
+            first_at.get_or_insert(self.world.clock.now());
         }
-        Ok(Event::UsageRead { usage, at: self.world.clock.now() })
+        Ok(Event::UsageRead { usage, at: first_at.unwrap_or_else(|| self.world.clock.now()) })
     }
 
     async fn deactivate(&self, key: &AccessKeyId) -> Answer<Event> {

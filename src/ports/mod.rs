@@ -25,6 +25,7 @@ mod journal;
 pub mod overview;
 mod programs;
 mod survey;
+mod throttled;
 
 pub use alerting::{
     ExposureMemory, FallbackStore, Heartbeat, KnownExposure, Reviewer, Route, Shown, Sink, SinkTransport,
@@ -32,6 +33,7 @@ pub use alerting::{
 pub use journal::{Entry, Journal, JournalError, KnownRotation, Recorded, SecretChange};
 pub use programs::{Finished, Program, Programs};
 pub use survey::{Scope, Survey, Surveys};
+pub use throttled::{ServiceOperation, THROTTLED, ThrottledCalls};
 
 /// Why a call of an adapter did not succeed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -128,7 +130,8 @@ impl Identity {
     }
 }
 
-/// IAM and STS of one account. Each call has its own deadline, well under a minute.
+/// IAM and STS of one account. Each call has its own deadline: a minute, or forty seconds where it changes something. That
+/// includes the wait while AWS throttles the account.
 #[async_trait]
 pub trait Iam: Send + Sync {
     /// The identity that keyround uses in this account. AWS is asked once, and the answer is cached.

@@ -240,7 +240,6 @@ async fn aws_refusals_are_reported_with_a_code_and_advice() {
     let (user, ..) = seeded("refused", 10.0);
     let iam = ambient();
     for (code, kind, advice) in [
-        ("Throttling", RefusalCode::Throttled, "more slowly"),
         ("AccessDenied", RefusalCode::AccessDenied, "grant it"),
         ("ExpiredToken", RefusalCode::AccessDenied, "own credentials"),
         ("InvalidClientTokenId", RefusalCode::AccessDenied, "own credentials"),
@@ -253,8 +252,43 @@ async fn aws_refusals_are_reported_with_a_code_and_advice() {
             sentence.starts_with(&format!("iam:CreateAccessKey on user {user}")) || code != "AccessDenied"
         );
     }
-    assert_eq!(calls("iam:CreateAccessKey", &user).len(), 5);
+    assert_eq!(calls("iam:CreateAccessKey", &user).len(), 4);
     assert_eq!(emulator().keys(user.as_str()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_throttled_call_is_sent_again_until_its_time_is_up() {
+    let (user, ..) = seeded("throttled", 10.0);
+    let throttled = |action: &str, about: &str, times| {
+        let rule = Rule::error(action, 400, "Throttling").about(about);
+        emulator().order(&rule.times(times));
+    };
+    throttled("iam:CreateAccessKey", user.as_str(), 2);
+    ambient().create_key(&user).await.expect("it is made in the end");
+    assert_eq!(calls("iam:CreateAccessKey", &user).len(), 3);
+    assert_eq!(emulator().keys(user.as_str()).len(), 2);
+    // A call that only reads is not repeated by the SDK, past the calls that wait.
+    throttled("iam:ListAccessKeys", user.as_str(), 4);
+    assert_eq!(ambient().list_keys(&user).await.expect("a list").len(), 2);
+    assert_eq!(calls("iam:ListAccessKeys", &user).len(), 5);
+
+    let (refused, ..) = seeded("throttled-on", 10.0);
+    throttled("iam:CreateAccessKey", refused.as_str(), u32::MAX);
+    let iam = accounts(&hasty(&settings())).iam(None);
+    let sentence = refusal(iam.create_key(&refused).await, RefusalCode::Throttled);
+    assert!(sentence.contains("more slowly") && sentence.contains("Throttling"), "{sentence}");
+    assert!((2..60).contains(&calls("iam:CreateAccessKey", &refused).len()));
+    assert_eq!(emulator().keys(refused.as_str()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_role_whose_credentials_are_throttled_is_assumed_again() {
+    let (user, ..) = seeded("assumed-later", 10.0);
+    let role = format!("arn:aws:iam::{ACCOUNT}:role/throttled");
+    emulator().seed_role(&role, None);
+    emulator().order(&Rule::error("sts:AssumeRole", 400, "Throttling").about(&role).times(2));
+    let (accounts, name) = with_role(&role, None);
+    assert_eq!(accounts.iam(Some(&name)).list_keys(&user).await.expect("a list").len(), 1);
 }
 
 #[tokio::test]

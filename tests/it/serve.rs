@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use keyround::status::metrics::{DASHBOARD, RULES};
 use serde_json::Value;
 
-use crate::support::moto::Emulator;
+use crate::support::moto::{Emulator, Rule};
 use crate::support::program::{HASTE, Program, Running};
 use crate::support::python;
 use crate::support::vendor::{Answer, Pair, Vendor};
@@ -56,6 +56,8 @@ impl Service {
         let role = "[vendor.billing]\nrole_arn = \"arn:aws:iam::111122223333:role/vendor-billing\"\n";
         let sections = [section("gone", &gone), section("good", &good), role.to_owned()].concat();
         program.configure(&[HASTE, HOURLY, &sections, &serve.replace("PORT", &port.to_string())].concat());
+        let throttled = Rule::error("iam:CreateAccessKey", 400, "Throttling");
+        emulator.order(&throttled.about("vendor-good").times(2));
         let running = program.start(&["run"]);
         Service { emulator, program, running, port, _vendors: [gone, good] }
     }
@@ -191,6 +193,7 @@ fn check_metrics(service: &Service) {
         "keyround_deliveries_total{vendor=\"good\",outcome=\"accepted\"} 1",
         "keyround_deliveries_total{vendor=\"gone\",outcome=\"refused\"} 1",
         "keyround_aws_calls_total{service=\"iam\",operation=\"CreateAccessKey\",outcome=\"ok\"} 2",
+        "keyround_aws_throttled_total{service=\"iam\",operation=\"CreateAccessKey\"} 2",
         "keyround_build_info{version=\"0.1.0\"} 1",
     ] {
         assert!(metrics.body.lines().any(|found| found == line), "{line} is not in\n{}", metrics.body);

@@ -27,10 +27,18 @@ const CAUSE_LETTERS_MAX: usize = 300;
 ///
 /// It travels as the source of the SDK's credentials error, whose own message does not include its source.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct NoCredentials(pub(crate) String);
+#[error("{why}")]
+pub(crate) struct NoCredentials {
+    pub(crate) why: String,
+    /// AWS throttled the call for them, so the next one may succeed.
+    pub(crate) is_throttled: bool,
+}
 
 impl NoCredentials {
+    pub(crate) fn because(why: String) -> NoCredentials {
+        NoCredentials { why, is_throttled: false }
+    }
+
     /// Wraps the reason in the error that a credentials provider returns.
     pub(crate) fn into_error(self) -> CredentialsError {
         CredentialsError::provider_error(self)
@@ -88,7 +96,7 @@ impl ExplainedProvider {
     async fn credentials(&self) -> Result<Credentials, CredentialsError> {
         match self.provider.provide_credentials().await {
             Ok(credentials) => Ok(credentials),
-            Err(error) => Err(NoCredentials(self.sentence(&error).await).into_error()),
+            Err(error) => Err(NoCredentials::because(self.sentence(&error).await).into_error()),
         }
     }
 
@@ -127,7 +135,7 @@ impl ProvideCredentials for Withheld {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::ready(Err(NoCredentials(self.0.clone()).into_error()))
+        future::ProvideCredentials::ready(Err(NoCredentials::because(self.0.clone()).into_error()))
     }
 }
 

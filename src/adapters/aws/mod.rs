@@ -15,9 +15,12 @@ pub(crate) mod clock;
 mod credentials;
 mod http;
 pub mod iam;
+pub(crate) mod pacing;
 pub(crate) mod refusal;
 mod role;
 pub mod secret_store;
+pub(crate) mod sending;
+pub(crate) mod throttling;
 
 use std::time::Duration;
 
@@ -70,7 +73,8 @@ pub struct Deadlines {
 }
 
 impl Default for Deadlines {
-    /// IAM normally answers within a second, and [`crate::ports::Iam`] promises that a call ends well within a minute.
+    /// IAM normally answers within a second, and [`crate::ports::Iam`] promises that a call ends within a minute, with
+    /// its wait for a turn.
     fn default() -> Deadlines {
         let connect = Duration::from_secs(3);
         Deadlines { connect, attempt: Duration::from_secs(6), call: Duration::from_secs(20) }
@@ -158,6 +162,11 @@ impl AwsSession {
             .connect_timeout(self.deadlines.connect / 2)
             .operation_timeout(self.deadlines.attempt / 2)
             .build()
+    }
+
+    /// The deadline of a whole call, from when it is sent.
+    pub(crate) fn call_deadline(&self) -> Duration {
+        self.deadlines.call
     }
 
     async fn load(&self) -> Loaded {

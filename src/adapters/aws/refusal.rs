@@ -19,6 +19,8 @@ use aws_types::request_id::RequestId;
 use crate::adapters::aws::clock::ahead_secs;
 use crate::adapters::aws::credentials::NoCredentials;
 use crate::adapters::aws::is_plain;
+use crate::adapters::aws::pacing::Urgency;
+use crate::adapters::aws::throttling::is_throttling;
 use crate::core::rotation::{CLOCK_OFF_MAX, Doubt, Refusal, RefusalCode, off_in_words};
 use crate::ports::Fault;
 
@@ -30,6 +32,10 @@ pub(crate) struct Call {
     /// The object of the call, such as `user vendor-acme`; empty if the operation needs none.
     pub(crate) on: String,
     pub(crate) signer: Signer,
+    /// Its place among the calls that wait.
+    pub(crate) urgency: Urgency,
+    /// It reads on where an earlier call ended, as the second page of a list does.
+    pub(crate) is_continued: bool,
 }
 
 /// Whose credentials sign a call.
@@ -44,7 +50,26 @@ pub(crate) enum Signer {
 impl Call {
     /// A call that is signed with the rotator's own credentials.
     pub(crate) fn by_rotator(service: &'static str, operation: &'static str, on: String) -> Call {
-        Call { service, operation, on, signer: Signer::Rotator }
+        let (signer, urgency) = (Signer::Rotator, Urgency::Rest);
+        Call { service, operation, on, signer, urgency, is_continued: false }
+    }
+
+    /// The same call with this urgency.
+    pub(crate) fn with_urgency(self, urgency: Urgency) -> Call {
+        Call { urgency, ..self }
+    }
+
+    /// How long the call may wait for its turn, if `call` is the deadline of a call: as long again, and twice as long for
+    /// a call that only reads, so that an effect of several readings still ends within the engine's deadline.
+    ///
+    /// A call that changes something was allowed by a reading whose age
+    /// counts, and it must arrive before `doubt_window` ends, which counts from its intent. The rotator's own identity
+    /// is asked for after the intent too. A list counts from its last page, so the first one must not be much older.
+    pub(crate) fn patience(&self, call: Duration) -> Duration {
+        match self.reads() && !self.is_continued && self.urgency == Urgency::Rest {
+            true => call * 2,
+            false => call,
+        }
     }
 }
 
@@ -59,10 +84,12 @@ impl Call {
     /// Returns `words` if the call changes something, and nothing if it only reads: whether a read was done does not
     /// matter.
     fn in_doubt(&self, words: &'static str) -> &'static str {
-        let reads = ["Get", "List", "Describe", "Simulate", "Assume"]
-            .iter()
-            .any(|verb| self.operation.starts_with(verb));
-        if reads { "" } else { words }
+        if self.reads() { "" } else { words }
+    }
+
+    fn reads(&self) -> bool {
+        const VERBS: [&str; 5] = ["Get", "List", "Describe", "Simulate", "Assume"];
+        VERBS.iter().any(|verb| self.operation.starts_with(verb))
     }
 }
 
@@ -104,6 +131,11 @@ where
             call.in_doubt("; it may have been done")
         )),
     }
+}
+
+/// Whether AWS certainly did nothing because there were too many calls.
+pub(crate) fn is_throttled(fault: &Fault) -> bool {
+    matches!(fault, Fault::Refused(refusal) if refusal.code == RefusalCode::Throttled)
 }
 
 fn unbelievable(call: &Call, status: u16, code: Option<&str>, retry_after: Option<Duration>) -> Fault {
@@ -214,27 +246,13 @@ fn is_bad_credential(code: &str) -> bool {
     )
 }
 
-fn is_throttling(code: &str) -> bool {
-    matches!(
-        code,
-        "Throttling"
-            | "ThrottlingException"
-            | "ThrottledException"
-            | "RequestThrottled"
-            | "RequestThrottledException"
-            | "TooManyRequestsException"
-            | "RequestLimitExceeded"
-            | "BandwidthLimitExceeded"
-            | "SlowDown"
-    )
-}
-
 fn not_sent<E>(call: &Call, error: &SdkError<E, HttpResponse>) -> Fault
 where
     E: Error + 'static,
 {
-    let why = if let Some(none) = cause::<NoCredentials>(error) {
-        none.to_string()
+    let none = cause::<NoCredentials>(error);
+    let why = if let Some(none) = none {
+        none.why.clone()
     } else if cause::<CredentialsError>(error).is_some() {
         "the rotator has no AWS credentials: give it some by environment, profile or role".to_owned()
     } else if never_left(error) {
@@ -242,7 +260,11 @@ where
     } else {
         "the request cannot be built: check region and endpoint_url".to_owned()
     };
-    Fault::refused(RefusalCode::NotSent, format!("{call} was not sent: {why}"))
+    let code = match none {
+        Some(none) if none.is_throttled => RefusalCode::Throttled,
+        _ => RefusalCode::NotSent,
+    };
+    Fault::refused(code, format!("{call} was not sent: {why}"))
 }
 
 /// Whether the request certainly did not leave: there was no connection, or there were no credentials to sign it with.

@@ -11,6 +11,7 @@ use aws_sdk_sts::config::retry::RetryConfig;
 use crate::adapters::aws::AwsSession;
 use crate::adapters::aws::credentials::NoCredentials;
 use crate::adapters::aws::refusal::{self, Call};
+use crate::adapters::aws::throttling::ThrottlingCounter;
 use crate::config::settings::AccountSettings;
 
 /// The session name that CloudTrail shows after the role's name.
@@ -26,7 +27,8 @@ pub(crate) fn role(
     let role_arn = settings.role_arn.clone()?;
     let mut sts = aws_sdk_sts::config::Builder::from(sdk)
         .retry_config(RetryConfig::disabled())
-        .timeout_config(session.inner_timeouts());
+        .timeout_config(session.inner_timeouts())
+        .interceptor(ThrottlingCounter);
     if let Some(url) = session.endpoint_url() {
         sts = sts.endpoint_url(url);
     }
@@ -64,15 +66,20 @@ impl AssumedRole {
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => {
-                let sentence = refusal::fault(&call, &error).sentence().to_owned();
-                return Err(NoCredentials(format!(
-                    "{sentence}; check the role's trust policy and the account's external_id"
-                ))
-                .into_error());
+                let fault = refusal::fault(&call, &error);
+                let is_throttled = refusal::is_throttled(&fault);
+                let sentence = fault.sentence();
+                let why = match is_throttled {
+                    true => sentence.to_owned(),
+                    false => {
+                        format!("{sentence}; check the role's trust policy and the account's external_id")
+                    }
+                };
+                return Err(NoCredentials { why, is_throttled }.into_error());
             }
         };
         let Some(keys) = answer.credentials else {
-            return Err(NoCredentials(format!("{call} gave no credentials")).into_error());
+            return Err(NoCredentials::because(format!("{call} gave no credentials")).into_error());
         };
         let expires_at = SystemTime::try_from(keys.expiration).ok();
         Ok(Credentials::new(

@@ -15,7 +15,10 @@ use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_ssm::types::{ParameterMetadata, ParameterStringFilter, ParameterType};
 use tokio::sync::Mutex;
 
-use crate::adapters::aws::refusal::{self, Call};
+use crate::adapters::aws::pacing::Pace;
+use crate::adapters::aws::refusal::Call;
+use crate::adapters::aws::sending::send;
+use crate::adapters::aws::throttling::{ThrottledCallsWait, ThrottlingCounter};
 use crate::adapters::aws::{self, AwsSession};
 use crate::config::settings::{AccountSettings, Place, Vault};
 use crate::core::ids::AccountName;
@@ -38,6 +41,8 @@ type Where = (Option<AccountName>, Option<String>);
 struct Clients {
     manager: aws_sdk_secretsmanager::Client,
     store: aws_sdk_ssm::Client,
+    pace_of_manager: Pace,
+    pace_of_store: Pace,
 }
 
 impl AwsSecretStores {
@@ -69,8 +74,12 @@ impl AwsSecretStores {
         let settings =
             place.account.as_ref().map(|name| self.accounts.get(name).ok_or_else(|| missing(name)));
         let sdk = self.session.sdk().await;
-        let mut manager = aws_sdk_secretsmanager::config::Builder::from(sdk);
-        let mut store = aws_sdk_ssm::config::Builder::from(sdk);
+        let mut manager = aws_sdk_secretsmanager::config::Builder::from(sdk)
+            .interceptor(ThrottlingCounter)
+            .retry_classifier(ThrottledCallsWait);
+        let mut store = aws_sdk_ssm::config::Builder::from(sdk)
+            .interceptor(ThrottlingCounter)
+            .retry_classifier(ThrottledCallsWait);
         if let Some(url) = self.session.endpoint_url() {
             manager = manager.endpoint_url(url);
             store = store.endpoint_url(url);
@@ -87,6 +96,8 @@ impl AwsSecretStores {
         Ok(Clients {
             manager: aws_sdk_secretsmanager::Client::from_conf(manager.build()),
             store: aws_sdk_ssm::Client::from_conf(store.build()),
+            pace_of_manager: Pace::new(self.session.call_deadline()),
+            pace_of_store: Pace::new(self.session.call_deadline()),
         })
     }
 }
@@ -142,8 +153,8 @@ fn unreadable(call: &Call) -> Fault {
 impl Clients {
     async fn read_secret(&self, id: &str) -> Answer<Stored> {
         let call = Call::by_rotator("secretsmanager", "GetSecretValue", format!("the secret {id}"));
-        let answer = Box::pin(self.manager.get_secret_value().secret_id(id).send()).await;
-        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let request = self.manager.get_secret_value().secret_id(id);
+        let answer = send(&self.pace_of_manager, &call, || request.clone().send()).await?;
         let (Some(arn), Some(version_id)) = (answer.arn, answer.version_id) else {
             return Err(unreadable(&call));
         };
@@ -161,9 +172,9 @@ impl Clients {
             .client_request_token(token)
             .secret_string(text.expose())
             .version_stages(CURRENT);
-        let once = aws_sdk_secretsmanager::Config::builder().retry_config(RetryConfig::disabled());
-        let answer = Box::pin(request.customize().config_override(once).send()).await;
-        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let once = || aws_sdk_secretsmanager::Config::builder().retry_config(RetryConfig::disabled());
+        let sending = || request.clone().customize().config_override(once()).send();
+        let answer = send(&self.pace_of_manager, &call, sending).await?;
         match (answer.arn, answer.version_id) {
             (Some(arn), Some(version_id)) => Ok(Reference { service: "secretsmanager", arn, version_id }),
             (_, _) => Err(unreadable(&call)),
@@ -173,8 +184,8 @@ impl Clients {
     /// Reads the version's labels, not its value, so this needs no permission to read the secret.
     async fn read_back_secret(&self, id: &str, written: &Reference) -> Answer<()> {
         let call = Call::by_rotator("secretsmanager", "DescribeSecret", format!("the secret {id}"));
-        let answer = Box::pin(self.manager.describe_secret().secret_id(id).send()).await;
-        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let request = self.manager.describe_secret().secret_id(id);
+        let answer = send(&self.pace_of_manager, &call, || request.clone().send()).await?;
         let stages = answer.version_ids_to_stages.unwrap_or_default().remove(&written.version_id);
         match stages.is_some_and(|stages| stages.iter().any(|stage| stage == CURRENT)) {
             true => Ok(()),
@@ -186,8 +197,8 @@ impl Clients {
 
     async fn read_parameter(&self, name: &str) -> Answer<Stored> {
         let call = Call::by_rotator("ssm", "GetParameter", format!("the parameter {name}"));
-        let answer = Box::pin(self.store.get_parameter().name(name).with_decryption(true).send()).await;
-        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let request = self.store.get_parameter().name(name).with_decryption(true);
+        let answer = send(&self.pace_of_store, &call, || request.clone().send()).await?;
         let parameter = answer.parameter.ok_or_else(|| unreadable(&call))?;
         let value = parameter.value.map(Secret::new);
         match parameter.r#type {
@@ -221,9 +232,9 @@ impl Clients {
             .set_description(kept.description)
             .set_allowed_pattern(kept.allowed_pattern)
             .set_data_type(kept.data_type);
-        let once = aws_sdk_ssm::Config::builder().retry_config(RetryConfig::disabled());
-        let answer = Box::pin(request.customize().config_override(once).send()).await;
-        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let once = || aws_sdk_ssm::Config::builder().retry_config(RetryConfig::disabled());
+        let sending = || request.clone().customize().config_override(once()).send();
+        let answer = send(&self.pace_of_store, &call, sending).await?;
         Ok(Reference { service: "ssm", arn, version_id: answer.version.to_string() })
     }
 
@@ -233,8 +244,8 @@ impl Clients {
         let filter = ParameterStringFilter::builder().key("Name").option("Equals").values(&plain).build();
         let filter =
             filter.map_err(|_| misconfigured(format!("the parameter {name} cannot be asked for")))?;
-        let answer = Box::pin(self.store.describe_parameters().parameter_filters(filter).send()).await;
-        let answer = answer.map_err(|error| refusal::fault(&call, &error))?;
+        let request = self.store.describe_parameters().parameter_filters(filter);
+        let answer = send(&self.pace_of_store, &call, || request.clone().send()).await?;
         let mut found = answer.parameters.unwrap_or_default().into_iter();
         let known = found.find(|parameter| parameter.name.as_deref() == Some(plain.as_str()));
         let known = known.ok_or_else(|| {

@@ -10,6 +10,7 @@ use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::types::MessageAttributeValue;
 
 use crate::adapters::aws::AwsSession;
+use crate::adapters::aws::throttling::ThrottlingCounter;
 use crate::adapters::notify::document::Document;
 use crate::adapters::notify::misconfigured;
 use crate::core::alert::{Condition, Item, Notification, headline, lines};
@@ -66,7 +67,8 @@ impl Sink for Sns {
 impl Sns {
     async fn client(&self) -> Client {
         let sdk = self.session.sdk().await;
-        let mut config = aws_sdk_sns::config::Builder::from(sdk).region(Region::new(self.region.clone()));
+        let config = aws_sdk_sns::config::Builder::from(sdk).region(Region::new(self.region.clone()));
+        let mut config = config.interceptor(ThrottlingCounter);
         if let Some(endpoint) = self.session.endpoint_url() {
             config = config.endpoint_url(endpoint);
         }

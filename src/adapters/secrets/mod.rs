@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::adapters::aws::throttling::ThrottlingCounter;
 use crate::adapters::aws::{AwsSession, is_plain};
 use crate::config::SecretRef;
 use crate::core::secret::Secret;
@@ -70,7 +71,9 @@ impl Secrets {
 
     async fn secrets_manager(&self) -> &aws_sdk_secretsmanager::Client {
         let build = || async {
-            let mut config = aws_sdk_secretsmanager::config::Builder::from(self.session.sdk().await);
+            let sdk = self.session.sdk().await;
+            let mut config =
+                aws_sdk_secretsmanager::config::Builder::from(sdk).interceptor(ThrottlingCounter);
             if let Some(url) = self.session.endpoint_url() {
                 config = config.endpoint_url(url);
             }
@@ -81,7 +84,8 @@ impl Secrets {
 
     async fn ssm(&self) -> &aws_sdk_ssm::Client {
         let build = || async {
-            let mut config = aws_sdk_ssm::config::Builder::from(self.session.sdk().await);
+            let sdk = self.session.sdk().await;
+            let mut config = aws_sdk_ssm::config::Builder::from(sdk).interceptor(ThrottlingCounter);
             if let Some(url) = self.session.endpoint_url() {
                 config = config.endpoint_url(url);
             }

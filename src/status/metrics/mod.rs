@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::core::schedule::State;
 use crate::core::time::Timestamp;
 use crate::ports::overview::{OutcomeCounts, Overview, VendorStatus};
+use crate::ports::{ServiceOperation, THROTTLED};
 use exposition::{Family, Kind, Sample, exposed};
 
 pub use calls::{Calls, CountedAccounts};
@@ -62,6 +63,11 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: ExpositionFormat) -> St
             "keyround_aws_calls_total",
             "Number of calls to AWS since this process started.",
             counted(calls),
+        ),
+        counter(
+            "keyround_aws_throttled_total",
+            "Number of calls that AWS throttled since this process started. They are sent again, and count each time.",
+            throttled(&THROTTLED.counted()),
         ),
         gauge(
             "keyround_last_pass_timestamp_seconds",
@@ -159,6 +165,14 @@ fn tallied(tallies: &BTreeMap<OutcomeCounts, u64>, label: &'static str) -> Vec<S
         value: i64::try_from(*count).unwrap_or(i64::MAX),
     };
     tallies.iter().map(sample).collect()
+}
+
+fn throttled(counts: &BTreeMap<ServiceOperation, u64>) -> Vec<Sample> {
+    let sample = |((service, operation), count): (&ServiceOperation, &u64)| Sample {
+        labels: vec![("service", service.clone()), ("operation", operation.clone())],
+        value: i64::try_from(*count).unwrap_or(i64::MAX),
+    };
+    counts.iter().map(sample).collect()
 }
 
 fn counted(calls: &Calls) -> Vec<Sample> {

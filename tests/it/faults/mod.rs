@@ -1,5 +1,5 @@
 //! Real faults of the real program: a process that is stopped in the middle of a call, a disk that fills, a journal
-//! that was damaged, a bad connection to AWS, vendors that cannot be trusted, and secrets on every path that fails.
+//! that was damaged, a bad connection to AWS, its rate limits, vendors that cannot be trusted, and secrets on every path that fails.
 //!
 //! **Invariant:** each fault ends in a sentence that names it, with no harm to the vendor; and when the fault is
 //! repaired, the same rotation carries on. Every test prints one line for each fault: the fault, and the program's
@@ -10,6 +10,7 @@ mod damaged_journal;
 mod full_disk;
 mod needs_root;
 mod party;
+mod rate_limit;
 mod rough_line;
 mod stopped;
 mod untrusted_vendor;

@@ -71,15 +71,17 @@ async fn a_failed_cloudtrail_lookup_is_logged_once_and_usage_is_still_read() {
     let iam = asking();
     iam.identify(&key, &secret).await.expect("it signs");
     emulator().prepare("review_origin", &seen(&key, "sqs:ListQueues", 0.0));
+    let failing = |status, code, times| {
+        let rule = Rule::error("cloudtrail:LookupEvents", status, code).about(user.as_str());
+        emulator().order(&rule.times(times));
+    };
     // An error that may pass is tried three times, and a refusal once.
-    for (status, code, times) in
-        [(403, "AccessDenied", 1), (400, "Throttling", 3), (500, "InternalFailure", 3)]
-    {
-        emulator()
-            .order(&Rule::error("cloudtrail:LookupEvents", status, code).about(user.as_str()).times(times));
+    for (status, code, times) in [(403, "AccessDenied", 1), (500, "InternalFailure", 3)] {
+        failing(status, code, times);
         let (service, witness) = used(iam.usage(&key).await.expect("IAM's record is read all the same"));
         assert_eq!((service.as_str(), witness), ("sts", None), "{code}");
     }
+    failing(400, "Throttling", 3);
     assert!(used(iam.usage(&key).await.expect("known")).1.is_some(), "it is asked again");
     let text = log.text();
     assert_eq!(text.matches("who uses keys cannot be read").count(), 1, "{text}");

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use url::form_urlencoded;
 
@@ -62,6 +62,34 @@ pub(crate) struct Order {
     pub(crate) mishap: Mishap,
 }
 
+/// A limit like AWS's: a token bucket that all calls share, and the time that a call and its answer travel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    pub(crate) per_second: f64,
+    pub(crate) burst: f64,
+    pub(crate) latency: Duration,
+}
+
+/// The tokens of a limit.
+struct Bucket {
+    limit: Limit,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn takes_one(&mut self) -> bool {
+        let now = Instant::now();
+        let earned = now.duration_since(self.at).as_secs_f64() * self.limit.per_second;
+        (self.tokens, self.at) = ((self.tokens + earned).min(self.limit.burst), now);
+        let is_taken = self.tokens >= 1.0;
+        if is_taken {
+            self.tokens -= 1.0;
+        }
+        is_taken
+    }
+}
+
 /// A call that passed through the proxy.
 #[derive(Clone, Debug)]
 pub(crate) struct Passed {
@@ -76,6 +104,7 @@ struct Shared {
     orders: Mutex<Vec<Order>>,
     passed: Mutex<Vec<Passed>>,
     users: Mutex<BTreeMap<String, String>>,
+    bucket: Option<Mutex<Bucket>>,
     stopped: AtomicBool,
 }
 
@@ -88,10 +117,20 @@ struct Message {
 impl Proxy {
     /// Starts a proxy in front of the server at this address, such as `http://127.0.0.1:5000`.
     pub(crate) fn start(upstream: &str) -> Proxy {
+        Proxy::start_with(upstream, None)
+    }
+
+    /// Starts a proxy that throttles the calls which exceed this limit, as AWS does.
+    pub(crate) fn start_limited(upstream: &str, limit: Limit) -> Proxy {
+        let bucket = Bucket { limit, tokens: limit.burst, at: Instant::now() };
+        Proxy::start_with(upstream, Some(Mutex::new(bucket)))
+    }
+
+    fn start_with(upstream: &str, bucket: Option<Mutex<Bucket>>) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let upstream = upstream.trim_start_matches("http://").to_owned();
-        let shared = Arc::new(Shared { upstream, ..Shared::default() });
+        let shared = Arc::new(Shared { upstream, bucket, ..Shared::default() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -137,7 +176,7 @@ impl Shared {
         while let Some(request) = read_message(&mut from)? {
             let call = Call::of(&request);
             let user = call.user.clone().or_else(|| self.user_of(call.key.as_deref()));
-            let mishap = self.take_order(user.as_deref(), &call.operation);
+            let mishap = self.take_order(user.as_deref(), &call.operation).or_else(|| self.exceeds_limit());
             let operation = call.operation.clone();
             self.passed.lock().expect("what passed").push(Passed { user: user.clone(), operation, mishap });
             let ask = || self.ask(&request, user.as_deref());
@@ -188,6 +227,15 @@ impl Shared {
             users.extend(keys.map(|key| (key.to_owned(), user.to_owned())));
         }
         Ok(answer)
+    }
+
+    /// Lets the time of the journey pass, and throttles the call if it exceeds the limit.
+    fn exceeds_limit(&self) -> Option<Mishap> {
+        let bucket = self.bucket.as_ref()?;
+        let latency = bucket.lock().expect("the bucket").limit.latency;
+        thread::sleep(latency);
+        let is_taken = bucket.lock().expect("the bucket").takes_one();
+        (!is_taken).then_some(Mishap::Throttled)
     }
 
     fn user_of(&self, key: Option<&str>) -> Option<String> {

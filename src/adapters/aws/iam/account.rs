@@ -1,6 +1,7 @@
 //! The identity of the rotator in an account: the ambient identity, or a role that it assumes there.
 
 use crate::adapters::aws::clock::AwsClock;
+use crate::adapters::aws::throttling::{ThrottledCallsWait, ThrottlingCounter};
 use crate::adapters::aws::{self, AwsSession};
 use crate::config::settings::AccountSettings;
 use crate::core::ids::AccountName;
@@ -35,9 +36,15 @@ impl Account {
             Account::Missing(name) => return Err(missing(name)),
         };
         let sdk = &session.sdk_watched_by(clock).await;
-        let mut iam = aws_sdk_iam::config::Builder::from(sdk);
-        let mut sts = aws_sdk_sts::config::Builder::from(sdk);
-        let mut cloudtrail = aws_sdk_cloudtrail::config::Builder::from(sdk);
+        let mut iam = aws_sdk_iam::config::Builder::from(sdk)
+            .interceptor(ThrottlingCounter)
+            .retry_classifier(ThrottledCallsWait);
+        let mut sts = aws_sdk_sts::config::Builder::from(sdk)
+            .interceptor(ThrottlingCounter)
+            .retry_classifier(ThrottledCallsWait);
+        let mut cloudtrail = aws_sdk_cloudtrail::config::Builder::from(sdk)
+            .interceptor(ThrottlingCounter)
+            .retry_classifier(ThrottledCallsWait);
         if let Some(url) = session.endpoint_url() {
             iam = iam.endpoint_url(url);
             sts = sts.endpoint_url(url);

@@ -18,8 +18,10 @@ use tokio::time::Instant;
 use crate::adapters::aws::AwsSession;
 use crate::adapters::aws::clock::AwsClock;
 use crate::adapters::aws::iam::account::{Account, Clients};
-use crate::adapters::aws::iam::pacing::{Pace, TooMany};
-use crate::adapters::aws::refusal::{self, Call, Signer};
+use crate::adapters::aws::pacing::{Pace, Urgency};
+use crate::adapters::aws::refusal::{Call, Signer};
+use crate::adapters::aws::sending;
+use crate::adapters::aws::throttling::{ThrottledCallsWait, ThrottlingCounter};
 use crate::core::ids::{AccessKeyId, AccountId, IamUserName};
 use crate::core::rotation::{KeyMetadata, KeyStatus, KeyUsage, RefusalCode};
 use crate::core::secret::Secret;
@@ -39,19 +41,22 @@ pub(super) struct AwsIam {
     caller: OnceCell<Identity>,
     clock: AwsClock,
     pace: Pace,
+    pace_of_cloudtrail: Pace,
     pub(super) look_up_at: Mutex<Instant>,
     pub(super) missed_cloudtrail: AtomicBool,
 }
 
 impl AwsIam {
     pub(super) fn new(session: Arc<AwsSession>, account: Account) -> AwsIam {
+        let deadline = session.call_deadline();
         AwsIam {
             session,
             account,
             clients: OnceCell::new(),
             caller: OnceCell::new(),
             clock: AwsClock::default(),
-            pace: Pace::new(),
+            pace: Pace::new(deadline),
+            pace_of_cloudtrail: Pace::new(deadline),
             look_up_at: Mutex::new(Instant::now()),
             missed_cloudtrail: AtomicBool::new(false),
         }
@@ -79,41 +84,24 @@ impl AwsIam {
         of_account.unwrap_or_else(|| self.session.asks_cloudtrail())
     }
 
-    /// Waits for a turn, sends the call, and passes the outcome to the caller, the log and the pace.
-    pub(super) async fn perform<T, E>(
-        &self,
-        call: &Call,
-        sending: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    ) -> Answer<T>
+    /// Sends the call when it is its turn. CloudTrail has limits of its own, so its calls do not slow those of IAM down.
+    pub(super) async fn perform<T, E, F>(&self, call: &Call, sending: impl Fn() -> F + Send) -> Answer<T>
     where
-        T: RequestId,
+        T: RequestId + Send,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     {
-        self.pace.turn().await.map_err(|TooMany| too_many(call))?;
-        let answer = Box::pin(sending).await;
-        let request_id = answer.as_ref().map_or_else(RequestId::request_id, RequestId::request_id);
-        let request_id = request_id.unwrap_or_default().to_owned();
-        let answer = answer.map_err(|error| refusal::fault(call, &error));
-        tracing::debug!(
-            aws.service = call.service,
-            aws.operation = call.operation,
-            aws.outcome = outcome(&answer),
-            aws.request_id = request_id,
-            "called {call}"
-        );
-        if is_throttled(&answer) {
-            self.pace.slower().await;
-        } else {
-            self.pace.faster().await;
-        }
-        answer
+        let pace = if call.service == "cloudtrail" { &self.pace_of_cloudtrail } else { &self.pace };
+        sending::send(pace, call, sending).await
     }
 
     /// The identity that signs calls in this account.
     pub(super) async fn ask_caller(&self) -> Answer<Identity> {
         let sts = &self.clients().await?.sts;
-        let call = Call::by_rotator("sts", "GetCallerIdentity", String::new());
-        let answer = self.perform(&call, sts.get_caller_identity().send()).await?;
+        // Every other call of the account waits for this one.
+        let call =
+            Call::by_rotator("sts", "GetCallerIdentity", String::new()).with_urgency(Urgency::GiveBack);
+        let answer = self.perform(&call, || sts.get_caller_identity().send()).await?;
         identity(&call, answer.account, answer.arn)
     }
 
@@ -125,7 +113,7 @@ impl AwsIam {
     ) -> Answer<(Vec<KeyMetadata>, Option<String>)> {
         let iam = &self.clients().await?.iam;
         let request = iam.list_access_keys().user_name(user.as_str()).set_marker(marker.clone());
-        let page = self.perform(call, request.send()).await?;
+        let page = self.perform(call, || request.clone().send()).await?;
         let next = next_marker(call, page.is_truncated, marker.as_ref(), page.marker)?;
         let keys = page.access_key_metadata.into_iter().map(|row| key_metadata(call, row));
         Ok((keys.collect::<Answer<_>>()?, next))
@@ -159,9 +147,10 @@ impl Iam for AwsIam {
     }
 
     async fn list_keys(&self, user: &IamUserName) -> Answer<Vec<KeyMetadata>> {
-        let call = Call::by_rotator("iam", "ListAccessKeys", format!("user {user}"));
+        let mut call = Call::by_rotator("iam", "ListAccessKeys", format!("user {user}"));
         let (mut keys, mut marker) = (Vec::new(), None);
-        for _ in 0..PAGES_MAX {
+        for page in 0..PAGES_MAX {
+            call.is_continued = page > 0;
             let (page, next) = self.list_keys_page(&call, user, marker).await?;
             keys.extend(page);
             if next.is_none() {
@@ -175,8 +164,9 @@ impl Iam for AwsIam {
     async fn create_key(&self, user: &IamUserName) -> Answer<NewKey> {
         let iam = &self.clients().await?.iam;
         let call = Call::by_rotator("iam", "CreateAccessKey", format!("user {user}"));
-        let request = iam.create_access_key().user_name(user.as_str()).customize().config_override(once());
-        let answer = self.perform(&call, request.send()).await?;
+        let request = iam.create_access_key().user_name(user.as_str());
+        let sending = || request.clone().customize().config_override(once()).send();
+        let answer = self.perform(&call, sending).await?;
         let request_id = answer.request_id().map(str::to_owned);
         let key = answer.access_key.ok_or_else(|| incomplete(&call))?;
         let secret = Secret::new(key.secret_access_key);
@@ -190,16 +180,18 @@ impl Iam for AwsIam {
         key: &AccessKeyId,
         status: KeyStatus,
     ) -> Answer<Option<String>> {
-        let wanted = match status {
-            KeyStatus::Active => StatusType::Active,
-            KeyStatus::Inactive => StatusType::Inactive,
+        let (wanted, urgency) = match status {
+            KeyStatus::Active => (StatusType::Active, Urgency::GiveBack),
+            KeyStatus::Inactive => (StatusType::Inactive, Urgency::Cut),
             KeyStatus::Expired => return Err(not_a_wish(key)),
         };
         let iam = &self.clients().await?.iam;
         let call = Call::by_rotator("iam", "UpdateAccessKey", format!("key {key} of user {user}"));
+        let call = call.with_urgency(urgency);
         let request = iam.update_access_key().user_name(user.as_str()).access_key_id(key.as_str());
-        let request = request.status(wanted).customize().config_override(once());
-        let answer = self.perform(&call, request.send()).await?;
+        let request = request.status(wanted);
+        let sending = || request.clone().customize().config_override(once()).send();
+        let answer = self.perform(&call, sending).await?;
         said_by_aws(&call, answer.request_id()).map(Some)
     }
 
@@ -207,7 +199,8 @@ impl Iam for AwsIam {
         let iam = &self.clients().await?.iam;
         let call = Call::by_rotator("iam", "DeleteAccessKey", format!("key {key} of user {user}"));
         let request = iam.delete_access_key().user_name(user.as_str()).access_key_id(key.as_str());
-        let answer = self.perform(&call, request.customize().config_override(once()).send()).await?;
+        let sending = || request.clone().customize().config_override(once()).send();
+        let answer = self.perform(&call, sending).await?;
         said_by_aws(&call, answer.request_id()).map(Some)
     }
 
@@ -220,7 +213,7 @@ impl Iam for AwsIam {
         let iam = &self.clients().await?.iam;
         let call = Call::by_rotator("iam", "GetAccessKeyLastUsed", format!("key {key}"));
         let request = iam.get_access_key_last_used().access_key_id(key.as_str());
-        let answer = match self.perform(&call, request.send()).await {
+        let answer = match self.perform(&call, || request.clone().send()).await {
             Ok(answer) => answer,
             Err(Fault::Refused(refusal)) if is_gone(refusal.code) => return Ok(KeyUsage::Gone),
             Err(fault) => return Err(fault),
@@ -243,18 +236,18 @@ impl Iam for AwsIam {
         let mut config = aws_sdk_sts::config::Builder::from(sdk)
             .credentials_provider(pair)
             .identity_cache(IdentityCache::no_cache())
-            .retry_config(RetryConfig::disabled());
+            .retry_config(RetryConfig::disabled())
+            .interceptor(ThrottlingCounter)
+            .retry_classifier(ThrottledCallsWait);
         if let Some(url) = self.session.endpoint_url() {
             config = config.endpoint_url(url);
         }
         let sts = aws_sdk_sts::Client::from_conf(config.build());
         let call = Call {
-            service: "sts",
-            operation: "GetCallerIdentity",
-            on: format!("key {key}"),
             signer: Signer::NewKey,
+            ..Call::by_rotator("sts", "GetCallerIdentity", format!("key {key}"))
         };
-        let answer = self.perform(&call, sts.get_caller_identity().send()).await?;
+        let answer = self.perform(&call, || sts.get_caller_identity().send()).await?;
         identity(&call, answer.account, answer.arn)
     }
 
@@ -264,7 +257,7 @@ impl Iam for AwsIam {
         let (mut users, mut marker) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let request = iam.list_users().path_prefix(path).set_marker(marker.clone());
-            let page = self.perform(&call, request.send()).await?;
+            let page = self.perform(&call, || request.clone().send()).await?;
             for user in page.users {
                 users.push(user.user_name.parse().map_err(|_| incomplete(&call))?);
             }
@@ -288,18 +281,6 @@ impl Iam for AwsIam {
 /// The configuration of a call that is sent once: the SDK does not repeat it.
 pub(super) fn once() -> aws_sdk_iam::config::Builder {
     aws_sdk_iam::Config::builder().retry_config(RetryConfig::disabled())
-}
-
-fn outcome<T>(answer: &Answer<T>) -> &'static str {
-    match answer {
-        Ok(_) => "happened",
-        Err(Fault::Refused(refusal)) => refusal.code.as_str(),
-        Err(Fault::Unknown(_)) => "unknown",
-    }
-}
-
-fn is_throttled<T>(answer: &Answer<T>) -> bool {
-    matches!(answer, Err(Fault::Refused(refusal)) if refusal.code == RefusalCode::Throttled)
 }
 
 fn is_gone(code: RefusalCode) -> bool {
@@ -361,11 +342,6 @@ fn other_account(expected: &AccountId, found: &AccountId) -> Fault {
              changed; correct the profile, the role or the id"
         ),
     )
-}
-
-fn too_many(call: &Call) -> Fault {
-    let sentence = format!("{call} was not sent: AWS throttles this account, and others wait already");
-    Fault::refused(RefusalCode::Throttled, sentence)
 }
 
 fn not_a_wish(key: &AccessKeyId) -> Fault {

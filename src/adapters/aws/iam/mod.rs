@@ -12,7 +12,6 @@
 
 mod account;
 mod client;
-mod pacing;
 mod quarantine;
 mod report;
 mod rights;

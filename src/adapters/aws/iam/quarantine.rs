@@ -23,8 +23,8 @@ impl AwsIam {
         for _ in 0..PAGES_MAX {
             let request = iam.list_entities_for_policy().policy_arn(&arn).entity_filter(EntityType::User);
             let request = request.set_marker(marker.clone());
-            let sending = async {
-                match request.send().await {
+            let sending = || async {
+                match request.clone().send().await {
                     Err(error) if error.as_service_error().is_some_and(is_absent) => {
                         Ok(ListEntitiesForPolicyOutput::builder().build())
                     }

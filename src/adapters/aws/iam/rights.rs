@@ -30,7 +30,7 @@ impl AwsIam {
         let iam = &self.clients().await?.iam;
         // Permissions are usually granted on a path, which only the user's ARN shows.
         let call = Call::by_rotator("iam", "GetUser", format!("user {user}"));
-        let user = self.perform(&call, iam.get_user().user_name(user.as_str()).send()).await?;
+        let user = self.perform(&call, || iam.get_user().user_name(user.as_str()).send()).await?;
         let arn = user.user.map(|user| user.arn).unwrap_or_default();
         let look_up = self.asks_cloudtrail().then_some("cloudtrail:LookupEvents");
         let actions = ACTIONS.into_iter().chain(look_up);
@@ -39,10 +39,9 @@ impl AwsIam {
             .simulate_principal_policy()
             .policy_source_arn(principal)
             .resource_arns(arn)
-            .set_action_names(Some(actions.map(str::to_owned).collect()))
-            .customize()
-            .config_override(super::client::once());
-        let answer = self.perform(&call, request.send()).await?;
+            .set_action_names(Some(actions.map(str::to_owned).collect()));
+        let sending = || request.clone().customize().config_override(super::client::once()).send();
+        let answer = self.perform(&call, sending).await?;
         Ok(answer.evaluation_results.unwrap_or_default())
     }
 }

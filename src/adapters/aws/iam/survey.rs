@@ -95,7 +95,7 @@ impl AwsIam {
     async fn root_has_keys(&self) -> Answer<bool> {
         let call = Call::by_rotator("iam", "GetAccountSummary", String::new());
         let iam = &self.clients().await?.iam;
-        let answer = self.perform(&call, iam.get_account_summary().send()).await?;
+        let answer = self.perform(&call, || iam.get_account_summary().send()).await?;
         let summary = answer.summary_map.ok_or_else(|| incomplete(&call))?;
         let keys = summary.get(&SummaryKeyType::AccountAccessKeysPresent);
         keys.map(|count| *count > 0).ok_or_else(|| incomplete(&call))
@@ -106,7 +106,7 @@ impl AwsIam {
         let call = Call::by_rotator("iam", "GenerateCredentialReport", String::new());
         let mut asked = 0;
         loop {
-            let answer = self.perform(&call, iam.generate_credential_report().send()).await?;
+            let answer = self.perform(&call, || iam.generate_credential_report().send()).await?;
             asked += 1;
             match answer.state {
                 Some(ReportStateType::Complete) => break,
@@ -117,7 +117,7 @@ impl AwsIam {
             }
         }
         let call = Call::by_rotator("iam", "GetCredentialReport", String::new());
-        let answer = self.perform(&call, iam.get_credential_report().send()).await?;
+        let answer = self.perform(&call, || iam.get_credential_report().send()).await?;
         let content = answer.content.ok_or_else(|| incomplete(&call))?;
         report::read(content.as_ref()).ok_or_else(|| incomplete(&call))
     }
@@ -153,16 +153,17 @@ impl AwsIam {
         let client = &self.clients().await?.cloudtrail;
         let call = Call::by_rotator("cloudtrail", "DescribeTrails", String::new());
         let request = client.describe_trails().include_shadow_trails(true);
-        let answer = self.perform(&call, request.send()).await?;
+        let answer = self.perform(&call, || request.clone().send()).await?;
         let mut trails = Vec::new();
         for trail in answer.trail_list.unwrap_or_default() {
             let arn = trail.trail_arn.ok_or_else(|| incomplete(&call))?;
             let about = |operation| Call::by_rotator("cloudtrail", operation, arn.clone());
             let call = about("GetTrailStatus");
-            let status = self.perform(&call, client.get_trail_status().name(&arn).send()).await;
+            let status = self.perform(&call, || client.get_trail_status().name(&arn).send()).await;
             let status = gaps.note(&arn, status);
             let call = about("GetEventSelectors");
-            let selectors = self.perform(&call, client.get_event_selectors().trail_name(&arn).send()).await;
+            let selectors =
+                self.perform(&call, || client.get_event_selectors().trail_name(&arn).send()).await;
             // Member accounts see that an organization trail exists, but not what it selects.
             let selectors = gaps.note(&arn, selectors);
             let error = status.as_ref().and_then(|status| status.latest_delivery_error.clone());
@@ -188,7 +189,7 @@ impl AwsIam {
         let (mut details, mut marker) = (Details::default(), None);
         for _ in 0..PAGES_MAX {
             let request = iam.get_account_authorization_details().set_marker(marker.clone());
-            let page = self.perform(&call, request.send()).await?;
+            let page = self.perform(&call, || request.clone().send()).await?;
             details.users.extend(page.user_detail_list.unwrap_or_default());
             details.groups.extend(page.group_detail_list.unwrap_or_default());
             details.roles.extend(page.role_detail_list.unwrap_or_default());

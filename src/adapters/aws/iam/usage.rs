@@ -71,12 +71,13 @@ impl AwsIam {
         let call = Call::by_rotator("iam", "GenerateServiceLastAccessedDetails", arn.to_owned());
         let granularity = AccessAdvisorUsageGranularityType::ActionLevel;
         let request = iam.generate_service_last_accessed_details().arn(arn).granularity(granularity);
-        let job = self.perform(&call, request.send()).await?.job_id.ok_or_else(|| incomplete(&call))?;
+        let job = self.perform(&call, || request.clone().send()).await?;
+        let job = job.job_id.ok_or_else(|| incomplete(&call))?;
         let call = Call::by_rotator("iam", "GetServiceLastAccessedDetails", arn.to_owned());
         let (mut services, mut marker, mut asked) = (Vec::new(), None, 0);
         for _ in 0..PAGES_MAX {
             let request = iam.get_service_last_accessed_details().job_id(&job).set_marker(marker.clone());
-            let page = self.perform(&call, request.send()).await?;
+            let page = self.perform(&call, || request.clone().send()).await?;
             match page.job_status {
                 JobStatusType::Completed => {}
                 JobStatusType::InProgress if asked < JOB_ASKED_MAX => {
@@ -118,8 +119,9 @@ impl AwsIam {
             tokio::time::sleep_until(*turn_at).await;
             *turn_at = Instant::now() + LOOKED_UP_EVERY;
         }
+        let request = client.lookup_events().lookup_attributes(attribute);
         // One page holds the fifty newest events, which is enough to see who uses a key.
-        let page = self.perform(&call, client.lookup_events().lookup_attributes(attribute).send()).await?;
+        let page = self.perform(&call, || request.clone().send()).await?;
         Ok(page.events.unwrap_or_default())
     }
 }
