@@ -1,6 +1,7 @@
 //! Counts the calls to AWS, in a wrapper around the ports that make them.
 //!
-//! One call of the port counts once, however many pages a listing has and however often the SDK repeats a read.
+//! One call of the port counts once, however many pages a listing has and however often a read or a throttled call is
+//! repeated.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

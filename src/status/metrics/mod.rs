@@ -59,16 +59,6 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: ExpositionFormat) -> St
             "Number of attempts in the journal to deliver a new key to the vendor, by outcome.",
             tallied(&overview.deliveries, "outcome"),
         ),
-        counter(
-            "keyround_aws_calls_total",
-            "Number of calls to AWS since this process started.",
-            counted(calls),
-        ),
-        counter(
-            "keyround_aws_throttled_total",
-            "Number of calls that AWS throttled since this process started. They are sent again, and count each time.",
-            throttled(&THROTTLED.counted()),
-        ),
         gauge(
             "keyround_last_pass_timestamp_seconds",
             "Time at which the last full pass ended, or before one has, at which the last one began; in Unix seconds.",
@@ -98,8 +88,25 @@ pub fn metrics(overview: &Overview, calls: &Calls, form: ExpositionFormat) -> St
             samples: vec![Sample { labels: version, value: 1 }],
         },
     ];
+    families.extend(of_aws(calls));
     families.retain(|family| !family.samples.is_empty());
     exposed(&families, form)
+}
+
+fn of_aws(calls: &Calls) -> [Family; 2] {
+    let counter = |name, help, samples| Family { name, kind: Kind::Counter, help, samples };
+    [
+        counter(
+            "keyround_aws_calls_total",
+            "Number of calls to AWS since this process started.",
+            counted(calls),
+        ),
+        counter(
+            "keyround_aws_throttled_total",
+            "Number of responses with which AWS throttled a call, since this process started.",
+            throttled(&THROTTLED.counted()),
+        ),
+    ]
 }
 
 fn offsets(overview: &Overview) -> Vec<Sample> {

@@ -190,10 +190,14 @@ async fn the_calls_that_are_throttled_in_one_round_trip_decrease_the_rate_once()
     let pace = Pace::new(DEADLINE);
     let flight = join_all((0..20).map(|_| sent(&pace, "ListAccessKeys"))).await;
     let (taken, refused) = flight.split_at(10);
-    taken.iter().for_each(|sent| pace.answered(*sent));
+    for sent in taken {
+        pace.answered(*sent);
+    }
     pace.throttled(refused[0], None);
     let decreased = rate(&pace).expect("a limit");
-    refused[1..].iter().for_each(|sent| pace.throttled(*sent, None));
+    for sent in &refused[1..] {
+        pace.throttled(*sent, None);
+    }
     assert_eq!(rate(&pace), Some(decreased));
     let later = sent(&pace, "ListAccessKeys").await;
     pace.throttled(later, None);
