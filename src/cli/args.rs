@@ -2,6 +2,7 @@
 
 mod incident;
 mod issue;
+mod journal;
 mod offboard;
 mod reveal;
 
@@ -10,13 +11,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::terminal::reason;
-use crate::config::SecretRef;
 use crate::core::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::core::time::Timestamp;
 use crate::review::policy::Severity;
 
 pub(crate) use incident::Incident;
 pub(crate) use issue::Issue;
+pub(crate) use journal::JournalCommand;
 pub(crate) use offboard::Offboard;
 pub(crate) use reveal::Reveal;
 
@@ -427,24 +428,6 @@ pub(crate) struct History {
 pub(crate) enum HistoryCommand {
     /// Recompute the hash chain over the whole history
     Verify,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum JournalCommand {
-    /// Check the whole history: its chain of hashes, and the seal over its end
-    Verify,
-    /// Seal the journal with another key
-    ///
-    /// The new key is the one that `[journal] seal_key` refers to; without that setting, a new one is created in the
-    /// file seal.key beside the journal. Stop `keyround run` first.
-    Rekey {
-        /// The present seal key, such as `file:/var/lib/keyround/seal.key` [default: seal.key beside the journal]
-        #[arg(long, value_name = "REFERENCE", conflicts_with = "lost")]
-        from: Option<SecretRef>,
-        /// The present seal key is lost: keep the history, and discard the secrets of rotations that are not verified
-        #[arg(long)]
-        lost: bool,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,8 +16,9 @@ use crate::adapters::notify::{HttpHeartbeat, routes};
 use crate::adapters::secrets::Secrets;
 use crate::alerting::Routing;
 use crate::cli::exit::{Code, Failure};
-use crate::config::{self, ConfigError, SecretRef, Settings};
+use crate::config::{self, ConfigError, DatabaseUrl, SecretRef, Settings};
 use crate::core::ids::VendorName;
+use crate::core::secret::Secret;
 use crate::core::time::{MonotonicInstant, SystemClock, Timestamp};
 use crate::engine::World;
 use crate::ports::{Accounts, Clock, Heartbeat, Journal, JournalError, SecretSource, Shown, SinkTransport};
@@ -220,6 +221,9 @@ async fn open_journal(
     mode: Mode,
 ) -> Result<Arc<dyn Journal>, Failure> {
     let path = &settings.journal.path;
+    if let Some(database) = &settings.journal.database {
+        return open_database(settings, database, secrets, mode).await;
+    }
     check_that_it_exists(path, mode)?;
     let Some(reference) = &settings.journal.seal_key else {
         return Ok(journal::open(path, None, mode).await?);
@@ -231,6 +235,42 @@ async fn open_journal(
         (Err(_), Mode::Read) => Ok(journal::open(path, None, mode).await?),
         (Err(_), Mode::Operate) if path.exists() => Ok(journal::open_without_key(path).await?),
         (Err(failure), Mode::Drive | Mode::Operate) => Err(failure),
+    }
+}
+
+async fn open_database(
+    settings: &Settings,
+    database: &DatabaseUrl,
+    secrets: &dyn SecretSource,
+    mode: Mode,
+) -> Result<Arc<dyn Journal>, Failure> {
+    let url = database_url(database, secrets).await?;
+    let key = match &settings.journal.seal_key {
+        Some(reference) => seal_key(reference, secrets).await.map(Some),
+        None => Ok(None),
+    };
+    let key = match (key, mode) {
+        (Ok(key), _) => key,
+        // As for a file: neither reading nor an operator command needs the key.
+        (Err(_), Mode::Read | Mode::Operate) => None,
+        (Err(failure), Mode::Drive) => return Err(failure),
+    };
+    Ok(journal::open_database(&url, key, mode).await?)
+}
+
+/// Resolves the URL of a database.
+pub(crate) async fn database_url(
+    database: &DatabaseUrl,
+    secrets: &dyn SecretSource,
+) -> Result<Secret, Failure> {
+    match database {
+        DatabaseUrl::Plain(url) => Ok(Secret::from(url.as_str())),
+        DatabaseUrl::Referred(reference) => {
+            let unusable = |sentence: String| {
+                JournalError::Unavailable(format!("the url of the journal cannot be read: {sentence}"))
+            };
+            Ok(secrets.resolve(reference).await.map_err(unusable)?)
+        }
     }
 }
 

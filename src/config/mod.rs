@@ -8,6 +8,7 @@
 pub mod catalogue;
 mod diagnostic;
 mod file;
+mod journal_url;
 mod load;
 mod recipient;
 pub mod secret_ref;
@@ -15,6 +16,7 @@ pub mod settings;
 mod text;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Elsewhere, Place};
+pub use journal_url::{BadJournalUrl, DatabaseUrl, JournalUrl};
 pub use load::{ConfigError, Environment, Found, JOURNAL_NAME, find, load, load_found, parse};
 pub use recipient::{BadRecipient, Recipient};
 pub use secret_ref::SecretRef;

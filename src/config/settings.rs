@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Recipient, SecretRef};
+use crate::config::{DatabaseUrl, Recipient, SecretRef};
 pub use crate::core::alert::Policy;
 use crate::core::ids::{AccountId, AccountName, IamUserName, SinkName, VendorName};
 use crate::core::rotation::{IncidentMode, Plan, Windows};
@@ -66,10 +66,13 @@ pub struct Settings {
 /// `[journal]`: where the journal is stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct JournalSettings {
-    /// The path of the SQLite file.
+    /// The path of the SQLite file. With a database there is no such file, but keyround keeps the files there that it
+    /// otherwise keeps beside the journal.
     pub path: PathBuf,
-    /// The reference to the seal key; `None`: the file `seal.key` beside the journal, which is created on first
-    /// use.
+    /// The PostgreSQL database that holds the journal; `None`: the SQLite file.
+    pub database: Option<DatabaseUrl>,
+    /// The reference to the seal key; `None`: the file `seal.key` beside the SQLite file, which is created on first
+    /// use. A journal in a database always has a reference.
     pub seal_key: Option<SecretRef>,
 }
 

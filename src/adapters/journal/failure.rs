@@ -23,7 +23,7 @@ pub(super) enum Operation {
 
 impl Operation {
     /// What the journal could not be (the verb), and what is safe all the same.
-    fn words(self) -> (&'static str, &'static str) {
+    pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Operation::Making => ("made", "; nothing was left behind"),
             Operation::Opening => ("opened", "; nothing was touched"),
@@ -41,18 +41,18 @@ pub(super) const FULL: i32 = 13;
 /// SQLite's extended result code `SQLITE_IOERR_SHMSIZE`.
 const IOERR_SHMSIZE: i32 = 4874;
 
-/// An error that already has its message, or an error from SQLite that needs one.
+/// An error that already has its message, or an error from the database that needs one.
 #[derive(Debug)]
 pub(super) enum Failure {
     Judged(JournalError),
-    Sqlite(sqlx::Error),
+    Database(sqlx::Error),
 }
 
 impl Failure {
     /// SQLite's primary result code. It is [`FULL`] too if SQLite reports that it could not enlarge the file that
     /// readers share, which is how a full disk shows there.
     pub(super) fn sqlite_code(&self) -> Option<i32> {
-        let Failure::Sqlite(sqlx::Error::Database(error)) = self else { return None };
+        let Failure::Database(sqlx::Error::Database(error)) = self else { return None };
         let extended: i32 = error.code()?.parse().ok()?;
         Some(if extended == IOERR_SHMSIZE { FULL } else { extended & 0xff })
     }
@@ -61,7 +61,7 @@ impl Failure {
         let code = self.sqlite_code();
         let error = match self {
             Failure::Judged(error) => return error,
-            Failure::Sqlite(error) => error,
+            Failure::Database(error) => error,
         };
         let (done, safe) = doing.words();
         let journal = path.display();
@@ -109,14 +109,14 @@ impl From<JournalError> for Failure {
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Failure {
-        Failure::Sqlite(error)
+        Failure::Database(error)
     }
 }
 
 impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Failure {
         match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Failure::Sqlite(error),
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Failure::Database(error),
             other => Failure::Judged(JournalError::Unusable(format!(
                 "the journal's schema is not what keyround makes of it: {other}; nothing was touched"
             ))),

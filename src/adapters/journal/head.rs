@@ -23,12 +23,16 @@ pub(super) struct HeadSeal {
 }
 
 impl HeadSeal {
+    pub(super) fn new(salt: Vec<u8>, events: i64, code: Vec<u8>) -> HeadSeal {
+        HeadSeal { salt, events: events.cast_unsigned(), code }
+    }
+
     pub(super) async fn stored(connection: &mut SqliteConnection) -> Result<HeadSeal, Failure> {
         let (salt, events, code): (Vec<u8>, i64, Vec<u8>) =
             query_as("SELECT seal_salt, head_seal.events, code FROM journal JOIN head_seal USING (one)")
                 .fetch_one(connection)
                 .await?;
-        Ok(HeadSeal { salt, events: events.cast_unsigned(), code })
+        Ok(HeadSeal::new(salt, events, code))
     }
 
     /// Whether the code proves that a program with the seal key sealed `hash` as the hash of the event number `events`.

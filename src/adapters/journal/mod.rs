@@ -1,8 +1,8 @@
 //! The journal: the append-only history of every rotation, and the sealed secret of each new access key until the
 //! vendor has it.
 //!
-//! There are two implementations of [`crate::ports::Journal`]: [`SqliteJournal`], a file, and [`MemoryJournal`], for
-//! tests and rehearsals.
+//! There are three implementations of [`crate::ports::Journal`]: [`SqliteJournal`], a file; [`PostgresJournal`], a
+//! database that several machines can reach; and [`MemoryJournal`], for tests and rehearsals.
 //!
 //! **Invariant:** the history is append-only, and an append names the number that its event must get. If two writers
 //! read the same history and both append, the second one gets [`JournalError::Conflict`].
@@ -29,6 +29,7 @@
 
 mod appending;
 mod chain;
+mod copy;
 mod failure;
 mod fallback;
 mod files;
@@ -36,22 +37,27 @@ mod head;
 mod memory;
 mod open_file;
 mod opening;
+mod postgres;
 mod rekey;
 mod schema;
 mod seal;
 mod sqlite;
+mod stored;
 mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use chain::{Unreadable, decode, encode};
+pub use copy::{Copied, Place, copy};
 pub use fallback::FallbackFile;
 pub use memory::MemoryJournal;
+pub use postgres::PostgresJournal;
 pub use rekey::{OldKey, Rekeyed, rekey};
 pub use seal::{BadSealKey, SealKey};
 pub use sqlite::SqliteJournal;
 
+use crate::core::secret::Secret;
 use crate::ports::{Journal, JournalError};
 
 /// What a journal is opened for.
@@ -80,6 +86,34 @@ pub async fn open(
         return Ok(Arc::new(MemoryJournal::empty_for_reading()));
     }
     Ok(Arc::new(SqliteJournal::open(path, seal_key, mode).await?))
+}
+
+/// Opens the journal in the PostgreSQL database with this URL. Its tables are made if the database has none; in
+/// [`Mode::Read`], a missing journal reads as an empty one.
+///
+/// # Errors
+///
+/// The journal is unusable, unavailable, or in use by another process; or there is none and no seal key to make one.
+pub async fn open_database(
+    url: &Secret,
+    seal_key: Option<SealKey>,
+    mode: Mode,
+) -> Result<Arc<dyn Journal>, JournalError> {
+    if mode == Mode::Drive && seal_key.is_none() {
+        return Err(copy::no_seal_key());
+    }
+    match PostgresJournal::open(url, seal_key, mode).await? {
+        Some(journal) => Ok(Arc::new(journal)),
+        None if mode == Mode::Read => {
+            tracing::warn!(
+                "there is no journal in the database yet: rotations of another journal are not shown"
+            );
+            Ok(Arc::new(MemoryJournal::empty_for_reading()))
+        }
+        None => Err(JournalError::Unavailable(
+            "there is no journal in the database of [journal] url; nothing was touched".to_owned(),
+        )),
+    }
 }
 
 /// Opens the SQLite journal at `path`, which must exist, for an operator command whose user cannot read the seal key.

@@ -30,9 +30,15 @@ pub(super) async fn create(path: &Path, seal_key: &SealKey) -> Result<(), Journa
     draft.publish(path)
 }
 
-async fn fill(path: &Path, seal_key: &SealKey) -> Result<(), Failure> {
+/// Opens the empty file of a journal that is about to be made.
+pub(super) async fn connect_new(path: &Path) -> Result<SqliteConnection, Failure> {
     let mut connection = writing(path).connect().await?;
     keep_write_ahead_log(&mut connection).await?;
+    Ok(connection)
+}
+
+async fn fill(path: &Path, seal_key: &SealKey) -> Result<(), Failure> {
+    let mut connection = connect_new(path).await?;
     schema::migrate(&mut connection).await?;
     head::begin(&mut connection, seal_key).await?;
     // Closing moves everything from the write-ahead log into the file.

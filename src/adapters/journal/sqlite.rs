@@ -4,6 +4,7 @@
 //! IMMEDIATE` transaction. Without IMMEDIATE, of two writers that both read first, one would fail with an error that
 //! waiting and retrying the statement cannot resolve.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -11,15 +12,16 @@ use sqlx::{Connection as _, SqliteConnection, query, query_as, query_scalar};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::appending::{add, begin, end, erase_secret, standing, store_secret};
-use super::chain::{admit, decode, hex, unreadable};
+use super::chain::{admit, hex};
 use super::failure::{Failure, Operation};
 use super::files::{self, Found, InstanceLock};
 use super::open_file::{self, OpenFile};
 use super::opening::Patience;
+use super::stored::{self, KnownRow, RecordedRow, Stored};
 use super::verify::verify;
 use super::{Mode, SealKey, head, opening, read_only, this_process};
 use crate::core::alert::DeliveryState;
-use crate::core::ids::{RotationId, SinkName, Subject, VendorName};
+use crate::core::ids::{RotationId, SinkName, VendorName};
 use crate::core::rotation::Event;
 use crate::core::secret::Secret;
 use crate::core::time::Timestamp;
@@ -178,16 +180,6 @@ impl SqliteJournal {
         })
     }
 
-    /// The sealed secret to store with this entry, if it has one. Sealing happens before the transaction begins.
-    fn sealed(&self, entry: &Entry<'_>) -> Result<Option<Vec<u8>>, JournalError> {
-        match (&entry.secret, entry.event) {
-            (SecretChange::Seal(secret), Event::Created { key, .. }) => {
-                Ok(Some(self.seal_key()?.seal(entry.rotation, key, secret)))
-            }
-            (SecretChange::Seal(_) | SecretChange::Keep | SecretChange::Erase, _) => Ok(None),
-        }
-    }
-
     /// Appends in one transaction. Returns whether a sealed secret was erased.
     async fn append_in(
         &self,
@@ -239,24 +231,12 @@ impl SqliteJournal {
         Ok(rows)
     }
 
+    fn stored(&self) -> Stored<impl Display + '_> {
+        Stored { journal: self.path.display() }
+    }
+
     fn known(&self, rows: Result<Vec<KnownRow>, sqlx::Error>) -> Result<Vec<KnownRotation>, JournalError> {
-        let rows = rows.map_err(|error| self.unread(error))?;
-        rows.into_iter().map(|row| known(row).ok_or_else(|| self.damaged("a rotation"))).collect()
-    }
-
-    fn damaged(&self, what: &str) -> JournalError {
-        JournalError::Unusable(format!(
-            "the journal {} is damaged: {what} in it is not what keyround writes; restore it from a backup",
-            self.path.display()
-        ))
-    }
-
-    fn recorded(&self, row: RecordedRow) -> Result<Recorded, JournalError> {
-        let (position, rotation, number, writer, body, hash) = row;
-        let rotation: RotationId = rotation.parse().map_err(|_| self.damaged("a rotation id"))?;
-        let (position, number) = (position.cast_unsigned(), number.cast_unsigned());
-        let event = decode(&body).map_err(|why| unreadable(rotation, number, &why))?;
-        Ok(Recorded { position, rotation, number, writer, event, hash: hex(&hash) })
+        self.stored().known(rows.map_err(|error| self.unread(error))?)
     }
 }
 
@@ -266,7 +246,8 @@ impl Journal for SqliteJournal {
         if self.mode == Mode::Read {
             return Err(read_only());
         }
-        let sealed = self.sealed(&entry)?;
+        // Sealing happens before the transaction begins.
+        let sealed = stored::sealed(&entry, || self.seal_key())?;
         let mut file = self.file().await?;
         let appended = self.append_in(&mut file, &entry, sealed).await;
         let erased = appended.map_err(|failure| failure.in_words(&self.path, Operation::Appending))?;
@@ -280,17 +261,7 @@ impl Journal for SqliteJournal {
     async fn read(&self, rotation: RotationId) -> Result<Vec<Event>, JournalError> {
         let mut file = self.file().await?;
         let rows = self.read_in(&mut file, rotation).await.map_err(|failure| self.unread(failure))?;
-        (1..)
-            .zip(rows)
-            .map(|(expected, (number, body))| {
-                if number.cast_unsigned() != expected {
-                    return Err(
-                        self.damaged(&format!("event {expected} of rotation {rotation} is missing, which"))
-                    );
-                }
-                decode(&body).map_err(|why| unreadable(rotation, expected, &why))
-            })
-            .collect()
+        self.stored().events(rotation, rows)
     }
 
     async fn secret(&self, rotation: RotationId) -> Result<Option<Secret>, JournalError> {
@@ -301,13 +272,8 @@ impl Journal for SqliteJournal {
         .fetch_optional(&mut *self.connection().await?)
         .await
         .map_err(|error| self.unread(error))?;
-        let Some((number, sealed, body)) = row else { return Ok(None) };
-        let event = decode(&body).map_err(|why| unreadable(rotation, number.cast_unsigned(), &why))?;
-        let opened = match &event {
-            Event::Created { key, .. } => self.seal_key()?.open(rotation, key, &sealed).ok(),
-            _ => None,
-        };
-        opened.map(Some).ok_or_else(|| self.damaged(&format!("the sealed secret of rotation {rotation}")))
+        let Some(row) = row else { return Ok(None) };
+        self.stored().secret(rotation, row, self.seal_key()?).map(Some)
     }
 
     async fn in_flight(&self) -> Result<Vec<KnownRotation>, JournalError> {
@@ -345,7 +311,7 @@ impl Journal for SqliteJournal {
         .fetch_all(&mut *self.connection().await?)
         .await
         .map_err(|error| self.unread(error))?;
-        rows.into_iter().map(|row| self.recorded(row)).collect()
+        self.stored().recorded(rows)
     }
 
     async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
@@ -356,7 +322,7 @@ impl Journal for SqliteJournal {
         .fetch_all(&mut *self.connection().await?)
         .await
         .map_err(|error| self.unread(error))?;
-        rows.into_iter().map(|row| self.recorded(row)).collect()
+        self.stored().recorded(rows)
     }
 
     async fn verify_history(&self) -> Result<(u64, String), JournalError> {
@@ -424,8 +390,7 @@ impl Journal for SqliteJournal {
             .fetch_optional(&mut *self.connection().await?)
             .await
             .map_err(|error| self.unread(error))?;
-        let read = |memory: String| serde_json::from_str(&memory);
-        memory.map(read).transpose().map_err(|_| self.damaged("what a sink was told"))
+        self.stored().sink_memory(memory)
     }
 
     async fn remember_sink(&self, sink: &SinkName, memory: &DeliveryState) -> Result<(), JournalError> {
@@ -441,14 +406,4 @@ impl Journal for SqliteJournal {
             .map_err(|error| Failure::from(error).in_words(&self.path, Operation::RememberingSink))?;
         Ok(())
     }
-}
-
-type KnownRow = (String, String, Option<String>, String, i64, bool);
-type RecordedRow = (i64, String, i64, String, String, Vec<u8>);
-
-fn known((id, vendor, account, iam_user, started_at, ended): KnownRow) -> Option<KnownRotation> {
-    let account = account.map(|name| name.parse().ok()).map_or(Some(None), |name| name.map(Some))?;
-    let subject = Subject { vendor: vendor.parse().ok()?, account, iam_user: iam_user.parse().ok()? };
-    let started_at = Timestamp::from_unix(started_at);
-    Some(KnownRotation { rotation: id.parse().ok()?, subject, started_at, ended })
 }

@@ -11,10 +11,12 @@ use crate::core::rotation::Event;
 use crate::core::time::Timestamp;
 
 /// The number of history rows in memory at once.
-const PAGE_ROWS: i64 = 256;
+pub(super) const PAGE_ROWS: i64 = 256;
 
-type ChainRow = (i64, String, i64, i64, String, bool, String, Vec<u8>);
-type DerivedRow = (String, String, Option<String>, String, i64, bool, String);
+/// A row of the history: position, rotation, number, time, writer, whether it ends the rotation, body, hash.
+pub(super) type ChainRow = (i64, String, i64, i64, String, bool, String, Vec<u8>);
+/// A rotation: id, vendor, account, user, begin, whether it has ended, and the body of its first event.
+pub(super) type DerivedRow = (String, String, Option<String>, String, i64, bool, String);
 
 /// The number of events and the last hash of the whole history, or a message about the first thing that does not fit.
 pub(super) type Verdict = Result<(u64, Hash), String>;
@@ -26,39 +28,73 @@ pub(super) async fn verify(
     seal_key: Option<&SealKey>,
 ) -> Result<Verdict, Failure> {
     let mut transaction = connection.begin().await?;
-    let mut seal = match seal_key {
-        Some(seal_key) => Some(Sealed::new(seal_key, HeadSeal::stored(&mut transaction).await?)),
+    let mut check = Check::new(match seal_key {
+        Some(seal_key) => Some((seal_key, HeadSeal::stored(&mut transaction).await?)),
         None => None,
-    };
-    let mut verifier = Verifier::default();
+    });
     loop {
         let page: Vec<ChainRow> = query_as(
             "SELECT position, rotation, number, at, writer, ends, body, hash FROM event \
              WHERE position > ? ORDER BY position LIMIT ?",
         )
-        .bind(verifier.events().cast_signed())
+        .bind(check.events().cast_signed())
         .bind(PAGE_ROWS)
         .fetch_all(&mut *transaction)
         .await?;
         if page.is_empty() {
             break;
         }
-        let fits = |row: &ChainRow| {
-            follow(&mut verifier, row)?;
-            seal.as_mut().map_or(Ok(()), |seal| seal.follow(&verifier, &row.6))
-        };
-        if let Err(why) = page.iter().try_for_each(fits) {
+        if let Err(why) = page.iter().try_for_each(|row| check.follow(row)) {
             return Ok(Err(why));
         }
     }
-    if let Err(why) = verify_end(&mut transaction, &verifier).await? {
-        return Ok(Err(why));
+    let end = query_as("SELECT events, head FROM journal").fetch_one(&mut *transaction).await?;
+    let derived = query_as(
+        "SELECT id, vendor, account, iam_user, started_at, ended, ifnull(body, '') \
+         FROM rotation LEFT JOIN event ON rotation = id AND number = 1 ORDER BY id",
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    Ok(check.end(&end, &derived))
+}
+
+/// Verifies a history while its rows are read, whichever database they come from.
+pub(super) struct Check<'a> {
+    verifier: Verifier,
+    seal: Option<Sealed<'a>>,
+}
+
+impl<'a> Check<'a> {
+    /// `seal`: the seal key and the stored seal over the head, which is not verified without it.
+    pub(super) fn new(seal: Option<(&'a SealKey, HeadSeal)>) -> Check<'a> {
+        let seal = seal.map(|(seal_key, head)| Sealed::new(seal_key, head));
+        Check { verifier: Verifier::default(), seal }
     }
-    if let Some(Err(why)) = seal.map(Sealed::end) {
-        return Ok(Err(why));
+
+    /// The number of rows that fitted.
+    pub(super) fn events(&self) -> u64 {
+        self.verifier.events()
     }
-    let derived = verify_rotations(&mut transaction, &verifier).await?;
-    Ok(derived.map(|()| (verifier.events(), *verifier.hash())))
+
+    /// The hash of the last row that fitted.
+    pub(super) fn hash(&self) -> &Hash {
+        self.verifier.hash()
+    }
+
+    /// Takes the next row. The error says what does not fit.
+    pub(super) fn follow(&mut self, row: &ChainRow) -> Result<(), String> {
+        follow(&mut self.verifier, row)?;
+        self.seal.as_mut().map_or(Ok(()), |seal| seal.follow(&self.verifier, &row.6))
+    }
+
+    /// Compares the rows with the number of events and the last hash that are stored beside them, with the seal, and
+    /// with all rotations.
+    pub(super) fn end(self, end: &(i64, Vec<u8>), rotations: &[DerivedRow]) -> Verdict {
+        judge_end(end, &self.verifier)?;
+        self.seal.map_or(Ok(()), Sealed::end)?;
+        judge_rotations(rotations, &self.verifier)?;
+        Ok((self.verifier.events(), *self.verifier.hash()))
+    }
 }
 
 /// Verifies the seal over the head while the events go by.
@@ -126,47 +162,31 @@ fn follow(verifier: &mut Verifier, row: &ChainRow) -> Result<(), String> {
 
 /// Compares the end of the history with the `journal` row. A history whose end was cut off is consistent in itself, but
 /// that row stores how long it was.
-async fn verify_end(
-    connection: &mut SqliteConnection,
-    verifier: &Verifier,
-) -> Result<Result<(), String>, Failure> {
-    let (told, head): (i64, Vec<u8>) =
-        query_as("SELECT events, head FROM journal").fetch_one(connection).await?;
+fn judge_end((told, head): &(i64, Vec<u8>), verifier: &Verifier) -> Result<(), String> {
     let (told, kept) = (told.cast_unsigned(), verifier.events());
     if told != kept {
         let first = kept.min(told) + 1;
-        return Ok(Err(format!(
+        return Err(format!(
             "event {first} of the history does not fit: the journal should hold {told} events and holds {kept}"
-        )));
+        ));
     }
     if head != verifier.hash() {
-        return Ok(Err(format!(
+        return Err(format!(
             "event {kept} of the history does not fit: it is not the one the history ended with"
-        )));
+        ));
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Compares the `rotation` table with the events that it is derived from. A rotation that is wrongly marked as ended
 /// would never be driven again.
-async fn verify_rotations(
-    connection: &mut SqliteConnection,
-    verifier: &Verifier,
-) -> Result<Result<(), String>, Failure> {
-    let rows: Vec<DerivedRow> = query_as(
-        "SELECT id, vendor, account, iam_user, started_at, ended, ifnull(body, '') \
-         FROM rotation LEFT JOIN event ON rotation = id AND number = 1 ORDER BY id",
-    )
-    .fetch_all(connection)
-    .await?;
+fn judge_rotations(rows: &[DerivedRow], verifier: &Verifier) -> Result<(), String> {
     if rows.len() != verifier.rotations() {
         let (listed, told) = (rows.len(), verifier.rotations());
-        return Ok(Err(format!(
-            "the list of rotations does not fit: it has {listed}, the events name {told}"
-        )));
+        return Err(format!("the list of rotations does not fit: it has {listed}, the events name {told}"));
     }
     let wrong = rows.iter().find(|row| !agrees(row, verifier));
-    Ok(wrong.map_or(Ok(()), |(id, ..)| Err(format!("the entry of rotation {id} does not fit its events"))))
+    wrong.map_or(Ok(()), |(id, ..)| Err(format!("the entry of rotation {id} does not fit its events")))
 }
 
 fn agrees(row: &DerivedRow, verifier: &Verifier) -> bool {

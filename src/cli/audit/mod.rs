@@ -122,7 +122,7 @@ fn accounts_of(settings: &Settings) -> BTreeSet<Option<AccountName>> {
 
 /// What the journal records; empty if there is no journal.
 async fn journalled(settings: &Settings) -> Result<JournalKeys, Failure> {
-    if !settings.journal.path.exists() {
+    if settings.journal.database.is_none() && !settings.journal.path.exists() {
         return Ok(JournalKeys::default());
     }
     let journal = setup::journal_alone(settings, Mode::Read).await?;

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use super::reader::{self, Entry, Section, Text, quoted};
 use super::report::{Mistake, Report};
 use super::values::{self, Plaintext};
+use crate::config::journal_url::{BadJournalUrl, JournalUrl};
 use crate::config::settings::{AccountSettings, AwsSettings, JournalSettings, ScheduleSettings};
 use crate::core::ids::{AccountId, AccountName};
 use crate::core::schedule::{BadCron, Cron};
@@ -20,35 +21,47 @@ const SQLITE_HINT: &str =
 const PLAIN_ENDPOINT_HINT: &str =
     "AWS answers with the secret of a new key: use https, or an emulator on this machine";
 
+/// Reads `[journal]`. `default` is the path of the SQLite file, and of the files beside it, unless `url` names another.
 pub(super) fn journal(section: Option<Section<'_>>, default: PathBuf) -> JournalSettings {
     let Some(mut section) = section else {
-        return JournalSettings { path: default, seal_key: None };
+        return JournalSettings { path: default, database: None, seal_key: None };
     };
-    let path = journal_path(&mut section).unwrap_or(default);
+    let (path, database) = match journal_url(&mut section) {
+        Some(JournalUrl::File(path)) => (path, None),
+        Some(JournalUrl::Database(database)) => (default, Some(database)),
+        None => (default, None),
+    };
     let seal_key = section.secret("seal_key");
+    if let (Some(_), Some(place), None) = (&database, section.place_of("url"), section.place_of("seal_key")) {
+        let mistake = Mistake::new(place, "a journal in PostgreSQL needs seal_key: no file is beside it");
+        section.report.add(mistake.hint("such as seal_key = \"credential:seal-key\"; `openssl rand -base64 32` makes one"));
+    }
     section.finish();
-    JournalSettings { path, seal_key }
+    JournalSettings { path, database, seal_key }
 }
 
-/// Reads the path of the journal. Reports show its URL only if it is one of SQLite, because another may hold a
-/// password.
-fn journal_path(section: &mut Section<'_>) -> Option<PathBuf> {
+/// Reads the URL of the journal. Reports do not show it if it may hold a password.
+fn journal_url(section: &mut Section<'_>) -> Option<JournalUrl> {
     let url = section.entry("url")?;
     let text = reader::unseen_string(section.report, "url", url.value)?;
-    let mistake = |message: &str| Mistake::new(text.span, message).hint(SQLITE_HINT);
-    let elsewhere = ["postgres:", "postgresql:", "env:", "file:", "credential:", "secretsmanager:", "ssm:"];
-    if elsewhere.iter().any(|start| text.text.starts_with(start)) {
-        section.report.add(mistake("a PostgreSQL journal is not part of this version of keyround"));
-        return None;
+    match text.text.parse() {
+        Ok(url) => {
+            section.report.clear(text.span);
+            Some(url)
+        }
+        Err(bad) => {
+            let hint = match bad {
+                BadJournalUrl::Unknown => SQLITE_HINT,
+                BadJournalUrl::NotAUrl => "such as postgres://keyround@db.example/keyround",
+                BadJournalUrl::Password | BadJournalUrl::Reference => {
+                    "put the whole URL in one of these places, and its name here: env:NAME, file:/path, credential:NAME, \
+                     secretsmanager:ID or ssm:NAME"
+                }
+            };
+            section.report.add(Mistake::new(text.span, bad.to_string()).hint(hint));
+            None
+        }
     }
-    let path = text.text.strip_prefix("sqlite://");
-    let is_file = |path: &&str| !path.is_empty() && !path.ends_with('/') && !path.contains(['?', '#', '\0']);
-    let Some(path) = path.filter(is_file) else {
-        section.report.add(mistake("the journal's url is not sqlite:// and the path of a file"));
-        return None;
-    };
-    section.report.clear(text.span);
-    Some(PathBuf::from(path))
 }
 
 /// Reads the schedule and its time zone, which also applies to the windows.
