@@ -104,22 +104,23 @@ fn target(to: &str) -> Result<JournalUrl, Failure> {
             bad,
             "other users can see a command line: put the URL in a file or a variable, and write file:/path or env:NAME",
         ),
-        Err(bad) => wrong(bad, "such as postgres://keyround@db.example/keyround, or the path of a SQLite file"),
+        Err(bad) => {
+            wrong(bad, "such as postgres://keyround@db.example/keyround, or the path of a SQLite file")
+        }
     }
 }
 
 async fn place(url: &JournalUrl, secrets: &dyn SecretSource) -> Result<Place, Failure> {
     Ok(match url {
         JournalUrl::File(path) => Place::File(path.clone()),
-        JournalUrl::Database(database) => {
-            Place::Database(setup::database_url(database, secrets).await?)
-        }
+        JournalUrl::Database(database) => Place::Database(setup::database_url(database, secrets).await?),
     })
 }
 
 async fn rekey(settings: &Settings, from: Option<SecretRef>, lost: bool, screen: &Screen) -> Ended {
     if settings.journal.database.is_some() {
-        let message = "keyround cannot change the seal key of a journal in PostgreSQL yet; nothing was changed";
+        let message =
+            "keyround cannot change the seal key of a journal in PostgreSQL yet; nothing was changed";
         return Err(Failure::new(Code::Failed, message).hinted(
             "copy the journal to a SQLite file with `keyround journal copy`, run `journal rekey` with that file, and copy it into \
              an empty database",

@@ -29,7 +29,9 @@ pub enum DatabaseUrl {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadJournalUrl {
     /// It is neither a file, nor a database, nor a reference.
-    #[error("the journal's url is not sqlite:// and the path of a file, and not the postgres:// URL of a database")]
+    #[error(
+        "the journal's url is not sqlite:// and the path of a file, and not the postgres:// URL of a database"
+    )]
     Unknown,
     /// It begins as the URL of a database, and the rest is none.
     #[error("the journal's url begins with postgres:// and is not the URL of a database")]

@@ -1,9 +1,12 @@
-//! The promises of every journal, checked with the in-memory and the SQLite journal, and a comparison of the two on
-//! random appends. Proves the storage side of promises 4 and 7 of `src/lib.rs`.
+//! The promises of every journal, checked with the in-memory, the SQLite and the PostgreSQL journal, and a comparison of
+//! the three on random operations. Proves the storage side of promises 4 and 7 of `src/lib.rs`.
 //!
 //! What only a journal in a file can promise or suffer is in `journal_contract/file.rs`; changes of the file by
-//! other programs are in `foreign.rs` and `forged.rs`.
+//! other programs are in `foreign.rs` and `forged.rs`. What only a journal in a database can promise or suffer is in
+//! `database.rs`, and copies are in `copies.rs`.
 
+mod copies;
+mod database;
 mod file;
 mod foreign;
 mod forged;
@@ -20,6 +23,8 @@ use keyround::core::rotation::{Event, Plan, Verification};
 use keyround::core::secret::Secret;
 use keyround::core::time::Timestamp;
 use keyround::ports::{Entry, Journal, JournalError, KnownRotation, SecretChange};
+
+use crate::support::postgres;
 
 const WRITER: &str = "host:1";
 
@@ -38,6 +43,16 @@ macro_rules! contract {
             async fn $rule() {
                 let folder = tempfile::tempdir().expect("a folder");
                 let journal = super::open(&folder.path().join("journal.db")).await;
+                super::$rule(&journal).await;
+                super::Journal::verify_history(&journal).await.expect("a whole history");
+            })*
+        }
+
+        mod postgresql {
+            $(#[tokio::test]
+            async fn $rule() {
+                let url = crate::support::postgres::database();
+                let journal = super::database::open(&url, super::Mode::Drive).await.expect("a journal");
                 super::$rule(&journal).await;
                 super::Journal::verify_history(&journal).await.expect("a whole history");
             })*
@@ -253,18 +268,36 @@ async fn what_a_sink_was_told_is_remembered_until_it_is_told_more(journal: &dyn 
 }
 
 #[tokio::test]
-async fn the_two_journals_agree_on_random_sequences_of_appends() {
+async fn the_three_journals_agree_on_random_sequences_of_operations() {
     for seed in 1..=12 {
         let folder = tempfile::tempdir().expect("a folder");
         let (memory, sqlite) = (MemoryJournal::new(WRITER), open(&folder.path().join("journal.db")).await);
-        let (mut dice, mut ids) = (Dice(seed), Vec::new());
+        let postgres = database::open(&postgres::database(), Mode::Drive).await.expect("a journal");
+        let journals = [&memory as &dyn Journal, &sqlite, &postgres];
+        let (mut dice, mut others, mut ids) = (Dice(seed), Dice(seed + 1000), Vec::new());
         for step in 0..60 {
             let drawn = Drawn::new(&mut dice, &mut ids, step, &memory).await;
-            let answers = [&memory as &dyn Journal, &sqlite].map(|journal| journal.append(drawn.entry()));
-            let [one, other] = futures_util::future::join_all(answers).await.try_into().expect("two answers");
-            assert_eq!(format!("{one:?}"), format!("{other:?}"), "seed {seed} step {step}: {drawn:?}");
+            let (tick, sink) =
+                (others.below(100), others.one_of(&["pager", "mail"]).parse().expect("a name"));
+            let mut answers = Vec::new();
+            for journal in journals {
+                let appended = journal.append(drawn.entry()).await;
+                if step % 7 == 0 {
+                    journal.record_tick(at(tick)).await.expect("recorded");
+                    let state = DeliveryState::new(tick);
+                    journal.remember_sink(&sink, &state).await.expect("remembered");
+                }
+                let (read, secret) =
+                    (journal.read(drawn.rotation).await, journal.secret(drawn.rotation).await);
+                let after = journal.history_after(step / 2).await;
+                let (tick, state) = (journal.last_tick().await, journal.sink_memory(&sink).await);
+                answers.push(format!("{appended:?} {read:?} {secret:?} {after:?} {tick:?} {state:?}"));
+            }
+            assert_eq!(answers[0], answers[1], "seed {seed} step {step}: {drawn:?}");
+            assert_eq!(answers[0], answers[2], "seed {seed} step {step}: {drawn:?}");
         }
         agree(&memory, &sqlite, &ids, seed).await;
+        agree(&memory, &postgres, &ids, seed).await;
     }
 }
 

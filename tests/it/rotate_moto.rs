@@ -5,6 +5,7 @@
 //! or left.
 
 mod costs;
+mod database;
 mod doubts;
 mod exit_codes;
 mod fleet;

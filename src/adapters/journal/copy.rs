@@ -17,7 +17,7 @@ use super::failure::{Failure, Operation};
 use super::files::{self, Draft, Found, InstanceLock};
 use super::postgres::{PostgresSource, PostgresTarget};
 use super::stored::KnownRow;
-use super::verify::{ChainRow, PAGE_ROWS, Verdict, verify};
+use super::verify::{ChainRow, PAGE_ROWS, Verdict, verify_within};
 use super::{Mode, SealKey, opening, schema, this_process};
 use crate::core::secret::Secret;
 use crate::ports::JournalError;
@@ -134,9 +134,9 @@ async fn fill(
     let count = secrets.len();
     target.put_secrets(secrets).await?;
     target.put_sinks(source.sinks().await?).await?;
-    let (events, hash) = target.verify(seal_key).await?.map_err(not_verified)?;
+    let (events, hash) = target.verify(seal_key).await?.map_err(|why| not_verified(&why))?;
     if events != head.events.cast_unsigned() || hash.as_slice() != head.head {
-        return Err(not_verified("it does not end as the source does".to_owned()));
+        return Err(not_verified("it does not end as the source does"));
     }
     Ok(Copied { events, head: hex(&hash), secrets: count })
 }
@@ -157,7 +157,7 @@ async fn verify_again(to: &Place, seal_key: SealKey, copied: &Copied) -> Result<
     ))
 }
 
-fn not_verified(why: String) -> JournalError {
+fn not_verified(why: &str) -> JournalError {
     JournalError::Unusable(format!("the copy does not verify: {why}; the target was left empty"))
 }
 
@@ -205,7 +205,7 @@ impl SqliteSource {
         // Operator commands append without the drive lock; this keeps them waiting.
         let locked = query("BEGIN IMMEDIATE").execute(&mut connection).await;
         let verified = match locked {
-            Ok(_) => verify(&mut connection, Some(seal_key)).await,
+            Ok(_) => verify_within(&mut connection, Some(seal_key)).await,
             Err(error) => Err(error.into()),
         };
         match verified.map_err(|failure| failure.in_words(&path, Operation::Opening))? {
@@ -232,9 +232,10 @@ impl Source for SqliteSource {
     }
 
     async fn rotations(&mut self) -> Result<Vec<KnownRow>, JournalError> {
-        let rows = query_as("SELECT id, vendor, account, iam_user, started_at, ended FROM rotation ORDER BY id")
-            .fetch_all(&mut self.connection)
-            .await;
+        let rows =
+            query_as("SELECT id, vendor, account, iam_user, started_at, ended FROM rotation ORDER BY id")
+                .fetch_all(&mut self.connection)
+                .await;
         rows.map_err(|error| self.unread(error))
     }
 
@@ -366,7 +367,7 @@ impl Target for SqliteTarget {
     }
 
     async fn verify(&mut self, seal_key: &SealKey) -> Result<Verdict, JournalError> {
-        let verdict = verify(&mut self.connection, Some(seal_key)).await;
+        let verdict = verify_within(&mut self.connection, Some(seal_key)).await;
         verdict.map_err(|failure| self.failed(failure))
     }
 

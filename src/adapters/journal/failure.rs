@@ -116,7 +116,9 @@ impl From<sqlx::Error> for Failure {
 impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Failure {
         match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Failure::Database(error),
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                Failure::Database(error)
+            }
             other => Failure::Judged(JournalError::Unusable(format!(
                 "the journal's schema is not what keyround makes of it: {other}; nothing was touched"
             ))),

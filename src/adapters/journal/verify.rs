@@ -28,8 +28,18 @@ pub(super) async fn verify(
     seal_key: Option<&SealKey>,
 ) -> Result<Verdict, Failure> {
     let mut transaction = connection.begin().await?;
+    let verdict = verify_within(&mut transaction, seal_key).await?;
+    transaction.rollback().await?;
+    Ok(verdict)
+}
+
+/// The same inside a transaction of the caller.
+pub(super) async fn verify_within(
+    transaction: &mut SqliteConnection,
+    seal_key: Option<&SealKey>,
+) -> Result<Verdict, Failure> {
     let mut check = Check::new(match seal_key {
-        Some(seal_key) => Some((seal_key, HeadSeal::stored(&mut transaction).await?)),
+        Some(seal_key) => Some((seal_key, HeadSeal::stored(&mut *transaction).await?)),
         None => None,
     });
     loop {
@@ -53,7 +63,7 @@ pub(super) async fn verify(
         "SELECT id, vendor, account, iam_user, started_at, ended, ifnull(body, '') \
          FROM rotation LEFT JOIN event ON rotation = id AND number = 1 ORDER BY id",
     )
-    .fetch_all(&mut *transaction)
+    .fetch_all(transaction)
     .await?;
     Ok(check.end(&end, &derived))
 }

@@ -25,8 +25,8 @@ pub(crate) enum JournalCommand {
     /// Everything is copied as it is: the history and its chain of hashes, the sealed secrets, which the same seal key opens,
     /// and what each alert sink was sent. Stop `keyround run` first. The journal that is copied stays as it is.
     Copy {
-        /// The empty place: postgres://user@host/database, a reference to such a URL as `env:NAME` or `file:/path` if it has a
-        /// password, or the path of a SQLite file
+        /// The empty place: `postgres://user@host/database`, a reference to such a URL as `env:NAME` or `file:/path` if it
+        /// has a password, or the path of a SQLite file
         #[arg(long, value_name = "URL")]
         to: String,
     },

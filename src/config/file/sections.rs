@@ -34,7 +34,9 @@ pub(super) fn journal(section: Option<Section<'_>>, default: PathBuf) -> Journal
     let seal_key = section.secret("seal_key");
     if let (Some(_), Some(place), None) = (&database, section.place_of("url"), section.place_of("seal_key")) {
         let mistake = Mistake::new(place, "a journal in PostgreSQL needs seal_key: no file is beside it");
-        section.report.add(mistake.hint("such as seal_key = \"credential:seal-key\"; `openssl rand -base64 32` makes one"));
+        section.report.add(
+            mistake.hint("such as seal_key = \"credential:seal-key\"; `openssl rand -base64 32` makes one"),
+        );
     }
     section.finish();
     JournalSettings { path, database, seal_key }

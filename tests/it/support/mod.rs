@@ -11,6 +11,7 @@ pub(crate) mod log;
 pub(crate) mod moto;
 pub(crate) mod papers;
 pub(crate) mod policy_engine;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;

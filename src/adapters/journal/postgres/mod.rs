@@ -23,16 +23,17 @@ mod server;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{Connection as _, PgConnection, query, query_scalar};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction, query, query_scalar};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use self::appending::Append;
 use self::lease::Lease;
-use self::seen::Seen;
+use self::seen::{ReadRow, Seen};
 use self::server::{Server, answered, is_lost};
 use super::chain::{Hash, hex};
 use super::failure::{Failure, Operation};
 use super::stored::{self, Stored};
+use super::verify::Verdict;
 use super::{Mode, SealKey, read_only};
 use crate::core::alert::DeliveryState;
 use crate::core::ids::{RotationId, SinkName, VendorName};
@@ -168,7 +169,10 @@ impl PostgresJournal {
             claim: lease.as_ref().map(Lease::claim),
         };
         let mut transaction = answered(connection.begin()).await?;
-        let end = append.run(&mut transaction, seen, entry, sealed).await?;
+        let end = match append.run(&mut transaction, seen, entry, sealed).await {
+            Ok(end) => end,
+            Err(failure) => return Err(undone(transaction, failure).await),
+        };
         match answered(transaction.commit()).await {
             Ok(()) => {}
             Err(failure) if is_lost(&failure) => {
@@ -225,16 +229,51 @@ impl PostgresJournal {
         };
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         let mut transaction = answered(connection.begin_with(begin)).await?;
-        let id = rotation.to_string();
-        let rows = answered(reading::events_of(&mut transaction, &id)).await?;
-        if self.mode == Mode::Drive {
-            let (events, head) = answered(reading::end(&mut transaction)).await?;
-            let seal_key = self.seal_key.as_ref();
-            seen.check(&mut transaction, &self.server, seal_key, (events, &head)).await?;
-            seen.check_rows(&self.server, &id, &rows)?;
+        let rows = self.read_rows(&mut transaction, seen, &rotation.to_string()).await;
+        match rows {
+            Ok(rows) => {
+                answered(transaction.rollback()).await?;
+                Ok(rows.into_iter().map(|(_, number, _, _, body)| (number, body)).collect())
+            }
+            Err(failure) => Err(undone(transaction, failure).await),
         }
-        answered(transaction.rollback()).await?;
-        Ok(rows.into_iter().map(|(_, number, _, _, body)| (number, body)).collect())
+    }
+
+    async fn read_rows(
+        &self,
+        connection: &mut PgConnection,
+        seen: &mut Seen,
+        rotation: &str,
+    ) -> Result<Vec<ReadRow>, Failure> {
+        let rows = answered(reading::events_of(connection, rotation)).await?;
+        if self.mode == Mode::Drive {
+            let (events, head) = answered(reading::end(connection)).await?;
+            seen.check(connection, &self.server, self.seal_key.as_ref(), (events, &head)).await?;
+            seen.check_rows(&self.server, rotation, &rows)?;
+        }
+        Ok(rows)
+    }
+}
+
+/// Verifies the whole history as of one moment.
+async fn verified(connection: &mut PgConnection, seal_key: Option<&SealKey>) -> Result<Verdict, Failure> {
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    let mut transaction = answered(connection.begin_with(begin)).await?;
+    match seen::verify(&mut transaction, seal_key, |_| {}).await {
+        Ok(verdict) => {
+            answered(transaction.rollback()).await?;
+            Ok(verdict)
+        }
+        Err(failure) => Err(undone(transaction, failure).await),
+    }
+}
+
+/// Ends the transaction of a failed operation at once. Dropped, it would end, and free the row of `journal` for others,
+/// only at the next use of the connection. The connection is lost if it cannot be ended.
+async fn undone(transaction: Transaction<'_, Postgres>, failure: Failure) -> Failure {
+    match is_lost(&failure) {
+        true => failure,
+        false => answered(transaction.rollback()).await.err().unwrap_or(failure),
     }
 }
 
@@ -263,17 +302,20 @@ impl Journal for PostgresJournal {
     }
 
     async fn secret(&self, rotation: RotationId) -> Result<Option<Secret>, JournalError> {
-        let row = on_connection!(self, Operation::Reading, connection => reading::secret(connection, rotation));
+        let row =
+            on_connection!(self, Operation::Reading, connection => reading::secret(connection, rotation));
         let Some(row) = row else { return Ok(None) };
         self.stored().secret(rotation, row, self.seal_key()?).map(Some)
     }
 
     async fn in_flight(&self) -> Result<Vec<KnownRotation>, JournalError> {
-        self.stored().known(on_connection!(self, Operation::Reading, connection => reading::in_flight(connection)))
+        self.stored()
+            .known(on_connection!(self, Operation::Reading, connection => reading::in_flight(connection)))
     }
 
     async fn rotations(&self, vendor: Option<&VendorName>) -> Result<Vec<KnownRotation>, JournalError> {
-        let rows = on_connection!(self, Operation::Reading, connection => reading::rotations(connection, vendor));
+        let rows =
+            on_connection!(self, Operation::Reading, connection => reading::rotations(connection, vendor));
         self.stored().known(rows)
     }
 
@@ -282,14 +324,12 @@ impl Journal for PostgresJournal {
         vendor: Option<&VendorName>,
         since: Timestamp,
     ) -> Result<Vec<Recorded>, JournalError> {
-        let rows =
-            on_connection!(self, Operation::Reading, connection => reading::history(connection, vendor, since));
+        let rows = on_connection!(self, Operation::Reading, connection => reading::history(connection, vendor, since));
         self.stored().recorded(rows)
     }
 
     async fn history_after(&self, position: u64) -> Result<Vec<Recorded>, JournalError> {
-        let rows =
-            on_connection!(self, Operation::Reading, connection => reading::history_after(connection, position));
+        let rows = on_connection!(self, Operation::Reading, connection => reading::history_after(connection, position));
         self.stored().recorded(rows)
     }
 
@@ -297,7 +337,7 @@ impl Journal for PostgresJournal {
         let seal_key = self.seal_key.as_ref();
         let mut open = self.state().await?;
         let verdict = match self.ready(&mut open).await {
-            Ok(connection) => reading::verify(connection, seal_key).await,
+            Ok(connection) => verified(connection, seal_key).await,
             Err(failure) => Err(failure),
         };
         let verdict = self.settled(&mut open, verdict, Operation::Reading)?;
@@ -349,13 +389,15 @@ impl Journal for PostgresJournal {
             return Err(read_only());
         }
         let at = at.unix_seconds();
-        let update = query("UPDATE keyround.journal SET last_tick = greatest(coalesce(last_tick, 0), $1)").bind(at);
+        let update =
+            query("UPDATE keyround.journal SET last_tick = greatest(coalesce(last_tick, 0), $1)").bind(at);
         on_connection!(self, Operation::RecordingTick, connection => update.execute(connection));
         Ok(())
     }
 
     async fn sink_memory(&self, sink: &SinkName) -> Result<Option<DeliveryState>, JournalError> {
-        let memory = on_connection!(self, Operation::Reading, connection => reading::sink_memory(connection, sink));
+        let memory =
+            on_connection!(self, Operation::Reading, connection => reading::sink_memory(connection, sink));
         self.stored().sink_memory(memory)
     }
 

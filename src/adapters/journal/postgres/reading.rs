@@ -1,16 +1,17 @@
 //! The SQL statements that read a journal.
 
-use sqlx::{Connection as _, PgConnection, query_as, query_scalar};
+use sqlx::{PgConnection, query_as, query_scalar};
 
-use super::seen::{self, ReadRow};
-use crate::adapters::journal::SealKey;
+use super::seen::ReadRow;
 use crate::adapters::journal::failure::Failure;
 use crate::adapters::journal::stored::{KnownRow, RecordedRow};
-use crate::adapters::journal::verify::Verdict;
 use crate::core::ids::{RotationId, SinkName, VendorName};
 use crate::core::time::Timestamp;
 
-pub(super) async fn events_of(connection: &mut PgConnection, rotation: &str) -> Result<Vec<ReadRow>, Failure> {
+pub(super) async fn events_of(
+    connection: &mut PgConnection,
+    rotation: &str,
+) -> Result<Vec<ReadRow>, Failure> {
     let rows = query_as(
         "SELECT position, number, writer, ends, body FROM keyround.event WHERE rotation = $1 ORDER BY number",
     )
@@ -91,18 +92,6 @@ pub(super) async fn history_after(
     .fetch_all(connection)
     .await?;
     Ok(rows)
-}
-
-/// Verifies the whole history as of one moment.
-pub(super) async fn verify(
-    connection: &mut PgConnection,
-    seal_key: Option<&SealKey>,
-) -> Result<Verdict, Failure> {
-    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    let mut transaction = connection.begin_with(begin).await?;
-    let verdict = seen::verify(&mut transaction, seal_key, |_| {}).await?;
-    transaction.rollback().await?;
-    Ok(verdict)
 }
 
 pub(super) async fn last_tick(connection: &mut PgConnection) -> Result<Option<i64>, Failure> {

@@ -52,11 +52,12 @@ pub(super) enum Found {
 
 /// Looks for a journal. A database that another program or a newer version of keyround has changed is refused.
 pub(super) async fn inspect(connection: &mut PgConnection, server: &Server) -> Result<Found, Failure> {
-    let encoding: String = query_scalar("SELECT current_setting('server_encoding')")
-        .fetch_one(&mut *connection)
-        .await?;
+    let encoding: String =
+        query_scalar("SELECT current_setting('server_encoding')").fetch_one(&mut *connection).await?;
     if encoding != "UTF8" {
-        return Err(server.unusable(&format!("is in a database with the encoding {encoding}; UTF8 is needed")));
+        return Err(
+            server.unusable(&format!("is in a database with the encoding {encoding}; UTF8 is needed"))
+        );
     }
     let objects = objects(connection).await?;
     if objects.is_empty() {
@@ -65,7 +66,8 @@ pub(super) async fn inspect(connection: &mut PgConnection, server: &Server) -> R
     if objects.lines().any(|line| line == "relation r journal")
         && objects.lines().any(|line| line == "column journal.schema_version integer not null")
     {
-        let version: i32 = query_scalar("SELECT schema_version FROM keyround.journal").fetch_one(connection).await?;
+        let version: i32 =
+            query_scalar("SELECT schema_version FROM keyround.journal").fetch_one(connection).await?;
         if version > SCHEMA {
             return Err(Failure::Judged(JournalError::Unusable(format!(
                 "the journal {server} is from a newer version of keyround (schema {version}, this version knows \
@@ -93,9 +95,10 @@ fn difference(objects: &str) -> Option<String> {
 
 async fn objects(connection: &mut PgConnection) -> Result<String, Failure> {
     // An oid travels as text: sqlx has no plain integer for it.
-    let namespace: Option<String> = query_scalar("SELECT oid::text FROM pg_namespace WHERE nspname = 'keyround'")
-        .fetch_optional(&mut *connection)
-        .await?;
+    let namespace: Option<String> =
+        query_scalar("SELECT oid::text FROM pg_namespace WHERE nspname = 'keyround'")
+            .fetch_optional(&mut *connection)
+            .await?;
     let Some(namespace) = namespace else { return Ok(String::new()) };
     Ok(sqlx::query(OBJECTS).bind(namespace).fetch_one(connection).await?.try_get(0)?)
 }

@@ -59,7 +59,12 @@ impl Seen {
     }
 
     /// Checks that these rows are the events that were verified.
-    pub(super) fn check_rows(&self, server: &Server, rotation: &str, rows: &[ReadRow]) -> Result<(), Failure> {
+    pub(super) fn check_rows(
+        &self,
+        server: &Server,
+        rotation: &str,
+        rows: &[ReadRow],
+    ) -> Result<(), Failure> {
         for (position, number, writer, ends, body) in rows {
             let index = usize::try_from(position - 1).unwrap_or(usize::MAX);
             let before = index.checked_sub(1).map_or(Some(&GENESIS), |index| self.hashes.get(index));
@@ -135,7 +140,8 @@ pub(super) async fn verify(
 }
 
 async fn stored_seal(connection: &mut PgConnection) -> Result<HeadSeal, Failure> {
-    let (salt, events, code) =
-        query_as("SELECT seal_salt, sealed_events, head_code FROM keyround.journal").fetch_one(connection).await?;
+    let (salt, events, code) = query_as("SELECT seal_salt, sealed_events, head_code FROM keyround.journal")
+        .fetch_one(connection)
+        .await?;
     Ok(HeadSeal::new(salt, events, code))
 }

@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** no message and no debug output contains the password of the URL.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -67,8 +68,9 @@ impl Server {
     /// system are trusted.
     pub(super) fn from_url(text: &Secret) -> Result<Server, JournalError> {
         // Errors of the parsers are not repeated: they may contain parts of the URL.
-        let bad =
-            |what: &str| JournalError::Unavailable(format!("the url of [journal] {what}; nothing was touched"));
+        let bad = |what: &str| {
+            JournalError::Unavailable(format!("the url of [journal] {what}; nothing was touched"))
+        };
         let text = text.expose().trim();
         let url = Url::parse(text).map_err(|_| bad("is not a URL such as postgres://user@host/database"))?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
@@ -77,7 +79,10 @@ impl Server {
         let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value);
         if let Some((key, _)) = url.query_pairs().find(|(key, _)| !PARAMETERS.contains(&&**key)) {
             let known = PARAMETERS.join(", ");
-            return Err(bad(&format!("has the unknown parameter {:?}; known are {known}", key.escape_debug().to_string())));
+            return Err(bad(&format!(
+                "has the unknown parameter {:?}; known are {known}",
+                key.escape_debug().to_string()
+            )));
         }
         let mode = parameter("sslmode");
         if mode.as_ref().is_some_and(|mode| PgSslMode::from_str(mode).is_err()) {
@@ -106,8 +111,9 @@ impl Server {
             Some(folder) => format!("postgres://{}:{}/{database}", folder.display(), options.get_port()),
             None => format!("postgres://{}:{}/{database}", options.get_host(), options.get_port()),
         };
-        let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let password = url.password().map(decoded).or(parameter("password").map(|value| value.into_owned()));
+        let decoded =
+            |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let password = url.password().map(decoded).or(parameter("password").map(Cow::into_owned));
         let password = password.filter(|password| !password.is_empty()).map(Secret::new);
         Ok(Server { options, name, password })
     }
@@ -167,11 +173,14 @@ fn roots_of_the_system() -> Vec<u8> {
     for certificate in rustls_native_certs::load_native_certs().certs {
         if RootCertStore::empty().add(certificate.clone()).is_ok() {
             let text = STANDARD.encode(&certificate);
-            pem.push_str(&format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"));
+            writeln!(pem, "-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----")
+                .expect("writing to a string does not fail");
         }
     }
     if pem.is_empty() {
-        tracing::warn!("no certificate authorities were found on this machine: no database server will be trusted");
+        tracing::warn!(
+            "no certificate authorities were found on this machine: no database server will be trusted"
+        );
     }
     pem.into_bytes()
 }
@@ -219,10 +228,7 @@ fn is_damage(error: &sqlx::Error) -> bool {
         // violated constraints, XX is internal damage, P0 comes from a trigger.
         return code != "42501" && ["42", "23", "XX", "P0"].iter().any(|class| code.starts_with(class));
     }
-    matches!(
-        error,
-        sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)
-    )
+    matches!(error, sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))
 }
 
 fn in_words(error: &sqlx::Error) -> String {
