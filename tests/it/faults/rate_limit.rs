@@ -10,10 +10,10 @@ use super::party::{Party, program, rotate, settings};
 use crate::support::proxy::{Limit, Mishap, Proxy};
 
 #[test]
-fn rotations_under_a_rate_limit_take_little_more_than_the_least_time() {
+fn rotations_under_a_rate_limit_do_not_fail_because_of_throttling() {
     let limit = Limit { per_second: 15.0, burst: 5.0, latency: Duration::from_millis(40) };
-    // A short run, beside other tests, so the bound has room.
-    rotate_all("limit", 6, limit, 2.0);
+    // A short run on a machine that is busy with other tests: only the long one measures.
+    rotate_all("limit", 6, limit, 4.0);
 }
 
 #[test]
