@@ -205,7 +205,9 @@ pub fn active(seen: &[Seen<'_>], whole: bool, now: Timestamp) -> ActiveAlerts {
             let (reason, sentence) = (seen.verdict.reason, seen.sentence.clone());
             active.raise(Alert::of_house(Condition::Journal, reason, sentence, seen.since));
             // A listing needs no journal. Without one, nothing is known of the keys, and this raises nothing.
-            of_keys(seen).into_iter().for_each(|alert| active.raise(alert));
+            if let Some(alert) = of_keys(seen) {
+                active.raise(alert);
+            }
         }
         if is_unknown || (seen.iam_user.is_none() && seen.failed) {
             active.unknown.insert(seen.vendor.clone());

@@ -19,7 +19,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
 /// The password of the database user, which nothing may show.
 pub(crate) const PASSWORD: &str = "canary-of-the-database-7d1f";
 const NOBODY: u32 = 65_534;
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 /// Makes the database cluster, runs the server until the standard input is closed, and removes everything.
 const SCRIPT: &str = r#"
 "$1/initdb" -D "$2/data" -U postgres --pwfile="$2/password" --auth=scram-sha-256 -E UTF8 --locale=C --no-sync \
@@ -118,7 +118,6 @@ fn start() -> Server {
         false => Command::new("sh"),
     };
     command.args(["-c", SCRIPT, "sh"]).arg(programs()).arg(&folder).arg(port.to_string());
-    // A session of its own: Ctrl-C ends the test, and then the shell ends the server.
     let shell = command.current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
     let server = Server { _shell: shell.expect("a shell starts"), port, folder };
     let begun = Instant::now();

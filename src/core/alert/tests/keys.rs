@@ -264,7 +264,7 @@ fn a_use_of_an_exposed_key_counts_from_when_the_vendor_needs_it_no_more() {
         why: "a leak".to_owned(),
         at: now() + HOUR,
     };
-    let used = |hours: u32| KeyUsage::Used {
+    let usage_after = |hours: u32| KeyUsage::Used {
         last_used_at: now() + HOUR * hours + Duration::from_mins(30),
         service: "ec2".to_owned(),
         region: Some("eu-west-1".to_owned()),
@@ -278,7 +278,7 @@ fn a_use_of_an_exposed_key_counts_from_when_the_vendor_needs_it_no_more() {
         (soaking(), IncidentMode::ReplaceFirst, 1, true),
     ] {
         let user = User {
-            exposed_use: Some(used(hours)),
+            exposed_use: Some(usage_after(hours)),
             ..of(State::Rotating, &[events, vec![declared(mode)]].concat())
         };
         let alert = alert_of(&user, Condition::UsedAfterIncident, now() + HOUR * 3);
@@ -300,11 +300,11 @@ fn an_unread_use_of_an_exposed_key_resolves_no_alert() {
         at: now(),
     };
     let events = [soaking(), vec![declared]].concat();
-    let used =
+    let usage =
         KeyUsage::Used { last_used_at: now() + HOUR, service: "s3".to_owned(), region: None, witness: None };
     let mut route = Route::new(Style::Incidents, &["used-after-incident"]);
     let user = |exposed_use| [User { exposed_use, ..of(State::Rotating, &events) }];
-    assert_eq!(route.hears(&user(Some(used)), now() + HOUR * 2), ["+used-after-incident/acme"]);
+    assert_eq!(route.hears(&user(Some(usage)), now() + HOUR * 2), ["+used-after-incident/acme"]);
     assert_eq!(route.hears(&user(None), now() + HOUR * 3), [""; 0], "AWS did not answer");
     assert_eq!(
         route.hears(&[User::new("acme", State::Ok)], now() + HOUR * 4),
