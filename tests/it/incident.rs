@@ -148,6 +148,8 @@ fn a_use_of_the_exposed_key_after_the_incident_is_alerted_once() {
     corner.run_well(&declare("cut-first", &["acme"]));
     corner.run_well(&["rotate"]);
     assert!(inbox.requests().is_empty(), "the key was used before the incident only");
+    // AWS's dates are whole seconds, and a use in the second of the declaration does not count.
+    std::thread::sleep(Duration::from_millis(1100));
     emulator().set_used(&old, "s3", 0.0);
     // On a busy machine, a first attempt to reach AWS or the sink may fail. A later pass makes another one.
     let is_told = (0..20).any(|_| {
