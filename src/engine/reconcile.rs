@@ -264,7 +264,7 @@ async fn survey_and_start(
         return Ok(UserReport { failed: true, verdict, ..looked });
     }
     let turn = world.starts.turn().await;
-    if let Some(why) = room(world).await?.take().filter(|_| !forced) {
+    if !forced && let Some(why) = room(world).await?.take() {
         return Ok(UserReport { verdict: waiting(looked.verdict, why), ..looked });
     }
     let rotation = start(world, subject, &old, (&looked, &access.plan), watcher).await?;

@@ -1,7 +1,7 @@
 //! AWS's rate limit: many keys are due at once, and AWS throttles the calls that exceed its limit.
 //!
-//! The least possible time is the number of calls over the rate. Throttling is no failure of a rotation: the call is
-//! sent again when it is its turn, and the history has no failure.
+//! The least possible time is the number of calls divided by the rate. keyround sends a throttled call again, and records
+//! no failure of the rotation.
 
 use std::time::{Duration, Instant};
 

@@ -298,14 +298,9 @@ impl Theatre {
                 () = self.sim.crashed.notified() => {
                     let mut state = self.sim.lock();
                     state.note("killed".to_owned());
-                    let now = state.now();
-                    state.readers.process_died(now);
+                    state.process_died();
                 }
-                () = tokio::time::sleep_until(end) => {
-                    let mut state = self.sim.lock();
-                    let now = state.now();
-                    state.readers.process_died(now);
-                }
+                () = tokio::time::sleep_until(end) => self.sim.lock().process_died(),
                 worked = self.run(worlds, stop, by_timer) => {
                     let how = worked.map_or_else(|error| error.to_string(), |()| "stopped".to_owned());
                     self.sim.lock().note(how);

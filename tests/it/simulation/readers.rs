@@ -93,15 +93,6 @@ impl Readers {
         Readers { dice, by_sink: readers.into(), spare, died_at: Timestamp::EPOCH, trouble }
     }
 
-    /// The process ended. It may repeat any notification that it had not recorded as received, and what it listed last
-    /// is lost with it.
-    pub(super) fn process_died(&mut self, now: Timestamp) {
-        self.died_at = now;
-        for reader in self.by_sink.values_mut() {
-            reader.is_in_doubt();
-        }
-    }
-
     /// Marks what is not yet recorded as doubtful: the program times its repeats by a clock that has just changed,
     /// and the receiver by the true one.
     pub(super) fn clock_was_set(&mut self) {
@@ -184,6 +175,15 @@ impl Reader {
 }
 
 impl State {
+    /// The process ended. It may repeat any notification that it had not recorded as received, and what it listed last
+    /// is lost with it.
+    pub(super) fn process_died(&mut self) {
+        self.readers.died_at = self.now();
+        for reader in self.readers.by_sink.values_mut() {
+            reader.is_in_doubt();
+        }
+    }
+
     /// After a pass: fails if a receiver has been wrong about a user for too many passes.
     pub(super) fn check_readers(&mut self, pass: &Pass) {
         if !pass.whole {

@@ -201,8 +201,7 @@ fn out_of_time(limit: Duration) -> Failure {
     Failure::Database(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)))
 }
 
-/// Whether the connection cannot be used any more after this failure. Then nobody knows what the server did with the
-/// last statement.
+/// Whether this failure ends the connection. The effect of the last statement is then unknown.
 pub(super) fn is_lost(failure: &Failure) -> bool {
     match failure {
         Failure::Judged(_) | Failure::Database(sqlx::Error::RowNotFound) => false,
